@@ -1,0 +1,102 @@
+"""Every error a caller may catch.
+
+TwobrainError                    exit code 1
+├── ConfigurationError           exit code 2: twobrain.toml, the environment, a context field
+│   ├── UnknownModelError        a model or role name that the registry does not have
+│   ├── UnknownToolError         a tool name that no declaration has
+│   ├── MissingKeyError          a model's API key variable is not set
+│   └── ShadowedPackageError     another distribution's package hides one of ours
+├── RequestError                 exit code 2: what was asked cannot be done as asked
+│   ├── BadMessageError          a message that is empty, too long or not text
+│   ├── UnknownThreadError       a thread that does not exist
+│   └── NothingPendingError      an answer where no confirmation waits
+├── ModelError                   exit code 1: a model gave no usable answer (its cause is typed)
+│   └── NoModelAnsweredError     a role's model and all its fallbacks failed
+└── StorageError                 exit code 1: the data directory or database cannot be used
+
+A message names the thing, what was wrong with it, what is known, and what to do.
+A refusal by policy or by a person is not an error: it is a result.
+"""
+
+from typing import Literal
+
+Cause = Literal[
+    "rate_limit",
+    "overload",
+    "timeout",
+    "connection",
+    "refusal",
+    "bad_request",
+    "bad_key",
+    "context_overflow",
+    "malformed",
+    "missing_key",
+]
+
+
+class TwobrainError(Exception):
+    """Base of everything that this project raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigurationError(TwobrainError):
+    """The configuration asks for something that does not exist or cannot be."""
+
+    exit_code = 2
+
+
+class UnknownModelError(ConfigurationError):
+    """No model or role has that name."""
+
+
+class UnknownToolError(ConfigurationError):
+    """No tool has that name."""
+
+
+class MissingKeyError(ConfigurationError):
+    """The environment variable that holds a model's key is not set."""
+
+
+class ShadowedPackageError(ConfigurationError):
+    """A package of ours resolves to another distribution's files."""
+
+
+class RequestError(TwobrainError):
+    """The request cannot be carried out as it stands."""
+
+    exit_code = 2
+
+
+class BadMessageError(RequestError):
+    """The message is empty, too long, or holds nothing a model can read."""
+
+
+class UnknownThreadError(RequestError):
+    """No thread has that id."""
+
+
+class NothingPendingError(RequestError):
+    """An answer came for a thread that waits for none."""
+
+
+class ModelError(TwobrainError):
+    """A model gave no usable answer.
+
+    Attributes:
+        cause: why, in the closed vocabulary of `Cause`.
+        retry_after: seconds the provider asked to wait; None where it named none.
+    """
+
+    def __init__(self, message: str, cause: Cause, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.retry_after = retry_after
+
+
+class NoModelAnsweredError(ModelError):
+    """A role's model and all of its fallbacks failed."""
+
+
+class StorageError(TwobrainError):
+    """The data directory or database cannot be read or written."""

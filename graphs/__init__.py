@@ -1,0 +1,1 @@
+"""The map: which step follows which, and how a program opens it."""

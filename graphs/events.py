@@ -1,0 +1,88 @@
+"""What a running turn tells whoever watches it, as typed events."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Status = Literal["executed", "failed", "denied", "expired", "superseded", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a turn stands: answered, or waiting for a person."""
+
+    thread_id: str
+    response: str = ""
+    """What the person reads; empty while a confirmation waits."""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    """One `{tool, args, result, status, call_id}` for each call of the turn, in order."""
+    backend: str | None = None
+    """Registry name of the model that wrote the response; None where none did."""
+    summary: str = ""
+    """The planner's words for the responder; empty on the single and direct paths."""
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+    """Machine-made: one `{tool, call_id, status, text}` for each call, whatever a model says of it."""
+    pending: dict[str, Any] | None = None
+    """The confirmation request that waits; None when the turn is done."""
+    usage: dict[str, Any] = field(default_factory=dict)
+    """`input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_usd, model_calls`; None is unknown."""
+    stop_reason: str | None = None
+    """`answered`, `rounds`, `tool_calls`, `tokens`, `cost`, `deadline`, `model_failed`; None while it waits."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same keys as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """A call begins to run."""
+
+    call_id: str
+    tool: str
+    args: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """A call has its result."""
+
+    call_id: str
+    tool: str
+    status: Status
+    result: str
+    duration_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """The turn waits: the request that a person must answer."""
+
+    request: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReported:
+    """One model call ended; None is unknown, not zero."""
+
+    model: str
+    role: str
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The turn's result, always the last event."""
+
+    result: Result
+
+
+Event = Token | ToolStarted | ToolFinished | Confirmation | UsageReported | Done

@@ -1,0 +1,1 @@
+"""What really happened: calls, decisions, usage and threads, outside the state."""

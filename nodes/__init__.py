@@ -1,0 +1,1 @@
+"""The steps: each reads the state and returns what changes."""

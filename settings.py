@@ -1,0 +1,289 @@
+"""The environment and twobrain.toml, read once into frozen values.
+
+Nothing here holds a key: a card names the environment variable, `Settings.secret` reads it
+where a model is opened, and `Settings.redact` strips every such value from any text.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import platformdirs
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from errors import ConfigurationError
+
+Role = Literal["guest", "user", "admin"]
+Provider = Literal["google", "openai", "anthropic", "claude-code", "offline"]
+
+ROLES: tuple[Role, ...] = ("guest", "user", "admin")
+"""Least to most trusted."""
+
+_KEY_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)S?$")
+_KEY_SHAPES = re.compile(
+    r"\b(?:sk-[\w-]{16,}|AIza[\w-]{20,}|gh[pousr]_\w{20,}|xox[abp]-[\w-]{10,})|(?<=Bearer )[\w.~+/-]{8,}=*"
+)
+_SHORTEST_SECRET = 6
+"""Characters; a shorter value is too common a string to strip from text."""
+
+
+class _Card(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Price(_Card):
+    """US dollars per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached: float | None = Field(default=None, ge=0)
+    """For input tokens read from the provider's cache; None means the price of `input`."""
+
+
+class ModelCard(_Card):
+    """One `[models.NAME]` table: which model, where, and its limits."""
+
+    provider: Provider
+    model: str = ""
+    """The provider's own name of the model; `planner` or `writer` where the provider is offline."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key, never the key; None: the SDK's usual name."""
+    base_url: str | None = None
+    """None: the provider's public endpoint."""
+    host: Literal["openai", "openwebui"] = "openai"
+    """`openwebui`: `/api` is appended to base_url; `openai`: base_url as it is."""
+    context_window: int | None = Field(default=None, ge=1_000)
+    """Tokens; None where unknown, counted as 32,000."""
+    max_rounds: int | None = Field(default=None, ge=1, le=1_000)
+    """Most planner calls in a turn; None leaves it to the other limits."""
+    tools: bool = True
+    """False: the model is never offered tools."""
+    streaming: bool = True
+    """False: the endpoint is asked for whole answers."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """None: the provider's default."""
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    """Longest answer in tokens; None: the provider's default."""
+    timeout_s: float = Field(default=120, gt=0, le=3_600)
+    """Seconds one call may take, its retries included."""
+    max_retries: int = Field(default=2, ge=0, le=10)
+    """Repeats of a call after a rate limit, an overload or a broken connection."""
+    label: str = ""
+    """What a person sees; empty: the model's name."""
+    price: Price | None = None
+    """None: looked up by model name, unknown where it is not listed."""
+
+    @model_validator(mode="after")
+    def _names_a_model(self) -> Self:
+        if not self.model and self.provider not in {"claude-code", "offline"}:
+            msg = f"model is required for provider {self.provider!r}"
+            raise ValueError(msg)
+        return self
+
+
+class UserCard(_Card):
+    """One `[users.NAME]` table."""
+
+    role: Role = "user"
+    token_sha256: str | None = None
+    """SHA-256, in hex, of this user's bearer token on the server; None: no access by token."""
+    keys: Mapping[str, str] = {}
+    """Model name to the environment variable that holds this user's own key for it."""
+    confirm_allow: tuple[str, ...] = ()
+    """Tools that run unasked for this user."""
+    confirm_deny: tuple[str, ...] = ()
+    """Tools that always ask this user; wins over confirm_allow."""
+
+
+class Limits(_Card):
+    """The `[limits]` table: ceilings that no context can raise. None: no ceiling."""
+
+    max_rounds: int = Field(default=15, ge=1, le=1_000)
+    """Planner calls in a turn."""
+    max_tool_calls: int | None = Field(default=None, ge=1)
+    """Tool calls in a turn."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Input and output tokens in a turn, both brains together."""
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    """US dollars in a turn, where prices are known."""
+    deadline_s: float | None = Field(default=None, gt=0)
+    """Seconds a turn may work; a person's thinking time is not counted."""
+    max_message_chars: int = Field(default=200_000, ge=1)
+    """Longest message a person may send, in characters."""
+    tool_timeout_s: float = Field(default=60, gt=0)
+    """Seconds a tool may take where its declaration names no limit."""
+
+
+class Environment(BaseModel):
+    """The variables that are ours, without their TWOBRAIN_ prefix."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    config: Path | None = None
+    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("twobrain"))
+    database_url: str | None = None
+    workspace: Path | None = None
+
+
+class Settings(BaseModel):
+    """Everything that is fixed while the process runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: Mapping[str, ModelCard] = {}
+    roles: Mapping[str, tuple[str, ...]] = {}
+    users: Mapping[str, UserCard] = {}
+    limits: Limits = Limits()
+    data_dir: Path
+    workspace: Path
+    """Root of the file tools."""
+    source: Path | None = None
+    """The twobrain.toml that was read; None where there is none."""
+
+    _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    def secret(self, variable: str) -> str | None:
+        """Return the value of an environment variable, None where it is unset or blank."""
+        return self._environ.get(variable, "").strip() or None
+
+    def user(self, name: str) -> UserCard:
+        """Return a user's card; `local` needs none to be a user, any other stranger is a guest."""
+        return self.users.get(name) or UserCard(role="user" if name == "local" else "guest")
+
+    def redact(self, text: str) -> str:
+        """Replace every key value of the environment, and what is shaped like a key, by `[redacted]`."""
+        for value in self._secrets():
+            text = text.replace(value, "[redacted]")
+        return _KEY_SHAPES.sub("[redacted]", text)
+
+    def _secrets(self) -> list[str]:
+        named = {card.api_key_env for card in self.models.values()}
+        named |= {variable for user in self.users.values() for variable in user.keys.values()}
+        values = {
+            value.strip()
+            for variable, value in self._environ.items()
+            if variable in named or _KEY_VARIABLE.search(variable)
+        }
+        return sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read `.env`, the environment and twobrain.toml.
+
+    Args:
+        environ: instead of the process's environment and `.env`; for tests and embedding.
+
+    Raises:
+        ConfigurationError: a file or a value is not as expected; the message names file, line
+            and what is expected.
+    """
+    if environ is None:
+        dotenv = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+        environ = {**dotenv, **os.environ}
+    env = _environment(environ)
+    path = _config_path(env)
+    tables = _read_toml(path) if path else {}
+    known = {"models", "roles", "users", "limits"}
+    if path and (unknown := sorted(set(tables) - known)):
+        raise ConfigurationError(
+            f"{path}, line {_line_of(path, (unknown[0],))}: unknown table {unknown[0]!r}; "
+            f"expected {', '.join(sorted(known))}."
+        )
+    try:
+        settings = Settings(
+            **tables,
+            data_dir=env.data_dir.expanduser().absolute(),
+            workspace=(env.workspace or env.data_dir / "workspace").expanduser().absolute(),
+            source=path,
+        )
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, path)) from None
+    settings._environ = dict(environ)  # noqa: SLF001 (our own class; a private attribute stays out of repr)
+    _check_names(settings)
+    return settings
+
+
+def _environment(environ: Mapping[str, str]) -> Environment:
+    ours = {
+        name.removeprefix("TWOBRAIN_").lower(): value
+        for name, value in environ.items()
+        if name.startswith("TWOBRAIN_") and value
+    }
+    try:
+        return Environment.model_validate(ours)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = f"TWOBRAIN_{problem['loc'][0]}".upper()
+        raise ConfigurationError(f"{name}: {problem['msg']}.") from None
+
+
+def _config_path(env: Environment) -> Path | None:
+    if env.config is not None:
+        if not env.config.is_file():
+            raise ConfigurationError(
+                f"TWOBRAIN_CONFIG names {str(env.config)!r}, which is not a file. "
+                "Correct the path, or unset it to use ./twobrain.toml."
+            )
+        return env.config
+    candidates = (Path("twobrain.toml"), platformdirs.user_config_path("twobrain") / "twobrain.toml")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    problem = error.errors()[0]
+    place = [str(part) for part in problem["loc"]]
+    what = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        what = "unknown name; see twobrain.example.toml for the ones there are"
+    elif problem["type"] != "value_error" and isinstance(problem["input"], str | int | float):
+        what += f", not {problem['input']!r}"
+    where = f"{path}, line {_line_of(path, tuple(place))}" if path else "settings"
+    return f"{where}: {'.'.join(place)}: {what}."
+
+
+def _line_of(path: Path, place: tuple[str, ...]) -> int:
+    """Return the line (from 1) that best matches a place in the tables: the key's, else its table's."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    best, table = 1, ()
+    for number, line in enumerate(lines, 1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            table = tuple(part.strip(" \"'") for part in header[1].split("."))
+            if table == place[: len(table)]:
+                best = number
+        elif (key := re.match(r"\s*[\"']?([\w-]+)[\"']?\s*=", line)) and (*table, key[1]) == place[
+            : len(table) + 1
+        ]:
+            return number
+    return best
+
+
+def _check_names(settings: Settings) -> None:
+    for role, names in settings.roles.items():
+        for name in names:
+            if name not in settings.models:
+                _refuse(settings, ("roles", role), f"unknown model {name!r}")
+        if not names:
+            _refuse(settings, ("roles", role), "an empty list; name at least one model")
+    for user, card in settings.users.items():
+        for name in card.keys:
+            if name not in settings.models:
+                _refuse(settings, ("users", user, "keys"), f"unknown model {name!r}")
+
+
+def _refuse(settings: Settings, place: tuple[str, ...], what: str) -> None:
+    known = ", ".join(sorted(settings.models)) or "none"
+    where = f"{settings.source}, line {_line_of(settings.source, place)}" if settings.source else "settings"
+    raise ConfigurationError(f"{where}: {'.'.join(place)}: {what}. Models there are: {known}.")

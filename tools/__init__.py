@@ -1,0 +1,1 @@
+"""What a model may do: declarations, registry, policy and the tool families."""

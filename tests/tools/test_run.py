@@ -1,0 +1,173 @@
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from tools.declaration import ToolFailure, tool
+from tools.run import run_tool
+from tools.threads import PLACES
+
+
+def returning(value):
+    @tool(effect="read")
+    async def give():
+        """Give a value."""
+        return value
+
+    return give
+
+
+def raising(error):
+    @tool(effect="read")
+    def fail():
+        """Fail."""
+        raise error
+
+    return fail
+
+
+class Unspeakable(Exception):  # noqa: N818
+    def __str__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("done", "done"),
+        (None, "(no output)"),
+        (" \n", "(no output)"),
+        (7, "7"),
+        ({"a": [1, None, "é"]}, '{"a":[1,null,"é"]}'),
+        ([], "[]"),
+        (Path("a/b"), '"a/b"'),
+        ("the key is hunter2-and-more", "the key is [redacted]"),
+        ({"key": "hunter2-and-more"}, '{"key":"[redacted]"}'),
+        ("nul \0, half a character \ud800", "nul \ufffd, half a character ?"),
+    ],
+)
+async def test_whatever_a_tool_returns_becomes_text_without_secrets(here, value, text):
+    outcome = await run_tool(returning(value), here, {})
+    assert (outcome.status, outcome.text) == ("executed", text)
+    assert outcome.duration_ms >= 0
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ToolFailure("The door is locked."), "Tool error: The door is locked."),
+        (ToolFailure("hunter2-and-more is wrong"), "Tool error: [redacted] is wrong"),
+        (ValueError("bad hunter2-and-more"), "Tool error: ValueError: bad [redacted]"),
+        (KeyError("x"), "Tool error: KeyError: 'x'"),
+        (TimeoutError("the server was slow"), "Tool error: TimeoutError: the server was slow"),
+        (SystemExit(3), "Tool error: SystemExit: 3"),
+        (StopIteration("no more"), "Tool error: RuntimeError: StopIteration"),
+        (asyncio.CancelledError(), "Tool error: fail was interrupted."),
+    ],
+)
+async def test_whatever_a_tool_raises_becomes_a_result_without_secrets(here, error, text):
+    outcome = await run_tool(raising(error), here, {})
+    assert (outcome.status, outcome.text) == ("failed", text)
+
+
+async def test_an_error_that_cannot_even_be_printed_is_a_result_too(here):
+    outcome = await run_tool(raising(Unspeakable()), here, {})
+    assert outcome.status == "failed"
+    assert "Unspeakable" in outcome.text
+
+
+async def test_arguments_that_no_check_has_passed_fail_as_a_result(here):
+    outcome = await run_tool(returning("never"), here, {"made": "up"})
+    assert outcome.status == "failed"
+
+
+async def test_a_tool_without_its_configuration_says_what_is_missing(here):
+    @tool(effect="read", missing=lambda settings: "SEARCH_KEY is not set.")
+    async def web() -> str:
+        """Search."""
+        raise AssertionError
+
+    outcome = await run_tool(web, here, {})
+    assert outcome.text == "Tool error: web is not available: SEARCH_KEY is not set."
+
+
+async def test_a_tool_that_takes_too_long_is_stopped_with_the_limit_named(impatient):
+    stopped = []
+
+    @tool(effect="read")
+    async def dawdle() -> None:
+        """Wait for ever."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.append(True)
+
+    outcome = await run_tool(dawdle, impatient, {})
+    assert outcome.status == "failed"
+    assert outcome.text == "Tool error: dawdle took longer than 0.05 s and was stopped."
+    assert stopped == [True]
+
+
+async def test_a_tools_own_limit_wins_and_a_write_that_ran_out_of_time_admits_its_doubt(here):
+    @tool(effect="send", timeout_s=0.01)
+    async def post() -> None:
+        """Wait for ever."""
+        await asyncio.Event().wait()
+
+    outcome = await run_tool(post, here, {})
+    assert "longer than 0.01 s" in outcome.text
+    assert outcome.text.endswith("It may have taken effect all the same.")
+
+
+async def test_a_cancellation_from_outside_goes_through(here):
+    began = asyncio.Event()
+
+    @tool(effect="read")
+    async def wait() -> None:
+        """Wait for ever."""
+        began.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(run_tool(wait, here, {}))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_blocking_tools_run_side_by_side(here):
+    meeting = threading.Barrier(PLACES, timeout=10)
+
+    @tool(effect="read")
+    def meet() -> str:
+        """Come back only once everybody is here."""
+        meeting.wait()
+        return "met"
+
+    outcomes = await asyncio.gather(*(run_tool(meet, here, {}) for _ in range(PLACES)))
+    assert [outcome.text for outcome in outcomes] == ["met"] * PLACES
+
+
+async def test_blocking_tools_that_hang_for_ever_leave_room_for_others(here, impatient):
+    release = threading.Event()
+    began = []
+
+    @tool(effect="read")
+    def hang() -> None:
+        """Hang."""
+        began.append(True)
+        release.wait()
+
+    @tool(effect="read")
+    def work() -> str:
+        """Work."""
+        return "worked"
+
+    try:
+        hung = await asyncio.gather(*(run_tool(hang, impatient, {}) for _ in range(PLACES + 8)))
+        assert {outcome.status for outcome in hung} == {"failed"}
+        assert (await run_tool(work, here, {})).text == "worked"
+        assert len(began) == PLACES, "a call that ran out of time before it began never runs"
+    finally:
+        release.set()

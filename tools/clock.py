@@ -1,0 +1,51 @@
+"""The time, anywhere."""
+
+from datetime import datetime
+from difflib import get_close_matches
+from functools import cache
+from typing import Annotated
+from zoneinfo import ZoneInfo, available_timezones
+
+from tools.declaration import ToolFailure, tool
+
+
+@tool(effect="read", role="guest")
+def get_time(
+    timezone: Annotated[str, "IANA name such as Asia/Tokyo, or a city in it such as Tokyo"] = "UTC",
+) -> str:
+    """Tell the current date, time and weekday in a time zone."""
+    key = _find(timezone)
+    now = datetime.now(ZoneInfo(key))
+    offset = now.isoformat()[-6:]
+    return f"{now:%Y-%m-%d %H:%M:%S %Z} ({key}, UTC{offset}), {now:%A}"
+
+
+def _find(words: str) -> str:
+    """Return the zone's key; raises ToolFailure with the closest ones where there is none."""
+    wanted = _folded(words.partition(",")[0]) or "utc"
+    for names in (_keys(), _cities()):
+        if wanted in names:
+            return names[wanted]
+    known = _keys() | _cities()
+    close = sorted({known[name] for name in get_close_matches(wanted, known, n=5, cutoff=0.7)})
+    hint = f" Closest: {', '.join(close)}." if close else ""
+    raise ToolFailure(f"There is no time zone {words!r}.{hint} Use an IANA name such as Europe/Paris.")
+
+
+def _folded(words: str) -> str:
+    return "_".join(words.casefold().split())
+
+
+@cache
+def _keys() -> dict[str, str]:
+    return {_folded(key): key for key in sorted(available_timezones())}
+
+
+@cache
+def _cities() -> dict[str, str]:
+    """Return the last component of each key; where several zones share it, the shortest key wins."""
+    longest_first = sorted(_keys().values(), key=lambda key: (-len(key), key))
+    return {_folded(key.rpartition("/")[2]): key for key in longest_first}
+
+
+TOOLS = (get_time,)

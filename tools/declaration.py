@@ -1,0 +1,172 @@
+"""What a tool is, and the decorator that makes one from a function.
+
+    @tool(effect="write")
+    def shout(here: Here, words: Annotated[str, "what to shout"]) -> str:
+        '''Shout words in the workspace.'''
+
+The docstring is what the model reads. `here` may be left out; the other parameters are the
+model's arguments. A plain `def` runs in a thread, so it may block; an `async def` may not.
+"""
+
+import asyncio
+import copy
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from settings import ROLES, Role, Settings
+from tools.arguments import ArgumentsError, checker, model_of, parameters_of, wants_here
+from tools.threads import in_thread
+
+__all__ = ["ArgumentsError", "Effect", "Here", "Tool", "ToolFailure", "tool"]
+
+Effect = Literal["read", "write", "send", "execute"]
+
+_PREVIEW_TIMEOUT_S = 5
+
+
+class ToolFailure(Exception):  # noqa: N818 (a result for the model, not an error of ours)
+    """A tool cannot do what was asked; the text, meant for a model, becomes the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Who calls a tool, and from where."""
+
+    settings: Settings
+    user: str
+    user_role: Role
+    thread_id: str
+    call_id: str
+    idempotency_key: str
+    """The same when a call is run again after a crash."""
+    store: Any = None
+    """LangGraph's store; None where the graph has none."""
+
+
+Run = Callable[[Here, dict[str, Any]], Awaitable[Any]]
+Check = Callable[[dict[str, Any]], dict[str, Any]]
+Preview = Callable[[Here, dict[str, Any]], Awaitable[str | None]]
+Missing = Callable[[Settings], str | None]
+
+
+async def _no_preview(_here: Here, _args: dict[str, Any]) -> None:
+    """Show nothing beyond the call itself."""
+
+
+def _nothing_missing(_settings: Settings) -> None:
+    """Need no configuration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """Something a model may do."""
+
+    name: str
+    description: str
+    """For the model."""
+    parameters: dict[str, Any]
+    """JSON schema of the arguments; unknown names are refused."""
+    run: Run
+    """Does it. Whatever it returns besides text is shown as JSON."""
+    check: Check
+    """Returns validated, coerced arguments; raises ArgumentsError."""
+    effect: Effect
+    role: Role = "user"
+    """The least trusted role that may use it."""
+    confirm: bool = True
+    """True: a person must agree to each call."""
+    idempotent: bool = False
+    """True: after a crash a call may be run again unasked."""
+    timeout_s: float | None = None
+    """Seconds a call may take; None: the general limit."""
+    untrusted: bool = False
+    """True: results hold text that others wrote, never instructions."""
+    preview: Preview = _no_preview
+    """The exact effect in words, for the person who confirms; None where there is no more to say than
+    the call. Never raises."""
+    missing: Missing = _nothing_missing
+    """Which configuration the tool lacks, in words; None: it is available."""
+
+    def spec(self) -> dict[str, Any]:
+        """Return the tool in OpenAI's format, the caller's to change."""
+        function = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": "function", "function": copy.deepcopy(function)}
+
+    def open_to(self, role: str) -> bool:
+        """Tell whether a role may use it; one that does not exist may use nothing."""
+        return role in ROLES[ROLES.index(self.role) :]
+
+
+def tool(  # noqa: PLR0913 (each is one property of a declaration)
+    *,
+    effect: Effect,
+    role: Role = "user",
+    confirm: bool | None = None,
+    idempotent: bool | None = None,
+    timeout_s: float | None = None,
+    untrusted: bool = False,
+    preview: Callable[..., Any] | None = None,
+    missing: Missing = _nothing_missing,
+) -> Callable[[Callable[..., Any]], Tool]:
+    """Make a tool of a function.
+
+    Args:
+        effect: what kind of change it makes in the world.
+        role: the least trusted role that may use it.
+        confirm: None: everything but a read asks first.
+        idempotent: None: a read is.
+        timeout_s: seconds a call may take; None: the general limit.
+        untrusted: results hold text that others wrote.
+        preview: a function of the same parameters that returns the exact effect in words, or None.
+        missing: says which configuration the tool lacks; None: it is available.
+    """
+
+    def declare(function: Callable[..., Any]) -> Tool:
+        model = model_of(function)
+        parameters = parameters_of(model)
+        return Tool(
+            name=model.__name__,
+            description=inspect.getdoc(function) or "",
+            parameters=parameters,
+            run=_bound(function),
+            check=checker(model, parameters),
+            effect=effect,
+            role=role,
+            confirm=effect != "read" if confirm is None else confirm,
+            idempotent=effect == "read" if idempotent is None else idempotent,
+            timeout_s=timeout_s,
+            untrusted=untrusted,
+            preview=_shown(preview) if preview else _no_preview,
+            missing=missing,
+        )
+
+    return declare
+
+
+def _bound(function: Callable[..., Any]) -> Run:
+    takes_here = wants_here(function)
+
+    async def run(here: Here, args: dict[str, Any]) -> Any:
+        call = partial(function, here, **args) if takes_here else partial(function, **args)
+        return await call() if inspect.iscoroutinefunction(function) else await in_thread(call)
+
+    return run
+
+
+def _shown(preview: Callable[..., Any]) -> Preview:
+    show = _bound(preview)
+
+    async def shown(here: Here, args: dict[str, Any]) -> str | None:
+        try:
+            async with asyncio.timeout(_PREVIEW_TIMEOUT_S):
+                text = await show(here, args)
+        except ToolFailure as failure:
+            text = f"This will fail: {failure}"
+        except Exception:  # the person can still decide on the bare call
+            return None
+        return here.settings.redact(text) if text else None
+
+    return shown

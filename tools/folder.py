@@ -1,0 +1,158 @@
+"""One open folder: what is done in it goes through its descriptor, and links are never followed."""
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from tools.declaration import ToolFailure
+
+Parts = tuple[str, ...]
+Kind = Literal["file", "folder", "link", "special"]
+
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Without O_NONBLOCK, opening a named pipe would wait for its other end.
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
+_SHOWN_NAMES = 20
+_LARGEST_READ = 1_000_000
+"""Bytes of a file that is read."""
+
+
+class NothingThereError(ToolFailure):
+    """There is no file or folder of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in a folder, and what it stands for."""
+
+    name: str
+    kind: Kind
+    size: int
+    """Bytes."""
+    mode: int
+    """Permission bits."""
+
+    def __str__(self) -> str:
+        return f"{self.name}/" if self.kind == "folder" else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """An open folder of the workspace; its methods raise ToolFailure in words a model can use."""
+
+    handle: int
+    parts: Parts
+
+    def path(self, name: str) -> str:
+        """Write the path of a name in this folder, from the workspace's root."""
+        return "/".join((*self.parts, name))
+
+    @contextmanager
+    def below(self, name: str, *, create: bool = False) -> Iterator["Folder"]:
+        """Open a folder in this one."""
+        with said(self.path(name)):
+            if create:
+                with suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=self.handle)
+            self.require(name, "folder")
+            handle = os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=self.handle)
+        try:
+            yield Folder(handle, (*self.parts, name))
+        finally:
+            os.close(handle)
+
+    def look(self, name: str) -> Entry | None:
+        """Describe a name; None where nothing bears it."""
+        with said(self.path(name)):
+            try:
+                status = os.stat(name, dir_fd=self.handle, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "special")
+        return Entry(name, kind, status.st_size, stat.S_IMODE(status.st_mode))
+
+    def require(self, name: str, kind: Kind) -> Entry:
+        """Describe a name of that kind; refuse anything else with a word on what there is instead."""
+        found = self.look(name)
+        if found and found.kind == kind:
+            return found
+        path = repr(self.path(name))
+        match found.kind if found else None:
+            case None:
+                raise NothingThereError(f"There is no {kind} {path}. {self.holds()}")
+            case "link":
+                raise ToolFailure(f"{path} is a link; links are not followed.")
+            case "folder":
+                with self.below(name) as folder:
+                    raise ToolFailure(f"{path} is a folder, not a {kind}. {folder.holds()}")
+            case "file":
+                raise ToolFailure(f"{path} is a file, not a {kind}.")
+        raise ToolFailure(f"{path} is a device, pipe or socket, not a {kind}.")
+
+    def entries(self) -> list[Entry]:
+        """List the folder, sorted by name."""
+        with said("/".join(self.parts) or "."):
+            names = sorted(os.listdir(self.handle))  # noqa: PTH208 (a descriptor, not a path)
+        return [entry for name in names if (entry := self.look(name))]
+
+    def holds(self) -> str:
+        """Say what the folder holds, the first names of it."""
+        where = f"The folder {'/'.join(self.parts)!r}" if self.parts else "The workspace"
+        names = [str(entry) for entry in self.entries()]
+        more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+        return f"{where} holds: {', '.join(names[:_SHOWN_NAMES])}{more}." if names else f"{where} is empty."
+
+    def text(self, name: str) -> str:
+        """Return what a text file holds; one that is too large is refused without being read whole."""
+        size = self.require(name, "file").size
+        with said(self.path(name)), os.fdopen(os.open(name, _READ_FLAGS, dir_fd=self.handle), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ToolFailure(f"{self.path(name)!r} changed while it was opened.")
+            data = file.read(_LARGEST_READ + 1) if size <= _LARGEST_READ else None
+        if data is None or len(data) > _LARGEST_READ:
+            limit = f"{size:,} bytes, and {_LARGEST_READ:,} is the most"
+            raise ToolFailure(f"{self.path(name)!r} is too large to read: {limit}.")
+        with suppress(UnicodeDecodeError):
+            if b"\0" not in data:
+                return data.decode("utf-8-sig")
+        raise ToolFailure(f"{self.path(name)!r} is binary, not UTF-8 text ({size:,} bytes).")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a whole file in place at once; a crash leaves the old one."""
+        mode = self.require(name, "file").mode if self.look(name) else 0o600
+        temporary = f".twobrain-{secrets.token_hex(8)}.tmp"
+        with said(self.path(name)):
+            try:
+                with os.fdopen(os.open(temporary, _NEW_FLAGS, 0o600, dir_fd=self.handle), "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fchmod(file.fileno(), mode)
+                    os.fsync(file.fileno())
+                os.replace(temporary, name, src_dir_fd=self.handle, dst_dir_fd=self.handle)
+            except OSError:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=self.handle)
+                raise
+            os.fsync(self.handle)
+
+    def delete(self, name: str) -> None:
+        """Remove a file."""
+        self.require(name, "file")
+        with said(self.path(name)):
+            os.unlink(name, dir_fd=self.handle)
+            os.fsync(self.handle)
+
+
+@contextmanager
+def said(path: str) -> Iterator[None]:
+    """Turn the system's refusals into ToolFailure."""
+    try:
+        yield
+    except OSError as error:
+        raise ToolFailure(f"{path!r}: {(error.strerror or str(error)).lower()}.") from None

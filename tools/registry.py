@@ -1,0 +1,77 @@
+"""Every tool there is, by name."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+from errors import ConfigurationError, UnknownToolError
+from settings import Role, Settings
+from tools import calculator, clock, files
+from tools.declaration import Tool
+
+
+class Registry:
+    """An unchanging set of tools, in the order they were declared.
+
+    Raises:
+        ConfigurationError: two tools bear one name.
+    """
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        self._tools: dict[str, Tool] = {}
+        for tool in tools:
+            if tool.name in self._tools:
+                raise ConfigurationError(f"Two tools are named {tool.name!r}; rename one of them.")
+            self._tools[tool.name] = tool
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._tools.values())
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def get(self, name: str) -> Tool | None:
+        """Return the tool of exactly that name."""
+        return self._tools.get(name)
+
+    def closest(self, name: str) -> str | None:
+        """Return the one name that differs only in case or separators; None where none or several do."""
+        alike = [known for known in self._tools if _letters(known) == _letters(name)]
+        return alike[0] if len(alike) == 1 else None
+
+    def find(self, name: str) -> Tool | None:
+        """Return the tool of that name, or else the one whose name differs only in case or separators."""
+        return self.get(name) or self.get(self.closest(name) or "")
+
+    def offered(self, role: Role, allow: Collection[str] | None, settings: Settings) -> list[Tool]:
+        """Return the available tools that both the role and the allow-list (None: all) let through."""
+        permitted = (tool for tool in self if tool.open_to(role))
+        allowed = (tool for tool in permitted if allow is None or tool.name in allow)
+        return [tool for tool in allowed if tool.missing(settings) is None]
+
+    def require(self, names: Iterable[str]) -> None:
+        """Check that each name is a tool's.
+
+        Raises:
+            UnknownToolError: one is not; the message names the tools there are.
+        """
+        unknown = [name for name in names if name not in self._tools]
+        if unknown:
+            raise UnknownToolError(
+                f"Unknown {'tools' if len(unknown) > 1 else 'tool'} {', '.join(map(repr, unknown))}. "
+                f"Tools there are: {', '.join(sorted(self._tools))}."
+            )
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
+
+
+def open_registry(settings: Settings) -> Registry:  # noqa: ARG001 (configured families open by it)
+    """Return the tools of this installation; a new family is one file and one line here."""
+    return Registry(
+        [
+            *clock.TOOLS,
+            *calculator.TOOLS,
+            *files.TOOLS,
+        ]
+    )

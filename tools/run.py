@@ -1,0 +1,77 @@
+"""Running one call so that whatever happens is a result that a model can read."""
+
+import asyncio
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic_core import to_json
+
+from tools.declaration import Here, Tool, ToolFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a call."""
+
+    status: Literal["executed", "failed"]
+    text: str
+    """For the model: plain UTF-8, without secrets, never empty."""
+    duration_ms: float
+
+
+async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Outcome:
+    """Run a tool on arguments that its check has passed; raises nothing but a cancellation from outside."""
+    started = time.perf_counter()
+    status: Literal["executed", "failed"] = "executed"
+    try:
+        text = await _run(tool, here, args)
+    except ToolFailure as failure:
+        status, text = "failed", f"Tool error: {failure}"
+    except asyncio.CancelledError:
+        if _cancelled_from_outside():
+            raise
+        status, text = "failed", f"Tool error: {tool.name} was interrupted."
+    except (Exception, SystemExit) as error:  # one raising call would stop its siblings
+        status, text = "failed", f"Tool error: {_words(error)}"
+    duration_ms = (time.perf_counter() - started) * 1_000
+    return Outcome(status, _clean(here.settings.redact(text)), round(duration_ms, 1))
+
+
+async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> str:
+    if lack := tool.missing(here.settings):
+        raise ToolFailure(f"{tool.name} is not available: {lack}")
+    limit = here.settings.limits.tool_timeout_s if tool.timeout_s is None else tool.timeout_s
+    deadline = asyncio.timeout(limit)
+    try:
+        async with deadline:
+            return _text(await tool.run(here, args))
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        doubt = "" if tool.effect == "read" else " It may have taken effect all the same."
+        raise ToolFailure(f"{tool.name} took longer than {limit:g} s and was stopped.{doubt}") from None
+
+
+def _cancelled_from_outside() -> bool:
+    """Tell a cancellation of our task from one that broke out of a library inside the tool."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _text(result: Any) -> str:
+    if result is None:
+        return "(no output)"
+    text = result if isinstance(result, str) else to_json(result, serialize_unknown=True).decode()
+    return text if text.strip() else "(no output)"
+
+
+def _words(error: BaseException) -> str:
+    # The traceback module survives an exception whose own __str__ raises.
+    return "".join(traceback.format_exception_only(error)).strip()
+
+
+def _clean(text: str) -> str:
+    """Replace what no database column or JSON body can hold: lone surrogates and NUL."""
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

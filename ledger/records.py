@@ -1,0 +1,127 @@
+"""What goes into the ledger and what comes out, as frozen values."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Status = Literal["executed", "failed", "denied", "expired", "superseded", "unknown"]
+"""How a call ended; the first outcome on record stays."""
+
+ThreadStatus = Literal["running", "waiting", "answered", "failed"]
+
+
+def fingerprint(tool: str, args: Mapping[str, Any]) -> str:
+    """Return the SHA-256, in hex, of a tool and its arguments, whatever the order of the keys."""
+    canonical = json.dumps([tool, dict(args)], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a model asks a tool to do, and for whom."""
+
+    thread: str
+    call_id: str
+    turn: str
+    user: str
+    role: str
+    """The user's role when the call was made."""
+    model: str
+    tool: str
+    args: dict[str, Any]
+    effect: str
+    """What the tool does to the world, as its declaration says."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of tool and arguments as they are, before redaction."""
+        return fingerprint(self.tool, self.args)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The call is the caller's to run, now and once; it must be finished."""
+
+    attempt: int
+    """1 for the first run; more after an owner that was gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The call has ended; this is its outcome, redacted."""
+
+    status: Status
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotApproved:
+    """The call must not run: nobody agreed to exactly this."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A living owner is at it."""
+
+    since: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Its owner is gone and left no outcome: it may or may not have happened."""
+
+    since: float
+    """Seconds since the epoch, when it was claimed."""
+
+
+Claim = Claimed | Recorded | NotApproved | Running | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is on record about a person's decision, whoever asks."""
+
+    approved: bool
+    won: bool = False
+    """True: the decision just given is the one on record; False: an earlier one is, or none could be."""
+    status: str | None = None
+    """The call's status; None where there is no such call."""
+    fingerprint: str | None = None
+    """What was agreed to: of the edited arguments, where they were edited."""
+    by: str | None = None
+    at: float | None = None
+    """Seconds since the epoch."""
+    reason: str = ""
+    """Why it is not approved, in words; empty where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One model call. None is unknown, not zero."""
+
+    thread: str
+    turn: str
+    user: str
+    path: str
+    """`two-brain`, `single` or `direct`."""
+    role: str
+    """`orchestrator` or `chat`."""
+    backend: str
+    """The model's name in the registry."""
+    model: str
+    """The provider's name of the model."""
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    duration_ms: float | None
+    error: str | None
+    """The cause, where the call failed; None where it answered."""
+    at: float
+    """Seconds since the epoch, when the call ended."""

@@ -1,0 +1,85 @@
+"""The ledger's tables, in types that SQLite and Postgres share. Times are seconds since the epoch."""
+
+from sqlalchemy import Column, Connection, Double, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy.dialects import postgresql, sqlite
+
+VERSION = 1
+"""Of the schema below; a database with a higher one is refused."""
+
+metadata = MetaData()
+
+schema = Table(
+    "ledger_schema",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("thread", String, nullable=False),
+    Column("call_id", String, nullable=False),
+    Column("turn", String, nullable=False),
+    Column("user", String, nullable=False, index=True),
+    Column("role", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("tool", String, nullable=False),
+    Column("args", Text, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("effect", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("decision", String),
+    Column("decided_by", String),
+    Column("decided_at", Double),
+    Column("expires_at", Double),
+    Column("owner", String),
+    Column("lease_until", Double),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("started_at", Double),
+    Column("duration_ms", Double),
+    Column("text", Text),
+    Column("result_size", Integer),
+    Column("result_sha256", String),
+    UniqueConstraint("thread", "call_id"),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("thread", String, nullable=False, index=True),
+    Column("turn", String, nullable=False),
+    Column("user", String, nullable=False, index=True),
+    Column("path", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("backend", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("input_tokens", Integer),
+    Column("output_tokens", Integer),
+    Column("cached_tokens", Integer),
+    Column("reasoning_tokens", Integer),
+    Column("cost_usd", Double),
+    Column("duration_ms", Double),
+    Column("error", Text),
+    Column("at", Double, nullable=False, index=True),
+    Column("day", String(10), nullable=False),
+)
+
+threads = Table(
+    "threads",
+    metadata,
+    Column("thread", String, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("status", String, nullable=False),
+    Column("title", Text),
+    Column("waiting_since", Double),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+
+def insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """Return the connected database's own INSERT, which knows ON CONFLICT."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

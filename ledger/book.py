@@ -1,0 +1,252 @@
+"""The ledger: the truth about what ran, outside the graph's state."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Engine
+
+from errors import StorageError
+from ledger import bookkeeping, calls
+from ledger.access import Access
+from ledger.bookkeeping import Grouping
+from ledger.database import open_engine
+from ledger.owner import this_process
+from ledger.records import Call, Claim, Decision, Recorded, Running, Status, ThreadStatus, Use
+from ledger.redaction import Redact, redacted_json, redacted_text
+
+_FIRST_POLL_S, _LAST_POLL_S = 0.02, 0.5
+
+
+class Ledger:
+    """One row per call, unique in the database; used from any event loop, by many processes.
+
+    A method returns when its write is on disk. A write that has begun is finished even if its
+    caller is cancelled. Every method may raise StorageError.
+    """
+
+    def __init__(self, engine: Engine, redact: Redact, owner: str) -> None:
+        self._access = Access(engine)
+        self._redact = redact
+        self._owner = owner
+
+    @classmethod
+    async def open(cls, database: Path | str, redact: Redact = str) -> Self:
+        """Open or create a ledger.
+
+        Args:
+            database: a path of a SQLite file, or a database URL.
+            redact: strips secrets from every text before it is stored.
+
+        Raises:
+            StorageError: it cannot be used; the message says why and what to do.
+        """
+        return await asyncio.to_thread(
+            lambda: cls(open_engine(database), redact=redact, owner=this_process())
+        )
+
+    async def close(self) -> None:
+        """Write what is queued and let go of the database; again is harmless."""
+        await asyncio.to_thread(self._access.close)
+
+    async def ask(self, asked: Sequence[Call], expires_at: float | None) -> None:
+        """Put calls before a person; a call that is on record already is left as it is.
+
+        Args:
+            asked: the calls of one confirmation.
+            expires_at: seconds since the epoch after which no answer counts; None: never.
+        """
+        waiting = [{**self._row(call), "status": "waiting", "expires_at": expires_at} for call in asked]
+        await self._access.write(calls.add, waiting)
+
+    async def decide(  # noqa: PLR0913 (one decision, whole)
+        self,
+        thread: str,
+        call_id: str,
+        *,
+        approve: bool,
+        by: str,
+        fingerprint: str,
+        message: str = "",
+        args: dict[str, Any] | None = None,
+        at: float | None = None,
+    ) -> Decision:
+        """Record the first decision on a waiting call, and return the one on record.
+
+        Args:
+            thread: the call's thread.
+            call_id: the call.
+            approve: False is a rejection, and the call's end.
+            by: who decides.
+            fingerprint: of the call as the person was shown it; another one is refused.
+            message: why it is rejected.
+            args: edited arguments; the approval is then bound to these.
+            at: seconds since the epoch when it was decided; None: now.
+        """
+        words = f"Action denied by user: {message}" if message else "Action denied by user."
+        consent = "approved" if args is None else "edited"
+        answer = calls.Answer(
+            decision=consent if approve else "rejected",
+            by=by,
+            at=time.time() if at is None else at,
+            fingerprint=fingerprint,
+            text=self._clean(words),
+            args=args,
+            stored_args=None if args is None else redacted_json(args, self._redact),
+        )
+        return await self._access.write(calls.decide, thread, call_id, answer)
+
+    async def claim(self, call: Call, *, needs_approval: bool, lease_s: float, rerun: bool) -> Claim:
+        """Take a call to run it; of all who claim it, one gets Claimed.
+
+        Args:
+            call: with the arguments it would be run with; others than those on record never run.
+            needs_approval: it runs only if its approval is on record.
+            lease_s: seconds after which a claim without an outcome counts as lost.
+            rerun: take over a lost claim, where running twice does no harm.
+        """
+        row = self._row(call)
+        terms = calls.Terms(self._owner, time.time(), lease_s, needs_approval=needs_approval, rerun=rerun)
+        try:
+            return await self._access.write(calls.claim, row, terms)
+        except asyncio.CancelledError:
+            with suppress(StorageError):
+                self._access.submit(calls.release, row, terms)
+            raise
+
+    async def finish(
+        self, thread: str, call_id: str, *, status: Status, text: str, duration_ms: float | None
+    ) -> Recorded | None:
+        """Record the outcome of a call claimed here; the first outcome stays.
+
+        Returns:
+            The outcome on record; None where the call is not this process's and has none.
+        """
+        raw = text.encode("utf-8", "surrogatepass")
+        outcome = {
+            "status": status,
+            "text": self._clean(text),
+            "duration_ms": duration_ms,
+            "result_size": len(raw),
+            "result_sha256": hashlib.sha256(raw).hexdigest(),
+        }
+        return await self._access.write(calls.finish, thread, call_id, self._owner, outcome)
+
+    async def note(self, call: Call, *, status: Status, text: str, decision: str | None = None) -> None:
+        """Record a call that never ran; one that is on record already is left as it is."""
+        row = {**self._row(call), "status": status, "text": self._clean(text), "decision": decision}
+        await self._access.write(calls.add, [row])
+
+    async def outcomes(self, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
+        """Return the outcomes on record, by call id; a call without one is left out."""
+        return await self._access.read(calls.outcomes, thread, call_ids)
+
+    async def supersede(self, closed: Sequence[Call]) -> dict[str, Recorded]:
+        """Close calls for good, and return their outcomes by call id.
+
+        A call that a living owner runs stays open and is left out.
+        """
+        return await self._access.write(calls.supersede, [self._row(call) for call in closed], time.time())
+
+    async def await_outcome(self, thread: str, call_id: str, timeout_s: float) -> Recorded | None:
+        """Wait for the outcome of a call that another owner runs.
+
+        Returns:
+            None after `timeout_s` seconds, or as soon as nobody is running it.
+        """
+        deadline = time.monotonic() + timeout_s
+        pause = _FIRST_POLL_S
+        while True:
+            found = await self._access.read(calls.standing, thread, call_id, time.time())
+            left = deadline - time.monotonic()
+            if not isinstance(found, Running) or left <= 0:
+                return found if isinstance(found, Recorded) else None
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, _LAST_POLL_S)
+
+    async def record_usage(self, use: Use) -> None:
+        """Record one model call."""
+        error = None if use.error is None else self._clean(use.error)
+        await self._access.write(bookkeeping.record_usage, {**asdict(use), "error": error})
+
+    async def usage(
+        self,
+        *,
+        user: str | None = None,
+        since: float | None = None,
+        thread: str | None = None,
+        turn: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return model calls, oldest first, under the names of `Use`."""
+        filters = {"user": user, "since": since, "thread": thread, "turn": turn}
+        return await self._access.read(bookkeeping.list_usage, filters)
+
+    async def usage_totals(
+        self,
+        *,
+        by: Grouping,
+        user: str | None = None,
+        since: float | None = None,
+        thread: str | None = None,
+        turn: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return sums of what is known, None where nothing is; days are UTC.
+
+        Each has the names it is grouped by (`model`: backend and model; `turn`: thread and turn),
+        `model_calls`, and `unpriced_calls`: how many of them the cost leaves out.
+        """
+        filters = {"user": user, "since": since, "thread": thread, "turn": turn}
+        return await self._access.read(bookkeeping.total_usage, by, filters)
+
+    async def audit(
+        self, *, thread: str | None = None, user: str | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the newest `limit` calls, newest last; an open one is waiting, ready or running."""
+        return await self._access.read(bookkeeping.list_audit, {"thread": thread, "user": user}, limit)
+
+    async def touch(
+        self,
+        thread: str,
+        *,
+        user: str,
+        status: ThreadStatus,
+        title: str | None = None,
+        waiting_since: float | None = None,
+    ) -> None:
+        """Record how a thread stands; its first user and, where None is given, its title stay.
+
+        Args:
+            thread: its id.
+            user: whose it is.
+            status: how it stands now.
+            title: what it is about; None: as it was.
+            waiting_since: seconds since the epoch; None: since it began to wait.
+        """
+        now = time.time()
+        row = {
+            "thread": thread,
+            "user": user,
+            "status": status,
+            "title": None if title is None else self._clean(title),
+            "waiting_since": (waiting_since or now) if status == "waiting" else None,
+            "updated_at": now,
+        }
+        await self._access.write(bookkeeping.touch, row)
+
+    async def threads(
+        self, *, user: str | None = None, status: ThreadStatus | None = None
+    ) -> list[dict[str, Any]]:
+        """Return threads, the last touched last."""
+        return await self._access.read(bookkeeping.list_threads, {"user": user, "status": status})
+
+    def _clean(self, text: str) -> str:
+        return redacted_text(text, self._redact)
+
+    def _row(self, call: Call) -> dict[str, Any]:
+        args = redacted_json(call.args, self._redact)
+        return {**asdict(call), "tool": self._clean(call.tool), "args": args, "fingerprint": call.fingerprint}

@@ -1,0 +1,88 @@
+"""Usage, audit and threads: what is written as it happens and read by people."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import Column, Connection, Table, func, select
+from sqlalchemy.sql import ColumnElement, Select
+
+from ledger.tables import calls, insert, threads, usage
+
+Grouping = Literal["user", "model", "turn", "day"]
+
+_GROUPS: Mapping[Grouping, tuple[Column[Any], ...]] = {
+    "user": (usage.c.user,),
+    "model": (usage.c.backend, usage.c.model),
+    "turn": (usage.c.thread, usage.c.turn),
+    "day": (usage.c.day,),
+}
+_SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "duration_ms")
+_AUDITED = (
+    *("thread", "turn", "call_id", "user", "role", "model", "tool", "args", "effect"),
+    *("decision", "decided_by", "decided_at", "status"),
+    *("started_at", "duration_ms", "result_size", "result_sha256"),
+)
+
+
+def record_usage(connection: Connection, use: Mapping[str, Any]) -> None:
+    """Add one model call, under its day in UTC."""
+    day = datetime.fromtimestamp(use["at"], UTC).date().isoformat()
+    connection.execute(usage.insert().values(**use, day=day))
+
+
+def list_usage(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the model calls that match, oldest first."""
+    shown = [column for column in usage.c if column.name not in {"id", "day"}]
+    query = select(*shown).where(*_matching(usage, filters)).order_by(usage.c.id)
+    return _rows(connection, query)
+
+
+def total_usage(connection: Connection, by: Grouping, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return sums of what is known, by group; None where nothing is."""
+    sums = [func.sum(usage.c[name]).label(name) for name in _SUMMED]
+    counts = [
+        func.count().label("model_calls"),
+        (func.count() - func.count(usage.c.cost_usd)).label("unpriced_calls"),
+    ]
+    query = select(*_GROUPS[by], *counts, *sums).where(*_matching(usage, filters))
+    return _rows(connection, query.group_by(*_GROUPS[by]).order_by(func.min(usage.c.id)))
+
+
+def list_audit(connection: Connection, filters: Mapping[str, Any], limit: int | None) -> list[dict[str, Any]]:
+    """Return the newest calls that match, newest last."""
+    shown = [calls.c[name] for name in _AUDITED]
+    query = select(*shown).where(*_matching(calls, filters)).order_by(calls.c.id.desc()).limit(limit)
+    return [{**row, "args": json.loads(row["args"])} for row in reversed(_rows(connection, query))]
+
+
+def touch(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Insert or update a thread; its user and creation stay, its title where none is given."""
+    fresh = insert(connection, threads).values(**row, created_at=row["updated_at"])
+    kept_title = func.coalesce(fresh.excluded.title, threads.c.title)
+    changes = {"status": row["status"], "updated_at": row["updated_at"], "title": kept_title}
+    since = None
+    if row["status"] == "waiting":
+        since = func.coalesce(threads.c.waiting_since, fresh.excluded.waiting_since)
+    connection.execute(
+        fresh.on_conflict_do_update(index_elements=["thread"], set_={**changes, "waiting_since": since})
+    )
+
+
+def list_threads(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the threads that match, the last touched last."""
+    query = select(threads).where(*_matching(threads, filters))
+    return _rows(connection, query.order_by(threads.c.updated_at, threads.c.thread))
+
+
+def _matching(table: Table, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """Return the conditions of the filters that are given; `since` is inclusive."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    since = given.pop("since", None)
+    conditions = [table.c[name] == value for name, value in given.items()]
+    return conditions if since is None else [*conditions, table.c.at >= since]
+
+
+def _rows(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
+    return [dict(row) for row in connection.execute(query).mappings()]

@@ -1,0 +1,171 @@
+import asyncio
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+from ledger.book import Ledger
+from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running
+from tests.ledger.samples import call, claim, finish
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(database: Path, effects: Path, task: str, what: str) -> subprocess.Popen[str]:
+    script = [sys.executable, str(Path(__file__).with_name("claimer.py"))]
+    return subprocess.Popen(
+        [*script, str(database), str(effects), task, what],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def holder(database: Path, call_id: str) -> Iterator[subprocess.Popen[str]]:
+    with start(database, database, "hold", call_id) as process:
+        try:
+            assert process.stdout.readline() == "Claimed\n"
+            yield process
+        finally:
+            process.kill()
+
+
+async def test_of_fifty_claims_from_threads_loops_and_ledgers_exactly_one_runs(path, tmp_path):
+    ledgers = [await Ledger.open(path), await Ledger.open(path)]
+    effects = tmp_path / "effects"
+
+    async def click(ledger: Ledger) -> str:
+        got = await claim(ledger, call())
+        if isinstance(got, Claimed):
+            with effects.open("a") as file:
+                file.write("ran\n")
+        return type(got).__name__
+
+    async def clicks(ledger: Ledger) -> list[str]:
+        return await asyncio.gather(*(click(ledger) for _ in range(10)))
+
+    with ThreadPoolExecutor(5) as threads:
+        said = list(threads.map(lambda n: asyncio.run(clicks(ledgers[n % 2])), range(5)))
+
+    assert Counter(chain(*said)) == {"Claimed": 1, "Running": 49}
+    assert effects.read_text() == "ran\n"
+    for ledger in ledgers:
+        await ledger.close()
+
+
+async def test_processes_that_open_and_claim_together_run_each_call_once(path, tmp_path):
+    effects = tmp_path / "effects"
+    processes = [start(path, effects, "each", "20") for _ in range(3)]
+    for process in processes:
+        process.communicate(timeout=30)
+
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert Counter(effects.read_text().split()) == {f"c{n}": 1 for n in range(20)}
+
+
+async def test_a_killed_owners_claim_is_lost_at_once_and_only_a_rerun_takes_it(ledger, path):
+    with holder(path, "c1") as process:
+        process.kill()
+        process.wait()
+
+        assert isinstance(await claim(ledger, call()), Lost)
+        assert await ledger.await_outcome("t1", "c1", timeout_s=60) is None
+        assert await claim(ledger, call(), rerun=True) == Claimed(attempt=2)
+
+
+async def test_an_unreaped_owner_is_as_gone_as_any(ledger, path):
+    with holder(path, "c1") as process:
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 (it was just killed)
+
+        assert isinstance(await claim(ledger, call()), Lost)
+
+
+async def test_a_living_owners_outcome_can_be_awaited_and_its_claim_not_taken(ledger, path):
+    with holder(path, "c1") as process:
+        assert isinstance(await claim(ledger, call(), rerun=True), Running)
+        assert await ledger.await_outcome("t1", "c1", timeout_s=0) is None
+
+        process.stdin.close()
+
+        assert await ledger.await_outcome("t1", "c1", timeout_s=30) == Recorded("executed", "held and done")
+
+
+async def test_a_claim_whose_lease_lapsed_is_lost_though_its_owner_lives(ledger):
+    await claim(ledger, call(), lease_s=0)
+
+    assert isinstance(await claim(ledger, call()), Lost)
+
+
+async def test_a_finished_call_gives_its_recorded_result_to_every_later_claim(ledger):
+    await claim(ledger, call())
+    await finish(ledger, call(), "42")
+
+    assert await claim(ledger, call(), rerun=True) == Recorded("executed", "42")
+    assert await claim(ledger, call(), needs_approval=True) == Recorded("executed", "42")
+
+
+async def test_other_arguments_under_the_same_id_never_run_and_get_no_foreign_result(ledger):
+    await claim(ledger, call(path="a"), lease_s=0)
+    assert isinstance(await claim(ledger, call(path="b"), rerun=True), NotApproved)
+
+    await finish(ledger, call(path="a"))
+    assert isinstance(await claim(ledger, call(path="b"), rerun=True), NotApproved)
+
+
+async def test_the_same_id_in_another_thread_is_another_call(ledger):
+    other = Call("t2", "c1", "turn-1", "bob", "user", "gemini", "write_file", {}, "write")
+
+    assert await claim(ledger, call()) == await claim(ledger, other) == Claimed(attempt=1)
+
+
+async def test_the_first_outcome_stays(ledger):
+    await claim(ledger, call())
+    first = await ledger.finish("t1", "c1", status="failed", text="no", duration_ms=None)
+    second = await ledger.finish("t1", "c1", status="executed", text="yes", duration_ms=None)
+
+    assert first == second == Recorded("failed", "no")
+
+
+async def test_only_the_owner_finishes_a_claim(ledger, path):
+    with holder(path, "c1"):
+        assert await ledger.finish("t1", "c1", status="executed", text="not mine", duration_ms=None) is None
+        assert await ledger.outcomes("t1", ["c1"]) == {}
+
+
+async def test_a_claim_that_its_caller_never_learned_of_is_free_again(ledger):
+    cancelled = asyncio.create_task(claim(ledger, call()))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+
+    assert cancelled.cancelled()
+    assert await claim(ledger, call()) == Claimed(attempt=1)
+
+
+async def test_a_cancelled_claim_of_a_lost_call_leaves_it_lost(ledger):
+    await claim(ledger, call(), lease_s=0)
+    cancelled = asyncio.create_task(claim(ledger, call(), rerun=True))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+
+    assert isinstance(await claim(ledger, call()), Lost)
+
+
+async def test_an_outcome_reaches_the_disk_though_its_caller_is_cancelled(ledger):
+    await claim(ledger, call())
+    cancelled = asyncio.create_task(finish(ledger, call(), "sent"))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+
+    assert cancelled.cancelled()
+    assert await claim(ledger, call()) == Recorded("executed", "sent")

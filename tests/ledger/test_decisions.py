@@ -1,0 +1,118 @@
+import asyncio
+
+from ledger.records import Claimed, Decision, NotApproved, Recorded
+from tests.ledger.samples import call, claim
+
+SHOWN = call(path="a")
+OTHER = call(path="b")
+
+
+async def decide(ledger, *, approve=True, by="alice", shown=SHOWN, **more) -> Decision:
+    return await ledger.decide("t1", "c1", approve=approve, by=by, fingerprint=shown.fingerprint, **more)
+
+
+async def test_an_approved_call_runs_once_and_an_unapproved_one_never(ledger):
+    assert isinstance(await claim(ledger, SHOWN, needs_approval=True), NotApproved)
+    await ledger.ask([SHOWN], expires_at=None)
+    assert isinstance(await claim(ledger, SHOWN, needs_approval=True), NotApproved)
+
+    assert (await decide(ledger)).approved
+    assert await claim(ledger, SHOWN, needs_approval=True) == Claimed(attempt=1)
+
+
+async def test_of_many_decisions_at_once_the_first_holds_for_all(ledger):
+    await ledger.ask([SHOWN], expires_at=None)
+    answers = (decide(ledger, approve=n % 2 == 0, by=f"user{n}") for n in range(50))
+    said = await asyncio.gather(*answers)
+
+    assert [decision.won for decision in said].count(True) == 1
+    assert len({(decision.approved, decision.by, decision.at) for decision in said}) == 1
+
+
+async def test_approving_one_thing_never_runs_another(ledger):
+    await ledger.ask([SHOWN], expires_at=None)
+    await decide(ledger)
+
+    assert isinstance(await claim(ledger, OTHER, needs_approval=True), NotApproved)
+    assert isinstance(await claim(ledger, OTHER), NotApproved)
+
+
+async def test_a_decision_about_something_else_than_what_waits_is_refused_and_the_call_still_waits(ledger):
+    await ledger.ask([SHOWN], expires_at=None)
+    refused = await decide(ledger, shown=OTHER)
+
+    assert (refused.approved, refused.won, refused.status) == (False, False, "waiting")
+    assert "another tool or arguments" in refused.reason
+    assert (await decide(ledger)).won
+
+
+async def test_an_edit_is_bound_to_the_edited_arguments(ledger):
+    await ledger.ask([SHOWN], expires_at=None)
+    decision = await decide(ledger, args=OTHER.args)
+
+    assert decision.fingerprint == OTHER.fingerprint
+    assert isinstance(await claim(ledger, SHOWN, needs_approval=True), NotApproved)
+    assert await claim(ledger, OTHER, needs_approval=True) == Claimed(attempt=1)
+    [row] = await ledger.audit()
+    assert (row["decision"], row["args"]) == ("edited", {"path": "b"})
+
+
+async def test_a_late_approval_is_refused_as_expired_and_says_who_gave_it(ledger):
+    await ledger.ask([SHOWN], expires_at=1000)
+    decision = await decide(ledger, at=1000.5)
+
+    assert (decision.approved, decision.status, decision.by) == (False, "expired", "alice")
+    assert isinstance(await claim(ledger, SHOWN, needs_approval=True), Recorded)
+    [row] = await ledger.audit()
+    assert (row["status"], row["decided_by"], row["decided_at"]) == ("expired", "alice", 1000.5)
+
+
+async def test_an_approval_in_the_last_moment_counts(ledger):
+    await ledger.ask([SHOWN], expires_at=1000)
+
+    assert (await decide(ledger, at=1000)).approved
+
+
+async def test_a_rejection_ends_the_call_with_its_reason(ledger):
+    await ledger.ask([SHOWN], expires_at=None)
+    decision = await decide(ledger, approve=False, message="not today")
+
+    assert (decision.approved, decision.won, decision.reason) == (False, True, "Denied by alice.")
+    outcome = await claim(ledger, SHOWN, needs_approval=True)
+    assert outcome == Recorded("denied", "Action denied by user: not today")
+
+
+async def test_approving_what_was_superseded_says_so(ledger):
+    await ledger.ask([SHOWN], expires_at=None)
+    await ledger.supersede([SHOWN])
+    decision = await decide(ledger)
+
+    assert (decision.approved, decision.status) == (False, "superseded")
+    assert "superseded" in decision.reason
+
+
+async def test_a_decision_on_an_unknown_call_names_it(ledger):
+    decision = await decide(ledger)
+
+    assert (decision.approved, decision.status) == (False, None)
+    assert "'c1'" in decision.reason
+
+
+async def test_asking_again_changes_nothing(ledger):
+    await ledger.ask([SHOWN], expires_at=None)
+    await decide(ledger)
+    await ledger.ask([SHOWN, call("c2")], expires_at=1)
+
+    assert [row["status"] for row in await ledger.audit()] == ["ready", "waiting"]
+
+
+async def test_what_waits_for_a_person_does_not_run_though_policy_stopped_asking(ledger):
+    await ledger.ask([SHOWN], expires_at=None)
+
+    assert isinstance(await claim(ledger, SHOWN, needs_approval=False), NotApproved)
+
+
+async def test_a_call_that_ran_unasked_cannot_be_approved_afterwards(ledger):
+    await claim(ledger, SHOWN)
+
+    assert not (await decide(ledger)).approved

@@ -29,6 +29,9 @@ class Registry:
     def __len__(self) -> int:
         return len(self._tools)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
     def get(self, name: str) -> Tool | None:
         """Return the tool of exactly that name."""
         return self._tools.get(name)

@@ -53,6 +53,7 @@ def test_neither_the_role_nor_the_allow_list_widens_the_other(role, allow):
 
 def test_an_unavailable_tool_is_known_but_not_offered():
     registry = Registry([unconfigured])
+    assert "unconfigured" in registry
     assert registry.get("unconfigured") is unconfigured
     assert registry.offered("admin", None, SETTINGS) == []
 

@@ -90,6 +90,34 @@ async def test_a_file_that_others_could_read_is_closed_to_them(path):
     await ledger.close()
 
 
+async def test_no_file_is_open_to_others_even_while_it_is_made(path):
+    path.parent.mkdir()
+    seen = []
+    before = os.umask(0)
+    try:
+        with listening("connect", lambda *_: seen.append(stat.S_IMODE(path.stat().st_mode))):
+            ledger = await Ledger.open(path)
+    finally:
+        os.umask(before)
+
+    assert set(seen) == {0o600}
+    await ledger.close()
+
+
+async def test_opening_a_new_file_waits_for_another_that_is_at_it(path):
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TABLE t (x)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM t").fetchall()
+        opening = asyncio.create_task(Ledger.open(path))
+        done, _ = await asyncio.wait({opening}, timeout=0.3)
+        other.execute("ROLLBACK")
+
+    assert not done
+    await (await opening).close()
+
+
 async def test_what_is_written_is_there_after_opening_again(path):
     first = await Ledger.open(path)
     await claim(first, call())

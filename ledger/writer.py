@@ -80,7 +80,7 @@ class Writer:
         try:
             with self._engine.begin() as connection:
                 results = [operation(connection) for operation, _ in jobs]
-        except Exception as error:  # noqa: BLE001 (handed to whoever awaits it)
+        except Exception as error:  # whatever it is, whoever awaits the job is told
             self._isolate(jobs, error)
             return
         for (_, future), result in zip(jobs, results, strict=True):

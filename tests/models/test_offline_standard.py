@@ -1,3 +1,4 @@
+from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from models.offline import OfflinePlanner, OfflineWriter
@@ -25,3 +26,9 @@ class TestOfflineWriterKeepsTheStandard(ChatModelUnitTests):
     @property
     def has_structured_output(self):
         return False  # rules fill no schema
+
+
+class TestOfflineWriterStreamsAndCounts(ChatModelIntegrationTests):
+    @property
+    def chat_model_class(self):
+        return OfflineWriter

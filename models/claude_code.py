@@ -87,22 +87,13 @@ class ChatClaudeCode(BaseChatModel):
         Raises:
             ModelError: there is none; its cause says why.
         """
-        path = await asyncio.to_thread(shutil.which, self.program)
-        if path is None:
-            raise ModelError(
-                f"Claude Code: the program {self.program!r} is not on PATH. Install it from "
-                "https://claude.com/claude-code and log in, or take claude-code out of twobrain.toml.",
-                "missing_key",
-            )
-        model = ("--model", self.model) if self.model else ()
+        command = await self._command()
         try:
             async with (
                 running(
-                    (path, *_FLAGS, *model),
+                    command,
                     told=_told(messages),
-                    files={
-                        "system.txt": "\n\n".join(m.text for m in messages if isinstance(m, SystemMessage))
-                    },
+                    files={"system.txt": _system(messages)},
                     env=_environment(),
                     deadline=asyncio.get_running_loop().time() + self.timeout_s,
                 ) as program,
@@ -113,7 +104,19 @@ class ChatClaudeCode(BaseChatModel):
         except TimeoutError:
             raise ModelError(f"Claude Code: no answer within {self.timeout_s:g} s.", "timeout") from None
         except OSError as error:
-            raise ModelError(f"Claude Code: {path} cannot be started: {error}.", "missing_key") from error
+            raise ModelError(
+                f"Claude Code: {command[0]} cannot be started: {error}.", "missing_key"
+            ) from error
+
+    async def _command(self) -> list[str]:
+        path = await asyncio.to_thread(shutil.which, self.program)
+        if path is None:
+            raise ModelError(
+                f"Claude Code: the program {self.program!r} is not on PATH. Install it from "
+                "https://claude.com/claude-code and log in, or take claude-code out of twobrain.toml.",
+                "missing_key",
+            )
+        return [path, *_FLAGS, *(("--model", self.model) if self.model else ())]
 
 
 async def _answer(program: Program) -> AsyncGenerator[AIMessageChunk, None]:
@@ -137,6 +140,10 @@ def _told(messages: Sequence[BaseMessage]) -> bytes:
     user = {"role": "user", "content": _transcript([m for m in messages if not isinstance(m, SystemMessage)])}
     line = {"type": "user", "message": user, "client_composed": True, "parent_tool_use_id": None}
     return json.dumps(line).encode() + b"\n"
+
+
+def _system(messages: Sequence[BaseMessage]) -> str:
+    return "\n\n".join(m.text for m in messages if isinstance(m, SystemMessage))
 
 
 def _transcript(messages: Sequence[BaseMessage]) -> str:

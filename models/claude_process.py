@@ -61,30 +61,43 @@ async def running(
     Raises:
         OSError: it cannot be started.
     """
+    async with _furnished(files) as (place, errors):
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            cwd=place / "work",
+            env=env,
+            limit=_LONGEST_LINE,
+            start_new_session=True,
+        )
+        async with _ended_for_sure(process, told):
+            yield Program(process, deadline, errors)
+
+
+@asynccontextmanager
+async def _furnished(files: Mapping[str, str]) -> AsyncIterator[tuple[Path, BinaryIO]]:
+    """Keep a temporary directory with the files, an empty `work` and an open file for errors."""
     place = await asyncio.to_thread(TemporaryDirectory, prefix="twobrain-")
     try:
-        errors = await asyncio.to_thread(_furnish, Path(place.name), files)
-        with errors:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
-                cwd=f"{place.name}/work",
-                env=env,
-                limit=_LONGEST_LINE,
-                start_new_session=True,
-            )
-            telling = asyncio.create_task(_tell(process, told))
-            try:
-                yield Program(process, deadline, errors)
-                await _drain(process)
-            finally:
-                telling.cancel()
-                _kill(process)
-                await _drain(process)
+        with await asyncio.to_thread(_furnish, Path(place.name), files) as errors:
+            yield Path(place.name), errors
     finally:
         await asyncio.to_thread(place.cleanup)
+
+
+@asynccontextmanager
+async def _ended_for_sure(process: asyncio.subprocess.Process, told: bytes) -> AsyncIterator[None]:
+    """Tell the program what it is to read; let it end if all went well, and kill what is left."""
+    telling = asyncio.create_task(_tell(process, told))
+    try:
+        yield
+        await _drain(process)
+    finally:
+        telling.cancel()
+        _kill(process)
+        await _drain(process)
 
 
 def _furnish(place: Path, files: Mapping[str, str]) -> BinaryIO:

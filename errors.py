@@ -31,6 +31,7 @@ Cause = Literal[
     "context_overflow",
     "malformed",
     "missing_key",
+    "cancelled",
 ]
 
 

@@ -257,7 +257,8 @@ def _explain(error: ValidationError, path: Path | None) -> str:
 def _line_of(path: Path, place: tuple[str, ...]) -> int:
     """Return the line (from 1) that best matches a place in the tables: the key's, else its table's."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    best, table = 1, ()
+    best = 1
+    table: tuple[str, ...] = ()
     for number, line in enumerate(lines, 1):
         if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
             table = tuple(part.strip(" \"'") for part in header[1].split("."))

@@ -24,9 +24,10 @@ class Result:
     pending: dict[str, Any] | None = None
     """The confirmation request that waits; None when the turn is done."""
     usage: dict[str, Any] = field(default_factory=dict)
-    """`input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_usd, model_calls`; None is unknown."""
+    """`model_calls`, `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`, `cost_usd`;
+    None is unknown."""
     stop_reason: str | None = None
-    """`answered`, `rounds`, `tool_calls`, `tokens`, `cost`, `deadline`, `model_failed`; None while it waits."""
+    """answered, rounds, tool_calls, tokens, cost, deadline or model_failed; None while it waits."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the same keys as plain data."""

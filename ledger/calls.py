@@ -195,7 +195,7 @@ def _consequence(row: Row[Any], answer: Answer) -> dict[str, Any]:
 def _on_record(row: Row[Any] | None, *, won: bool = False) -> Decision:
     if row is None:
         return Decision(approved=False)
-    refusals = {"denied": f"Denied by {row.decided_by}.", "expired": _EXPIRED, "superseded": _SUPERSEDED}
+    refusals = {"denied": row.text, "expired": _EXPIRED, "superseded": _SUPERSEDED}
     reason = refusals.get(
         row.status, "" if row.decision in _CONSENT else "It was not waiting for a decision."
     )

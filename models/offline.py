@@ -158,7 +158,7 @@ class OfflineWriter(_Rules):
         text, _ = _turn(messages)
         asked = read(text)
         said = report(asked.calls)
-        news = [part for part in asked.summary.split("\n\n") if part not in said]
+        news = [part for part in asked.summary.split("\n\n") if part not in f"{said}\n{NOTE}"]
         return self._answer("\n\n".join(filter(None, (said, *news))) or NOT_UNDERSTOOD)
 
 

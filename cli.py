@@ -1,0 +1,46 @@
+"""The `twobrain` command: no traceback reaches a person, and every end has its exit code."""
+
+import io
+import sys
+import warnings
+from importlib.util import find_spec
+
+
+def main() -> None:
+    """Run the command line; exit 0 answered, 1 failed, 2 usage, 3 waiting, 130 interrupted."""
+    try:
+        from graphs.house import check_house
+    except ImportError as error:  # what would look for intruders is itself hidden by one
+        found = ", ".join(spec.origin or name for name in ("errors", "graphs") if (spec := find_spec(name)))
+        sys.stderr.write(f"twobrain cannot start: {error}. Is one of these another distribution's? {found}\n")
+        sys.exit(2)
+    _calm()
+    from errors import TwobrainError
+
+    try:
+        check_house()
+        from terminal.app import app
+
+        app(prog_name="twobrain")
+    except TwobrainError as error:
+        _end(str(error), error.exit_code)
+    except Exception as error:  # noqa: BLE001 (a person reads a sentence; the log gets the traceback)
+        from terminal.log import unexpected
+
+        _end(unexpected(error), 1)
+
+
+def _calm() -> None:
+    """Keep libraries' warnings, and letters that the terminal lacks, from spoiling the output."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _end(message: str, code: int) -> None:
+    from terminal.screen import complain
+
+    complain(message)
+    sys.exit(code)

@@ -1,0 +1,34 @@
+"""The orchestrator: reason, act, ask, answer, as an explicit state machine.
+
+Served by name in langgraph.json; a program opens it with `graphs.session.open_orchestrator`, or compiles
+`builder` with a checkpointer of its own.
+"""
+
+from langgraph.graph import END, START, StateGraph
+
+from graphs.routes import after_confirm, after_intake, after_plan
+from nodes.confirm import confirm
+from nodes.context import Context
+from nodes.execute_tools import execute_tools
+from nodes.explain import explain
+from nodes.intake import intake
+from nodes.plan import plan
+from nodes.respond import respond
+from nodes.state import Input, Output, State
+
+builder = StateGraph(State, context_schema=Context, input_schema=Input, output_schema=Output)
+builder.add_node("intake", intake)
+builder.add_node("plan", plan)
+builder.add_node("execute_tools", execute_tools)
+builder.add_node("explain", explain)
+builder.add_node("confirm", confirm)
+builder.add_node("respond", respond)
+
+builder.add_edge(START, "intake")
+builder.add_conditional_edges("intake", after_intake, ["plan", "respond"])
+builder.add_conditional_edges("plan", after_plan, ["execute_tools", "explain", "respond", END])
+builder.add_edge("explain", "confirm")
+builder.add_conditional_edges("confirm", after_confirm, ["execute_tools", "plan", "confirm"])
+builder.add_edge("respond", END)
+
+graph = builder.compile(name="orchestrator")

@@ -1,0 +1,51 @@
+"""Every fork of the graph: from the state to the next steps, and nothing else.
+
+They are async because a synchronous function costs the event loop a thread hop.
+"""
+
+from typing import Literal
+
+from langgraph.types import Send
+
+from nodes.state import Decided, Planned, State, Task
+
+
+async def after_intake(state: State) -> Literal["plan", "respond"]:
+    """Plain chat goes straight to the responder."""
+    return "respond" if state.path == "direct" else "plan"
+
+
+async def after_plan(
+    state: State,
+) -> list[Send] | Literal["execute_tools", "explain", "respond", "__end__"]:
+    """Run what needs no consent, side by side; then ask for the rest; without calls, hand over or end."""
+    if not state.calls:
+        handed_over = state.path == "two-brain" and state.respond and not state.response
+        return "respond" if handed_over else "__end__"
+    safe = [call for call in state.calls if call["verdict"] == "run"]
+    if not safe:
+        return "explain"
+    after: Literal["plan", "explain"] = "plan" if len(safe) == len(state.calls) else "explain"
+    return [Send("execute_tools", _task(state, call, None, after)) for call in safe]
+
+
+async def after_confirm(state: State) -> list[Send] | Literal["execute_tools", "plan", "confirm"]:
+    """Ask again while anything is undecided; then run what was approved, or go on without."""
+    risky = [call for call in state.calls if call["verdict"] == "ask"]
+    if any(call["id"] not in state.decisions for call in risky):
+        return "confirm"
+    approved = [call for call in risky if state.decisions[call["id"]]["approved"]]
+    if not approved:
+        return "plan"
+    return [Send("execute_tools", _task(state, c, state.decisions[c["id"]], "plan")) for c in approved]
+
+
+def _task(state: State, call: Planned, decided: Decided | None, after: Literal["plan", "explain"]) -> Task:
+    return Task(
+        call=call,
+        args=decided["args"] if decided else call["args"],
+        thread=state.thread,
+        turn=state.turn,
+        model=state.planner,
+        next=after,
+    )

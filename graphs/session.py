@@ -1,0 +1,240 @@
+"""Open the orchestrator from Python: ask, watch, answer a confirmation, go on after a crash."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
+
+from errors import NothingPendingError, StorageError, UnknownThreadError
+from graphs.events import Confirmation, Done, Event, Result
+from graphs.orchestrator import builder
+from graphs.watching import event_of, token_of
+from ledger.book import Ledger
+from models.registry import Registry as Models
+from nodes.confirm import remaining
+from nodes.context import Context
+from nodes.ending import account_of
+from nodes.intake import check_text
+from nodes.resources import CONFIGURED, Resources, open_resources
+from nodes.state import State
+from settings import Settings
+from tools.registry import Registry as Tools
+
+_BUSY_MS = 10_000
+"""Milliseconds to wait for another process that writes."""
+
+
+class Orchestrator:
+    """The graph with its checkpoints, for callers in the same process."""
+
+    def __init__(self, res: Resources, checkpointer: BaseCheckpointSaver[Any]) -> None:
+        self.settings: Settings = res.settings
+        self.ledger: Ledger = res.ledger
+        self.tools: Tools = res.tools
+        self.models: Models = res.models.registry
+        self.graph: CompiledStateGraph[Any, Any, Any, Any] = builder.compile(
+            checkpointer=checkpointer, name="orchestrator"
+        )
+        self._res = res
+
+    async def ask(self, text: str, *, thread_id: str | None = None, context: Context | None = None) -> Result:
+        """Run a turn to its answer or to a confirmation.
+
+        Args:
+            text: what the person says.
+            thread_id: the conversation; None begins a new one.
+            context: the choices of this turn; None: the defaults.
+
+        Raises:
+            BadMessageError: the text is empty or too long.
+            ConfigurationError: the context names what does not exist, or no model can be used.
+        """
+        return await _last(self.stream(text, thread_id=thread_id, context=context))
+
+    async def stream(
+        self, text: str, *, thread_id: str | None = None, context: Context | None = None
+    ) -> AsyncIterator[Event]:
+        """Run a turn and tell what happens as it does; `Done` comes last. Raises as `ask` does."""
+        check_text(text, self.settings.limits.max_message_chars)
+        thread = thread_id or str(uuid.uuid4())
+        message = HumanMessage(text, id=str(uuid.uuid4()))
+        async for event in self._run({"messages": [message]}, thread, context):
+            yield event
+
+    async def resume(self, thread_id: str, answer: Any, *, context: Context | None = None) -> Result:
+        """Answer the confirmation that a thread waits for, and run on.
+
+        Args:
+            thread_id: the conversation.
+            answer: True or False for all that waits, or `{"decisions": [...]}`; see the README for the forms.
+            context: the choices from here on; None: the defaults.
+
+        Raises:
+            UnknownThreadError: there is no such conversation.
+            NothingPendingError: it waits for no answer.
+        """
+        return await _last(self.stream_resume(thread_id, answer, context=context))
+
+    async def stream_resume(
+        self, thread_id: str, answer: Any, *, context: Context | None = None
+    ) -> AsyncIterator[Event]:
+        """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
+        snapshot = await self._snapshot(thread_id)
+        if not snapshot.interrupts:
+            raise NothingPendingError(f"Thread {thread_id!r} waits for no confirmation.")
+        # A bare None is no answer that LangGraph can carry; an unreadable one asks again.
+        command: Command[Any] = Command(resume="" if answer is None or answer == {} else answer)
+        async for event in self._run(command, thread_id, context):
+            yield event
+
+    async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
+        """Go on with a turn that a crash or a cancellation cut short; what ran is not run again.
+
+        Raises:
+            UnknownThreadError: there is no such conversation.
+        """
+        return await _last(self.stream_proceed(thread_id, context=context))
+
+    async def stream_proceed(self, thread_id: str, *, context: Context | None = None) -> AsyncIterator[Event]:
+        """Go on with a turn that was cut short and tell what happens. Raises as `proceed` does."""
+        snapshot = await self._snapshot(thread_id)
+        if snapshot.next and not snapshot.interrupts:
+            async for event in self._run(None, thread_id, context):
+                yield event
+        else:
+            yield Done(await self.result(thread_id))
+
+    async def result(self, thread_id: str) -> Result:
+        """Return how a thread's last turn stands.
+
+        Raises:
+            UnknownThreadError: there is no such conversation.
+        """
+        snapshot = await self._snapshot(thread_id)
+        state = State(**snapshot.values)
+        return Result(
+            thread_id=thread_id,
+            response=state.response,
+            tool_calls=account_of(state)["tool_calls"],
+            backend=state.backend,
+            summary=state.summary,
+            receipts=account_of(state)["receipts"],
+            pending=remaining(state) if snapshot.interrupts else None,
+            usage=state.usage,
+            stop_reason=state.stop_reason,
+        )
+
+    async def pending(self) -> list[dict[str, Any]]:
+        """Return `{thread_id, user, title, since, request}` for each thread that waits, the longest first."""
+        found = []
+        for row in await self.ledger.threads(status="waiting"):
+            try:
+                result = await self.result(row["thread"])
+            except UnknownThreadError:
+                continue  # its checkpoints are another program's
+            if result.pending:
+                found.append(
+                    {
+                        "thread_id": row["thread"],
+                        "user": row["user"],
+                        "title": row["title"],
+                        "since": row["waiting_since"],
+                        "request": result.pending,
+                    }
+                )
+        return sorted(found, key=lambda entry: entry["since"])
+
+    async def _snapshot(self, thread_id: str) -> Any:
+        snapshot = await self.graph.aget_state(self._config(thread_id))
+        if not snapshot.values and not snapshot.next:
+            raise UnknownThreadError(
+                f"There is no thread {thread_id!r}. `twobrain threads` lists those there are."
+            )
+        return snapshot
+
+    def _config(self, thread_id: str) -> RunnableConfig:
+        return {"configurable": {"thread_id": thread_id, CONFIGURED: self._res}}
+
+    async def _run(self, given: Any, thread: str, context: Context | None) -> AsyncIterator[Event]:
+        """Run the graph and translate its stream. Every step is on disk before the next begins."""
+        stream = self.graph.astream(
+            given,
+            self._config(thread),
+            context=context or Context(),
+            stream_mode=["messages", "custom"],
+            durability="sync",
+        )
+        spoken: str | None = None
+        payload: Any
+        async for mode, payload in stream:
+            if mode == "custom":
+                if event := event_of(payload):
+                    yield event
+            elif token := token_of(payload, spoken):
+                spoken = payload[0].id
+                yield token
+        result = await self.result(thread)
+        if result.pending:
+            yield Confirmation(result.pending)
+        yield Done(result)
+
+
+@asynccontextmanager
+async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[Orchestrator]:
+    """Open the orchestrator on the SQLite files of the data directory.
+
+    Args:
+        settings: None: read from the environment and twobrain.toml.
+
+    Raises:
+        ConfigurationError: the environment or twobrain.toml is not as expected.
+        StorageError: the data directory cannot be used.
+    """
+    res = await open_resources(settings)
+    try:
+        async with _checkpoints(res.settings.data_dir / "checkpoints.db") as saver:
+            yield Orchestrator(res, saver)
+    finally:
+        await res.ledger.close()
+
+
+@asynccontextmanager
+async def _checkpoints(path: Path) -> AsyncIterator[AsyncSqliteSaver]:
+    """Open the checkpoints: a file for its owner alone, read with a serializer that runs no code."""
+    async with AsyncExitStack() as stack:
+        try:
+            await asyncio.to_thread(_create_private, path)
+            connection = await stack.enter_async_context(aiosqlite.connect(path))
+            await connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            saver = AsyncSqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+            await saver.setup()
+        except (OSError, aiosqlite.Error) as error:
+            raise StorageError(
+                f"The checkpoints in {str(path)!r} cannot be used: {error}. Check that the file and its "
+                "directory can be written, or name another directory in TWOBRAIN_DATA_DIR."
+            ) from None
+        yield saver
+
+
+def _create_private(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+async def _last(events: AsyncIterator[Event]) -> Result:
+    async for event in events:
+        if isinstance(event, Done):
+            return event.result
+    raise AssertionError

@@ -1,0 +1,175 @@
+"""Call a role's model: the first that answers, with retries, a deadline and its fallbacks."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+
+from errors import Cause, ModelError, NoModelAnsweredError
+from models import replies
+from models.faults import RETRIED, as_model_error
+from models.opening import Opener
+from models.prices import cost_of
+from models.registry import Registry
+from settings import ModelCard, Settings
+
+HIDDEN = "nostream"
+"""LangGraph's tag for tokens that are not the person's to see."""
+
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request to a role's model."""
+
+    role: str
+    """Name of a role or of a model."""
+    messages: Sequence[BaseMessage]
+    user: str
+    tools: Sequence[dict[str, Any]] = ()
+    """In OpenAI's format; empty: the model is offered none."""
+    taken: Collection[str] = ()
+    """Call ids that the conversation already holds."""
+    hidden: bool = False
+    """True: its tokens are not streamed to the person."""
+    must_speak: bool = True
+    """True: a reply with neither text nor calls is a failure."""
+    deadline: float | None = None
+    """`time.monotonic()` after which no further try begins; None: only each model's own timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call to one model, answered or not; None is unknown."""
+
+    backend: str
+    card: ModelCard
+    usage: dict[str, Any] | None
+    cost_usd: float | None
+    duration_ms: float
+    error: Cause | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A usable answer and where it came from."""
+
+    message: AIMessage
+    backend: str
+    card: ModelCard
+
+
+Account = Callable[[Attempt], Awaitable[None]]
+"""Told of every attempt as it ends, failed ones too: they may have been billed."""
+
+
+class Caller:
+    """Calls models by role name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.registry = Registry(settings)
+        self._opener = Opener(settings, self.registry)
+        self._redact = settings.redact
+
+    async def call(self, ask: Ask, account: Account) -> Reply:
+        """Return the first usable answer of the role's models, in their order.
+
+        Raises:
+            UnknownModelError: the role names no model.
+            NoModelAnsweredError: all failed; the message says how each did.
+        """
+        failures: list[ModelError] = []
+        for name in self.registry.resolve(ask.role):
+            try:
+                return await self._patiently(name, ask, account)
+            except ModelError as error:
+                failures.append(error)
+        told = self._redact(" ".join(str(failure) for failure in failures))
+        raise NoModelAnsweredError(f"No model answered. {told}", failures[-1].cause)
+
+    async def warm(self, role: str, user: str) -> None:
+        """Open the role's first usable model, so that its first call need not wait for it."""
+        for name in self.registry.resolve(role):
+            if self.registry.missing(name, user) is None:
+                await self._opener.open(name, user)
+                return
+
+    async def _patiently(self, name: str, ask: Ask, account: Account) -> Reply:
+        card = self.registry.card(name)
+        if lacking := self.registry.missing(name, ask.user):
+            raise ModelError(f"Model {name!r}: {lacking}.", "missing_key")
+        ends = time.monotonic() + card.timeout_s
+        ends = min(ends, ask.deadline) if ask.deadline else ends
+        for attempt in range(card.max_retries + 1):
+            try:
+                return await self._once(name, card, ask, account, ends)
+            except ModelError as error:
+                wait = _wait(attempt, error.retry_after)
+                hopeless = error.cause not in RETRIED or time.monotonic() + wait >= ends
+                if hopeless or attempt == card.max_retries:
+                    raise
+                await asyncio.sleep(wait)
+        raise AssertionError
+
+    async def _once(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
+        started = time.monotonic()
+        usage: dict[str, Any] | None = None
+        cause: Cause | None = None
+        try:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + ends - started):
+                raw = await self._say(name, card, ask)
+            usage = dict(raw.usage_metadata or {}) or None
+            return Reply(_usable(raw, name, ask), name, card)
+        except asyncio.CancelledError:
+            cause = "cancelled"
+            raise
+        except Exception as error:
+            fault = as_model_error(error, name)
+            cause = fault.cause
+            raise fault from error
+        finally:
+            spent = (time.monotonic() - started) * 1_000
+            await account(Attempt(name, card, usage, cost_of(card, usage), spent, cause))
+
+    async def _say(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
+        model: Any = await self._opener.open(name, ask.user)
+        if ask.tools and card.tools:
+            model = model.bind_tools(list(ask.tools))
+        config = {"tags": [HIDDEN]} if ask.hidden else {}
+        if not card.streaming:
+            return _as_ai(await model.ainvoke(list(ask.messages), config))
+        # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
+        chunks: list[AIMessageChunk] = [c async for c in model.astream(list(ask.messages), config)]
+        return replies.join(chunks)
+
+
+def _as_ai(message: BaseMessage) -> AIMessage:
+    if not isinstance(message, AIMessage):
+        raise ModelError(f"The model answered with a {message.type} message.", "malformed")
+    return message
+
+
+def _usable(raw: AIMessage, name: str, ask: Ask) -> AIMessage:
+    declared = [tool["function"]["name"] for tool in ask.tools]
+    message = replies.read(raw, taken=ask.taken, declared=declared)
+    if message.tool_calls or message.text.strip():
+        return message
+    if reason := replies.refusal_of(message):
+        raise ModelError(f"Model {name!r} withheld its answer ({reason}).", "refusal")
+    if ask.must_speak or replies.finish_of(message) not in {"", "stop", "STOP", "end_turn"}:
+        finish = replies.finish_of(message) or "no reason given"
+        raise ModelError(f"Model {name!r} gave a blank answer ({finish}).", "malformed")
+    return message
+
+
+def _wait(attempt: int, asked: float | None) -> float:
+    """Return the seconds before the next try: the provider's own delay, else backoff with full jitter."""
+    if asked is not None:
+        return asked
+    return random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt))  # noqa: S311 (jitter is no secret)

@@ -1,0 +1,123 @@
+"""Open a model: from its card to a LangChain chat model, its provider's package loaded only then."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
+
+from models.registry import Registry
+from settings import ModelCard, Provider, Settings
+
+NO_KEY = "not-needed"
+"""Sent to endpoints that take no key: the OpenAI client refuses to start without one."""
+
+_Opened = dict[tuple[str, str | None], BaseChatModel]
+
+
+class Opener:
+    """Opens each model once for each event loop and key, and keeps it."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._opened: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[tuple[str, str | None], BaseChatModel]
+        ]
+        self._opened = WeakKeyDictionary()
+
+    async def open(self, name: str, user: str) -> BaseChatModel:
+        """Return the chat model of that name with the key of that user.
+
+        Raises:
+            UnknownModelError: no model has that name.
+        """
+        opened = self._opened.setdefault(asyncio.get_running_loop(), {})
+        variable = self._registry.key_variable(name, user)
+        if (name, variable) not in opened:
+            card = self._registry.card(name)
+            key = self._settings.secret(variable) if variable else None
+            # Provider packages take seconds to import: never on the event loop.
+            model = await asyncio.to_thread(open_model, card, key)
+            opened.setdefault((name, variable), model)
+        return opened[name, variable]
+
+
+def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
+    """Return a LangChain chat model for a card. Retries are ours, so every client is told to make none."""
+    model = _OPEN[card.provider](card, key)
+    model.disable_streaming = not card.streaming
+    return model
+
+
+def _google(card: ModelCard, key: str | None) -> BaseChatModel:
+    from langchain_google_genai import ChatGoogleGenerativeAI
+
+    return ChatGoogleGenerativeAI(
+        model=card.model,
+        api_key=SecretStr(key or ""),
+        base_url=card.base_url,
+        timeout=card.timeout_s,
+        max_retries=1,  # attempts, not repeats: 0 would mean the SDK's own default
+        **_given(temperature=card.temperature, max_output_tokens=card.max_output_tokens),
+    )
+
+
+def _openai(card: ModelCard, key: str | None) -> BaseChatModel:
+    from langchain_openai import ChatOpenAI
+
+    base_url = card.base_url
+    if base_url and card.host == "openwebui":
+        base_url = f"{base_url.rstrip('/')}/api"
+    return ChatOpenAI(
+        model=card.model,
+        api_key=SecretStr(key or NO_KEY),
+        base_url=base_url,
+        timeout=card.timeout_s,
+        max_retries=0,
+        use_responses_api=False,
+        stream_usage=True,
+        **_given(temperature=card.temperature, max_completion_tokens=card.max_output_tokens),
+    )
+
+
+def _anthropic(card: ModelCard, key: str | None) -> BaseChatModel:
+    from langchain_anthropic import ChatAnthropic
+
+    return ChatAnthropic(
+        model_name=card.model,
+        api_key=SecretStr(key or ""),
+        timeout=card.timeout_s,
+        max_retries=0,
+        stop=None,
+        **_given(
+            base_url=card.base_url, temperature=card.temperature, max_tokens_to_sample=card.max_output_tokens
+        ),
+    )
+
+
+def _claude_code(card: ModelCard, _key: str | None) -> BaseChatModel:
+    from models.claude_code import ChatClaudeCode
+
+    return ChatClaudeCode(model=card.model, timeout_s=card.timeout_s)
+
+
+def _offline(card: ModelCard, _key: str | None) -> BaseChatModel:
+    from models.offline import OfflinePlanner, OfflineWriter
+
+    return OfflineWriter() if card.model == "writer" else OfflinePlanner(note=True)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+_OPEN: dict[Provider, Callable[[ModelCard, str | None], BaseChatModel]] = {
+    "google": _google,
+    "openai": _openai,
+    "anthropic": _anthropic,
+    "claude-code": _claude_code,
+    "offline": _offline,
+}

@@ -1,0 +1,117 @@
+"""Read a model's reply: whatever the wire said, calls that are whole, named and uniquely numbered."""
+
+import json
+import uuid
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.messages.tool import tool_call
+
+from errors import ModelError
+
+MALFORMED = "malformed"
+"""Key in `AIMessage.additional_kwargs`: call id to what was wrong with its arguments."""
+
+_CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "model_length"}
+_REFUSED = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "refusal", "content_filter"}
+
+
+def join(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
+    """Return the whole message of a stream.
+
+    Raises:
+        ModelError: the stream held nothing (`malformed`).
+    """
+    if not chunks:
+        raise ModelError("The model's stream ended before it said anything.", "malformed")
+    return add_ai_message_chunks(chunks[0], *chunks[1:])
+
+
+def read(raw: AIMessage, *, taken: Collection[str], declared: Collection[str]) -> AIMessage:
+    """Return the reply with its calls made safe to store and to send back.
+
+    A call whose arguments are not one whole JSON object keeps its place with empty arguments and
+    is marked under `MALFORMED`: it is answered, never run. A good message is returned as it is, for
+    a provider's signatures hang on it.
+
+    Args:
+        raw: what the client library made of the wire.
+        taken: call ids that the conversation already holds.
+        declared: names of the tools that the model was offered.
+    """
+    found = _raw_calls(raw)
+    calls, malformed, used = [], {}, set(taken)
+    for name, arguments, call_id in found:
+        args, problem = _arguments(arguments)
+        if not call_id or call_id in used:
+            call_id = f"call_{uuid.uuid4().hex}"  # noqa: PLW2901 (an id that cannot be used is replaced)
+        used.add(call_id)
+        if problem is None and _was_cut(raw):
+            problem = "the reply was cut off by the length limit, so the arguments may be incomplete"
+        if problem:
+            malformed[call_id] = problem
+        calls.append(tool_call(name=_unrepeated(name, declared), args=args, id=call_id))
+    return _rebuilt(raw, calls, malformed)
+
+
+def refusal_of(message: AIMessage) -> str | None:
+    """Return the provider's word for why it withheld an answer, None where it did not."""
+    meta = message.response_metadata
+    blocked = (meta.get("prompt_feedback") or {}).get("block_reason")
+    reason = meta.get("finish_reason") or meta.get("stop_reason")
+    return str(blocked) if blocked else (str(reason) if reason in _REFUSED else None)
+
+
+def finish_of(message: AIMessage) -> str:
+    """Return the provider's finish reason in its own word, empty where it gave none."""
+    meta = message.response_metadata
+    return str(meta.get("finish_reason") or meta.get("stop_reason") or "")
+
+
+def _raw_calls(raw: AIMessage) -> list[tuple[str, Any, str | None]]:
+    if isinstance(raw, AIMessageChunk) and raw.tool_call_chunks:
+        return [(call["name"] or "", call["args"], call["id"]) for call in raw.tool_call_chunks]
+    whole: list[tuple[str, Any, str | None]] = [(c["name"], c["args"], c["id"]) for c in raw.tool_calls]
+    broken = [(c["name"] or "", c["args"], c["id"]) for c in raw.invalid_tool_calls]
+    return whole + broken
+
+
+def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
+    """Return the arguments as a dict, or an empty one and what was wrong."""
+    if isinstance(found, dict):
+        return found, None
+    if found is None or not found.strip():
+        return {}, None
+    try:
+        value = json.loads(found)
+        if isinstance(value, str):  # encoded twice: a known slip, and unambiguous
+            value = json.loads(value)
+    except ValueError as error:
+        return {}, f"not valid JSON ({error}): {found[:500]}"
+    if value is None:
+        return {}, None
+    return (value, None) if isinstance(value, dict) else ({}, f"not a JSON object: {found[:500]}")
+
+
+def _was_cut(raw: AIMessage) -> bool:
+    return finish_of(raw) in _CUT_SHORT
+
+
+def _unrepeated(name: str, declared: Collection[str]) -> str:
+    """Undo servers that repeat the name in every delta: `lookuplookup` is `lookup`."""
+    if name in declared:
+        return name
+    return next((d for d in declared if d and name and name == d * (len(name) // len(d))), name)
+
+
+def _rebuilt(raw: AIMessage, calls: list[Any], malformed: dict[str, str]) -> AIMessage:
+    same = not malformed and not raw.invalid_tool_calls and calls == raw.tool_calls
+    fields = raw.model_dump(
+        exclude={"type", "tool_call_chunks", "chunk_position", "tool_calls", "invalid_tool_calls"}
+    )
+    message = AIMessage(**fields, tool_calls=raw.tool_calls if same else calls)
+    if malformed:
+        message.additional_kwargs[MALFORMED] = malformed
+    return message

@@ -1,0 +1,81 @@
+"""Ask a role's model on behalf of a turn, with every attempt counted."""
+
+import logging
+import time
+from typing import Any
+
+from errors import StorageError
+from ledger.records import Use
+from models.calling import Attempt
+from nodes.turn import Turn
+
+_log = logging.getLogger(__name__)
+
+
+class Meter:
+    """Counts the attempts of one step: in the ledger as each ends, in the turn's usage, and to watchers."""
+
+    def __init__(self, turn: Turn, role: str) -> None:
+        self._turn = turn
+        self._role = role
+        self.usage: dict[str, Any] = dict(turn.state.usage)
+        """The turn's usage with this step's attempts in it."""
+
+    async def __call__(self, attempt: Attempt) -> None:
+        """Count one attempt; a `models.calling.Account`."""
+        self.usage = _added(self.usage, attempt)
+        self._turn.runtime.stream_writer(
+            {
+                "event": "usage",
+                "model": attempt.backend,
+                "role": self._role,
+                "input_tokens": (attempt.usage or {}).get("input_tokens"),
+                "output_tokens": (attempt.usage or {}).get("output_tokens"),
+                "cost_usd": attempt.cost_usd,
+            }
+        )
+        try:
+            await self._turn.res.ledger.record_usage(self._use(attempt))
+        except StorageError:  # bookkeeping never fails a run
+            _log.exception("usage of %s was not recorded", attempt.backend)
+
+    def _use(self, attempt: Attempt) -> Use:
+        usage = attempt.usage or {}
+        return Use(
+            thread=self._turn.state.thread,
+            turn=self._turn.state.turn,
+            user=self._turn.person.user,
+            path=self._turn.state.path,
+            role=self._role,
+            backend=attempt.backend,
+            model=attempt.card.model or attempt.card.provider,
+            input_tokens=usage.get("input_tokens"),
+            output_tokens=usage.get("output_tokens"),
+            cached_tokens=(usage.get("input_token_details") or {}).get("cache_read"),
+            reasoning_tokens=(usage.get("output_token_details") or {}).get("reasoning"),
+            cost_usd=attempt.cost_usd,
+            duration_ms=attempt.duration_ms,
+            error=attempt.error,
+            at=time.time(),
+        )
+
+
+def _added(total: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
+    """Return the usage with one attempt more; what an answered call leaves unknown is unknown in the sum."""
+    calls = total.get("model_calls", 0)
+    if attempt.error and attempt.usage is None:
+        return {**total, "model_calls": calls + 1}
+    usage = attempt.usage or {}
+    one = {
+        "input_tokens": usage.get("input_tokens"),
+        "output_tokens": usage.get("output_tokens"),
+        "cached_tokens": (usage.get("input_token_details") or {}).get("cache_read", 0 if usage else None),
+        "reasoning_tokens": (usage.get("output_token_details") or {}).get("reasoning", 0 if usage else None),
+        "cost_usd": attempt.cost_usd,
+    }
+    sums = {key: _sum(total.get(key, 0), value) for key, value in one.items()}
+    return {**sums, "model_calls": calls + 1}
+
+
+def _sum(left: float | None, right: float | None) -> float | None:
+    return None if left is None or right is None else left + right

@@ -1,0 +1,64 @@
+"""How much of a turn's limits is spent."""
+
+import time
+
+from langchain_core.messages import AIMessage
+
+from nodes.records import rounds_of
+from nodes.turn import Turn
+
+
+def round_limit(turn: Turn) -> int:
+    """Return the most planner calls in a turn: the least of the context's, the model's and the global."""
+    limits = (turn.context.max_rounds, turn.planner.max_rounds, turn.limits.max_rounds)
+    return min(limit for limit in limits if limit)
+
+
+def spent(turn: Turn) -> str | None:
+    """Return which limit the turn has reached, as its stop reason; None while there is room."""
+    context, limits, usage = turn.context, turn.limits, turn.state.usage
+    tokens = (usage.get("input_tokens") or 0) + (usage.get("output_tokens") or 0)
+    calls, seconds = calls_left(turn), seconds_left(turn)
+    reached = {
+        "rounds": turn.state.rounds >= round_limit(turn),
+        "tool_calls": calls is not None and calls <= 0,
+        "tokens": _over(tokens, context.max_tokens, limits.max_tokens),
+        "cost": _over(usage.get("cost_usd") or 0.0, context.max_cost_usd, limits.max_cost_usd),
+        "deadline": seconds is not None and seconds <= 0,
+    }
+    return next((reason for reason, over in reached.items() if over), None)
+
+
+def calls_left(turn: Turn) -> int | None:
+    """Return how many more tool calls the turn may make; None without a limit."""
+    most = _smallest(turn.context.max_tool_calls, turn.limits.max_tool_calls)
+    if most is None:
+        return None
+    made = sum(len(m.tool_calls) for m in rounds_of(turn.state) if isinstance(m, AIMessage))
+    return int(most) - made
+
+
+def seconds_left(turn: Turn) -> float | None:
+    """Return how long the turn may still work, a person's thinking time not counted; None without a limit."""
+    most = _smallest(turn.context.deadline_s, turn.limits.deadline_s)
+    if most is None:
+        return None
+    return most - (time.time() - turn.state.started_at - turn.state.waited_s)
+
+
+def last_try(turn: Turn) -> float | None:
+    """Return the `time.monotonic()` after which no model is tried again; None without a limit.
+
+    A turn past its deadline still gets the time to say what was done.
+    """
+    left = seconds_left(turn)
+    return time.monotonic() + left if left and left > 0 else None
+
+
+def _smallest(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _over(used: float, *limits: float | None) -> bool:
+    most = _smallest(*limits)
+    return most is not None and used >= most

@@ -1,0 +1,92 @@
+"""Stop until a person has decided on every risky call of the round."""
+
+import time
+from functools import partial
+from typing import Any
+
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+
+from ledger.records import Decision
+from nodes.answers import Choice, Edit, Reject, read
+from nodes.context import Context
+from nodes.entries import entries_of
+from nodes.records import result_message
+from nodes.state import Decided, Planned, State, Update
+from nodes.turn import Turn, take_up
+from tools.declaration import ArgumentsError
+
+
+async def confirm(state: State, runtime: Runtime[Context]) -> Update:
+    """Ask once, and write what was decided; what is left undecided is asked again in a new step.
+
+    Reads request, decisions and problem; writes decisions, problem, and results for what will not run.
+    Nothing happens before the interrupt: this step is run again from here when the answer comes.
+    """
+    request = remaining(state)
+    answer = interrupt(request)
+    turn = await take_up(state, runtime)
+    reading = read(answer, request["action_requests"], partial(_fault, turn))
+    decisions = dict(state.decisions)
+    messages = []
+    for call in [c for c in state.calls if c["id"] in reading.choices]:
+        choice = reading.choices[call["id"]]
+        decided = await _on_record(turn, call, choice)
+        approved, status, args = decided.approved, decided.status or "denied", _args(call, choice, decided)
+        decisions[call["id"]] = Decided(approved=approved, args=args, message=decided.reason)
+        if not approved:
+            messages.append(result_message(call, status, decided.reason))
+    now = time.time()
+    undecided = any(c["verdict"] == "ask" and c["id"] not in decisions for c in state.calls)
+    if not undecided:
+        await turn.res.ledger.touch(state.thread, user=turn.person.user, status="running")
+    update: Update = {
+        "decisions": decisions,
+        "problem": reading.problem if undecided else "",
+        "waited_s": state.waited_s + max(0.0, now - state.asked_at),
+        "asked_at": now,
+        "pending": {**request, "problem": reading.problem} if undecided else None,
+    }
+    return {**update, "messages": messages, "tail": messages[-1].id or ""} if messages else update
+
+
+def remaining(state: State) -> dict[str, Any]:
+    """Return the request for the calls that are still undecided, with what was wrong with the last answer."""
+    actions = [a for a in state.request["action_requests"] if a["tool_call_id"] not in state.decisions]
+    names = {action["name"] for action in actions}
+    reviews = [r for r in state.request["review_configs"] if r["action_name"] in names]
+    request = {**state.request, "action_requests": actions, "review_configs": reviews}
+    if state.problem:
+        request["problem"] = state.problem
+        request["message"] = f"{state.problem}\n\n{state.request['message']}"
+    return request
+
+
+def _fault(turn: Turn, name: str, args: dict[str, Any]) -> str | None:
+    """Return what is wrong with edited arguments, None where nothing is."""
+    tool = turn.res.tools.find(name)
+    if tool is None:
+        return f"there is no tool {name!r}"
+    try:
+        tool.check(args)
+    except ArgumentsError as error:
+        return str(error)
+    return None
+
+
+async def _on_record(turn: Turn, call: Planned, choice: Choice) -> Decision:
+    """Record the choice, and return the decision that holds: the first one, whoever made it."""
+    return await turn.res.ledger.decide(
+        turn.state.thread,
+        call["id"],
+        approve=not isinstance(choice, Reject),
+        by=turn.person.user,
+        fingerprint=entries_of(turn, [call])[0].fingerprint,
+        message=choice.message if isinstance(choice, Reject) else "",
+        args=choice.args if isinstance(choice, Edit) else None,
+    )
+
+
+def _args(call: Planned, choice: Choice, decided: Decision) -> dict[str, Any]:
+    """Return what to run; where another decision holds, execute_tools refuses what it was not for."""
+    return choice.args if isinstance(choice, Edit) and decided.won else dict(call["args"])

@@ -1,0 +1,85 @@
+"""The choices of one run: the form that Studio shows and that a program fills in."""
+
+from typing import Any, Literal
+
+from langgraph.runtime import Runtime
+from pydantic import BaseModel, ConfigDict, Field
+
+from settings import ROLES, Role, Settings
+from tools.policy import Person
+
+
+class Context(BaseModel):
+    """How one turn is to be run. A server stores it with every checkpoint, so it holds no secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    path: Literal["auto", "two-brain", "single", "direct"] = "auto"
+    """auto: a Google or offline planner hands over to a responder, any other model answers itself.
+    two-brain: one model gathers, another writes. single: one model does both. direct: plain chat, no tools."""
+    orchestrator: str = Field(default="orchestrator", min_length=1)
+    """Role or model that reasons and calls tools."""
+    responder: str = Field(default="chat", min_length=1)
+    """Role or model that writes the answer."""
+    respond: bool = True
+    """False: the planner's summary is the answer; for background work."""
+    system_prompt: str = Field(default="", max_length=50_000)
+    """Persona, given to the model that writes the answer."""
+    user: str = Field(default="local", min_length=1, max_length=200)
+    """Who asks, where no server authenticates; on a server the authenticated user wins."""
+    user_role: Role | None = None
+    """guest, user or admin; None: what twobrain.toml says of the user. On a server it can only lower that."""
+    tools: list[str] | None = None
+    """Names of the only tools to offer; None: all that the role allows. It never widens a role."""
+    confirm_allow: list[str] = []
+    """Tools that run unasked for this user; a server's client can only narrow what twobrain.toml allows."""
+    confirm_deny: list[str] = []
+    """Tools that always ask first; wins over confirm_allow."""
+    max_rounds: int | None = Field(default=None, ge=1, le=1_000)
+    """Most planner calls in this turn; the smallest of this, the model's and the global limit holds."""
+    max_tool_calls: int | None = Field(default=None, ge=1)
+    """Most tool calls in this turn."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Most input and output tokens in this turn."""
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    """Most US dollars in this turn, where prices are known."""
+    deadline_s: float | None = Field(default=None, gt=0)
+    """Most seconds this turn may work; a person's thinking time is not counted."""
+    confirmation: Literal["model", "template"] = "model"
+    """Who explains a confirmation: the planner in its own words, or a fixed template."""
+    confirm_ttl_s: float | None = Field(default=None, gt=0)
+    """Seconds after which an approval is refused as expired; None: never."""
+
+
+def context_of(runtime: Runtime[Context]) -> Context:
+    """Return the run's context; the defaults where a program gave none."""
+    given: Any = runtime.context
+    if given is None:
+        return Context()
+    return given if isinstance(given, Context) else Context.model_validate(given)
+
+
+def person_of(runtime: Runtime[Context], settings: Settings) -> Person:
+    """Return who asks and what they may do. On a server the authenticated user wins over the context."""
+    context = context_of(runtime)
+    server = runtime.server_info
+    name = server.user.identity if server and server.user else context.user
+    card = settings.user(name)
+    role = _role(card.role, context.user_role, may_raise=server is None)
+    allow = set(card.confirm_allow)
+    if context.confirm_allow:
+        asked = set(context.confirm_allow)
+        allow = asked & allow if server else asked | allow
+    return Person(
+        user=name,
+        role=role,
+        tools=None if context.tools is None else frozenset(context.tools),
+        confirm_allow=frozenset(allow),
+        confirm_deny=frozenset(card.confirm_deny) | frozenset(context.confirm_deny),
+    )
+
+
+def _role(listed: Role, asked: Role | None, *, may_raise: bool) -> Role:
+    if asked is None:
+        return listed
+    return asked if may_raise else min(listed, asked, key=ROLES.index)

@@ -1,0 +1,53 @@
+"""How a turn ends: an answer, and a machine-made account of what happened."""
+
+import logging
+
+from langchain_core.messages import AIMessage
+
+from errors import StorageError
+from ledger.records import ThreadStatus
+from models.calling import Reply
+from nodes.asking import Meter
+from nodes.records import as_receipts, as_tool_calls, records_of
+from nodes.state import State, Update
+from nodes.turn import Turn
+
+_log = logging.getLogger(__name__)
+
+
+async def end_turn(
+    turn: Turn, meter: Meter, answer: str, stop_reason: str, reply: Reply | None = None
+) -> Update:
+    """Return the changes that end a turn with an answer, and note in the ledger that it ended.
+
+    Args:
+        turn: the turn.
+        meter: what its last step cost.
+        answer: what the person reads.
+        stop_reason: why it ended; see `graphs.events.Result`.
+        reply: the model's own reply; None where the words are ours.
+    """
+    state = turn.state
+    message = reply.message if reply else None
+    said = AIMessage(answer, id=(message.id if message else None) or f"answer-{state.turn}")
+    status: ThreadStatus = "failed" if stop_reason == "model_failed" else "answered"
+    try:
+        await turn.res.ledger.touch(state.thread, user=turn.person.user, status=status)
+    except StorageError:  # the answer matters more than the list of threads
+        _log.exception("the end of thread %s was not recorded", state.thread)
+    return {
+        "messages": [said],
+        "tail": said.id or "",
+        "response": answer,
+        "backend": reply.backend if reply else None,
+        "stop_reason": stop_reason,
+        "usage": meter.usage,
+        "calls": [],
+        **account_of(state),
+    }
+
+
+def account_of(state: State) -> Update:
+    """Return the turn's calls and receipts so far."""
+    records = records_of(state)
+    return {"tool_calls": as_tool_calls(records), "receipts": as_receipts(records)}

@@ -1,0 +1,160 @@
+"""Run one call: judged again, claimed once, never raising."""
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from errors import TwobrainError
+from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running, Status
+from nodes.context import Context
+from nodes.entries import entry_of
+from nodes.records import result_message
+from nodes.state import State, Task
+from nodes.turn import Turn, take_up
+from tools.declaration import ArgumentsError, Tool
+from tools.policy import Confirm, Deny, decide
+from tools.run import run_tool
+
+_LEASE_MARGIN_S = 30.0
+"""Beyond the tool's own limit, before its claim counts as abandoned."""
+_log = logging.getLogger(__name__)
+
+UNKNOWN = (
+    "It is unknown whether this was done: it was started earlier and its outcome was never recorded. "
+    "It was not run again. Check before you repeat it, and tell the person."
+)
+_STILL_RUNNING = "It is unknown whether this was done: another process is still at it. It was not run again."
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a call; the duration is None where it did not run here."""
+
+    status: Status
+    text: str
+    duration_ms: float | None = None
+
+
+async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Literal["plan", "explain"]]:
+    """Run the one call of this task.
+
+    Reads the task that a route sent; writes the call's result to messages, and goes where the task says.
+    """
+    call, ran = state["call"], state["args"]
+    writer = runtime.stream_writer
+    writer({"event": "tool_started", "call_id": call["id"], "tool": call["name"], "args": ran})
+    outcome = await _safely(state, runtime)
+    writer(
+        {
+            "event": "tool_finished",
+            "call_id": call["id"],
+            "tool": call["name"],
+            "status": outcome.status,
+            "result": outcome.text,
+            "duration_ms": outcome.duration_ms,
+        }
+    )
+    message = result_message(call, outcome.status, outcome.text, ran)
+    return Command(update={"messages": [message]}, goto=state["next"])
+
+
+async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome:
+    """Return the call's outcome whatever happens: a task that raised would take its siblings with it."""
+    try:
+        return await _settle(task, await take_up(State(), runtime))
+    except TwobrainError as error:
+        return _Outcome("failed", f"Tool error: {error}")
+    except Exception:  # whatever a tool or a store throws, the siblings go on
+        _log.exception("call %s of %s failed", task["call"]["id"], task["call"]["name"])
+        return _Outcome("failed", "Tool error: an internal error; the details are in the log.")
+
+
+async def _settle(task: Task, turn: Turn) -> _Outcome:
+    call, ledger = task["call"], turn.res.ledger
+    tool = turn.res.tools.find(call["name"])
+    verdict = decide(turn.person, tool, call["name"])
+    entry = entry_of(turn, task)
+    if tool is None or isinstance(verdict, Deny):
+        return await _noted(entry, turn, "denied", f"Not executed: {verdict.reason}")
+    try:
+        args = _whole(tool, task)
+    except ArgumentsError as error:
+        return await _noted(entry, turn, "failed", _misread(tool, str(error)))
+    lease = _limit(tool, turn) + _LEASE_MARGIN_S
+    asks = isinstance(verdict, Confirm)
+    rerun = tool.idempotent or tool.effect == "read"
+    claim = await ledger.claim(entry, needs_approval=asks, lease_s=lease, rerun=rerun)
+    if isinstance(claim, Claimed):
+        return await _run(entry, tool, turn, args)
+    if isinstance(claim, Running):
+        claim = await ledger.await_outcome(entry.thread, entry.call_id, lease) or claim
+    return await _unrun(entry, claim, turn)
+
+
+async def _unrun(entry: Call, claim: Recorded | NotApproved | Running | Lost, turn: Turn) -> _Outcome:
+    """Return the outcome of a call that is not ours to run."""
+    match claim:
+        case Recorded(status=status, text=text):
+            return _Outcome(status, text)
+        case NotApproved(reason=reason):
+            return _Outcome("denied", f"Not executed: {reason}")
+        case Running():
+            return _Outcome("unknown", _STILL_RUNNING)
+        case Lost():
+            recorded = (await turn.res.ledger.supersede([entry])).get(entry.call_id)
+            return _Outcome(recorded.status if recorded else "unknown", UNKNOWN)
+
+
+async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any]) -> _Outcome:
+    here = turn.here(entry.call_id, entry.thread)
+    try:
+        ran = await run_tool(tool, here, args)
+    except asyncio.CancelledError:
+        await asyncio.shield(_finish(entry, turn, _interrupted(tool)))
+        raise
+    outcome = _Outcome(ran.status, ran.text, ran.duration_ms)
+    await _finish(entry, turn, outcome)
+    return outcome
+
+
+def _interrupted(tool: Tool) -> _Outcome:
+    """Return the outcome of a call stopped half way: a read did nothing, of anything else nobody knows."""
+    if tool.effect == "read":
+        return _Outcome("failed", "Tool error: stopped before it had finished.")
+    return _Outcome("unknown", UNKNOWN)
+
+
+async def _finish(entry: Call, turn: Turn, outcome: _Outcome) -> None:
+    await turn.res.ledger.finish(
+        entry.thread,
+        entry.call_id,
+        status=outcome.status,
+        text=outcome.text,
+        duration_ms=outcome.duration_ms,
+    )
+
+
+async def _noted(entry: Call, turn: Turn, status: Literal["denied", "failed"], text: str) -> _Outcome:
+    await turn.res.ledger.note(entry, status=status, text=text)
+    return _Outcome(status, text)
+
+
+def _whole(tool: Tool, task: Task) -> dict[str, Any]:
+    """Return the arguments, checked; what the wire mangled is never run as if it were empty."""
+    if problem := task["call"]["problem"]:
+        raise ArgumentsError(problem)
+    return tool.check(task["args"])
+
+
+def _limit(tool: Tool, turn: Turn) -> float:
+    return tool.timeout_s or turn.limits.tool_timeout_s
+
+
+def _misread(tool: Tool, problem: str) -> str:
+    schema = json.dumps(tool.parameters, ensure_ascii=False)
+    return f"Tool error: {tool.name} was not run: {problem}. Its arguments must fit this schema: {schema}"

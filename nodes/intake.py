@@ -1,0 +1,151 @@
+"""Admit a turn: keep what a person may say, close what an earlier turn left open, begin to count."""
+
+import time
+import uuid
+from collections.abc import Sequence
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
+from langgraph.runtime import Runtime
+
+from errors import BadMessageError
+from ledger.records import Recorded
+from nodes.context import Context
+from nodes.entries import entries_of
+from nodes.records import open_calls, result_message
+from nodes.state import Path, State, Update
+from nodes.turn import Turn, take_up
+
+_STILL_RUNNING = Recorded("unknown", "Unknown: it was still running when the next message came.")
+
+
+async def intake(state: State, runtime: Runtime[Context]) -> Update:
+    """Admit the new messages and begin a turn.
+
+    Reads messages; writes messages (without what a client may not write, open calls closed) and
+    resets everything that counts for a turn.
+
+    Raises:
+        BadMessageError: the input holds no message of a person that can be read.
+        ConfigurationError: the context names a model, role or tool that does not exist or cannot be used.
+    """
+    turn = await take_up(state, runtime)
+    path = _path(turn)
+    _check(turn, path)
+    before, new = _split(state)
+    admitted = [message for message in new if _may_say(message)]
+    request = _request(admitted, turn.limits.max_message_chars)
+    thread = state.thread or _thread(runtime)
+    closing = await _close(turn, before)
+    title = request.text.strip()[:80]
+    await turn.res.ledger.touch(thread, user=turn.person.user, status="running", title=title)
+    return {
+        **_reset(),
+        "messages": _tidied(new, admitted, closing),
+        "tail": request.id or "",
+        "thread": thread,
+        "turn": request.id or "",
+        "path": path,
+        "respond": turn.context.respond,
+    }
+
+
+def _path(turn: Turn) -> Path:
+    context = turn.context
+    if context.path != "auto":
+        return context.path
+    return "two-brain" if turn.res.models.registry.is_two_brain(context.orchestrator) else "single"
+
+
+def _check(turn: Turn, path: Path) -> None:
+    context, registry, user = turn.context, turn.res.models.registry, turn.person.user
+    turn.res.tools.require([*(context.tools or []), *context.confirm_allow, *context.confirm_deny])
+    if path != "direct":
+        registry.require(context.orchestrator, user)
+    if path == "direct" or (path == "two-brain" and context.respond):
+        registry.require(context.responder, user)
+
+
+def _split(state: State) -> tuple[list[AnyMessage], list[AnyMessage]]:
+    """Return what the conversation held before this turn, and what the client added."""
+    for back, message in enumerate(reversed(state.messages)):
+        if message.id == state.tail:
+            at = len(state.messages) - back
+            return state.messages[:at], state.messages[at:]
+    return [], state.messages
+
+
+def _may_say(message: AnyMessage) -> bool:
+    plain = isinstance(message, AIMessage) and not message.tool_calls and not message.invalid_tool_calls
+    return isinstance(message, HumanMessage) or plain
+
+
+def _request(admitted: Sequence[AnyMessage], most_chars: int) -> HumanMessage:
+    if not admitted or not isinstance(admitted[-1], HumanMessage):
+        raise BadMessageError("There is no message to answer: the last one must be the person's.")
+    request = admitted[-1]
+    check_text(request.text, most_chars, is_alone=isinstance(request.content, str))
+    return request
+
+
+def check_text(text: str, most_chars: int, *, is_alone: bool = True) -> None:
+    """Check that a person's message can be answered.
+
+    Raises:
+        BadMessageError: it is empty (and no picture or the like stands beside it) or too long.
+    """
+    if is_alone and not text.strip():
+        raise BadMessageError("The message is empty. Say what you would like to know or have done.")
+    if len(text) > most_chars:
+        raise BadMessageError(
+            f"The message has {len(text):,} characters; at most {most_chars:,} are accepted. "
+            "Shorten it, put the text in a file of the workspace, or raise max_message_chars under [limits]."
+        )
+
+
+def _thread(runtime: Runtime[Context]) -> str:
+    info = runtime.execution_info
+    return (info.thread_id if info else None) or f"run-{uuid.uuid4()}"
+
+
+async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:
+    """Return a result for each call that was left open: what the ledger recorded, else that it never ran.
+
+    Results that came with the new messages count for nothing: the graph's own are in the ledger.
+    """
+    left = open_calls(before)
+    if not left:
+        return []
+    recorded = await turn.res.ledger.supersede(entries_of(turn, left))
+    outcomes = [recorded.get(call["id"], _STILL_RUNNING) for call in left]
+    return [result_message(call, o.status, o.text) for call, o in zip(left, outcomes, strict=True)]
+
+
+def _tidied(
+    new: Sequence[AnyMessage], admitted: Sequence[AnyMessage], closing: Sequence[ToolMessage]
+) -> list[AnyMessage | RemoveMessage]:
+    """Return the writes that leave the closing results and then the admitted messages, in that order."""
+    if len(admitted) == len(new) and not closing:
+        return []
+    return [*(RemoveMessage(id=message.id or "") for message in new), *closing, *admitted]
+
+
+def _reset() -> Update:
+    return {
+        "started_at": time.time(),
+        "waited_s": 0.0,
+        "rounds": 0,
+        "calls": [],
+        "planner": "",
+        "request": {},
+        "asked_at": 0.0,
+        "problem": "",
+        "decisions": {},
+        "response": "",
+        "tool_calls": [],
+        "backend": None,
+        "summary": "",
+        "receipts": [],
+        "pending": None,
+        "usage": {},
+        "stop_reason": None,
+    }

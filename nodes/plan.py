@@ -1,0 +1,144 @@
+"""One call to the planner: the next round of tool calls, or the end of the loop."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage
+from langgraph.runtime import Runtime
+
+from errors import NoModelAnsweredError
+from models.calling import Ask, Reply
+from models.replies import MALFORMED
+from nodes import prompts
+from nodes.asking import Meter
+from nodes.budget import calls_left, last_try, spent
+from nodes.context import Context
+from nodes.ending import account_of, end_turn
+from nodes.records import as_list, records_of
+from nodes.state import Planned, State, Update
+from nodes.turn import Turn, take_up
+from nodes.views import finishing_view, planner_view
+from tools.declaration import ArgumentsError
+from tools.policy import Confirm, decide
+
+_TOO_MANY = "the limit of tool calls for this turn is reached"
+
+
+async def plan(state: State, runtime: Runtime[Context]) -> Update:
+    """Ask the planner for the next step; at a limit, for a last word without tools.
+
+    Reads the turn so far; writes the planner's message with its judged calls, or the summary (two-brain)
+    or answer (single) that ends the loop.
+    """
+    turn = await take_up(state, runtime)
+    meter = Meter(turn, "orchestrator")
+    limit = spent(turn)
+    try:
+        reply = await turn.res.models.call(_last_word(turn) if limit else _next_step(turn), meter)
+    except NoModelAnsweredError as error:
+        return await _without_model(turn, meter, limit, str(error))
+    if limit or not reply.message.tool_calls:
+        return await _concluded(turn, meter, limit, reply)
+    return {
+        "messages": [reply.message],
+        "tail": reply.message.id or "",
+        "calls": _judged(reply.message, turn),
+        "planner": reply.backend,
+        "rounds": state.rounds + 1,
+        "usage": meter.usage,
+    }
+
+
+def _next_step(turn: Turn) -> Ask:
+    person, registry = turn.person, turn.res.tools
+    offered = registry.offered(person.role, person.tools, turn.res.settings) if turn.planner.tools else []
+    tools = [tool.spec() for tool in offered]
+    return _ask(turn, planner_view(turn.state, turn.context, turn.planner, tools), tools)
+
+
+def _last_word(turn: Turn) -> Ask:
+    return _ask(turn, finishing_view(turn.state, turn.context), [])
+
+
+def _ask(turn: Turn, view: Sequence[BaseMessage], tools: Sequence[dict[str, Any]]) -> Ask:
+    alone = turn.state.path == "single"
+    messages = turn.state.messages
+    return Ask(
+        role=turn.context.orchestrator,
+        messages=view,
+        user=turn.person.user,
+        tools=tools,
+        taken={c["id"] or "" for m in messages if isinstance(m, AIMessage) for c in m.tool_calls},
+        hidden=not alone,
+        must_speak=alone,
+        deadline=last_try(turn),
+    )
+
+
+def _judged(message: AIMessage, turn: Turn) -> list[Planned]:
+    problems = message.additional_kwargs.get(MALFORMED, {})
+    left = calls_left(turn)
+    return [
+        _planned(call, problems.get(call["id"]) if left is None or number < left else _TOO_MANY, turn)
+        for number, call in enumerate(message.tool_calls)
+    ]
+
+
+def _planned(call: Any, problem: str | None, turn: Turn) -> Planned:
+    reason = None if problem else _must_ask(call, turn)
+    return {
+        "id": call["id"],
+        "name": call["name"],
+        "args": call["args"],
+        "problem": problem,
+        "verdict": "ask" if reason else "run",
+        "reason": reason or "",
+    }
+
+
+def _must_ask(call: Any, turn: Turn) -> str | None:
+    """Return why a person is asked before this call; None where it runs, or is refused, unasked."""
+    tool = turn.res.tools.find(call["name"])
+    verdict = decide(turn.person, tool, call["name"])
+    if tool is None or not isinstance(verdict, Confirm):
+        return None
+    try:
+        tool.check(call["args"])
+    except ArgumentsError:  # the model is told; a person is not asked for what cannot run
+        return None
+    return verdict.reason
+
+
+async def _concluded(turn: Turn, meter: Meter, limit: str | None, reply: Reply) -> Update:
+    """End the loop with the planner's words: the handoff's summary, or the answer itself."""
+    words = reply.message.text.strip()
+    if turn.state.path == "single":
+        ended = await end_turn(turn, meter, words, limit or "answered", reply)
+        return {**ended, "rounds": turn.state.rounds + 1}
+    if turn.state.respond:
+        return _handoff(turn, meter, words, limit)
+    answer = words or prompts.NOTHING_GATHERED
+    ended = await end_turn(turn, meter, answer, limit or "answered", reply)
+    return {**ended, "rounds": turn.state.rounds + 1, "summary": words}
+
+
+def _handoff(turn: Turn, meter: Meter, summary: str, reason: str | None) -> Update:
+    return {
+        **account_of(turn.state),
+        "summary": summary,
+        "calls": [],
+        "rounds": turn.state.rounds + 1,
+        "stop_reason": reason,
+        "usage": meter.usage,
+    }
+
+
+async def _without_model(turn: Turn, meter: Meter, limit: str | None, why: str) -> Update:
+    """End the loop where no planner answered: with a plain list of what was gathered, and why."""
+    records = records_of(turn.state)
+    if not records:
+        return await end_turn(turn, meter, why, "model_failed")
+    told = f"{why}\n\nWhat was done until then:\n{as_list(records)}"
+    if turn.state.path == "two-brain" and turn.state.respond:
+        return _handoff(turn, meter, told, limit or "model_failed")
+    return await end_turn(turn, meter, told, limit or "model_failed")

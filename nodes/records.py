@@ -1,0 +1,117 @@
+"""What happened in a turn, read from the conversation."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
+
+from nodes.state import State
+
+_RECEIPT_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A call with its result."""
+
+    call_id: str
+    tool: str
+    args: dict[str, Any]
+    """What ran: the edited arguments where a person edited them."""
+    edited: bool
+    status: str
+    text: str
+
+
+def result_message(
+    call: Mapping[str, Any], status: str, text: str, args: dict[str, Any] | None = None
+) -> ToolMessage:
+    """Return a call's result as the message that the conversation keeps.
+
+    Args:
+        call: its `id`, `name` and `args` as the model wrote them.
+        status: what became of it; see `graphs.events.Status`.
+        text: what the model is to read.
+        args: the arguments that ran, where a person edited them.
+    """
+    artifact: dict[str, Any] = {"status": status}
+    if args is not None and args != call["args"]:
+        artifact["args"] = args
+    return ToolMessage(
+        id=f"result-{call['id']}",
+        content=text,
+        tool_call_id=call["id"],
+        name=call["name"],
+        status="success" if status == "executed" else "error",
+        artifact=artifact,
+    )
+
+
+def rounds_of(state: State) -> list[AnyMessage]:
+    """Return the turn's messages after its request."""
+    for back, message in enumerate(reversed(state.messages)):
+        if message.id == state.turn:
+            return state.messages[len(state.messages) - back :]
+    return []
+
+
+def results_by_call(messages: Iterable[AnyMessage]) -> dict[str, ToolMessage]:
+    """Return each result under its call's id; the first one counts."""
+    results: dict[str, ToolMessage] = {}
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            results.setdefault(message.tool_call_id, message)
+    return results
+
+
+def records_of(state: State) -> list[Record]:
+    """Return the turn's finished calls, in the order they were made."""
+    turn = rounds_of(state)
+    results = results_by_call(turn)
+    calls = [call for message in turn if isinstance(message, AIMessage) for call in message.tool_calls]
+    return [_record(call, results[call["id"]]) for call in calls if call["id"] in results]
+
+
+def open_calls(messages: Iterable[AnyMessage]) -> list[Any]:
+    """Return the calls that have no result."""
+    messages = list(messages)
+    answered = results_by_call(messages)
+    calls = [call for message in messages if isinstance(message, AIMessage) for call in message.tool_calls]
+    return [call for call in calls if call["id"] not in answered]
+
+
+def as_tool_calls(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return the records in the shape of the output schema's `tool_calls`."""
+    return [
+        {"tool": r.tool, "args": r.args, "result": r.text, "status": r.status, "call_id": r.call_id}
+        for r in records
+    ]
+
+
+def as_receipts(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return one short machine-made line for each call, whatever a model says of it."""
+    return [
+        {"tool": r.tool, "call_id": r.call_id, "status": r.status, "text": _cut(r.text, _RECEIPT_CHARS)}
+        for r in records
+    ]
+
+
+def as_list(records: Iterable[Record], most_chars: int = 500) -> str:
+    """Return the records as a plain list, each result cut, for where no model can put them in words."""
+    return "\n".join(
+        f"- {r.tool}({json.dumps(r.args, ensure_ascii=False)}): {r.status}: {_cut(r.text, most_chars)}"
+        for r in records
+    )
+
+
+def _record(call: Any, result: ToolMessage) -> Record:
+    artifact = result.artifact if isinstance(result.artifact, dict) else {}
+    status = artifact.get("status") or ("executed" if result.status == "success" else "failed")
+    args = artifact.get("args", call["args"])
+    return Record(call["id"], call["name"], args, "args" in artifact, status, result.text)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"

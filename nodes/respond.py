@@ -1,0 +1,45 @@
+"""Brain two writes what the person reads."""
+
+from langgraph.runtime import Runtime
+
+from errors import NoModelAnsweredError
+from models.calling import Ask
+from nodes.asking import Meter
+from nodes.budget import last_try
+from nodes.context import Context
+from nodes.ending import end_turn
+from nodes.records import as_list, records_of
+from nodes.state import State, Update
+from nodes.turn import take_up
+from nodes.views import responder_view
+
+
+async def respond(state: State, runtime: Runtime[Context]) -> Update:
+    """Write the answer, streaming.
+
+    Reads the turn and the summary; writes the answer. Where no responder answers, what the planner
+    gathered is the answer, and says so.
+    """
+    turn = await take_up(state, runtime)
+    meter = Meter(turn, "chat")
+    ask = Ask(
+        role=turn.context.responder,
+        messages=responder_view(state, turn.context),
+        user=turn.person.user,
+        deadline=last_try(turn),
+    )
+    try:
+        reply = await turn.res.models.call(ask, meter)
+    except NoModelAnsweredError as error:
+        return await end_turn(turn, meter, _without_responder(state, str(error)), "model_failed")
+    return await end_turn(turn, meter, reply.message.text, state.stop_reason or "answered", reply)
+
+
+def _without_responder(state: State, why: str) -> str:
+    found = state.summary or as_list(records_of(state))
+    if not found:
+        return why
+    return (
+        "The model that writes answers could not be used, so this is what was gathered.\n\n"
+        f"{found}\n\n({why})"
+    )

@@ -1,0 +1,187 @@
+"""What a conversation's checkpoint holds: plain data, returned as changes, never edited."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypedDict
+
+from langchain_core.messages import (
+    AIMessageChunk,
+    AnyMessage,
+    BaseMessage,
+    RemoveMessage,
+    convert_to_messages,
+    message_chunk_to_message,
+)
+from langgraph.channels.delta import DeltaChannel
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+
+SNAPSHOT_EVERY = 1_000
+"""Updates between full copies of the conversation: disk grows linearly, loading replays at most this many."""
+
+Path = Literal["two-brain", "single", "direct"]
+Verdict = Literal["run", "ask"]
+"""`run` also for a call that execute_tools will refuse: a refusal is a result too."""
+
+
+def append(conversation: list[AnyMessage], writes: Sequence[Any]) -> list[AnyMessage]:
+    """Return the conversation with the written messages at its end.
+
+    Deterministic and the same however writes are batched, as a delta channel replays them: a message
+    without an id gets one from its place and content. A message whose id is already there is
+    ignored, so that nobody rewrites what was said; `RemoveMessage` takes one away, or all.
+    """
+    result = list(conversation)
+    known = {message.id for message in result}
+    for message in _messages(writes):
+        if isinstance(message, RemoveMessage):
+            result = [] if message.id == REMOVE_ALL_MESSAGES else [m for m in result if m.id != message.id]
+            known = {m.id for m in result}
+            continue
+        named = message if message.id else message.model_copy(update={"id": _new_id(message, result, known)})
+        if named.id not in known:
+            known.add(named.id)
+            result.append(named)
+    return result
+
+
+def _messages(writes: Sequence[Any]) -> Iterable[Any]:
+    for write in writes:
+        one_by_one = write if isinstance(write, list | tuple) else [write]
+        for item in one_by_one:
+            message = item if isinstance(item, BaseMessage) else convert_to_messages([item])[0]
+            whole = isinstance(message, AIMessageChunk)
+            yield message_chunk_to_message(message) if whole else message
+
+
+def _new_id(message: BaseMessage, before: list[AnyMessage], known: set[str | None]) -> str:
+    place = len(before)
+    while True:
+        seed = f"{place}\0{message.type}\0{message.content!r}"
+        made = hashlib.sha256(seed.encode()).hexdigest()[:32]
+        if made not in known:
+            return made
+        place += 1
+
+
+Messages = Annotated[list[AnyMessage], DeltaChannel(append, snapshot_frequency=SNAPSHOT_EVERY)]
+
+
+class Planned(TypedDict):
+    """A call of the current round, as policy judged it."""
+
+    id: str
+    name: str
+    args: dict[str, Any]
+    problem: str | None
+    """What was wrong with the arguments on the wire; None where they are whole."""
+    verdict: Verdict
+    reason: str
+    """Why it asks, in words; empty where it runs."""
+
+
+class Decided(TypedDict):
+    """What a person decided about a call."""
+
+    approved: bool
+    args: dict[str, Any]
+    """The arguments that run: the edited ones where they were edited."""
+    message: str
+
+
+class Task(TypedDict):
+    """One call to execute, as a route sends it."""
+
+    call: Planned
+    args: dict[str, Any]
+    """What runs: the edited arguments where a person edited them."""
+    thread: str
+    turn: str
+    model: str
+    next: Literal["plan", "explain"]
+
+
+class Input(TypedDict):
+    """What a client sends: the new message, in any form LangChain reads."""
+
+    messages: Messages
+
+
+class Output(TypedDict, total=False):
+    """What a turn gives back; the keys of `graphs.events.Result`."""
+
+    messages: Messages
+    response: str
+    tool_calls: list[dict[str, Any]]
+    backend: str | None
+    summary: str
+    receipts: list[dict[str, Any]]
+    pending: dict[str, Any] | None
+    usage: dict[str, Any]
+    stop_reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """Everything a step reads. Times are Unix seconds."""
+
+    messages: Messages = field(default_factory=list)
+    tail: str = ""
+    """Id of the last message that a step of ours wrote or admitted: what follows came from a client."""
+    thread: str = ""
+    """Name under which the ledger keeps this conversation."""
+    turn: str = ""
+    """Id of the message that the turn answers."""
+    path: Path = "two-brain"
+    respond: bool = True
+    started_at: float = 0.0
+    waited_s: float = 0.0
+    """Seconds of this turn that a person took to decide."""
+    rounds: int = 0
+    """Planner calls of this turn."""
+    calls: list[Planned] = field(default_factory=list)
+    """Calls of the current round; empty once the planner is done."""
+    planner: str = ""
+    """Registry name of the model that planned the current round."""
+    request: dict[str, Any] = field(default_factory=dict)
+    """The confirmation request of the current round."""
+    asked_at: float = 0.0
+    problem: str = ""
+    """Why the last answer to the confirmation was not understood."""
+    decisions: dict[str, Decided] = field(default_factory=dict)
+    response: str = ""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    backend: str | None = None
+    summary: str = ""
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+    pending: dict[str, Any] | None = None
+    usage: dict[str, Any] = field(default_factory=dict)
+    stop_reason: str | None = None
+
+
+class Update(TypedDict, total=False):
+    """The changes a step returns."""
+
+    messages: Sequence[AnyMessage | RemoveMessage]
+    tail: str
+    thread: str
+    turn: str
+    path: Path
+    respond: bool
+    started_at: float
+    waited_s: float
+    rounds: int
+    calls: list[Planned]
+    planner: str
+    request: dict[str, Any]
+    asked_at: float
+    problem: str
+    decisions: dict[str, Decided]
+    response: str
+    tool_calls: list[dict[str, Any]]
+    backend: str | None
+    summary: str
+    receipts: list[dict[str, Any]]
+    pending: dict[str, Any] | None
+    usage: dict[str, Any]
+    stop_reason: str | None

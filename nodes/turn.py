@@ -1,0 +1,53 @@
+"""What a step of a turn has at hand."""
+
+from dataclasses import dataclass
+
+from langgraph.runtime import Runtime
+
+from nodes.context import Context, context_of, person_of
+from nodes.resources import Resources, resources
+from nodes.state import State
+from settings import Limits, ModelCard
+from tools.declaration import Here
+from tools.policy import Person
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The state, the choices, who asks, and the house's possessions."""
+
+    state: State
+    runtime: Runtime[Context]
+    res: Resources
+    context: Context
+    person: Person
+
+    @property
+    def limits(self) -> Limits:
+        """The ceilings that no context can raise."""
+        return self.res.settings.limits
+
+    @property
+    def planner(self) -> ModelCard:
+        """The card of the model that plans, unless a fallback has to."""
+        registry = self.res.models.registry
+        return registry.card(registry.resolve(self.context.orchestrator)[0])
+
+    def here(self, call_id: str, thread: str | None = None) -> Here:
+        """Return what a tool learns of the call it runs."""
+        thread = thread or self.state.thread
+        return Here(
+            settings=self.res.settings,
+            user=self.person.user,
+            user_role=self.person.role,
+            thread_id=thread,
+            call_id=call_id,
+            idempotency_key=f"{thread}/{call_id}",
+            store=self.runtime.store,
+        )
+
+
+async def take_up(state: State, runtime: Runtime[Context]) -> Turn:
+    """Return the turn that a step is to work on."""
+    res = await resources()
+    return Turn(state, runtime, res, context_of(runtime), person_of(runtime, res.settings))

@@ -1,0 +1,212 @@
+"""What a model is shown: computed for each call; the state keeps the truth."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from models.replies import MALFORMED
+from nodes import prompts
+from nodes.context import Context
+from nodes.records import Record, records_of, results_by_call, rounds_of
+from nodes.state import Planned, State
+from settings import ModelCard
+
+EARLIER_MESSAGES = 6
+EARLIER_CHARS = 300
+"""Of each earlier message, on the two-brain path."""
+RESULT_CHARS = 2_000
+"""Of each result, in what the responder reads."""
+KEPT_RESULTS = 6
+"""The most recent results, which never shrink."""
+UNKNOWN_WINDOW = 32_000
+LEAST_BUDGET = 16_000
+BUDGET_SHARE = 0.75
+CHARS_PER_TOKEN = 4
+_SHRUNK_CHARS = 200
+_SHRINK_STEP = 8
+"""Results shrink in groups, so that a prompt's prefix stays the same for several rounds."""
+
+
+def planner_view(
+    state: State, context: Context, card: ModelCard, tools: Sequence[dict[str, Any]]
+) -> list[BaseMessage]:
+    """Return what the planner is shown: rules, what came before, the request, and this turn's rounds."""
+    request = _request(state)
+    if state.path == "single":
+        persona = context.system_prompt or prompts.PERSONA
+        head = [SystemMessage(f"{persona}\n\n{prompts.DO_BOTH}" if tools else persona), *_earlier(state)]
+        opening: list[BaseMessage] = [*head, request]
+    else:
+        opening = [SystemMessage(prompts.GATHER), _set_apart(state, request)]
+    return _within(budget_of(card), opening, _paired(rounds_of(state)), tools)
+
+
+def responder_view(state: State, context: Context) -> list[BaseMessage]:
+    """Return what the responder is shown: persona, conversation, and the request with what was done."""
+    persona = context.system_prompt or prompts.PERSONA
+    if state.path == "direct":
+        return [SystemMessage(persona), *_earlier(state, most=None), _request(state)]
+    found = f"{_called(records_of(state), RESULT_CHARS)}\n<summary>\n{_safe(state.summary)}\n</summary>"
+    return [
+        SystemMessage(f"{persona}\n\n{prompts.WRITE}"),
+        *_earlier(state),
+        _with_text(_request(state), f"{_tagged_request(state)}\n{found}"),
+    ]
+
+
+def finishing_view(state: State, context: Context) -> list[BaseMessage]:
+    """Return what the planner is shown for its last call, as plain text that needs no tools declared."""
+    persona = context.system_prompt or prompts.PERSONA if state.path == "single" else prompts.GATHER
+    told = f"{_tagged_request(state)}\n{_called(records_of(state), RESULT_CHARS)}"
+    return [SystemMessage(f"{persona}\n\n{prompts.FINISH}"), _with_text(_request(state), told)]
+
+
+def explaining_view(state: State, waiting: Iterable[Planned]) -> list[BaseMessage]:
+    """Return what the planner is shown to put its proposed calls in words."""
+    proposed = "\n".join(
+        f'<proposed tool="{call["name"]}">{_safe(_json(call["args"]))}</proposed>' for call in waiting
+    )
+    told = f"{_tagged_request(state)}\n{_called(records_of(state), EARLIER_CHARS)}\n{proposed}"
+    return [SystemMessage(prompts.EXPLAIN), HumanMessage(told)]
+
+
+def budget_of(card: ModelCard) -> int:
+    """Return the tokens that a prompt may take: three quarters of the window, at least 16,000."""
+    return max(LEAST_BUDGET, int((card.context_window or UNKNOWN_WINDOW) * BUDGET_SHARE))
+
+
+def estimate(messages: Iterable[BaseMessage], tools: Sequence[dict[str, Any]] = ()) -> int:
+    """Return about how many tokens a request takes, schemas counted."""
+    chars = sum(len(m.text) + sum(len(_json(c["args"])) for c in _calls(m)) for m in messages)
+    return (chars + (len(_json(list(tools))) if tools else 0)) // CHARS_PER_TOKEN
+
+
+def _within(
+    budget: int, opening: list[BaseMessage], rounds: list[BaseMessage], tools: Sequence[dict[str, Any]]
+) -> list[BaseMessage]:
+    results = [i for i, message in enumerate(rounds) if isinstance(message, ToolMessage)]
+    old = results[:-KEPT_RESULTS]
+    shown, shrunk = rounds, 0
+    while estimate([*opening, *shown], tools) > budget and shrunk < len(old):
+        shrunk = min(shrunk + _SHRINK_STEP, len(old))
+        small = set(old[:shrunk])
+        shown = [_shrink(m) if i in small else m for i, m in enumerate(rounds)]
+    return [*opening, *shown]
+
+
+def _shrink(message: BaseMessage) -> BaseMessage:
+    text = message.text
+    if len(text) <= _SHRUNK_CHARS:
+        return message
+    left = len(text) - _SHRUNK_CHARS
+    return message.model_copy(update={"content": f"{text[:_SHRUNK_CHARS]}… [{left} characters left out]"})
+
+
+def _paired(turn: Sequence[AnyMessage]) -> list[BaseMessage]:
+    """Return the rounds with every call followed by exactly its result, in the order of the calls."""
+    results = results_by_call(turn)
+    view: list[BaseMessage] = []
+    for message in turn:
+        if isinstance(message, AIMessage) and message.tool_calls:
+            view.append(_sendable(message))
+            view += [_answer(call, results.get(call["id"] or "")) for call in message.tool_calls]
+    return view
+
+
+def _sendable(message: AIMessage) -> AIMessage:
+    """Leave out our own mark: it is for execute_tools, not for a provider."""
+    if MALFORMED not in message.additional_kwargs:
+        return message
+    kept = {key: value for key, value in message.additional_kwargs.items() if key != MALFORMED}
+    return message.model_copy(update={"additional_kwargs": kept})
+
+
+def _answer(call: Any, result: ToolMessage | None) -> ToolMessage:
+    if result is None:
+        return ToolMessage("Not executed.", tool_call_id=call["id"], name=call["name"], status="error")
+    artifact = result.artifact if isinstance(result.artifact, dict) else {}
+    if "args" not in artifact:
+        return result
+    note = f"The person changed the arguments to {_json(artifact['args'])}. Result:\n{result.text}"
+    return result.model_copy(update={"content": note})
+
+
+def _earlier(state: State, most: int | None = EARLIER_MESSAGES) -> list[BaseMessage]:
+    """Return what person and assistant said before this turn, beginning with the person."""
+    said: list[BaseMessage] = []
+    for message in state.messages:
+        if message.id == state.turn:
+            break
+        spoken = isinstance(message, HumanMessage) or (
+            isinstance(message, AIMessage) and not message.tool_calls
+        )
+        if spoken and message.text.strip():
+            said.append(message)
+    said = said[-most:] if most else said
+    while said and isinstance(said[0], AIMessage):
+        said = said[1:]
+    return [_as_said(message) for message in said]
+
+
+def _as_said(message: BaseMessage) -> BaseMessage:
+    return HumanMessage(message.content) if isinstance(message, HumanMessage) else AIMessage(message.text)
+
+
+def _set_apart(state: State, request: HumanMessage) -> HumanMessage:
+    said = _earlier(state)
+    if not said:
+        return request
+    lines = "\n".join(
+        f"{'Person' if isinstance(m, HumanMessage) else 'Assistant'}: {_safe(m.text[:EARLIER_CHARS])}"
+        for m in said
+    )
+    return _with_text(request, f"<earlier>\n{lines}\n</earlier>\n{_tagged_request(state)}")
+
+
+def _request(state: State) -> HumanMessage:
+    found = next((m for m in reversed(state.messages) if m.id == state.turn), None)
+    return HumanMessage(found.content if found else "", id=state.turn)
+
+
+def _with_text(request: HumanMessage, text: str) -> HumanMessage:
+    """Return the request with its text replaced; pictures and the like stay."""
+    if isinstance(request.content, str):
+        return HumanMessage(text, id=request.id)
+    others = [b for b in request.content if not isinstance(b, str) and b.get("type") != "text"]
+    return HumanMessage([{"type": "text", "text": text}, *others], id=request.id)
+
+
+def _tagged_request(state: State) -> str:
+    return f"<request>\n{_safe(_request(state).text)}\n</request>"
+
+
+def _called(records: Iterable[Record], most: int) -> str:
+    return "\n".join(
+        f'<call tool="{r.tool}" status="{r.status}">\n<arguments>{_safe(_json(r.args))}</arguments>\n'
+        f"<result>{_safe(r.text[:most])}</result>\n</call>"
+        for r in records
+    )
+
+
+def _safe(text: str) -> str:
+    """Keep text from closing or opening a tag of ours."""
+    for tag in ("request", "call", "result", "arguments", "summary", "proposed", "earlier"):
+        text = text.replace(f"<{tag}", f"<\\{tag}").replace(f"</{tag}", f"<\\/{tag}")
+    return text
+
+
+def _calls(message: BaseMessage) -> list[Any]:
+    return list(message.tool_calls) if isinstance(message, AIMessage) else []
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

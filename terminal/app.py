@@ -1,0 +1,154 @@
+"""The commands and their options.
+
+What a command does is imported when it runs: `--help` need not wait for LangGraph.
+"""
+
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    name="twobrain",
+    help="A personal assistant with two brains: one gathers with tools, one writes; "
+    "you agree before anything changes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_TURNS = "Talk"
+_LISTS = "Look"
+
+Thread = Annotated[
+    str, typer.Argument(metavar="THREAD", help="A thread's id, as `twobrain threads` lists it.")
+]
+OnThread = Annotated[
+    str | None, typer.Option("--thread", "-t", metavar="ID", help="Continue this thread; default: a new one.")
+]
+User = Annotated[
+    str, typer.Option("--user", "-u", metavar="NAME", help="Who asks, as twobrain.toml knows them.")
+]
+OnlyUser = Annotated[str | None, typer.Option("--user", "-u", metavar="NAME", help="Only this user's.")]
+Path = Annotated[
+    Literal["auto", "two-brain", "single", "direct"],
+    typer.Option(
+        "--path", metavar="PATH", help="auto, two-brain, single, or direct: plain chat without tools."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Consent = Annotated[
+    bool | None, typer.Option("--yes/--no", "-y/-n", help="Answer every confirmation with yes or no.")
+]
+
+
+@app.command(rich_help_panel=_TURNS)
+def ask(  # noqa: PLR0913, PLR0917 (each is one option)
+    task: Annotated[str, typer.Argument(metavar="TASK", help="What to do; - reads it from standard input.")],
+    thread: OnThread = None,
+    user: User = "local",
+    path: Path = "auto",
+    json: Json = False,
+    yes: Consent = None,
+) -> None:
+    """Ask for one thing and read the answer."""
+    from terminal import commands
+
+    raise typer.Exit(commands.ask(task, thread, commands.Wish(user, path, json, yes)))
+
+
+@app.command(rich_help_panel=_TURNS)
+def chat(thread: OnThread = None, user: User = "local", path: Path = "auto", yes: Consent = None) -> None:
+    """Talk, line by line."""
+    from terminal import commands
+
+    raise typer.Exit(commands.chat(thread, commands.Wish(user, path, consent=yes)))
+
+
+@app.command(rich_help_panel=_TURNS)
+def approve(thread: Thread, user: User = "local", json: Json = False) -> None:
+    """Say yes to everything that a thread waits for."""
+    from terminal import commands
+
+    raise typer.Exit(commands.decide(thread, commands.Wish(user, json=json), yes=True))
+
+
+@app.command(rich_help_panel=_TURNS)
+def reject(
+    thread: Thread,
+    reason: Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Why, for the planner.")] = "",
+    user: User = "local",
+    json: Json = False,
+) -> None:
+    """Say no to everything that a thread waits for."""
+    from terminal import commands
+
+    raise typer.Exit(commands.decide(thread, commands.Wish(user, json=json), yes=False, reason=reason))
+
+
+@app.command(rich_help_panel=_TURNS)
+def resume(thread: Thread, user: User = "local", json: Json = False, yes: Consent = None) -> None:
+    """Go on with a turn that Ctrl-C or a crash cut short."""
+    from terminal import commands
+
+    raise typer.Exit(commands.resume(thread, commands.Wish(user, json=json, consent=yes)))
+
+
+@app.command(rich_help_panel=_LISTS)
+def pending(json: Json = False) -> None:
+    """List what waits for your yes or no."""
+    from terminal import overview
+
+    raise typer.Exit(overview.pending(as_json=json))
+
+
+@app.command(rich_help_panel=_LISTS)
+def threads(user: OnlyUser = None, json: Json = False) -> None:
+    """List the conversations, the last used last."""
+    from terminal import overview
+
+    raise typer.Exit(overview.threads(user=user, as_json=json))
+
+
+@app.command(rich_help_panel=_LISTS)
+def usage(
+    by: Annotated[
+        Literal["user", "model", "turn", "day"], typer.Option("--by", help="What to sum up by.")
+    ] = "model",
+    user: OnlyUser = None,
+    json: Json = False,
+) -> None:
+    """Sum up what the models used: tokens, and dollars where prices are known."""
+    from terminal import overview
+
+    raise typer.Exit(overview.usage(by, user=user, as_json=json))
+
+
+@app.command(rich_help_panel=_LISTS)
+def audit(
+    thread: Annotated[
+        str | None, typer.Option("--thread", "-t", metavar="ID", help="Only this thread.")
+    ] = None,
+    user: OnlyUser = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most calls to list, the newest.")] = 50,
+    json: Json = False,
+) -> None:
+    """List every tool call: who, what, decided how, and how it ended."""
+    from terminal import overview
+
+    raise typer.Exit(overview.audit(thread, user=user, limit=limit, as_json=json))
+
+
+@app.command(rich_help_panel=_LISTS)
+def models(json: Json = False) -> None:
+    """List the models, their roles, and what is missing to use them."""
+    from terminal import overview
+
+    raise typer.Exit(overview.models(as_json=json))
+
+
+@app.command(rich_help_panel=_LISTS)
+def tools(json: Json = False) -> None:
+    """List the tools, who may use them, and which ask first."""
+    from terminal import overview
+
+    raise typer.Exit(overview.tools(as_json=json))

@@ -1,0 +1,172 @@
+"""The confirmation card: what is about to happen, and the person's answer to it."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from terminal.prompt import Prompt
+from terminal.text import as_json, exact, plain
+
+_WIDEST = 100
+_LINES = 12
+"""Lines of one argument that a card shows unasked."""
+_CHOICES = ("approve", "edit", "reject")
+
+Decision = dict[str, Any]
+
+
+def answer_all(request: dict[str, Any], *, yes: bool, reason: str = "") -> dict[str, Any]:
+    """Return the answer that runs every waiting call, or refuses every one with the reason."""
+    actions = request["action_requests"]
+    if yes:
+        return {"decisions": [_decision(action, "approve") for action in actions]}
+    return {"decisions": [_decision(action, "reject", message=reason) for action in actions]}
+
+
+def show(console: Console, request: dict[str, Any]) -> None:
+    """Print a card for every waiting call."""
+    for number in range(len(request["action_requests"])):
+        _print(console, request, number)
+
+
+def show_how_to_answer(console: Console, thread_id: str, user: str) -> None:
+    """Print the commands that answer a waiting thread."""
+    words = named(thread_id, user)
+    console.print("Waiting for your yes or no:", style="bold")
+    for command in (f"approve {words}", f'reject {words} --reason "…"'):
+        console.print(f"  twobrain {command}", soft_wrap=True)
+
+
+def named(thread_id: str, user: str) -> str:
+    """Return how a command line names a thread and who acts."""
+    words = [plain(thread_id)] if user == "local" else [plain(thread_id), "--user", plain(user)]
+    return shlex.join(words)
+
+
+class Desk:
+    """Puts waiting calls before a person, one by one."""
+
+    def __init__(self, console: Console, prompt: Prompt) -> None:
+        self._console = console
+        self._prompt = prompt
+        self._drafts: dict[str, str] = {}
+
+    async def decide(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the person's decisions.
+
+        Raises:
+            LeftError: the person left without deciding.
+        """
+        decisions = [await self._one(request, number) for number in range(len(request["action_requests"]))]
+        return {"decisions": decisions}
+
+    async def _one(self, request: dict[str, Any], number: int) -> Decision:
+        action = request["action_requests"][number]
+        allowed = [choice for choice in _CHOICES if choice in _allowed(request, action)]
+        cut = _print(self._console, request, number)
+        while True:
+            choice = await self._choice([*allowed, "show"] if cut else allowed)
+            if choice == "approve":
+                return _decision(action, "approve")
+            if choice == "reject":
+                return _decision(action, "reject", message=await self._prompt.line("Reason (may be empty): "))
+            if choice == "show":
+                self._console.print(_arguments(action, lines=None))
+            elif edited := await self._edited(action):
+                return edited
+
+    async def _choice(self, choices: list[str]) -> str:
+        question = " · ".join(f"{choice[0]}={choice}" for choice in choices) + " > "
+        while True:
+            typed = (await self._prompt.line(question)).lower()
+            if found := [choice for choice in choices if typed in {choice, choice[0]}]:
+                return found[0]
+            self._console.print(f"Please type {', '.join(choices)}, or its first letter.", style="yellow")
+
+    async def _edited(self, action: dict[str, Any]) -> Decision | None:
+        """Return an edit; None where the person emptied the line, to choose again."""
+        key = action.get("tool_call_id", action["name"])
+        draft = self._drafts.get(key) or as_json(action["args"])
+        while draft := await self._prompt.line("Arguments (empty goes back): ", draft):
+            self._drafts[key] = draft
+            try:
+                args = json.loads(draft)
+            except ValueError as error:
+                self._console.print(f"That is not JSON: {error}.", style="yellow")
+                continue
+            return _decision(action, "edit", edited_action={"name": action["name"], "args": args})
+        return None
+
+
+def _decision(action: dict[str, Any], kind: str, **more: Any) -> Decision:
+    return {"type": kind, **more, "tool_call_id": action.get("tool_call_id")}
+
+
+def _allowed(request: dict[str, Any], action: dict[str, Any]) -> list[str]:
+    for config in request.get("review_configs", ()):
+        if config["action_name"] == action["name"]:
+            return list(config["allowed_decisions"])
+    return list(_CHOICES)
+
+
+def _print(console: Console, request: dict[str, Any], number: int) -> bool:
+    """Print one card; return whether some of the arguments were left out."""
+    actions = request["action_requests"]
+    action = actions[number]
+    if number == 0 and (problem := request.get("problem")):
+        console.print(plain(str(problem)), style="yellow")
+    count = f" {number + 1} of {len(actions)}" if len(actions) > 1 else ""
+    console.print(
+        Panel(
+            Group(*_parts(request, number)),
+            title=Text.assemble(f"Confirm{count} · ", (exact(action["name"]), "bold")),
+            title_align="left",
+            border_style="yellow",
+            padding=(1, 2),
+            width=min(console.width, _WIDEST),
+        )
+    )
+    return any(_cut(_exact(value)) for value in action["args"].values())
+
+
+def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
+    action = request["action_requests"][number]
+    if number == 0 and (message := request.get("message")):
+        yield Padding(Text(plain(message)), (0, 0, 1, 0))
+    yield _arguments(action, _LINES)
+    if description := plain(action.get("description", "")).strip():
+        yield Padding(Text(description, "dim"), (1, 0, 0, 0))
+    if expires := request.get("expires_at"):
+        yield Text(f"An approval counts until {plain(str(expires))}.", "dim")
+
+
+def _arguments(action: dict[str, Any], lines: int | None) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="cyan", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in action["args"].items():
+        grid.add_row(Text(exact(name)), _value(value, lines))
+    return grid
+
+
+def _value(value: Any, lines: int | None) -> Text:
+    text = _exact(value)
+    if lines is None or not _cut(text):
+        return Text(text)
+    shown = "\n".join(text.split("\n")[:lines])[: lines * 80]
+    return Text.assemble(shown, (f"\n… {len(text):,} characters in all", "yellow"))
+
+
+def _exact(value: Any) -> str:
+    return exact(value if isinstance(value, str) else as_json(value))
+
+
+def _cut(text: str) -> bool:
+    return text.count("\n") >= _LINES or len(text) > _LINES * 80

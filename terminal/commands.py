@@ -1,0 +1,103 @@
+"""What the commands that run a turn do once their arguments are read; each returns the exit code."""
+
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ValidationError
+
+from errors import ConfigurationError, NothingPendingError
+from graphs.events import Result
+from graphs.session import Orchestrator
+from nodes.context import Context
+from terminal import card, listings
+from terminal.chat import Chat
+from terminal.interrupt import LeftError
+from terminal.opening import run
+from terminal.screen import Screen, open_screen
+from terminal.text import plain
+from terminal.turn import Turn, exit_code
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The options that commands which run a turn share."""
+
+    user: str = "local"
+    path: Literal["auto", "two-brain", "single", "direct"] = "auto"
+    json: bool = False
+    consent: bool | None = None
+
+
+def ask(task: str, thread_id: str | None, wish: Wish) -> int:
+    """Run one turn; `-` reads the task from standard input."""
+    text = sys.stdin.read() if task == "-" else task
+    thread = thread_id or secrets.token_hex(4)
+    return _one_turn(thread, wish, lambda turn: turn.ask(text, thread))
+
+
+def resume(thread_id: str, wish: Wish) -> int:
+    """Go on with a turn that was cut short, or with the gate it waits at."""
+    return _one_turn(thread_id, wish, lambda turn: turn.go_on(thread_id))
+
+
+def decide(thread_id: str, wish: Wish, *, yes: bool, reason: str = "") -> int:
+    """Answer every waiting call of a thread with yes or no, and go on."""
+
+    async def answered(turn: Turn) -> Result:
+        standing = await turn.orchestrator.result(thread_id)
+        if standing.pending is None:
+            raise NothingPendingError(
+                f"Thread {thread_id!r} waits for no confirmation. `twobrain pending` lists those that do."
+            )
+        return await turn.answer(thread_id, card.answer_all(standing.pending, yes=yes, reason=reason))
+
+    return _one_turn(thread_id, wish, answered)
+
+
+def chat(thread_id: str | None, wish: Wish) -> int:
+    """Hold a conversation."""
+    screen = open_screen()
+
+    async def held(orchestrator: Orchestrator) -> int:
+        turn = Turn(orchestrator, _context(wish), screen, wish.consent)
+        return await Chat(turn, thread_id or secrets.token_hex(4)).run()
+
+    return run(held)
+
+
+def _one_turn(thread_id: str, wish: Wish, work: Callable[[Turn], Awaitable[Result]]) -> int:
+    screen = open_screen(machine=wish.json)
+
+    async def opened(orchestrator: Orchestrator) -> int:
+        turn = Turn(orchestrator, _context(wish), screen, wish.consent, quiet=wish.json)
+        try:
+            result = await work(turn)
+        except LeftError:
+            command = f"twobrain resume {card.named(thread_id, wish.user)}"
+            screen.side.print(f"Stopped. Go on with: {command}", style="yellow", soft_wrap=True)
+            return 130
+        _report(screen, result, wish)
+        return exit_code(result)
+
+    return run(opened)
+
+
+def _report(screen: Screen, result: Result, wish: Wish) -> None:
+    if wish.json:
+        listings.show_json(screen, result.to_json())
+    elif result.pending is not None:
+        card.show(screen.out, result.pending)
+        card.show_how_to_answer(screen.out, result.thread_id, wish.user)
+    else:
+        screen.side.print(f"\nthread {plain(result.thread_id)}", style="dim", soft_wrap=True)
+
+
+def _context(wish: Wish) -> Context:
+    try:
+        return Context(user=wish.user, path=wish.path)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ConfigurationError(f"--{problem['loc'][0]}: {problem['msg']}.") from None

@@ -1,0 +1,65 @@
+"""Lists as tables for people and as JSON for programs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from terminal.screen import Screen
+from terminal.text import as_json, plain
+
+Row = Mapping[str, Any]
+
+_WIDEST_CELL = 300
+_MOMENTS = {"since", "started_at", "updated_at"}
+"""Keys whose values are seconds since the epoch."""
+_GOOD = {"yes", "executed"}
+_BAD = {"no", "failed"}
+
+
+def show(screen: Screen, rows: Sequence[Row], columns: Mapping[str, str], empty: str) -> None:
+    """Print the columns (key to heading) of the rows, or say that there are none."""
+    if not rows:
+        screen.side.print(empty, style="dim")
+        return
+    table = Table(box=box.SIMPLE_HEAD if screen.out.is_terminal else None, pad_edge=False)
+    for key, heading in columns.items():
+        table.add_column(heading, justify="right" if _counts(rows, key) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(key, row.get(key)) for key in columns))
+    screen.out.print(table)
+
+
+def show_json(screen: Screen, value: Any) -> None:
+    """Print one JSON value on one line, and nothing else."""
+    screen.out.print(as_json(value), soft_wrap=True)
+
+
+def _counts(rows: Sequence[Row], key: str) -> bool:
+    values = [row.get(key) for row in rows]
+    return key not in _MOMENTS and any(type(value) in {int, float} for value in values)
+
+
+def _cell(key: str, value: Any) -> Text:
+    text = plain(_words(key, value))
+    if len(text) > _WIDEST_CELL:
+        text = text[: _WIDEST_CELL - 1] + "…"
+    style = "green" if text in _GOOD else "red" if text in _BAD else ""
+    return Text(text, style)
+
+
+def _words(key: str, value: Any) -> str:
+    if value is None or value == "":
+        return "\u2013"
+    if key in _MOMENTS and isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return f"${value:.4f}" if key == "cost_usd" else f"{value:,.0f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(part) for part in value)
+    return value if isinstance(value, str) else as_json(value)

@@ -1,0 +1,20 @@
+"""How a command gets its orchestrator."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from graphs.session import Orchestrator, open_orchestrator
+from settings import load_settings
+from terminal.log import start_log
+
+
+def run(work: Callable[[Orchestrator], Awaitable[int]]) -> int:
+    """Read the settings, open the orchestrator, do the work and return its exit code."""
+    settings = load_settings()
+    start_log(settings)
+
+    async def opened() -> int:
+        async with open_orchestrator(settings) as orchestrator:
+            return await work(orchestrator)
+
+    return asyncio.run(opened())

@@ -1,0 +1,55 @@
+"""Lines that a person types, with history where a file is given."""
+
+import os
+import sys
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.output import create_output
+
+from terminal.interrupt import LeftError
+from terminal.screen import Screen
+
+
+class Prompt:
+    """Asks for one line at a time."""
+
+    def __init__(self, screen: Screen, history: Path | None = None) -> None:
+        self._terminal = screen.interactive
+        self._style = "bold" if screen.lively else ""
+        if self._terminal:
+            self._session: PromptSession[str] = PromptSession(
+                history=FileHistory(_private(history)) if history else None,
+                output=create_output(stdout=sys.stdout if sys.stdout.isatty() else sys.stderr),
+            )
+
+    async def line(self, question: str, prefilled: str = "") -> str:
+        """Return what was typed, without surrounding blanks.
+
+        Raises:
+            LeftError: there was no line: Ctrl-C, Ctrl-D, or the end of a piped input.
+        """
+        if not self._terminal:
+            return _next_line()
+        try:
+            typed = await self._session.prompt_async(
+                FormattedText([(self._style, question)]), default=prefilled
+            )
+        except (KeyboardInterrupt, EOFError):
+            raise LeftError from None
+        return typed.strip()
+
+
+def _next_line() -> str:
+    line = sys.stdin.readline()
+    if not line:
+        raise LeftError
+    return line.strip()
+
+
+def _private(path: Path) -> Path:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_APPEND, 0o600))
+    return path

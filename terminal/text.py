@@ -1,0 +1,88 @@
+"""Text that a terminal may show: no model, tool or file gets to steer it."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+from rich.cells import cell_len
+
+_SEQUENCES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS
+    r"|\x1b[ -/]*[0-Z\\^-~]"
+)
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_WIDE = "\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
+_PIECES = re.compile(rf"\n|[^\S\n]+|[{_WIDE}]|[^\s{_WIDE}]+")
+
+
+def plain(text: str) -> str:
+    r"""Return the text without escape sequences, control characters (\n and \t stay) and bidi overrides."""
+    return _CONTROLS.sub("", _SEQUENCES.sub("", text))
+
+
+def exact(text: str) -> str:
+    r"""Return the text with every character that a person could not see spelled out, as in `\x1b`."""
+    return "".join(_spelled(char) if unicodedata.category(char) in _UNSEEN else char for char in text)
+
+
+def one_line(text: str, width: int) -> str:
+    """Return the first line that says something, cut at `width` characters."""
+    lines = (line.strip() for line in plain(text).splitlines())
+    first = next((line for line in lines if line), "")
+    return first if len(first) <= width else first[: width - 1].rstrip() + "…"
+
+
+def as_json(value: Any) -> str:
+    """Return JSON on one line that is readable and safe to print in a terminal."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class Flow:
+    """Streamed text, broken between words at `width` cells; None leaves lines as they come."""
+
+    def __init__(self, write: Callable[[str], None], width: int | None) -> None:
+        self._write = write
+        self._width = width
+        self._held = ""
+        self._gap = ""
+        self._column = 0
+
+    def feed(self, text: str) -> None:
+        """Write what is complete; a word that may go on is held back."""
+        pieces = _PIECES.findall(plain(self._held + text))
+        self._held = pieces.pop() if pieces else ""
+        for piece in pieces:
+            self._put(piece)
+
+    def end(self) -> None:
+        """Write what is left and end the line."""
+        self._put(self._held)
+        self._held = ""
+        if self._column:
+            self._put("\n")
+
+    def _put(self, piece: str) -> None:
+        if piece == "\n":
+            self._gap, self._column = "", 0
+            self._write(piece)
+        elif piece.isspace():
+            self._gap += piece.expandtabs(4)
+        elif piece:
+            self._word(piece)
+
+    def _word(self, piece: str) -> None:
+        width = cell_len(piece)
+        if self._width and self._column and self._column + len(self._gap) + width > self._width:
+            self._put("\n")
+        self._write(self._gap + piece)
+        self._column += len(self._gap) + width
+        self._gap = ""
+
+
+def _spelled(char: str) -> str:
+    return char if char in "\n\t" else char.encode("unicode_escape").decode("ascii")

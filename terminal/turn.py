@@ -1,0 +1,167 @@
+"""A turn in the terminal: what happens is shown, and gates are answered until it ends."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from graphs.events import Done, Event, Result, Token, ToolFinished, ToolStarted
+from graphs.session import Orchestrator
+from nodes.context import Context
+from terminal import card
+from terminal.interrupt import until_interrupted
+from terminal.progress import Progress
+from terminal.prompt import Prompt
+from terminal.screen import Screen
+from terminal.text import Flow, plain
+
+_STOPPED = {
+    "rounds": "It stopped at the limit of rounds.",
+    "tool_calls": "It stopped at the limit of tool calls.",
+    "tokens": "It stopped at the limit of tokens.",
+    "cost": "It stopped at the limit of cost.",
+    "deadline": "It stopped at its deadline.",
+    "model_failed": "No model could finish this.",
+}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Whose turns these are, where they are shown, and who answers their gates."""
+
+    orchestrator: Orchestrator
+    context: Context
+    screen: Screen
+    consent: bool | None = None
+    """The answer to every gate; None asks the person, where there is one."""
+    quiet: bool = False
+    """Nothing is shown, and nobody asked."""
+
+    async def ask(self, text: str, thread_id: str) -> Result:
+        """Run a turn to its end, or to a gate that nobody here can answer: then the result is `pending`.
+
+        Raises:
+            LeftError: the person left before the end.
+        """
+        return await self._finish(self.orchestrator.stream(text, thread_id=thread_id, context=self.context))
+
+    async def answer(self, thread_id: str, answer: dict[str, Any]) -> Result:
+        """Answer a waiting gate, then go on as `ask` does."""
+        return await self._finish(self.orchestrator.stream_resume(thread_id, answer, context=self.context))
+
+    async def go_on(self, thread_id: str) -> Result:
+        """Take up a thread where it stands: at its gate, or in the middle of a turn that was cut short."""
+        standing = await self.orchestrator.result(thread_id)
+        if standing.pending is not None:
+            return await self._settle(standing)
+        return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self.context))
+
+    async def _finish(self, events: AsyncIterator[Event]) -> Result:
+        return await self._settle(await self._watch(events))
+
+    async def _settle(self, result: Result) -> Result:
+        desk = card.Desk(self.screen.side, Prompt(self.screen))
+        while result.pending is not None:
+            answer = await self._answer(result.pending, desk)
+            if answer is None:
+                break
+            result = await self._watch(
+                self.orchestrator.stream_resume(result.thread_id, answer, context=self.context)
+            )
+        return result
+
+    async def _answer(self, request: dict[str, Any], desk: card.Desk) -> dict[str, Any] | None:
+        if self.consent is not None:
+            refused = "problem" in request  # the same answer again would be refused again
+            return None if refused else card.answer_all(request, yes=self.consent)
+        if self.quiet or not self.screen.interactive:
+            return None
+        return await desk.decide(request)
+
+    async def _watch(self, events: AsyncIterator[Event]) -> Result:
+        return await until_interrupted(silently(events) if self.quiet else aloud(events, self.screen))
+
+
+def exit_code(result: Result) -> int:
+    """Return the process's exit code for a turn that stands so."""
+    if result.pending is not None:
+        return 3
+    return 1 if result.stop_reason == "model_failed" else 0
+
+
+async def silently(events: AsyncIterator[Event]) -> Result:
+    """Follow a turn without a word."""
+    async for event in events:
+        if isinstance(event, Done):
+            return event.result
+    raise RuntimeError("A turn ended without its result.")
+
+
+async def aloud(events: AsyncIterator[Event], screen: Screen) -> Result:
+    """Follow a turn on the screen: calls as they run, the answer as it is written."""
+    view = _View(screen)
+    try:
+        async for event in events:
+            if isinstance(event, Done):
+                view.done(event.result)
+                return event.result
+            view.take(event)
+    finally:
+        view.close()
+    raise RuntimeError("A turn ended without its result.")
+
+
+class _View:
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._progress = Progress(screen)
+        self._progress.turn()
+        self._flow = Flow(self._write, screen.out.width if screen.out.is_terminal else None)
+        self._answer = ""
+        self._lines_above = False
+
+    def take(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, Token):
+            self._say(event.text)
+            return
+        if isinstance(event, ToolStarted | ToolFinished):
+            self._end_answer()
+            self._lines_above = True
+        if isinstance(event, ToolStarted):
+            self._progress.started(event)
+        elif isinstance(event, ToolFinished):
+            self._progress.finished(event)
+
+    def done(self, result: Result) -> None:
+        """Show what of the answer was not streamed, and why it stopped where it did."""
+        if self._answer.strip() != result.response.strip():
+            self._end_answer()
+            self._say(result.response)
+        self.close()
+        if result.stop_reason in _STOPPED:
+            self._screen.side.print(_STOPPED[result.stop_reason], style="yellow")
+
+    def close(self) -> None:
+        """Leave the screen ready for whatever comes next."""
+        self._progress.rest()
+        self._end_answer()
+
+    def _say(self, text: str) -> None:
+        if not self._answer:
+            text = text.lstrip()
+            if not text:
+                return
+            self._progress.rest()
+            if self._lines_above and self._screen.out.is_terminal:
+                self._write("\n")
+        self._answer += text
+        self._flow.feed(text)
+
+    def _end_answer(self) -> None:
+        if self._answer:
+            self._flow.end()
+            self._answer = ""
+
+    def _write(self, text: str) -> None:
+        self._screen.out.file.write(plain(text))
+        self._screen.out.file.flush()

@@ -19,7 +19,7 @@ from nodes.state import Input, Output, State
 builder = StateGraph(State, context_schema=Context, input_schema=Input, output_schema=Output)
 builder.add_node("intake", intake)
 builder.add_node("plan", plan)
-builder.add_node("execute_tools", execute_tools)
+builder.add_node("execute_tools", execute_tools, input_schema=State)  # type: ignore[call-overload]
 builder.add_node("explain", explain)
 builder.add_node("confirm", confirm)
 builder.add_node("respond", respond)

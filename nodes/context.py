@@ -15,8 +15,8 @@ class Context(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     path: Literal["auto", "two-brain", "single", "direct"] = "auto"
-    """auto: a Google or offline planner hands over to a responder, any other model answers itself.
-    two-brain: one model gathers, another writes. single: one model does both. direct: plain chat, no tools."""
+    """auto: a Google or offline planner hands over to a responder, other models answer themselves.
+    two-brain: one model gathers, another writes. single: one model does both. direct: chat, no tools."""
     orchestrator: str = Field(default="orchestrator", min_length=1)
     """Role or model that reasons and calls tools."""
     responder: str = Field(default="chat", min_length=1)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 from langchain_core.messages import (
     AIMessageChunk,
@@ -15,6 +15,7 @@ from langchain_core.messages import (
 )
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from typing_extensions import TypedDict  # pydantic, which draws the schemas, asks for it below Python 3.12
 
 SNAPSHOT_EVERY = 1_000
 """Updates between full copies of the conversation: disk grows linearly, loading replays at most this many."""

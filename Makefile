@@ -1,14 +1,28 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench dev setup clean
+.PHONY: demo test check bench dev clean
 
-setup: .venv/ready
+demo: .venv/ready
+	@$(BIN)/twobrain ask 'what time is it in Tokyo and what is 12*7'
+
+test: .venv/ready
+	$(BIN)/pytest -q -n auto
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n auto
+
+dev: .venv/ready
+	LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 \
+		$(BIN)/langgraph dev --no-reload --n-jobs-per-worker 10
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+	@touch $@
 
 clean:
 	rm -rf .venv

@@ -48,6 +48,7 @@ class ModelCard(_Card):
     """One `[models.NAME]` table: which model, where, and its limits."""
 
     provider: Provider
+    """google, openai (and all that speaks its chat completions), anthropic, claude-code or offline."""
     model: str = ""
     """The provider's own name of the model; `planner` or `writer` where the provider is offline."""
     api_key_env: str | None = None
@@ -89,6 +90,7 @@ class UserCard(_Card):
     """One `[users.NAME]` table."""
 
     role: Role = "user"
+    """guest, user or admin."""
     token_sha256: str | None = None
     """SHA-256, in hex, of this user's bearer token on the server; None: no access by token."""
     keys: Mapping[str, str] = {}

@@ -46,6 +46,7 @@ def _task(state: State, call: Planned, decided: Decided | None, after: Literal["
         args=decided["args"] if decided else call["args"],
         thread=state.thread,
         turn=state.turn,
-        model=state.planner,
+        choices=state.choices,
+        planner=state.planner,
         next=after,
     )

@@ -79,7 +79,7 @@ class Orchestrator:
         Args:
             thread_id: the conversation.
             answer: True or False for all that waits, or `{"decisions": [...]}`; see the README for the forms.
-            context: the choices from here on; None: the defaults.
+            context: the choices from here on; None: those that the turn began with.
 
         Raises:
             UnknownThreadError: there is no such conversation.
@@ -172,7 +172,7 @@ class Orchestrator:
         stream = self.graph.astream(
             given,
             self._config(thread),
-            context=context or Context(),
+            context=context,
             stream_mode=["messages", "custom"],
             durability="sync",
         )

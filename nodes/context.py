@@ -1,5 +1,6 @@
 """The choices of one run: the form that Studio shows and that a program fills in."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from langgraph.runtime import Runtime
@@ -51,17 +52,26 @@ class Context(BaseModel):
     """Seconds after which an approval is refused as expired; None: never."""
 
 
-def context_of(runtime: Runtime[Context]) -> Context:
-    """Return the run's context; the defaults where a program gave none."""
+def context_of(runtime: Runtime[Context], chosen: Mapping[str, Any]) -> Context:
+    """Return the run's context; where the run was given none, what was chosen when the turn began.
+
+    Args:
+        runtime: the run's; a resume seldom repeats the context.
+        chosen: `choices_of` the turn's context; empty for a new turn.
+    """
     given: Any = runtime.context
-    if given is None:
-        return Context()
-    return given if isinstance(given, Context) else Context.model_validate(given)
+    if given is not None and not isinstance(given, Context):
+        given = Context.model_validate(given)
+    return given if given is not None and given.model_fields_set else Context.model_validate(chosen)
 
 
-def person_of(runtime: Runtime[Context], settings: Settings) -> Person:
+def choices_of(context: Context) -> dict[str, Any]:
+    """Return what was chosen explicitly, as plain data."""
+    return context.model_dump(mode="json", exclude_unset=True)
+
+
+def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -> Person:
     """Return who asks and what they may do. On a server the authenticated user wins over the context."""
-    context = context_of(runtime)
     server = runtime.server_info
     name = server.user.identity if server and server.user else context.user
     card = settings.user(name)

@@ -66,7 +66,7 @@ async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Liter
 async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome:
     """Return the call's outcome whatever happens: a task that raised would take its siblings with it."""
     try:
-        return await _settle(task, await take_up(State(), runtime))
+        return await _settle(task, await take_up(_known(task), runtime))
     except TwobrainError as error:
         return _Outcome("failed", f"Tool error: {error}")
     except Exception:  # whatever a tool or a store throws, the siblings go on
@@ -74,11 +74,16 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome:
         return _Outcome("failed", "Tool error: an internal error; the details are in the log.")
 
 
+def _known(task: Task) -> State:
+    """Return what a task carries of the state."""
+    return State(thread=task["thread"], turn=task["turn"], choices=task["choices"], planner=task["planner"])
+
+
 async def _settle(task: Task, turn: Turn) -> _Outcome:
     call, ledger = task["call"], turn.res.ledger
     tool = turn.res.tools.find(call["name"])
     verdict = decide(turn.person, tool, call["name"])
-    entry = entry_of(turn, task)
+    entry = entry_of(turn, call, task["args"])
     if tool is None or isinstance(verdict, Deny):
         return await _noted(entry, turn, "denied", f"Not executed: {verdict.reason}")
     try:
@@ -111,7 +116,7 @@ async def _unrun(entry: Call, claim: Recorded | NotApproved | Running | Lost, tu
 
 
 async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any]) -> _Outcome:
-    here = turn.here(entry.call_id, entry.thread)
+    here = turn.here(entry.call_id)
     try:
         ran = await run_tool(tool, here, args)
     except asyncio.CancelledError:

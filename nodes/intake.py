@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 
 from errors import BadMessageError
 from ledger.records import Recorded
-from nodes.context import Context
+from nodes.context import Context, choices_of
 from nodes.entries import entries_of
 from nodes.records import open_calls, result_message
 from nodes.state import Path, State, Update
@@ -28,7 +28,7 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
         BadMessageError: the input holds no message of a person that can be read.
         ConfigurationError: the context names a model, role or tool that does not exist or cannot be used.
     """
-    turn = await take_up(state, runtime)
+    turn = await take_up(state, runtime, begins=True)
     path = _path(turn)
     _check(turn, path)
     before, new = _split(state)
@@ -44,6 +44,7 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
         "tail": request.id or "",
         "thread": thread,
         "turn": request.id or "",
+        "choices": choices_of(turn.context),
         "path": path,
         "respond": turn.context.respond,
     }

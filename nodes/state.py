@@ -98,7 +98,8 @@ class Task(TypedDict):
     """What runs: the edited arguments where a person edited them."""
     thread: str
     turn: str
-    model: str
+    choices: dict[str, Any]
+    planner: str
     next: Literal["plan", "explain"]
 
 
@@ -133,6 +134,8 @@ class State:
     """Name under which the ledger keeps this conversation."""
     turn: str = ""
     """Id of the message that the turn answers."""
+    choices: dict[str, Any] = field(default_factory=dict)
+    """What was chosen in the context when the turn began, for a resume that does not repeat it."""
     path: Path = "two-brain"
     respond: bool = True
     started_at: float = 0.0
@@ -167,6 +170,7 @@ class Update(TypedDict, total=False):
     tail: str
     thread: str
     turn: str
+    choices: dict[str, Any]
     path: Path
     respond: bool
     started_at: float

@@ -33,9 +33,9 @@ class Turn:
         registry = self.res.models.registry
         return registry.card(registry.resolve(self.context.orchestrator)[0])
 
-    def here(self, call_id: str, thread: str | None = None) -> Here:
+    def here(self, call_id: str) -> Here:
         """Return what a tool learns of the call it runs."""
-        thread = thread or self.state.thread
+        thread = self.state.thread
         return Here(
             settings=self.res.settings,
             user=self.person.user,
@@ -47,7 +47,8 @@ class Turn:
         )
 
 
-async def take_up(state: State, runtime: Runtime[Context]) -> Turn:
-    """Return the turn that a step is to work on."""
+async def take_up(state: State, runtime: Runtime[Context], *, begins: bool = False) -> Turn:
+    """Return the turn that a step is to work on; one that begins owes nothing to the turn before."""
     res = await resources()
-    return Turn(state, runtime, res, context_of(runtime), person_of(runtime, res.settings))
+    context = context_of(runtime, {} if begins else state.choices)
+    return Turn(state, runtime, res, context, person_of(context, runtime, res.settings))

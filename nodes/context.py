@@ -53,16 +53,15 @@ class Context(BaseModel):
 
 
 def context_of(runtime: Runtime[Context], chosen: Mapping[str, Any]) -> Context:
-    """Return the run's context; where the run was given none, what was chosen when the turn began.
+    """Return the run's context; what it leaves unsaid is as it was chosen when the turn began.
 
     Args:
         runtime: the run's; a resume seldom repeats the context.
         chosen: `choices_of` the turn's context; empty for a new turn.
     """
     given: Any = runtime.context
-    if given is not None and not isinstance(given, Context):
-        given = Context.model_validate(given)
-    return given if given is not None and given.model_fields_set else Context.model_validate(chosen)
+    said = choices_of(given) if isinstance(given, Context) else dict(given or {})
+    return Context.model_validate({**chosen, **said})
 
 
 def choices_of(context: Context) -> dict[str, Any]:

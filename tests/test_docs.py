@@ -1,0 +1,96 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BEHAVIOURS = (ROOT / "docs" / "behaviours.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_readme_says_what_the_code_declares():
+    from docs.generate import generated
+
+    assert generated(README) == README, "run .venv/bin/python docs/generate.py"
+
+
+def test_every_make_target_that_the_readme_names_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bmake (\w+)", README)) - {"it"}
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_every_file_that_the_docs_link_to_exists():
+    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md", ROOT / "AGENTS.md"]:
+        links = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8"))
+        missing = [link for link in links if not (page.parent / link).exists()]
+        assert not missing, f"{page.name} links to {missing}"
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines()])
+def test_every_twobrain_command_of_the_readme_is_understood(line, tmp_path):
+    if not line.startswith(".venv/bin/twobrain"):
+        assert line.startswith("make ")
+        return
+    command = line.replace(".venv/bin/twobrain", f"{sys.executable} {ROOT / 'cli.py'}").split("'")
+    words = [*command[0].split(), *command[1:2], "--yes"]
+    done = subprocess.run(words, env=_environment(tmp_path), capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "buy milk" in done.stdout
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path):
+    example = next(block for block in blocks("python") if "open_orchestrator" in block)
+    script = tmp_path / "example.py"
+    script.write_text(example, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**_environment(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "I wrote “milk” to `list.txt`" in done.stdout
+    assert "Done(" in done.stdout
+
+
+def test_the_tool_example_of_the_readme_declares_a_tool_that_asks():
+    example = next(block for block in blocks("python") if "@tool" in block)
+    names: dict = {}
+    exec(compile(example, "README.md", "exec"), names)
+    (water,) = names["TOOLS"]
+
+    assert (water.name, water.confirm, list(water.parameters["properties"])) == ("water", True, ["plant"])
+
+
+def test_the_example_configuration_is_accepted(tmp_path):
+    from settings import load_settings
+
+    settings = load_settings({"TWOBRAIN_CONFIG": str(ROOT / "twobrain.example.toml"), "HOME": str(tmp_path)})
+    assert set(settings.roles) == {"orchestrator", "chat"}
+
+
+def test_each_of_the_eighteen_behaviours_names_tests_that_exist():
+    rows = re.findall(r"^\| (\d+) \|.*$", BEHAVIOURS, re.MULTILINE)
+    assert [int(number) for number in rows] == list(range(1, 19))
+    for line in re.findall(r"^\| \d+ \|.*$", BEHAVIOURS, re.MULTILINE):
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", line)
+        assert named, line
+        for path, test in named:
+            source = (ROOT / path).read_text(encoding="utf-8")
+            assert re.search(rf"def {test}\(", source), f"{path}::{test}"
+
+
+def _environment(tmp_path):
+    return {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TWOBRAIN_DATA_DIR": str(tmp_path / "data")}

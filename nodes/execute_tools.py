@@ -9,7 +9,7 @@ from typing import Any, Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from errors import TwobrainError
+from errors import StorageError, TwobrainError
 from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running, Status
 from nodes.context import Context
 from nodes.entries import entry_of
@@ -89,7 +89,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome:
     try:
         args = _whole(tool, task)
     except ArgumentsError as error:
-        return await _noted(entry, turn, "failed", _misread(tool, str(error)))
+        return await _noted(entry, turn, "failed", f"Tool error: {error}")
     lease = _limit(tool, turn) + _LEASE_MARGIN_S
     asks = isinstance(verdict, Confirm)
     rerun = tool.idempotent or tool.effect == "read"
@@ -123,7 +123,10 @@ async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any]) -> _Ou
         await asyncio.shield(_finish(entry, turn, _interrupted(tool)))
         raise
     outcome = _Outcome(ran.status, ran.text, ran.duration_ms)
-    await _finish(entry, turn, outcome)
+    try:
+        await _finish(entry, turn, outcome)
+    except StorageError:  # it ran, and that is what has to be said
+        _log.exception("the outcome of call %s was not recorded", entry.call_id)
     return outcome
 
 
@@ -152,14 +155,10 @@ async def _noted(entry: Call, turn: Turn, status: Literal["denied", "failed"], t
 def _whole(tool: Tool, task: Task) -> dict[str, Any]:
     """Return the arguments, checked; what the wire mangled is never run as if it were empty."""
     if problem := task["call"]["problem"]:
-        raise ArgumentsError(problem)
+        schema = json.dumps(tool.parameters, ensure_ascii=False)
+        raise ArgumentsError(f"{tool.name} was not run: {problem}. Its arguments must fit: {schema}")
     return tool.check(task["args"])
 
 
 def _limit(tool: Tool, turn: Turn) -> float:
     return tool.timeout_s or turn.limits.tool_timeout_s
-
-
-def _misread(tool: Tool, problem: str) -> str:
-    schema = json.dumps(tool.parameters, ensure_ascii=False)
-    return f"Tool error: {tool.name} was not run: {problem}. Its arguments must fit this schema: {schema}"

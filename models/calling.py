@@ -124,7 +124,7 @@ class Caller:
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + ends - started):
                 raw = await self._say(name, card, ask)
-            usage = dict(raw.usage_metadata or {}) or None
+            usage = _counted(raw)
             return Reply(_usable(raw, name, ask), name, card)
         except asyncio.CancelledError:
             cause = "cancelled"
@@ -147,6 +147,12 @@ class Caller:
         # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
         chunks: list[AIMessageChunk] = [c async for c in model.astream(list(ask.messages), config)]
         return replies.join(chunks)
+
+
+def _counted(message: AIMessage) -> dict[str, Any] | None:
+    """Return the token counts; None where there are none, for which Anthropic's client counts nought."""
+    usage = dict(message.usage_metadata or {})
+    return usage if usage.get("total_tokens") else None
 
 
 def _as_ai(message: BaseMessage) -> AIMessage:

@@ -1,6 +1,7 @@
 """Why a model call failed, in one closed vocabulary, whichever provider's exception it was."""
 
 import asyncio
+import re
 from typing import Any
 
 import httpx
@@ -41,6 +42,30 @@ _BY_STATUS: dict[int, Cause] = {
     429: "rate_limit",
 }
 
+_BY_NAME: dict[str, Cause] = {"TimeoutException": "timeout", "TransportError": "connection"}
+"""Of any httpx: a provider's package may bring a copy under a name of its own."""
+
+_FINER: dict[Cause, tuple[tuple[re.Pattern[str], Cause], ...]] = {
+    "bad_request": (
+        (re.compile("API_KEY_INVALID"), "bad_key"),  # Gemini's 400
+        (
+            re.compile(
+                "context_length_exceeded|exceed_context_size|(maximum|available) context (length|size)"
+                "|prompt is too long"
+            ),
+            "context_overflow",
+        ),
+    ),
+    "malformed": (  # an error told in the body of a 200
+        (re.compile("rate_limit_error|RESOURCE_EXHAUSTED"), "rate_limit"),
+        (re.compile("overloaded_error|api_error|server_error|UNAVAILABLE|INTERNAL"), "overload"),
+    ),
+}
+"""What a coarse cause is after all, by the provider's own words."""
+
+_RETRY_INFO = re.compile(r"retryDelay\W+([\d.]+)s")
+"""Gemini's seconds to wait, which it puts into the body."""
+
 _WORDS: dict[Cause, str] = {
     "rate_limit": "the provider's rate limit is reached",
     "overload": "the provider is overloaded or failed",
@@ -67,20 +92,28 @@ def as_model_error(error: Exception, model: str) -> ModelError:
 
 def cause_of(error: BaseException) -> Cause:
     """Return the typed cause of a provider's exception; what is not understood is `malformed`."""
+    coarse = _coarse_cause_of(error)
+    told = " ".join(str(word) for word in (error, getattr(error, "code", ""), getattr(error, "type", "")))
+    return next((finer for words, finer in _FINER.get(coarse, ()) if words.search(told)), coarse)
+
+
+def _coarse_cause_of(error: BaseException) -> Cause:
     for kind, cause in _BY_TYPE:
         if isinstance(error, kind):
             return cause
     status = next((s for s in (getattr(error, "status_code", None), getattr(error, "code", None)) if s), None)
-    if isinstance(status, int):
-        return _BY_STATUS.get(status, "overload" if status >= 500 else "bad_request")  # noqa: PLR2004 (HTTP's classes)
-    return "connection" if "connect" in type(error).__name__.lower() else "malformed"
+    if isinstance(status, int) and status >= 400:  # noqa: PLR2004 (HTTP's classes)
+        return _BY_STATUS.get(status, "overload" if status >= 500 else "bad_request")  # noqa: PLR2004 (as above)
+    named = (_BY_NAME[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _BY_NAME)
+    return next(named, "connection" if "connect" in type(error).__name__.lower() else "malformed")
 
 
 def _delay(error: BaseException) -> float | None:
-    """Return the seconds that the provider's Retry-After header asks for, None where it names none."""
+    """Return the seconds that the provider asks to wait, by header or body; None where it names none."""
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
     headers: Any = getattr(response, "headers", None) or {}
+    in_body = _RETRY_INFO.search(str(error))
     try:
-        return max(0.0, float(headers.get("retry-after")))
+        return max(0.0, float(headers.get("retry-after") or (in_body[1] if in_body else "")))
     except (TypeError, ValueError):
         return None

@@ -1,0 +1,305 @@
+"""The caller against the providers' real clients, and every fault that their wires know."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+
+from errors import ModelError, NoModelAnsweredError
+from models.calling import Ask, Attempt, Caller, Reply
+from models.replies import MALFORMED
+from settings import load_settings
+from tests.wires import brain
+from tests.wires.brain import Kind
+from tests.wires.cards import Card, at, configure, key_of
+from tests.wires.clients import KINDS, OpenWire
+from tests.wires.faults import FAULTS, RETRY_AFTER_S, ROWS
+
+PARAMETERS = {"type": "object", "properties": {"timezone": {"type": "string"}}}
+TOOL = {"type": "function", "function": {"name": "get_time", "description": "…", "parameters": PARAMETERS}}
+ASK = Ask("chat", [HumanMessage("what time is it")], "local", tools=[TOOL])
+TOKYO = [("get_time", {"timezone": "Asia/Tokyo"})]
+TWICE = [*TOKYO, ("get_time", {"timezone": "UTC"})]
+NOT_RUN = "answered, not run"
+CLOSED = "http://127.0.0.1:9/v1"
+
+EXPECTED: Mapping[Any, Any] = {
+    "truncated_arguments": NOT_RUN,
+    "double_encoded_arguments": TOKYO,
+    ("double_encoded_arguments", False): "malformed",  # the clients refuse these themselves
+    "null_arguments": [("get_time", {})],
+    ("null_arguments", "anthropic", False): "malformed",
+    "null_text_arguments": [("get_time", {})],
+    "empty_arguments": [("get_time", {})],
+    "object_arguments": "malformed",
+    "string_arguments": NOT_RUN,
+    ("string_arguments", False): "malformed",
+    "empty_call_id": TOKYO,
+    "repeated_call_id": TWICE,
+    "repeated_name": TOKYO,
+    "undeclared_tool": [("launch_rocket", {"target": "moon"})],
+    "call_as_text": '<tool_call>{"name": "get_time", "arguments": {"timezone": "Asia/Tokyo"}}</tool_call>',
+    "stop_beside_calls": TOKYO,
+    "usage_missing": "Hello there.",
+    "empty_answer": "malformed",
+    "max_tokens": "malformed",
+    "safety": "refusal",
+    "malformed_function_call": "malformed",
+    "no_candidates": "malformed",
+    "blocked_prompt": "refusal",
+    "null_choices": "malformed",
+    "garbage_body": "malformed",
+    "error_with_200": "overload",
+    ("error_with_200", "gemini", False): "malformed",
+    ("error_with_200", "anthropic", False): "malformed",
+    "error_mid_stream": "overload",
+    "ignored_streaming": "malformed",
+    ("ignored_streaming", "gemini", True): "Hello there.",
+    "cut_connection": "connection",
+    "rate_limited": "rate_limit",
+    "server_error": "overload",
+    "overloaded": "overload",
+    "bad_key": "bad_key",
+    "unauthenticated": "bad_key",
+    "unknown_model": "bad_request",
+    "context_overflow": "context_overflow",
+    "context_overflow_at_llamacpp": "context_overflow",
+}
+"""A fault, or a fault in some rows, to the cause, the text or the runnable calls that come of it."""
+
+
+class Phone:
+    """A caller, and what it was told of its attempts."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self.attempts: list[Attempt] = []
+
+    async def call(self, ask: Ask = ASK) -> Reply:
+        async with asyncio.timeout(5):
+            return await self.caller.call(ask, self._account)
+
+    async def _account(self, attempt: Attempt) -> None:
+        self.attempts.append(attempt)
+
+
+Connect = Callable[..., Phone]
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Connect:
+    """Return a function that gives the role `chat` these models, the first one first."""
+
+    def opened(more: str = "", **cards: Card) -> Phone:
+        return Phone(Caller(load_settings(configure(tmp_path, cards, {"chat": list(cards)}, more))))
+
+    return opened
+
+
+@pytest.fixture
+def at_once(monkeypatch) -> None:
+    """Make every backoff of ours end at once."""
+    monkeypatch.setattr("models.calling.random.uniform", lambda least, most: 0.0)
+
+
+async def _outcome(phone: Phone) -> Any:
+    try:
+        message = (await phone.call()).message
+    except ModelError as error:
+        return error.cause
+    marked = message.additional_kwargs.get(MALFORMED, {})
+    ids = [call["id"] for call in message.tool_calls]
+    assert all(ids), "every call has an id"
+    assert len(set(ids)) == len(ids), "of its own"
+    if marked:
+        assert set(marked) == set(ids)
+        assert [call["args"] for call in message.tool_calls] == [{}]
+        return NOT_RUN
+    return [(call["name"], call["args"]) for call in message.tool_calls] or message.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_fault_becomes_a_usable_reply_or_a_typed_error(
+    open_wire: OpenWire, connect: Connect, kind: Kind, stream
+):
+    wire = open_wire(kind)
+    phone = connect(model=at(wire, streaming=stream))
+    faults = [name for name, on, streamed in ROWS if (on, streamed) == (kind, stream)]
+    outcomes = {}
+    for name in faults:
+        wire.brain = lambda heard, name=name: FAULTS[name](kind, stream)
+        outcomes[name] = await _outcome(phone)
+    assert outcomes == {name: _expected(name, kind, stream) for name in faults}
+    assert len(phone.attempts) == len(faults), "each was tried, and told of, once"
+    assert wire.rejected == []
+
+
+def _expected(name: str, kind: Kind, stream: bool) -> Any:
+    keys = ((name, kind, stream), (name, stream), name)
+    return next(EXPECTED[key] for key in keys if key in EXPECTED)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_rate_limit_is_waited_out_for_as_long_as_the_server_asks(
+    open_wire: OpenWire, connect: Connect, at_once, kind: Kind
+):
+    came: list[float] = []
+
+    def busy_once(heard: brain.Heard) -> brain.Reply:
+        came.append(time.monotonic())
+        return brain.Reply(text="Noon.") if len(came) > 1 else _busy(kind, "0.3")
+
+    phone = connect(model=at(open_wire(kind, brain=busy_once), max_retries=1))
+    assert (await phone.call()).message.text == "Noon."
+    assert came[1] - came[0] >= 0.3
+    assert [attempt.error for attempt in phone.attempts] == ["rate_limit", None]
+
+
+def _busy(kind: Kind, seconds: str) -> brain.Reply:
+    reply = FAULTS["rate_limited"](kind, True)
+    if kind != "gemini":
+        return replace(reply, headers={"retry-after": seconds})
+    body = json.dumps(reply.error).replace(f'"{RETRY_AFTER_S}s"', f'"{seconds}s"')
+    return replace(reply, error=json.loads(body))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_delay_that_would_outlast_the_deadline_is_not_waited_for(
+    open_wire: OpenWire, connect: Connect, kind: Kind
+):
+    wire = open_wire(kind, brain=lambda heard: FAULTS["rate_limited"](kind, True))
+    phone = connect(model=at(wire, max_retries=5, timeout_s=6.5))
+    started = time.monotonic()
+    with pytest.raises(NoModelAnsweredError) as caught:
+        await phone.call()
+    assert caught.value.cause == "rate_limit"
+    assert time.monotonic() - started < 3
+    assert len(wire.heard) == 1
+
+
+@pytest.mark.parametrize("slow", [{"delay_s": 3.0}, {"chunk_delay_s": 1.0}])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_model_that_is_too_slow_is_left_at_its_deadline(
+    open_wire: OpenWire, connect: Connect, kind: Kind, slow
+):
+    late = brain.Reply(text="One two three four five six.", **slow)
+    prompt = open_wire("openai", brain=lambda heard: brain.Reply(text="Noon."))
+    phone = connect(
+        slow=at(open_wire(kind, brain=lambda heard: late), max_retries=3, timeout_s=0.5), prompt=at(prompt)
+    )
+    await phone.caller.warm("chat", "local")
+    started = time.monotonic()
+    reply = await phone.call()
+    assert (reply.backend, reply.message.text) == ("prompt", "Noon.")
+    assert time.monotonic() - started < 2.5
+    assert [attempt.error for attempt in phone.attempts] == ["timeout", None]
+
+
+@pytest.mark.parametrize(
+    ("fault", "tries"),
+    [
+        ("server_error", 3),
+        ("overloaded", 3),
+        ("cut_connection", 3),
+        ("empty_answer", 3),
+        ("bad_key", 1),
+        ("unknown_model", 1),
+        ("context_overflow", 1),
+        ("safety", 1),
+    ],
+)
+async def test_only_what_another_try_may_cure_is_tried_again(
+    open_wire: OpenWire, connect: Connect, at_once, fault, tries
+):
+    wire = open_wire("openai", brain=lambda heard: FAULTS[fault]("openai", True))
+    phone = connect(model=at(wire, max_retries=2))
+    with pytest.raises(NoModelAnsweredError):
+        await phone.call()
+    assert len(wire.heard) == len(phone.attempts) == tries
+
+
+async def test_no_further_try_begins_after_the_deadline_of_the_turn(open_wire: OpenWire, connect: Connect):
+    wire = open_wire("openai", brain=lambda heard: _busy("openai", "2"))
+    phone = connect(model=at(wire, max_retries=5, timeout_s=60))
+    with pytest.raises(NoModelAnsweredError):
+        await phone.call(replace(ASK, deadline=time.monotonic() + 1.5))
+    assert len(wire.heard) == 1
+
+
+async def test_fallbacks_are_tried_in_order_and_the_error_says_how_each_failed(
+    open_wire: OpenWire, connect: Connect
+):
+    broken = open_wire("gemini", brain=lambda heard: FAULTS["bad_key"]("gemini", True))
+    phone = connect(
+        keyless=at(open_wire("anthropic"), api_key_env="NO_SUCH_KEY"),
+        first=at(broken),
+        second=at(open_wire("openai"), base_url=CLOSED),
+    )
+    with pytest.raises(NoModelAnsweredError) as caught:
+        await phone.call()
+    told = str(caught.value)
+    places = [told.index(f"Model {name!r}") for name in ("keyless", "first", "second")]
+    assert places == sorted(places)
+    assert "NO_SUCH_KEY is not set" in told
+    assert "it rejected the key" in told
+    assert "it cannot be reached" in told
+    assert [(a.backend, a.error) for a in phone.attempts] == [("first", "bad_key"), ("second", "connection")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_endpoint_that_nobody_serves_is_a_connection_failure(
+    open_wire: OpenWire, connect: Connect, kind: Kind
+):
+    phone = connect(model=at(open_wire(kind), base_url=CLOSED))
+    with pytest.raises(NoModelAnsweredError) as caught:
+        await phone.call()
+    assert caught.value.cause == "connection"
+
+
+async def test_a_key_that_a_provider_repeats_is_not_in_the_error(open_wire: OpenWire, connect: Connect):
+    told = brain.Reply(status=401, error=f"Incorrect API key provided: {key_of('model')}.")
+    phone = connect(model=at(open_wire("openai", brain=lambda heard: told)))
+    with pytest.raises(NoModelAnsweredError) as caught:
+        await phone.call()
+    assert "[redacted]" in str(caught.value)
+    assert key_of("model") not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_counts_that_a_provider_does_not_give_are_unknown(
+    open_wire: OpenWire, connect: Connect, kind: Kind
+):
+    phone = connect(model=at(open_wire(kind, brain=lambda heard: FAULTS["usage_missing"](kind, True))))
+    await phone.call()
+    assert [(attempt.usage, attempt.cost_usd) for attempt in phone.attempts] == [(None, None)]
+
+
+async def test_counts_and_the_cards_own_price_make_the_cost(open_wire: OpenWire, connect: Connect):
+    reply = brain.Reply(text="Noon.", input_tokens=1000, cached_tokens=400, output_tokens=100)
+    price = "[models.model.price]\ninput = 1.0\noutput = 10.0\ncached = 0.1"
+    phone = connect(model=at(open_wire("openai", brain=lambda heard: reply)), more=price)
+    await phone.call()
+    assert phone.attempts[0].cost_usd == pytest.approx((600 * 1.0 + 400 * 0.1 + 100 * 10.0) / 1_000_000)
+
+
+async def test_a_model_without_tools_is_offered_none(open_wire: OpenWire, connect: Connect):
+    wire = open_wire("openai")
+    await connect(model=at(wire, tools=False)).call()
+    assert wire.heard[0].tools == {}
+
+
+async def test_open_webui_is_found_under_api_and_an_endpoint_without_a_key_gets_a_made_up_one(
+    open_wire: OpenWire, connect: Connect
+):
+    wire = open_wire("openai", key="not-needed")
+    phone = connect(model=at(wire, base_url=wire.root, host="openwebui", api_key_env=None))
+    await phone.call()
+    assert wire.rejected == []
+    assert len(wire.heard) == 1

@@ -24,7 +24,7 @@ def main() -> None:
         app(prog_name="twobrain")
     except TwobrainError as error:
         _end(str(error), error.exit_code)
-    except Exception as error:  # noqa: BLE001 (a person reads a sentence; the log gets the traceback)
+    except Exception as error:  # a person reads a sentence; the log gets the traceback
         from terminal.log import unexpected
 
         _end(unexpected(error), 1)

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -17,6 +18,8 @@ from terminal.text import as_json, exact, plain
 _WIDEST = 100
 _LINES = 12
 """Lines of one argument that a card shows unasked."""
+_FOR_OTHER_CLIENTS = "To reject, give a reason."
+"""Ends a description, for clients that send an approval for a rejection without one."""
 _CHOICES = ("approve", "edit", "reject")
 
 Decision = dict[str, Any]
@@ -76,7 +79,7 @@ class Desk:
             if choice == "approve":
                 return _decision(action, "approve")
             if choice == "reject":
-                return _decision(action, "reject", message=await self._prompt.line("Reason (may be empty): "))
+                return _decision(action, "reject", message=await self._prompt.line("Why not? "))
             if choice == "show":
                 self._console.print(_arguments(action, lines=None))
             elif edited := await self._edited(action):
@@ -129,7 +132,7 @@ def _print(console: Console, request: dict[str, Any], number: int) -> bool:
             title=Text.assemble(f"Confirm{count} · ", (exact(action["name"]), "bold")),
             title_align="left",
             border_style="yellow",
-            padding=(1, 2),
+            padding=(0, 2),
             width=min(console.width, _WIDEST),
         )
     )
@@ -138,13 +141,22 @@ def _print(console: Console, request: dict[str, Any], number: int) -> bool:
 
 def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
     action = request["action_requests"][number]
-    if number == 0 and (message := request.get("message")):
+    message = request.get("message", "").removeprefix(request.get("problem") or "").strip()
+    if number == 0 and message:
         yield Padding(Text(plain(message)), (0, 0, 1, 0))
     yield _arguments(action, _LINES)
-    if description := plain(action.get("description", "")).strip():
-        yield Padding(Text(description, "dim"), (1, 0, 0, 0))
+    if effect := _effect(action.get("description", "")):
+        yield Padding(effect, (1, 0, 0, 0))
     if expires := request.get("expires_at"):
-        yield Text(f"An approval counts until {plain(str(expires))}.", "dim")
+        until = datetime.fromtimestamp(expires, UTC).astimezone()
+        yield Text(f"A yes counts until {until:%H:%M:%S on %Y-%m-%d}.", "dim")
+
+
+def _effect(description: str) -> Text:
+    """Return what the call would do; what is added is green, what is taken away red."""
+    lines = exact(description.removesuffix(_FOR_OTHER_CLIENTS)).strip().split("\n")
+    styles = {"+": "green", "-": "red"}
+    return Text("\n").join(Text(line, styles.get(line[:1], "dim")) for line in lines)
 
 
 def _arguments(action: dict[str, Any], lines: int | None) -> Table:

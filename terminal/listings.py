@@ -13,9 +13,10 @@ from terminal.text import as_json, plain
 
 Row = Mapping[str, Any]
 
-_WIDEST_CELL = 300
+_WIDEST_CELL = 200
 _MOMENTS = {"since", "started_at", "updated_at"}
 """Keys whose values are seconds since the epoch."""
+_UNBROKEN = {*_MOMENTS, "name", "thread", "thread_id", "tool", "backend", "status", "effect"}
 _GOOD = {"yes", "executed"}
 _BAD = {"no", "failed"}
 
@@ -25,9 +26,16 @@ def show(screen: Screen, rows: Sequence[Row], columns: Mapping[str, str], empty:
     if not rows:
         screen.side.print(empty, style="dim")
         return
-    table = Table(box=box.SIMPLE_HEAD if screen.out.is_terminal else None, pad_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD if screen.out.is_terminal else None, show_edge=False, padding=(0, 1, 0, 0)
+    )
     for key, heading in columns.items():
-        table.add_column(heading, justify="right" if _counts(rows, key) else "left", overflow="fold")
+        table.add_column(
+            heading,
+            justify="right" if _counts(rows, key) else "left",
+            overflow="fold",
+            no_wrap=key in _UNBROKEN,
+        )
     for row in rows:
         table.add_row(*(_cell(key, row.get(key)) for key in columns))
     screen.out.print(table)
@@ -55,11 +63,11 @@ def _words(key: str, value: Any) -> str:
     if value is None or value == "":
         return "\u2013"
     if key in _MOMENTS and isinstance(value, int | float):
-        return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+        return datetime.fromtimestamp(value, UTC).astimezone().strftime("%d %b %H:%M")
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
         return f"${value:.4f}" if key == "cost_usd" else f"{value:,.0f}"
-    if isinstance(value, list | tuple):
-        return ", ".join(str(part) for part in value)
-    return value if isinstance(value, str) else as_json(value)
+    if isinstance(value, dict):
+        value = [f"{name}={part}" for name, part in value.items()]
+    return ", ".join(str(part) for part in value) if isinstance(value, list) else str(value)

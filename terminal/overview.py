@@ -66,7 +66,6 @@ _SUMS = {
     "input_tokens": "input",
     "output_tokens": "output",
     "cached_tokens": "cached",
-    "reasoning_tokens": "reasoning",
     "cost_usd": "cost",
 }
 

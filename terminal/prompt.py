@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import cached_property
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -18,12 +19,16 @@ class Prompt:
 
     def __init__(self, screen: Screen, history: Path | None = None) -> None:
         self._terminal = screen.interactive
+        self._stream = sys.stdout if screen.side is screen.out else sys.stderr
         self._style = "bold" if screen.lively else ""
-        if self._terminal:
-            self._session: PromptSession[str] = PromptSession(
-                history=FileHistory(_private(history)) if history else None,
-                output=create_output(stdout=sys.stdout if sys.stdout.isatty() else sys.stderr),
-            )
+        self._history = history
+
+    @cached_property
+    def _session(self) -> PromptSession[str]:
+        return PromptSession(
+            history=FileHistory(_private(self._history)) if self._history else None,
+            output=create_output(stdout=self._stream),
+        )
 
     async def line(self, question: str, prefilled: str = "") -> str:
         """Return what was typed, without surrounding blanks.

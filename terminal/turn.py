@@ -117,7 +117,6 @@ class _View:
         self._progress.turn()
         self._flow = Flow(self._write, screen.out.width if screen.out.is_terminal else None)
         self._answer = ""
-        self._lines_above = False
 
     def take(self, event: Event) -> None:
         """Show one event."""
@@ -126,7 +125,6 @@ class _View:
             return
         if isinstance(event, ToolStarted | ToolFinished):
             self._end_answer()
-            self._lines_above = True
         if isinstance(event, ToolStarted):
             self._progress.started(event)
         elif isinstance(event, ToolFinished):
@@ -152,7 +150,7 @@ class _View:
             if not text:
                 return
             self._progress.rest()
-            if self._lines_above and self._screen.out.is_terminal:
+            if self._screen.out.is_terminal:
                 self._write("\n")
         self._answer += text
         self._flow.feed(text)

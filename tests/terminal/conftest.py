@@ -1,0 +1,114 @@
+"""A person's home with the real command in it, offline and without keys."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+HOUSE = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "import cli; cli.main()"]
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[=>78])")
+
+
+@dataclass(frozen=True)
+class Home:
+    directory: Path
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def workspace(self) -> Path:
+        return self.data / "workspace"
+
+    def env(self, **more: str) -> dict[str, str]:
+        return {
+            "HOME": str(self.directory),
+            "PATH": os.defpath,
+            "LANG": "C.UTF-8",
+            "TERM": "xterm-256color",
+            "PYTHONPATH": str(HOUSE),
+            "TWOBRAIN_DATA_DIR": str(self.data),
+            "PROMPT_TOOLKIT_NO_CPR": "1",
+            **more,
+        }
+
+    def run(self, *args: str, stdin: str = "", code: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command without a terminal, and check how it ends."""
+        done = subprocess.run(
+            [*COMMAND, *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self.env(**env),
+            cwd=self.directory,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+    def json(self, *args: str, **options: Any) -> Any:
+        """Run a command with --json, and return the one value it prints."""
+        return json.loads(self.run(*args, "--json", **options).stdout)
+
+    def write(self, name: str, text: str) -> None:
+        self.workspace.mkdir(parents=True, exist_ok=True)
+        (self.workspace / name).write_text(text)
+
+    def configure(self, toml: str) -> None:
+        (self.directory / "twobrain.toml").write_text(toml)
+
+
+class Terminal(pexpect.spawn):
+    """A person's terminal of 80 columns."""
+
+    def sees(self, *texts: str) -> str:
+        """Wait for each text in turn; return what stood before the last."""
+        for text in texts:
+            self.expect_exact(text)
+        return shown(self.before)
+
+    def ends(self, code: int) -> str:
+        """Wait for the end, and check its exit code."""
+        self.expect(pexpect.EOF)
+        text = shown(self.before)
+        self.close()
+        assert self.exitstatus == code, text
+        assert "Traceback" not in text
+        return text
+
+
+def shown(text: str) -> str:
+    return _ESCAPES.sub("", text).replace("\r", "")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def terminal(home: Home) -> Callable[..., Terminal]:
+    def spawn(*args: str, **env: str) -> Terminal:
+        return Terminal(
+            COMMAND[0],
+            [*COMMAND[1:], *args],
+            env=home.env(**env),
+            cwd=str(home.directory),
+            dimensions=(40, 80),
+            encoding="utf-8",
+            timeout=15,
+        )
+
+    return spawn

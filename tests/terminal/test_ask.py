@@ -1,0 +1,120 @@
+import json
+import stat
+
+PROMPT = "1m>"
+
+
+def test_an_answer_goes_to_standard_output_and_the_calls_beside_it(home):
+    done = home.run("ask", "what is 12*7 and list files")
+    assert "84" in done.stdout
+    assert "✓" not in done.stdout
+    assert "✓ calculate 12*7  84" in done.stderr
+    assert "✓ list_files" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_terminal_shows_the_calls_the_answer_and_the_thread_in_turn(terminal):
+    screen = terminal("ask", "what is 12*7")
+    screen.sees("thinking", "✓", "calculate", "12*7 = 84", "thread ")
+    screen.ends(0)
+
+
+def test_no_color_leaves_neither_colours_nor_spinners_in_a_terminal(terminal):
+    text = terminal("ask", "what is 12*7", NO_COLOR="1")
+    text.expect("thread ")
+    assert "\x1b" not in text.before
+    assert "✓ calculate" in text.before
+    assert "thinking" not in text.before
+    text.ends(0)
+
+
+def test_json_is_exactly_one_object_on_standard_output(home):
+    done = home.run("ask", "what is 12*7", "--json", "--thread", "t1")
+    result = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+    assert result["thread_id"] == "t1"
+    assert result["pending"] is None
+    assert [call["tool"] for call in result["tool_calls"]] == ["calculate"]
+
+
+def test_a_task_can_come_from_standard_input(home):
+    assert "84" in home.run("ask", "-", stdin="what is 12*7\n").stdout
+
+
+def test_a_file_cannot_steer_the_terminal_that_shows_it(home):
+    home.write("evil.txt", "\x1b]0;owned\x07\x1b[2Jred \x1b[31mred\x9b1m\x08 \u202eend")
+    done = home.run("ask", "read evil.txt")
+    assert "red red" in done.stderr
+    assert "red red" in done.stdout
+    assert not set(done.stdout + done.stderr) & {"\x1b", "\x07", "\x9b", "\x00", "\x08", "\u202e"}
+    printed = home.run("ask", "read evil.txt", "--json").stdout
+    assert not set(printed) & {"\x1b", "\x9b", "\u202e"}
+    assert "\u202e" in json.loads(printed)["tool_calls"][0]["result"]
+
+
+def test_yes_answers_every_confirmation(home):
+    home.run("ask", 'write "milk" to a.txt', "--yes")
+    assert (home.workspace / "a.txt").read_text() == "milk"
+
+
+def test_no_refuses_every_confirmation(home):
+    result = home.json("ask", 'write "milk" to a.txt', "--no")
+    assert [call["status"] for call in result["tool_calls"]] == ["denied"]
+    assert not (home.workspace / "a.txt").exists()
+
+
+def test_without_a_terminal_a_confirmation_waits_with_the_commands_that_answer_it(home):
+    done = home.run("ask", 'write "milk" to a.txt', "--thread", "my list", code=3)
+    assert "Confirm · write_file" in done.stdout
+    assert "twobrain approve 'my list'" in done.stdout
+    assert "twobrain reject 'my list' --reason" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert [row["thread_id"] for row in home.json("pending")] == ["my list"]
+    home.run("approve", "my list")
+    assert (home.workspace / "a.txt").read_text() == "milk"
+    assert home.json("pending") == []
+
+
+def test_a_rejection_carries_its_reason_to_the_planner(home):
+    waiting = home.json("ask", 'write "milk" to a.txt', "-t", "t1", code=3)
+    assert waiting["pending"]["action_requests"][0]["name"] == "write_file"
+    result = home.json("reject", "t1", "--reason", "we have milk")
+    assert "we have milk" in result["tool_calls"][0]["result"]
+    assert not (home.workspace / "a.txt").exists()
+
+
+def test_lists_show_what_there_is_and_what_was_done(home):
+    home.run("ask", "what is 12*7", "--thread", "t1")
+    [thread] = home.json("threads")
+    assert (thread["thread"], thread["status"]) == ("t1", "answered")
+    [call] = home.json("audit", "--thread", "t1")
+    assert (call["tool"], call["status"], call["user"]) == ("calculate", "executed", "local")
+    assert {row["backend"] for row in home.json("usage")} == {"offline-planner", "offline-writer"}
+    tools = {row["name"]: row for row in home.json("tools")}
+    assert tools["write_file"]["confirm"] is True
+    assert tools["calculate"].keys() >= {"role", "effect", "confirm", "available", "missing", "description"}
+    models = {row["name"]: row for row in home.json("models", OPENAI_API_KEY="sk-nothing-here")}
+    assert models["openai"]["roles"] == ["orchestrator", "chat"]
+    table = home.run("audit").stdout
+    assert "expression=12*7" in table
+    assert "\x1b" not in table
+
+
+def test_a_model_that_lacks_its_key_is_listed_with_the_variable(home):
+    home.configure('[models.far]\nprovider = "google"\nmodel = "g"\napi_key_env = "FAR_KEY"\n')
+    [model] = home.json("models")
+    assert model["available"] is False
+    assert "FAR_KEY" in model["missing"]
+
+
+def test_everything_in_the_data_directory_is_private(home, terminal):
+    screen = terminal("chat")
+    screen.sees(PROMPT)
+    screen.sendline("what is 12*7")
+    screen.sees("= 84", PROMPT)
+    screen.sendline("/exit")
+    screen.ends(0)
+    assert (home.data / "chat_history").exists()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in home.data.iterdir() if path.is_file()}
+    assert set(modes.values()) == {0o600}

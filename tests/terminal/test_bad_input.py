@@ -1,0 +1,89 @@
+import os
+import socket
+
+import pytest
+
+OPENAI = '[models.m]\nprovider = "openai"\nmodel = "m"\n'
+
+
+def complaint(home, *args, code=2, **options):
+    """Return what a failing command says: one short paragraph, and nothing on standard output."""
+    done = home.run(*args, code=code, **options)
+    assert done.stdout == ""
+    assert 0 < len(done.stderr.strip()) < 500
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("toml", "expected"),
+    [
+        ("[models.m\n", "line 1"),
+        ('[models.m]\nprovider = "gogle"\nmodel = "m"\n', "line 2"),
+        (OPENAI + '[roles]\nchat = ["nobody"]\n', "nobody"),
+        (OPENAI + "colour = 1\n", "line 4"),
+        ("[limits]\nmax_rounds = 0\n", "max_rounds"),
+    ],
+)
+def test_a_mistake_in_twobrain_toml_is_named_with_its_place(home, toml, expected):
+    home.configure(toml)
+    assert expected in complaint(home, "ask", "hi")
+
+
+def test_a_configuration_that_does_not_exist_is_named(home):
+    assert "nowhere.toml" in complaint(home, "tools", TWOBRAIN_CONFIG="nowhere.toml")
+
+
+def test_a_missing_key_is_named_with_its_model(home):
+    home.configure(OPENAI + 'api_key_env = "M_KEY"\n')
+    said = complaint(home, "ask", "hi")
+    assert "M_KEY" in said
+    assert "'m'" in said
+
+
+def test_an_endpoint_that_nobody_serves_fails_with_code_1(home):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    home.configure(f'{OPENAI}base_url = "http://127.0.0.1:{port}"\nmax_retries = 0\n')
+    done = home.run("ask", "hi", code=1)
+    assert done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["approve", "reject", "resume"])
+def test_a_thread_that_does_not_exist_is_named(home, command):
+    assert "'nothing'" in complaint(home, command, "nothing")
+
+
+def test_an_answer_to_nothing_is_refused(home):
+    home.run("ask", "what is 12*7", "-t", "t1")
+    assert "waits for no confirmation" in complaint(home, "approve", "t1")
+
+
+@pytest.mark.parametrize("text", ["", "   ", "x" * 1_000_000])
+def test_a_message_that_is_empty_or_huge_is_refused(home, text):
+    complaint(home, "ask", "-", stdin=text)
+
+
+def test_a_user_without_a_name_is_refused(home):
+    assert "--user" in complaint(home, "ask", "hi", "--user", "")
+
+
+def test_a_data_directory_that_is_a_file_is_named(home):
+    home.data.write_text("")
+    assert str(home.data) in complaint(home, "ask", "hi", code=1)
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(home):
+    assert "/proc/nowhere" in complaint(home, "ask", "hi", code=1, TWOBRAIN_DATA_DIR="/proc/nowhere")
+
+
+def test_an_error_that_nobody_foresaw_is_logged_without_secrets(home):
+    (home.directory / "sitecustomize.py").write_text(
+        "import secrets\n\n\ndef fail(*_):\n    raise KeyError('sesame-open')\n\n\nsecrets.token_hex = fail\n"
+    )
+    path = os.pathsep.join([str(home.directory), home.env()["PYTHONPATH"]])
+    said = complaint(home, "chat", code=1, PYTHONPATH=path, DOOR_PASSWORD="sesame-open")
+    log = home.data / "errors.log"
+    assert str(log) in said
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert "Traceback" in log.read_text()
+    assert "sesame-open" not in log.read_text() + said

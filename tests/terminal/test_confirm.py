@@ -1,0 +1,97 @@
+ASK = 'write "milk" to a.txt'
+CHOICES = "reject >"
+
+
+def test_approving_a_card_runs_the_call_it_shows(home, terminal):
+    screen = terminal("ask", ASK)
+    card = screen.sees("Confirm", CHOICES)
+    assert "a.txt" in card
+    assert "milk" in card
+    assert not (home.workspace / "a.txt").exists()
+    screen.sendline("a")
+    screen.sees("✓", "write_file", "thread ")
+    screen.ends(0)
+    assert (home.workspace / "a.txt").read_text() == "milk"
+
+
+def test_rejecting_a_card_asks_why_and_tells_the_planner(home, terminal):
+    screen = terminal("ask", ASK)
+    screen.sees(CHOICES)
+    screen.sendline("reject")
+    screen.sees("Why not?")
+    screen.sendline("we have milk")
+    screen.sees("we have milk", "was refused: we have milk")
+    screen.ends(0)
+    assert not (home.workspace / "a.txt").exists()
+
+
+def test_an_edit_is_asked_again_until_it_is_json_that_fits_the_tool(home, terminal):
+    screen = terminal("ask", ASK)
+    screen.sees(CHOICES)
+    screen.sendline("e")
+    screen.sees('"content": "milk"')
+    screen.sendline('\x15{"path": ')
+    screen.sees("That is not JSON", "Arguments")
+    screen.sendline('\x15{"path": "b.txt"}')
+    screen.sees("content", "missing", "Confirm", CHOICES)
+    screen.sendline("e")
+    screen.sees('{"path": "b.txt"}')
+    screen.sendline('\x15{"path": "b.txt", "content": "bread"}')
+    screen.sees("✓", "thread ")
+    screen.ends(0)
+    assert [path.name for path in home.workspace.iterdir()] == ["b.txt"]
+    assert (home.workspace / "b.txt").read_text() == "bread"
+
+
+def test_several_waiting_calls_are_answered_one_by_one(home, terminal):
+    screen = terminal("ask", 'write "milk" to a.txt and write "bread" to b.txt')
+    screen.sees("Confirm 1 of 2", CHOICES)
+    screen.sendline("r")
+    screen.sees("Why not?")
+    screen.sendline("")
+    screen.sees("Confirm 2 of 2", CHOICES)
+    screen.sendline("a")
+    screen.sees("✓", "thread ")
+    screen.ends(0)
+    assert [path.name for path in home.workspace.iterdir()] == ["b.txt"]
+
+
+def test_nothing_but_a_plain_choice_is_consent(home, terminal):
+    screen = terminal("ask", ASK)
+    screen.sees(CHOICES)
+    for typed in ("", "yes please", "\x1b[A"):
+        screen.sendline(typed)
+        screen.sees("Please type approve, edit, reject", CHOICES)
+    screen.sendintr()
+    screen.sees("Stopped. Go on with: twobrain resume ")
+    screen.ends(130)
+    assert not (home.workspace / "a.txt").exists()
+    assert len(home.json("pending")) == 1
+
+
+def test_a_long_argument_is_cut_until_the_person_asks_to_see_it_whole(home, terminal):
+    words = " ".join(f"w{number}" for number in range(500))
+    screen = terminal("ask", f'write "{words}" to a.txt')
+    card = screen.sees("characters in all", "show >")
+    assert "w499" not in card
+    screen.sendline("s")
+    screen.sees("w499", "show >")
+    screen.sendline("a")
+    screen.sees("✓", "thread ")
+    screen.ends(0)
+
+
+def test_a_card_spells_out_what_a_person_could_not_see(home):
+    done = home.run("ask", 'write "a\x1b[2Jb\u202ec" to a.txt', code=3)
+    assert r"a\x1b[2Jb\u202ec" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_a_waiting_thread_is_taken_up_at_its_card(home, terminal):
+    home.run("ask", ASK, "-t", "t1", code=3)
+    screen = terminal("resume", "t1")
+    screen.sees("Confirm", CHOICES)
+    screen.sendline("a")
+    screen.sees("✓", "thread ")
+    screen.ends(0)
+    assert (home.workspace / "a.txt").read_text() == "milk"

@@ -110,7 +110,8 @@ class Orchestrator:
     async def stream_proceed(self, thread_id: str, *, context: Context | None = None) -> AsyncIterator[Event]:
         """Go on with a turn that was cut short and tell what happens. Raises as `proceed` does."""
         snapshot = await self._snapshot(thread_id)
-        if snapshot.next and not snapshot.interrupts:
+        # Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
+        if snapshot.tasks and not snapshot.interrupts:
             async for event in self._run(None, thread_id, context):
                 yield event
         else:

@@ -1,0 +1,157 @@
+"""An orchestrator whose tools leave a line in a file for each effect, and ways to cut it short.
+
+As a process: `crashing.py DIRECTORY DEATH VERB THREAD [TEXT]`. It prints the result, and ends when its
+standard input does. DEATH is `never`, `during:TOOL` (after the effect) or `recorded:TOOL` (after the
+outcome is in the ledger, before any checkpoint knows).
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from graphs.session import Orchestrator
+from ledger.book import Ledger
+from models.calling import Caller
+from nodes.resources import Resources
+from settings import Settings, load_settings
+from tools.declaration import Tool, tool
+from tools.registry import Registry
+
+Happen = Callable[[str], None]
+
+
+def nothing(_: str) -> None:
+    """Let life go on."""
+
+
+def tools(happen: Happen) -> list[Tool]:
+    """Return tools of names that the offline planner knows.
+
+    Args:
+        happen: called with the tool's name when it takes effect.
+    """
+
+    @tool(effect="read")
+    def get_time(timezone: str) -> str:
+        """Tell the time."""
+        happen("get_time")
+        return f"noon in {timezone}"
+
+    @tool(effect="read")
+    def calculate(expression: str) -> str:
+        """Calculate."""
+        happen("calculate")
+        return f"the value of {expression}"
+
+    @tool(effect="write", confirm=False)
+    def remember(text: str) -> str:
+        """Remember, unasked, and twice if called twice."""
+        happen("remember")
+        return f"remembered {text}"
+
+    @tool(effect="write")
+    def write_file(path: str, content: str) -> str:
+        """Write."""
+        happen("write_file")
+        return f"wrote {content} to {path}"
+
+    return [get_time, calculate, remember, write_file]
+
+
+@dataclass
+class Home:
+    """A directory with everything that outlives a process."""
+
+    directory: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def effects(self) -> list[str]:
+        """What happened in the world, in order."""
+        path = self.directory / "effects"
+        return path.read_text().split() if path.exists() else []
+
+    def happen(self, name: str) -> None:
+        with (self.directory / "effects").open("a") as file:
+            file.write(f"{name}\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def settings(self) -> Settings:
+        config = self.directory / "twobrain.toml"
+        config.touch()
+        own = {"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(self.data), "PATH": "/nowhere"}
+        return load_settings({**own, **self.environ})
+
+    @asynccontextmanager
+    async def opened(
+        self, happen: Happen | None = None, ledger: Ledger | None = None, saver: type = AsyncSqliteSaver
+    ) -> AsyncIterator[Orchestrator]:
+        """Open an orchestrator as `graphs.session.open_orchestrator` does, with the tools above."""
+        settings = self.settings()
+        ledger = ledger or await Ledger.open(self.data / "ledger.db", settings.redact)
+        res = Resources(settings, Registry(tools(happen or self.happen)), Caller(settings), ledger)
+        async with aiosqlite.connect(self.data / "checkpoints.db") as connection:
+            serde = JsonPlusSerializer(allowed_msgpack_modules=None)
+            yield Orchestrator(res, saver(connection, serde=serde))
+        await ledger.close()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _dying(home: Home, name: str) -> Happen:
+    def happen(effect: str) -> None:
+        home.happen(effect)
+        if effect == name:
+            _die()
+
+    return happen
+
+
+def _die_once_recorded(ledger: Ledger, name: str) -> None:
+    async def finish(thread: str, call_id: str, **outcome: Any) -> Any:
+        done = await Ledger.finish(ledger, thread, call_id, **outcome)
+        if any(row["call_id"] == call_id and row["tool"] == name for row in await ledger.audit()):
+            _die()
+        return done
+
+    ledger.finish = finish  # type: ignore[method-assign]
+
+
+async def main(directory: str, death: str, verb: str, thread: str, text: str = "") -> None:
+    home = Home(Path(directory))
+    when, _, name = death.partition(":")
+    async with home.opened(_dying(home, name) if when == "during" else None) as orchestrator:
+        if when == "recorded":
+            _die_once_recorded(orchestrator.ledger, name)
+        turn = {
+            "ask": lambda: orchestrator.ask(text, thread_id=thread),
+            "approve": lambda: orchestrator.resume(thread, answer=True),
+        }[verb]
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.readline)
+        sys.stdout.write(f"{json.dumps((await turn()).to_json())}\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

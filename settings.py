@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import platformdirs
 from dotenv import dotenv_values
@@ -27,6 +27,8 @@ _KEY_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)S?$")
 _KEY_SHAPES = re.compile(
     r"\b(?:sk-[\w-]{16,}|AIza[\w-]{20,}|gh[pousr]_\w{20,}|xox[abp]-[\w-]{10,})|(?<=Bearer )[\w.~+/-]{8,}=*"
 )
+Table = TypeVar("Table", bound=BaseModel)
+
 _SHORTEST_SECRET = 6
 """Characters; a shorter value is too common a string to strip from text."""
 
@@ -140,6 +142,10 @@ class Settings(BaseModel):
     roles: Mapping[str, tuple[str, ...]] = {}
     users: Mapping[str, UserCard] = {}
     limits: Limits = Limits()
+    tools: Mapping[str, Mapping[str, Any]] = {}
+    """`[tools.NAME]` tables; each is read by the tool family of that name."""
+    mcp: Mapping[str, Mapping[str, Any]] = {}
+    """`[mcp.servers.NAME]` tables, under `servers`."""
     data_dir: Path
     workspace: Path
     """Root of the file tools."""
@@ -151,6 +157,25 @@ class Settings(BaseModel):
     def secret(self, variable: str) -> str | None:
         """Return the value of an environment variable, None where it is unset or blank."""
         return self._environ.get(variable, "").strip() or None
+
+    def read_table(self, place: tuple[str, ...], card: type[Table]) -> Table | None:
+        """Return the table at a place of twobrain.toml, such as `("tools", "send_email")`, as its card.
+
+        Returns:
+            None where there is no such table.
+
+        Raises:
+            ConfigurationError: it is not as the card expects; the message names file and line.
+        """
+        found: Any = {"tools": self.tools, "mcp": self.mcp}
+        for part in place:
+            found = found.get(part) if isinstance(found, Mapping) else None
+        if found is None:
+            return None
+        try:
+            return card.model_validate(found)
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error, self.source, place)) from None
 
     def user(self, name: str) -> UserCard:
         """Return a user's card; `local` needs none to be a user, any other stranger is a guest."""
@@ -189,7 +214,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     env = _environment(environ)
     path = _config_path(env)
     tables = _read_toml(path) if path else {}
-    known = {"models", "roles", "users", "limits"}
+    known = {"models", "roles", "users", "limits", "tools", "mcp"}
     if path and (unknown := sorted(set(tables) - known)):
         raise ConfigurationError(
             f"{path}, line {_line_of(path, (unknown[0],))}: unknown table {unknown[0]!r}; "
@@ -244,9 +269,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from None
 
 
-def _explain(error: ValidationError, path: Path | None) -> str:
+def _explain(error: ValidationError, path: Path | None, within: tuple[str, ...] = ()) -> str:
     problem = error.errors()[0]
-    place = [str(part) for part in problem["loc"]]
+    place = [*within, *(str(part) for part in problem["loc"])]
     what = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         what = "unknown name; see twobrain.example.toml for the ones there are"

@@ -4,21 +4,24 @@ import io
 import sys
 import warnings
 from importlib.util import find_spec
+from typing import NoReturn
 
 
 def main() -> None:
     """Run the command line; exit 0 answered, 1 failed, 2 usage, 3 waiting, 130 interrupted."""
     try:
         from graphs.house import check_house
+
+        check_house()
     except ImportError as error:  # what would look for intruders is itself hidden by one
         found = ", ".join(spec.origin or name for name in ("errors", "graphs") if (spec := find_spec(name)))
-        sys.stderr.write(f"twobrain cannot start: {error}. Is one of these another distribution's? {found}\n")
-        sys.exit(2)
+        _refuse(f"twobrain cannot start: {error}. Is one of these another distribution's? {found}")
+    except Exception as error:  # it names the intruder
+        _refuse(str(error))
     _calm()
     from errors import TwobrainError
 
     try:
-        check_house()
         from terminal.app import app
 
         app(prog_name="twobrain")
@@ -28,6 +31,12 @@ def main() -> None:
         from terminal.log import unexpected
 
         _end(unexpected(error), 1)
+
+
+def _refuse(message: str) -> NoReturn:
+    """End with a plain sentence: nothing of ours can be trusted to print it better."""
+    sys.stderr.write(f"{message}\n")
+    sys.exit(2)
 
 
 def _calm() -> None:

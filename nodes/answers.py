@@ -122,7 +122,7 @@ def _placed(
         if not isinstance(decision, Mapping):
             raise _NotUnderstoodError("A decision is not an object with a type.")
         call_id = decision.get("tool_call_id")
-        if call_id is not None and call_id not in by_id:
+        if call_id is not None and (not isinstance(call_id, str) or call_id not in by_id):
             raise _NotUnderstoodError(f"No waiting call has the id {call_id!r}.")
         action = by_id[call_id] if call_id is not None else actions[number]
         if action["tool_call_id"] in placed:
@@ -133,12 +133,12 @@ def _placed(
 
 def _choice(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) -> Choice:
     kind = decision.get("type")
-    kind = kind.strip().lower() if isinstance(kind, str) else kind
-    if kind in _APPROVING:
+    word = kind.strip().lower() if isinstance(kind, str) else ""
+    if word in _APPROVING:
         return Approve()
-    if kind in _REJECTING:
+    if word in _REJECTING:
         return Reject(_reason(decision))
-    if kind == "edit":
+    if word == "edit":
         return _edit(decision, action, check)
     raise _NotUnderstoodError(f"{kind!r} is not one of approve, edit, reject.")
 

@@ -1,6 +1,7 @@
 """Stop until a person has decided on every risky call of the round."""
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from ledger.records import Decision
 from nodes.answers import Choice, Edit, Reject, read
 from nodes.context import Context
 from nodes.entries import entries_of
-from nodes.records import result_message
+from nodes.records import finished, result_message
 from nodes.state import Decided, Planned, State, Update
 from nodes.turn import Turn, take_up
 from tools.declaration import ArgumentsError
@@ -36,16 +37,18 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
         decisions[call["id"]] = Decided(approved=approved, args=args, message=decided.reason)
         if not approved:
             messages.append(result_message(call, status, decided.reason))
+            runtime.stream_writer(finished(call, status, decided.reason))
     now = time.time()
     undecided = any(c["verdict"] == "ask" and c["id"] not in decisions for c in state.calls)
+    problem = reading.problem if undecided else ""
     if not undecided:
         await turn.res.ledger.touch(state.thread, user=turn.person.user, status="running")
     update: Update = {
         "decisions": decisions,
-        "problem": reading.problem if undecided else "",
+        "problem": problem,
         "waited_s": state.waited_s + max(0.0, now - state.asked_at),
         "asked_at": now,
-        "pending": {**request, "problem": reading.problem} if undecided else None,
+        "pending": remaining(replace(state, decisions=decisions, problem=problem)) if undecided else None,
     }
     return {**update, "messages": messages, "tail": messages[-1].id or ""} if messages else update
 
@@ -70,7 +73,7 @@ def _fault(turn: Turn, name: str, args: dict[str, Any]) -> str | None:
     try:
         tool.check(args)
     except ArgumentsError as error:
-        return str(error)
+        return error.problem
     return None
 
 

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from langgraph.runtime import Runtime
+from langgraph.runtime import Runtime, ServerInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from settings import ROLES, Role, Settings
 from tools.policy import Person
+
+LOCAL = "local"
+"""Whoever asks where nobody is authenticated."""
 
 
 class Context(BaseModel):
@@ -26,8 +29,8 @@ class Context(BaseModel):
     """False: the planner's summary is the answer; for background work."""
     system_prompt: str = Field(default="", max_length=50_000)
     """Persona, given to the model that writes the answer."""
-    user: str = Field(default="local", min_length=1, max_length=200)
-    """Who asks, where no server authenticates; on a server the authenticated user wins."""
+    user: str = Field(default=LOCAL, min_length=1, max_length=200)
+    """Who asks, in library mode; on a server the authenticated user, or local where nobody is."""
     user_role: Role | None = None
     """guest, user or admin; None: what twobrain.toml says of the user. On a server it can only lower that."""
     tools: list[str] | None = None
@@ -70,9 +73,9 @@ def choices_of(context: Context) -> dict[str, Any]:
 
 
 def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -> Person:
-    """Return who asks and what they may do. On a server the authenticated user wins over the context."""
+    """Return who asks and what they may do. A server's client cannot say that it is somebody else."""
     server = runtime.server_info
-    name = server.user.identity if server and server.user else context.user
+    name = _name(server) if server else context.user
     card = settings.user(name)
     role = _role(card.role, context.user_role, may_raise=server is None)
     allow = set(card.confirm_allow)
@@ -86,6 +89,11 @@ def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -
         confirm_allow=frozenset(allow),
         confirm_deny=frozenset(card.confirm_deny) | frozenset(context.confirm_deny),
     )
+
+
+def _name(server: ServerInfo) -> str:
+    """Return whom the server authenticated; where it does not, `local`, whoever a client says it is."""
+    return (server.user.identity if server.user else "") or LOCAL
 
 
 def _role(listed: Role, asked: Role | None, *, may_raise: bool) -> Role:

@@ -13,7 +13,7 @@ from errors import StorageError, TwobrainError
 from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running, Status
 from nodes.context import Context
 from nodes.entries import entry_of
-from nodes.records import result_message
+from nodes.records import finished, result_message
 from nodes.state import State, Task
 from nodes.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
@@ -49,16 +49,7 @@ async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Liter
     writer = runtime.stream_writer
     writer({"event": "tool_started", "call_id": call["id"], "tool": call["name"], "args": ran})
     outcome = await _safely(state, runtime)
-    writer(
-        {
-            "event": "tool_finished",
-            "call_id": call["id"],
-            "tool": call["name"],
-            "status": outcome.status,
-            "result": outcome.text,
-            "duration_ms": outcome.duration_ms,
-        }
-    )
+    writer(finished(call, outcome.status, outcome.text, outcome.duration_ms))
     message = result_message(call, outcome.status, outcome.text, ran)
     return Command(update={"messages": [message]}, goto=state["next"])
 

@@ -33,3 +33,4 @@ You are about to do what stands below as proposed, once the person agrees. Tell 
 plain sentences, in the language of the request, what would be done and why. No question, no greeting."""
 
 NOTHING_GATHERED = "No information gathered."
+UNANSWERED = "(This was left unanswered.)"

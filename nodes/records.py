@@ -49,6 +49,20 @@ def result_message(
     )
 
 
+def finished(
+    call: Mapping[str, Any], status: str, text: str, duration_ms: float | None = None
+) -> dict[str, Any]:
+    """Return what watchers are told of a call that has its result; see `graphs.events.ToolFinished`."""
+    return {
+        "event": "tool_finished",
+        "call_id": call["id"],
+        "tool": call["name"],
+        "status": status,
+        "result": text,
+        "duration_ms": duration_ms,
+    }
+
+
 def rounds_of(state: State) -> list[AnyMessage]:
     """Return the turn's messages after its request."""
     for back, message in enumerate(reversed(state.messages)):

@@ -1,7 +1,8 @@
 """What a model is shown: computed for each call; the state keeps the truth."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from langchain_core.messages import (
@@ -154,7 +155,18 @@ def _earlier(state: State, most: int | None = EARLIER_MESSAGES) -> list[BaseMess
     said = said[-most:] if most else said
     while said and isinstance(said[0], AIMessage):
         said = said[1:]
-    return [_as_said(message) for message in said]
+    return list(_by_turns([_as_said(message) for message in said]))
+
+
+def _by_turns(said: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
+    """Yield what was said with a word in place of each answer that never came.
+
+    Some providers join two messages of the person into one request, some chat templates refuse them.
+    """
+    for message, following in zip_longest(said, said[1:]):
+        yield message
+        if isinstance(message, HumanMessage) and not isinstance(following, AIMessage):
+            yield AIMessage(prompts.UNANSWERED)
 
 
 def _as_said(message: BaseMessage) -> BaseMessage:

@@ -26,11 +26,14 @@ OnThread = Annotated[
     str | None, typer.Option("--thread", "-t", metavar="ID", help="Continue this thread; default: a new one.")
 ]
 User = Annotated[
-    str, typer.Option("--user", "-u", metavar="NAME", help="Who asks, as twobrain.toml knows them.")
+    str | None,
+    typer.Option(
+        "--user", "-u", metavar="NAME", help="Who asks, as twobrain.toml knows them; default: local."
+    ),
 ]
 OnlyUser = Annotated[str | None, typer.Option("--user", "-u", metavar="NAME", help="Only this user's.")]
 Path = Annotated[
-    Literal["auto", "two-brain", "single", "direct"],
+    Literal["auto", "two-brain", "single", "direct"] | None,
     typer.Option(
         "--path", metavar="PATH", help="auto, two-brain, single, or direct: plain chat without tools."
     ),
@@ -45,8 +48,8 @@ Consent = Annotated[
 def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     task: Annotated[str, typer.Argument(metavar="TASK", help="What to do; - reads it from standard input.")],
     thread: OnThread = None,
-    user: User = "local",
-    path: Path = "auto",
+    user: User = None,
+    path: Path = None,
     json: Json = False,
     yes: Consent = None,
 ) -> None:
@@ -57,7 +60,7 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
 
 
 @app.command(rich_help_panel=_TURNS)
-def chat(thread: OnThread = None, user: User = "local", path: Path = "auto", yes: Consent = None) -> None:
+def chat(thread: OnThread = None, user: User = None, path: Path = None, yes: Consent = None) -> None:
     """Talk, line by line."""
     from terminal import commands
 
@@ -65,7 +68,7 @@ def chat(thread: OnThread = None, user: User = "local", path: Path = "auto", yes
 
 
 @app.command(rich_help_panel=_TURNS)
-def approve(thread: Thread, user: User = "local", json: Json = False) -> None:
+def approve(thread: Thread, user: User = None, json: Json = False) -> None:
     """Say yes to everything that a thread waits for."""
     from terminal import commands
 
@@ -76,7 +79,7 @@ def approve(thread: Thread, user: User = "local", json: Json = False) -> None:
 def reject(
     thread: Thread,
     reason: Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Why, for the planner.")] = "",
-    user: User = "local",
+    user: User = None,
     json: Json = False,
 ) -> None:
     """Say no to everything that a thread waits for."""
@@ -86,7 +89,7 @@ def reject(
 
 
 @app.command(rich_help_panel=_TURNS)
-def resume(thread: Thread, user: User = "local", json: Json = False, yes: Consent = None) -> None:
+def resume(thread: Thread, user: User = None, json: Json = False, yes: Consent = None) -> None:
     """Go on with a turn that Ctrl-C or a crash cut short."""
     from terminal import commands
 

@@ -39,18 +39,17 @@ def show(console: Console, request: dict[str, Any]) -> None:
         _print(console, request, number)
 
 
-def show_how_to_answer(console: Console, thread_id: str, user: str) -> None:
+def show_how_to_answer(console: Console, thread_id: str) -> None:
     """Print the commands that answer a waiting thread."""
-    words = named(thread_id, user)
+    words = named(thread_id)
     console.print("Waiting for your yes or no:", style="bold")
     for command in (f"approve {words}", f'reject {words} --reason "…"'):
         console.print(f"  twobrain {command}", soft_wrap=True)
 
 
-def named(thread_id: str, user: str) -> str:
-    """Return how a command line names a thread and who acts."""
-    words = [plain(thread_id)] if user == "local" else [plain(thread_id), "--user", plain(user)]
-    return shlex.join(words)
+def named(thread_id: str) -> str:
+    """Return how a command line names a thread."""
+    return shlex.quote(plain(thread_id))
 
 
 class Desk:

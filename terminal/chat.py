@@ -78,7 +78,7 @@ class Chat:
         if self._turn.screen.interactive or result.pending is None:
             return 0
         card.show(self._turn.screen.out, result.pending)
-        card.show_how_to_answer(self._turn.screen.out, self._thread, self._turn.context.user)
+        card.show_how_to_answer(self._turn.screen.out, self._thread)
         return exit_code(result)
 
     async def _run_turn(self, line: str) -> Result:

@@ -25,8 +25,9 @@ from terminal.turn import Turn, exit_code
 class Wish:
     """The options that commands which run a turn share."""
 
-    user: str = "local"
-    path: Literal["auto", "two-brain", "single", "direct"] = "auto"
+    user: str | None = None
+    """None: as it was when the turn began."""
+    path: Literal["auto", "two-brain", "single", "direct"] | None = None
     json: bool = False
     consent: bool | None = None
 
@@ -76,7 +77,7 @@ def _one_turn(thread_id: str, wish: Wish, work: Callable[[Turn], Awaitable[Resul
         try:
             result = await work(turn)
         except LeftError:
-            command = f"twobrain resume {card.named(thread_id, wish.user)}"
+            command = f"twobrain resume {card.named(thread_id)}"
             screen.side.print(f"Stopped. Go on with: {command}", style="yellow", soft_wrap=True)
             return 130
         _report(screen, result, wish)
@@ -90,14 +91,15 @@ def _report(screen: Screen, result: Result, wish: Wish) -> None:
         listings.show_json(screen, result.to_json())
     elif result.pending is not None:
         card.show(screen.out, result.pending)
-        card.show_how_to_answer(screen.out, result.thread_id, wish.user)
+        card.show_how_to_answer(screen.out, result.thread_id)
     else:
         screen.side.print(f"\nthread {plain(result.thread_id)}", style="dim", soft_wrap=True)
 
 
 def _context(wish: Wish) -> Context:
     try:
-        return Context(user=wish.user, path=wish.path)
+        given = {"user": wish.user, "path": wish.path}
+        return Context.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         problem = error.errors()[0]
         raise ConfigurationError(f"--{problem['loc'][0]}: {problem['msg']}.") from None

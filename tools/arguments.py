@@ -11,7 +11,15 @@ _SHOWN_PROBLEMS = 5
 
 
 class ArgumentsError(ValueError):
-    """The arguments do not fit the tool; the text tells a model what to change."""
+    """The arguments do not fit the tool; the text tells a model what to change.
+
+    Attributes:
+        problem: what is wrong, in words for a person, without the schema.
+    """
+
+    def __init__(self, message: str, problem: str = "") -> None:
+        super().__init__(message)
+        self.problem = problem or message
 
 
 def wants_here(function: Callable[..., Any]) -> bool:
@@ -96,7 +104,8 @@ def checker(model: type[BaseModel], parameters: dict[str, Any]) -> Callable[[dic
             problems = "a text holds half a character (a lone surrogate)"
         raise ArgumentsError(
             f"Invalid arguments for {model.__name__}: {problems}. "
-            f"Its arguments are: {json.dumps(parameters, ensure_ascii=False)}"
+            f"Its arguments are: {json.dumps(parameters, ensure_ascii=False)}",
+            problems,
         )
 
     return check

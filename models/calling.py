@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
 from errors import Cause, ModelError, NoModelAnsweredError
 from models import replies
@@ -145,7 +145,7 @@ class Caller:
         if not card.streaming:
             return _as_ai(await model.ainvoke(list(ask.messages), config))
         # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
-        chunks: list[AIMessageChunk] = [c async for c in model.astream(list(ask.messages), config)]
+        chunks: list[AIMessage] = [c async for c in model.astream(list(ask.messages), config)]
         return replies.join(chunks)
 
 

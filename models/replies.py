@@ -14,19 +14,25 @@ from errors import ModelError
 MALFORMED = "malformed"
 """Key in `AIMessage.additional_kwargs`: call id to what was wrong with its arguments."""
 
+_INTEGERS = range(-(2**63), 2**64)
+_TOO_LARGE = "an integer has more than 64 bits; give it as a text, or as a number with an exponent"
+
 _CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "model_length"}
 _REFUSED = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "refusal", "content_filter"}
 
 
-def join(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
-    """Return the whole message of a stream.
+def join(chunks: Sequence[AIMessage]) -> AIMessage:
+    """Return the whole message of a stream; a model that does not stream gives one message.
 
     Raises:
         ModelError: the stream held nothing (`malformed`).
     """
     if not chunks:
         raise ModelError("The model's stream ended before it said anything.", "malformed")
-    return add_ai_message_chunks(chunks[0], *chunks[1:])
+    first, *others = chunks
+    if not isinstance(first, AIMessageChunk):
+        return first
+    return add_ai_message_chunks(first, *(chunk for chunk in others if isinstance(chunk, AIMessageChunk)))
 
 
 def read(raw: AIMessage, *, taken: Collection[str], declared: Collection[str]) -> AIMessage:
@@ -81,7 +87,7 @@ def _raw_calls(raw: AIMessage) -> list[tuple[str, Any, str | None]]:
 def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
     """Return the arguments as a dict, or an empty one and what was wrong."""
     if isinstance(found, dict):
-        return found, None
+        return ({}, _TOO_LARGE) if narrowed(found) != found else (found, None)
     if found is None or not found.strip():
         return {}, None
     try:
@@ -92,7 +98,16 @@ def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
         return {}, f"not valid JSON ({error}): {found[:500]}"
     if value is None:
         return {}, None
-    return (value, None) if isinstance(value, dict) else ({}, f"not a JSON object: {found[:500]}")
+    return _arguments(value) if isinstance(value, dict) else ({}, f"not a JSON object: {found[:500]}")
+
+
+def narrowed(value: Any) -> Any:
+    """Return a JSON value with text for each integer that a checkpoint has no room for."""
+    if isinstance(value, dict):
+        return {key: narrowed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [narrowed(inner) for inner in value]
+    return str(value) if isinstance(value, int) and value not in _INTEGERS else value
 
 
 def _was_cut(raw: AIMessage) -> bool:
@@ -111,7 +126,7 @@ def _rebuilt(raw: AIMessage, calls: list[Any], malformed: dict[str, str]) -> AIM
     fields = raw.model_dump(
         exclude={"type", "tool_call_chunks", "chunk_position", "tool_calls", "invalid_tool_calls"}
     )
-    message = AIMessage(**fields, tool_calls=raw.tool_calls if same else calls)
+    message = AIMessage(**narrowed(fields), tool_calls=raw.tool_calls if same else calls)
     if malformed:
         message.additional_kwargs[MALFORMED] = malformed
     return message

@@ -1,6 +1,7 @@
 """Open the orchestrator from Python: ask, watch, answer a confirmation, go on after a crash."""
 
 import asyncio
+import json
 import os
 import uuid
 from collections.abc import AsyncIterator
@@ -94,9 +95,7 @@ class Orchestrator:
         snapshot = await self._snapshot(thread_id)
         if not snapshot.interrupts:
             raise NothingPendingError(f"Thread {thread_id!r} waits for no confirmation.")
-        # A bare None is no answer that LangGraph can carry; an unreadable one asks again.
-        command: Command[Any] = Command(resume="" if answer is None or answer == {} else answer)
-        async for event in self._run(command, thread_id, context):
+        async for event in self._run(Command(resume=_as_text(answer)), thread_id, context):
             yield event
 
     async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
@@ -227,6 +226,17 @@ async def _checkpoints(path: Path) -> AsyncIterator[AsyncSqliteSaver]:
                 "directory can be written, or name another directory in TWOBRAIN_DATA_DIR."
             ) from None
         yield saver
+
+
+def _as_text(answer: Any) -> str:
+    """Return an answer as JSON, which is understood as the answer itself.
+
+    LangGraph drops None and {}, takes some objects for its own, and has no room for large integers.
+    """
+    try:
+        return json.dumps(answer, default=repr)
+    except (TypeError, ValueError, RecursionError):
+        return ""
 
 
 def _create_private(path: Path) -> None:

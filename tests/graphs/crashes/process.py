@@ -1,6 +1,6 @@
 """An orchestrator whose tools leave a line in a file for each effect, and ways to cut it short.
 
-As a process: `crashing.py DIRECTORY DEATH VERB THREAD [TEXT]`. It prints the result, and ends when its
+As a process: `process.py DIRECTORY DEATH VERB THREAD [TEXT]`. It prints the result, and ends when its
 standard input does. DEATH is `never`, `during:TOOL` (after the effect) or `recorded:TOOL` (after the
 outcome is in the ledger, before any checkpoint knows).
 """
@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
+from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from graphs.events import Result
 from graphs.session import Orchestrator
 from ledger.book import Ledger
 from models.calling import Caller
@@ -28,6 +31,7 @@ from settings import Settings, load_settings
 from tools.declaration import Tool, tool
 from tools.registry import Registry
 
+HOUSE = Path(__file__).parents[3]
 Happen = Callable[[str], None]
 
 
@@ -92,8 +96,12 @@ class Home:
             file.flush()
             os.fsync(file.fileno())
 
+    def configure(self, toml: str) -> None:
+        (self.directory / "twobrain.toml").write_text(toml)
+
     def settings(self) -> Settings:
         config = self.directory / "twobrain.toml"
+        config.parent.mkdir(exist_ok=True)
         config.touch()
         own = {"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(self.data), "PATH": "/nowhere"}
         return load_settings({**own, **self.environ})
@@ -151,6 +159,45 @@ async def main(directory: str, death: str, verb: str, thread: str, text: str = "
         sys.stdout.write(f"{json.dumps((await turn()).to_json())}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
+
+
+def start(home: Home, death: str, verb: str, text: str = "") -> subprocess.Popen[str]:
+    """Start a process that is ready to act on thread t1, and waits for `go`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.graphs.crashes.process", str(home.directory), death, verb, "t1", text],
+        cwd=HOUSE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def killed(home: Home, death: str, verb: str, text: str = "") -> None:
+    """Let a process act until its death."""
+    with start(home, death, verb, text) as process:
+        go(process)
+        assert process.wait(60) == -9
+
+
+def statuses(result: Result) -> dict[str, str]:
+    return {call["tool"]: call["status"] for call in result.tool_calls}
+
+
+async def check_pairs(orchestrator: Orchestrator) -> None:
+    """Check that each call of the conversation has exactly one result, after it."""
+    snapshot = await orchestrator.graph.aget_state({"configurable": {"thread_id": "t1"}})
+    messages = snapshot.values["messages"]
+    calls = [call["id"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
+    results = [m.tool_call_id for m in messages if isinstance(m, ToolMessage)]
+    assert sorted(calls) == sorted(results)
+    assert len(set(calls)) == len(calls)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,9 @@
 
 import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from sqlalchemy import event
 
@@ -17,54 +14,9 @@ from graphs.session import Orchestrator
 from ledger.book import Ledger
 from ledger.database import open_engine
 from ledger.owner import this_process
-from tests.graphs.crashing import Home
+from tests.graphs.crashes.process import Home, check_pairs, go, killed, start, statuses
 
-HOUSE = Path(__file__).parents[2]
 MIXED = 'what time is it in Tokyo and write "buy milk" to notes.txt then what is 12*7'
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
-
-
-def start(home: Home, death: str, verb: str, text: str = "") -> subprocess.Popen[str]:
-    """Start a process that is ready to act on thread t1, and waits for `go`."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.graphs.crashing", str(home.directory), death, verb, "t1", text],
-        cwd=HOUSE,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def go(process: subprocess.Popen[str]) -> None:
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
-def killed(home: Home, death: str, verb: str, text: str = "") -> None:
-    """Let a process act until its death."""
-    with start(home, death, verb, text) as process:
-        go(process)
-        assert process.wait(60) == -9
-
-
-def statuses(result: Result) -> dict[str, str]:
-    return {call["tool"]: call["status"] for call in result.tool_calls}
-
-
-async def check_pairs(orchestrator: Orchestrator) -> None:
-    """Check that each call of the conversation has exactly one result, after it."""
-    snapshot = await orchestrator.graph.aget_state({"configurable": {"thread_id": "t1"}})
-    messages = snapshot.values["messages"]
-    calls = [call["id"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
-    results = [m.tool_call_id for m in messages if isinstance(m, ToolMessage)]
-    assert sorted(calls) == sorted(results)
-    assert len(set(calls)) == len(calls)
 
 
 async def test_a_process_killed_at_the_gate_leaves_a_turn_that_another_lists_and_ends(home):
@@ -202,7 +154,6 @@ async def go_on(orchestrator: Orchestrator) -> Result:
 async def cut_after(writes: int, directory: Path) -> tuple[bool, Result, Home]:
     """Cut the power after some writes, then end the turn with power; return whether it was cut."""
     home, power = Home(directory), Power(writes)
-    directory.mkdir()
     try:
         async with home.opened(ledger=power.ledger(home), saver=power.saver()) as orchestrator:
             result = await go_on(orchestrator)

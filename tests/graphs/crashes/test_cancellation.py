@@ -1,0 +1,85 @@
+"""Ctrl-C, as a program sees it: the task of a turn is cancelled, and the turn goes on later."""
+
+import asyncio
+import threading
+
+import pytest
+
+from graphs.events import Token
+from tests.graphs.crashes.process import check_pairs, statuses
+from tests.wires.brain import Reply
+
+
+async def cancelled(task: asyncio.Task, reached: asyncio.Event) -> None:
+    """Cancel a task once it has reached the place."""
+    await asyncio.wait_for(reached.wait(), 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize(
+    ("text", "approve", "expected"),
+    [
+        ("what time is it in Tokyo", False, {"get_time": "failed"}),
+        ("remember that it rains", False, {"remember": "unknown"}),
+        ('write "x" to a.txt', True, {"write_file": "unknown"}),
+    ],
+)
+async def test_a_turn_cancelled_within_a_tool_goes_on_and_tells_the_truth(home, text, approve, expected):
+    reached, released, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def happen(name):
+        home.happen(name)
+        loop.call_soon_threadsafe(reached.set)
+        released.wait(30)
+
+    async with home.opened(happen) as orchestrator:
+        turn = orchestrator.ask(text, thread_id="t1")
+        if approve:
+            assert (await turn).pending
+            turn = orchestrator.resume("t1", answer=True)
+        await cancelled(asyncio.create_task(turn), reached)
+        released.set()
+        result = await orchestrator.proceed("t1")
+        await check_pairs(orchestrator)
+
+    assert statuses(result) == expected
+    assert result.stop_reason == "answered"
+    assert len(home.effects) == 1
+
+
+async def test_a_turn_cancelled_while_the_answer_streams_is_written_again_without_running_a_call_again(
+    home, open_wire
+):
+    def brain(heard):
+        text = "one two three four five six seven eight"
+        return Reply(text=text, chunk_delay_s=0.05) if slow.is_set() else Reply(text=text)
+
+    slow = threading.Event()
+    slow.set()
+    wire = open_wire("openai", brain=brain)
+    home.configure(
+        '[models.planner]\nprovider = "offline"\nmodel = "planner"\n'
+        f'[models.writer]\nprovider = "openai"\nmodel = "m"\nbase_url = "{wire.url}"\n'
+        '[roles]\norchestrator = ["planner"]\nchat = ["writer"]\n'
+    )
+    reached = asyncio.Event()
+
+    async def watch(orchestrator):
+        async for event in orchestrator.stream("remember that it rains", thread_id="t1"):
+            if isinstance(event, Token):
+                reached.set()
+
+    async with home.opened() as orchestrator:
+        await cancelled(asyncio.create_task(watch(orchestrator)), reached)
+        slow.clear()
+        result = await orchestrator.proceed("t1")
+        uses = await orchestrator.ledger.usage()
+        await check_pairs(orchestrator)
+
+    assert result.response == "one two three four five six seven eight"
+    assert statuses(result) == {"remember": "executed"}
+    assert [use["error"] for use in uses if use["backend"] == "writer"] == ["cancelled", None]
+    assert wire.rejected == []
+    assert home.effects == ["remember"]

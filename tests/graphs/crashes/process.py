@@ -106,18 +106,22 @@ class Home:
         own = {"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(self.data), "PATH": "/nowhere"}
         return load_settings({**own, **self.environ})
 
+    async def resources(self, happen: Happen | None = None, ledger: Ledger | None = None) -> Resources:
+        """Return settings, models and a ledger of this home, with the tools above."""
+        settings = self.settings()
+        ledger = ledger or await Ledger.open(self.data / "ledger.db", settings.redact)
+        return Resources(settings, Registry(tools(happen or self.happen)), Caller(settings), ledger)
+
     @asynccontextmanager
     async def opened(
         self, happen: Happen | None = None, ledger: Ledger | None = None, saver: type = AsyncSqliteSaver
     ) -> AsyncIterator[Orchestrator]:
         """Open an orchestrator as `graphs.session.open_orchestrator` does, with the tools above."""
-        settings = self.settings()
-        ledger = ledger or await Ledger.open(self.data / "ledger.db", settings.redact)
-        res = Resources(settings, Registry(tools(happen or self.happen)), Caller(settings), ledger)
+        res = await self.resources(happen, ledger)
         async with aiosqlite.connect(self.data / "checkpoints.db") as connection:
             serde = JsonPlusSerializer(allowed_msgpack_modules=None)
             yield Orchestrator(res, saver(connection, serde=serde))
-        await ledger.close()
+        await res.ledger.close()
 
 
 def _die() -> None:

@@ -1,0 +1,62 @@
+import copy
+
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, RemoveMessage, ToolMessage
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+
+from nodes.state import append
+
+_MAKE = (
+    lambda text, id_: HumanMessage(text, id=id_),
+    lambda text, id_: AIMessage(text, id=id_),
+    lambda text, id_: AIMessageChunk(content=text, id=id_),
+    lambda text, id_: ToolMessage(text, id=id_, tool_call_id="c1"),
+    lambda text, id_: {"role": "user", "content": text},
+    lambda text, id_: {"type": "ai", "content": text},
+    lambda text, id_: RemoveMessage(id=id_ or REMOVE_ALL_MESSAGES),
+)
+MESSAGES = st.tuples(
+    st.sampled_from(_MAKE), st.sampled_from(["", "hi", "ho"]), st.sampled_from([None, "a", "b", "c"])
+).map(lambda drawn: drawn[0](*drawn[1:]))
+WRITES = st.lists(MESSAGES | st.lists(MESSAGES, max_size=3), max_size=6)
+
+
+@given(WRITES, WRITES, WRITES)
+def test_however_writes_are_batched_the_conversation_is_the_same(before, xs, ys):
+    state = append([], before)
+    untouched = copy.deepcopy(state)
+
+    assert append(append(state, xs), ys) == append(state, [*xs, *ys])
+    assert state == untouched
+
+
+@given(WRITES)
+def test_every_message_has_an_id_of_its_own_and_the_same_one_each_time(writes):
+    conversation = append([], writes)
+
+    assert all(message.id for message in conversation)
+    assert len({message.id for message in conversation}) == len(conversation)
+    assert append([], writes) == conversation
+    assert not any(isinstance(message, AIMessageChunk) for message in conversation)
+
+
+@given(WRITES, WRITES)
+def test_what_was_said_can_be_taken_away_but_never_rewritten(before, writes):
+    state = append([], before)
+    kept = [write for write in _flat(writes) if not isinstance(write, RemoveMessage)]
+
+    assert append(state, kept)[: len(state)] == state
+
+
+def _flat(writes):
+    return [message for write in writes for message in (write if isinstance(write, list) else [write])]
+
+
+def test_a_message_is_taken_away_by_its_id_and_all_by_the_sign_for_all():
+    state = append([], [HumanMessage("1", id="a"), HumanMessage("2", id="b")])
+
+    assert append(state, [RemoveMessage(id="a")]) == [HumanMessage("2", id="b")]
+    assert append(state, [RemoveMessage(id="zzz")]) == state
+    everything = RemoveMessage(id=REMOVE_ALL_MESSAGES)
+    assert append(state, [[everything, HumanMessage("3", id="a")]]) == [HumanMessage("3", id="a")]

@@ -1,6 +1,7 @@
 """Open a model: from its card to a LangChain chat model, its provider's package loaded only then."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -55,6 +56,8 @@ def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
 def _google(card: ModelCard, key: str | None) -> BaseChatModel:
     from langchain_google_genai import ChatGoogleGenerativeAI
 
+    # In each call it warns of every schema's `additionalProperties`, which Gemini does not know.
+    logging.getLogger("langchain_google_genai._function_utils").setLevel(logging.ERROR)
     return ChatGoogleGenerativeAI(
         model=card.model,
         api_key=SecretStr(key or ""),

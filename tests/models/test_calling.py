@@ -22,6 +22,7 @@ from tests.wires.clients import KINDS, OpenWire
 from tests.wires.faults import FAULTS, RETRY_AFTER_S, ROWS
 
 PARAMETERS = {"type": "object", "properties": {"timezone": {"type": "string"}}}
+CLOSED_SCHEMA = {"additionalProperties": False}
 TOOL = {"type": "function", "function": {"name": "get_time", "description": "…", "parameters": PARAMETERS}}
 ASK = Ask("chat", [HumanMessage("what time is it")], "local", tools=[TOOL])
 TOKYO = [("get_time", {"timezone": "Asia/Tokyo"})]
@@ -303,3 +304,13 @@ async def test_open_webui_is_found_under_api_and_an_endpoint_without_a_key_gets_
     await phone.call()
     assert wire.rejected == []
     assert len(wire.heard) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_call_that_succeeds_logs_no_warning(
+    open_wire: OpenWire, connect: Connect, caplog, kind: Kind
+):
+    strict = {**TOOL, "function": {**TOOL["function"], "parameters": {**PARAMETERS, **CLOSED_SCHEMA}}}
+    reply = brain.Reply(calls=(brain.Call(*TOKYO[0]),))
+    await connect(model=at(open_wire(kind, brain=lambda heard: reply))).call(replace(ASK, tools=[strict]))
+    assert caplog.records == []

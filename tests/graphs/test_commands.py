@@ -1,0 +1,59 @@
+"""The same conversation through the terminal command: each step a process, the last one in Python."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.graphs.household import LAYOUTS, House
+
+COMMAND = Path(sys.executable).with_name("twobrain")
+MIXED = 'get_time {} & write_file {"path": "notes.txt", "content": "buy milk"}'
+
+
+async def _run(house: House, *args: str, code: int) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        COMMAND,
+        *args,
+        "--json",
+        env={"PATH": os.defpath, "HOME": str(house.folder), **house.environ},
+        cwd=house.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert process.returncode == code, out + err
+    return json.loads(out)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+async def test_a_conversation_goes_on_from_process_to_process(settle, layout):
+    house: House = settle(layout)
+    path = "two-brain" if "writer" in house.wires else "single"
+    notes = house.workspace / "notes.txt"
+    refused = layout in {"openai", "anthropic+openai"}
+
+    waiting = await _run(house, "ask", MIXED, "--thread", "t", "--path", path, code=3)
+    assert [call["tool"] for call in waiting["tool_calls"]] == ["get_time"]
+    assert not notes.exists()
+
+    answer = ("reject", "t", "--reason", "we have milk") if refused else ("approve", "t")
+    done = await _run(house, *answer, code=0)
+    assert [call["status"] for call in done["tool_calls"]] == [
+        "executed",
+        "denied" if refused else "executed",
+    ]
+    assert notes.exists() is not refused
+    assert ("we have milk" in str(house.planner.heard[-1].raw)) is refused
+
+    async with house.open() as orchestrator:
+        after = await orchestrator.ask("And now?", thread_id="t", context=house.context())
+    assert after.response == "Answer to: And now?"
+    assert "buy milk" in str(house.writer.heard[-1].raw)
+    assert house.rejected() == []

@@ -35,8 +35,11 @@ Cause = Literal[
 ]
 
 
-class TwobrainError(Exception):
-    """Base of everything that this project raises on purpose."""
+class TwobrainError(RuntimeError):
+    """Base of everything that this project raises on purpose.
+
+    LangGraph's server tells a client the words of a RuntimeError; of errors it does not know it keeps them.
+    """
 
     exit_code = 1
 

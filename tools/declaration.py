@@ -89,6 +89,8 @@ class Tool:
     the call. Never raises."""
     missing: Missing = _nothing_missing
     """Which configuration the tool lacks, in words; None: it is available."""
+    caution: str | None = None
+    """Why it asks whatever was agreed beforehand, such as that its definition changed; None: nothing is odd."""
 
     def spec(self) -> dict[str, Any]:
         """Return the tool in OpenAI's format, the caller's to change."""

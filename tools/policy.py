@@ -75,6 +75,8 @@ def decide(person: Person, tool: Tool | None, name: str, known: Collection[str] 
 def _consent(person: Person, tool: Tool) -> Allow | Confirm:
     if tool.name in person.confirm_deny:
         return Confirm(f"{tool.name} always asks {person.user} first.")
+    if tool.caution:
+        return Confirm(f"{tool.name} asks first: {tool.caution}.")
     if tool.name in person.confirm_allow:
         return Allow(f"{person.user} lets {tool.name} run unasked.")
     if tool.confirm:

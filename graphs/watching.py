@@ -12,6 +12,8 @@ _KINDS: dict[str, type[ToolStarted | ToolFinished | UsageReported]] = {
     "usage": UsageReported,
 }
 _SPEAKERS = {"plan", "respond"}
+_MODEL_SPOKE = "ls_model_type"
+"""Key in the metadata of what a model call streams, and not of what a step returns."""
 
 
 def event_of(payload: Any) -> Event | None:
@@ -32,7 +34,7 @@ def token_of(payload: Any, spoken: str | None) -> Token | None:
     message, metadata = payload
     if not isinstance(message, AIMessage) or metadata.get("langgraph_node") not in _SPEAKERS:
         return None
-    if not message.text:
-        return None
+    if not message.text or (message.tool_calls and _MODEL_SPOKE not in metadata):
+        return None  # what a planner said beside its calls, unheard, comes once more as its step stores it
     gap = "\n\n" if spoken is not None and message.id != spoken else ""
     return Token(gap + message.text)

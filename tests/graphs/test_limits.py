@@ -22,7 +22,7 @@ def _restless_and_lost(heard: Heard) -> Reply:
 
 
 @pytest.fixture
-def house(request, open_wire: OpenWire, furnish):
+def house(open_wire: OpenWire, furnish):
     """Furnish a planner of the test's own kind and brain, and a writer."""
 
     def furnished(kind, brain, more="", **fields):

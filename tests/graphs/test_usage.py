@@ -19,8 +19,9 @@ def _recorded(rows: list[dict], role: str) -> list[tuple[int | None, ...]]:
     return [tuple(row[name] for name in COUNTS) for row in rows if row["role"] == role]
 
 
-@pytest.mark.parametrize("streaming", [True, False])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("layout", "streaming"), [*((layout, True) for layout in LAYOUTS), *((kind, False) for kind in KINDS)]
+)
 async def test_every_call_of_both_brains_is_recorded_with_the_counts_of_the_wire(settle, layout, streaming):
     house: House = settle(layout, streaming=streaming)
     async with house.open() as orchestrator:

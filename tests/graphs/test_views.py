@@ -169,3 +169,23 @@ async def test_arguments_that_cannot_be_read_are_answered_with_the_problem_and_t
     assert told.startswith("Tool error: ")
     assert '"times": {"description": "how often", "type": "integer"}' in told
     assert house.rung() == []
+
+
+@pytest.mark.parametrize("layout", ["openai", "anthropic+openai"])
+async def test_after_arguments_that_could_not_be_read_the_model_may_try_again(settle, layout):
+    def mumbling_at_first(heard: Heard) -> Reply:
+        if heard.tools and not heard.results:
+            return Reply(calls=(Call("ring_bell", Raw('{"times": 3, "ro')),))
+        if heard.tools and "not valid JSON" in heard.results[-1].text:
+            return Reply(calls=(Call("ring_bell", {"times": 3}),))
+        return obedient(heard)
+
+    house = settle(layout)
+    house.planner.brain = mumbling_at_first
+    async with house.open() as orchestrator:
+        waiting = await orchestrator.ask("Ring the bell", thread_id="t", context=house.context())
+        assert [action["args"] for action in waiting.pending["action_requests"]] == [{"times": 3}]
+        done = await orchestrator.resume("t", answer=True, context=house.context())
+    assert [call["status"] for call in done.tool_calls] == ["failed", "executed"]
+    assert house.rung() == ["3 hall"]
+    assert house.rejected() == []

@@ -4,8 +4,8 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from nodes.state import State
 from settings import Settings
 from tools.registry import Registry as Tools
 
+_CHECKPOINTS = "checkpoints.db"
 _BUSY_MS = 10_000
 """Milliseconds to wait for another process that writes."""
 
@@ -157,7 +158,8 @@ class Orchestrator:
         return sorted(found, key=lambda entry: entry["since"])
 
     async def _snapshot(self, thread_id: str) -> Any:
-        snapshot = await self.graph.aget_state(self._config(thread_id))
+        with _explained(self.settings, aiosqlite.Error):
+            snapshot = await self.graph.aget_state(self._config(thread_id))
         if not snapshot.values and not snapshot.next:
             raise UnknownThreadError(
                 f"There is no thread {thread_id!r}. `twobrain threads` lists those there are."
@@ -178,13 +180,14 @@ class Orchestrator:
         )
         spoken: str | None = None
         payload: Any
-        async for mode, payload in stream:
-            if mode == "custom":
-                if event := event_of(payload):
-                    yield event
-            elif token := token_of(payload, spoken):
-                spoken = payload[0].id
-                yield token
+        with _explained(self.settings, aiosqlite.Error):
+            async for mode, payload in stream:
+                if mode == "custom":
+                    if event := event_of(payload):
+                        yield event
+                elif token := token_of(payload, spoken):
+                    spoken = payload[0].id
+                    yield token
         result = await self.result(thread)
         if result.pending:
             yield Confirmation(result.pending)
@@ -204,28 +207,37 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
     """
     res = await open_resources(settings)
     try:
-        async with _checkpoints(res.settings.data_dir / "checkpoints.db") as saver:
+        async with _checkpoints(res.settings) as saver:
             yield Orchestrator(res, saver)
     finally:
         await res.ledger.close()
 
 
 @asynccontextmanager
-async def _checkpoints(path: Path) -> AsyncIterator[AsyncSqliteSaver]:
+async def _checkpoints(settings: Settings) -> AsyncIterator[AsyncSqliteSaver]:
     """Open the checkpoints: a file for its owner alone, read with a serializer that runs no code."""
     async with AsyncExitStack() as stack:
-        try:
+        with _explained(settings, aiosqlite.Error, OSError):
+            path = settings.data_dir / _CHECKPOINTS
             await asyncio.to_thread(_create_private, path)
             connection = await stack.enter_async_context(aiosqlite.connect(path))
             await connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
             saver = AsyncSqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
             await saver.setup()
-        except (OSError, aiosqlite.Error) as error:
-            raise StorageError(
-                f"The checkpoints in {str(path)!r} cannot be used: {error}. Check that the file and its "
-                "directory can be written, or name another directory in TWOBRAIN_DATA_DIR."
-            ) from None
         yield saver
+
+
+@contextmanager
+def _explained(settings: Settings, *kinds: type[Exception]) -> Iterator[None]:
+    """Raise a StorageError that says what to do where an error means that checkpoints cannot be used."""
+    try:
+        yield
+    except kinds as error:
+        path = str(settings.data_dir / _CHECKPOINTS)
+        raise StorageError(
+            f"The checkpoints in {path!r} cannot be used: {error}. Check that the disk has room and that the "
+            "file and its directory can be written, or name another directory in TWOBRAIN_DATA_DIR."
+        ) from None
 
 
 def _as_text(answer: Any) -> str:

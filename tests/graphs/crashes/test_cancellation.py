@@ -6,8 +6,11 @@ import threading
 import pytest
 
 from graphs.events import Token
+from nodes.context import Context
 from tests.graphs.crashes.process import check_pairs, statuses
 from tests.wires.brain import Reply
+from tests.wires.cards import PROVIDERS
+from tests.wires.clients import KINDS
 
 
 async def cancelled(task: asyncio.Task, reached: asyncio.Event) -> None:
@@ -47,6 +50,37 @@ async def test_a_turn_cancelled_within_a_tool_goes_on_and_tells_the_truth(home, 
     assert statuses(result) == expected
     assert result.stop_reason == "answered"
     assert len(home.effects) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_message_after_a_cut_round_or_at_the_gate_is_sent_with_every_call_closed(
+    home, open_wire, kind
+):
+    reached, loop = asyncio.Event(), asyncio.get_running_loop()
+    wire = open_wire(kind)
+    provider, model = PROVIDERS[kind]
+    home.environ = {"M_KEY": "sk-m"}
+    home.configure(
+        f'[models.m]\nprovider = "{provider}"\nmodel = "{model}"\n'
+        f'base_url = "{wire.url}"\napi_key_env = "M_KEY"\n'
+    )
+    single = Context(path="single")
+
+    async with home.opened(lambda _: loop.call_soon_threadsafe(reached.set)) as orchestrator:
+        await cancelled(
+            asyncio.create_task(orchestrator.ask("time", thread_id="t1", context=single)), reached
+        )
+        waiting = await orchestrator.ask("write", thread_id="t1", context=single)
+        result = await orchestrator.ask("hello", thread_id="t1", context=single)
+        rows = {row["tool"]: row["status"] for row in await orchestrator.ledger.audit()}
+        await check_pairs(orchestrator)
+        assert await orchestrator.pending() == []
+
+    assert waiting.pending
+    assert result.response == "Answer: hello"
+    assert rows["write_file"] == "superseded"
+    assert rows["get_time"] in {"executed", "failed"}
+    assert wire.rejected == []
 
 
 async def test_a_turn_cancelled_while_the_answer_streams_is_written_again_without_running_a_call_again(

@@ -16,10 +16,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
 from langgraph.types import Command
 
 from errors import NothingPendingError, StorageError, UnknownThreadError
 from graphs.events import Confirmation, Done, Event, Result
+from graphs.memories import open_memories
 from graphs.orchestrator import builder
 from graphs.watching import event_of, token_of
 from ledger.book import Ledger
@@ -41,13 +43,15 @@ _BUSY_MS = 10_000
 class Orchestrator:
     """The graph with its checkpoints, for callers in the same process."""
 
-    def __init__(self, res: Resources, checkpointer: BaseCheckpointSaver[Any]) -> None:
+    def __init__(
+        self, res: Resources, checkpointer: BaseCheckpointSaver[Any], store: BaseStore | None = None
+    ) -> None:
         self.settings: Settings = res.settings
         self.ledger: Ledger = res.ledger
         self.tools: Tools = res.tools
         self.models: Models = res.models.registry
         self.graph: CompiledStateGraph[Any, Any, Any, Any] = builder.compile(
-            checkpointer=checkpointer, name="orchestrator"
+            checkpointer=checkpointer, store=store, name="orchestrator"
         )
         self._res = res
 
@@ -207,8 +211,11 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
     """
     res = await open_resources(settings)
     try:
-        async with _checkpoints(res.settings) as saver:
-            yield Orchestrator(res, saver)
+        async with (
+            _checkpoints(res.settings) as saver,
+            open_memories(res.settings.data_dir / "store.db") as store,
+        ):
+            yield Orchestrator(res, saver, store)
     finally:
         await res.ledger.close()
 

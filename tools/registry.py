@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from errors import ConfigurationError, UnknownToolError
 from settings import Role, Settings
-from tools import calculator, clock, files
+from tools import calculator, clock, files, memory
 from tools.declaration import Tool
 
 
@@ -76,5 +76,6 @@ def open_registry(settings: Settings) -> Registry:  # noqa: ARG001 (configured f
             *clock.TOOLS,
             *calculator.TOOLS,
             *files.TOOLS,
+            *memory.TOOLS,
         ]
     )

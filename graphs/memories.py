@@ -1,0 +1,56 @@
+"""Open the store that holds what people asked to be remembered."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import aiosqlite
+from langgraph.store.base import BaseStore
+from langgraph.store.sqlite.aio import AsyncSqliteStore
+
+from errors import StorageError
+
+_BUSY_MS = 10_000
+"""Milliseconds to wait for another process that writes."""
+_ATTEMPTS = 10
+_RETRY_S = 0.05
+
+
+@asynccontextmanager
+async def open_memories(path: Path) -> AsyncIterator[BaseStore]:
+    """Open or create the store at a path: a file for its owner alone.
+
+    Raises:
+        StorageError: it cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            await asyncio.to_thread(_create_private, path)
+            # The store begins its own transactions.
+            connection = await stack.enter_async_context(aiosqlite.connect(path, isolation_level=None))
+            await connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            store = AsyncSqliteStore(connection)
+            await _set_up(store)
+        except (OSError, aiosqlite.Error) as error:
+            raise StorageError(
+                f"The memories in {str(path)!r} cannot be used: {error}. Check that the disk has room and "
+                "that the file can be written, or name another directory in TWOBRAIN_DATA_DIR."
+            ) from None
+        yield store
+
+
+async def _set_up(store: AsyncSqliteStore) -> None:
+    """Make the tables. Of processes that do so at once one fails at a step that another has just made."""
+    for _ in range(_ATTEMPTS):
+        with suppress(aiosqlite.IntegrityError, aiosqlite.OperationalError):
+            await store.setup()
+            return
+        await asyncio.sleep(_RETRY_S)
+    await store.setup()
+
+
+def _create_private(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

@@ -1,0 +1,60 @@
+import asyncio
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from errors import StorageError
+from graphs.memories import open_memories
+from graphs.session import open_orchestrator
+from nodes.context import Context
+from settings import load_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return load_settings({"TWOBRAIN_DATA_DIR": str(tmp_path / "data"), "HOME": str(tmp_path)})
+
+
+async def test_what_is_remembered_in_one_conversation_is_recalled_in_another_after_a_restart(settings):
+    async with open_orchestrator(settings) as orchestrator:
+        await orchestrator.ask("remember that the bin goes out on Monday")
+    async with open_orchestrator(settings) as orchestrator:
+        result = await orchestrator.ask("what do you remember about the bin?")
+        other = await orchestrator.ask("what do you remember about the bin?", context=Context(user="local2"))
+    assert "the bin goes out on Monday" in result.response
+    assert "Monday" not in other.response
+    assert stat.S_IMODE((settings.data_dir / "store.db").stat().st_mode) == 0o600
+
+
+async def test_several_processes_may_create_the_store_at_once(tmp_path):
+    path = tmp_path / "data" / "store.db"
+    script = (
+        "import asyncio, sys, pathlib\n"
+        "from graphs.memories import open_memories\n"
+        "async def main():\n"
+        "    async with open_memories(pathlib.Path(sys.argv[1])) as store:\n"
+        "        await store.aput(('memories', 'ada'), sys.argv[2], {'text': 'x'})\n"
+        "asyncio.run(main())\n"
+    )
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, str(path), str(number), cwd=ROOT, stderr=subprocess.PIPE
+        )
+        for number in range(4)
+    ]
+    said = [await process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, said
+    async with open_memories(path) as store:
+        assert len(await store.asearch(("memories", "ada"))) == 4
+
+
+async def test_a_store_that_is_no_database_is_a_storage_error_that_names_it(tmp_path):
+    (tmp_path / "store.db").write_text("not a database, but long enough to be taken for one" * 20)
+    with pytest.raises(StorageError, match=r"store\.db' cannot be used: file is not a database"):
+        async with open_memories(tmp_path / "store.db"):
+            raise AssertionError

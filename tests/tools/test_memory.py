@@ -1,0 +1,122 @@
+from dataclasses import replace
+
+import pytest
+from langgraph.store.memory import InMemoryStore
+
+from tools.registry import open_registry
+from tools.run import run_tool
+
+NO_STORE = "Tool error: Nothing can be remembered or recalled: the graph was compiled without a store."
+
+
+@pytest.fixture
+def bare(here):
+    """Return surroundings without a store."""
+    return here
+
+
+@pytest.fixture
+def here(here):
+    return replace(here, store=InMemoryStore())
+
+
+@pytest.fixture
+def call_as(here):
+    registry = open_registry(here.settings)
+
+    async def run(who, name, **args):
+        tool = registry.get(name)
+        return (await run_tool(tool, who, tool.check(args))).text
+
+    return run
+
+
+def embed(texts: list[str]) -> list[list[float]]:
+    """Place every text on one of two meanings: animals, or not."""
+    animals = {"cat", "pets", "dog"}
+    return [[1.0, 0.0] if animals & set(text.casefold().split()) else [0.0, 1.0] for text in texts]
+
+
+async def test_what_is_remembered_is_recalled_with_an_id_by_which_it_is_forgotten(call):
+    said = (await call("remember", text=" the bin goes out on Monday ")).text
+    key = said.split("[")[1].split("]")[0]
+    assert said == f"Remembered as [{key}]: the bin goes out on Monday"
+    assert len(key) == 8
+    assert (await call("recall", query="the BIN?")).text.startswith(f"[{key}] the bin goes out on Monday (20")
+    assert (await call("forget", id=f"[{key}]")).text == "Forgot: the bin goes out on Monday"
+    assert (await call("recall", query="bin")).text == "Nothing is remembered about 'bin'."
+
+
+async def test_the_memories_that_share_most_words_come_first_and_others_not_at_all(call):
+    for text in ("milk is in the fridge", "oat milk for Ada", "the car is in the garage"):
+        await call("remember", text=text)
+    lines = (await call("recall", query="what milk is for Ada in the morning")).text.splitlines()
+    assert [line[11:].partition(" (")[0] for line in lines] == ["oat milk for Ada", "milk is in the fridge"]
+
+
+async def test_a_query_of_filler_words_alone_is_still_looked_for(call):
+    await call("remember", text="to be or not")
+    assert "to be or not" in (await call("recall", query="to")).text
+
+
+async def test_an_empty_query_shows_the_latest_and_says_how_many_more(call):
+    assert (await call("recall")).text == "Nothing is remembered yet."
+    for number in range(250):
+        await call("remember", text=f"fact {number}")
+    lines = (await call("recall")).text.splitlines()
+    assert "fact 249" in lines[0]
+    assert lines[20:] == ["… and 230 more; look for something narrower."]
+    assert "fact 7 " in (await call("recall", query="7")).text
+
+
+async def test_what_is_told_twice_is_remembered_once(call):
+    await call("remember", text="tea, no sugar")
+    await call("remember", text="tea, no sugar")
+    assert len((await call("recall", query="tea")).text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("stranger", ["ad", "ada.", "adam", "ADA", "a*", "ada%2E", "a_a"])
+async def test_nobody_reads_or_forgets_the_memories_of_another(call, call_as, here, stranger):
+    key = (await call("remember", text="the safe opens at 1234")).text.split("[")[1][:8]
+    other = replace(here, user=stranger)
+    await call_as(other, "remember", text="mine")
+    assert "safe" not in await call_as(other, "recall")
+    assert "There is no memory" in await call_as(other, "forget", id=key)
+    assert "safe" in (await call("recall", query="safe")).text
+
+
+async def test_a_user_named_by_a_mail_address_has_memories_too(call_as, here):
+    who = replace(here, user="ada.l@example.com")
+    await call_as(who, "remember", text="born in December")
+    assert "born in December" in await call_as(who, "recall", query="December")
+
+
+async def test_memories_are_found_by_meaning_where_the_store_has_an_index(call_as, here):
+    store = InMemoryStore(index={"dims": 2, "embed": embed, "fields": ["text"]})
+    who = replace(here, store=store)
+    for text in ("her cat is called Tom", "the car is red"):
+        await call_as(who, "remember", text=text)
+    assert "cat" in (await call_as(who, "recall", query="pets")).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("remember", {"text": "x"}), ("recall", {"query": "x"}), ("forget", {"id": "x"})]
+)
+async def test_without_a_store_each_says_so(bare, call_as, name, args):
+    assert await call_as(replace(bare, store=None), name, **args) == NO_STORE
+
+
+async def test_an_unknown_id_an_empty_text_and_an_endless_one_are_clear_failures(call):
+    assert (await call("forget", id="beef")).text == (
+        "Tool error: There is no memory 'beef'; recall shows the ids of those there are."
+    )
+    assert "the text is empty" in (await call("remember", text="  ")).text
+    assert "longer than 4,000 characters" in (await call("remember", text="x" * 4_001)).text
+
+
+async def test_forgetting_asks_and_shows_what_will_be_lost_and_remembering_does_not(call, preview, here):
+    registry = open_registry(here.settings)
+    assert [registry.get(name).confirm for name in ("remember", "recall", "forget")] == [False, False, True]
+    key = (await call("remember", text="tea, no sugar")).text.split("[")[1][:8]
+    assert await preview("forget", id=key) == "Forget for good: tea, no sugar"
+    assert (await preview("forget", id="beef")).startswith("This will fail: There is no memory")

@@ -1,0 +1,113 @@
+"""What a person asked to be remembered: their own notes, across conversations."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from tools.declaration import Here, ToolFailure, tool
+
+_LONGEST = 4_000
+"""Characters of a memory."""
+_SHOWN = 20
+_PAGE = 200
+_ID_LENGTH = 8
+
+_FILLERS = frozenset(
+    "a about an and are at do for from i in is it me my of on or that the to was what when where who".split()  # noqa: SIM905 (twice as legible)
+)
+"""Words that say nothing about what is looked for."""
+
+
+async def _preview_forget(here: Here, id: str) -> str:  # noqa: A002 (the argument that a model fills in)
+    return f"Forget for good: {(await _find(here, id)).value['text']}"
+
+
+# Unasked: it only adds to the person's own notes, and forget takes it back.
+@tool(effect="write", confirm=False, idempotent=True)
+async def remember(here: Here, text: Annotated[str, "what to remember, complete in itself"]) -> str:
+    """Remember something for the person, in this and every later conversation."""
+    text = text.strip()
+    if not text:
+        raise ToolFailure("There is nothing to remember: the text is empty.")
+    if len(text) > _LONGEST:
+        raise ToolFailure(f"That is longer than {_LONGEST:,} characters; write it to a file instead.")
+    # Named after its text, a memory that is told twice, or again after a crash, is still one.
+    key = hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
+    await _store(here).aput(_place(here), key, {"text": text})
+    return f"Remembered as [{key}]: {text}"
+
+
+# Trusted: what is kept is what the person said. A turn that has read strangers' text asks before
+# it writes anything, a memory included, so theirs gets here only with the person's word.
+@tool(effect="read")
+async def recall(
+    here: Here, query: Annotated[str, "what it is about; empty for the latest memories"] = ""
+) -> str:
+    """Look up what the person asked to be remembered, each with its id."""
+    found = await _by_meaning(here, query) or _by_words(await _all(here), query)
+    if not found:
+        return f"Nothing is remembered about {query!r}." if query.strip() else "Nothing is remembered yet."
+    lines = [f"[{item.key}] {item.value['text']} ({item.created_at:%Y-%m-%d})" for item in found[:_SHOWN]]
+    if len(found) > _SHOWN:
+        lines.append(f"… and {len(found) - _SHOWN:,} more; look for something narrower.")
+    return "\n".join(lines)
+
+
+@tool(effect="write", confirm=True, idempotent=True, preview=_preview_forget)
+async def forget(here: Here, id: Annotated[str, "id of the memory, as recall shows it"]) -> str:  # noqa: A002
+    """Forget one memory for good."""
+    item = await _find(here, id)
+    await _store(here).adelete(_place(here), item.key)
+    return f"Forgot: {item.value['text']}"
+
+
+def _store(here: Here) -> Any:
+    if here.store is None:
+        raise ToolFailure("Nothing can be remembered or recalled: the graph was compiled without a store.")
+    return here.store
+
+
+def _place(here: Here) -> tuple[str, str]:
+    """Return the person's own namespace; a store allows no dot in it, as mail addresses have."""
+    return "memories", here.user.replace("%", "%25").replace(".", "%2E")
+
+
+async def _find(here: Here, key: str) -> Any:
+    item = await _store(here).aget(_place(here), key.strip().strip("[]"))
+    if item is None:
+        raise ToolFailure(f"There is no memory {key!r}; recall shows the ids of those there are.")
+    return item
+
+
+async def _all(here: Here) -> list[Any]:
+    """Return every memory of the person, the latest first."""
+    items: list[Any] = []
+    while page := await _store(here).asearch(_place(here), limit=_PAGE, offset=len(items)):
+        items += page
+    return sorted(items, key=lambda item: item.created_at, reverse=True)
+
+
+async def _by_meaning(here: Here, query: str) -> list[Any]:
+    """Return the nearest memories, nearest first; none where the store has no index."""
+    if not query.strip():
+        return []
+    found = await _store(here).asearch(_place(here), query=query, limit=_SHOWN)
+    return [item for item in found if item.score is not None]
+
+
+def _by_words(items: Iterable[Any], query: str) -> list[Any]:
+    """Return the memories that share words with the query, most of them first; all for an empty one."""
+    wanted = _words(query)
+    telling = wanted - _FILLERS or wanted
+    if not telling:
+        return list(items)
+    shared = [(len(telling & _words(item.value["text"])), item) for item in items]
+    return [item for count, item in sorted(shared, key=lambda pair: -pair[0]) if count]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text.casefold()))
+
+
+TOOLS = (remember, recall, forget)

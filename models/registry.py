@@ -26,7 +26,7 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._claude = shutil.which("claude", path=settings.secret("PATH"))
+        self._claude = shutil.which("claude", path=settings.secret("PATH") or "")
         self._cards = dict(settings.models) or _detect(settings, claude=self._claude is not None)
         self.roles: dict[str, tuple[str, ...]] = {
             "orchestrator": self._ordered(_GATHERS),

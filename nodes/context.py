@@ -41,9 +41,9 @@ class Context(BaseModel):
     """Tools that always ask first; wins over confirm_allow."""
     max_rounds: int | None = Field(default=None, ge=1, le=1_000)
     """Most planner calls in this turn; the smallest of this, the model's and the global limit holds."""
-    max_tool_calls: int | None = Field(default=None, ge=1)
+    max_tool_calls: int | None = Field(default=None, ge=1, le=1_000_000)
     """Most tool calls in this turn."""
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=1_000_000_000_000)
     """Most input and output tokens in this turn."""
     max_cost_usd: float | None = Field(default=None, gt=0)
     """Most US dollars in this turn, where prices are known."""

@@ -37,10 +37,11 @@ MODULES = sorted(
     if path.is_file()
 )
 TRACKED = [
-    HOUSE / name
+    path
     for name in subprocess.run(
         ["git", "ls-files"], cwd=HOUSE, capture_output=True, text=True, check=True
     ).stdout.splitlines()
+    if (path := HOUSE / name).is_file()
 ]
 
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HOUSE)))

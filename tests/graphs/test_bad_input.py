@@ -20,6 +20,7 @@ from errors import (
     UnknownToolError,
 )
 from graphs.session import open_orchestrator
+from models.registry import Registry
 from nodes.context import Context
 from settings import load_settings
 from tests.wires.brain import Call, Reply
@@ -63,7 +64,10 @@ async def test_a_context_that_names_what_there_is_not_is_refused_and_the_thread_
     assert "12*7" not in result.response
 
 
-@pytest.mark.parametrize("fields", [{"colour": "red"}, {"path": "sideways"}, {"max_rounds": 0}, {"user": ""}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"colour": "red"}, {"path": "sideways"}, {"max_rounds": 0}, {"user": ""}, {"max_tokens": 10**30}],
+)
 def test_a_context_field_that_is_unknown_or_out_of_bounds_is_named(fields):
     with pytest.raises(ValidationError, match=next(iter(fields))):
         Context(**fields)
@@ -219,3 +223,14 @@ def test_a_disk_that_is_full_is_said_and_the_thread_goes_on_when_there_is_space(
     assert told.startswith("told:"), done.stdout
     assert "2*3" in then
     assert home.effects == ["calculate", "calculate"]
+
+
+def test_a_claude_program_of_the_process_is_not_found_by_settings_of_another_environment(
+    home, monkeypatch, tmp_path
+):
+    program = tmp_path / "claude"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settings = load_settings({"TWOBRAIN_DATA_DIR": str(tmp_path)})
+    assert [name for name, _ in Registry(settings).cards()] == ["offline-planner", "offline-writer"]

@@ -141,11 +141,12 @@ class Caller:
         model: Any = await self._opener.open(name, ask.user)
         if ask.tools and card.tools:
             model = model.bind_tools(list(ask.tools))
+        messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)
         config = {"tags": [HIDDEN]} if ask.hidden else {}
         if not card.streaming:
-            return _as_ai(await model.ainvoke(list(ask.messages), config))
+            return _as_ai(await model.ainvoke(messages, config))
         # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
-        chunks: list[AIMessage] = [c async for c in model.astream(list(ask.messages), config)]
+        chunks: list[AIMessage] = [c async for c in model.astream(messages, config)]
         return replies.join(chunks)
 
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.messages.tool import tool_call
 
@@ -60,6 +60,22 @@ def read(raw: AIMessage, *, taken: Collection[str], declared: Collection[str]) -
             malformed[call_id] = problem
         calls.append(tool_call(name=_unrepeated(name, declared), args=args, id=call_id))
     return _rebuilt(raw, calls, malformed)
+
+
+def in_words(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return the conversation with its calls and results as text, for a model that knows no tools."""
+    told: list[BaseMessage] = []
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            told.append(HumanMessage(f"Result of {message.name}: {message.text}"))
+        elif isinstance(message, AIMessage) and message.tool_calls:
+            made = "; ".join(
+                f"{c['name']}({json.dumps(c['args'], ensure_ascii=False)})" for c in message.tool_calls
+            )
+            told.append(AIMessage(f"{message.text}\n(I called {made}.)".strip()))
+        else:
+            told.append(message)
+    return told
 
 
 def refusal_of(message: AIMessage) -> str | None:

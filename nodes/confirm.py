@@ -31,7 +31,7 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     decisions = dict(state.decisions)
     messages = []
     for call in [c for c in state.calls if c["id"] in reading.choices]:
-        choice = reading.choices[call["id"]]
+        choice = _coerced(turn, call, reading.choices[call["id"]])
         decided = await _on_record(turn, call, choice)
         approved, status, args = decided.approved, decided.status or "denied", _args(call, choice, decided)
         decisions[call["id"]] = Decided(approved=approved, args=args, message=decided.reason)
@@ -63,6 +63,12 @@ def remaining(state: State) -> dict[str, Any]:
         request["problem"] = state.problem
         request["message"] = f"{state.problem}\n\n{state.request['message']}"
     return request
+
+
+def _coerced(turn: Turn, call: Planned, choice: Choice) -> Choice:
+    """Return an edit with its arguments as the tool takes them: forms send numbers as text."""
+    tool = turn.res.tools.find(call["name"])
+    return Edit(tool.check(choice.args)) if tool and isinstance(choice, Edit) else choice
 
 
 def _fault(turn: Turn, name: str, args: dict[str, Any]) -> str | None:

@@ -71,6 +71,25 @@ async def test_a_model_that_takes_over_for_one_round_reads_the_others_rounds_and
     assert [len(turn.calls) for turn in last.turns if turn.role == "assistant"] == [2, 1, 1]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_fallback_that_knows_no_tools_reads_the_rounds_as_text(
+    open_wire: OpenWire, furnish, kind: Kind
+):
+    def absent_in_the_second_round(heard: Heard) -> Reply:
+        return Reply(status=500, error="gone") if _rounds(heard) == 1 else obedient(heard)
+
+    first = at(open_wire("openai", brain=absent_in_the_second_round))
+    spare = at(open_wire(kind, brain=lambda heard: Reply(text=f"Read: {heard.request}")), tools=False)
+    house = furnish({"planner": first, "spare": spare}, {"orchestrator": ["planner", "spare"]})
+    async with house.open() as orchestrator:
+        result = await orchestrator.ask(
+            'calculate {"expression": "6*7"}', context=house.context(path="single")
+        )
+    assert (result.backend, result.stop_reason) == ("spare", "answered")
+    assert "Result of calculate: 42" in result.response
+    assert house.rejected() == []
+
+
 def _rounds(heard: Heard) -> int:
     last = max((i for i, turn in enumerate(heard.turns) if turn.role == "user"), default=-1)
     return sum(turn.role == "tool" for turn in heard.turns[last + 1 :])

@@ -235,6 +235,9 @@ async def test_a_reader_who_walks_away_leaves_no_process(fake, monkeypatch):
     monkeypatch.setenv("FAKE_CLAUDE", "hang")
     async with aclosing(ChatClaudeCode().astream("hi")) as stream:
         assert (await anext(stream)).text == "Hello"
+    # LangChain leaves our generator to the event loop, which closes it in a task of its own.
+    if closing := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(closing, timeout=30)
     assert await nothing_left(fake)
 
 

@@ -10,7 +10,9 @@ model's arguments. A plain `def` runs in a thread, so it may block; an `async de
 
 import asyncio
 import copy
+import hashlib
 import inspect
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -84,18 +86,26 @@ class Tool:
     """Seconds a call may take; None: the general limit."""
     untrusted: bool = False
     """True: results hold text that others wrote, never instructions."""
+    outbound: bool = False
+    """True: a call's arguments, a URL for one, reach whoever they name, so that a read can carry data out."""
     preview: Preview = _no_preview
     """The exact effect in words, for the person who confirms; None where there is no more to say than
     the call. Never raises."""
     missing: Missing = _nothing_missing
     """Which configuration the tool lacks, in words; None: it is available."""
     caution: str | None = None
-    """Why it asks whatever was agreed beforehand, such as that its definition changed; None: nothing is odd."""
+    """Why it asks whatever was agreed beforehand, such as that its definition changed; None: no reason to."""
 
     def spec(self) -> dict[str, Any]:
         """Return the tool in OpenAI's format, the caller's to change."""
         function = {"name": self.name, "description": self.description, "parameters": self.parameters}
         return {"type": "function", "function": copy.deepcopy(function)}
+
+    @property
+    def definition(self) -> str:
+        """The SHA-256, in hex, of what the tool says it is and does: another one is another tool."""
+        said = json.dumps([self.spec(), self.effect], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()
 
     def open_to(self, role: str) -> bool:
         """Tell whether a role may use it; one that does not exist may use nothing."""
@@ -110,6 +120,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
     idempotent: bool | None = None,
     timeout_s: float | None = None,
     untrusted: bool = False,
+    outbound: bool = False,
     preview: Callable[..., Any] | None = None,
     missing: Missing = _nothing_missing,
 ) -> Callable[[Callable[..., Any]], Tool]:
@@ -122,6 +133,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
         idempotent: None: a read is.
         timeout_s: seconds a call may take; None: the general limit.
         untrusted: results hold text that others wrote.
+        outbound: the arguments reach whoever they name.
         preview: a function of the same parameters that returns the exact effect in words, or None.
         missing: says which configuration the tool lacks; None: it is available.
     """
@@ -141,6 +153,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
             idempotent=effect == "read" if idempotent is None else idempotent,
             timeout_s=timeout_s,
             untrusted=untrusted,
+            outbound=outbound,
             preview=_shown(preview) if preview else _no_preview,
             missing=missing,
         )

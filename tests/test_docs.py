@@ -1,4 +1,5 @@
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -40,9 +41,11 @@ def test_every_twobrain_command_of_the_readme_is_understood(line, tmp_path):
     if not line.startswith(".venv/bin/twobrain"):
         assert line.startswith("make ")
         return
-    command = line.replace(".venv/bin/twobrain", f"{sys.executable} {ROOT / 'cli.py'}").split("'")
-    words = [*command[0].split(), *command[1:2], "--yes"]
-    done = subprocess.run(words, env=_environment(tmp_path), capture_output=True, text=True, check=False)
+    twobrain = str(Path(sys.executable).parent / "twobrain")
+    words = [twobrain, *shlex.split(line)[1:], "--yes"]
+    done = subprocess.run(
+        words, env=_environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 0, done.stderr
     assert "buy milk" in done.stdout
@@ -55,6 +58,7 @@ def test_the_python_example_of_the_readme_runs(tmp_path):
     done = subprocess.run(
         [sys.executable, str(script)],
         env={**_environment(tmp_path), "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,

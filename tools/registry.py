@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from errors import ConfigurationError, UnknownToolError
 from settings import Role, Settings
-from tools import calculator, clock, files, memory
+from tools import calculator, clock, command, files, http_request, memory, web
 from tools.declaration import Tool
 
 
@@ -69,13 +69,23 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
-def open_registry(settings: Settings) -> Registry:  # noqa: ARG001 (configured families open by it)
-    """Return the tools of this installation; a new family is one file and one line here."""
-    return Registry(
+def open_registry(settings: Settings) -> Registry:
+    """Return the tools of this installation; a new family is one file and one line here.
+
+    Raises:
+        ConfigurationError: two tools bear one name, or a `[tools.NAME]` table is not as its family expects.
+    """
+    registry = Registry(
         [
             *clock.TOOLS,
             *calculator.TOOLS,
             *files.TOOLS,
+            *web.TOOLS,
+            *http_request.TOOLS,
             *memory.TOOLS,
+            *command.tools(settings),
         ]
     )
+    for tool in registry:
+        tool.missing(settings)  # reads its table: what cannot be used fails now, not within a turn
+    return registry

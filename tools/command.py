@@ -1,0 +1,90 @@
+"""A shell in the workspace, for those who may."""
+
+import os
+import signal
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from settings import Settings
+from tools.declaration import Here, Tool, ToolFailure, tool
+from tools.process import GRACE_S, MOST_OUTPUT, Ended, run
+from tools.threads import in_thread
+from tools.workspace import Workspace
+
+_MARGIN_S = 10
+"""Beyond the command's own limit and grace, before the call as a whole is given up."""
+
+
+class CommandCard(BaseModel):
+    """The `[tools.run_command]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    enabled: bool = False
+    """True: admins may run commands."""
+    timeout_s: float = Field(default=60, gt=0, le=3_600)
+    """Seconds a command may take; then it is stopped with all that it started."""
+
+
+def _card(settings: Settings) -> CommandCard:
+    return settings.read_table(("tools", "run_command"), CommandCard) or CommandCard()
+
+
+def _missing(settings: Settings) -> str | None:
+    return None if _card(settings).enabled else "set enabled = true in [tools.run_command] of twobrain.toml."
+
+
+def _preview(here: Here, command: str) -> str:
+    limit = _card(here.settings).timeout_s
+    return f"Run in {here.settings.workspace}, for at most {limit:g} s:\n$ {command}"
+
+
+@tool(effect="execute", role="admin", untrusted=True, preview=_preview, missing=_missing)
+async def run_command(here: Here, command: Annotated[str, "command line for /bin/sh"]) -> str:
+    """Run a shell command in the workspace folder; tells its exit status and output.
+
+    It gets no input. Whatever it leaves in the background is stopped when it ends.
+    """
+    if not command.strip() or "\0" in command:
+        raise ToolFailure("The command is empty or holds a NUL character; give a line for /bin/sh.")
+    limit = _card(here.settings).timeout_s
+    await in_thread(lambda: _make(here.settings))
+    try:
+        ended = await run(command, here.settings.workspace, _environment(here.settings), limit)
+    except OSError as error:
+        raise ToolFailure(f"The command could not be started: {error.strerror}.") from None
+    if ended.status is None:
+        raise ToolFailure(_stopped(f"took longer than {limit:g} s", ended))
+    if ended.output.size > MOST_OUTPUT:
+        raise ToolFailure(_stopped(f"wrote more than {MOST_OUTPUT:,} bytes", ended))
+    left = "\n(What it left running in the background was stopped.)" if ended.left_running else ""
+    return f"{_status(ended.status)}\n{ended.output}{left}".strip()
+
+
+def _make(settings: Settings) -> None:
+    with Workspace(settings.workspace).folder(()):
+        pass
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Return all that a command learns of ours: no key, no password."""
+    usual = {"PATH": os.defpath, "HOME": str(settings.workspace), "LANG": "C.UTF-8", "TERM": "dumb"}
+    return {name: settings.secret(name) or value for name, value in usual.items()}
+
+
+def _status(status: int) -> str:
+    return f"Exit status {status}." if status >= 0 else f"Killed by {signal.Signals(-status).name}."
+
+
+def _stopped(why: str, ended: Ended) -> str:
+    output = str(ended.output)
+    said = f"It had written:\n{output}" if output else "It had written nothing."
+    return f"The command {why} and was stopped with all that it had started. {said}"
+
+
+def tools(settings: Settings) -> tuple[Tool, ...]:
+    """Return the family, with the time that twobrain.toml gives a command."""
+    limit = _card(settings).timeout_s + GRACE_S + _MARGIN_S
+    return (replace(run_command, timeout_s=limit),)

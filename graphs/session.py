@@ -141,6 +141,10 @@ class Orchestrator:
             stop_reason=state.stop_reason,
         )
 
+    async def all_tools(self) -> Tools:
+        """Return the tools with those of the MCP servers, which are started for it where they are not yet."""
+        return (await self._res.joined()).tools
+
     async def pending(self) -> list[dict[str, Any]]:
         """Return `{thread_id, user, title, since, request}` for each thread that waits, the longest first."""
         found = []
@@ -217,7 +221,7 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
         ):
             yield Orchestrator(res, saver, store)
     finally:
-        await res.ledger.close()
+        await res.close()
 
 
 @asynccontextmanager

@@ -1,13 +1,15 @@
 """What every step stands on: settings, tools, models and the ledger, opened once for each process."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from langgraph.config import get_config
 
 from ledger.book import Ledger
 from models.calling import Caller
 from settings import Settings, load_settings
+from tools.mcp import Servers
 from tools.registry import Registry, open_registry
 
 CONFIGURED = "__twobrain_resources"
@@ -22,6 +24,21 @@ class Resources:
     tools: Registry
     models: Caller
     ledger: Ledger
+    servers: Servers | None = None
+    """The MCP servers; None: none are used."""
+
+    async def joined(self) -> Self:
+        """Return these with the tools of the MCP servers that can be reached now."""
+        tools = await self.servers.join(self.tools) if self.servers else self.tools
+        return self if tools is self.tools else replace(self, tools=tools)
+
+    async def close(self) -> None:
+        """End the MCP servers' sessions and close the ledger."""
+        try:
+            if self.servers:
+                await self.servers.close()
+        finally:
+            await self.ledger.close()
 
 
 async def open_resources(settings: Settings | None = None) -> Resources:
@@ -34,9 +51,10 @@ async def open_resources(settings: Settings | None = None) -> Resources:
     if settings is None:
         settings = await asyncio.to_thread(load_settings)
     tools = await asyncio.to_thread(open_registry, settings)
+    servers = await asyncio.to_thread(Servers, settings)
     models = await asyncio.to_thread(Caller, settings)
     ledger = await Ledger.open(settings.data_dir / "ledger.db", settings.redact)
-    return Resources(settings, tools, models, ledger)
+    return Resources(settings, tools, models, ledger, servers)
 
 
 _shared: dict[str, Resources] = {}
@@ -47,9 +65,9 @@ async def resources() -> Resources:
     """Return the run's own resources, else the ones that this process shares, opened at the first need."""
     given = get_config().get("configurable", {}).get(CONFIGURED)
     if isinstance(given, Resources):
-        return given
+        return await given.joined()
     if "shared" not in _shared:
         async with _opening:
             if "shared" not in _shared:
                 _shared["shared"] = await open_resources()
-    return _shared["shared"]
+    return await _shared["shared"].joined()

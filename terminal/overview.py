@@ -139,10 +139,11 @@ def tools(*, as_json: bool) -> int:
                 "role": tool.role,
                 "effect": tool.effect,
                 "confirm": tool.confirm,
+                "caution": tool.caution,
                 "description": tool.description,
                 **_availability(tool.missing(orchestrator.settings)),
             }
-            for tool in orchestrator.tools
+            for tool in await orchestrator.all_tools()
         ]
 
     return _show(rows, _TOOLS, as_json=as_json)
@@ -169,4 +170,5 @@ def _show(rows: Callable[[Orchestrator], Awaitable[Rows]], view: _View, *, as_js
 def _for_people(row: listings.Row) -> listings.Row:
     if "missing" not in row:
         return row
-    return {**row, "usable": "yes" if row["available"] else f"no: {row['missing']}"}
+    asks = {"confirm": f"yes: {row['caution']}"} if row.get("caution") else {}
+    return {**row, **asks, "usable": "yes" if row["available"] else f"no: {row['missing']}"}

@@ -1,0 +1,88 @@
+"""What each MCP tool was defined as when a person last had it in view: `mcp_pins.json`.
+
+A tool that runs unasked was let to because of what it said it is. Where it says something else, it asks.
+"""
+
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypedDict
+
+
+class _Pin(TypedDict):
+    hash: str
+    agreed: bool
+    """A person agreed to it: by a call, or by letting the whole server's tools run unasked."""
+
+
+class _Server(TypedDict):
+    trusted: bool
+    """Its tools were once all let to run unasked; one that comes after that is new."""
+    tools: dict[str, _Pin]
+
+
+class Pins:
+    """The file's contents; every method may block on it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+
+    def meet(self, server: str, tools: Mapping[str, str], *, trusting: bool) -> dict[str, _Pin]:
+        """Remember tools (name to definition hash) that were not seen before, and return all pins.
+
+        Args:
+            server: whose tools.
+            tools: those it has now.
+            trusting: twobrain.toml lets the server's tools run unasked.
+        """
+        with self._lock:
+            servers, is_whole = self._read()
+            before = json.dumps(servers)
+            pinned = servers.setdefault(server, {"trusted": False, "tools": {}})
+            agree = trusting and not pinned["trusted"] and is_whole
+            for name, current in tools.items():
+                pin = pinned["tools"].setdefault(name, {"hash": current if is_whole else "", "agreed": False})
+                pin["agreed"] |= agree and pin["hash"] == current
+            pinned["trusted"] |= trusting
+            if json.dumps(servers) != before:
+                self._write(servers)
+            return pinned["tools"]
+
+    def agree(self, server: str, tool: str, definition: str) -> None:
+        """Remember that a person agreed to a tool as it is defined now."""
+        with self._lock:
+            servers, _ = self._read()
+            pinned = servers.setdefault(server, {"trusted": False, "tools": {}})
+            pinned["tools"][tool] = {"hash": definition, "agreed": True}
+            self._write(servers)
+
+    def _read(self) -> tuple[dict[str, _Server], bool]:
+        """Return the pins by server, and False where the file is damaged: then nothing counts as agreed."""
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+            servers: dict[str, _Server] = {
+                str(server): {
+                    "trusted": bool(pinned["trusted"]),
+                    "tools": {
+                        str(name): {"hash": str(pin["hash"]), "agreed": bool(pin["agreed"])}
+                        for name, pin in pinned["tools"].items()
+                    },
+                }
+                for server, pinned in found.items()
+            }
+        except FileNotFoundError:
+            return {}, True
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}, False
+        return servers, True
+
+    def _write(self, servers: dict[str, _Server]) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".mcp_pins")  # for its owner alone
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(servers, file, indent=1, sort_keys=True)
+        Path(name).replace(self._path)

@@ -1,0 +1,185 @@
+"""A server's definition of a tool: what of it a model is shown, what its arguments must pass, its hash."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tools.arguments import ArgumentsError
+
+_LONGEST_SCHEMA = 50_000
+"""Characters of JSON."""
+_MOST_PARTS = 500
+"""Of a schema once its references are followed; a few that refer to each other can multiply without end."""
+_LONGEST_DESCRIPTION = 2_000
+_SHOWN_PROBLEMS = 5
+_PLAIN_KEYS = ("minimum", "maximum", "minItems", "maxItems", "default")
+_PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""What Anthropic takes as an argument's name; one that it does not take would cost the whole request."""
+_KINDS = {"string", "integer", "number", "boolean", "array", "object"}
+
+
+class SchemaError(ValueError):
+    """A server's schema cannot be used; the text says why."""
+
+
+def definition_hash(name: str, description: str, schema: Mapping[str, Any]) -> str:
+    """Return the SHA-256, in hex, of all that a definition tells a model."""
+    text = json.dumps([name, description, schema], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def checker(name: str, schema: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a check of arguments against the server's own schema.
+
+    The check raises ArgumentsError.
+
+    Raises:
+        SchemaError: it is no valid JSON Schema, is too long, or refers to something outside of itself.
+    """
+    from jsonschema_rs import FancyRegexOptions, ValidationError, validator_for
+
+    text = json.dumps(schema)
+    if len(text) > _LONGEST_SCHEMA:
+        raise SchemaError(f"its schema is longer than {_LONGEST_SCHEMA:,} characters")
+    try:
+        limits = FancyRegexOptions(backtrack_limit=100_000)
+        validator = validator_for(schema, retriever=_fetch_nothing, pattern_options=limits)
+    except (ValidationError, ValueError) as error:
+        raise SchemaError(f"its schema is not valid: {_first_line(error)}") from None
+
+    def check(args: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(args, ensure_ascii=False).encode()
+            problems = [_problem(each) for each in validator.iter_errors(args)]
+        except UnicodeEncodeError:
+            problems = ["a text holds half a character (a lone surrogate)"]
+        except ValueError as error:
+            problems = [_first_line(error)]
+        if problems:
+            raise ArgumentsError(
+                f"Invalid arguments for {name}: {'; '.join(problems[:_SHOWN_PROBLEMS])}. "
+                f"Its arguments must fit: {text}"
+            )
+        return args
+
+    return check
+
+
+def _fetch_nothing(uri: str) -> Any:
+    raise ValueError(f"it refers to {uri}, outside of itself")
+
+
+def _problem(error: Any) -> str:
+    place = ".".join(str(part) for part in error.instance_path)
+    return f"{place!r}: {error.message}" if place else str(error.message)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]
+
+
+def shown_description(text: str | None) -> str:
+    """Return a description as a model is shown it, cut where it is very long."""
+    words = (text or "").strip()
+    if len(words) > _LONGEST_DESCRIPTION:
+        words = f"{words[:_LONGEST_DESCRIPTION]}… (cut; it has {len(words):,} characters)"
+    return words
+
+
+def shown_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments' schema in the plain dialect that every provider takes.
+
+    It may allow more than the server's: the check holds to that one.
+
+    Raises:
+        SchemaError: it is not of an object, or its references multiply without end.
+    """
+    plain = _Plain(schema).of(schema, ())
+    if plain.get("type", "object") != "object":
+        raise SchemaError("its schema is not that of an object")
+    plain.pop("anyOf", None)  # Anthropic takes no alternatives at the top
+    return {**plain, "type": "object", "properties": plain.get("properties", {})}
+
+
+class _Plain:
+    """Renders the parts of one schema, and counts them."""
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self._root = root
+        self._parts = 0
+
+    def of(self, schema: Any, within: tuple[str, ...]) -> dict[str, Any]:
+        """Return a part's rendering; `within` are the references it stands in."""
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise SchemaError(f"its schema has more than {_MOST_PARTS} parts")
+        if not isinstance(schema, dict):
+            return {}
+        if isinstance(reference := schema.get("$ref"), str):
+            return self._referred(reference, schema, within)
+        whole = self._joined(schema, within)
+        return whole if whole is not None else self._plain(schema, within)
+
+    def _referred(self, reference: str, schema: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any]:
+        rest = {key: value for key, value in schema.items() if key != "$ref"}
+        if reference in within:  # a schema that contains itself is shown one level deep
+            return self.of({"type": "object"} | rest, within)
+        found: Any = self._root
+        for step in reference.removeprefix("#").strip("/").split("/"):
+            if step:
+                found = (
+                    found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+                )
+        return self.of((found if isinstance(found, dict) else {}) | rest, (*within, reference))
+
+    def _joined(self, schema: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any] | None:
+        """Render alternatives: null is dropped, for an argument that may be absent is not required."""
+        rest = {k: v for k, v in schema.items() if k not in {"anyOf", "oneOf", "allOf", "type"}}
+        kinds = schema.get("type")
+        named = [{"type": kind} for kind in kinds] if isinstance(kinds, list) else None
+        options = schema.get("anyOf") or schema.get("oneOf") or named
+        if isinstance(options, list) and options:
+            rendered = [self.of(each, within) for each in options if each != {"type": "null"}]
+            if len(rendered) == 1:
+                return rendered[0] | self._plain(rest, within)
+            return {"anyOf": rendered} | self._plain(rest, within)
+        if isinstance(parts := schema.get("allOf"), list):
+            joined = self._plain({**rest, "type": kinds}, within)
+            for each in parts:
+                joined = _merged(joined, self.of(each, within))
+            return joined
+        return None
+
+    def _plain(self, schema: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any]:
+        plain = {key: schema[key] for key in _PLAIN_KEYS if schema.get(key) is not None}
+        if (kind := schema.get("type")) in _KINDS:
+            plain["type"] = kind
+        if words := schema.get("description"):
+            plain["description"] = shown_description(str(words))
+        choices = [schema["const"]] if "const" in schema else schema.get("enum")
+        if isinstance(choices, list) and choices and all(each and isinstance(each, str) for each in choices):
+            plain |= {"type": "string", "enum": choices}
+        if isinstance(properties := schema.get("properties"), dict):
+            plain["properties"] = {_named(name): self.of(each, within) for name, each in properties.items()}
+            wanted = schema.get("required")
+            names = [n for n in wanted if n in properties] if isinstance(wanted, list) else []
+            plain |= {"type": "object"} | ({"required": names} if names else {})
+        if plain.get("type") == "array":
+            plain["items"] = self.of(schema.get("items"), within) or {"type": "string"}
+        return plain
+
+
+def _named(name: str) -> str:
+    if not _PROPERTY.fullmatch(name):
+        raise SchemaError(f"its argument {name[:80]!r} has a name that not every provider takes")
+    return name
+
+
+def _merged(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
+    both = {**left, **right}
+    if "properties" in left and "properties" in right:
+        both["properties"] = left["properties"] | right["properties"]
+        both["required"] = [*left.get("required", []), *right.get("required", [])]
+    return both

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from errors import ConfigurationError, UnknownToolError
 from settings import Role, Settings
-from tools import calculator, clock, command, files, http_request, memory, web
+from tools import calculator, clock, command, files, http_request, mail, memory, notify, web
 from tools.declaration import Tool
 
 
@@ -84,6 +84,8 @@ def open_registry(settings: Settings) -> Registry:
             *http_request.TOOLS,
             *memory.TOOLS,
             *command.tools(settings),
+            *mail.TOOLS,
+            *notify.TOOLS,
         ]
     )
     for tool in registry:

@@ -1,0 +1,63 @@
+"""A short message to the person's own devices, through apprise's many services."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from settings import Settings
+from tools.declaration import Here, ToolFailure, tool
+
+
+class NotifyCard(BaseModel):
+    """The `[tools.notify]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    urls_env: tuple[str, ...] = Field(min_length=1)
+    """Names of environment variables that each hold an apprise URL, such as `ntfys://…`: it is a secret."""
+
+
+def _missing(settings: Settings) -> str | None:
+    card = settings.read_table(("tools", "notify"), NotifyCard)
+    if card is None:
+        return "set urls_env in [tools.notify] of twobrain.toml to the names of variables with apprise URLs."
+    unset = [variable for variable in card.urls_env if not settings.secret(variable)]
+    return f"set the variable {unset[0]} to an apprise URL." if unset else None
+
+
+def _variables(settings: Settings) -> tuple[str, ...]:
+    card = settings.read_table(("tools", "notify"), NotifyCard)
+    return card.urls_env if card else ()
+
+
+def _preview(here: Here, message: str) -> str:
+    return f"Send to {', '.join(_variables(here.settings))}:\n{message}"
+
+
+@tool(effect="send", preview=_preview, missing=_missing)
+def notify(here: Here, message: Annotated[str, "short plain text"]) -> str:
+    """Send a notification to the person's own devices."""
+    if not message.strip():
+        raise ToolFailure("The message is empty.")
+    variables = _variables(here.settings)
+    failed = [each for each in variables if not _sent(here.settings.secret(each) or "", message)]
+    reached = [each for each in variables if each not in failed]
+    if not reached:
+        raise ToolFailure(
+            f"Nothing was sent: the service of {', '.join(failed)} cannot be reached or refused it."
+        )
+    told = f"Sent to {', '.join(reached)}."
+    return (
+        f"{told} Not sent to {', '.join(failed)}, which cannot be reached or refused it." if failed else told
+    )
+
+
+def _sent(url: str, message: str) -> bool:
+    """Tell whether the service behind an apprise URL took the message; a URL that is none takes nothing."""
+    from apprise import Apprise, NotifyFormat
+
+    service = Apprise()
+    return bool(service.add(url) and service.notify(body=message, body_format=NotifyFormat.TEXT))
+
+
+TOOLS = (notify,)

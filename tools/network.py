@@ -26,6 +26,7 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _AGENT = "twobrain (personal assistant)"
 _PATIENCE = httpx.Timeout(15, connect=10)
+_MOST_PORTS = 65_535
 
 
 class RefusedError(ToolFailure):
@@ -60,8 +61,10 @@ class Door:
         """Return the host and port that a URL leads to.
 
         Raises:
-            ValueError: its host or port is no proper one.
+            ValueError: it is not http or https, or its host or port is no proper one.
         """
+        if url.scheme not in _DEFAULT_PORTS:
+            raise ValueError(f"a URL must begin with https:// or http://, not {str(url)[:40]!r}")
         port = _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
         return cls(read_host(url.raw_host.decode()), _port(port))
 
@@ -71,7 +74,7 @@ class Door:
 
 
 def _port(port: int | None) -> int | None:
-    if port is not None and not 0 < port < 65_536:
+    if port is not None and not 1 <= port <= _MOST_PORTS:
         raise ValueError(f"there is no port {port}")
     return port
 
@@ -146,14 +149,13 @@ class Guard:
 
 
 def _door_of(url: httpx.URL) -> Door:
-    if url.scheme not in _DEFAULT_PORTS:
-        raise RefusedError(f"A URL must begin with https:// or http://, not {str(url)[:40]!r}.")
-    if url.userinfo:
-        raise RefusedError("A URL must not hold a user name or password.")
     try:
-        return Door.of(url)
+        door = Door.of(url)
     except ValueError as error:
-        raise RefusedError(f"{error}.") from None
+        raise RefusedError(f"Not opened: {str(error)[:200]}.") from None
+    if url.userinfo:
+        raise RefusedError("Not opened: a URL must not hold a user name or password.")
+    return door
 
 
 def _closed(url: httpx.URL, why: str) -> RefusedError:

@@ -64,3 +64,28 @@ def preview(here: Here) -> Callable[..., Awaitable[str | None]]:
         return await tool.preview(here, tool.check(args))
 
     return by_name
+
+
+@pytest.fixture
+def household(tmp_path: Path) -> Callable[..., Here]:
+    """Return a function that gives the surroundings under a twobrain.toml and environment variables."""
+
+    def furnish(toml: str, **variables: str) -> Here:
+        config = tmp_path / "twobrain.toml"
+        config.write_text(toml)
+        environ = {"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(tmp_path / "data"), **variables}
+        return Here(load_settings(environ), "ada", "user", "thread-1", "call-1", "key-1")
+
+    return furnish
+
+
+@pytest.fixture
+def call_in() -> Call:
+    """Return a function that calls a tool by name in the given surroundings."""
+
+    async def by_name(here: Here, name: str, **args: Any) -> Outcome:
+        tool = open_registry(here.settings).get(name)
+        assert tool is not None
+        return await run_tool(tool, here, tool.check(args))
+
+    return by_name

@@ -98,7 +98,7 @@ def _preview(here: Here, method: str, url: str, body: str = "") -> str:
 @tool(effect="send", untrusted=True, preview=_preview, missing=_lacks)
 async def http_request(
     here: Here,
-    method: Literal["POST", "PUT", "PATCH", "DELETE"],
+    method: Annotated[Literal["POST", "PUT", "PATCH", "DELETE"], "as the service's documentation asks"],
     url: Url,
     body: Annotated[str, 'usually JSON, such as {"entity_id": "light.kitchen"}'] = "",
 ) -> str:

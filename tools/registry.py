@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from errors import ConfigurationError, UnknownToolError
 from settings import Role, Settings
-from tools import calculator, clock, command, files, http_request, mail, memory, notify, web
+from tools import calculator, calendar, clock, command, files, http_request, mail, memory, notify, web
 from tools.declaration import Tool
 
 
@@ -86,6 +86,7 @@ def open_registry(settings: Settings) -> Registry:
             *command.tools(settings),
             *mail.TOOLS,
             *notify.TOOLS,
+            *calendar.TOOLS,
         ]
     )
     for tool in registry:

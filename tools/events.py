@@ -1,0 +1,159 @@
+"""Events: the times of one, the text that calendars exchange, and what a person reads."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
+from math import prod
+from time import monotonic
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+from tools.declaration import ToolFailure
+
+_SHOWN = 100
+_MOST_OF_A_SERIES = 1_000
+_WORDS = 200
+"""Characters of a title or a place that are shown."""
+_HEAVIEST = 100_000
+"""Times that the events of one entry happen; about a second's work. Only a bomb has more."""
+_TIMES_A_YEAR = {"SECONDLY": 31_622_400, "MINUTELY": 527_040, "HOURLY": 8_784}
+_PATIENCE_S = 15
+
+
+def moment(words: str, zone: ZoneInfo) -> date | datetime:
+    """Return the day, or the time in a zone where it names none; raises ToolFailure."""
+    text = words.strip()
+    try:
+        if len(text) == len("2026-11-20"):
+            return date.fromisoformat(text)
+        time_ = datetime.fromisoformat(text)
+        return (time_ if time_.tzinfo else time_.replace(tzinfo=zone)).astimezone(zone)
+    except (ValueError, OverflowError):
+        raise ToolFailure(
+            f"{words!r} is neither a day such as 2026-11-20 nor a time such as 2026-11-20T15:00."
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From a time up to another, which is not included."""
+
+    start: datetime
+    end: datetime
+    whole_days: bool = False
+
+    @classmethod
+    def of(
+        cls, start: date | datetime, end: date | datetime | None, zone: ZoneInfo, *, alone: timedelta
+    ) -> Self:
+        """Return a span in a zone; a day as its end is included, without an end it lasts for `alone`.
+
+        Raises:
+            ToolFailure: it ends before it begins.
+        """
+        try:
+            begins = _midnight(start, zone)
+            if end is None:
+                ends = begins + alone
+            else:
+                ends = end if isinstance(end, datetime) else _midnight(end + timedelta(days=1), zone)
+        except OverflowError:
+            raise ToolFailure("That is too far away.") from None
+        if ends <= begins:
+            raise ToolFailure("The end is not after the start.")
+        return cls(begins, ends, whole_days=not isinstance(start, datetime))
+
+    def __str__(self) -> str:
+        if self.whole_days:
+            last = self.end.date() - timedelta(days=self.end.time() == time.min)
+            first = self.start.date()
+            return f"{first} all day" if last <= first else f"{first} to {last} all day"
+        if self.start.date() == self.end.date():
+            return f"{self.start:%Y-%m-%d %H:%M}-{self.end:%H:%M}"
+        return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+
+
+def _midnight(when: date | datetime, zone: ZoneInfo) -> datetime:
+    return when if isinstance(when, datetime) else datetime.combine(when, time.min, zone)
+
+
+def event_text(name: str, title: str, span: Span, *, location: str, notes: str) -> str:
+    """Return a new event as iCalendar text, its times in UTC, so that it needs no table of zones."""
+    from icalendar import Calendar, Event
+
+    event = Event()
+    event.add("uid", name)
+    event.add("dtstamp", datetime.now(UTC))
+    event.add("summary", title)
+    event.add("dtstart", span.start.date() if span.whole_days else span.start.astimezone(UTC))
+    event.add("dtend", span.end.date() if span.whole_days else span.end.astimezone(UTC))
+    for key, words in (("location", location), ("description", notes)):
+        if words:
+            event.add(key, words)
+    calendar = Calendar()
+    calendar.add("prodid", "-//twobrain//EN")
+    calendar.add("version", "2.0")
+    calendar.add_component(event)
+    return str(calendar.to_ical(), "utf-8")
+
+
+def occurrences(texts: Iterable[str], span: Span, zone: ZoneInfo) -> list[str]:
+    """Return a line for each event in a span, series unfolded, and for what was left out; blocks."""
+    found: list[tuple[datetime, str]] = []
+    unreadable = 0
+    deadline = monotonic() + _PATIENCE_S
+    for text in texts:
+        if monotonic() > deadline:
+            raise ToolFailure("The calendar takes too long to read; ask for a shorter time.")
+        try:
+            found += _occurrences(text, span, zone)
+        except Exception:  # what strangers send is often no proper calendar; the others still count
+            unreadable += 1
+    lines = [line for _, line in sorted(found)]
+    if len(lines) > _SHOWN:
+        lines[_SHOWN:] = [f"… and {len(lines) - _SHOWN:,} more; ask for a shorter time."]
+    return [*lines, f"({unreadable} could not be read.)"] if unreadable else lines
+
+
+def _occurrences(text: str, span: Span, zone: ZoneInfo) -> Iterator[tuple[datetime, str]]:
+    from icalendar import Calendar
+    from recurring_ical_events import of  # type: ignore[import-untyped]
+
+    calendar = Calendar.from_ical(text)
+    if sum(_weight(event, span) for event in calendar.walk("VEVENT")) > _HEAVIEST:
+        raise ValueError("unfolding it would take too long")
+    for event in islice(of(calendar).after(span.start), _MOST_OF_A_SERIES):
+        took = _span_of(event, zone)
+        if took.start >= span.end:
+            return
+        if took.end > span.start or took.start >= span.start:
+            place = _one_line(event.get("LOCATION", ""))
+            where = f" ({place})" if place else ""
+            yield took.start, f"{took} {_one_line(event.get('SUMMARY', '')) or '(no title)'}{where}"
+
+
+def _weight(event: Any, span: Span) -> float:
+    """Return about how many times an event happens up to the span's end, all of which have to be counted."""
+    years = max(1, span.end.year - event.start.year + 1)
+    rules = event.get("RRULE", [])
+    return years * sum(_a_year(rule) for rule in (rules if isinstance(rules, list) else [rules]))
+
+
+def _a_year(rule: Any) -> float:
+    several = prod(len(rule.get(part, [0])) for part in ("BYHOUR", "BYMINUTE", "BYSECOND"))
+    return float(several * _TIMES_A_YEAR.get(str(rule.get("FREQ", [""])[0]).upper(), 366))
+
+
+def _span_of(event: Any, zone: ZoneInfo) -> Span:
+    start, end = event.start, event.end
+    return Span(_in(start, zone), _in(end, zone), whole_days=not isinstance(start, datetime))
+
+
+def _in(when: date | datetime, zone: ZoneInfo) -> datetime:
+    begins = _midnight(when, zone)
+    return begins.astimezone(zone) if begins.tzinfo else begins.replace(tzinfo=zone)
+
+
+def _one_line(words: object) -> str:
+    return " ".join(str(words).split())[:_WORDS]

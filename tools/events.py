@@ -133,16 +133,16 @@ def _occurrences(text: str, span: Span, zone: ZoneInfo) -> Iterator[tuple[dateti
             yield took.start, f"{took} {_one_line(event.get('SUMMARY', '')) or '(no title)'}{where}"
 
 
-def _weight(event: Any, span: Span) -> float:
+def _weight(event: Any, span: Span) -> int:
     """Return about how many times an event happens up to the span's end, all of which have to be counted."""
-    years = max(1, span.end.year - event.start.year + 1)
+    years = max(1, span.end.year - int(event.start.year) + 1)
     rules = event.get("RRULE", [])
     return years * sum(_a_year(rule) for rule in (rules if isinstance(rules, list) else [rules]))
 
 
-def _a_year(rule: Any) -> float:
+def _a_year(rule: Any) -> int:
     several = prod(len(rule.get(part, [0])) for part in ("BYHOUR", "BYMINUTE", "BYSECOND"))
-    return float(several * _TIMES_A_YEAR.get(str(rule.get("FREQ", [""])[0]).upper(), 366))
+    return several * _TIMES_A_YEAR.get(str(rule.get("FREQ", [""])[0]).upper(), 366)
 
 
 def _span_of(event: Any, zone: ZoneInfo) -> Span:

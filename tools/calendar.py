@@ -59,9 +59,9 @@ def _card(settings: Settings) -> CalendarCard | None:
 def _missing(settings: Settings) -> str | None:
     card = _card(settings)
     if card is None:
-        return "set url in [tools.calendar] of twobrain.toml to a CalDAV server."
+        return "set url in [tools.calendar] of twobrain.toml to a CalDAV server"
     if card.password_env and not settings.secret(card.password_env):
-        return f"set the variable {card.password_env} to the calendar server's password."
+        return f"set the variable {card.password_env} to the calendar server's password"
     return None
 
 

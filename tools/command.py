@@ -33,7 +33,7 @@ def _card(settings: Settings) -> CommandCard:
 
 
 def _missing(settings: Settings) -> str | None:
-    return None if _card(settings).enabled else "set enabled = true in [tools.run_command] of twobrain.toml."
+    return None if _card(settings).enabled else "set enabled = true in [tools.run_command] of twobrain.toml"
 
 
 def _preview(here: Here, command: str) -> str:

@@ -69,9 +69,9 @@ def _card(settings: Settings) -> MailCard | None:
 def _missing(settings: Settings) -> str | None:
     card = _card(settings)
     if card is None:
-        return "set host and from in [tools.send_email] of twobrain.toml."
+        return "set host and from in [tools.send_email] of twobrain.toml"
     if card.password_env and not settings.secret(card.password_env):
-        return f"set the variable {card.password_env} to the mail server's password."
+        return f"set the variable {card.password_env} to the mail server's password"
     return None
 
 

@@ -20,9 +20,9 @@ class NotifyCard(BaseModel):
 def _missing(settings: Settings) -> str | None:
     card = settings.read_table(("tools", "notify"), NotifyCard)
     if card is None:
-        return "set urls_env in [tools.notify] of twobrain.toml to the names of variables with apprise URLs."
+        return "set urls_env in [tools.notify] of twobrain.toml to the names of variables with apprise URLs"
     unset = [variable for variable in card.urls_env if not settings.secret(variable)]
-    return f"set the variable {unset[0]} to an apprise URL." if unset else None
+    return f"set the variable {unset[0]} to an apprise URL" if unset else None
 
 
 def _variables(settings: Settings) -> tuple[str, ...]:

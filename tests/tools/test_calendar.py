@@ -266,9 +266,9 @@ def test_it_is_offered_only_where_server_and_password_are_known(configure):
     def lack(settings):
         return {open_registry(settings).get(name).missing(settings) for name in ("list_events", "add_event")}
 
-    assert lack(load_settings({})) == {"set url in [tools.calendar] of twobrain.toml to a CalDAV server."}
+    assert lack(load_settings({})) == {"set url in [tools.calendar] of twobrain.toml to a CalDAV server"}
     assert lack(configure("https://x.example/", CALENDAR_PASSWORD="")) == {
-        "set the variable CALENDAR_PASSWORD to the calendar server's password."
+        "set the variable CALENDAR_PASSWORD to the calendar server's password"
     }
     assert lack(configure("https://x.example/")) == {None}
 

@@ -186,7 +186,7 @@ def test_it_is_offered_to_admins_alone_and_only_where_it_is_enabled(configure):
     assert not offered("admin", load_settings({}))
     tool = open_registry(configure("timeout_s = 600")).get("run_command")
     assert (tool.confirm, tool.role, tool.timeout_s > 600) == (True, "admin", True)
-    assert tool.missing(load_settings({})) == "set enabled = true in [tools.run_command] of twobrain.toml."
+    assert tool.missing(load_settings({})) == "set enabled = true in [tools.run_command] of twobrain.toml"
 
 
 @pytest.mark.parametrize(("table", "line"), [("enabled = 'x'", 2), ("enabled = true\nshell = 'zsh'", 3)])

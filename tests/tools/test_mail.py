@@ -297,10 +297,10 @@ def test_it_is_offered_only_where_server_sender_and_password_are_known(configure
     def lack(settings):
         return open_registry(settings).get("send_email").missing(settings)
 
-    assert lack(load_settings({})) == "set host and from in [tools.send_email] of twobrain.toml."
+    assert lack(load_settings({})) == "set host and from in [tools.send_email] of twobrain.toml"
     assert lack(configure(587, LOGIN)) is None
     assert lack(configure(587, LOGIN, SMTP_PASSWORD="")) == (
-        "set the variable SMTP_PASSWORD to the mail server's password."
+        "set the variable SMTP_PASSWORD to the mail server's password"
     )
 
 

@@ -103,7 +103,7 @@ def test_it_is_offered_only_where_every_url_is_known(configure):
         return open_registry(settings).get("notify").missing(settings)
 
     assert lack(load_settings({})).startswith("set urls_env in [tools.notify]")
-    assert lack(configure()) == "set the variable NTFY_URL to an apprise URL."
+    assert lack(configure()) == "set the variable NTFY_URL to an apprise URL"
     assert lack(configure(NTFY_URL="json://127.0.0.1/")) is None
 
 

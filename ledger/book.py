@@ -12,14 +12,15 @@ from typing import Any, Self
 from sqlalchemy import Engine
 
 from errors import StorageError
-from ledger import bookkeeping, calls
+from ledger import bookkeeping, calls, rules
 from ledger.access import Access
 from ledger.bookkeeping import Grouping
 from ledger.database import open_engine
 from ledger.owner import this_process
-from ledger.records import Call, Claim, Decision, Recorded, Running, Status, ThreadStatus, Use
+from ledger.records import Call, Claim, Decision, Recorded, Remembered, Running, Status, ThreadStatus, Use
 from ledger.redaction import Redact, redacted_json, redacted_text
 
+_RULE_ID_LENGTH = 10
 _FIRST_POLL_S, _LAST_POLL_S = 0.02, 0.5
 
 
@@ -74,6 +75,7 @@ class Ledger:
         fingerprint: str,
         message: str = "",
         args: dict[str, Any] | None = None,
+        remember: Remembered | None = None,
         at: float | None = None,
     ) -> Decision:
         """Record the first decision on a waiting call, and return the one on record.
@@ -86,22 +88,27 @@ class Ledger:
             fingerprint: of the call as the person was shown it; another one is refused.
             message: why it is rejected.
             args: edited arguments; the approval is then bound to these.
+            remember: the rule that begins with this approval, if this is the decision on record.
             at: seconds since the epoch when it was decided; None: now.
         """
         words = f"Action denied by user: {message}" if message else "Action denied by user."
         consent = "approved" if args is None else "edited"
+        now = time.time() if at is None else at
         answer = calls.Answer(
             decision=consent if approve else "rejected",
             by=by,
-            at=time.time() if at is None else at,
+            at=now,
             fingerprint=fingerprint,
             text=self._clean(words),
             args=args,
             stored_args=None if args is None else redacted_json(args, self._redact),
+            rule=None if remember is None else self._rule(thread, call_id, remember, by, now),
         )
         return await self._access.write(calls.decide, thread, call_id, answer)
 
-    async def claim(self, call: Call, *, needs_approval: bool, lease_s: float, rerun: bool) -> Claim:
+    async def claim(
+        self, call: Call, *, needs_approval: bool, lease_s: float, rerun: bool, rule: str = ""
+    ) -> Claim:
         """Take a call to run it; of all who claim it, one gets Claimed.
 
         Args:
@@ -109,9 +116,12 @@ class Ledger:
             needs_approval: it runs only if its approval is on record.
             lease_s: seconds after which a claim without an outcome counts as lost.
             rerun: take over a lost claim, where running twice does no harm.
+            rule: id of the remembered rule that lets it run unasked; a use of it is counted.
         """
         row = self._row(call)
-        terms = calls.Terms(self._owner, time.time(), lease_s, needs_approval=needs_approval, rerun=rerun)
+        terms = calls.Terms(
+            self._owner, time.time(), lease_s, needs_approval=needs_approval, rerun=rerun, rule=rule
+        )
         try:
             return await self._access.write(calls.claim, row, terms)
         except asyncio.CancelledError:
@@ -168,6 +178,14 @@ class Ledger:
                 return found if isinstance(found, Recorded) else None
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, _LAST_POLL_S)
+
+    async def rules(self, *, user: str | None = None, valid: bool = False) -> list[dict[str, Any]]:
+        """Return remembered rules, the oldest first; only those that have not run out where `valid`."""
+        return await self._access.read(rules.listed, user, time.time() if valid else None)
+
+    async def revoke_rule(self, rule_id: str, *, user: str | None = None) -> bool:
+        """Forget a rule; False where the user (None: anybody) has none of that id."""
+        return await self._access.write(rules.revoke, rule_id, user)
 
     async def record_usage(self, use: Use) -> None:
         """Record one model call."""
@@ -246,6 +264,17 @@ class Ledger:
 
     def _clean(self, text: str) -> str:
         return redacted_text(text, self._redact)
+
+    def _rule(self, thread: str, call_id: str, said: Remembered, by: str, now: float) -> dict[str, Any]:
+        return {
+            "id": hashlib.sha256(f"{thread}\0{call_id}".encode()).hexdigest()[:_RULE_ID_LENGTH],
+            "where": redacted_json(said.where, self._redact),
+            "until": said.until,
+            "uses_left": said.uses,
+            "definition": said.definition,
+            "created_at": now,
+            "created_by": by,
+        }
 
     def _row(self, call: Call) -> dict[str, Any]:
         args = redacted_json(call.args, self._redact)

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from sqlalchemy import Connection, Row, case, delete, select, update
 from sqlalchemy.sql import ColumnElement
 
+from ledger import rules
 from ledger.owner import is_gone
 from ledger.records import (
     Claim,
@@ -28,12 +29,16 @@ from ledger.tables import calls, insert
 
 FINAL = frozenset(get_args(Status))
 _CONSENT = frozenset({"approved", "edited"})
+_BY_RULE = "rule"
 
 _EXPIRED = "Not executed: the time to approve it had passed."
 _SUPERSEDED = "Not executed: superseded by a newer message."
 _UNKNOWN = "Outcome unknown: what ran it ended without a word, so it may or may not have happened."
 _CHANGED = "The call is not the one on record under this id; what was agreed to is another tool or arguments."
 _UNASKED = "No approval of this call is on record."
+_RUN_OUT = (
+    "Not executed: the rule that let it run unasked has run out. Call it again, and the person is asked."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class Terms:
     lease_s: float
     needs_approval: bool
     rerun: bool
+    rule: str
+    """Id of the remembered rule that lets it run unasked; empty where none is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ class Answer:
     """Edited arguments; None where they stay."""
     stored_args: str | None
     """The same, redacted JSON."""
+    rule: Mapping[str, Any] | None
+    """Row of the rule that begins with an approval, but for the call's user and tool; None: there is none."""
 
 
 def add(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -80,7 +89,10 @@ def decide(connection: Connection, thread: str, call_id: str, answer: Answer) ->
     if row.fingerprint != answer.fingerprint:
         return Decision(approved=False, status=row.status, fingerprint=row.fingerprint, reason=_CHANGED)
     decided = {"decision": answer.decision, "decided_by": answer.by, "decided_at": answer.at}
-    _change(connection, row, **decided, **_consequence(row, answer))
+    consequence = _consequence(row, answer)
+    _change(connection, row, **decided, **consequence)
+    if answer.rule and consequence["status"] == "ready":
+        rules.add(connection, {**answer.rule, "user": row.user, "tool": row.tool})
     return _on_record(_locked(connection, thread, call_id), won=True)
 
 
@@ -92,17 +104,28 @@ def claim(connection: Connection, row: Mapping[str, Any], terms: Terms) -> Claim
     if found is None:
         return NotApproved(_UNASKED)
     verdict = _judge(found, row["fingerprint"], terms)
-    if isinstance(verdict, Claimed):
-        _change(
-            connection,
-            found,
-            status="running",
-            owner=terms.owner,
-            lease_until=terms.now + terms.lease_s,
-            attempts=verdict.attempt,
-            started_at=terms.now,
-        )
-    return verdict
+    return _taken(connection, found, verdict, terms) if isinstance(verdict, Claimed) else verdict
+
+
+def _taken(connection: Connection, row: Row[Any], claimed: Claimed, terms: Terms) -> Claim:
+    """Put the claim on record; one that a rule lets run is a use of the rule, counted once."""
+    consent: dict[str, Any] = {}
+    if terms.rule and row.decision is None:
+        if not rules.use(connection, terms.rule, row.user, terms.now):
+            _change(connection, row, status="denied", text=_RUN_OUT)
+            return Recorded("denied", _RUN_OUT)
+        consent = {"decision": _BY_RULE, "decided_by": terms.rule, "decided_at": terms.now}
+    _change(
+        connection,
+        row,
+        status="running",
+        owner=terms.owner,
+        lease_until=terms.now + terms.lease_s,
+        attempts=claimed.attempt,
+        started_at=terms.now,
+        **consent,
+    )
+    return claimed
 
 
 def release(connection: Connection, row: Mapping[str, Any], terms: Terms) -> None:
@@ -110,7 +133,10 @@ def release(connection: Connection, row: Mapping[str, Any], terms: Terms) -> Non
     mine = _is(row["thread"], row["call_id"]) & (calls.c.owner == terms.owner)
     mine &= (calls.c.status == "running") & (calls.c.started_at == terms.now)
     first = calls.c.attempts == 1
-    connection.execute(delete(calls).where(mine, first, calls.c.decision.is_(None)))
+    by_rule = calls.c.decision == _BY_RULE
+    for used in connection.scalars(select(calls.c.decided_by).where(mine, first, by_rule)).all():
+        rules.give_back(connection, used)
+    connection.execute(delete(calls).where(mine, first, calls.c.decision.is_(None) | by_rule))
     back = case((first, "ready"), else_="running")
     connection.execute(
         update(calls).where(mine).values(status=back, attempts=calls.c.attempts - 1, lease_until=0)
@@ -168,7 +194,8 @@ def _judge(row: Row[Any], wanted: str, terms: Terms) -> Claim:
         if isinstance(held, Running) or not terms.rerun:
             return held
     # What was put before a person runs only with that person's yes, even if policy has changed since.
-    if row.status == "waiting" or (terms.needs_approval and row.decision not in _CONSENT):
+    agreed = row.decision in _CONSENT or (row.decision == _BY_RULE and row.status == "running")
+    if row.status == "waiting" or (terms.needs_approval and not agreed):
         return NotApproved(_UNASKED)
     return Claimed(row.attempts + 1)
 

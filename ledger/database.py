@@ -156,5 +156,6 @@ def _prepare_tables(connection: Connection) -> None:
             f"The ledger {_name(connection.engine.url)} has schema {found}, and this twobrain knows "
             f"up to {VERSION}: update twobrain, or use another data directory."
         )
-    metadata.create_all(connection)
-    connection.execute(insert(connection, schema).values(id=1, version=VERSION).on_conflict_do_nothing())
+    metadata.create_all(connection)  # all that version 2 adds to version 1 is a table
+    newest = insert(connection, schema).values(id=1, version=VERSION)
+    connection.execute(newest.on_conflict_do_update(index_elements=["id"], set_={"version": VERSION}))

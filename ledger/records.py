@@ -41,6 +41,20 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a person wants to be asked no more, as said with an approval."""
+
+    where: Mapping[str, str]
+    """Argument to the pattern that its text must match."""
+    definition: str
+    """Of the tool that it is for."""
+    until: float | None = None
+    """Seconds since the epoch; None: for good."""
+    uses: int | None = None
+    """How many calls may run by it; None: any number."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """The call is the caller's to run, now and once; it must be finished."""
 

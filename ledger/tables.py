@@ -3,8 +3,11 @@
 from sqlalchemy import Column, Connection, Double, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects import postgresql, sqlite
 
-VERSION = 1
-"""Of the schema below; a database with a higher one is refused."""
+VERSION = 2
+"""Of the schema below; a database with a higher one is refused, one with a lower one brought up to it.
+
+2 added the table `rules`.
+"""
 
 metadata = MetaData()
 
@@ -77,6 +80,20 @@ threads = Table(
     Column("waiting_since", Double),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+)
+
+rules = Table(
+    "rules",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("tool", String, nullable=False),
+    Column("where", Text, nullable=False),
+    Column("until", Double),
+    Column("uses_left", Integer),
+    Column("definition", String, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", String, nullable=False),
 )
 
 

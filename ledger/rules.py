@@ -1,0 +1,53 @@
+"""Remembered rules: what a person said may run unasked from now on, for how long and how often."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
+
+from ledger.tables import insert, rules
+
+
+def add(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Insert a rule; one of that id that is there already is left alone."""
+    connection.execute(insert(connection, rules).values(**row).on_conflict_do_nothing())
+
+
+def use(connection: Connection, rule_id: str, user: str, now: float) -> bool:
+    """Count one use of a user's rule; False where it has run out, or there is none."""
+    counted = update(rules).where(rules.c.id == rule_id, rules.c.user == user, *_valid(now))
+    return connection.execute(counted.values(uses_left=rules.c.uses_left - 1)).rowcount == 1
+
+
+def give_back(connection: Connection, rule_id: str) -> None:
+    """Undo one use."""
+    connection.execute(update(rules).where(rules.c.id == rule_id).values(uses_left=rules.c.uses_left + 1))
+
+
+def listed(connection: Connection, user: str | None, now: float | None) -> list[dict[str, Any]]:
+    """Return rules, the oldest first.
+
+    Args:
+        connection: to the database.
+        user: only this user's; None: everybody's.
+        now: only those that have not run out by then; None: all.
+    """
+    mine = [] if user is None else [rules.c.user == user]
+    valid = [] if now is None else _valid(now)
+    query = select(rules).where(*mine, *valid).order_by(rules.c.created_at, rules.c.id)
+    rows = connection.execute(query).mappings()
+    return [{**row, "where": json.loads(row["where"])} for row in rows]
+
+
+def revoke(connection: Connection, rule_id: str, user: str | None) -> bool:
+    """Delete a rule; False where the user (None: anybody) has none of that id."""
+    mine = [] if user is None else [rules.c.user == user]
+    return connection.execute(delete(rules).where(rules.c.id == rule_id, *mine)).rowcount == 1
+
+
+def _valid(now: float) -> list[ColumnElement[bool]]:
+    return [
+        or_(rules.c.until.is_(None), rules.c.until > now),
+        or_(rules.c.uses_left.is_(None), rules.c.uses_left > 0),
+    ]

@@ -23,6 +23,7 @@ Provider = Literal["google", "openai", "anthropic", "claude-code", "offline"]
 ROLES: tuple[Role, ...] = ("guest", "user", "admin")
 """Least to most trusted."""
 
+_OURS = "TWOBRAIN_"
 _KEY_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)S?$")
 _KEY_SHAPES = re.compile(
     r"\b(?:sk-[\w-]{16,}|AIza[\w-]{20,}|gh[pousr]_\w{20,}|xox[abp]-[\w-]{10,})|(?<=Bearer )[\w.~+/-]{8,}=*"
@@ -88,6 +89,15 @@ class ModelCard(_Card):
         return self
 
 
+class RuleCard(_Card):
+    """One `[[users.NAME.rules]]` table: calls of a tool that run unasked for this user."""
+
+    tool: str
+    """The tool's name."""
+    where: Mapping[str, str] = Field(min_length=1)
+    """Argument to a pattern (`*`, `?`, `[…]`) that its text must match; each must be there."""
+
+
 class UserCard(_Card):
     """One `[users.NAME]` table."""
 
@@ -101,6 +111,8 @@ class UserCard(_Card):
     """Tools that run unasked for this user."""
     confirm_deny: tuple[str, ...] = ()
     """Tools that always ask this user; wins over confirm_allow."""
+    rules: tuple[RuleCard, ...] = ()
+    """Calls that run unasked for this user, by their arguments."""
 
 
 class Limits(_Card):
@@ -235,16 +247,12 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def _environment(environ: Mapping[str, str]) -> Environment:
-    ours = {
-        name.removeprefix("TWOBRAIN_").lower(): value
-        for name, value in environ.items()
-        if name.startswith("TWOBRAIN_") and value
-    }
+    ours = {n.removeprefix(_OURS).lower(): v for n, v in environ.items() if n.startswith(_OURS) and v}
     try:
         return Environment.model_validate(ours)
     except ValidationError as error:
         problem = error.errors()[0]
-        name = f"TWOBRAIN_{problem['loc'][0]}".upper()
+        name = f"{_OURS}{problem['loc'][0]}".upper()
         raise ConfigurationError(f"{name}: {problem['msg']}.") from None
 
 

@@ -48,5 +48,6 @@ def _task(state: State, call: Planned, decided: Decided | None, after: Literal["
         turn=state.turn,
         choices=state.choices,
         planner=state.planner,
+        basis=state.basis,
         next=after,
     )

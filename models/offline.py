@@ -21,7 +21,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from models.offline_rules import Step, rounds_of
-from models.offline_tags import Outcome, read
+from models.offline_tags import Outcome, read, unfenced
 from models.offline_words import NOT_UNDERSTOOD, NOTE, explanation, report, unavailable
 
 
@@ -184,7 +184,7 @@ def _outcome(tool: str, args: dict[str, Any], result: ToolMessage) -> Outcome:
     status = "executed" if result.status == "success" else "failed"
     if result.text.startswith("Action denied"):
         status = "denied"
-    return Outcome(tool, artifact.get("args", args), artifact.get("status", status), result.text)
+    return Outcome(tool, artifact.get("args", args), artifact.get("status", status), unfenced(result.text))
 
 
 def _seed(messages: Sequence[BaseMessage], done: int) -> str:

@@ -12,6 +12,7 @@ _CALL = re.compile(
     r"<arguments>(.*?)</arguments>\s*<result>(.*?)</result>\s*</call>",
     re.DOTALL,
 )
+_FENCED = re.compile(r'\s*<untrusted mark="(\w+)">\n[^\n]*\n(.*)\n</untrusted mark="\1">\s*', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,18 @@ def read(text: str) -> Asked:
     return Asked(
         request=text[start + len("<request>") : end].strip(),
         calls=[
-            Outcome(tool, _object(args), status, result) for tool, status, args, result in _CALL.findall(told)
+            Outcome(tool, _object(args), status, unfenced(result))
+            for tool, status, args, result in _CALL.findall(told)
         ],
         proposals=[Outcome(tool, _object(args), "proposed", "") for tool, args in _PROPOSED.findall(told)],
         summary=summary[1].strip() if summary else "",
     )
+
+
+def unfenced(result: str) -> str:
+    """Return a result without the fence that shows a model what others wrote."""
+    found = _FENCED.fullmatch(result)
+    return found[2] if found else result
 
 
 def _object(text: str) -> dict[str, Any]:

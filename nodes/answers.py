@@ -4,11 +4,13 @@ What is not understood is not consent.
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from models.replies import narrowed
+from nodes.remembering import Remember, UnreadableError, read_remember
 
 _YES = {"approve", "approved", "accept", "yes", "y", "ok", "true"}
 _NO = {"reject", "rejected", "deny", "denied", "ignore", "no", "n", "false"}
@@ -21,6 +23,9 @@ _DEEPEST_JSON = 3
 @dataclass(frozen=True, slots=True)
 class Approve:
     """Run it as it stands."""
+
+    remember: Remember | None = None
+    """Which further calls are to run unasked; None: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +142,24 @@ def _choice(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check
     kind = decision.get("type")
     word = kind.strip().lower() if isinstance(kind, str) else ""
     if word in _APPROVING:
-        return Approve()
+        return Approve(_remember(decision, action))
+    if decision.get("remember") is not None:
+        raise _NotUnderstoodError("only an approval as it stands can be remembered.")
     if word in _REJECTING:
         return Reject(_reason(decision))
     if word == "edit":
         return _edit(decision, action, check)
     raise _NotUnderstoodError(f"{kind!r} is not one of approve, edit, reject.")
+
+
+def _remember(decision: Mapping[str, Any], action: Mapping[str, Any]) -> Remember | None:
+    said = decision.get("remember")
+    if said is None:
+        return None
+    try:
+        return read_remember(said, action["args"], time.time())
+    except UnreadableError as error:
+        raise _NotUnderstoodError(f"what to remember was not understood: {error}") from None
 
 
 def _reason(decision: Mapping[str, Any]) -> str:

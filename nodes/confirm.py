@@ -8,8 +8,8 @@ from typing import Any
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from ledger.records import Decision
-from nodes.answers import Choice, Edit, Reject, read
+from ledger.records import Decision, Remembered
+from nodes.answers import Approve, Choice, Edit, Reject, read
 from nodes.context import Context
 from nodes.entries import entries_of
 from nodes.records import finished, result_message
@@ -93,7 +93,18 @@ async def _on_record(turn: Turn, call: Planned, choice: Choice) -> Decision:
         fingerprint=entries_of(turn, [call])[0].fingerprint,
         message=choice.message if isinstance(choice, Reject) else "",
         args=choice.args if isinstance(choice, Edit) else None,
+        remember=_remembered(turn, call, choice),
     )
+
+
+def _remembered(turn: Turn, call: Planned, choice: Choice) -> Remembered | None:
+    """Return the rule that begins with an approval, for the tool as it is now; None where none was asked."""
+    tool = turn.res.tools.find(call["name"])
+    if tool is None or not isinstance(choice, Approve) or choice.remember is None:
+        return None
+    said = choice.remember
+    until = said.until.timestamp() if said.until else None
+    return Remembered(said.where, tool.definition, until, said.uses)
 
 
 def _args(call: Planned, choice: Choice, decided: Decision) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from settings import ROLES, Role, Settings
 from tools.policy import Person
+from tools.rules import Rule
 
 LOCAL = "local"
 """Whoever asks where nobody is authenticated."""
@@ -88,6 +89,7 @@ def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -
         tools=None if context.tools is None else frozenset(context.tools),
         confirm_allow=frozenset(allow),
         confirm_deny=frozenset(card.confirm_deny) | frozenset(context.confirm_deny),
+        rules=tuple(Rule(rule.tool, rule.where) for rule in card.rules),
     )
 
 

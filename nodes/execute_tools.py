@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from langgraph.runtime import Runtime
@@ -13,11 +13,12 @@ from errors import StorageError, TwobrainError
 from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running, Status
 from nodes.context import Context
 from nodes.entries import entry_of
+from nodes.reading import read_on, remembered
 from nodes.records import finished, result_message
 from nodes.state import State, Task
 from nodes.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
-from tools.policy import Confirm, Deny, decide
+from tools.policy import Allow, Deny, decide
 from tools.run import run_tool
 
 _LEASE_MARGIN_S = 30.0
@@ -38,6 +39,8 @@ class _Outcome:
     status: Status
     text: str
     duration_ms: float | None = None
+    untrusted: bool = False
+    """The text holds what others wrote."""
 
 
 async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Literal["plan", "explain"]]:
@@ -50,7 +53,7 @@ async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Liter
     writer({"event": "tool_started", "call_id": call["id"], "tool": call["name"], "args": ran})
     outcome = await _safely(state, runtime)
     writer(finished(call, outcome.status, outcome.text, outcome.duration_ms))
-    message = result_message(call, outcome.status, outcome.text, ran)
+    message = result_message(call, outcome.status, outcome.text, ran, untrusted=outcome.untrusted)
     return Command(update={"messages": [message]}, goto=state["next"])
 
 
@@ -73,7 +76,8 @@ def _known(task: Task) -> State:
 async def _settle(task: Task, turn: Turn) -> _Outcome:
     call, ledger = task["call"], turn.res.ledger
     tool = turn.res.tools.find(call["name"])
-    verdict = decide(turn.person, tool, call["name"])
+    read, rules = read_on(task["basis"]), await remembered(turn)
+    verdict = decide(turn.person, tool, call["name"], task["args"], read, rules)
     entry = entry_of(turn, call, task["args"])
     if tool is None or isinstance(verdict, Deny):
         return await _noted(entry, turn, "denied", f"Not executed: {verdict.reason}")
@@ -82,14 +86,15 @@ async def _settle(task: Task, turn: Turn) -> _Outcome:
     except ArgumentsError as error:
         return await _noted(entry, turn, "failed", f"Tool error: {error}")
     lease = _limit(tool, turn) + _LEASE_MARGIN_S
-    asks = isinstance(verdict, Confirm)
     rerun = tool.idempotent or tool.effect == "read"
-    claim = await ledger.claim(entry, needs_approval=asks, lease_s=lease, rerun=rerun)
+    asks, rule = (False, verdict.rule) if isinstance(verdict, Allow) else (True, "")
+    claim = await ledger.claim(entry, needs_approval=asks, lease_s=lease, rerun=rerun, rule=rule)
     if isinstance(claim, Claimed):
         return await _run(entry, tool, turn, args)
     if isinstance(claim, Running):
         claim = await ledger.await_outcome(entry.thread, entry.call_id, lease) or claim
-    return await _unrun(entry, claim, turn)
+    outcome = await _unrun(entry, claim, turn)
+    return replace(outcome, untrusted=tool.untrusted and isinstance(claim, Recorded))
 
 
 async def _unrun(entry: Call, claim: Recorded | NotApproved | Running | Lost, turn: Turn) -> _Outcome:
@@ -113,7 +118,7 @@ async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any]) -> _Ou
     except asyncio.CancelledError:
         await asyncio.shield(_finish(entry, turn, _interrupted(tool)))
         raise
-    outcome = _Outcome(ran.status, ran.text, ran.duration_ms)
+    outcome = _Outcome(ran.status, ran.text, ran.duration_ms, tool.untrusted)
     try:
         await _finish(entry, turn, outcome)
     except StorageError:  # it ran, and that is what has to be said

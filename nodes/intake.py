@@ -137,6 +137,7 @@ def _reset() -> Update:
         "rounds": 0,
         "calls": [],
         "planner": "",
+        "basis": {"strangers": [], "links": []},
         "request": {},
         "asked_at": 0.0,
         "problem": "",

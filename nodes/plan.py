@@ -14,12 +14,14 @@ from nodes.asking import Meter
 from nodes.budget import calls_left, last_try, spent
 from nodes.context import Context
 from nodes.ending import account_of, end_turn
+from nodes.reading import basis_of, read_on, remembered
 from nodes.records import as_list, records_of
-from nodes.state import Planned, State, Update
+from nodes.state import Basis, Planned, State, Update
 from nodes.turn import Turn, take_up
 from nodes.views import finishing_view, planner_view
 from tools.declaration import ArgumentsError
-from tools.policy import Confirm, decide
+from tools.policy import Allow, Confirm, Decision, decide
+from tools.rules import Rule, used
 
 _TOO_MANY = "the limit of tool calls for this turn is reached"
 
@@ -39,10 +41,12 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
         return await _without_model(turn, meter, limit, str(error))
     if limit or not reply.message.tool_calls:
         return await _concluded(turn, meter, limit, reply)
+    basis = basis_of(state)
     return {
         "messages": [reply.message],
         "tail": reply.message.id or "",
-        "calls": _judged(reply.message, turn),
+        "calls": _judged(reply.message, turn, basis, await remembered(turn)),
+        "basis": basis,
         "planner": reply.backend,
         "rounds": state.rounds + 1,
         "usage": meter.usage,
@@ -75,38 +79,38 @@ def _ask(turn: Turn, view: Sequence[BaseMessage], tools: Sequence[dict[str, Any]
     )
 
 
-def _judged(message: AIMessage, turn: Turn) -> list[Planned]:
+def _judged(message: AIMessage, turn: Turn, basis: Basis, rules: list[Rule]) -> list[Planned]:
     problems = message.additional_kwargs.get(MALFORMED, {})
     left = calls_left(turn)
-    return [
-        _planned(call, problems.get(call["id"]) if left is None or number < left else _TOO_MANY, turn)
-        for number, call in enumerate(message.tool_calls)
-    ]
+    judged = []
+    for number, call in enumerate(message.tool_calls):
+        problem = problems.get(call["id"]) if left is None or number < left else _TOO_MANY
+        verdict = None if problem else _verdict(call, turn, basis, rules)
+        if isinstance(verdict, Allow) and verdict.rule:
+            rules = used(rules, verdict.rule)
+        judged.append(_planned(call, problem, verdict.reason if isinstance(verdict, Confirm) else ""))
+    return judged
 
 
-def _planned(call: Any, problem: str | None, turn: Turn) -> Planned:
-    reason = None if problem else _must_ask(call, turn)
+def _planned(call: Any, problem: str | None, reason: str) -> Planned:
     return {
         "id": call["id"],
         "name": call["name"],
         "args": call["args"],
         "problem": problem,
         "verdict": "ask" if reason else "run",
-        "reason": reason or "",
+        "reason": reason,
     }
 
 
-def _must_ask(call: Any, turn: Turn) -> str | None:
-    """Return why a person is asked before this call; None where it runs, or is refused, unasked."""
+def _verdict(call: Any, turn: Turn, basis: Basis, rules: list[Rule]) -> Decision | None:
+    """Return what policy says of a call; None where the model is told instead, for it cannot run."""
     tool = turn.res.tools.find(call["name"])
-    verdict = decide(turn.person, tool, call["name"])
-    if tool is None or not isinstance(verdict, Confirm):
-        return None
     try:
-        tool.check(call["args"])
-    except ArgumentsError:  # the model is told; a person is not asked for what cannot run
+        args = tool.check(call["args"]) if tool else {}
+    except ArgumentsError:
         return None
-    return verdict.reason
+    return decide(turn.person, tool, call["name"], args, read_on(basis), rules)
 
 
 async def _concluded(turn: Turn, meter: Meter, limit: str | None, reply: Reply) -> Update:

@@ -23,10 +23,17 @@ class Record:
     edited: bool
     status: str
     text: str
+    untrusted: bool
+    """The text holds what others wrote."""
 
 
 def result_message(
-    call: Mapping[str, Any], status: str, text: str, args: dict[str, Any] | None = None
+    call: Mapping[str, Any],
+    status: str,
+    text: str,
+    args: dict[str, Any] | None = None,
+    *,
+    untrusted: bool = False,
 ) -> ToolMessage:
     """Return a call's result as the message that the conversation keeps.
 
@@ -35,8 +42,11 @@ def result_message(
         status: what became of it; see `graphs.events.Status`.
         text: what the model is to read.
         args: the arguments that ran, where a person edited them.
+        untrusted: the text holds what others wrote.
     """
     artifact: dict[str, Any] = {"status": status}
+    if untrusted:
+        artifact["untrusted"] = True
     if args is not None and args != call["args"]:
         artifact["args"] = args
     return ToolMessage(
@@ -61,6 +71,11 @@ def finished(
         "result": text,
         "duration_ms": duration_ms,
     }
+
+
+def is_untrusted(result: ToolMessage) -> bool:
+    """Tell whether a result holds text that others wrote."""
+    return isinstance(result.artifact, dict) and bool(result.artifact.get("untrusted"))
 
 
 def rounds_of(state: State) -> list[AnyMessage]:
@@ -124,7 +139,8 @@ def _record(call: Any, result: ToolMessage) -> Record:
     artifact = result.artifact if isinstance(result.artifact, dict) else {}
     status = artifact.get("status") or ("executed" if result.status == "success" else "failed")
     args = artifact.get("args", call["args"])
-    return Record(call["id"], call["name"], args, "args" in artifact, status, result.text)
+    edited, untrusted = "args" in artifact, is_untrusted(result)
+    return Record(call["id"], call["name"], args, edited, status, result.text, untrusted)
 
 
 def _cut(text: str, most: int) -> str:

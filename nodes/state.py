@@ -90,6 +90,13 @@ class Decided(TypedDict):
     message: str
 
 
+class Basis(TypedDict):
+    """What the turn had read when the round's calls were made; see `tools.policy.Read`."""
+
+    strangers: list[str]
+    links: list[str]
+
+
 class Task(TypedDict):
     """One call to execute, as a route sends it."""
 
@@ -100,6 +107,7 @@ class Task(TypedDict):
     turn: str
     choices: dict[str, Any]
     planner: str
+    basis: Basis
     next: Literal["plan", "explain"]
 
 
@@ -147,6 +155,8 @@ class State:
     """Calls of the current round; empty once the planner is done."""
     planner: str = ""
     """Registry name of the model that planned the current round."""
+    basis: Basis = field(default_factory=lambda: Basis(strangers=[], links=[]))
+    """What the turn had read when the current round was planned."""
     request: dict[str, Any] = field(default_factory=dict)
     """The confirmation request of the current round."""
     asked_at: float = 0.0
@@ -178,6 +188,7 @@ class Update(TypedDict, total=False):
     rounds: int
     calls: list[Planned]
     planner: str
+    basis: Basis
     request: dict[str, Any]
     asked_at: float
     problem: str

@@ -17,7 +17,8 @@ from langchain_core.messages import (
 from models.replies import MALFORMED
 from nodes import prompts
 from nodes.context import Context
-from nodes.records import Record, records_of, results_by_call, rounds_of
+from nodes.fences import fenced
+from nodes.records import Record, is_untrusted, records_of, results_by_call, rounds_of
 from nodes.state import Planned, State
 from settings import ModelCard
 
@@ -48,7 +49,8 @@ def planner_view(
         opening: list[BaseMessage] = [*head, request]
     else:
         opening = [SystemMessage(prompts.GATHER), _set_apart(state, request)]
-    return _within(budget_of(card), opening, _paired(rounds_of(state)), tools)
+    shown = _within(budget_of(card), opening, _paired(rounds_of(state)), tools)
+    return [_fenced(message, state.turn) for message in shown]
 
 
 def responder_view(state: State, context: Context) -> list[BaseMessage]:
@@ -56,7 +58,7 @@ def responder_view(state: State, context: Context) -> list[BaseMessage]:
     persona = context.system_prompt or prompts.PERSONA
     if state.path == "direct":
         return [SystemMessage(persona), *_earlier(state, most=None), _request(state)]
-    found = f"{_called(records_of(state), RESULT_CHARS)}\n<summary>\n{_safe(state.summary)}\n</summary>"
+    found = f"{_called(state, RESULT_CHARS)}\n<summary>\n{_safe(state.summary)}\n</summary>"
     return [
         SystemMessage(f"{persona}\n\n{prompts.WRITE}"),
         *_earlier(state),
@@ -67,7 +69,7 @@ def responder_view(state: State, context: Context) -> list[BaseMessage]:
 def finishing_view(state: State, context: Context) -> list[BaseMessage]:
     """Return what the planner is shown for its last call, as plain text that needs no tools declared."""
     persona = context.system_prompt or prompts.PERSONA if state.path == "single" else prompts.GATHER
-    told = f"{_tagged_request(state)}\n{_called(records_of(state), RESULT_CHARS)}"
+    told = f"{_tagged_request(state)}\n{_called(state, RESULT_CHARS)}"
     return [SystemMessage(f"{persona}\n\n{prompts.FINISH}"), _with_text(_request(state), told)]
 
 
@@ -76,7 +78,7 @@ def explaining_view(state: State, waiting: Iterable[Planned]) -> list[BaseMessag
     proposed = "\n".join(
         f'<proposed tool="{call["name"]}">{_safe(_json(call["args"]))}</proposed>' for call in waiting
     )
-    told = f"{_tagged_request(state)}\n{_called(records_of(state), EARLIER_CHARS)}\n{proposed}"
+    told = f"{_tagged_request(state)}\n{_called(state, EARLIER_CHARS)}\n{proposed}"
     return [SystemMessage(prompts.EXPLAIN), HumanMessage(told)]
 
 
@@ -201,12 +203,24 @@ def _tagged_request(state: State) -> str:
     return f"<request>\n{_safe(_request(state).text)}\n</request>"
 
 
-def _called(records: Iterable[Record], most: int) -> str:
+def _called(state: State, most: int) -> str:
     return "\n".join(
         f'<call tool="{r.tool}" status="{r.status}">\n<arguments>{_safe(_json(r.args))}</arguments>\n'
-        f"<result>{_safe(r.text[:most])}</result>\n</call>"
-        for r in records
+        f"<result>{_told(r, state.turn, most)}</result>\n</call>"
+        for r in records_of(state)
     )
+
+
+def _told(record: Record, turn: str, most: int) -> str:
+    text = _safe(record.text[:most])
+    return fenced(text, turn, record.call_id) if record.untrusted else text
+
+
+def _fenced(message: BaseMessage, turn: str) -> BaseMessage:
+    """Fence a result that holds what others wrote; last of all, so that nothing cuts off the fence's end."""
+    if not isinstance(message, ToolMessage) or not is_untrusted(message):
+        return message
+    return message.model_copy(update={"content": fenced(message.text, turn, message.tool_call_id)})
 
 
 def _safe(text: str) -> str:

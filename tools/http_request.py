@@ -83,7 +83,7 @@ def _lacks(settings: Settings) -> str | None:
     return f"set the environment variable {unset[0]}" if unset else None
 
 
-@tool(effect="read", untrusted=True, missing=_lacks)
+@tool(effect="read", untrusted=True, outbound=True, missing=_lacks)
 async def http_get(here: Here, url: Url) -> str:
     """Read a URL of home automation or another service that was opened for it, as it answers."""
     return _report(here, await _send(here, "GET", url))

@@ -67,9 +67,9 @@ async def test_the_responder_gets_persona_request_calls_with_results_cut_and_the
     told = heard.turns[-1].text
     assert "<request>\nread_file" in told
     assert '<arguments>{"path": "long.txt"}</arguments>' in told
-    assert max(map(len, re.findall(r"<result>(.*?)</result>", told))) == 2_000
-    assert f"<summary>\nFound: {'z' * 5_000}\n</summary>" in told
-    assert house.planner.heard[-1].results[0].text == "z" * 5_000, "the planner sees the result whole"
+    assert max(map(len, re.findall("z+", told.partition("<summary>")[0]))) == 2_000
+    assert max(map(len, re.findall("z+", told.partition("<summary>")[2]))) == 5_000
+    assert "z" * 5_000 in house.planner.heard[-1].results[0].text, "the planner sees the result whole"
 
 
 async def test_a_result_cannot_close_the_tags_it_stands_in(settle):

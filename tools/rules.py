@@ -1,0 +1,53 @@
+"""Rules about arguments: which calls of a tool a person need not be asked about."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from posixpath import normpath
+from typing import Any
+from urllib.parse import unquote
+
+_SEPARATORS = ",;\n\r\0"
+"""What makes several out of one, such as the recipients of a mail: no wildcard stands for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Calls of one tool that run unasked; never a tool that the role forbids."""
+
+    tool: str
+    where: Mapping[str, str]
+    """Argument to the pattern (`*`, `?`, `[…]`) that its text must match; each must be there."""
+    id: str = ""
+    """Of a rule that was remembered; empty: it stands in twobrain.toml."""
+    definition: str = ""
+    """Of the tool that it was made for, and holds for; empty: whatever the tool has become."""
+    uses_left: int | None = None
+    """None: any number."""
+
+
+def used(rules: Sequence[Rule], rule_id: str) -> list[Rule]:
+    """Return the rules after one more call ran by the rule of that id."""
+    return [
+        replace(rule, uses_left=rule.uses_left - 1) if rule.id == rule_id and rule.uses_left else rule
+        for rule in rules
+    ]
+
+
+def covers(where: Mapping[str, str], args: Any) -> bool:
+    """Tell whether arguments match every pattern; without a pattern nothing does."""
+    if not where or not isinstance(args, Mapping):
+        return False
+    return all(name in args and _matches(pattern, args[name]) for name, pattern in where.items())
+
+
+def _matches(pattern: str, value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return bool(value) and all(isinstance(each, str) and _matches(pattern, each) for each in value)
+    if not isinstance(value, str) or any(mark in value and mark not in pattern for mark in _SEPARATORS):
+        return False
+    if ".." in re.split(r"[/\\?#&=]", unquote(value)):
+        return False
+    path = value if "://" in value or not value else normpath(value)
+    return fnmatchcase(value, pattern) and fnmatchcase(path, pattern)

@@ -8,7 +8,7 @@ from nodes.context import Context, context_of, person_of
 from nodes.resources import Resources, resources
 from nodes.state import State
 from settings import Limits, ModelCard
-from tools.declaration import Here
+from tools.declaration import Here, Tool
 from tools.policy import Person
 
 
@@ -33,6 +33,10 @@ class Turn:
         registry = self.res.models.registry
         return registry.card(registry.resolve(self.context.orchestrator)[0])
 
+    def offered(self) -> list[Tool]:
+        """Return the tools that role, allow-list and configuration let through, in their order."""
+        return self.res.tools.offered(self.person.role, self.person.tools, self.res.settings)
+
     def here(self, call_id: str) -> Here:
         """Return what a tool learns of the call it runs."""
         thread = self.state.thread
@@ -44,6 +48,7 @@ class Turn:
             call_id=call_id,
             idempotency_key=f"{thread}/{call_id}",
             store=self.runtime.store,
+            offered=self.offered,
         )
 
 

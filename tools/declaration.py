@@ -13,7 +13,7 @@ import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -46,6 +46,8 @@ class Here:
     """The same when a call is run again after a crash."""
     store: Any = None
     """LangGraph's store; None where the graph has none."""
+    offered: "Callable[[], Sequence[Tool]]" = tuple
+    """Returns the tools that may be called for this user."""
 
 
 Run = Callable[[Here, dict[str, Any]], Awaitable[Any]]

@@ -5,7 +5,20 @@ from collections.abc import Collection, Iterable, Iterator
 
 from errors import ConfigurationError, UnknownToolError
 from settings import Role, Settings
-from tools import calculator, calendar, clock, command, files, http_request, mail, memory, notify, web
+from tools import (
+    calculator,
+    calendar,
+    clock,
+    command,
+    files,
+    finding,
+    http_request,
+    mail,
+    memory,
+    notify,
+    results,
+    web,
+)
 from tools.declaration import Tool
 
 
@@ -87,6 +100,8 @@ def open_registry(settings: Settings) -> Registry:
             *mail.TOOLS,
             *notify.TOOLS,
             *calendar.TOOLS,
+            *results.TOOLS,
+            *finding.TOOLS,
         ]
     )
     for tool in registry:

@@ -1,0 +1,82 @@
+"""Finding tools by words: where there are too many, a planner is shown some and searches for others."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated
+
+from tools.declaration import Here, Tool, tool
+
+_MOST = 8
+_LEAST_FIT = 4
+"""How many times better the best may fit than the last that is found."""
+_IN_THE_NAME = 3
+"""How much more a word weighs in a name than in a description."""
+_FILLERS = frozenset(
+    re.findall(
+        r"\w+",
+        """a about all an and any are as at be by can could do does every for from get has have how i if in
+        into is it its make may me more my need no not of on one or our please should so some than that the
+        them then there these they this to up use want was we what when where which who will with would you
+        your""",
+    )
+)
+"""Words that say nothing about what a tool does."""
+
+
+# A guest finds what a guest may use.
+@tool(effect="read", role="guest")
+async def find_tools(
+    here: Here, query: Annotated[str, "what the tool should do, in a few English words"]
+) -> str:
+    """Find more tools: not all there are is shown. What is found can be called from the next round on."""
+    found = matching(here.offered(), query)
+    if not found:
+        return f"No tool matches {query!r}. Try other words for what it should do."
+    lines = [f"{each.name}: {each.description.strip().partition(chr(10))[0]}" for each in found]
+    return "\n".join(["You can now call:", *lines])
+
+
+def matching(tools: Sequence[Tool], query: str) -> list[Tool]:
+    """Return the tools that fit a query best, the best first; the same for the same arguments."""
+    scored = [pair for pair in _scored(tools, query) if pair[1] is not find_tools]
+    return [tool for score, tool in scored[:_MOST] if score * _LEAST_FIT >= scored[0][0]]
+
+
+def ranked(tools: Sequence[Tool], text: str) -> list[Tool]:
+    """Return the tools that share words with a text, the best first."""
+    return [tool for _, tool in _scored(tools, text)]
+
+
+def _scored(tools: Sequence[Tool], text: str) -> list[tuple[float, Tool]]:
+    """Return how well tools fit a text, those that do, the best first.
+
+    A word counts the more the fewer tools have it.
+    """
+    wanted = _words(text)
+    shared = [_shared(tool, wanted) for tool in tools]
+    spread = Counter(word for words in shared for word in words)
+    scores = [sum(weight / spread[word] for word, weight in words.items()) for words in shared]
+    fitting = [(score, tool) for score, tool in zip(scores, tools, strict=True) if score]
+    return sorted(fitting, key=lambda pair: -pair[0])
+
+
+def _shared(tool: Tool, wanted: frozenset[str]) -> dict[str, int]:
+    """Return the wanted words that a tool has, with what each weighs."""
+    named, told = wanted & _words(tool.name), wanted & _words(tool.description)
+    return {**dict.fromkeys(told, 1), **dict.fromkeys(named, _IN_THE_NAME)}
+
+
+def _words(text: str) -> frozenset[str]:
+    """Return a text's words without English endings; `listEvents` and `list_events` are two words each."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
+    words = re.findall(r"[^\W_]+", parted.casefold())
+    return frozenset(_stem(word) for word in words if word not in _FILLERS)
+
+
+def _stem(word: str) -> str:
+    stem = re.sub(r"(?<=\w{3})(ing|ed|s)$", "", word)
+    return re.sub(r"(?<=\w{4})e$", "", stem)
+
+
+TOOLS = (find_tools,)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
@@ -32,12 +33,14 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     messages = []
     for call in [c for c in state.calls if c["id"] in reading.choices]:
         choice = _coerced(turn, call, reading.choices[call["id"]])
-        decided = await _on_record(turn, call, choice)
-        approved, status, args = decided.approved, decided.status or "denied", _args(call, choice, decided)
-        decisions[call["id"]] = Decided(approved=approved, args=args, message=decided.reason)
-        if not approved:
-            messages.append(result_message(call, status, decided.reason))
-            runtime.stream_writer(finished(call, status, decided.reason))
+        held = await _on_record(turn, call, choice)
+        decisions[call["id"]] = Decided(
+            approved=held.approved, args=_args(call, choice, held), message=held.reason
+        )
+        if held.approved:
+            await _agreed_definition(turn, call)
+        else:
+            messages.append(_refused(turn, call, held))
     now = time.time()
     undecided = any(c["verdict"] == "ask" and c["id"] not in decisions for c in state.calls)
     problem = reading.problem if undecided else ""
@@ -69,6 +72,20 @@ def _coerced(turn: Turn, call: Planned, choice: Choice) -> Choice:
     """Return an edit with its arguments as the tool takes them: forms send numbers as text."""
     tool = turn.res.tools.find(call["name"])
     return Edit(tool.check(choice.args)) if tool and isinstance(choice, Edit) else choice
+
+
+async def _agreed_definition(turn: Turn, call: Planned) -> None:
+    """Remember that a person has agreed to a tool of an MCP server as it is defined now."""
+    tool = turn.res.tools.find(call["name"])
+    if tool and turn.res.servers:
+        await turn.res.servers.approve_definition(tool.name)
+
+
+def _refused(turn: Turn, call: Planned, held: Decision) -> ToolMessage:
+    """Return the result of a call that will not run, and tell watchers."""
+    status = held.status or "denied"
+    turn.runtime.stream_writer(finished(call, status, held.reason))
+    return result_message(call, status, held.reason)
 
 
 def _fault(turn: Turn, name: str, args: dict[str, Any]) -> str | None:

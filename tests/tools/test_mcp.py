@@ -717,6 +717,20 @@ async def test_a_turn_calls_a_servers_tool_once_the_person_agrees_and_leaves_not
     assert running(home) == []
 
 
+async def test_a_changed_tool_asks_until_a_person_approves_a_call_of_it(at_home):
+    home = at_home.add("notes", definition("add", WORDS), toml=UNASKED)
+    changed = {**definition("add", WORDS), "description": "Do something else."}
+    async with open_orchestrator(at_home.settings(LOCAL_KEY="sk-test-key-1")) as orchestrator:
+        assert (await orchestrator.ask("notes_add", thread_id="t")).pending is None
+    at_home.define("notes", changed)
+    async with open_orchestrator(at_home.settings(LOCAL_KEY="sk-test-key-1")) as orchestrator:
+        asked = await orchestrator.ask("notes_add", thread_id="t")
+        assert "definition changed" in asked.pending["action_requests"][0]["description"]
+        await orchestrator.resume("t", answer=True)
+        assert (await orchestrator.ask("notes_add", thread_id="t")).pending is None
+    assert len(lines(home / "called")) == 3
+
+
 async def test_a_turn_goes_on_without_the_servers_that_cannot_be_used(at_home):
     at_home.add("bad", **SLEEPER, connect_timeout_s=0.3)
     home = at_home.add("notes", definition("add", WORDS), toml=UNASKED)

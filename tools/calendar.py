@@ -96,12 +96,12 @@ async def list_events(here: Here, start: Time, end: Until = "") -> str:
 
 
 def _preview(  # noqa: PLR0913, PLR0917 (the parameters of add_event)
-    here: Here, title: str, start: str, end: str = "", location: str = "", notes: str = ""
+    here: Here, summary: str, start: str, end: str = "", location: str = "", notes: str = ""
 ) -> str:
     card = _required(here)
-    span = _span(card, title, start, end)
+    span = _span(card, summary, start, end)
     return "\n".join(
-        filter(None, (f"Add to the calendar: {title}", f"{span} ({card.timezone})", location, notes))
+        filter(None, (f"Add to the calendar: {summary}", f"{span} ({card.timezone})", location, notes))
     )
 
 
@@ -109,7 +109,7 @@ def _preview(  # noqa: PLR0913, PLR0917 (the parameters of add_event)
 @tool(effect="write", idempotent=True, preview=_preview, missing=_missing)
 async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event)
     here: Here,
-    title: Annotated[str, "what it is"],
+    summary: Annotated[str, "what it is"],
     start: Time,
     end: End = "",
     location: Annotated[str, "where; may be empty"] = "",
@@ -117,9 +117,9 @@ async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event
 ) -> str:
     """Add an event to the calendar."""
     card = _required(here)
-    span = _span(card, title, start, end)
+    span = _span(card, summary, start, end)
     name = f"{sha256(here.idempotency_key.encode()).hexdigest()[:32]}-twobrain"
-    text = event_text(name, title, span, location=location, notes=notes)
+    text = event_text(name, summary, span, location=location, notes=notes)
     async with _opened(here, card) as calendar:
         try:
             new = await calendar.put(name, text)
@@ -127,12 +127,12 @@ async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event
             raise ToolFailure(
                 f"{error} It is unknown whether the event was added; list_events shows."
             ) from None
-    return f"{'Added' if new else 'It is there already'}: {title}, {span} ({card.timezone})."
+    return f"{'Added' if new else 'It is there already'}: {summary}, {span} ({card.timezone})."
 
 
-def _span(card: CalendarCard, title: str, start: str, end: str) -> Span:
-    if not title.strip():
-        raise ToolFailure("The title is empty.")
+def _span(card: CalendarCard, summary: str, start: str, end: str) -> Span:
+    if not summary.strip():
+        raise ToolFailure("The summary is empty; say what it is.")
     zone = ZoneInfo(card.timezone)
     begins, ends = moment(start, zone), moment(end, zone) if end else None
     if ends and isinstance(begins, datetime) != isinstance(ends, datetime):

@@ -78,14 +78,14 @@ def _midnight(when: date | datetime, zone: ZoneInfo) -> datetime:
     return when if isinstance(when, datetime) else datetime.combine(when, time.min, zone)
 
 
-def event_text(name: str, title: str, span: Span, *, location: str, notes: str) -> str:
+def event_text(name: str, summary: str, span: Span, *, location: str, notes: str) -> str:
     """Return a new event as iCalendar text, its times in UTC, so that it needs no table of zones."""
     from icalendar import Calendar, Event
 
     event = Event()
     event.add("uid", name)
     event.add("dtstamp", datetime.now(UTC))
-    event.add("summary", title)
+    event.add("summary", summary)
     event.add("dtstart", span.start.date() if span.whole_days else span.start.astimezone(UTC))
     event.add("dtend", span.end.date() if span.whole_days else span.end.astimezone(UTC))
     for key, words in (("location", location), ("description", notes)):

@@ -96,7 +96,7 @@ def settings(configure, radicale):
 
 async def test_an_event_is_added_and_listed_in_the_persons_zone(call, home):
     outcome = await call(
-        "add_event", title="Dentist", start="2026-11-20T15:00", end="2026-11-20T15:45", location="Main St"
+        "add_event", summary="Dentist", start="2026-11-20T15:00", end="2026-11-20T15:45", location="Main St"
     )
     assert outcome.text == "Added: Dentist, 2026-11-20 15:00-15:45 (Europe/Paris)."
     outcome = await call("list_events", start="2026-11-20")
@@ -106,7 +106,7 @@ async def test_an_event_is_added_and_listed_in_the_persons_zone(call, home):
 
 async def test_a_repeat_of_the_same_call_adds_nothing_and_another_call_does(here, home, settings):
     tool = open_registry(settings).get("add_event")
-    args = {"title": "Dentist", "start": "2026-11-20T15:00Z"}
+    args = {"summary": "Dentist", "start": "2026-11-20T15:00Z"}
     first, again = [await run_tool(tool, here, args) for _ in range(2)]
     assert (first.text, again.text) == (
         "Added: Dentist, 2026-11-20 16:00-17:00 (Europe/Paris).",
@@ -117,7 +117,7 @@ async def test_a_repeat_of_the_same_call_adds_nothing_and_another_call_does(here
 
 
 async def test_whole_days_are_listed_with_their_last_day(call, home):
-    await call("add_event", title="Trip", start="2026-11-20", end="2026-11-22")
+    await call("add_event", summary="Trip", start="2026-11-20", end="2026-11-22")
     await call("list_events", start="2026-11-20")
     for day in ("2026-11-20", "2026-11-22"):
         outcome = await call("list_events", start=day)
@@ -155,7 +155,7 @@ async def test_an_invitation_cannot_forge_a_second_line(call, put):
 
 
 async def test_a_title_cannot_smuggle_another_property_into_an_event(call, home):
-    await call("add_event", title="Lunch\r\nATTENDEE:mailto:eve@example.org", start="2026-11-20")
+    await call("add_event", summary="Lunch\r\nATTENDEE:mailto:eve@example.org", start="2026-11-20")
     assert "\r\nATTENDEE" not in home.get(f"home/{_name(home)}").text
 
 
@@ -199,7 +199,7 @@ async def test_the_calendar_is_found_from_the_root_the_principal_or_its_own_addr
 ):
     here = replace(here, settings=configure(f"{radicale}{path}"))
     tool = open_registry(here.settings).get("add_event")
-    assert (await run_tool(tool, here, {"title": "x", "start": "2026-11-20"})).text.startswith("Added")
+    assert (await run_tool(tool, here, {"summary": "x", "start": "2026-11-20"})).text.startswith("Added")
 
 
 async def test_of_several_calendars_one_must_be_named(here, configure, radicale, home):
@@ -241,9 +241,9 @@ async def test_a_wrong_password_a_wrong_address_and_no_server_are_clear_failures
         ("list_events", {"start": "2026-01-01", "end": "2028-01-01"}, "more than a year"),
         ("list_events", {"start": "2026-01-02", "end": "2026-01-01"}, "The end is not after the start"),
         ("list_events", {"start": "9999-12-31"}, "too far away"),
-        ("add_event", {"title": " ", "start": "2026-01-02"}, "The title is empty"),
-        ("add_event", {"title": "x", "start": "2026-01-02", "end": "2026-01-02T10:00"}, "both as days"),
-        ("add_event", {"title": "x", "start": "2026-01-02T11:00", "end": "2026-01-02T10:00"}, "not after"),
+        ("add_event", {"summary": " ", "start": "2026-01-02"}, "The summary is empty"),
+        ("add_event", {"summary": "x", "start": "2026-01-02", "end": "2026-01-02T10:00"}, "both as days"),
+        ("add_event", {"summary": "x", "start": "2026-01-02T11:00", "end": "2026-01-02T10:00"}, "not after"),
     ],
 )
 async def test_times_that_make_no_sense_are_refused(call, name, args, why):
@@ -254,10 +254,10 @@ async def test_times_that_make_no_sense_are_refused(call, name, args, why):
 
 async def test_a_person_sees_the_event_before_it_is_added(preview, settings):
     shown = await preview(
-        "add_event", title="Dentist", start="2026-11-20T15:00", location="Main St", notes="fasting"
+        "add_event", summary="Dentist", start="2026-11-20T15:00", location="Main St", notes="fasting"
     )
     assert shown == ("Add to the calendar: Dentist\n2026-11-20 15:00-16:00 (Europe/Paris)\nMain St\nfasting")
-    assert (await preview("add_event", title="x", start="soon")).startswith("This will fail: 'soon'")
+    assert (await preview("add_event", summary="x", start="soon")).startswith("This will fail: 'soon'")
     tool = open_registry(settings).get("add_event")
     assert (tool.effect, tool.confirm, tool.idempotent) == ("write", True, True)
 

@@ -119,7 +119,7 @@ async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event
     card = _required(here)
     span = _span(card, summary, start, end)
     name = f"{sha256(here.idempotency_key.encode()).hexdigest()[:32]}-twobrain"
-    text = event_text(name, summary, span, location=location, notes=notes)
+    text = await in_thread(partial(event_text, name, summary, span, location=location, notes=notes))
     async with _opened(here, card) as calendar:
         try:
             new = await calendar.put(name, text)

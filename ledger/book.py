@@ -129,10 +129,27 @@ class Ledger:
                 self._access.submit(calls.release, row, terms)
             raise
 
-    async def finish(
-        self, thread: str, call_id: str, *, status: Status, text: str, duration_ms: float | None
+    async def finish(  # noqa: PLR0913 (one outcome, whole)
+        self,
+        thread: str,
+        call_id: str,
+        *,
+        status: Status,
+        text: str,
+        duration_ms: float | None,
+        size: int | None = None,
+        sha256: str | None = None,
     ) -> Recorded | None:
         """Record the outcome of a call claimed here; the first outcome stays.
+
+        Args:
+            thread: the call's thread.
+            call_id: the call.
+            status: how it ended.
+            text: its result, or the two ends of one that is stored elsewhere.
+            duration_ms: how long it ran.
+            size: bytes of the whole result; None: of the text.
+            sha256: of the whole result; None: of the text.
 
         Returns:
             The outcome on record; None where the call is not this process's and has none.
@@ -142,8 +159,8 @@ class Ledger:
             "status": status,
             "text": self._clean(text),
             "duration_ms": duration_ms,
-            "result_size": len(raw),
-            "result_sha256": hashlib.sha256(raw).hexdigest(),
+            "result_size": len(raw) if size is None else size,
+            "result_sha256": sha256 or hashlib.sha256(raw).hexdigest(),
         }
         return await self._access.write(calls.finish, thread, call_id, self._owner, outcome)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.replies import narrowed
+from models.replies import storable
 from nodes.remembering import Remember, UnreadableError, read_remember
 
 _YES = {"approve", "approved", "accept", "yes", "y", "ok", "true"}
@@ -179,8 +179,8 @@ def _edit(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) 
     if not isinstance(args, Mapping):
         raise _NotUnderstoodError("the edited arguments are not an object.")
     args = dict(args) or dict(action["args"])  # agent-inbox accepts with empty arguments
-    if narrowed(args) != args:
-        raise _NotUnderstoodError("the edited arguments hold an integer of more than 64 bits.")
+    if storable(args) != args:
+        raise _NotUnderstoodError("the edited arguments hold an integer of more than 64 bits, or half a character.")
     if problem := check(action["name"], args):
         raise _NotUnderstoodError(f"the edited arguments do not fit: {problem}")
     return Approve() if args == action["args"] else Edit(args)

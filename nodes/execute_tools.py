@@ -15,10 +15,13 @@ from nodes.context import Context
 from nodes.entries import entry_of
 from nodes.reading import read_on, remembered
 from nodes.records import finished, result_message
+from nodes.results import Stored, store
 from nodes.state import State, Task
 from nodes.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
 from tools.policy import Allow, Deny, decide
+from tools.results import from_strangers
+from tools.run import Outcome as Ran
 from tools.run import run_tool
 
 _LEASE_MARGIN_S = 30.0
@@ -41,6 +44,8 @@ class _Outcome:
     duration_ms: float | None = None
     untrusted: bool = False
     """The text holds what others wrote."""
+    stored: Stored | None = None
+    """How a result is kept that was made here."""
 
 
 async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Literal["plan", "explain"]]:
@@ -53,7 +58,10 @@ async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Liter
     writer({"event": "tool_started", "call_id": call["id"], "tool": call["name"], "args": ran})
     outcome = await _safely(state, runtime)
     writer(finished(call, outcome.status, outcome.text, outcome.duration_ms))
-    message = result_message(call, outcome.status, outcome.text, ran, untrusted=outcome.untrusted)
+    whole = outcome.stored.whole if outcome.stored else None
+    message = result_message(
+        call, outcome.status, outcome.text, ran, untrusted=outcome.untrusted, whole=whole
+    )
     return Command(update={"messages": [message]}, goto=state["next"])
 
 
@@ -94,7 +102,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome:
     if isinstance(claim, Running):
         claim = await ledger.await_outcome(entry.thread, entry.call_id, lease) or claim
     outcome = await _unrun(entry, claim, turn)
-    return replace(outcome, untrusted=tool.untrusted and isinstance(claim, Recorded))
+    return replace(outcome, untrusted=from_strangers(tool, args) and isinstance(claim, Recorded))
 
 
 async def _unrun(entry: Call, claim: Recorded | NotApproved | Running | Lost, turn: Turn) -> _Outcome:
@@ -118,7 +126,13 @@ async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any]) -> _Ou
     except asyncio.CancelledError:
         await asyncio.shield(_finish(entry, turn, _interrupted(tool)))
         raise
-    outcome = _Outcome(ran.status, ran.text, ran.duration_ms, tool.untrusted)
+    return await asyncio.shield(_kept(entry, tool, turn, args, ran))
+
+
+async def _kept(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran) -> _Outcome:
+    """Store and record what a call gave; it ran, so this is finished even if nobody waits for it any more."""
+    stored = await store(turn, tool, args, ran.text)
+    outcome = _Outcome(ran.status, stored.text, ran.duration_ms, from_strangers(tool, args), stored)
     try:
         await _finish(entry, turn, outcome)
     except StorageError:  # it ran, and that is what has to be said
@@ -140,6 +154,8 @@ async def _finish(entry: Call, turn: Turn, outcome: _Outcome) -> None:
         status=outcome.status,
         text=outcome.text,
         duration_ms=outcome.duration_ms,
+        size=outcome.stored.size if outcome.stored else None,
+        sha256=outcome.stored.sha256 if outcome.stored else None,
     )
 
 

@@ -54,7 +54,11 @@ def _path(turn: Turn) -> Path:
     context = turn.context
     if context.path != "auto":
         return context.path
-    return "two-brain" if turn.res.models.registry.is_two_brain(context.orchestrator) else "single"
+    return (
+        "two-brain"
+        if turn.res.models.registry.is_two_brain(context.orchestrator, turn.person.user)
+        else "single"
+    )
 
 
 def _check(turn: Turn, path: Path) -> None:

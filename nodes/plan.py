@@ -1,6 +1,7 @@
 """One call to the planner: the next round of tool calls, or the end of the loop."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -14,8 +15,10 @@ from nodes.asking import Meter
 from nodes.budget import calls_left, last_try, spent
 from nodes.context import Context
 from nodes.ending import account_of, end_turn
+from nodes.offering import offer
 from nodes.reading import basis_of, read_on, remembered
 from nodes.records import as_list, records_of
+from nodes.results import look
 from nodes.state import Basis, Planned, State, Update
 from nodes.turn import Turn, take_up
 from nodes.views import finishing_view, planner_view
@@ -36,7 +39,8 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     meter = Meter(turn, "orchestrator")
     limit = spent(turn)
     try:
-        reply = await turn.res.models.call(_last_word(turn) if limit else _next_step(turn), meter)
+        ask = _last_word(turn) if limit else await _next_step(turn)
+        reply = await turn.res.models.call(ask, meter)
     except NoModelAnsweredError as error:
         return await _without_model(turn, meter, limit, str(error))
     if limit or not reply.message.tool_calls:
@@ -53,11 +57,10 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     }
 
 
-def _next_step(turn: Turn) -> Ask:
-    person, registry = turn.person, turn.res.tools
-    offered = registry.offered(person.role, person.tools, turn.res.settings) if turn.planner.tools else []
-    tools = [tool.spec() for tool in offered]
-    return _ask(turn, planner_view(turn.state, turn.context, turn.planner, tools), tools)
+async def _next_step(turn: Turn) -> Ask:
+    tools = offer(turn)
+    shown = partial(look, turn.res.artifacts, turn.person.user)
+    return _ask(turn, await planner_view(turn.state, turn.context, turn.planner, tools, shown), tools)
 
 
 def _last_word(turn: Turn) -> Ask:

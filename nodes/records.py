@@ -6,10 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
+from typing_extensions import TypedDict
 
 from nodes.state import State
 
 _RECEIPT_CHARS = 200
+
+
+class Whole(TypedDict):
+    """Where a long result is stored; positions are bytes, the end is exclusive."""
+
+    handle: str
+    start: int
+    """Not 0, or the end not the size, where the result is a page of a stored one."""
+    end: int
+    size: int
+    """Of all that is stored under the handle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +39,14 @@ class Record:
     """The text holds what others wrote."""
 
 
-def result_message(
+def result_message(  # noqa: PLR0913 (all that is kept of a result)
     call: Mapping[str, Any],
     status: str,
     text: str,
     args: dict[str, Any] | None = None,
     *,
     untrusted: bool = False,
+    whole: Whole | None = None,
 ) -> ToolMessage:
     """Return a call's result as the message that the conversation keeps.
 
@@ -43,8 +56,11 @@ def result_message(
         text: what the model is to read.
         args: the arguments that ran, where a person edited them.
         untrusted: the text holds what others wrote.
+        whole: where the rest of it is, where the text is only its two ends.
     """
     artifact: dict[str, Any] = {"status": status}
+    if whole:
+        artifact["whole"] = whole
     if untrusted:
         artifact["untrusted"] = True
     if args is not None and args != call["args"]:
@@ -76,6 +92,11 @@ def finished(
 def is_untrusted(result: ToolMessage) -> bool:
     """Tell whether a result holds text that others wrote."""
     return isinstance(result.artifact, dict) and bool(result.artifact.get("untrusted"))
+
+
+def whole_of(result: ToolMessage) -> Whole | None:
+    """Return where a long result is stored; None where its message holds all of it."""
+    return result.artifact.get("whole") if isinstance(result.artifact, dict) else None
 
 
 def rounds_of(state: State) -> list[AnyMessage]:

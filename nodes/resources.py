@@ -6,11 +6,13 @@ from typing import Self
 
 from langgraph.config import get_config
 
+from ledger.artifacts import Artifacts
 from ledger.book import Ledger
 from models.calling import Caller
 from settings import Settings, load_settings
 from tools.mcp import Servers
 from tools.registry import Registry, open_registry
+from tools.results import open_artifacts
 
 CONFIGURED = "__twobrain_resources"
 """Key in a run's `configurable`: a program's own resources. The prefix keeps it out of checkpoints."""
@@ -24,6 +26,8 @@ class Resources:
     tools: Registry
     models: Caller
     ledger: Ledger
+    artifacts: Artifacts
+    """The long results."""
     servers: Servers | None = None
     """The MCP servers; None: none are used."""
 
@@ -54,7 +58,7 @@ async def open_resources(settings: Settings | None = None) -> Resources:
     servers = await asyncio.to_thread(Servers, settings)
     models = await asyncio.to_thread(Caller, settings)
     ledger = await Ledger.open(settings.data_dir / "ledger.db", settings.redact)
-    return Resources(settings, tools, models, ledger, servers)
+    return Resources(settings, tools, models, ledger, open_artifacts(settings), servers)
 
 
 _shared: dict[str, Resources] = {}

@@ -30,8 +30,7 @@ class Turn:
     @property
     def planner(self) -> ModelCard:
         """The card of the model that plans, unless a fallback has to."""
-        registry = self.res.models.registry
-        return registry.card(registry.resolve(self.context.orchestrator)[0])
+        return self.res.models.registry.first(self.context.orchestrator, self.person.user)
 
     def offered(self) -> list[Tool]:
         """Return the tools that role, allow-list and configuration let through, in their order."""

@@ -1,7 +1,7 @@
 """What a model is shown: computed for each call; the state keeps the truth."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -16,6 +16,7 @@ from langchain_core.messages import (
 
 from models.replies import MALFORMED
 from nodes import prompts
+from nodes.compaction import CHARS_PER_TOKEN, budget_of, fitted
 from nodes.context import Context
 from nodes.fences import fenced
 from nodes.records import Record, is_untrusted, records_of, results_by_call, rounds_of
@@ -27,21 +28,18 @@ EARLIER_CHARS = 300
 """Of each earlier message, on the two-brain path."""
 RESULT_CHARS = 2_000
 """Of each result, in what the responder reads."""
-KEPT_RESULTS = 6
-"""The most recent results, which never shrink."""
-UNKNOWN_WINDOW = 32_000
-LEAST_BUDGET = 16_000
-BUDGET_SHARE = 0.75
-CHARS_PER_TOKEN = 4
-_SHRUNK_CHARS = 200
-_SHRINK_STEP = 8
-"""Results shrink in groups, so that a prompt's prefix stays the same for several rounds."""
+
+Look = Callable[[ToolMessage, int], Awaitable[tuple[str, str]]]
+"""From a result and how many bytes of it to show (0: a stub) to its text and a note on what is left out."""
 
 
-def planner_view(
-    state: State, context: Context, card: ModelCard, tools: Sequence[dict[str, Any]]
+async def planner_view(
+    state: State, context: Context, card: ModelCard, tools: Sequence[Mapping[str, Any]], look: Look
 ) -> list[BaseMessage]:
-    """Return what the planner is shown: rules, what came before, the request, and this turn's rounds."""
+    """Return what the planner is shown: rules, what came before, the request, and this turn's rounds.
+
+    It hangs on the arguments alone: what `look` gives for a result and a size is always the same.
+    """
     request = _request(state)
     if state.path == "single":
         persona = context.system_prompt or prompts.PERSONA
@@ -49,8 +47,8 @@ def planner_view(
         opening: list[BaseMessage] = [*head, request]
     else:
         opening = [SystemMessage(prompts.GATHER), _set_apart(state, request)]
-    shown = _within(budget_of(card), opening, _paired(rounds_of(state)), tools)
-    return [_fenced(message, state.turn) for message in shown]
+    room = budget_of(card) * CHARS_PER_TOKEN - _length(opening) - (len(_json(list(tools))) if tools else 0)
+    return [*opening, *_paired(await _fitting(rounds_of(state), room, look, state.turn))]
 
 
 def responder_view(state: State, context: Context) -> list[BaseMessage]:
@@ -82,36 +80,26 @@ def explaining_view(state: State, waiting: Iterable[Planned]) -> list[BaseMessag
     return [SystemMessage(prompts.EXPLAIN), HumanMessage(told)]
 
 
-def budget_of(card: ModelCard) -> int:
-    """Return the tokens that a prompt may take: three quarters of the window, at least 16,000."""
-    return max(LEAST_BUDGET, int((card.context_window or UNKNOWN_WINDOW) * BUDGET_SHARE))
+async def _fitting(turn: Sequence[AnyMessage], room: int, look: Look, mark: str) -> list[AnyMessage]:
+    """Return the rounds with as much of each result as there is room for."""
+    results = [message for message in turn if isinstance(message, ToolMessage)]
+    calls = _length(message for message in turn if not isinstance(message, ToolMessage))
+    sizes = fitted(results, room, calls)
+    shown = {
+        result.id: _as_shown(result, *await look(result, most), mark)
+        for result, most in zip(results, sizes, strict=True)
+    }
+    return [shown.get(message.id, message) for message in turn]
 
 
-def estimate(messages: Iterable[BaseMessage], tools: Sequence[dict[str, Any]] = ()) -> int:
-    """Return about how many tokens a request takes, schemas counted."""
-    chars = sum(len(m.text) + sum(len(_json(c["args"])) for c in _calls(m)) for m in messages)
-    return (chars + (len(_json(list(tools))) if tools else 0)) // CHARS_PER_TOKEN
+def _as_shown(result: ToolMessage, text: str, note: str, mark: str) -> ToolMessage:
+    """Return a result with this text, fenced where others wrote it; the note is ours and stands outside."""
+    text = fenced(text, mark, result.tool_call_id) if is_untrusted(result) else text
+    return result.model_copy(update={"content": f"{text}\n{note}" if note else text})
 
 
-def _within(
-    budget: int, opening: list[BaseMessage], rounds: list[BaseMessage], tools: Sequence[dict[str, Any]]
-) -> list[BaseMessage]:
-    results = [i for i, message in enumerate(rounds) if isinstance(message, ToolMessage)]
-    old = results[:-KEPT_RESULTS]
-    shown, shrunk = rounds, 0
-    while estimate([*opening, *shown], tools) > budget and shrunk < len(old):
-        shrunk = min(shrunk + _SHRINK_STEP, len(old))
-        small = set(old[:shrunk])
-        shown = [_shrink(m) if i in small else m for i, m in enumerate(rounds)]
-    return [*opening, *shown]
-
-
-def _shrink(message: BaseMessage) -> BaseMessage:
-    text = message.text
-    if len(text) <= _SHRUNK_CHARS:
-        return message
-    left = len(text) - _SHRUNK_CHARS
-    return message.model_copy(update={"content": f"{text[:_SHRUNK_CHARS]}… [{left} characters left out]"})
+def _length(messages: Iterable[BaseMessage]) -> int:
+    return sum(len(m.text) + sum(len(_json(c["args"])) for c in _calls(m)) for m in messages)
 
 
 def _paired(turn: Sequence[AnyMessage]) -> list[BaseMessage]:
@@ -180,7 +168,7 @@ def _set_apart(state: State, request: HumanMessage) -> HumanMessage:
     if not said:
         return request
     lines = "\n".join(
-        f"{'Person' if isinstance(m, HumanMessage) else 'Assistant'}: {_safe(m.text[:EARLIER_CHARS])}"
+        f"{'Person' if isinstance(m, HumanMessage) else 'Assistant'}: {_safe(_cut(m.text, EARLIER_CHARS))}"
         for m in said
     )
     return _with_text(request, f"<earlier>\n{lines}\n</earlier>\n{_tagged_request(state)}")
@@ -212,15 +200,13 @@ def _called(state: State, most: int) -> str:
 
 
 def _told(record: Record, turn: str, most: int) -> str:
-    text = _safe(record.text[:most])
+    text = _safe(_cut(record.text, most))
     return fenced(text, turn, record.call_id) if record.untrusted else text
 
 
-def _fenced(message: BaseMessage, turn: str) -> BaseMessage:
-    """Fence a result that holds what others wrote; last of all, so that nothing cuts off the fence's end."""
-    if not isinstance(message, ToolMessage) or not is_untrusted(message):
-        return message
-    return message.model_copy(update={"content": fenced(message.text, turn, message.tool_call_id)})
+def _cut(text: str, most: int) -> str:
+    left = len(text) - most
+    return f"{text[:most]}… [{left:,} more characters]" if left > 0 else text
 
 
 def _safe(text: str) -> str:

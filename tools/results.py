@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from ledger.artifacts import Artifacts, Piece, is_outside
+from ledger.artifacts import Artifacts, is_outside
 from settings import Settings
 from tools.declaration import Here, Tool, ToolFailure, tool
 
@@ -29,13 +29,13 @@ async def read_result(
         )
     if not piece.text:
         raise ToolFailure(f"The result ends at byte {piece.size:,}; {offset:,} is beyond it.")
-    return page(piece)
+    return f"{label(piece.start, piece.end, piece.size)}\n{piece.text}"
 
 
-def page(piece: Piece) -> str:
-    """Return a part of a result as a model reads it: where it stands, the text, where it goes on."""
-    after = f"next offset: {piece.end}" if piece.end < piece.size else "the end"
-    return f"[bytes {piece.start:,}-{piece.end:,} of {piece.size:,}; {after}]\n{piece.text}"
+def label(start: int, end: int, size: int) -> str:
+    """Return the line above a page: where it stands in the whole, and where to read on."""
+    after = f"next offset: {end}" if end < size else "the end"
+    return f"[bytes {start:,}-{end:,} of {size:,}; {after}]"
 
 
 def from_strangers(tool: Tool, args: dict[str, Any]) -> bool:

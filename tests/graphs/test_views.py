@@ -37,8 +37,8 @@ async def test_the_gathering_planner_sees_six_earlier_messages_cut_short_apart_f
     [turn] = heard.turns[:1]
     earlier = re.search(r"<earlier>\n(.*)\n</earlier>", turn.text, re.DOTALL)[1].splitlines()
     assert [line.partition(":")[0] for line in earlier] == ["Person", "Assistant"] * 3
-    assert earlier[0] == f"Person: {LONG[1][:300]}"
-    assert {len(line.partition(": ")[2]) for line in earlier} == {300}
+    assert earlier[0] == f"Person: {LONG[1][:300]}… [{len(LONG[1]) - 300} more characters]"
+    assert {len(line.partition(": ")[2].partition("…")[0]) for line in earlier} == {300}
     assert turn.text.endswith("<request>\ncalculate {}\n</request>")
     assert "pirate" not in heard.system
 
@@ -67,7 +67,9 @@ async def test_the_responder_gets_persona_request_calls_with_results_cut_and_the
     told = heard.turns[-1].text
     assert "<request>\nread_file" in told
     assert '<arguments>{"path": "long.txt"}</arguments>' in told
-    assert max(map(len, re.findall("z+", told.partition("<summary>")[0]))) == 2_000
+    [result] = re.findall("<result>(.*?)</result>", told, re.DOTALL)
+    assert 1_500 < result.count("z") < len(result) < 2_200
+    assert re.search(r'read_result\(handle="[0-9a-f]{20}(-outside)?", offset=\d+\)', result)
     assert max(map(len, re.findall("z+", told.partition("<summary>")[2]))) == 5_000
     assert "z" * 5_000 in house.planner.heard[-1].results[0].text, "the planner sees the result whole"
 

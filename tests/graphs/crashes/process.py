@@ -30,6 +30,7 @@ from nodes.resources import Resources
 from settings import Settings, load_settings
 from tools.declaration import Tool, tool
 from tools.registry import Registry
+from tools.results import open_artifacts
 
 HOUSE = Path(__file__).parents[3]
 Happen = Callable[[str], None]
@@ -110,7 +111,8 @@ class Home:
         """Return settings, models and a ledger of this home, with the tools above."""
         settings = self.settings()
         ledger = ledger or await Ledger.open(self.data / "ledger.db", settings.redact)
-        return Resources(settings, Registry(tools(happen or self.happen)), Caller(settings), ledger)
+        registry = Registry(tools(happen or self.happen))
+        return Resources(settings, registry, Caller(settings), ledger, open_artifacts(settings))
 
     @asynccontextmanager
     async def opened(

@@ -1,26 +1,67 @@
+from dataclasses import replace
 from typing import assert_never
 
+import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from settings import ROLES
 from tools.declaration import Here, Tool, tool
-from tools.policy import Allow, Confirm, Deny, Person, decide
+from tools.policy import NOTHING, Allow, Confirm, Deny, Person, Read, decide
+from tools.rules import Rule
 
 NAMES = ("look", "change")
+EFFECTS = ("read", "write", "send", "execute")
+GIVEN = "https://example.com/menu"
+ARGS = (
+    {"place": "notes/a.txt"},
+    {"place": "notes/../a.txt"},
+    {"place": "a.txt"},
+    {"place": GIVEN},
+    {"place": "https://evil.example/?q=secret"},
+    {"place": 5},
+    {"place": ["notes/a.txt"]},
+    {"other": "notes/a.txt"},
+    {},
+    None,
+    "notes/a.txt",
+)
+COVERED = {  # which of ARGS a rule lets run, by its place in them
+    "notes/*": {0},
+    "*.txt": {0, 2},
+    "*": {0, 2, 3, 4, 5},  # a number is taken for text, as the tool itself takes it
+    "https://example.com/*": {3},
+}
 
 
-def a_tool(name: str, *, role: str, confirm: bool) -> Tool:
-    def act(here: Here) -> str:
+def a_tool(name: str, *, role: str = "user", effect: str = "write", confirm: bool | None = None) -> Tool:
+    def act(here: Here, place: str) -> str:
         """Act."""
         return "done"
 
     act.__name__ = name
-    return tool(effect="write", role=role, confirm=confirm)(act)
+    return tool(effect=effect, role=role, confirm=confirm)(act)
 
 
-TOOLS = [a_tool(n, role=r, confirm=c) for n in NAMES for r in ROLES for c in (True, False)]
+TOOLS = [
+    replace(a_tool(name, role=role, effect=effect, confirm=confirm), caution=caution, outbound=outbound)
+    for name in NAMES
+    for role in ROLES
+    for effect in EFFECTS
+    for confirm in (True, False)
+    for caution in (None, "its definition changed")
+    for outbound in (True, False)
+]
 name_sets = st.frozensets(st.sampled_from(NAMES))
+rules = st.builds(
+    Rule,
+    tool=st.sampled_from(NAMES),
+    where=st.sampled_from([{"place": pattern} for pattern in COVERED]),
+    id=st.sampled_from(["", "r1", "r2"]),
+    definition=st.sampled_from(["", "of another tool", "of this tool"]),
+    uses_left=st.sampled_from([None, 0, 1]),
+)
 people = st.builds(
     Person,
     user=st.just("ada"),
@@ -28,17 +69,50 @@ people = st.builds(
     tools=st.none() | name_sets,
     confirm_allow=name_sets,
     confirm_deny=name_sets,
+    rules=st.lists(rules, max_size=2).map(tuple),
+)
+reads = st.builds(
+    Read,
+    strangers=st.frozensets(st.sampled_from(["web_fetch", "read_file"])),
+    links=st.sampled_from([frozenset(), frozenset({"example.com/menu"})]),
 )
 
 
-@given(person=people, declared=st.sampled_from(TOOLS))
-def test_no_combination_of_lists_lets_a_forbidden_call_run_or_a_risky_one_run_unasked(person, declared):
-    decision = decide(person, declared, declared.name)
+def lets(rule: Rule, declared: Tool, place: int) -> bool:
+    in_force = rule.definition in {"", declared.definition} and rule.uses_left != 0
+    return rule.tool == declared.name and in_force and place in COVERED[rule.where["place"]]
+
+
+@hypothesis_settings(max_examples=1_000)
+@given(
+    person=people,
+    declared=st.sampled_from(TOOLS),
+    place=st.integers(0, len(ARGS) - 1),
+    read=reads,
+    remembered=st.lists(rules, max_size=3),
+)
+def test_nothing_makes_a_forbidden_call_run_or_a_call_run_unasked_that_must_ask(
+    person, declared, place, read, remembered
+):
+    remembered = [
+        replace(rule, definition=declared.definition) if rule.definition == "of this tool" else rule
+        for rule in remembered
+    ]
+    args = ARGS[place]
+    decision = decide(person, declared, declared.name, args, read, remembered)
     forbidden = person.role not in ROLES[ROLES.index(declared.role) :] or (
         person.tools is not None and declared.name not in person.tools
     )
-    must_ask = declared.name in person.confirm_deny or (
-        declared.confirm and declared.name not in person.confirm_allow
+    carries_out = declared.outbound and not (args == {"place": GIVEN} and read.links)
+    swayed = bool(read.strangers) and (declared.effect != "read" or carries_out)
+    agreed = declared.name in person.confirm_allow or any(
+        lets(rule, declared, place) for rule in (*person.rules, *remembered)
+    )
+    must_ask = (
+        declared.name in person.confirm_deny
+        or declared.caution is not None
+        or swayed
+        or (declared.confirm and not agreed)
     )
     match decision:
         case Deny(reason):
@@ -65,5 +139,54 @@ def test_the_refusal_of_an_unknown_tool_names_the_tools_there_are():
 
 
 def test_a_role_that_is_too_low_is_told_which_one_it_takes():
-    decision = decide(Person("eve", "guest"), a_tool("change", role="admin", confirm=True), "change")
+    decision = decide(Person("eve", "guest"), a_tool("change", role="admin"), "change")
     assert decision == Deny("change needs the role admin; eve is guest.")
+
+
+def test_after_strangers_text_what_was_allowed_beforehand_asks_and_says_from_where_the_text_came():
+    person = Person("ada", "user", confirm_allow=frozenset({"change"}))
+    declared = a_tool("change", effect="send")
+    assert isinstance(decide(person, declared, "change", ARGS[0], NOTHING), Allow)
+    decision = decide(person, declared, "change", ARGS[0], Read(frozenset({"web_fetch", "read_inbox"})))
+    assert isinstance(decision, Confirm)
+    assert "strangers" in decision.reason
+    assert "read_inbox, web_fetch" in decision.reason
+    assert "sends something out" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("args", "runs"),
+    [
+        ({"url": "https://example.com/menu"}, True),
+        ({"url": " http://EXAMPLE.com:80/menu#wine "}, True),
+        ({"url": "https://example.com/menu?q=secret"}, False),
+        ({"url": "https://example.com/menu/secret"}, False),
+        ({"url": "https://user:secret@example.com/menu"}, False),
+        ({"url": "https://example.com/menu", "note": "secret"}, False),
+        ({"url": "https://example.com/menu", "headers": {"secret": "https://example.com/menu"}}, False),
+        ({"url": "https://example.com/menu", "links": True, "note": ""}, True),
+        ({}, False),
+        (None, False),
+        ("https://example.com/menu", False),
+    ],
+)
+def test_after_strangers_text_a_read_goes_out_unasked_only_to_a_link_that_was_given(args, runs):
+    declared = replace(a_tool("look", effect="read", confirm=False), outbound=True)
+    person = Person("ada", "user", confirm_allow=frozenset({"look"}))
+    read = Read(frozenset({"web_fetch"}), frozenset({"example.com/menu"}))
+    assert isinstance(decide(person, declared, "look", args, read), Allow) is runs
+    assert isinstance(decide(person, declared, "look", args), Allow)
+
+
+def test_a_remembered_rule_lapses_when_the_tool_becomes_another():
+    declared = a_tool("change")
+    rule = Rule("change", {"place": "notes/*"}, "r1", declared.definition)
+    assert decide(Person("ada", "user"), declared, "change", ARGS[0], NOTHING, [rule]) == Allow(
+        "ada lets such calls of change run unasked.", "r1"
+    )
+    for changed in (
+        replace(declared, description="Act, and tell the neighbours."),
+        replace(declared, parameters={**declared.parameters, "additionalProperties": True}),
+        replace(declared, effect="execute"),
+    ):
+        assert isinstance(decide(Person("ada", "user"), changed, "change", ARGS[0], NOTHING, [rule]), Confirm)

@@ -1,0 +1,156 @@
+"""Rules that a person made: counted, running out, revoked, and in ledgers from before there were any."""
+
+import asyncio
+import sqlite3
+import time
+from contextlib import closing
+
+import pytest
+
+from ledger.book import Ledger
+from ledger.records import Claimed, NotApproved, Recorded, Remembered
+from ledger.tables import VERSION
+from tests.ledger.samples import call, finish
+
+
+async def remember(ledger: Ledger, call_id: str = "asked", **said) -> str:
+    """Approve a call with a rule, and return the rule's id."""
+    asked = call(call_id, path="notes/a")
+    await ledger.ask([asked], expires_at=None)
+    rule = Remembered({"path": "notes/*"}, "tool-1", **said)
+    await ledger.decide("t1", call_id, approve=True, by="alice", fingerprint=asked.fingerprint, remember=rule)
+    return (await ledger.rules())[-1]["id"]
+
+
+async def claim(ledger: Ledger, call_id: str, rule: str, **terms):
+    terms = {"needs_approval": False, "lease_s": 60, "rerun": False, **terms}
+    return await ledger.claim(call(call_id, path="notes/a"), rule=rule, **terms)
+
+
+async def uses_left(ledger: Ledger) -> int | None:
+    return (await ledger.rules())[0]["uses_left"]
+
+
+async def test_an_approval_makes_the_rule_that_it_asks_for(ledger):
+    rule = await remember(ledger, until=time.time() + 60, uses=2)
+    [row] = await ledger.rules(user="alice", valid=True)
+    assert row["id"] == rule
+    assert (row["user"], row["tool"], row["where"]) == ("alice", "write_file", {"path": "notes/*"})
+    assert (row["uses_left"], row["definition"], row["created_by"]) == (2, "tool-1", "alice")
+    assert await ledger.rules(user="bob") == []
+
+
+@pytest.mark.parametrize(
+    ("approve", "fingerprint", "expires_in"), [(False, None, None), (True, "other", None), (True, None, -1)]
+)
+async def test_what_is_no_approval_on_record_makes_no_rule(ledger, approve, fingerprint, expires_in):
+    asked = call("asked", path="notes/a")
+    await ledger.ask([asked], expires_at=None if expires_in is None else time.time() + expires_in)
+    rule = Remembered({"path": "*"}, "tool-1")
+    shown = fingerprint or asked.fingerprint
+    for _ in range(2):
+        await ledger.decide("t1", "asked", approve=approve, by="alice", fingerprint=shown, remember=rule)
+    assert await ledger.rules() == []
+
+
+async def test_of_two_answers_only_the_first_makes_its_rule(ledger):
+    asked = call("asked", path="notes/a")
+    await ledger.ask([asked], expires_at=None)
+    for rule in (None, Remembered({"path": "*"}, "tool-1")):
+        await ledger.decide(
+            "t1", "asked", approve=True, by="alice", fingerprint=asked.fingerprint, remember=rule
+        )
+    assert await ledger.rules() == []
+
+
+async def test_of_many_calls_at_once_as_many_run_by_a_rule_as_it_has_uses(ledger, path):
+    rule = await remember(ledger, uses=3)
+    other = await Ledger.open(path)
+    ledgers = (ledger, other)
+    said = await asyncio.gather(*(claim(ledgers[n % 2], f"c{n}", rule) for n in range(10)))
+    assert said.count(Claimed(attempt=1)) == 3
+    assert [type(each) for each in said].count(Recorded) == 7
+    assert await uses_left(ledger) == 0
+    assert await ledger.rules(valid=True) == []
+    rows = [row for row in await ledger.audit() if row["call_id"] != "asked"]
+    by_rule = [(row["decision"], row["decided_by"]) for row in rows if row["status"] == "running"]
+    assert by_rule == [("rule", rule)] * 3
+    assert {row["status"] for row in rows} == {"running", "denied"}
+    await other.close()
+
+
+async def test_a_call_that_the_person_approved_is_no_use_of_a_rule(ledger):
+    rule = await remember(ledger, uses=1)
+    assert await claim(ledger, "asked", rule) == Claimed(attempt=1)
+    assert await uses_left(ledger) == 1
+
+
+@pytest.mark.parametrize("rule", ["run out", "over", "revoked", "bob's"])
+async def test_a_call_does_not_run_by_a_rule_that_does_not_hold(ledger, rule):
+    said = {"run out": {"uses": 1}, "over": {"until": time.time() - 1}}.get(rule, {})
+    made = await remember(ledger, **said)
+    if rule == "run out":
+        assert await claim(ledger, "first", made) == Claimed(attempt=1)
+    if rule == "revoked":
+        assert await ledger.revoke_rule(made, user="alice")
+    user = "bob" if rule == "bob's" else "alice"
+    wanted = call("c1", path="notes/a")
+    wanted = type(wanted)(**{**{f: getattr(wanted, f) for f in wanted.__slots__}, "user": user})
+    denied = await ledger.claim(wanted, needs_approval=False, lease_s=60, rerun=False, rule=made)
+    assert isinstance(denied, Recorded)
+    assert denied.status == "denied"
+    assert "run out" in denied.text
+
+
+async def test_a_lost_call_that_is_run_again_is_one_use_even_of_a_rule_that_has_run_out(ledger):
+    rule = await remember(ledger, uses=1)
+    assert await claim(ledger, "c1", rule, lease_s=-1) == Claimed(attempt=1)
+    assert await claim(ledger, "c1", "", needs_approval=True, rerun=True) == Claimed(attempt=2)
+    assert await uses_left(ledger) == 0
+    await finish(ledger, call("c1", path="notes/a"))
+    assert await claim(ledger, "c1", rule) == Recorded("executed", "done")
+
+
+async def test_a_claim_that_is_cancelled_gives_its_use_back(ledger, path):
+    rule = await remember(ledger, uses=1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        task = asyncio.create_task(claim(ledger, "c1", rule))
+        await asyncio.sleep(0)
+        task.cancel()
+        other.execute("ROLLBACK")
+    assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
+    assert await claim(ledger, "c1", rule) == Claimed(attempt=1)
+    assert await uses_left(ledger) == 0
+
+
+async def test_a_rule_is_revoked_once_and_only_by_its_user(ledger):
+    rule = await remember(ledger)
+    assert not await ledger.revoke_rule(rule, user="bob")
+    assert await ledger.revoke_rule(rule, user="alice")
+    assert not await ledger.revoke_rule(rule)
+    assert isinstance(await claim(ledger, "c1", "", needs_approval=True), NotApproved)
+
+
+async def test_a_ledger_of_version_1_is_brought_up_to_date_and_loses_nothing(path):
+    first = await Ledger.open(path)
+    await first.claim(call("old", path="a"), needs_approval=False, lease_s=60, rerun=False)
+    await finish(first, call("old", path="a"), "42")
+    await first.touch("t1", user="alice", status="answered", title="Old")
+    await first.close()
+    with closing(sqlite3.connect(path)) as old:
+        old.execute("DROP TABLE rules")
+        old.execute("UPDATE ledger_schema SET version = 1")
+        old.commit()
+
+    second = await Ledger.open(path)
+    rule = await remember(second, uses=1)
+    assert await claim(second, "new", rule) == Claimed(attempt=1)
+    assert await claim(second, "old", "") == NotApproved(
+        "The call is not the one on record under this id; what was agreed to is another tool or arguments."
+    )
+    assert (await second.outcomes("t1", ["old"]))["old"].text == "42"
+    assert [row["title"] for row in await second.threads()] == ["Old"]
+    await second.close()
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT version FROM ledger_schema").fetchall() == [(VERSION,)]

@@ -6,8 +6,7 @@ where a model is opened, and `Settings.redact` strips every such value from any 
 
 import os
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -16,6 +15,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from errors import ConfigurationError
+from toml_file import explain, read_toml, where
 
 Role = Literal["guest", "user", "admin"]
 Provider = Literal["google", "openai", "anthropic", "claude-code", "offline"]
@@ -165,6 +165,7 @@ class Settings(BaseModel):
     """The twobrain.toml that was read; None where there is none."""
 
     _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _secrets: list[str] = PrivateAttr(default_factory=list)
 
     def secret(self, variable: str) -> str | None:
         """Return the value of an environment variable, None where it is unset or blank."""
@@ -187,7 +188,7 @@ class Settings(BaseModel):
         try:
             return card.model_validate(found)
         except ValidationError as error:
-            raise ConfigurationError(_explain(error, self.source, place)) from None
+            raise ConfigurationError(explain(error, self.source, place)) from None
 
     def user(self, name: str) -> UserCard:
         """Return a user's card; `local` needs none to be a user, any other stranger is a guest."""
@@ -195,19 +196,18 @@ class Settings(BaseModel):
 
     def redact(self, text: str) -> str:
         """Replace every key value of the environment, and what is shaped like a key, by `[redacted]`."""
-        for value in self._secrets():
+        for value in self._secrets:
             text = text.replace(value, "[redacted]")
         return _KEY_SHAPES.sub("[redacted]", text)
 
-    def _secrets(self) -> list[str]:
+    def _keep(self, environ: Mapping[str, str]) -> None:
+        """Keep the environment out of every print of these settings; know its secrets, the longest first."""
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
-        values = {
-            value.strip()
-            for variable, value in self._environ.items()
-            if variable in named or _KEY_VARIABLE.search(variable)
-        }
-        return sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True)
+        named |= set(_variables_in([self.tools, self.mcp]))
+        values = {v.strip() for n, v in environ.items() if n in named or _KEY_VARIABLE.search(n)}
+        self._environ = dict(environ)
+        self._secrets = sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -221,29 +221,43 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             and what is expected.
     """
     if environ is None:
-        dotenv = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-        environ = {**dotenv, **os.environ}
+        environ = {**_dotenv(), **os.environ}
     env = _environment(environ)
+    if env.database_url:
+        raise ConfigurationError("TWOBRAIN_DATABASE_URL: only SQLite is supported yet. Unset it.")
     path = _config_path(env)
-    tables = _read_toml(path) if path else {}
+    tables = read_toml(path) if path else {}
     known = {"models", "roles", "users", "limits", "tools", "mcp"}
     if path and (unknown := sorted(set(tables) - known)):
         raise ConfigurationError(
-            f"{path}, line {_line_of(path, (unknown[0],))}: unknown table {unknown[0]!r}; "
-            f"expected {', '.join(sorted(known))}."
+            f"{where(path, (unknown[0],))}: unknown table; expected {', '.join(sorted(known))}."
         )
     try:
         settings = Settings(
             **tables,
-            data_dir=env.data_dir.expanduser().absolute(),
-            workspace=(env.workspace or env.data_dir / "workspace").expanduser().absolute(),
+            data_dir=_at_home(env.data_dir),
+            workspace=_at_home(env.workspace or env.data_dir / "workspace"),
             source=path,
         )
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, path)) from None
-    settings._environ = dict(environ)  # noqa: SLF001 (our own class; a private attribute stays out of repr)
-    _check_names(settings)
+        raise ConfigurationError(explain(error, path)) from None
+    settings._keep(environ)  # noqa: SLF001 (our own class; the environment stays out of its fields)
     return settings
+
+
+def _dotenv() -> dict[str, str]:
+    try:
+        found = dotenv_values(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f".env cannot be read: {error}. Correct it, or take it away.") from None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:  # there is no such user
+        raise ConfigurationError(f"The path {str(path)!r} cannot be used: {error}") from None
 
 
 def _environment(environ: Mapping[str, str]) -> Environment:
@@ -258,68 +272,24 @@ def _environment(environ: Mapping[str, str]) -> Environment:
 
 def _config_path(env: Environment) -> Path | None:
     if env.config is not None:
-        if not env.config.is_file():
+        given = _at_home(env.config)
+        if not given.is_file():
             raise ConfigurationError(
-                f"TWOBRAIN_CONFIG names {str(env.config)!r}, which is not a file. "
+                f"TWOBRAIN_CONFIG names {str(given)!r}, which is not a file. "
                 "Correct the path, or unset it to use ./twobrain.toml."
             )
-        return env.config
+        return given
     candidates = (Path("twobrain.toml"), platformdirs.user_config_path("twobrain") / "twobrain.toml")
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
-
-
-def _explain(error: ValidationError, path: Path | None, within: tuple[str, ...] = ()) -> str:
-    problem = error.errors()[0]
-    place = [*within, *(str(part) for part in problem["loc"])]
-    what = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        what = "unknown name; see twobrain.example.toml for the ones there are"
-    elif problem["type"] != "value_error" and isinstance(problem["input"], str | int | float):
-        what += f", not {problem['input']!r}"
-    where = f"{path}, line {_line_of(path, tuple(place))}" if path else "settings"
-    return f"{where}: {'.'.join(place)}: {what}."
-
-
-def _line_of(path: Path, place: tuple[str, ...]) -> int:
-    """Return the line (from 1) that best matches a place in the tables: the key's, else its table's."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    best = 1
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(lines, 1):
-        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
-            table = tuple(part.strip(" \"'") for part in header[1].split("."))
-            if table == place[: len(table)]:
-                best = number
-        elif (key := re.match(r"\s*[\"']?([\w-]+)[\"']?\s*=", line)) and (*table, key[1]) == place[
-            : len(table) + 1
-        ]:
-            return number
-    return best
-
-
-def _check_names(settings: Settings) -> None:
-    for role, names in settings.roles.items():
-        for name in names:
-            if name not in settings.models:
-                _refuse(settings, ("roles", role), f"unknown model {name!r}")
-        if not names:
-            _refuse(settings, ("roles", role), "an empty list; name at least one model")
-    for user, card in settings.users.items():
-        for name in card.keys:
-            if name not in settings.models:
-                _refuse(settings, ("users", user, "keys"), f"unknown model {name!r}")
-
-
-def _refuse(settings: Settings, place: tuple[str, ...], what: str) -> None:
-    known = ", ".join(sorted(settings.models)) or "none"
-    where = f"{settings.source}, line {_line_of(settings.source, place)}" if settings.source else "settings"
-    raise ConfigurationError(f"{where}: {'.'.join(place)}: {what}. Models there are: {known}.")
+def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
+    """Yield the variables that a table names as secrets: the texts under every key that ends in `_env`."""
+    if isinstance(table, Mapping):
+        for key, value in table.items():
+            yield from _variables_in(value, named=named or key.endswith("_env"))
+    elif isinstance(table, list | tuple):
+        for value in table:
+            yield from _variables_in(value, named=named)
+    elif named and isinstance(table, str):
+        yield table

@@ -6,7 +6,7 @@ from pathlib import Path
 from errors import ShadowedPackageError
 
 HOUSE = Path(__file__).resolve().parent.parent
-OURS = ("terminal", "graphs", "nodes", "tools", "models", "ledger", "settings", "errors")
+OURS = ("terminal", "graphs", "nodes", "tools", "models", "ledger", "settings", "toml_file", "errors")
 
 
 def check_house() -> None:

@@ -4,7 +4,8 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -20,6 +21,7 @@ from settings import ModelCard, Settings
 HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""
 
+_CHARS_PER_TOKEN = 4
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
 
@@ -51,6 +53,8 @@ class Attempt:
     backend: str
     card: ModelCard
     usage: dict[str, Any] | None
+    tokens: int
+    """Input and output: as reported, or estimated where nothing was; 0 where nothing came back."""
     cost_usd: float | None
     duration_ms: float
     error: Cause | None
@@ -76,6 +80,7 @@ class Caller:
         self.registry = Registry(settings)
         self._opener = Opener(settings, self.registry)
         self._redact = settings.redact
+        self._warming: set[asyncio.Task[None]] = set()
 
     async def call(self, ask: Ask, account: Account) -> Reply:
         """Return the first usable answer of the role's models, in their order.
@@ -93,12 +98,17 @@ class Caller:
         told = self._redact(" ".join(str(failure) for failure in failures))
         raise NoModelAnsweredError(f"No model answered. {told}", failures[-1].cause)
 
-    async def warm(self, role: str, user: str) -> None:
-        """Open the role's first usable model, so that its first call need not wait for it."""
-        for name in self.registry.resolve(role):
-            if self.registry.missing(name, user) is None:
-                await self._opener.open(name, user)
-                return
+    def warm(self, role: str, user: str) -> asyncio.Task[None]:
+        """Open the role's first usable model in the background, so that its first call need not wait."""
+        task = asyncio.create_task(self._warm(role, user))
+        self._warming.add(task)
+        task.add_done_callback(self._warming.discard)
+        return task
+
+    async def _warm(self, role: str, user: str) -> None:
+        names = [n for n in self.registry.resolve(role) if self.registry.missing(n, user) is None]
+        with suppress(Exception):  # the call itself will say what is wrong
+            await self._opener.open(names[0], user)
 
     async def _patiently(self, name: str, ask: Ask, account: Account) -> Reply:
         card = self.registry.card(name)
@@ -120,12 +130,14 @@ class Caller:
     async def _once(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
         started = time.monotonic()
         usage: dict[str, Any] | None = None
+        told = 0
         cause: Cause | None = None
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + ends - started):
                 raw = await self._say(name, card, ask)
             usage = _counted(raw)
-            return Reply(_usable(raw, name, ask), name, card)
+            told = _told(raw, ask, usage)
+            return Reply(_usable(raw, name, ask if card.tools else replace(ask, tools=())), name, card)
         except asyncio.CancelledError:
             cause = "cancelled"
             raise
@@ -135,7 +147,7 @@ class Caller:
             raise fault from error
         finally:
             spent = (time.monotonic() - started) * 1_000
-            await account(Attempt(name, card, usage, cost_of(card, usage), spent, cause))
+            await account(Attempt(name, card, usage, told, cost_of(card, usage), spent, cause))
 
     async def _say(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
         model: Any = await self._opener.open(name, ask.user)
@@ -148,6 +160,13 @@ class Caller:
         # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
         chunks: list[AIMessage] = [c async for c in model.astream(messages, config)]
         return replies.join(chunks)
+
+
+def _told(message: AIMessage, ask: Ask, usage: dict[str, Any] | None) -> int:
+    """Return the tokens that a call took, by its report or about."""
+    if usage:
+        return int(usage["total_tokens"])
+    return sum(len(said.text) for said in (*ask.messages, message)) // _CHARS_PER_TOKEN
 
 
 def _counted(message: AIMessage) -> dict[str, Any] | None:
@@ -165,6 +184,8 @@ def _as_ai(message: BaseMessage) -> AIMessage:
 def _usable(raw: AIMessage, name: str, ask: Ask) -> AIMessage:
     declared = [tool["function"]["name"] for tool in ask.tools]
     message = replies.read(raw, taken=ask.taken, declared=declared)
+    if not declared:  # a call that was not asked for is no answer
+        message = message.model_copy(update={"tool_calls": []})
     if message.tool_calls or message.text.strip():
         return message
     if reason := replies.refusal_of(message):

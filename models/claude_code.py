@@ -19,6 +19,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_models import agenerate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from pydantic import SecretStr
 
 from errors import ModelError
 from models.claude_process import Program, running
@@ -50,6 +51,8 @@ class ChatClaudeCode(BaseChatModel):
     """Name or alias as `claude --model` takes it; empty: the subscription's default."""
     program: str = "claude"
     """Name on PATH, or path."""
+    login: SecretStr | None = None
+    """The subscription's token; None: as the program is logged in, or as the process's environment says."""
     timeout_s: float = 120
     """Seconds from the program's start to the end of its answer."""
 
@@ -94,7 +97,7 @@ class ChatClaudeCode(BaseChatModel):
                     command,
                     told=_told(messages),
                     files={"system.txt": _system(messages)},
-                    env=_environment(),
+                    env=_environment(self.login),
                     deadline=asyncio.get_running_loop().time() + self.timeout_s,
                 ) as program,
                 aclosing(_answer(program)) as answer,
@@ -167,6 +170,7 @@ def _text(message: BaseMessage) -> str:
     )
 
 
-def _environment() -> dict[str, str]:
+def _environment(login: SecretStr | None) -> dict[str, str]:
+    given = {_LOGIN: login.get_secret_value()} if login else {}
     kept = {name: value for name, value in os.environ.items() if name == _LOGIN or not _WITHHELD.search(name)}
-    return kept | _OURS
+    return kept | given | _OURS

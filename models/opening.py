@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,6 +13,12 @@ from pydantic import SecretStr
 from models.registry import Registry
 from settings import ModelCard, Provider, Settings
 
+_PUBLIC = {
+    "google": "https://generativelanguage.googleapis.com",
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
+}
+"""Named to the clients, which would else take an address from the process's environment."""
 NO_KEY = "not-needed"
 """Sent to endpoints that take no key: the OpenAI client refuses to start without one."""
 
@@ -24,10 +31,7 @@ class Opener:
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._settings = settings
         self._registry = registry
-        self._opened: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, dict[tuple[str, str | None], BaseChatModel]
-        ]
-        self._opened = WeakKeyDictionary()
+        self._opened: WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened] = WeakKeyDictionary()
 
     async def open(self, name: str, user: str) -> BaseChatModel:
         """Return the chat model of that name with the key of that user.
@@ -61,7 +65,7 @@ def _google(card: ModelCard, key: str | None) -> BaseChatModel:
     return ChatGoogleGenerativeAI(
         model=card.model,
         api_key=SecretStr(key or ""),
-        base_url=card.base_url,
+        base_url=card.base_url or _PUBLIC["google"],
         timeout=card.timeout_s,
         max_retries=1,  # attempts, not repeats: 0 would mean the SDK's own default
         **_given(temperature=card.temperature, max_output_tokens=card.max_output_tokens),
@@ -70,14 +74,16 @@ def _google(card: ModelCard, key: str | None) -> BaseChatModel:
 
 def _openai(card: ModelCard, key: str | None) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
+    from openai import DefaultAsyncHttpxClient
 
-    base_url = card.base_url
-    if base_url and card.host == "openwebui":
+    base_url = card.base_url or _PUBLIC["openai"]
+    if card.host == "openwebui":
         base_url = f"{base_url.rstrip('/')}/api"
     return ChatOpenAI(
         model=card.model,
         api_key=SecretStr(key or NO_KEY),
         base_url=base_url,
+        http_async_client=DefaultAsyncHttpxClient(timeout=card.timeout_s),  # else one for all event loops
         timeout=card.timeout_s,
         max_retries=0,
         use_responses_api=False,
@@ -87,24 +93,32 @@ def _openai(card: ModelCard, key: str | None) -> BaseChatModel:
 
 
 def _anthropic(card: ModelCard, key: str | None) -> BaseChatModel:
+    from anthropic import AsyncClient
     from langchain_anthropic import ChatAnthropic
 
-    return ChatAnthropic(
+    class OwnClient(ChatAnthropic):
+        """With connections of its own: LangChain's are one set for all loops, and die with the first."""
+
+        @cached_property
+        def _async_client(self) -> AsyncClient:
+            return AsyncClient(**self._client_params)
+
+    return OwnClient(
         model_name=card.model,
         api_key=SecretStr(key or ""),
+        base_url=card.base_url or _PUBLIC["anthropic"],
         timeout=card.timeout_s,
         max_retries=0,
         stop=None,
-        **_given(
-            base_url=card.base_url, temperature=card.temperature, max_tokens_to_sample=card.max_output_tokens
-        ),
+        **_given(temperature=card.temperature, max_tokens_to_sample=card.max_output_tokens),
     )
 
 
-def _claude_code(card: ModelCard, _key: str | None) -> BaseChatModel:
+def _claude_code(card: ModelCard, key: str | None) -> BaseChatModel:
     from models.claude_code import ChatClaudeCode
 
-    return ChatClaudeCode(model=card.model, timeout_s=card.timeout_s)
+    login = SecretStr(key) if key else None
+    return ChatClaudeCode(model=card.model, login=login, timeout_s=card.timeout_s)
 
 
 def _offline(card: ModelCard, _key: str | None) -> BaseChatModel:

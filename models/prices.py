@@ -42,6 +42,6 @@ def _listed(card: ModelCard, usage: Mapping[str, Any], cached: int) -> float | N
     provider = "openrouter" if card.base_url and card.provider == "openai" else _LISTED[card.provider]
     try:
         price: Decimal = calc_price(tokens, card.model, provider_id=provider).total_price
-    except LookupError:
+    except (LookupError, ValueError):  # not listed, or counts that do not add up
         return None
     return float(price)

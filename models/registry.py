@@ -2,14 +2,17 @@
 
 import shutil
 from collections.abc import Mapping
+from typing import NoReturn
 
-from errors import MissingKeyError, UnknownModelError
+from errors import ConfigurationError, MissingKeyError, UnknownModelError
 from settings import ModelCard, Settings
+from toml_file import where
 
 KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     "anthropic": ("ANTHROPIC_API_KEY",),
     "openai": ("OPENAI_API_KEY",),
+    "claude-code": ("CLAUDE_CODE_OAUTH_TOKEN",),
 }
 """Provider to the variables its own SDK reads, in the SDK's order."""
 
@@ -34,6 +37,7 @@ class Registry:
             **settings.roles,
         }
         """Role to model names: the first is used, the others are its fallbacks."""
+        self._check_names()
 
     def cards(self) -> list[tuple[str, ModelCard]]:
         """Return every model with its name, in the order of their declaration."""
@@ -51,6 +55,16 @@ class Registry:
             )
         return self._cards[name]
 
+    def first(self, role: str, user: str) -> ModelCard:
+        """Return the card of the first model of a role that this user can use, or of its first.
+
+        Raises:
+            UnknownModelError: no role or model has that name.
+        """
+        names = self.resolve(role)
+        usable = (name for name in names if self.missing(name, user) is None)
+        return self.card(next(usable, names[0]))
+
     def resolve(self, name: str) -> tuple[str, ...]:
         """Return the models to try, in order, for the name of a role or of a model.
 
@@ -66,9 +80,9 @@ class Registry:
             f"models there are: {', '.join(self._cards)}."
         )
 
-    def is_two_brain(self, role: str) -> bool:
-        """Return whether this role's first model gathers for another that writes, unless told otherwise."""
-        return self.card(self.resolve(role)[0]).provider in _NATIVE_TWO_BRAIN
+    def is_two_brain(self, role: str, user: str) -> bool:
+        """Return whether the model of this role gathers for another that writes, unless told otherwise."""
+        return self.first(role, user).provider in _NATIVE_TWO_BRAIN
 
     def key_variable(self, name: str, user: str) -> str | None:
         """Return the variable that holds this user's key for a model; None where it needs none."""
@@ -77,6 +91,8 @@ class Registry:
             return own
         if card.api_key_env:
             return card.api_key_env
+        if card.provider == "openai" and card.base_url:
+            return None  # a key of OpenAI's is not sent to whoever speaks the same protocol
         usual = KEY_VARIABLES.get(card.provider, ())
         present = [variable for variable in usual if self._settings.secret(variable)]
         return next(iter((*present, *usual)), None)
@@ -87,8 +103,7 @@ class Registry:
         if card.provider == "claude-code":
             return None if self._claude else "the program `claude` is not on PATH"
         variable = self.key_variable(name, user)
-        optional = card.provider == "openai" and card.base_url and not card.api_key_env
-        if variable and not optional and not self._settings.secret(variable):
+        if variable and not self._settings.secret(variable):
             return f"the environment variable {variable} is not set"
         return None
 
@@ -105,6 +120,29 @@ class Registry:
             raise MissingKeyError(
                 f"No model of {role!r} can be used: {reasons}. Set it, or name another model."
             )
+
+    def _check_names(self) -> None:
+        """Check that roles and users name models that there are.
+
+        Raises:
+            ConfigurationError: one does not; the message names its place in twobrain.toml.
+        """
+        for role, names in self._settings.roles.items():
+            if not names:
+                self._refuse(("roles", role), "an empty list; name at least one model")
+            for name in names:
+                self._check_name(("roles", role), name)
+        for user, card in self._settings.users.items():
+            for name in card.keys:
+                self._check_name(("users", user, "keys"), name)
+
+    def _check_name(self, place: tuple[str, ...], name: str) -> None:
+        if name not in self._cards:
+            self._refuse(place, f"unknown model {name!r}")
+
+    def _refuse(self, place: tuple[str, ...], what: str) -> NoReturn:
+        known = ", ".join(self._cards)
+        raise ConfigurationError(f"{where(self._settings.source, place)}: {what}. Models there are: {known}.")
 
     def _ordered(self, providers: tuple[str, ...]) -> tuple[str, ...]:
         fit = [name for name, card in self._cards.items() if card.provider in providers]
@@ -137,15 +175,16 @@ def _detect(settings: Settings, *, claude: bool) -> dict[str, ModelCard]:
         )
     if claude:
         cards["claude-code"] = ModelCard(provider="claude-code", context_window=200_000, tools=False)
-    if settings.secret("OPENAI_API_KEY"):
+    if settings.secret("OPENAI_API_KEY") or settings.secret("OPENAI_BASE_URL"):
         cards["openai"] = ModelCard(
             provider="openai",
             model=settings.secret("OPENAI_MODEL") or "gpt-5-mini",
+            api_key_env="OPENAI_API_KEY" if settings.secret("OPENAI_API_KEY") else None,
             base_url=settings.secret("OPENAI_BASE_URL"),
         )
     providers = {card.provider for card in cards.values()}
     if not providers & set(_GATHERS):
         cards["offline-planner"] = ModelCard(provider="offline", model="planner")
-    if not providers & set(_WRITES):
+    if not providers - {"claude-code"} & set(_WRITES):  # the program may be there and not logged in
         cards["offline-writer"] = ModelCard(provider="offline", model="writer")
     return cards

@@ -15,7 +15,10 @@ MALFORMED = "malformed"
 """Key in `AIMessage.additional_kwargs`: call id to what was wrong with its arguments."""
 
 _INTEGERS = range(-(2**63), 2**64)
-_TOO_LARGE = "an integer has more than 64 bits; give it as a text, or as a number with an exponent"
+_UNSTORABLE = (
+    "they hold an integer of more than 64 bits, which is to be a text or a number with an exponent, "
+    "or half a character (a lone surrogate)"
+)
 
 _CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "model_length"}
 _REFUSED = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "refusal", "content_filter"}
@@ -58,7 +61,9 @@ def read(raw: AIMessage, *, taken: Collection[str], declared: Collection[str]) -
             problem = "the reply was cut off by the length limit, so the arguments may be incomplete"
         if problem:
             malformed[call_id] = problem
-        calls.append(tool_call(name=_unrepeated(name, declared), args=args, id=call_id))
+        calls.append(
+            tool_call(name=storable(_unrepeated(name, declared)) or "unknown", args=args, id=call_id)
+        )
     return _rebuilt(raw, calls, malformed)
 
 
@@ -103,7 +108,7 @@ def _raw_calls(raw: AIMessage) -> list[tuple[str, Any, str | None]]:
 def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
     """Return the arguments as a dict, or an empty one and what was wrong."""
     if isinstance(found, dict):
-        return ({}, _TOO_LARGE) if narrowed(found) != found else (found, None)
+        return ({}, _UNSTORABLE) if storable(found) != found else (found, None)
     if found is None or not found.strip():
         return {}, None
     try:
@@ -117,12 +122,17 @@ def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
     return _arguments(value) if isinstance(value, dict) else ({}, f"not a JSON object: {found[:500]}")
 
 
-def narrowed(value: Any) -> Any:
-    """Return a JSON value with text for each integer that a checkpoint has no room for."""
+def storable(value: Any) -> Any:
+    """Return a JSON value that every checkpoint and wire takes.
+
+    Text stands for an integer of more than 64 bits, and U+FFFD for half a character (a lone surrogate).
+    """
     if isinstance(value, dict):
-        return {key: narrowed(inner) for key, inner in value.items()}
+        return {storable(key): storable(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [narrowed(inner) for inner in value]
+        return [storable(inner) for inner in value]
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return str(value) if isinstance(value, int) and value not in _INTEGERS else value
 
 
@@ -142,7 +152,7 @@ def _rebuilt(raw: AIMessage, calls: list[Any], malformed: dict[str, str]) -> AIM
     fields = raw.model_dump(
         exclude={"type", "tool_call_chunks", "chunk_position", "tool_calls", "invalid_tool_calls"}
     )
-    message = AIMessage(**narrowed(fields), tool_calls=raw.tool_calls if same else calls)
+    message = AIMessage(**storable(fields), tool_calls=raw.tool_calls if same else calls)
     if malformed:
         message.additional_kwargs[MALFORMED] = malformed
     return message

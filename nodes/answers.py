@@ -180,7 +180,9 @@ def _edit(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) 
         raise _NotUnderstoodError("the edited arguments are not an object.")
     args = dict(args) or dict(action["args"])  # agent-inbox accepts with empty arguments
     if storable(args) != args:
-        raise _NotUnderstoodError("the edited arguments hold an integer of more than 64 bits, or half a character.")
+        raise _NotUnderstoodError(
+            "the edited arguments hold an integer of more than 64 bits, or half a character."
+        )
     if problem := check(action["name"], args):
         raise _NotUnderstoodError(f"the edited arguments do not fit: {problem}")
     return Approve() if args == action["args"] else Edit(args)

@@ -36,6 +36,8 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     request = _request(admitted, turn.limits.max_message_chars)
     thread = state.thread or _thread(runtime)
     closing = await _close(turn, before)
+    if path == "two-brain" and turn.context.respond:
+        turn.res.models.warm(turn.context.responder, turn.person.user)
     title = request.text.strip()[:80]
     await turn.res.ledger.touch(thread, user=turn.person.user, status="running", title=title)
     return {

@@ -90,7 +90,7 @@ def test_a_context_field_that_is_unknown_or_out_of_bounds_is_named(fields):
 def test_a_mistake_in_twobrain_toml_is_named_with_file_line_and_what_is_expected(home, toml, words):
     home.configure(toml)
     with pytest.raises(ConfigurationError) as caught:
-        home.settings()
+        Registry(home.settings())
     check_clear(caught.value, "twobrain.toml", *words)
 
 

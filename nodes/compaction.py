@@ -26,8 +26,8 @@ _FIRST, _LATER = 4, 4_000
 """So many results of a turn are shown up to the full size; each later one up to so many bytes."""
 _STORED_TOGETHER = 160_000
 """Bytes of stored results that are shown at once, however large the window."""
-_OVERHEAD = 300
-"""Characters around a result: its fence, and the note on what is left out."""
+_OVERHEAD, _LEAST_OVERHEAD = 400, 80
+"""Characters around a result: on the wire, with the fence and the note on what is left out; and without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _shown(results: Sequence[ToolMessage], most: int) -> list[int]:
 def _size(result: ToolMessage, limit: int) -> _Size:
     whole = whole_of(result)
     length = whole["end"] - whole["start"] if whole else len(result.text)
-    around = _OVERHEAD if whole or is_untrusted(result) or length > limit else 0
+    around = _OVERHEAD if whole or is_untrusted(result) or length > limit else _LEAST_OVERHEAD
     return _Size(min(length, limit) + around, min(length, STUB_CHARS) + around, whole is not None)
 
 

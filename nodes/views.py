@@ -28,6 +28,8 @@ EARLIER_CHARS = 300
 """Of each earlier message, on the two-brain path."""
 RESULT_CHARS = 2_000
 """Of each result, in what the responder reads."""
+_AROUND = 80
+"""Characters of ids, names and brackets around a message or call on the wire."""
 
 Look = Callable[[ToolMessage, int], Awaitable[tuple[str, str]]]
 """From a result and how many bytes of it to show (0: a stub) to its text and a note on what is left out."""
@@ -99,7 +101,10 @@ def _as_shown(result: ToolMessage, text: str, note: str, mark: str) -> ToolMessa
 
 
 def _length(messages: Iterable[BaseMessage]) -> int:
-    return sum(len(m.text) + sum(len(_json(c["args"])) for c in _calls(m)) for m in messages)
+    """Return about how many characters messages take on the wire."""
+    return sum(
+        _AROUND + len(m.text) + sum(_AROUND + len(_json(c["args"])) for c in _calls(m)) for m in messages
+    )
 
 
 def _paired(turn: Sequence[AnyMessage]) -> list[BaseMessage]:

@@ -42,7 +42,7 @@ def offer(turn: Turn) -> list[Spec]:
         return []
     tools = turn.offered()
     specs = {tool.name: tool.spec() for tool in tools}
-    sizes = {name: len(json.dumps(spec, ensure_ascii=False)) for name, spec in specs.items()}
+    sizes = {name: len(json.dumps([spec], ensure_ascii=False)) for name, spec in specs.items()}
     most = schema_budget(turn.planner)
     if sum(sizes.values()) - sizes.get(find_tools.name, 0) <= most:
         return [spec for name, spec in specs.items() if name != find_tools.name]

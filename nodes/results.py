@@ -12,7 +12,7 @@ from ledger.artifacts import Artifacts
 from nodes.records import Whole, whole_of
 from nodes.turn import Turn
 from tools.declaration import Tool
-from tools.results import PAGE, label, read_result
+from tools.results import label, open_page, read_result
 
 LONGEST_KEPT = 2_000
 """Characters: a longer result is stored once, and the conversation and the ledger hold its two ends. Inline
@@ -78,11 +78,10 @@ async def look(artifacts: Artifacts, user: str, message: ToolMessage, most: int)
 
 
 async def _page(artifacts: Artifacts, user: str, args: dict[str, Any], text: str) -> Stored:
-    handle = args["handle"].strip()
-    piece = await artifacts.read(user, handle, args["offset"], PAGE)
+    piece = await open_page(artifacts, user, **args)
     if piece is None:
         return Stored(text)
-    whole = Whole(handle=handle, start=piece.start, end=piece.end, size=piece.size)
+    whole = Whole(handle=args["handle"].strip(), start=piece.start, end=piece.end, size=piece.size)
     content = text.encode()
     return Stored(_ends(whole, piece.text), whole, len(content), hashlib.sha256(content).hexdigest())
 

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from ledger.artifacts import Artifacts, is_outside
+from ledger.artifacts import Artifacts, Piece, is_outside
 from settings import Settings
 from tools.declaration import Here, Tool, ToolFailure, tool
 
-PAGE = 8_000
+_PAGE = 8_000
 """Bytes of a page: some 2,000 tokens, so that six pages fit the smallest context budget."""
 
 
@@ -22,7 +22,7 @@ async def read_result(
     offset: Annotated[int, "the byte to read on from"] = 0,
 ) -> str:
     """Read on in a result that was too long to be shown whole, a page at a time."""
-    piece = await open_artifacts(here.settings).read(here.user, handle.strip(), offset, PAGE)
+    piece = await open_page(open_artifacts(here.settings), here.user, handle, offset)
     if piece is None:
         raise ToolFailure(
             f"There is no stored result {handle!r}. Give the handle exactly as it stands where it was cut."
@@ -30,6 +30,15 @@ async def read_result(
     if not piece.text:
         raise ToolFailure(f"The result ends at byte {piece.size:,}; {offset:,} is beyond it.")
     return f"{label(piece.start, piece.end, piece.size)}\n{piece.text}"
+
+
+async def open_page(artifacts: Artifacts, user: str, handle: str, offset: int = 0) -> Piece | None:
+    """Return the page that a call with these arguments reads; None where there is no such result.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    return await artifacts.read(user, handle.strip(), offset, _PAGE)
 
 
 def label(start: int, end: int, size: int) -> str:

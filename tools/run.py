@@ -3,12 +3,18 @@
 import asyncio
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from pydantic_core import to_json
 
 from tools.declaration import Here, Tool, ToolFailure
+from tools.threads import in_thread
+
+_AT_ONCE = 200_000
+"""Characters of a result that are looked through on the event loop; more would hold it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,9 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Outcome:
     except (Exception, SystemExit) as error:  # one raising call would stop its siblings
         status, text = "failed", f"Tool error: {_words(error)}"
     duration_ms = (time.perf_counter() - started) * 1_000
-    return Outcome(status, _clean(here.settings.redact(text)), round(duration_ms, 1))
+    tidy = partial(_tidied, text, here.settings.redact)
+    shown = await in_thread(tidy) if len(text) > _AT_ONCE else tidy()
+    return Outcome(status, shown, round(duration_ms, 1))
 
 
 async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> str:
@@ -72,6 +80,6 @@ def _words(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).strip()
 
 
-def _clean(text: str) -> str:
-    """Replace what no database column or JSON body can hold: lone surrogates and NUL."""
-    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+def _tidied(text: str, redact: Callable[[str], str]) -> str:
+    """Strip secrets, and what no database column or JSON body can hold: lone surrogates and NUL."""
+    return redact(text).encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tools.declaration import Here
-from tools.results import PAGE, from_strangers, open_artifacts, read_result
+from tools.results import from_strangers, open_artifacts, read_result
 from tools.run import run_tool
 from tools.web import web_fetch
 
@@ -27,7 +27,7 @@ async def test_the_pages_tell_where_they_stand_and_together_are_the_whole(call, 
         if head.endswith("the end]"):
             break
         offset = int(re.search(r"next offset: (\d+)\]", head)[1])
-        assert len(text) == PAGE
+        assert len(text) == 8_000
     assert read == TEXT
 
 

@@ -14,7 +14,8 @@ class Result:
     response: str = ""
     """What the person reads; empty while a confirmation waits."""
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
-    """One `{tool, args, result, status, call_id}` for each call of the turn, in order."""
+    """One `{tool, args, result, status, call_id}` for each call of the turn, in order. Of a result of more
+    than 2,000 characters the two ends, with the handle of the stored whole: this key is streamed."""
     backend: str | None = None
     """Registry name of the model that wrote the response; None where none did."""
     summary: str = ""
@@ -24,8 +25,8 @@ class Result:
     pending: dict[str, Any] | None = None
     """The confirmation request that waits; None when the turn is done."""
     usage: dict[str, Any] = field(default_factory=dict)
-    """`model_calls`, `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`, `cost_usd`;
-    None is unknown."""
+    """`model_calls`, `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`, `cost_usd`: None
+    is unknown. Limits count `counted_tokens`, estimated where none are reported, and `known_cost_usd`."""
     stop_reason: str | None = None
     """answered, rounds, tool_calls, tokens, cost, deadline or model_failed; None while it waits."""
 
@@ -39,6 +40,14 @@ class Token:
     """A piece of the answer's text."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """A model broke off in the middle: the tokens since its call began are void, and others follow."""
+
+    model: str
+    role: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,7 @@ class ToolFinished:
     tool: str
     status: Status
     result: str
+    """Of a long one the two ends, as in `Result.tool_calls`."""
     duration_ms: float | None
 
 
@@ -86,4 +96,4 @@ class Done:
     result: Result
 
 
-Event = Token | ToolStarted | ToolFinished | Confirmation | UsageReported | Done
+Event = Token | Restarted | ToolStarted | ToolFinished | Confirmation | UsageReported | Done

@@ -22,7 +22,7 @@ async def after_plan(
     if not state.calls:
         handed_over = state.path == "two-brain" and state.respond and not state.response
         return "respond" if handed_over else "__end__"
-    safe = [call for call in state.calls if call["verdict"] == "run"]
+    safe = [call for call in state.calls if call["verdict"] != "ask"]
     if not safe:
         return "explain"
     after: Literal["plan", "explain"] = "plan" if len(safe) == len(state.calls) else "explain"

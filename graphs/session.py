@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import aiosqlite
 from langchain_core.messages import HumanMessage
@@ -20,11 +19,13 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Command
 
 from errors import NothingPendingError, StorageError, UnknownThreadError
+from graphs.admission import check_thread, mended
 from graphs.events import Confirmation, Done, Event, Result
 from graphs.memories import open_memories
 from graphs.orchestrator import builder
-from graphs.watching import event_of, token_of
+from graphs.watching import Watch
 from ledger.book import Ledger
+from ledger.private import create_private
 from models.registry import Registry as Models
 from nodes.confirm import remaining
 from nodes.context import Context
@@ -54,6 +55,7 @@ class Orchestrator:
             checkpointer=checkpointer, store=store, name="orchestrator"
         )
         self._res = res
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def ask(self, text: str, *, thread_id: str | None = None, context: Context | None = None) -> Result:
         """Run a turn to its answer or to a confirmation.
@@ -65,6 +67,7 @@ class Orchestrator:
 
         Raises:
             BadMessageError: the text is empty or too long.
+            BadThreadError: the id is empty, too long, or not text.
             ConfigurationError: the context names what does not exist, or no model can be used.
         """
         return await _last(self.stream(text, thread_id=thread_id, context=context))
@@ -73,11 +76,13 @@ class Orchestrator:
         self, text: str, *, thread_id: str | None = None, context: Context | None = None
     ) -> AsyncIterator[Event]:
         """Run a turn and tell what happens as it does; `Done` comes last. Raises as `ask` does."""
+        text = mended(text)
         check_text(text, self.settings.limits.max_message_chars)
-        thread = thread_id or str(uuid.uuid4())
+        thread = str(uuid.uuid4()) if thread_id is None else thread_id
         message = HumanMessage(text, id=str(uuid.uuid4()))
-        async for event in self._run({"messages": [message]}, thread, context):
-            yield event
+        async with self._turn_of(thread):
+            async for event in self._run({"messages": [message]}, thread, context):
+                yield event
 
     async def resume(self, thread_id: str, answer: Any, *, context: Context | None = None) -> Result:
         """Answer the confirmation that a thread waits for, and run on.
@@ -97,11 +102,11 @@ class Orchestrator:
         self, thread_id: str, answer: Any, *, context: Context | None = None
     ) -> AsyncIterator[Event]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
-        snapshot = await self._snapshot(thread_id)
-        if not snapshot.interrupts:
-            raise NothingPendingError(f"Thread {thread_id!r} waits for no confirmation.")
-        async for event in self._run(Command(resume=_as_text(answer)), thread_id, context):
-            yield event
+        async with self._turn_of(thread_id):
+            if not (await self._snapshot(thread_id)).interrupts:
+                raise NothingPendingError(f"Thread {thread_id!r} waits for no confirmation.")
+            async for event in self._run(Command(resume=_as_text(answer)), thread_id, context):
+                yield event
 
     async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
         """Go on with a turn that a crash or a cancellation cut short; what ran is not run again.
@@ -113,13 +118,14 @@ class Orchestrator:
 
     async def stream_proceed(self, thread_id: str, *, context: Context | None = None) -> AsyncIterator[Event]:
         """Go on with a turn that was cut short and tell what happens. Raises as `proceed` does."""
-        snapshot = await self._snapshot(thread_id)
-        # Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
-        if snapshot.tasks and not snapshot.interrupts:
-            async for event in self._run(None, thread_id, context):
-                yield event
-        else:
-            yield Done(await self.result(thread_id))
+        async with self._turn_of(thread_id):
+            snapshot = await self._snapshot(thread_id)
+            # Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
+            if snapshot.tasks and not snapshot.interrupts:
+                async for event in self._run(None, thread_id, context):
+                    yield event
+            else:
+                yield Done(await self.result(thread_id))
 
     async def result(self, thread_id: str) -> Result:
         """Return how a thread's last turn stands.
@@ -165,6 +171,13 @@ class Orchestrator:
                 )
         return sorted(found, key=lambda entry: entry["since"])
 
+    def _turn_of(self, thread_id: str) -> asyncio.Lock:
+        """Return the lock that lets one turn of a thread run at a time here; the next one queues."""
+        lock = self._turns.get(thread_id)
+        if lock is None:
+            lock = self._turns[thread_id] = asyncio.Lock()
+        return lock
+
     async def _snapshot(self, thread_id: str) -> Any:
         with _explained(self.settings, aiosqlite.Error):
             snapshot = await self.graph.aget_state(self._config(thread_id))
@@ -175,6 +188,7 @@ class Orchestrator:
         return snapshot
 
     def _config(self, thread_id: str) -> RunnableConfig:
+        check_thread(thread_id)
         return {"configurable": {"thread_id": thread_id, CONFIGURED: self._res}}
 
     async def _run(self, given: Any, thread: str, context: Context | None) -> AsyncIterator[Event]:
@@ -186,16 +200,11 @@ class Orchestrator:
             stream_mode=["messages", "custom"],
             durability="sync",
         )
-        spoken: str | None = None
-        payload: Any
+        watch = Watch()
         with _explained(self.settings, aiosqlite.Error):
             async for mode, payload in stream:
-                if mode == "custom":
-                    if event := event_of(payload):
-                        yield event
-                elif token := token_of(payload, spoken):
-                    spoken = payload[0].id
-                    yield token
+                if event := watch.event(mode, payload):
+                    yield event
         result = await self.result(thread)
         if result.pending:
             yield Confirmation(result.pending)
@@ -230,7 +239,7 @@ async def _checkpoints(settings: Settings) -> AsyncIterator[AsyncSqliteSaver]:
     async with AsyncExitStack() as stack:
         with _explained(settings, aiosqlite.Error, OSError):
             path = settings.data_dir / _CHECKPOINTS
-            await asyncio.to_thread(_create_private, path)
+            await asyncio.to_thread(create_private, path)
             connection = await stack.enter_async_context(aiosqlite.connect(path))
             await connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
             saver = AsyncSqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
@@ -257,14 +266,9 @@ def _as_text(answer: Any) -> str:
     LangGraph drops None and {}, takes some objects for its own, and has no room for large integers.
     """
     try:
-        return json.dumps(answer, default=repr)
+        return mended(json.dumps(answer, default=repr, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError):
         return ""
-
-
-def _create_private(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 async def _last(events: AsyncIterator[Event]) -> Result:

@@ -173,6 +173,10 @@ class Ledger:
         """Return the outcomes on record, by call id; a call without one is left out."""
         return await self._access.read(calls.outcomes, thread, call_ids)
 
+    async def known(self, thread: str, call_ids: Sequence[str]) -> set[str]:
+        """Return those of the ids that a thread's calls bear, whatever became of them."""
+        return await self._access.read(calls.known, thread, call_ids)
+
     async def supersede(self, closed: Sequence[Call]) -> dict[str, Recorded]:
         """Close calls for good, and return their outcomes by call id.
 

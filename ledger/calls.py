@@ -174,6 +174,12 @@ def outcomes(connection: Connection, thread: str, call_ids: Sequence[str]) -> di
     return {row.call_id: Recorded(row.status, row.text or "") for row in connection.execute(query)}
 
 
+def known(connection: Connection, thread: str, call_ids: Sequence[str]) -> set[str]:
+    """Return those of the ids that are on record."""
+    query = select(calls.c.call_id).where(calls.c.thread == thread, calls.c.call_id.in_(call_ids))
+    return set(connection.scalars(query))
+
+
 def standing(
     connection: Connection, thread: str, call_id: str, now: float
 ) -> Recorded | Running | Lost | None:

@@ -183,7 +183,7 @@ def _as_ai(message: BaseMessage) -> AIMessage:
 
 def _usable(raw: AIMessage, name: str, ask: Ask) -> AIMessage:
     declared = [tool["function"]["name"] for tool in ask.tools]
-    message = replies.read(raw, taken=ask.taken, declared=declared)
+    message = replies.renumbered(replies.read(raw, declared), ask.taken)
     if not declared:  # a call that was not asked for is no answer
         message = message.model_copy(update={"tool_calls": []})
     if message.tool_calls or message.text.strip():

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
@@ -38,7 +38,7 @@ def join(chunks: Sequence[AIMessage]) -> AIMessage:
     return add_ai_message_chunks(first, *(chunk for chunk in others if isinstance(chunk, AIMessageChunk)))
 
 
-def read(raw: AIMessage, *, taken: Collection[str], declared: Collection[str]) -> AIMessage:
+def read(raw: AIMessage, declared: Collection[str]) -> AIMessage:
     """Return the reply with its calls made safe to store and to send back.
 
     A call whose arguments are not one whole JSON object keeps its place with empty arguments and
@@ -47,11 +47,10 @@ def read(raw: AIMessage, *, taken: Collection[str], declared: Collection[str]) -
 
     Args:
         raw: what the client library made of the wire.
-        taken: call ids that the conversation already holds.
         declared: names of the tools that the model was offered.
     """
     found = _raw_calls(raw)
-    calls, malformed, used = [], {}, set(taken)
+    calls, malformed, used = [], {}, set()
     for name, arguments, call_id in found:
         args, problem = _arguments(arguments)
         if not call_id or call_id in used:
@@ -65,6 +64,29 @@ def read(raw: AIMessage, *, taken: Collection[str], declared: Collection[str]) -
             tool_call(name=storable(_unrepeated(name, declared)) or "unknown", args=args, id=call_id)
         )
     return _rebuilt(raw, calls, malformed)
+
+
+def renumbered(message: AIMessage, taken: Collection[str]) -> AIMessage:
+    """Return the message with new ids for those of its calls whose ids are taken."""
+    new = {call["id"]: f"call_{uuid.uuid4().hex}" for call in message.tool_calls if call["id"] in taken}
+    if not new:
+        return message
+    kept = ("tool_calls", "content", "additional_kwargs")  # where providers' clients keep things by call id
+    return message.model_copy(update={name: _renamed(getattr(message, name), new) for name in kept})
+
+
+def _renamed(value: Any, new: Mapping[Any, str]) -> Any:
+    """Return a JSON value with the new ids, as keys and as `id`."""
+    if isinstance(value, list):
+        return [_renamed(inner, new) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        new.get(key, key): new.get(inner, inner)
+        if key == "id" and isinstance(inner, str)
+        else _renamed(inner, new)
+        for key, inner in value.items()
+    }
 
 
 def in_words(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

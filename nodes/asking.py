@@ -24,6 +24,10 @@ class Meter:
     async def __call__(self, attempt: Attempt) -> None:
         """Count one attempt; a `models.calling.Account`."""
         self.usage = _added(self.usage, attempt)
+        if attempt.error:
+            self._turn.runtime.stream_writer(
+                {"event": "restarted", "model": attempt.backend, "role": self._role}
+            )
         self._turn.runtime.stream_writer(
             {
                 "event": "usage",
@@ -62,9 +66,13 @@ class Meter:
 
 def _added(total: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
     """Return the usage with one attempt more; what an answered call leaves unknown is unknown in the sum."""
-    calls = total.get("model_calls", 0)
+    counted = {
+        "model_calls": total.get("model_calls", 0) + 1,
+        "counted_tokens": total.get("counted_tokens", 0) + attempt.tokens,
+        "known_cost_usd": total.get("known_cost_usd", 0.0) + (attempt.cost_usd or 0.0),
+    }
     if attempt.error and attempt.usage is None:
-        return {**total, "model_calls": calls + 1}
+        return {**total, **counted}
     usage = attempt.usage or {}
     one = {
         "input_tokens": usage.get("input_tokens"),
@@ -73,8 +81,7 @@ def _added(total: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
         "reasoning_tokens": (usage.get("output_token_details") or {}).get("reasoning", 0 if usage else None),
         "cost_usd": attempt.cost_usd,
     }
-    sums = {key: _sum(total.get(key, 0), value) for key, value in one.items()}
-    return {**sums, "model_calls": calls + 1}
+    return {**{key: _sum(total.get(key, 0), value) for key, value in one.items()}, **counted}
 
 
 def _sum(left: float | None, right: float | None) -> float | None:

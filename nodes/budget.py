@@ -17,13 +17,12 @@ def round_limit(turn: Turn) -> int:
 def spent(turn: Turn) -> str | None:
     """Return which limit the turn has reached, as its stop reason; None while there is room."""
     context, limits, usage = turn.context, turn.limits, turn.state.usage
-    tokens = (usage.get("input_tokens") or 0) + (usage.get("output_tokens") or 0)
     calls, seconds = calls_left(turn), seconds_left(turn)
     reached = {
         "rounds": turn.state.rounds >= round_limit(turn),
         "tool_calls": calls is not None and calls <= 0,
-        "tokens": _over(tokens, context.max_tokens, limits.max_tokens),
-        "cost": _over(usage.get("cost_usd") or 0.0, context.max_cost_usd, limits.max_cost_usd),
+        "tokens": _over(usage.get("counted_tokens", 0), context.max_tokens, limits.max_tokens),
+        "cost": _over(usage.get("known_cost_usd", 0.0), context.max_cost_usd, limits.max_cost_usd),
         "deadline": seconds is not None and seconds <= 0,
     }
     return next((reason for reason, over in reached.items() if over), None)

@@ -9,8 +9,9 @@ from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from ledger.records import Decision, Remembered
-from nodes.answers import Approve, Choice, Edit, Reject, read
+from errors import StorageError
+from ledger.records import Decision, Remembered, fingerprint
+from nodes.answers import Approve, Choice, Edit, Reading, Reject, read
 from nodes.context import Context
 from nodes.entries import entries_of
 from nodes.records import finished, result_message
@@ -29,23 +30,12 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     answer = interrupt(request)
     turn = await take_up(state, runtime)
     reading = read(answer, request["action_requests"], partial(_fault, turn))
-    decisions = dict(state.decisions)
-    messages = []
-    for call in [c for c in state.calls if c["id"] in reading.choices]:
-        choice = _coerced(turn, call, reading.choices[call["id"]])
-        held = await _on_record(turn, call, choice)
-        decisions[call["id"]] = Decided(
-            approved=held.approved, args=_args(call, choice, held), message=held.reason
-        )
-        if held.approved:
-            await _agreed_definition(turn, call)
-        else:
-            messages.append(_refused(turn, call, held))
-    now = time.time()
+    decisions, messages, unrecorded = await _decided(turn, reading)
     undecided = any(c["verdict"] == "ask" and c["id"] not in decisions for c in state.calls)
-    problem = reading.problem if undecided else ""
+    problem = (unrecorded or reading.problem) if undecided else ""
     if not undecided:
-        await turn.res.ledger.touch(state.thread, user=turn.person.user, status="running")
+        await turn.mark("running")
+    now = time.time()
     update: Update = {
         "decisions": decisions,
         "problem": problem,
@@ -54,6 +44,30 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
         "pending": remaining(replace(state, decisions=decisions, problem=problem)) if undecided else None,
     }
     return {**update, "messages": messages, "tail": messages[-1].id or ""} if messages else update
+
+
+async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, Decided], list[ToolMessage], str]:
+    """Put the choices on record.
+
+    Returns:
+        All decisions that hold; a result for each call that will not run; and, where a choice could not
+        be recorded and so counts for nothing, why.
+    """
+    decisions = dict(turn.state.decisions)
+    messages: list[ToolMessage] = []
+    for call in [c for c in turn.state.calls if c["id"] in reading.choices]:
+        choice = _coerced(turn, call, reading.choices[call["id"]])
+        try:
+            held = await _on_record(turn, call, choice)
+        except StorageError as error:
+            return decisions, messages, f"Your answer for {call['name']} could not be recorded. {error}"
+        args = _args(turn, call, choice, held)
+        decisions[call["id"]] = Decided(approved=held.approved, args=args, message=held.reason)
+        if held.approved:
+            await _agreed_definition(turn, call)
+        else:
+            messages.append(_refused(turn, call, held))
+    return decisions, messages, ""
 
 
 def remaining(state: State) -> dict[str, Any]:
@@ -124,6 +138,10 @@ def _remembered(turn: Turn, call: Planned, choice: Choice) -> Remembered | None:
     return Remembered(said.where, tool.definition, until, said.uses)
 
 
-def _args(call: Planned, choice: Choice, decided: Decision) -> dict[str, Any]:
-    """Return what to run; where another decision holds, execute_tools refuses what it was not for."""
-    return choice.args if isinstance(choice, Edit) and decided.won else dict(call["args"])
+def _args(turn: Turn, call: Planned, choice: Choice, held: Decision) -> dict[str, Any]:
+    """Return what to run: an edit where that is what was agreed to. execute_tools refuses all else."""
+    tool = turn.res.tools.find(call["name"])
+    edited = isinstance(choice, Edit) and held.fingerprint == fingerprint(
+        tool.name if tool else call["name"], choice.args
+    )
+    return choice.args if isinstance(choice, Edit) and edited else dict(call["args"])

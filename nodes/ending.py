@@ -1,18 +1,12 @@
 """How a turn ends: an answer, and a machine-made account of what happened."""
 
-import logging
-
 from langchain_core.messages import AIMessage
 
-from errors import StorageError
-from ledger.records import ThreadStatus
 from models.calling import Reply
 from nodes.asking import Meter
 from nodes.records import as_receipts, as_tool_calls, records_of
 from nodes.state import State, Update
 from nodes.turn import Turn
-
-_log = logging.getLogger(__name__)
 
 
 async def end_turn(
@@ -30,11 +24,7 @@ async def end_turn(
     state = turn.state
     message = reply.message if reply else None
     said = AIMessage(answer, id=(message.id if message else None) or f"answer-{state.turn}")
-    status: ThreadStatus = "failed" if stop_reason == "model_failed" else "answered"
-    try:
-        await turn.res.ledger.touch(state.thread, user=turn.person.user, status=status)
-    except StorageError:  # the answer matters more than the list of threads
-        _log.exception("the end of thread %s was not recorded", state.thread)
+    await turn.mark("failed" if stop_reason == "model_failed" else "answered")
     return {
         "messages": [said],
         "tail": said.id or "",

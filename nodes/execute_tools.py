@@ -87,6 +87,8 @@ async def _settle(task: Task, turn: Turn) -> _Outcome:
     read, rules = read_on(task["basis"]), await remembered(turn)
     verdict = decide(turn.person, tool, call["name"], task["args"], read, rules)
     entry = entry_of(turn, call, task["args"])
+    if call["verdict"] == "refuse":
+        return await _noted(entry, turn, "denied", f"Not executed: {call['reason']}")
     if tool is None or isinstance(verdict, Deny):
         return await _noted(entry, turn, "denied", f"Not executed: {verdict.reason}")
     try:

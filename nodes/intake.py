@@ -1,5 +1,6 @@
 """Admit a turn: keep what a person may say, close what an earlier turn left open, begin to count."""
 
+import re
 import time
 import uuid
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from nodes.records import open_calls, result_message
 from nodes.state import Path, State, Update
 from nodes.turn import Turn, take_up
 
+_HALVES = re.compile("[\ud800-\udfff]")
 _STILL_RUNNING = Recorded("unknown", "Unknown: it was still running when the next message came.")
 
 
@@ -90,18 +92,26 @@ def _request(admitted: Sequence[AnyMessage], most_chars: int) -> HumanMessage:
     if not admitted or not isinstance(admitted[-1], HumanMessage):
         raise BadMessageError("There is no message to answer: the last one must be the person's.")
     request = admitted[-1]
-    check_text(request.text, most_chars, is_alone=isinstance(request.content, str))
+    check_text(request.text, most_chars, is_alone=_is_text(request))
     return request
+
+
+def _is_text(message: HumanMessage) -> bool:
+    return isinstance(message.content, str) or all(
+        isinstance(block, str) or block.get("type") == "text" for block in message.content
+    )
 
 
 def check_text(text: str, most_chars: int, *, is_alone: bool = True) -> None:
     """Check that a person's message can be answered.
 
     Raises:
-        BadMessageError: it is empty (and no picture or the like stands beside it) or too long.
+        BadMessageError: it is empty (and no picture or the like stands beside it), too long, or not text.
     """
     if is_alone and not text.strip():
         raise BadMessageError("The message is empty. Say what you would like to know or have done.")
+    if _HALVES.search(text):
+        raise BadMessageError("The message holds halves of characters (lone surrogates). Send whole ones.")
     if len(text) > most_chars:
         raise BadMessageError(
             f"The message has {len(text):,} characters; at most {most_chars:,} are accepted. "

@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 
 from errors import NoModelAnsweredError
 from models.calling import Ask, Reply
-from models.replies import MALFORMED
+from models.replies import MALFORMED, renumbered
 from nodes import prompts
 from nodes.asking import Meter
 from nodes.budget import calls_left, last_try, spent
@@ -19,14 +19,14 @@ from nodes.offering import offer
 from nodes.reading import basis_of, read_on, remembered
 from nodes.records import as_list, records_of
 from nodes.results import look
-from nodes.state import Basis, Planned, State, Update
+from nodes.state import Basis, Planned, State, Update, Verdict
 from nodes.turn import Turn, take_up
 from nodes.views import finishing_view, planner_view
 from tools.declaration import ArgumentsError
 from tools.policy import Allow, Confirm, Decision, decide
 from tools.rules import Rule, used
 
-_TOO_MANY = "the limit of tool calls for this turn is reached"
+_TOO_MANY = "The limit of tool calls for this turn is reached."
 
 
 async def plan(state: State, runtime: Runtime[Context]) -> Update:
@@ -39,22 +39,33 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     meter = Meter(turn, "orchestrator")
     limit = spent(turn)
     try:
-        ask = _last_word(turn) if limit else await _next_step(turn)
-        reply = await turn.res.models.call(ask, meter)
+        reply = await turn.res.models.call(_last_word(turn) if limit else await _next_step(turn), meter)
     except NoModelAnsweredError as error:
-        return await _without_model(turn, meter, limit, str(error))
+        if limit or spent(turn) != "deadline":
+            return await _without_model(turn, meter, limit, str(error))
+        return await _overdue(turn, meter)
     if limit or not reply.message.tool_calls:
         return await _concluded(turn, meter, limit, reply)
     basis = basis_of(state)
+    message = await _unheard_of(reply.message, turn)
     return {
-        "messages": [reply.message],
-        "tail": reply.message.id or "",
-        "calls": _judged(reply.message, turn, basis, await remembered(turn)),
+        "messages": [message],
+        "tail": message.id or "",
+        "calls": _judged(message, turn, basis, await remembered(turn)),
         "basis": basis,
         "planner": reply.backend,
         "rounds": state.rounds + 1,
         "usage": meter.usage,
     }
+
+
+async def _overdue(turn: Turn, meter: Meter) -> Update:
+    """End a turn whose deadline cut the planner short: it gets a last word."""
+    try:
+        reply = await turn.res.models.call(_last_word(turn), meter)
+    except NoModelAnsweredError as error:
+        return await _without_model(turn, meter, "deadline", str(error))
+    return await _concluded(turn, meter, "deadline", reply)
 
 
 async def _next_step(turn: Turn) -> Ask:
@@ -82,26 +93,40 @@ def _ask(turn: Turn, view: Sequence[BaseMessage], tools: Sequence[dict[str, Any]
     )
 
 
+async def _unheard_of(message: AIMessage, turn: Turn) -> AIMessage:
+    """Return the message with call ids that the ledger does not know in this thread.
+
+    It may, where the thread's checkpoints were lost, rewound or forked and the model numbers its calls: an
+    old outcome would then pass for that of the new call.
+    """
+    ids = [call["id"] or "" for call in message.tool_calls]
+    return renumbered(message, await turn.res.ledger.known(turn.state.thread, ids))
+
+
 def _judged(message: AIMessage, turn: Turn, basis: Basis, rules: list[Rule]) -> list[Planned]:
     problems = message.additional_kwargs.get(MALFORMED, {})
     left = calls_left(turn)
     judged = []
     for number, call in enumerate(message.tool_calls):
-        problem = problems.get(call["id"]) if left is None or number < left else _TOO_MANY
+        problem = problems.get(call["id"])
+        if left is not None and number >= left:
+            judged.append(_planned(call, problem, "refuse", _TOO_MANY))
+            continue
         verdict = None if problem else _verdict(call, turn, basis, rules)
         if isinstance(verdict, Allow) and verdict.rule:
             rules = used(rules, verdict.rule)
-        judged.append(_planned(call, problem, verdict.reason if isinstance(verdict, Confirm) else ""))
+        asked = verdict.reason if isinstance(verdict, Confirm) else ""
+        judged.append(_planned(call, problem, "ask" if asked else "run", asked))
     return judged
 
 
-def _planned(call: Any, problem: str | None, reason: str) -> Planned:
+def _planned(call: Any, problem: str | None, verdict: Verdict, reason: str) -> Planned:
     return {
         "id": call["id"],
         "name": call["name"],
         "args": call["args"],
         "problem": problem,
-        "verdict": "ask" if reason else "run",
+        "verdict": verdict,
         "reason": reason,
     }
 

@@ -6,12 +6,15 @@
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from tools.rules import covers
+
+_LAST = datetime(9000, 1, 1, tzinfo=UTC)
+"""Short of where calendars of other programs end."""
 
 
 class UnreadableError(Exception):
@@ -25,7 +28,7 @@ class Remember(BaseModel):
 
     where: dict[str, str] = Field(min_length=1)
     """Argument to the pattern that its text must match."""
-    until: AwareDatetime | None = Field(default=None, strict=False)
+    until: AwareDatetime | None = Field(default=None, strict=False, lt=_LAST)
     """With a time zone; None: for good."""
     uses: int | None = Field(default=None, ge=1, le=1_000_000)
     """None: any number."""

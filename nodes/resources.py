@@ -1,6 +1,8 @@
 """What every step stands on: settings, tools, models and the ledger, opened once for each process."""
 
 import asyncio
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -61,8 +63,8 @@ async def open_resources(settings: Settings | None = None) -> Resources:
     return Resources(settings, tools, models, ledger, open_artifacts(settings), servers)
 
 
-_shared: dict[str, Resources] = {}
-_opening = asyncio.Lock()
+_shared: list[Future[Resources]] = []
+_guard = threading.Lock()
 
 
 async def resources() -> Resources:
@@ -70,8 +72,23 @@ async def resources() -> Resources:
     given = get_config().get("configurable", {}).get(CONFIGURED)
     if isinstance(given, Resources):
         return await given.joined()
-    if "shared" not in _shared:
-        async with _opening:
-            if "shared" not in _shared:
-                _shared["shared"] = await open_resources()
-    return await _shared["shared"].joined()
+    return await (await _for_all()).joined()
+
+
+async def _for_all() -> Resources:
+    """Return what this process shares, on whichever event loop: the first who asks opens it."""
+    with _guard:
+        first = not _shared
+        if first:
+            _shared.append(Future())
+        shared = _shared[0]
+    if first:
+        try:
+            shared.set_result(await open_resources())
+        except BaseException as error:  # whoever asks next tries again
+            _shared.clear()
+            shared.set_exception(
+                error if isinstance(error, Exception) else TimeoutError("Opening was cut short.")
+            )
+            raise
+    return await asyncio.wrap_future(shared)

@@ -5,7 +5,6 @@ from langgraph.runtime import Runtime
 from errors import NoModelAnsweredError
 from models.calling import Ask
 from nodes.asking import Meter
-from nodes.budget import last_try
 from nodes.context import Context
 from nodes.ending import end_turn
 from nodes.records import as_list, records_of
@@ -26,7 +25,6 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
         role=turn.context.responder,
         messages=responder_view(state, turn.context),
         user=turn.person.user,
-        deadline=last_try(turn),
     )
     try:
         reply = await turn.res.models.call(ask, meter)

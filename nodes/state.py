@@ -21,8 +21,8 @@ SNAPSHOT_EVERY = 1_000
 """Updates between full copies of the conversation: disk grows linearly, loading replays at most this many."""
 
 Path = Literal["two-brain", "single", "direct"]
-Verdict = Literal["run", "ask"]
-"""`run` also for a call that execute_tools will refuse: a refusal is a result too."""
+Verdict = Literal["run", "ask", "refuse"]
+"""`run` also for what execute_tools will find it cannot run: a failure is a result too."""
 
 
 def append(conversation: list[AnyMessage], writes: Sequence[Any]) -> list[AnyMessage]:
@@ -78,7 +78,7 @@ class Planned(TypedDict):
     """What was wrong with the arguments on the wire; None where they are whole."""
     verdict: Verdict
     reason: str
-    """Why it asks, in words; empty where it runs."""
+    """Why it asks or is refused, in words; empty where it runs."""
 
 
 class Decided(TypedDict):

@@ -1,15 +1,20 @@
 """What a step of a turn has at hand."""
 
+import logging
 from dataclasses import dataclass
 
 from langgraph.runtime import Runtime
 
+from errors import StorageError
+from ledger.records import ThreadStatus
 from nodes.context import Context, context_of, person_of
 from nodes.resources import Resources, resources
 from nodes.state import State
 from settings import Limits, ModelCard
 from tools.declaration import Here, Tool
 from tools.policy import Person
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,13 @@ class Turn:
     def offered(self) -> list[Tool]:
         """Return the tools that role, allow-list and configuration let through, in their order."""
         return self.res.tools.offered(self.person.role, self.person.tools, self.res.settings)
+
+    async def mark(self, status: ThreadStatus) -> None:
+        """Note in the ledger how the thread stands; that the list of threads lags behind ends no turn."""
+        try:
+            await self.res.ledger.touch(self.state.thread, user=self.person.user, status=status)
+        except StorageError:
+            _log.exception("that thread %s is %s was not recorded", self.state.thread, status)
 
     def here(self, call_id: str) -> Here:
         """Return what a tool learns of the call it runs."""

@@ -1,7 +1,6 @@
 """Open the store that holds what people asked to be remembered."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from langgraph.store.base import BaseStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from errors import StorageError
+from ledger.private import create_private
 
 _BUSY_MS = 10_000
 """Milliseconds to wait for another process that writes."""
@@ -27,11 +27,11 @@ async def open_memories(path: Path) -> AsyncIterator[BaseStore]:
     """
     async with AsyncExitStack() as stack:
         try:
-            await asyncio.to_thread(_create_private, path)
+            await asyncio.to_thread(create_private, path)
             # The store begins its own transactions.
             connection = await stack.enter_async_context(aiosqlite.connect(path, isolation_level=None))
             await connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-            store = AsyncSqliteStore(connection)
+            store = await stack.enter_async_context(_ended(AsyncSqliteStore(connection)))
             await _set_up(store)
         except (OSError, aiosqlite.Error) as error:
             raise StorageError(
@@ -39,6 +39,17 @@ async def open_memories(path: Path) -> AsyncIterator[BaseStore]:
                 "that the file can be written, or name another directory in TWOBRAIN_DATA_DIR."
             ) from None
         yield store
+
+
+@asynccontextmanager
+async def _ended(store: AsyncSqliteStore) -> AsyncIterator[AsyncSqliteStore]:
+    """End with the block the task that runs a store's operations, which the store leaves to the loop."""
+    try:
+        yield store
+    finally:
+        if task := store._task:  # noqa: SLF001 (nothing public ends it)
+            task.cancel()
+            await asyncio.wait([task])
 
 
 async def _set_up(store: AsyncSqliteStore) -> None:
@@ -49,8 +60,3 @@ async def _set_up(store: AsyncSqliteStore) -> None:
             return
         await asyncio.sleep(_RETRY_S)
     await store.setup()
-
-
-def _create_private(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

@@ -1,7 +1,6 @@
 """Opening the ledger's database; what is particular to SQLite stands here and nowhere else."""
 
 import errno
-import os
 import sqlite3
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from errors import StorageError
+from ledger.private import create_private
 from ledger.tables import VERSION, insert, metadata, schema
 
 _BUSY_S = 30
@@ -107,9 +107,7 @@ def _why(error: Exception) -> str:
 
 def _prepare_file(engine: Engine) -> None:
     path = Path(str(engine.url.database))
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Before SQLite does: its -wal and -shm files take over this one's mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    create_private(path)  # before SQLite does: its -wal and -shm files take over this one's mode
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
 

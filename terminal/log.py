@@ -1,10 +1,10 @@
 """errors.log in the data directory: what a person need not read, without their secrets."""
 
 import logging
-import os
 from io import TextIOWrapper
 from pathlib import Path
 
+from ledger.private import create_private
 from settings import Settings
 
 
@@ -27,10 +27,8 @@ class PrivateLog(logging.FileHandler):
         self.failed = True
 
     def _open(self) -> TextIOWrapper:
-        path = Path(self.baseFilename)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-        return open(descriptor, "a", encoding=self.encoding)  # noqa: PTH123 (logging closes it)
+        create_private(Path(self.baseFilename))
+        return super()._open()
 
 
 def start_log(settings: Settings) -> None:

@@ -1,6 +1,5 @@
 """Lines that a person types, with history where a file is given."""
 
-import os
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.output import create_output
 
+from ledger.private import create_private
 from terminal.interrupt import LeftError
 from terminal.screen import Screen
 
@@ -26,7 +26,7 @@ class Prompt:
     @cached_property
     def _session(self) -> PromptSession[str]:
         return PromptSession(
-            history=FileHistory(_private(self._history)) if self._history else None,
+            history=FileHistory(create_private(self._history)) if self._history else None,
             output=create_output(stdout=self._stream),
         )
 
@@ -52,9 +52,3 @@ def _next_line() -> str:
     if not line:
         raise LeftError
     return line.strip()
-
-
-def _private(path: Path) -> Path:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_APPEND, 0o600))
-    return path

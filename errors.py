@@ -8,7 +8,9 @@ TwobrainError                    exit code 1
 │   └── ShadowedPackageError     another distribution's package hides one of ours
 ├── RequestError                 exit code 2: what was asked cannot be done as asked
 │   ├── BadMessageError          a message that is empty, too long or not text
+│   ├── BadThreadError           a thread's id that is empty, too long or not text
 │   ├── UnknownThreadError       a thread that does not exist
+│   ├── UnknownRuleError         a remembered rule that does not exist
 │   └── NothingPendingError      an answer where no confirmation waits
 ├── ModelError                   exit code 1: a model gave no usable answer (its cause is typed)
 │   └── NoModelAnsweredError     a role's model and all its fallbacks failed
@@ -76,8 +78,16 @@ class BadMessageError(RequestError):
     """The message is empty, too long, or holds nothing a model can read."""
 
 
+class BadThreadError(RequestError):
+    """No thread can have that id."""
+
+
 class UnknownThreadError(RequestError):
     """No thread has that id."""
+
+
+class UnknownRuleError(RequestError):
+    """No remembered rule has that id."""
 
 
 class NothingPendingError(RequestError):

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from graphs.admission import check_thread
 from graphs.session import Orchestrator
 from ledger.bookkeeping import Grouping
 from terminal import listings
@@ -104,6 +105,8 @@ def audit(thread: str | None, *, user: str | None, limit: int, as_json: bool) ->
     """List the tool calls, the newest last."""
 
     async def rows(orchestrator: Orchestrator) -> Rows:
+        if thread is not None:
+            check_thread(thread)
         return await orchestrator.ledger.audit(thread=thread, user=user, limit=limit)
 
     return _show(rows, _AUDIT, as_json=as_json)

@@ -1,0 +1,30 @@
+"""What callers hand in, made fit for files that hold nothing but Unicode."""
+
+from errors import BadThreadError
+
+_LONGEST_THREAD = 255
+"""Characters."""
+
+
+def check_thread(thread_id: str) -> None:
+    """Check that a thread may have this id.
+
+    Raises:
+        BadThreadError: it is empty, too long, or not text.
+    """
+    if not thread_id.strip():
+        raise BadThreadError("The thread's id is empty. Name a thread, or none to begin a new one.")
+    if len(thread_id) > _LONGEST_THREAD:
+        raise BadThreadError(
+            f"The thread's id has {len(thread_id):,} characters; at most {_LONGEST_THREAD} are accepted."
+        )
+    if mended(thread_id) != thread_id:
+        raise BadThreadError(
+            f"The thread's id {thread_id!r} holds bytes that are no text in UTF-8. "
+            "`twobrain threads` lists the ids there are."
+        )
+
+
+def mended(text: str) -> str:
+    """Return the text with each lone surrogate, which is half a character, as the mark U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

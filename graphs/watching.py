@@ -4,37 +4,50 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from graphs.events import Event, Token, ToolFinished, ToolStarted, UsageReported
+from graphs.events import Event, Restarted, Token, ToolFinished, ToolStarted, UsageReported
 
-_KINDS: dict[str, type[ToolStarted | ToolFinished | UsageReported]] = {
+_KINDS: dict[str, type[ToolStarted | ToolFinished | UsageReported | Restarted]] = {
     "tool_started": ToolStarted,
     "tool_finished": ToolFinished,
     "usage": UsageReported,
+    "restarted": Restarted,
 }
 _SPEAKERS = {"plan", "respond"}
 _MODEL_SPOKE = "ls_model_type"
 """Key in the metadata of what a model call streams, and not of what a step returns."""
 
 
-def event_of(payload: Any) -> Event | None:
-    """Return the event that a step wrote to the custom stream; None for what others write there."""
-    if not isinstance(payload, dict) or payload.get("event") not in _KINDS:
-        return None
-    fields = {key: value for key, value in payload.items() if key != "event"}
-    return _KINDS[payload["event"]](**fields)
+class Watch:
+    """Follows one run; knows what the person has heard of the models' words."""
 
+    def __init__(self) -> None:
+        self._spoken: str | None = None
+        """Id of the message that the last token belonged to."""
+        self._kept: str | None = None
+        """The same, as it was when the last model call ended."""
 
-def token_of(payload: Any, spoken: str | None) -> Token | None:
-    """Return the piece of text that a model said to the person, None for everything else.
+    def event(self, mode: str, payload: Any) -> Event | None:
+        """Return what an item of the custom or the messages stream tells a person; None for most."""
+        return self._reported(payload) if mode == "custom" else self._said(*payload)
 
-    Args:
-        payload: a message or chunk with its metadata, from the messages stream.
-        spoken: id of the message that the last token belonged to; a new one begins a new paragraph.
-    """
-    message, metadata = payload
-    if not isinstance(message, AIMessage) or metadata.get("langgraph_node") not in _SPEAKERS:
-        return None
-    if not message.text or (message.tool_calls and _MODEL_SPOKE not in metadata):
-        return None  # what a planner said beside its calls, unheard, comes once more as its step stores it
-    gap = "\n\n" if spoken is not None and message.id != spoken else ""
-    return Token(gap + message.text)
+    def _reported(self, payload: Any) -> Event | None:
+        if not isinstance(payload, dict) or payload.get("event") not in _KINDS:
+            return None  # others write there too
+        fields = {key: value for key, value in payload.items() if key != "event"}
+        event = _KINDS[payload["event"]](**fields)
+        if isinstance(event, UsageReported):
+            self._kept = self._spoken
+        if isinstance(event, Restarted):
+            if self._spoken == self._kept:
+                return None  # nobody heard any of it
+            self._spoken = self._kept
+        return event
+
+    def _said(self, message: Any, metadata: dict[str, Any]) -> Token | None:
+        if not isinstance(message, AIMessage) or metadata.get("langgraph_node") not in _SPEAKERS:
+            return None
+        if not message.text or (message.tool_calls and _MODEL_SPOKE not in metadata):
+            return None  # what a planner said unheard, beside its calls, comes once more from its step
+        gap = "\n\n" if self._spoken is not None and message.id != self._spoken else ""
+        self._spoken = message.id
+        return Token(gap + message.text)

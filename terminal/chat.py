@@ -10,7 +10,7 @@ from terminal.interrupt import LeftError
 from terminal.prompt import Prompt
 from terminal.screen import complain
 from terminal.text import plain
-from terminal.turn import Turn, exit_code
+from terminal.turn import Conversation, exit_code
 
 _HELP = """\
 /new      begin a new thread
@@ -29,15 +29,17 @@ def new_thread() -> str:
 class Chat:
     """Reads lines and answers them until the person leaves."""
 
-    def __init__(self, turn: Turn, thread_id: str) -> None:
-        self._turn = turn
+    def __init__(self, conversation: Conversation, thread_id: str) -> None:
+        self._conversation = conversation
         self._thread = thread_id
-        self._console = turn.screen.side
-        self._prompt = Prompt(turn.screen, turn.orchestrator.settings.data_dir / "chat_history")
+        self._console = conversation.screen.side
+        self._prompt = Prompt(
+            conversation.screen, conversation.orchestrator.settings.data_dir / "chat_history"
+        )
 
     async def run(self) -> int:
         """Hold the conversation; return the exit code."""
-        if self._turn.screen.interactive:
+        if self._conversation.screen.interactive:
             self._console.print("Type /help for the commands, /exit to leave.", style="dim")
         code = 0
         with contextlib.suppress(LeftError):
@@ -71,20 +73,21 @@ class Chat:
             self._console.print("Stopped. /resume goes on from here.", style="yellow")
             return 0
         except TwobrainError as error:
-            if not self._turn.screen.interactive:
+            if not self._conversation.screen.interactive:
                 raise
             complain(str(error))
             return 0
-        if self._turn.screen.interactive or result.pending is None:
+        if self._conversation.screen.interactive:
             return 0
-        card.show(self._turn.screen.out, result.pending)
-        card.show_how_to_answer(self._turn.screen.out, self._thread)
+        if result.pending is not None:
+            card.show(self._conversation.screen.out, result.pending)
+            card.show_how_to_answer(self._conversation.screen.out, self._thread)
         return exit_code(result)
 
     async def _run_turn(self, line: str) -> Result:
         if line == "/resume":
-            return await self._turn.go_on(self._thread)
-        return await self._turn.ask(line, self._thread)
+            return await self._conversation.go_on(self._thread)
+        return await self._conversation.ask(line, self._thread)
 
     def _show_thread(self) -> None:
         self._console.print(f"thread {plain(self._thread)}", style="dim")

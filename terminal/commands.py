@@ -18,7 +18,7 @@ from terminal.interrupt import LeftError
 from terminal.opening import run
 from terminal.screen import Screen, open_screen
 from terminal.text import plain
-from terminal.turn import Turn, exit_code
+from terminal.turn import Conversation, exit_code
 
 
 @dataclass(frozen=True)
@@ -35,25 +35,25 @@ class Wish:
 def ask(task: str, thread_id: str | None, wish: Wish) -> int:
     """Run one turn; `-` reads the task from standard input."""
     text = sys.stdin.read() if task == "-" else task
-    thread = thread_id or secrets.token_hex(4)
-    return _one_turn(thread, wish, lambda turn: turn.ask(text, thread))
+    thread = secrets.token_hex(4) if thread_id is None else thread_id
+    return _one_turn(thread, wish, lambda talk: talk.ask(text, thread))
 
 
 def resume(thread_id: str, wish: Wish) -> int:
     """Go on with a turn that was cut short, or with the gate it waits at."""
-    return _one_turn(thread_id, wish, lambda turn: turn.go_on(thread_id))
+    return _one_turn(thread_id, wish, lambda talk: talk.go_on(thread_id))
 
 
 def decide(thread_id: str, wish: Wish, *, yes: bool, reason: str = "") -> int:
     """Answer every waiting call of a thread with yes or no, and go on."""
 
-    async def answered(turn: Turn) -> Result:
-        standing = await turn.orchestrator.result(thread_id)
+    async def answered(talk: Conversation) -> Result:
+        standing = await talk.orchestrator.result(thread_id)
         if standing.pending is None:
             raise NothingPendingError(
                 f"Thread {thread_id!r} waits for no confirmation. `twobrain pending` lists those that do."
             )
-        return await turn.answer(thread_id, card.answer_all(standing.pending, yes=yes, reason=reason))
+        return await talk.answer(thread_id, card.answer_all(standing.pending, yes=yes, reason=reason))
 
     return _one_turn(thread_id, wish, answered)
 
@@ -61,21 +61,22 @@ def decide(thread_id: str, wish: Wish, *, yes: bool, reason: str = "") -> int:
 def chat(thread_id: str | None, wish: Wish) -> int:
     """Hold a conversation."""
     screen = open_screen()
+    thread = secrets.token_hex(4) if thread_id is None else thread_id
 
     async def held(orchestrator: Orchestrator) -> int:
-        turn = Turn(orchestrator, _context(wish), screen, wish.consent)
-        return await Chat(turn, thread_id or secrets.token_hex(4)).run()
+        talk = Conversation(orchestrator, _context(wish), screen, wish.consent)
+        return await Chat(talk, thread).run()
 
     return run(held)
 
 
-def _one_turn(thread_id: str, wish: Wish, work: Callable[[Turn], Awaitable[Result]]) -> int:
+def _one_turn(thread_id: str, wish: Wish, work: Callable[[Conversation], Awaitable[Result]]) -> int:
     screen = open_screen(machine=wish.json)
 
     async def opened(orchestrator: Orchestrator) -> int:
-        turn = Turn(orchestrator, _context(wish), screen, wish.consent, quiet=wish.json)
+        talk = Conversation(orchestrator, _context(wish), screen, wish.consent, quiet=wish.json)
         try:
-            result = await work(turn)
+            result = await work(talk)
         except LeftError:
             command = f"twobrain resume {card.named(thread_id)}"
             screen.side.print(f"Stopped. Go on with: {command}", style="yellow", soft_wrap=True)

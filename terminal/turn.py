@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from graphs.events import Done, Event, Result, Token, ToolFinished, ToolStarted
+from graphs.events import Done, Event, Restarted, Result, Token, ToolFinished, ToolStarted
 from graphs.session import Orchestrator
 from nodes.context import Context
 from terminal import card
@@ -25,7 +25,7 @@ _STOPPED = {
 
 
 @dataclass(frozen=True)
-class Turn:
+class Conversation:
     """Whose turns these are, where they are shown, and who answers their gates."""
 
     orchestrator: Orchestrator
@@ -121,13 +121,14 @@ class _View:
     def take(self, event: Event) -> None:
         """Show one event."""
         if isinstance(event, Token):
-            self._say(event.text)
-            return
-        if isinstance(event, ToolStarted | ToolFinished):
+            self._hear(event.text)
+        elif isinstance(event, Restarted):
+            self._restart(event)
+        elif isinstance(event, ToolStarted):
             self._end_answer()
-        if isinstance(event, ToolStarted):
             self._progress.started(event)
         elif isinstance(event, ToolFinished):
+            self._end_answer()
             self._progress.finished(event)
 
     def done(self, result: Result) -> None:
@@ -143,6 +144,16 @@ class _View:
         """Leave the screen ready for whatever comes next."""
         self._progress.rest()
         self._end_answer()
+
+    def _hear(self, text: str) -> None:
+        if self._screen.out.is_terminal:  # a pipe gets the answer alone, and once
+            self._say(text)
+
+    def _restart(self, event: Restarted) -> None:
+        if self._answer:
+            self._end_answer()
+            self._screen.side.print(f"{plain(event.model)} broke off; the answer begins anew.", style="dim")
+            self._progress.turn()
 
     def _say(self, text: str) -> None:
         if not self._answer:

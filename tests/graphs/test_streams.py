@@ -4,8 +4,20 @@ from collections import Counter
 
 import pytest
 
-from graphs.events import Confirmation, Done, Event, Token, ToolFinished, ToolStarted, UsageReported
-from tests.graphs.household import LAYOUTS, House
+from graphs.events import (
+    Confirmation,
+    Done,
+    Event,
+    Restarted,
+    Token,
+    ToolFinished,
+    ToolStarted,
+    UsageReported,
+)
+from tests.graphs.household import LAYOUTS, House, obedient
+from tests.wires.brain import Heard, Kind, Reply
+from tests.wires.cards import at
+from tests.wires.clients import KINDS, OpenWire
 
 REQUEST = 'calculate {"expression": "6*7"} & get_time {} then ring_bell {"times": 3}'
 
@@ -33,3 +45,42 @@ async def test_the_person_reads_each_word_once_and_none_that_was_not_for_them(se
     assert (kinds[ToolStarted], kinds[ToolFinished], kinds[Done]) == (3, 3, 2)
     assert kinds[UsageReported] == len(rows)
     assert house.rejected() == []
+
+
+def _breaks_off_once_it_has_results(heard: Heard) -> Reply:
+    return Reply(text="Found: this breaks off.", cut=True) if heard.results else obedient(heard)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_watcher_of_an_answer_that_broke_off_is_told_that_it_begins_anew(
+    open_wire: OpenWire, furnish, kind: Kind
+):
+    brains = (_breaks_off_once_it_has_results, obedient)
+    first, second = (at(open_wire(kind, brain=brain)) for brain in brains)
+    house = furnish({"planner": first, "spare": second}, {"orchestrator": ["planner", "spare"]})
+    async with house.open() as orchestrator:
+        context = house.context(path="single")
+        events = [e async for e in orchestrator.stream('calculate {"expression": "6*7"}', context=context)]
+    [at_restart] = [i for i, event in enumerate(events) if isinstance(event, Restarted)]
+    assert events[at_restart] == Restarted("planner", "orchestrator")
+    finished = next(i for i, event in enumerate(events) if isinstance(event, ToolFinished))
+    assert _spoken(events[:finished]) == "One moment."
+    assert _spoken(events[finished:at_restart]).startswith("\n\nFound:")
+    assert _spoken(events[at_restart:]) == "\n\nFound: 42" == f"\n\n{events[-1].result.response}"
+
+
+@pytest.mark.parametrize(
+    ("path", "failure"),
+    [("single", Reply(status=500, error="gone")), ("two-brain", Reply(text="Found", cut=True))],
+)
+async def test_no_watcher_is_told_of_a_failure_of_which_they_read_nothing(
+    open_wire: OpenWire, furnish, path, failure
+):
+    brains = (lambda heard: failure if heard.results else obedient(heard), obedient)
+    first, second = (at(open_wire("openai", brain=brain)) for brain in brains)
+    house = furnish({"planner": first, "spare": second}, {"orchestrator": ["planner", "spare"]})
+    async with house.open() as orchestrator:
+        context = house.context(path=path, responder="spare")
+        events = [e async for e in orchestrator.stream('calculate {"expression": "6*7"}', context=context)]
+    assert [event for event in events if isinstance(event, Restarted)] == []
+    assert events[-1].result.backend == "spare"

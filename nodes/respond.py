@@ -23,7 +23,7 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     meter = Meter(turn, "chat")
     ask = Ask(
         role=turn.context.responder,
-        messages=responder_view(state, turn.context),
+        messages=responder_view(state, turn.context, turn.responder),
         user=turn.person.user,
     )
     try:

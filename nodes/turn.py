@@ -41,6 +41,11 @@ class Turn:
         """Return the tools that role, allow-list and configuration let through, in their order."""
         return self.res.tools.offered(self.person.role, self.person.tools, self.res.settings)
 
+    @property
+    def responder(self) -> ModelCard:
+        """The card of the model that answers, unless a fallback has to."""
+        return self.res.models.registry.first(self.context.responder, self.person.user)
+
     async def mark(self, status: ThreadStatus) -> None:
         """Note in the ledger how the thread stands; that the list of threads lags behind ends no turn."""
         try:

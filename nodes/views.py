@@ -45,23 +45,26 @@ async def planner_view(
     request = _request(state)
     if state.path == "single":
         persona = context.system_prompt or prompts.PERSONA
-        head = [SystemMessage(f"{persona}\n\n{prompts.DO_BOTH}" if tools else persona), *_earlier(state)]
+        head = [
+            SystemMessage(f"{persona}\n\n{prompts.DO_BOTH}" if tools else persona),
+            *_earlier(state, card),
+        ]
         opening: list[BaseMessage] = [*head, request]
     else:
-        opening = [SystemMessage(prompts.GATHER), _set_apart(state, request)]
+        opening = [SystemMessage(prompts.GATHER), _set_apart(state, request, card)]
     room = budget_of(card) * CHARS_PER_TOKEN - _length(opening) - (len(_json(list(tools))) if tools else 0)
     return [*opening, *_paired(await _fitting(rounds_of(state), room, look, state.turn))]
 
 
-def responder_view(state: State, context: Context) -> list[BaseMessage]:
+def responder_view(state: State, context: Context, card: ModelCard) -> list[BaseMessage]:
     """Return what the responder is shown: persona, conversation, and the request with what was done."""
     persona = context.system_prompt or prompts.PERSONA
     if state.path == "direct":
-        return [SystemMessage(persona), *_earlier(state, most=None), _request(state)]
+        return [SystemMessage(persona), *_earlier(state, card, most=None), _request(state)]
     found = f"{_called(state, RESULT_CHARS)}\n<summary>\n{_safe(state.summary)}\n</summary>"
     return [
         SystemMessage(f"{persona}\n\n{prompts.WRITE}"),
-        *_earlier(state),
+        *_earlier(state, card),
         _with_text(_request(state), f"{_tagged_request(state)}\n{found}"),
     ]
 
@@ -136,8 +139,11 @@ def _answer(call: Any, result: ToolMessage | None) -> ToolMessage:
     return result.model_copy(update={"content": note})
 
 
-def _earlier(state: State, most: int | None = EARLIER_MESSAGES) -> list[BaseMessage]:
-    """Return what person and assistant said before this turn, beginning with the person."""
+def _earlier(state: State, card: ModelCard, most: int | None = EARLIER_MESSAGES) -> list[BaseMessage]:
+    """Return what person and assistant said before this turn, as far back as half the budget reaches.
+
+    It begins with the person; a message is there whole or not at all.
+    """
     said: list[BaseMessage] = []
     for message in state.messages:
         if message.id == state.turn:
@@ -145,12 +151,13 @@ def _earlier(state: State, most: int | None = EARLIER_MESSAGES) -> list[BaseMess
         spoken = isinstance(message, HumanMessage) or (
             isinstance(message, AIMessage) and not message.tool_calls
         )
-        if spoken and message.text.strip():
+        if spoken and message.content:
             said.append(message)
-    said = said[-most:] if most else said
-    while said and isinstance(said[0], AIMessage):
+    said = [_as_said(message) for message in (said[-most:] if most else said)]
+    room = budget_of(card) * CHARS_PER_TOKEN // 2
+    while said and (isinstance(said[0], AIMessage) or _length(said) > room):
         said = said[1:]
-    return list(_by_turns([_as_said(message) for message in said]))
+    return list(_by_turns(said))
 
 
 def _by_turns(said: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
@@ -165,11 +172,19 @@ def _by_turns(said: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
 
 
 def _as_said(message: BaseMessage) -> BaseMessage:
-    return HumanMessage(message.content) if isinstance(message, HumanMessage) else AIMessage(message.text)
+    """Return what was said as text: a picture that a model refuses would else end every later turn too."""
+    if isinstance(message, AIMessage):
+        return AIMessage(message.text)
+    others = [] if isinstance(message.content, str) else [b for b in message.content if not _is_text(b)]
+    return HumanMessage("\n".join([message.text, *(["[with attachments]"] if others else [])]).strip())
 
 
-def _set_apart(state: State, request: HumanMessage) -> HumanMessage:
-    said = _earlier(state)
+def _is_text(block: Any) -> bool:
+    return isinstance(block, str) or block.get("type") == "text"
+
+
+def _set_apart(state: State, request: HumanMessage, card: ModelCard) -> HumanMessage:
+    said = _earlier(state, card)
     if not said:
         return request
     lines = "\n".join(
@@ -188,7 +203,7 @@ def _with_text(request: HumanMessage, text: str) -> HumanMessage:
     """Return the request with its text replaced; pictures and the like stay."""
     if isinstance(request.content, str):
         return HumanMessage(text, id=request.id)
-    others = [b for b in request.content if not isinstance(b, str) and b.get("type") != "text"]
+    others = [block for block in request.content if not _is_text(block)]
     return HumanMessage([{"type": "text", "text": text}, *others], id=request.id)
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from nodes.context import Context
+from nodes.resources import CONFIGURED
 from tests.graphs.household import House, obedient
 from tests.wires import openai
 from tests.wires.brain import Call, Heard, Raw, Reply
@@ -191,3 +192,31 @@ async def test_after_arguments_that_could_not_be_read_the_model_may_try_again(se
     assert [call["status"] for call in done.tool_calls] == ["failed", "executed"]
     assert house.rung() == ["3 hall"]
     assert house.rejected() == []
+
+
+async def test_what_was_said_long_ago_gives_way_so_that_a_thread_never_outgrows_its_model(open_wire, furnish):
+    house = furnish({"planner": at(open_wire("openai", brain=obedient), context_window=16_000)})
+    chat = house.context(path="direct")
+    async with house.open() as orchestrator:
+        for number in range(6):
+            await orchestrator.ask(f"{number} " + "x" * 7_000, thread_id="t", context=chat)
+        await orchestrator.ask("Short?", thread_id="t", context=chat)
+    said = [turn.text for turn in house.planner.heard[-1].turns if turn.role == "user"]
+    assert said[-1] == "Short?"
+    assert 0 < sum(len(text) for text in said[:-1]) <= 32_000
+    assert all(len(text) > 7_000 for text in said[:-1]), "a message is there whole or not at all"
+    assert house.rejected() == []
+
+
+async def test_a_picture_is_sent_with_its_own_turn_alone(open_wire, furnish):
+    house = furnish({"planner": at(open_wire("openai", brain=obedient))})
+    url = "data:image/png;base64,iVBORw0KGgo="
+    seen = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}]
+    async with house.open() as orchestrator:
+        config = {"configurable": {"thread_id": "t", CONFIGURED: orchestrator._res}}
+        await orchestrator.graph.ainvoke({"messages": [("user", seen)]}, config, context=house.context())
+        await orchestrator.ask("And now?", thread_id="t", context=house.context())
+    first, second = (str(heard.raw) for heard in house.planner.heard)
+    assert url in first
+    assert url not in second
+    assert "[with attachments]" in second

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from errors import ConfigurationError, NothingPendingError
+from graphs.admission import check_thread
 from graphs.events import Result
 from graphs.session import Orchestrator
 from nodes.context import Context
@@ -35,7 +36,7 @@ class Wish:
 def ask(task: str, thread_id: str | None, wish: Wish) -> int:
     """Run one turn; `-` reads the task from standard input."""
     text = sys.stdin.read() if task == "-" else task
-    thread = secrets.token_hex(4) if thread_id is None else thread_id
+    thread = _thread(thread_id)
     return _one_turn(thread, wish, lambda talk: talk.ask(text, thread))
 
 
@@ -61,7 +62,7 @@ def decide(thread_id: str, wish: Wish, *, yes: bool, reason: str = "") -> int:
 def chat(thread_id: str | None, wish: Wish) -> int:
     """Hold a conversation."""
     screen = open_screen()
-    thread = secrets.token_hex(4) if thread_id is None else thread_id
+    thread = _thread(thread_id)
 
     async def held(orchestrator: Orchestrator) -> int:
         talk = Conversation(orchestrator, _context(wish), screen, wish.consent)
@@ -95,6 +96,13 @@ def _report(screen: Screen, result: Result, wish: Wish) -> None:
         card.show_how_to_answer(screen.out, result.thread_id)
     else:
         screen.side.print(f"\nthread {plain(result.thread_id)}", style="dim", soft_wrap=True)
+
+
+def _thread(given: str | None) -> str:
+    if given is None:
+        return secrets.token_hex(4)
+    check_thread(given)
+    return given
 
 
 def _context(wish: Wish) -> Context:

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from langchain_core.messages import HumanMessage
 from pydantic import ValidationError
 
 from errors import (
     BadMessageError,
+    BadThreadError,
     ConfigurationError,
     MissingKeyError,
     NothingPendingError,
@@ -19,6 +21,7 @@ from errors import (
     UnknownThreadError,
     UnknownToolError,
 )
+from graphs.orchestrator import builder
 from graphs.session import open_orchestrator
 from models.registry import Registry
 from nodes.context import Context
@@ -131,6 +134,61 @@ async def test_an_endpoint_that_nobody_serves_is_said_in_the_answer_and_the_thre
     assert "cannot be reached" in failed.response
     assert result.response == "Answer: hello"
     assert wire.rejected == []
+
+
+@pytest.mark.parametrize(
+    ("thread", "words"),
+    [
+        ("a\udcffb", ("'a\\udcffb'", "UTF-8")),
+        ("", ("empty",)),
+        (" ", ("empty",)),
+        ("x" * 256, ("256", "255")),
+    ],
+)
+async def test_an_id_that_no_thread_can_have_is_refused(home, thread, words):
+    async with home.opened() as orchestrator:
+        calls = [
+            lambda: orchestrator.ask("hi", thread_id=thread),
+            lambda: orchestrator.resume(thread, answer=True),
+            lambda: orchestrator.proceed(thread),
+            lambda: orchestrator.result(thread),
+        ]
+        for call in calls:
+            with pytest.raises(BadThreadError) as caught:
+                await call()
+            check_clear(caught.value, *words)
+        await orchestrator.ask("what is 1+1", thread_id="x" * 255)
+        assert len(await orchestrator.ledger.threads()) == 1
+
+
+async def test_halves_of_characters_in_a_message_or_an_answer_are_marked_and_the_rest_is_kept(home):
+    async with home.opened() as orchestrator:
+        await orchestrator.ask('write "caf\udce9 \U0001f600" to a.txt', thread_id="t1")
+        result = await orchestrator.resume("t1", {"decisions": [{"type": "reject", "message": "no\udcff"}]})
+        [thread] = await orchestrator.ledger.threads()
+    assert result.tool_calls[0]["args"]["content"] == "caf\ufffd \U0001f600"
+    assert "no\ufffd" in result.tool_calls[0]["result"]
+    assert thread["title"] == 'write "caf\ufffd \U0001f600" to a.txt'
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ([], "empty"),
+        ([{"type": "text", "text": " "}], "empty"),
+        (["", {"type": "text", "text": ""}], "empty"),
+        ("half \ud800", "surrogates"),
+        ([{"type": "text", "text": "half \udfff"}], "surrogates"),
+    ],
+)
+async def test_a_message_of_the_plain_graph_that_nobody_can_read_is_refused(home, content, word):
+    async with home.opened() as orchestrator:
+        config = orchestrator._config("t1")
+        graph = builder.compile()
+        with pytest.raises(BadMessageError) as caught:
+            await graph.ainvoke({"messages": [HumanMessage(content)]}, config)
+        check_clear(caught.value, word)
+        assert await orchestrator.ledger.threads() == []
 
 
 @pytest.mark.parametrize("verb", ["resume", "proceed", "result"])

@@ -58,3 +58,21 @@ async def test_a_store_that_is_no_database_is_a_storage_error_that_names_it(tmp_
     with pytest.raises(StorageError, match=r"store\.db' cannot be used: file is not a database"):
         async with open_memories(tmp_path / "store.db"):
             raise AssertionError
+
+
+def test_a_program_that_closes_its_loop_itself_is_told_of_no_task_left_over(tmp_path):
+    script = (
+        "import asyncio\n"
+        "from graphs.session import open_orchestrator\n"
+        "async def main():\n"
+        "    async with open_orchestrator() as orchestrator:\n"
+        "        await orchestrator.ask('remember that the bin goes out on Monday')\n"
+        "loop = asyncio.new_event_loop()\n"
+        "loop.run_until_complete(main())\n"
+        "loop.close()\n"
+    )
+    environ = {"HOME": str(tmp_path), "TWOBRAIN_DATA_DIR": str(tmp_path / "data")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""

@@ -53,6 +53,13 @@ def test_a_thread_that_does_not_exist_is_named(home, command):
     assert "'nothing'" in complaint(home, command, "nothing")
 
 
+@pytest.mark.parametrize(
+    "command", [["ask", "hi", "-t"], ["chat", "-t"], ["resume"], ["approve"], ["audit", "-t"]]
+)
+def test_an_id_that_no_thread_can_have_is_refused(home, command):
+    assert "UTF-8" in complaint(home, *command, "a\udcffb")
+
+
 def test_an_answer_to_nothing_is_refused(home):
     home.run("ask", "what is 12*7", "-t", "t1")
     assert "waits for no confirmation" in complaint(home, "approve", "t1")

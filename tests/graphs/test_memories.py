@@ -67,8 +67,9 @@ def test_a_program_that_closes_its_loop_itself_is_told_of_no_task_left_over(tmp_
         "async def main():\n"
         "    async with open_orchestrator() as orchestrator:\n"
         "        await orchestrator.ask('remember that the bin goes out on Monday')\n"
+        "    return orchestrator\n"
         "loop = asyncio.new_event_loop()\n"
-        "loop.run_until_complete(main())\n"
+        "kept = loop.run_until_complete(main())\n"
         "loop.close()\n"
     )
     environ = {"HOME": str(tmp_path), "TWOBRAIN_DATA_DIR": str(tmp_path / "data")}

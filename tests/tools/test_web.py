@@ -302,7 +302,9 @@ async def test_a_packing_that_nobody_asked_for_is_refused_unopened(site, fetch, 
     assert len(outcome.text) < 150
 
 
-@pytest.mark.parametrize("body", [b"not packed", gzip.compress(b"x" * 99)[:-9] + b"\xff" * 9])
+@pytest.mark.parametrize(
+    "body", [b"not packed", gzip.compress(b"x" * 99)[:-9] + b"\xff" * 9], ids=["not packed", "damaged"]
+)
 async def test_a_page_that_cannot_be_unpacked_is_a_clear_result(site, fetch, body):
     site.pages["/"] = answer(body, "text/plain", Content_Encoding="gzip")
     assert "sent a page that cannot be unpacked" in (await fetch()).text

@@ -8,6 +8,7 @@ import pytest
 
 from errors import ConfigurationError
 from settings import load_settings
+from tests.tools.processes import stays
 from tools.registry import open_registry
 from tools.run import run_tool
 
@@ -48,14 +49,6 @@ def brief(configure, here):
 
 def process_of(file: Path) -> int:
     return int(file.read_text())
-
-
-def running(process: int) -> bool:
-    """Tell whether a process exists and is more than a zombie."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 def open_handles() -> int:
@@ -120,7 +113,7 @@ async def test_a_command_that_forks_and_hangs_is_stopped_whole_when_its_time_is_
         "Tool error: The command took longer than 0.3 s and was stopped with all that it had started. "
         "It had written:\nso far"
     )
-    assert not running(process_of(root / "child"))
+    assert not stays(process_of(root / "child"))
     assert outcome.duration_ms < 3_000
 
 
@@ -128,7 +121,7 @@ async def test_what_a_finished_command_left_in_the_background_is_stopped_and_sai
     began = time.monotonic()
     outcome = await call("run_command", command="sleep 60 & echo $! > child; echo done")
     assert outcome.text == "Exit status 0.\ndone\n(What it left running in the background was stopped.)"
-    assert not running(process_of(root / "child"))
+    assert not stays(process_of(root / "child"))
     assert time.monotonic() - began < 5
 
 
@@ -149,7 +142,7 @@ async def test_a_cancelled_call_leaves_nothing_running(call, root, command):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not running(process_of(root / "child"))
+    assert not stays(process_of(root / "child"))
 
 
 async def test_no_file_handle_is_left_open(call):

@@ -15,6 +15,7 @@ import pytest
 from errors import ConfigurationError
 from graphs.session import open_orchestrator
 from settings import Settings, load_settings
+from tests.tools.processes import is_running, stays
 from tests.wires.brain import Call, Heard, Reply
 from tools.clock import get_time
 from tools.declaration import ArgumentsError, Here, Tool
@@ -146,14 +147,12 @@ def lines(file: Path) -> list[str]:
 
 def running(home: Path) -> list[int]:
     """Return the server's processes, its children among them, that are still there."""
-    return [pid for each in lines(home / "pids") if _is_there(pid := int(each))]
+    return [pid for each in lines(home / "pids") if is_running(pid := int(each))]
 
 
-def _is_there(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+def left_running(home: Path) -> list[int]:
+    """Return those that should have ended and did not."""
+    return [pid for each in lines(home / "pids") if stays(pid := int(each))]
 
 
 async def test_a_servers_tools_are_listed_and_called(reached):
@@ -307,7 +306,7 @@ async def test_a_server_that_is_slow_is_ended_with_all_its_children(household, h
     async with household.open() as house:
         assert "did not answer within 1.5 s" in await house.missing("mcp:slow")
         assert len(lines(home / "pids")) == 2
-        assert running(home) == []
+        assert left_running(home) == []
 
 
 async def test_nothing_is_left_running_after_the_close(household):
@@ -318,7 +317,7 @@ async def test_nothing_is_left_running_after_the_close(household):
         pids = running(home)
         assert len(pids) == 2
         assert os.getpgid(pids[0]) == os.getpgid(pids[1]) == pids[0] != os.getpgrp()
-    assert running(home) == []
+    assert left_running(home) == []
 
 
 async def test_no_session_is_opened_before_a_turn_needs_one(household):
@@ -714,7 +713,7 @@ async def test_a_turn_calls_a_servers_tool_once_the_person_agrees_and_leaves_not
     assert [(each["tool"], each["status"]) for each in done.tool_calls] == [("notes_add", "executed")]
     assert 'add: {"text": "milk"}' in done.response
     assert lines(home / "called") == ['add {"text": "milk"}']
-    assert running(home) == []
+    assert left_running(home) == []
 
 
 async def test_a_changed_tool_asks_until_a_person_approves_a_call_of_it(at_home):

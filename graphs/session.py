@@ -83,6 +83,8 @@ class Orchestrator:
         async with self._turn_of(thread):
             async for event in self._run({"messages": [message]}, thread, context):
                 yield event
+            result = await self.result(thread)
+        yield Done(result)  # the turn is over: whoever stops listening here holds up nobody
 
     async def resume(self, thread_id: str, answer: Any, *, context: Context | None = None) -> Result:
         """Answer the confirmation that a thread waits for, and run on.
@@ -107,6 +109,8 @@ class Orchestrator:
                 raise NothingPendingError(f"Thread {thread_id!r} waits for no confirmation.")
             async for event in self._run(Command(resume=_as_text(answer)), thread_id, context):
                 yield event
+            result = await self.result(thread_id)
+        yield Done(result)
 
     async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
         """Go on with a turn that a crash or a cancellation cut short; what ran is not run again.
@@ -124,8 +128,8 @@ class Orchestrator:
             if snapshot.tasks and not snapshot.interrupts:
                 async for event in self._run(None, thread_id, context):
                     yield event
-            else:
-                yield Done(await self.result(thread_id))
+            result = await self.result(thread_id)
+        yield Done(result)
 
     async def result(self, thread_id: str) -> Result:
         """Return how a thread's last turn stands.
@@ -208,7 +212,6 @@ class Orchestrator:
         result = await self.result(thread)
         if result.pending:
             yield Confirmation(result.pending)
-        yield Done(result)
 
 
 @asynccontextmanager

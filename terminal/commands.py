@@ -62,11 +62,10 @@ def decide(thread_id: str, wish: Wish, *, yes: bool, reason: str = "") -> int:
 def chat(thread_id: str | None, wish: Wish) -> int:
     """Hold a conversation."""
     screen = open_screen()
-    thread = _thread(thread_id)
 
     async def held(orchestrator: Orchestrator) -> int:
         talk = Conversation(orchestrator, _context(wish), screen, wish.consent)
-        return await Chat(talk, thread).run()
+        return await Chat(talk, _thread(thread_id)).run()
 
     return run(held)
 

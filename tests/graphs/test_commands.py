@@ -1,35 +1,22 @@
 """The same conversation through the terminal command: each step a process, the last one in Python."""
 
-import asyncio
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.graphs.household import LAYOUTS, House
 
-COMMAND = Path(sys.executable).with_name("twobrain")
 MIXED = 'get_time {} & write_file {"path": "notes.txt", "content": "buy milk"}'
 
 
 async def _run(house: House, *args: str, code: int) -> dict[str, Any]:
-    process = await asyncio.create_subprocess_exec(
-        COMMAND,
-        *args,
-        "--json",
-        env={"PATH": os.defpath, "HOME": str(house.folder), **house.environ},
-        cwd=house.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    assert process.returncode == code, out + err
-    return json.loads(out)
+    environ = {"PATH": os.defpath, "HOME": str(house.folder), **house.environ}
+    done = await forked.run_beside([*args, "--json"], environ, house.folder)
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -1,8 +1,6 @@
 """A key is sent to its provider and stands nowhere else: not on disk, not on a screen, not in an event."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from graphs.session import open_orchestrator
 from nodes.context import Context
 from settings import load_settings
+from tests import forked
 from tests.wires.brain import Call, Reply
 from tests.wires.cards import PROVIDERS
 from tests.wires.clients import KINDS
@@ -102,14 +101,7 @@ def test_the_command_leaves_no_key_behind(environ, tmp_path):
     wire.key = CARD_KEY
     said = ""
     for *words, code in (("show me", 0), ("fail", "--json", 1)):
-        done = subprocess.run(
-            [sys.executable, "-c", "import cli; cli.main()", "ask", *words],
-            env={**env, "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = forked.run(["ask", *words], {**env, "HOME": str(tmp_path)}, tmp_path)
         said += done.stdout + done.stderr
         assert done.returncode == code, said
 

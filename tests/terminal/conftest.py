@@ -13,6 +13,8 @@ from typing import Any
 import pexpect
 import pytest
 
+from tests import forked
+
 HOUSE = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "import cli; cli.main()"]
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[=>78])")
@@ -44,9 +46,13 @@ class Home:
 
     def run(self, *args: str, stdin: str = "", code: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command without a terminal, and check how it ends."""
+        return _checked(forked.run(args, self.env(**env), self.directory, stdin), code)
+
+    def run_anew(self, *args: str, code: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in a Python that has just started."""
         done = subprocess.run(
             [*COMMAND, *args],
-            input=stdin,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             env=self.env(**env),
@@ -54,9 +60,7 @@ class Home:
             timeout=60,
             check=False,
         )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stdout + done.stderr
-        return done
+        return _checked(done, code)
 
     def json(self, *args: str, **options: Any) -> Any:
         """Run a command with --json, and return the one value it prints."""
@@ -68,6 +72,12 @@ class Home:
 
     def configure(self, toml: str) -> None:
         (self.directory / "twobrain.toml").write_text(toml)
+
+
+def _checked(done: subprocess.CompletedProcess[str], code: int) -> subprocess.CompletedProcess[str]:
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
 
 
 class Terminal(pexpect.spawn):
@@ -108,7 +118,7 @@ def terminal(home: Home) -> Callable[..., Terminal]:
             cwd=str(home.directory),
             dimensions=(40, 80),
             encoding="utf-8",
-            timeout=15,
+            timeout=60,  # on a busy machine a start alone can take ten seconds
         )
 
     return spawn

@@ -21,7 +21,7 @@ PROMPT = "1m>"
 def silent_model(home):
     """Configure a model that accepts calls and never answers; calling waits for the next call."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(30)
+        server.settimeout(60)
         home.configure(SILENT.format(port=server.getsockname()[1]))
         connections = []
         yield lambda: connections.append(server.accept()[0])

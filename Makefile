@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench dev clean
+.PHONY: demo test check bench bench-agentdojo dev clean
 
 demo: .venv/ready
 	@$(BIN)/twobrain ask 'what time is it in Tokyo and what is 12*7'
@@ -19,10 +19,18 @@ dev: .venv/ready
 	LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 \
 		$(BIN)/langgraph dev --no-reload --n-jobs-per-worker 10
 
+bench-agentdojo: .venv-agentdojo/ready
+	@PYTHONPATH=. .venv-agentdojo/bin/python -W ignore -m benchmarks.agentdojo_policy
+
+.venv-agentdojo/ready: benchmarks/agentdojo-requirements.txt
+	$(PYTHON) -m venv .venv-agentdojo
+	.venv-agentdojo/bin/pip install --quiet --disable-pip-version-check -r benchmarks/agentdojo-requirements.txt
+	@touch $@
+
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-agentdojo

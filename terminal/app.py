@@ -142,6 +142,22 @@ def audit(
 
 
 @app.command(rich_help_panel=_LISTS)
+def rules(
+    revoke: Annotated[str | None, typer.Option("--revoke", metavar="ID", help="Forget this rule.")] = None,
+    user: OnlyUser = None,
+    json: Json = False,
+) -> None:
+    """List what you agreed to once and for all; or take it back."""
+    from terminal import agreements
+
+    raise typer.Exit(
+        agreements.revoke(revoke, user=user, as_json=json)
+        if revoke
+        else agreements.rules(user=user, as_json=json)
+    )
+
+
+@app.command(rich_help_panel=_LISTS)
 def models(json: Json = False) -> None:
     """List the models, their roles, and what is missing to use them."""
     from terminal import overview

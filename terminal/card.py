@@ -1,5 +1,6 @@
 """The confirmation card: what is about to happen, and the person's answer to it."""
 
+import glob
 import json
 import shlex
 from collections.abc import Iterator
@@ -20,7 +21,10 @@ _LINES = 12
 """Lines of one argument that a card shows unasked."""
 _FOR_OTHER_CLIENTS = "To reject, give a reason."
 """Ends a description, for clients that send an approval for a rejection without one."""
-_CHOICES = ("approve", "edit", "reject")
+_CHOICES = ("approve", "edit", "whenever", "reject")
+_LONGEST_PATTERN = 80
+_USES = 20
+"""How many calls may run by a rule, as a draft proposes it."""
 
 Decision = dict[str, Any]
 
@@ -81,8 +85,10 @@ class Desk:
                 return _decision(action, "reject", message=await self._prompt.line("Why not? "))
             if choice == "show":
                 self._console.print(_arguments(action, lines=None))
-            elif edited := await self._edited(action):
-                return edited
+            elif choice == "whenever" and (remember := await self._whenever(action)):
+                return _decision(action, "approve", remember=remember)
+            elif choice == "edit" and (args := await self._edited(action)):
+                return _decision(action, "edit", edited_action={"name": action["name"], "args": args})
 
     async def _choice(self, choices: list[str]) -> str:
         question = " · ".join(f"{choice[0]}={choice}" for choice in choices) + " > "
@@ -92,19 +98,33 @@ class Desk:
                 return found[0]
             self._console.print(f"Please type {', '.join(choices)}, or its first letter.", style="yellow")
 
-    async def _edited(self, action: dict[str, Any]) -> Decision | None:
-        """Return an edit; None where the person emptied the line, to choose again."""
-        key = action.get("tool_call_id", action["name"])
-        draft = self._drafts.get(key) or as_json(action["args"])
-        while draft := await self._prompt.line("Arguments (empty goes back): ", draft):
+    async def _edited(self, action: dict[str, Any]) -> Any:
+        """Return other arguments; None where the person emptied the line, to choose again."""
+        return await self._typed("Arguments", action, "edit", action["args"])
+
+    async def _whenever(self, action: dict[str, Any]) -> Any:
+        """Return which further calls are to run unasked; None where the person emptied the line."""
+        self._console.print("Run it, and from now on such calls unasked; * stands for anything.", style="dim")
+        draft = {"where": _patterns(action), "until": None, "uses": _USES}
+        return await self._typed("Rule", action, "whenever", draft)
+
+    async def _typed(self, what: str, action: dict[str, Any], choice: str, first: Any) -> Any:
+        key = f"{choice} {action.get('tool_call_id', action['name'])}"
+        draft = self._drafts.get(key) or as_json(first)
+        while draft := await self._prompt.line(f"{what} (empty goes back): ", draft):
             self._drafts[key] = draft
             try:
-                args = json.loads(draft)
+                return json.loads(draft)
             except ValueError as error:
                 self._console.print(f"That is not JSON: {error}.", style="yellow")
-                continue
-            return _decision(action, "edit", edited_action={"name": action["name"], "args": args})
         return None
+
+
+def _patterns(action: dict[str, Any]) -> dict[str, str]:
+    """Return the patterns that cover just this call, for the person to widen."""
+    texts = {name: value for name, value in action["args"].items() if isinstance(value, str)}
+    short = {n: v for n, v in texts.items() if len(v) <= _LONGEST_PATTERN and "\n" not in v}
+    return {name: glob.escape(value) for name, value in short.items()}
 
 
 def _decision(action: dict[str, Any], kind: str, **more: Any) -> Decision:
@@ -114,7 +134,8 @@ def _decision(action: dict[str, Any], kind: str, **more: Any) -> Decision:
 def _allowed(request: dict[str, Any], action: dict[str, Any]) -> list[str]:
     for config in request.get("review_configs", ()):
         if config["action_name"] == action["name"]:
-            return list(config["allowed_decisions"])
+            allowed = list(config["allowed_decisions"])
+            return [*allowed, "whenever"] if "approve" in allowed else allowed
     return list(_CHOICES)
 
 

@@ -61,7 +61,7 @@ def test_nothing_but_a_plain_choice_is_consent(home, terminal):
     screen.sees(CHOICES)
     for typed in ("", "yes please", "\x1b[A"):
         screen.sendline(typed)
-        screen.sees("Please type approve, edit, reject", CHOICES)
+        screen.sees("Please type approve, edit, whenever, reject", CHOICES)
     screen.sendintr()
     screen.sees("Stopped. Go on with: twobrain resume ")
     screen.ends(130)

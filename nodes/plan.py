@@ -23,7 +23,7 @@ from nodes.state import Basis, Planned, State, Update, Verdict
 from nodes.turn import Turn, take_up
 from nodes.views import finishing_view, planner_view
 from tools.declaration import ArgumentsError
-from tools.policy import Allow, Confirm, Decision, decide
+from tools.policy import Allow, Confirm, Ruling, decide
 from tools.rules import Rule, used
 
 _TOO_MANY = "The limit of tool calls for this turn is reached."
@@ -131,7 +131,7 @@ def _planned(call: Any, problem: str | None, verdict: Verdict, reason: str) -> P
     }
 
 
-def _verdict(call: Any, turn: Turn, basis: Basis, rules: list[Rule]) -> Decision | None:
+def _verdict(call: Any, turn: Turn, basis: Basis, rules: list[Rule]) -> Ruling | None:
     """Return what policy says of a call; None where the model is told instead, for it cannot run."""
     tool = turn.res.tools.find(call["name"])
     try:

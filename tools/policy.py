@@ -62,7 +62,7 @@ class Deny:
     reason: str
 
 
-Decision = Allow | Confirm | Deny
+Ruling = Allow | Confirm | Deny
 
 _DOES: dict[Effect, str] = {
     "read": "reads something private",
@@ -80,7 +80,7 @@ def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
     read: Read = NOTHING,
     rules: Sequence[Rule] = (),
     known: Collection[str] = (),
-) -> Decision:
+) -> Ruling:
     """Decide on a call of the tool `name`; what no rule allows is confirmed.
 
     Args:

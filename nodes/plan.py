@@ -75,7 +75,7 @@ async def _next_step(turn: Turn) -> Ask:
 
 
 def _last_word(turn: Turn) -> Ask:
-    return _ask(turn, finishing_view(turn.state, turn.context), [])
+    return _ask(turn, finishing_view(turn.state, turn.context, turn.planner), [])
 
 
 def _ask(turn: Turn, view: Sequence[BaseMessage], tools: Sequence[dict[str, Any]]) -> Ask:

@@ -27,7 +27,7 @@ EARLIER_MESSAGES = 6
 EARLIER_CHARS = 300
 """Of each earlier message, on the two-brain path."""
 RESULT_CHARS = 2_000
-"""Of each result, in what the responder reads."""
+"""At most, of each result, in what the responder reads."""
 _AROUND = 80
 """Characters of ids, names and brackets around a message or call on the wire."""
 
@@ -61,7 +61,7 @@ def responder_view(state: State, context: Context, card: ModelCard) -> list[Base
     persona = context.system_prompt or prompts.PERSONA
     if state.path == "direct":
         return [SystemMessage(persona), *_earlier(state, card, most=None), _request(state)]
-    found = f"{_called(state, RESULT_CHARS)}\n<summary>\n{_safe(state.summary)}\n</summary>"
+    found = f"{_called(state, _each(state, card))}\n<summary>\n{_safe(state.summary)}\n</summary>"
     return [
         SystemMessage(f"{persona}\n\n{prompts.WRITE}"),
         *_earlier(state, card),
@@ -69,10 +69,10 @@ def responder_view(state: State, context: Context, card: ModelCard) -> list[Base
     ]
 
 
-def finishing_view(state: State, context: Context) -> list[BaseMessage]:
+def finishing_view(state: State, context: Context, card: ModelCard) -> list[BaseMessage]:
     """Return what the planner is shown for its last call, as plain text that needs no tools declared."""
     persona = context.system_prompt or prompts.PERSONA if state.path == "single" else prompts.GATHER
-    told = f"{_tagged_request(state)}\n{_called(state, RESULT_CHARS)}"
+    told = f"{_tagged_request(state)}\n{_called(state, _each(state, card))}"
     return [SystemMessage(f"{persona}\n\n{prompts.FINISH}"), _with_text(_request(state), told)]
 
 
@@ -217,6 +217,12 @@ def _called(state: State, most: int) -> str:
         f"<result>{_told(r, state.turn, most)}</result>\n</call>"
         for r in records_of(state)
     )
+
+
+def _each(state: State, card: ModelCard) -> int:
+    """Return how many characters of each result to tell, so that all take half of the budget at most."""
+    room = budget_of(card) * CHARS_PER_TOKEN // 2
+    return min(RESULT_CHARS, room // max(1, len(records_of(state))))
 
 
 def _told(record: Record, turn: str, most: int) -> str:

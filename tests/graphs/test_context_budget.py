@@ -87,6 +87,20 @@ async def test_within_the_budget_each_request_begins_as_the_one_before(settle):
         assert later.raw["messages"][: len(said)] == said
 
 
+async def test_a_last_word_and_an_answer_after_very_many_results_stay_within_the_budget_too(settle):
+    house = settle("openai+gemini", context_window=16_000)
+    _fill(house, 1)
+    side_by_side = " & ".join(['read_file {"path": "long0.txt"}'] * 60)
+    async with house.open() as orchestrator:
+        context = house.context(max_rounds=1)
+        result = await orchestrator.ask(f"{side_by_side} then get_time {{}}", thread_id="t", context=context)
+    assert (result.stop_reason, len(result.tool_calls)) == ("rounds", 60)
+    told = [heard for heard in (house.planner.heard[-1], house.writer.heard[-1]) if not heard.tools]
+    assert [heard.turns[-1].text.count("<call ") for heard in told] == [60, 60]
+    assert all(len(json.dumps(heard.raw)) < 16_000 * CHARS_PER_TOKEN for heard in told)
+    assert house.rejected() == []
+
+
 @pytest.mark.parametrize("window", [32_000, 1_000_000])
 async def test_over_a_long_turn_most_of_all_input_repeats_the_request_before_byte_for_byte(settle, window):
     house = settle("openai", context_window=window, max_rounds=100, more="[limits]\nmax_rounds = 100")

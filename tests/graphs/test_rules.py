@@ -2,6 +2,9 @@
 
 import pytest
 
+from errors import ConfigurationError
+from settings import load_settings
+
 WRITE = 'write_file {"path": "notes/a.txt", "content": "x"}'
 ELSEWHERE = 'write_file {"path": "notes/../a.txt", "content": "x"}'
 REMEMBERED = {"type": "approve", "remember": {"where": {"path": "notes/*"}, "until": None, "uses": 2}}
@@ -113,3 +116,13 @@ async def test_only_an_approval_as_it_stands_is_remembered(settle, decision):
         again = await orchestrator.resume("t", {**decision, "remember": REMEMBERED["remember"]})
         assert "only an approval" in again.pending["problem"]
         assert await orchestrator.ledger.rules() == []
+
+
+@pytest.mark.parametrize(
+    "table", ['tool = "write_file"\nwhere = {}', 'tool = "write_file"', 'tool = "x"\nwhere = { path = 5 }']
+)
+def test_a_rule_of_the_configuration_that_cannot_be_read_fails_at_the_start(tmp_path, table):
+    config = tmp_path / "twobrain.toml"
+    config.write_text(f"[[users.alice.rules]]\n{table}\n")
+    with pytest.raises(ConfigurationError, match=r"twobrain.toml, line \d"):
+        load_settings({"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(tmp_path)})

@@ -2,7 +2,7 @@
 
 What is shown of a result changes seldom and many at once, so that most of a prompt is, byte for byte, the
 prompt of the round before, which providers keep and charge a tenth for. With 200 results of 20 KB, the
-figures below send 95 % of all bytes as such a repeated beginning, at a tenth of what the whole would cost.
+figures below send 94 % of all bytes as such a repeated beginning, at a tenth of what the whole would cost.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,13 @@ _MOST_SHOWN = (16_000, 8_000, 4_000, 2_000, 1_000, 500)
 """Bytes of one result: the first that lets the most recent ones fit."""
 _FIRST, _LATER = 4, 4_000
 """So many results of a turn are shown up to the full size; each later one up to so many bytes."""
-_STORED_TOGETHER = 160_000
+_STORED_TOGETHER = 140_000
 """Bytes of stored results that are shown at once, however large the window."""
 _OVERHEAD, _LEAST_OVERHEAD = 400, 80
 """Characters around a result: on the wire, with the fence and the note on what is left out; and without."""
+
+_NOTE = 250
+"""Characters of a stored result of which the handle alone is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ def _size(result: ToolMessage, limit: int) -> _Size:
     whole = whole_of(result)
     length = whole["end"] - whole["start"] if whole else len(result.text)
     around = _OVERHEAD if whole or is_untrusted(result) or length > limit else _LEAST_OVERHEAD
-    return _Size(min(length, limit) + around, min(length, STUB_CHARS) + around, whole is not None)
+    stub = _NOTE if whole else min(length, STUB_CHARS) + around
+    return _Size(min(length, limit) + around, stub, whole is not None)
 
 
 def _stubs(sizes: Sequence[_Size], room: int, calls: int) -> list[bool]:

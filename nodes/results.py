@@ -18,7 +18,7 @@ LONGEST_KEPT = 2_000
 """Characters: a longer result is stored once, and the conversation and the ledger hold its two ends. Inline
 it would be written with every copy of the conversation; stored it costs a file and a sync to disk."""
 STUB_CHARS = 200
-"""Of an old result that has to make room."""
+"""Of an old result that has to make room and is not stored; of one that is, the handle is enough."""
 _HEAD, _TAIL = 1_250, 450
 _GAP = "\n[…]\n"
 _log = logging.getLogger(__name__)
@@ -63,13 +63,13 @@ async def look(artifacts: Artifacts, user: str, message: ToolMessage, most: int)
         artifacts: where long results are.
         user: whose turn it is.
         message: the result.
-        most: bytes to show, about; 0: a stub of it.
+        most: bytes to show, about; 0: its beginning, or the note alone where the note says how to read it.
     """
     whole, text = whole_of(message), message.text
     if whole is None:
         return _clipped(text, most or STUB_CHARS)
     if not most:
-        return _stub(whole, text)
+        return "", _note(whole, whole["start"], whole["end"])
     try:
         return await _opened(artifacts, user, whole, most) or (text, "")
     except StorageError:  # its two ends are better than no turn
@@ -105,12 +105,6 @@ def _ends(whole: Whole, text: str) -> str:
     head, tail = text[:_HEAD], text[-_TAIL:]
     left = _note(whole, whole["start"] + len(head.encode()), whole["end"] - len(tail.encode()))
     return f"{_labelled(whole, f'{head}{_GAP}{tail}')}\n{left}"
-
-
-def _stub(whole: Whole, text: str) -> tuple[str, str]:
-    """Return the beginning of a stored text, from what the conversation keeps of it."""
-    body = text[len(_labelled(whole, "")) :][:STUB_CHARS]
-    return _labelled(whole, f"{body}…"), _note(whole, whole["start"] + len(body.encode()), whole["end"])
 
 
 def _clipped(text: str, most: int) -> tuple[str, str]:

@@ -32,7 +32,7 @@ _AROUND = 80
 """Characters of ids, names and brackets around a message or call on the wire."""
 
 Look = Callable[[ToolMessage, int], Awaitable[tuple[str, str]]]
-"""From a result and how many bytes of it to show (0: a stub) to its text and a note on what is left out."""
+"""From a result and how many bytes of it to show (0: next to none) to text and a note on what is left out."""
 
 
 async def planner_view(
@@ -99,8 +99,8 @@ async def _fitting(turn: Sequence[AnyMessage], room: int, look: Look, mark: str)
 
 def _as_shown(result: ToolMessage, text: str, note: str, mark: str) -> ToolMessage:
     """Return a result with this text, fenced where others wrote it; the note is ours and stands outside."""
-    text = fenced(text, mark, result.tool_call_id) if is_untrusted(result) else text
-    return result.model_copy(update={"content": f"{text}\n{note}" if note else text})
+    text = fenced(text, mark, result.tool_call_id) if text and is_untrusted(result) else text
+    return result.model_copy(update={"content": "\n".join(part for part in (text, note) if part)})
 
 
 def _length(messages: Iterable[BaseMessage]) -> int:

@@ -19,6 +19,8 @@ dev: .venv/ready
 	LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 \
 		$(BIN)/langgraph dev --no-reload --n-jobs-per-worker 10
 
+bench: bench-agentdojo
+
 bench-agentdojo: .venv-agentdojo/ready
 	@PYTHONPATH=. .venv-agentdojo/bin/python -W ignore -m benchmarks.agentdojo_policy
 

@@ -1,7 +1,10 @@
 """What was billed and what was done stands in the ledger as the wires said it, for both brains."""
 
+import sqlite3
+
 import pytest
 
+from errors import StorageError
 from tests.graphs.household import LAYOUTS, House, obedient
 from tests.wires.brain import Reply
 from tests.wires.cards import at, key_of
@@ -85,3 +88,24 @@ async def test_each_person_speaks_with_a_key_of_their_own(open_wire: OpenWire, f
     assert len(wire.rejected) == 1, "the key of the house is not hers"
     left = [path.read_bytes() for path in (house.folder / "data").rglob("*") if path.is_file()]
     assert not any(key_of("alice").encode() in held for held in left)
+
+
+async def test_a_crash_right_after_a_billed_call_still_shows_it(settle, monkeypatch):
+    house = settle("openai")
+    async with house.open() as orchestrator:
+        saver = orchestrator.graph.checkpointer
+        put = type(saver).aput_writes
+
+        async def power_cut(self, config, writes, *args, **kwargs):
+            if any(channel == "rounds" and value for channel, value in writes):
+                raise sqlite3.OperationalError("the power is gone")
+            return await put(self, config, writes, *args, **kwargs)
+
+        monkeypatch.setattr(type(saver), "aput_writes", power_cut)
+        with pytest.raises(StorageError):
+            await orchestrator.ask('calculate {"expression": "6*7"}', thread_id="t", context=house.context())
+    async with house.open() as orchestrator:
+        (row,) = await orchestrator.ledger.usage(thread="t")
+        state = await orchestrator.graph.aget_state({"configurable": {"thread_id": "t"}})
+    assert _recorded([row], "orchestrator") == _said(house.planner.said)
+    assert state.values.get("rounds", 0) == 0, "the conversation never saw the call"

@@ -19,6 +19,16 @@ app = typer.Typer(
 _TURNS = "Talk"
 _LISTS = "Look"
 
+
+def _text(value: str | None) -> str | None:
+    """Refuse what holds bytes that are no text: it names nobody."""
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("it holds bytes that are no text.") from None
+    return value
+
+
 Thread = Annotated[
     str, typer.Argument(metavar="THREAD", help="A thread's id, as `twobrain threads` lists it.")
 ]
@@ -28,10 +38,16 @@ OnThread = Annotated[
 User = Annotated[
     str | None,
     typer.Option(
-        "--user", "-u", metavar="NAME", help="Who asks, as twobrain.toml knows them; default: local."
+        "--user",
+        "-u",
+        metavar="NAME",
+        callback=_text,
+        help="Who asks, as twobrain.toml knows them; default: local.",
     ),
 ]
-OnlyUser = Annotated[str | None, typer.Option("--user", "-u", metavar="NAME", help="Only this user's.")]
+OnlyUser = Annotated[
+    str | None, typer.Option("--user", "-u", metavar="NAME", callback=_text, help="Only this user's.")
+]
 Path = Annotated[
     Literal["auto", "two-brain", "single", "direct"] | None,
     typer.Option(

@@ -97,3 +97,8 @@ def test_an_error_that_nobody_foresaw_is_logged_without_secrets(home):
     assert log.stat().st_mode & 0o777 == 0o600
     assert "Traceback" in log.read_text()
     assert "sesame-open" not in log.read_text() + told
+
+
+@pytest.mark.parametrize("command", [["ask", "hi"], ["threads"], ["usage"], ["audit"], ["rules"]])
+def test_a_user_whose_name_is_no_text_is_refused(home, command):
+    assert "no text" in complaint(home, *command, "--user", "a\udcff")

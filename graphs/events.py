@@ -1,9 +1,9 @@
 """What a running turn tells whoever watches it, as typed events."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-Status = Literal["executed", "failed", "denied", "expired", "superseded", "unknown"]
+from ledger.records import Status
 
 
 @dataclass(frozen=True, slots=True)

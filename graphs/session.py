@@ -84,7 +84,8 @@ class Orchestrator:
             async for event in self._run({"messages": [message]}, thread, context):
                 yield event
             result = await self.result(thread)
-        yield Done(result)  # the turn is over: whoever stops listening here holds up nobody
+        for event in _ending(result):
+            yield event
 
     async def resume(self, thread_id: str, answer: Any, *, context: Context | None = None) -> Result:
         """Answer the confirmation that a thread waits for, and run on.
@@ -110,7 +111,8 @@ class Orchestrator:
             async for event in self._run(Command(resume=_as_text(answer)), thread_id, context):
                 yield event
             result = await self.result(thread_id)
-        yield Done(result)
+        for event in _ending(result):
+            yield event
 
     async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
         """Go on with a turn that a crash or a cancellation cut short; what ran is not run again.
@@ -129,7 +131,8 @@ class Orchestrator:
                 async for event in self._run(None, thread_id, context):
                     yield event
             result = await self.result(thread_id)
-        yield Done(result)
+        for event in _ending(result):
+            yield event
 
     async def result(self, thread_id: str) -> Result:
         """Return how a thread's last turn stands.
@@ -139,13 +142,14 @@ class Orchestrator:
         """
         snapshot = await self._snapshot(thread_id)
         state = State(**snapshot.values)
+        account = account_of(state)
         return Result(
             thread_id=thread_id,
             response=state.response,
-            tool_calls=account_of(state)["tool_calls"],
+            tool_calls=account["tool_calls"],
             backend=state.backend,
             summary=state.summary,
-            receipts=account_of(state)["receipts"],
+            receipts=account["receipts"],
             pending=remaining(state) if snapshot.interrupts else None,
             usage=state.usage,
             stop_reason=state.stop_reason,
@@ -209,9 +213,6 @@ class Orchestrator:
             async for mode, payload in stream:
                 if event := watch.event(mode, payload):
                     yield event
-        result = await self.result(thread)
-        if result.pending:
-            yield Confirmation(result.pending)
 
 
 @asynccontextmanager
@@ -261,6 +262,14 @@ def _explained(settings: Settings, *kinds: type[Exception]) -> Iterator[None]:
             f"The checkpoints in {path!r} cannot be used: {error}. Check that the disk has room and that the "
             "file and its directory can be written, or name another directory in TWOBRAIN_DATA_DIR."
         ) from None
+
+
+def _ending(result: Result) -> list[Event]:
+    """Return a turn's last events.
+
+    They are told once its lock is let go: whoever stops listening, or answers at once, waits for nobody.
+    """
+    return [*([Confirmation(result.pending)] if result.pending else []), Done(result)]
 
 
 def _as_text(answer: Any) -> str:

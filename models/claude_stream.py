@@ -9,21 +9,12 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
 
 from errors import Cause, ModelError
+from models.faults import BY_STATUS
 
 _OLDEST = (2, 1, 248)
 """The first version that takes a message as written (from claude-agent-sdk's source, November 2026)."""
 _SHOWN_CHARS = 300
 
-_BY_STATUS: dict[int, Cause] = {
-    400: "bad_request",
-    401: "bad_key",
-    402: "bad_key",
-    403: "bad_key",
-    404: "bad_request",
-    408: "timeout",
-    413: "context_overflow",
-    429: "rate_limit",
-}
 _BY_ERROR: dict[str, Cause] = {
     "authentication_failed": "missing_key",
     "billing_error": "bad_key",
@@ -138,7 +129,7 @@ def _cause(event: Mapping[str, Any], error: str) -> Cause:
         return "context_overflow"
     status = event.get("api_error_status")
     if isinstance(status, int):
-        return _BY_STATUS.get(status, "overload" if status >= 500 else "bad_request")  # noqa: PLR2004 (HTTP's classes)
+        return BY_STATUS.get(status, "overload" if status >= 500 else "bad_request")  # noqa: PLR2004 (HTTP's classes)
     return _BY_ERROR.get(error, "malformed")
 
 

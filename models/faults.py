@@ -30,7 +30,7 @@ _BY_TYPE: tuple[tuple[type[BaseException], Cause], ...] = (
     (OSError, "connection"),
 )
 
-_BY_STATUS: dict[int, Cause] = {
+BY_STATUS: dict[int, Cause] = {
     400: "bad_request",
     401: "bad_key",
     402: "bad_key",
@@ -41,6 +41,7 @@ _BY_STATUS: dict[int, Cause] = {
     422: "bad_request",
     429: "rate_limit",
 }
+"""HTTP status to cause; see RFC 9110 and 6585."""
 
 _BY_NAME: dict[str, Cause] = {"TimeoutException": "timeout", "TransportError": "connection"}
 """Of any httpx: a provider's package may bring a copy under a name of its own."""
@@ -103,7 +104,7 @@ def _coarse_cause_of(error: BaseException) -> Cause:
             return cause
     status = next((s for s in (getattr(error, "status_code", None), getattr(error, "code", None)) if s), None)
     if isinstance(status, int) and status >= 400:  # noqa: PLR2004 (HTTP's classes)
-        return _BY_STATUS.get(status, "overload" if status >= 500 else "bad_request")  # noqa: PLR2004 (as above)
+        return BY_STATUS.get(status, "overload" if status >= 500 else "bad_request")  # noqa: PLR2004 (as above)
     named = (_BY_NAME[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _BY_NAME)
     return next(named, "connection" if "connect" in type(error).__name__.lower() else "malformed")
 

@@ -118,7 +118,9 @@ async def _unrun(entry: Call, claim: Recorded | NotApproved | Running | Lost, tu
             return _Outcome("unknown", _STILL_RUNNING)
         case Lost():
             recorded = (await turn.res.ledger.supersede([entry])).get(entry.call_id)
-            return _Outcome(recorded.status if recorded else "unknown", UNKNOWN)
+            if recorded and recorded.status != "unknown":  # its outcome came after all
+                return _Outcome(recorded.status, recorded.text)
+            return _Outcome("unknown", UNKNOWN)
 
 
 async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any]) -> _Outcome:

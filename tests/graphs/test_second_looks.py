@@ -10,6 +10,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
 from errors import StorageError
+from graphs.events import Confirmation
 from graphs.orchestrator import builder
 from models.prices import cost_of
 from models.registry import Registry
@@ -242,3 +243,14 @@ def test_counts_that_do_not_add_up_leave_the_cost_unknown():
     assert cost_of(ModelCard(provider="google", model="gemini-3-flash-preview"), usage) is None
     own = ModelCard(provider="openai", model="m", price=Price(input=1.0, output=1.0))
     assert cost_of(own, {"input_tokens": 1_000_000, "output_tokens": 0}) == 1.0
+
+
+async def test_a_watcher_may_answer_at_the_very_event_that_asks(settle):
+    house = settle("openai")
+    async with house.open() as orchestrator, asyncio.timeout(30):
+        events = orchestrator.stream('ring_bell {"times": 1}', thread_id="t", context=house.context())
+        async for event in events:
+            if isinstance(event, Confirmation):
+                done = await orchestrator.resume("t", True)
+    assert done.stop_reason == "answered"
+    assert house.rung() == ["1 hall"]

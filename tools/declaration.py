@@ -27,6 +27,7 @@ __all__ = ["ArgumentsError", "Effect", "Here", "Tool", "ToolFailure", "tool"]
 Effect = Literal["read", "write", "send", "execute"]
 
 _PREVIEW_TIMEOUT_S = 5
+_VERIFY_TIMEOUT_S = 20
 
 
 class ToolFailure(Exception):  # noqa: N818 (a result for the model, not an error of ours)
@@ -53,6 +54,7 @@ class Here:
 Run = Callable[[Here, dict[str, Any]], Awaitable[Any]]
 Check = Callable[[dict[str, Any]], dict[str, Any]]
 Preview = Callable[[Here, dict[str, Any]], Awaitable[str | None]]
+Verify = Callable[[Here, dict[str, Any]], Awaitable[bool | None]]
 Missing = Callable[[Settings], str | None]
 
 
@@ -86,6 +88,12 @@ class Tool:
     """True: after a crash a call may be run again unasked."""
     timeout_s: float | None = None
     """Seconds a call may take; None: the general limit."""
+    at_once: int | None = None
+    """Calls of this tool at work at once in this process; None: no limit of its own."""
+    verify: Verify | None = None
+    """Asks the world whether an earlier call with these checked arguments and this idempotency key took
+    effect: True, it did; False, it did not, and never will; None, nobody can tell. Never raises.
+    None for a tool that cannot ask."""
     untrusted: bool = False
     """True: results hold text that others wrote, never instructions."""
     outbound: bool = False
@@ -121,9 +129,11 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
     confirm: bool | None = None,
     idempotent: bool | None = None,
     timeout_s: float | None = None,
+    at_once: int | None = None,
     untrusted: bool = False,
     outbound: bool = False,
     preview: Callable[..., Any] | None = None,
+    verify: Callable[..., Any] | None = None,
     missing: Missing = _nothing_missing,
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function.
@@ -134,9 +144,12 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
         confirm: None: everything but a read asks first.
         idempotent: None: a read is.
         timeout_s: seconds a call may take; None: the general limit.
+        at_once: calls of it at work at once in this process; None: no limit of its own.
         untrusted: results hold text that others wrote.
         outbound: the arguments reach whoever they name.
         preview: a function of the same parameters that returns the exact effect in words, or None.
+        verify: a function of the same parameters that asks the world whether an earlier call of the same
+            `here.idempotency_key` took effect: True, False (it did not, and never will), or None.
         missing: says which configuration the tool lacks; None: it is available.
     """
 
@@ -154,9 +167,11 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
             confirm=effect != "read" if confirm is None else confirm,
             idempotent=effect == "read" if idempotent is None else idempotent,
             timeout_s=timeout_s,
+            at_once=at_once,
             untrusted=untrusted,
             outbound=outbound,
             preview=_shown(preview) if preview else _no_preview,
+            verify=_asked(verify) if verify else None,
             missing=missing,
         )
 
@@ -187,3 +202,17 @@ def _shown(preview: Callable[..., Any]) -> Preview:
         return here.settings.redact(text) if text else None
 
     return shown
+
+
+def _asked(verify: Callable[..., Any]) -> Verify:
+    ask = _bound(verify)
+
+    async def asked(here: Here, args: dict[str, Any]) -> bool | None:
+        try:
+            async with asyncio.timeout(_VERIFY_TIMEOUT_S):
+                found = await ask(here, args)
+        except (Exception, SystemExit):  # whatever went wrong, nothing is known
+            return None
+        return found if isinstance(found, bool) else None
+
+    return asked

@@ -162,3 +162,40 @@ async def test_a_preview_that_hangs_is_given_up(here, monkeypatch):
         await asyncio.Event().wait()
 
     assert await declared_with(hang).preview(here, {"amount": 3}) is None
+
+
+def checked_with(verify):
+    @tool(effect="send", verify=verify)
+    def act(amount: int) -> str:
+        """Act."""
+        return str(amount)
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("found", "known"), [(True, True), (False, False), (None, None), ("yes", None), (1, None)]
+)
+async def test_a_tool_asks_the_world_whether_an_earlier_call_took_effect(here, found, known):
+    asked = []
+
+    def look(here, amount):
+        asked.append((here.idempotency_key, amount))
+        return found
+
+    assert await checked_with(look).verify(here, {"amount": 3}) is known
+    assert asked == [("key-1", 3)]
+
+
+async def test_a_question_to_the_world_that_breaks_or_hangs_leaves_it_unknown(here, monkeypatch):
+    monkeypatch.setattr("tools.declaration._VERIFY_TIMEOUT_S", 0.02)
+
+    async def hang(amount):
+        await asyncio.Event().wait()
+
+    async def fail(amount):
+        raise ToolFailure("The line is dead.")
+
+    for each in (hang, fail, lambda amount: 1 / 0, lambda: True):
+        assert await checked_with(each).verify(here, {"amount": 3}) is None
+    assert checked_with(None).verify is None

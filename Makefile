@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-agentdojo dev clean
+.PHONY: demo test check prove bench bench-agentdojo dev clean
 
 demo: .venv/ready
 	@$(BIN)/twobrain ask 'what time is it in Tokyo and what is 12*7'
@@ -14,6 +14,9 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n auto
+
+prove: .venv/ready
+	$(BIN)/pytest -q -n 0 --prove -m prove
 
 dev: .venv/ready
 	LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 \

@@ -7,6 +7,28 @@ import pytest
 from tests.wires.serve import Host, Wire
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--prove", action="store_true", help="run the long proofs in full, as `make prove` does")
+
+
+@pytest.fixture
+def proving(request: pytest.FixtureRequest) -> bool:
+    """Whether a proof is to run in full; else a sample of it is enough."""
+    return request.config.getoption("--prove")
+
+
+@pytest.fixture
+def tell(proving: bool, capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Return what prints a proof's figure where it runs in full."""
+
+    def told(figure: str) -> None:
+        if proving:
+            with capsys.disabled():
+                print(f"\n{figure}")  # noqa: T201 (it is what the proof was run for)
+
+    return told
+
+
 @pytest.fixture(scope="session")
 def wire_host() -> Iterator[Host]:
     with Host() as host:

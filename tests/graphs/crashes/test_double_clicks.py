@@ -4,15 +4,11 @@ import asyncio
 import json
 import subprocess
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from errors import NothingPendingError
 from nodes.context import Context
 from tests.graphs.crashes.process import check_pairs, go, start, statuses
 
 WRITE = 'write "x" to a.txt'
-BOTH = 'write "x" to a.txt and write "y" to b.txt'
 
 
 async def test_of_two_answers_at_once_in_one_process_one_runs_the_call(home):
@@ -73,49 +69,6 @@ async def test_a_yes_and_a_no_at_once_come_to_one_end(home):
     done = row["decision"] == "approved"
     assert statuses(result) == {"write_file": "executed" if done else "denied"}
     assert home.effects == (["write_file"] if done else [])
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["type", "decisions", "args", "tool_call_id", "x"]) | st.text(), inner
-        )
-    ),
-    max_leaves=8,
-)
-WORDS = ("approve", "accept", "edit", "yes", "ok", "true", "reject", "den", "ignore", "respon", "no", "false")
-
-
-def _says_nothing(answer) -> bool:
-    text = json.dumps(answer).lower()
-    return not any(word in text for word in WORDS) and text.strip('"\\ ') not in {"y", "n"}
-
-
-async def test_200_answers_that_nobody_understands_run_nothing_and_leave_the_thread_answerable(home):
-    answers = []
-    settings(max_examples=200, database=None, derandomize=True, suppress_health_check=list(HealthCheck))(
-        given(answer=JSON.filter(_says_nothing))(lambda answer: answers.append(answer))  # noqa: PLW0108 (Hypothesis reads its names)
-    )()
-    assert len(answers) >= 200
-    answers += [
-        {"0" * 32: True},
-        {"decisions": [{"type": "approve", "tool_call_id": 1}]},
-        "\ud800",
-        "[" * 9_000,
-    ]
-    async with home.opened() as orchestrator:
-        await orchestrator.ask(BOTH, thread_id="t1")
-        for answer in answers:
-            result = await orchestrator.resume("t1", answer)
-            assert len(result.pending["action_requests"]) == 2, answer
-            assert result.pending["problem"], answer
-        assert home.effects == []
-        result = await orchestrator.resume("t1", {"decisions": [{"type": "approve"}, {"type": "reject"}]})
-
-    assert [call["status"] for call in result.tool_calls] == ["executed", "denied"]
-    assert home.effects == ["write_file"]
 
 
 async def test_an_approval_that_comes_too_late_is_refused_and_said_to_be(home):

@@ -22,10 +22,19 @@ dev: .venv/ready
 	LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 \
 		$(BIN)/langgraph dev --no-reload --n-jobs-per-worker 10
 
-bench: bench-agentdojo
+bench: .venv/ready .venv-peers/ready
+	@$(BIN)/python -m benchmarks.run
+
+bench-quick: .venv/ready .venv-peers/ready
+	@$(BIN)/python -m benchmarks.run $(or $(SCENARIO),rounds)
 
 bench-agentdojo: .venv-agentdojo/ready
 	@PYTHONPATH=. .venv-agentdojo/bin/python -W ignore -m benchmarks.agentdojo_policy
+
+.venv-peers/ready: benchmarks/peers-requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers-requirements.txt
+	@touch $@
 
 .venv-agentdojo/ready: benchmarks/agentdojo-requirements.txt
 	$(PYTHON) -m venv .venv-agentdojo
@@ -38,4 +47,4 @@ bench-agentdojo: .venv-agentdojo/ready
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-agentdojo
+	rm -rf .venv .venv-agentdojo .venv-peers

@@ -1,0 +1,131 @@
+"""Start a process for each side, give them the same jobs in turn, and check that they did the same work."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks.script import Job, as_json
+
+HOUSE = Path(__file__).parent.parent
+PYTHONS = {"peers": HOUSE / ".venv-peers" / "bin" / "python", "ours": Path(sys.executable)}
+OURS = "ours"
+STOCK = "create_agent"
+"""LangChain's, with its gate and its durable default: what ours is measured against."""
+OTHERS = ("bare",)
+_QUIET = {
+    "LANGSMITH_TRACING": "false",
+    "OPENAI_AGENTS_DISABLE_TRACING": "1",
+    "OTEL_SDK_DISABLED": "true",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+class UnequalWorkError(Exception):
+    """Two sides did not do the same work: their figures cannot be compared."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a job cost a side."""
+
+    wall_s: float
+    cpu_s: float
+    latencies: list[float]
+    """Seconds of each run, from its planned start."""
+    peak_kb: int
+    """The process's greatest resident memory so far."""
+
+
+class Side:
+    """One side's process, with files of its own; a context manager."""
+
+    def __init__(self, name: str, **environ: str) -> None:
+        self.name = name
+        self.kept = 0
+        """Bytes on disk once it is closed."""
+        self.written = 0
+        """Bytes passed to the kernel until it is closed."""
+        self._folder = tempfile.TemporaryDirectory(prefix=f"bench-{name}-")
+        python = PYTHONS["ours" if name == OURS else "peers"]
+        self._process = subprocess.Popen(  # noqa: S603 (our own modules)
+            [str(python), "-m", f"benchmarks.sides.{name}", self._folder.name],
+            cwd=HOUSE,
+            env={"PATH": os.environ["PATH"], "HOME": self._folder.name, **_QUIET, **environ},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._read()
+        return self
+
+    def run(self, job: Job) -> Report:
+        """Do a job.
+
+        Raises:
+            UnequalWorkError: the side did not do it as it stands.
+        """
+        assert self._process.stdin  # noqa: S101 (for the type checker)
+        self._process.stdin.write(f"{json.dumps(as_json(job))}\n")
+        self._process.stdin.flush()
+        said = self._read()
+        done = said.pop("work")
+        if done != as_json(job.work()):
+            raise UnequalWorkError(f"{self.name} did {done} where {job.work()} was asked for.")
+        return Report(**said)
+
+    def close(self) -> None:
+        """End the process in order; `kept` and `written` are known then."""
+        assert self._process.stdin  # noqa: S101
+        self._process.stdin.close()
+        last = self._read()
+        self.kept, self.written = last["kept"], last["written"]
+        self._process.wait(60)
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout  # noqa: S101
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended with exit code {self._process.wait(60)}.")
+        return dict(json.loads(line))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._process.stdin and not self._process.stdin.closed:
+                self.close()
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._folder.cleanup()
+
+
+@contextmanager
+def started(names: Sequence[str]) -> Iterator[dict[str, Side]]:
+    """Start sides and warm each with one short conversation."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        sides = {name: stack.enter_context(Side(name)) for name in names}
+        for side in sides.values():
+            side.run(Job(rounds=3))
+        yield sides
+
+
+def interleaved(sides: dict[str, Side], job: Job, times: int) -> dict[str, list[Report]]:
+    """Do a job on every side, that many times over: A B A B."""
+    reports: dict[str, list[Report]] = {name: [] for name in sides}
+    for _ in range(times):
+        for name, side in sides.items():
+            reports[name].append(side.run(job))
+    return reports

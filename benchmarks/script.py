@@ -1,0 +1,106 @@
+"""The work of every side: how many rounds, which calls, how large the results, and a count of what was done.
+
+Only the standard library: peers run this in environments of their own. A model's next step is a function of
+the id of the last call that has its result, so that deciding it costs the same at any length of history.
+"""
+
+import asyncio
+import random
+import string
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+ANSWER = "That is all."
+REQUEST = "Look everything up, then tell me."
+_TEXT = "".join(random.Random(5).choices(string.ascii_letters + " ", k=1_000_003))  # noqa: S311 (filler)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a side is to do: `runs` conversations of the same shape."""
+
+    rounds: int = 20
+    calls: int = 1
+    """Calls in each round."""
+    size: int = 1_000
+    """Bytes of each result."""
+    runs: int = 1
+    over_s: float = 0.0
+    """Seconds over which the runs are started, evenly."""
+    model_s: float = 0.0
+    tool_s: float = 0.0
+    blocking: bool = False
+    """True: the tool is a synchronous function."""
+
+    def work(self) -> "Work":
+        """Return what must have been counted once it is done."""
+        calls = self.runs * self.rounds * self.calls
+        return Work(self.runs * (self.rounds + 1), calls, calls * self.size)
+
+
+@dataclass
+class Work:
+    """What was really done."""
+
+    model_calls: int = 0
+    tool_calls: int = 0
+    result_bytes: int = 0
+
+
+class Script:
+    """What a worker's scripted model and tools do, and what they did."""
+
+    def __init__(self) -> None:
+        self.begin(Job())
+        self._made = 0
+
+    def begin(self, job: Job) -> None:
+        """Take up a job; its work is counted from nought."""
+        self.job = job
+        self.work = Work()
+
+    def calls(self, last: str | None) -> list[str]:
+        """Return the ids of the calls of the next round; none: it is time to answer.
+
+        Args:
+            last: the id of the last call that has its result in this turn; None: there is none.
+        """
+        self.work.model_calls += 1
+        done = int(last.split("-")[1]) + 1 if last else 0
+        return [f"call-{done}-{n}" for n in range(self.job.calls)] if done < self.job.rounds else []
+
+    async def think(self) -> None:
+        """Take the model's time."""
+        if self.job.model_s:
+            await asyncio.sleep(self.job.model_s)
+
+    async def look_up(self) -> str:
+        """Take the tool's time and return a result unlike any before."""
+        if self.job.tool_s:
+            await asyncio.sleep(self.job.tool_s)
+        return self._result()
+
+    def look_up_blocking(self) -> str:
+        """As `look_up`, holding its thread."""
+        time.sleep(self.job.tool_s)
+        return self._result()
+
+    def _result(self) -> str:
+        self._made += 1
+        self.work.tool_calls += 1
+        self.work.result_bytes += self.job.size
+        start = self._made * 7_919 % len(_TEXT)
+        text = f"{self._made:011d} {_TEXT[start : start + self.job.size]}"
+        while len(text) < self.job.size:
+            text += _TEXT
+        return text[: self.job.size]
+
+
+script = Script()
+"""This worker's own: it does one job at a time."""
+
+
+def as_json(value: Job | Work) -> dict[str, Any]:
+    """Return a job or a count of work as plain data."""
+    return asdict(value)

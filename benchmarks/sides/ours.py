@@ -1,0 +1,84 @@
+"""Ours with everything on: gate, policy, ledger, audit and usage, on the SQLite files of a data directory."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import models.opening
+import nodes.resources
+from benchmarks.script import script
+from benchmarks.scripted_chat import ScriptedChat
+from benchmarks.worker import Converse, serve
+from graphs.session import Orchestrator, open_orchestrator
+from nodes.context import Context
+from settings import Settings, load_settings
+from tools import results
+from tools.declaration import tool
+from tools.registry import Registry
+
+_TOML = """
+[models.scripted]
+provider = "offline"
+context_window = 200_000
+
+[roles]
+orchestrator = ["scripted"]
+chat = ["scripted"]
+
+[limits]
+max_rounds = 1_000
+"""
+
+
+@tool(effect="read")
+async def look_up(query: str) -> str:
+    """Look something up."""
+    return await script.look_up()
+
+
+@tool(effect="read")
+def look_up_blocking(query: str) -> str:
+    """Look something up."""
+    return script.look_up_blocking()
+
+
+@tool(effect="send")
+async def send(to: str, text: str) -> str:
+    """Send a message; asks first."""
+    raise NotImplementedError
+
+
+def furnish(directory: Path) -> Settings:
+    """Put the scripted model and its tools where the real ones are opened; return the settings to open with.
+
+    All else is the house's own: the caller of models with its streaming, checks, retries and usage, too.
+    """
+    models.opening._OPEN["offline"] = lambda _card, _key: ScriptedChat()  # noqa: SLF001 (the one seam)
+    reading = look_up_blocking if os.environ.get("BLOCKING") else look_up
+    registry = Registry([reading, send, *results.TOOLS])
+    setattr(nodes.resources, "open_registry", lambda _settings: registry)  # noqa: B010 (it is not exported)
+    config = directory / "twobrain.toml"
+    config.write_text(_TOML)
+    return load_settings({"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(directory / "data")})
+
+
+def conversing(orchestrator: Orchestrator) -> Converse:
+    """Return what runs a conversation on the single path, which makes as many model calls as the peers."""
+    context = Context(path="single", max_rounds=1_000)
+
+    async def converse(thread: str, request: str) -> str:
+        return (await orchestrator.ask(request, thread_id=thread, context=context)).response
+
+    return converse
+
+
+@asynccontextmanager
+async def open_side(directory: Path) -> AsyncIterator[Converse]:
+    """Open the orchestrator as any program does."""
+    async with open_orchestrator(furnish(directory)) as orchestrator:
+        yield conversing(orchestrator)
+
+
+if __name__ == "__main__":
+    serve(open_side)

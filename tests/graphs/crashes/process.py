@@ -1,17 +1,18 @@
 """An orchestrator whose tools leave a line in a file for each effect, and ways to cut it short.
 
-As a process: `process.py DIRECTORY DEATH VERB THREAD [TEXT]`. It prints the result, and ends when its
-standard input does. DEATH is `never`, `during:TOOL` (after the effect) or `recorded:TOOL` (after the
-outcome is in the ledger, before any checkpoint knows).
+As a process: `process.py DIRECTORY DEATH VERB THREAD [TEXT]`. VERB is `ask`, `approve` or `click` (ten
+times at once). It prints the result, and ends when its standard input does. DEATH is `never`, `during:TOOL` (after the
+effect) or `recorded:TOOL` (after the outcome is in the ledger, before any checkpoint knows).
 """
 
 import asyncio
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,9 @@ import aiosqlite
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.types import Command
 
+from errors import NothingPendingError
 from graphs.events import Result
 from graphs.session import Orchestrator
 from ledger.book import Ledger
@@ -158,11 +161,13 @@ async def main(directory: str, death: str, verb: str, thread: str, text: str = "
         turn = {
             "ask": lambda: orchestrator.ask(text, thread_id=thread),
             "approve": lambda: orchestrator.resume(thread, answer=True),
+            "click": lambda: clicks([orchestrator], 10, text.split()),
         }[verb]
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
-        sys.stdout.write(f"{json.dumps((await turn()).to_json())}\n")
+        said = await turn()
+        sys.stdout.write(f"{json.dumps(said.to_json() if isinstance(said, Result) else said)}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
 
@@ -194,6 +199,38 @@ def killed(home: Home, death: str, verb: str, text: str = "") -> None:
 
 def statuses(result: Result) -> dict[str, str]:
     return {call["tool"]: call["status"] for call in result.tool_calls}
+
+
+async def clicks(
+    orchestrators: Sequence[Orchestrator], count: int, ways: Sequence[str]
+) -> list[dict[str, str]]:
+    """Approve all that waits on thread t1 many times at once.
+
+    Args:
+        orchestrators: take turns.
+        count: how often.
+        ways: take turns: `resume`, `ainvoke` of the plain graph, or, as some UIs, of a checkpoint by its id.
+
+    Returns:
+        The response with each tool's status; a click that found nothing left to answer is left out.
+    """
+    turns = zip(itertools.cycle(orchestrators), itertools.cycle(ways), range(count), strict=False)
+    ends = await asyncio.gather(*(_click(one, way) for one, way, _ in turns))
+    return [end for end in ends if end]
+
+
+async def _click(orchestrator: Orchestrator, way: str) -> dict[str, str] | None:
+    if way == "resume":
+        try:
+            result = (await orchestrator.resume("t1", answer=True)).to_json()
+        except NothingPendingError:
+            return None
+    else:
+        config = orchestrator._config("t1")
+        if way != "ainvoke":
+            config["configurable"]["checkpoint_id"] = way
+        result = await orchestrator.graph.ainvoke(Command(resume=True), config)
+    return {"response": result["response"], **{c["tool"]: c["status"] for c in result["tool_calls"]}}
 
 
 async def check_pairs(orchestrator: Orchestrator) -> None:

@@ -1,8 +1,9 @@
 """An orchestrator whose tools leave a line in a file for each effect, and ways to cut it short.
 
 As a process: `process.py DIRECTORY DEATH VERB THREAD [TEXT]`. VERB is `ask`, `approve` or `click` (ten
-times at once). It prints the result, and ends when its standard input does. DEATH is `never`, `during:TOOL` (after the
-effect) or `recorded:TOOL` (after the outcome is in the ledger, before any checkpoint knows).
+times at once). It prints the result, and ends when its standard input does. DEATH is `never`,
+`during:TOOL` (after the effect) or `recorded:TOOL` (after the outcome is in the ledger, before any
+checkpoint knows).
 """
 
 import asyncio

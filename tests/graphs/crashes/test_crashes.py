@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from pathlib import Path
+from typing import Any
 
 import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -140,47 +140,80 @@ class Power:
         return Saver
 
 
-async def go_on(orchestrator: Orchestrator) -> Result:
-    """Do what a person does: ask, approve what waits, go on with what stopped."""
+ALL_KINDS = (
+    'what time is it in Tokyo and remember that it rains and write "buy milk" to notes.txt then what is 12*7'
+)
+DECISIONS = {
+    "approve": {"type": "approve"},
+    "edit": {"type": "edit", "edited_action": {"name": "write_file", "args": {"path": "a", "content": "x"}}},
+    "reject": {"type": "reject", "message": "not now"},
+}
+
+
+async def go_on(orchestrator: Orchestrator, decision: Any) -> Result:
+    """Do what a person does: ask, decide on what waits, go on with what stopped.
+
+    A call of which nobody knows whether it happened counts as done.
+    """
     try:
         result = await orchestrator.proceed("t1")
     except UnknownThreadError:
-        result = await orchestrator.ask(MIXED, thread_id="t1")
+        result = await orchestrator.ask(ALL_KINDS, thread_id="t1")
     while result.pending:
-        result = await orchestrator.resume("t1", answer=True)
+        [review] = result.pending["review_configs"]
+        in_doubt = "edit" not in review["allowed_decisions"]
+        result = await orchestrator.resume("t1", DECISIONS["reject"] if in_doubt else decision)
     return result
 
 
-async def cut_after(writes: int, directory: Path) -> tuple[bool, Result, Home]:
-    """Cut the power after some writes, then end the turn with power; return whether it was cut."""
-    home, power = Home(directory), Power(writes)
+async def told(orchestrator: Orchestrator, result: Result) -> Any:
+    """Return what was done and said, without what is made up anew in each conversation."""
+    await check_pairs(orchestrator)
+    snapshot = await orchestrator.graph.aget_state(orchestrator._config("t1"))
+    calls = [(call["tool"], call["args"], call["result"], call["status"]) for call in result.tool_calls]
+    return result.response, calls, len(snapshot.values["messages"])
+
+
+async def cut_after(writes: int, home: Home, decision: Any) -> tuple[Power, dict[str, str], Any]:
+    """Cut the power after some writes, then end the turn with power; return how that came out."""
+    power = Power(writes)
     try:
         async with home.opened(ledger=power.ledger(home), saver=power.saver()) as orchestrator:
-            result = await go_on(orchestrator)
+            await go_on(orchestrator, decision)
     except PowerCutError:
         pass
-    if power.is_cut:
-        async with home.opened() as orchestrator:
-            result = await go_on(orchestrator)
-            await check_pairs(orchestrator)
-            assert await orchestrator.pending() == []
-    return power.is_cut, result, home
+    async with home.opened() as orchestrator:
+        result = await go_on(orchestrator, decision)
+        assert result.stop_reason == "answered"
+        assert await orchestrator.pending() == []
+        return power, statuses(result), await told(orchestrator, result)
 
 
-async def test_a_power_cut_at_any_write_changes_neither_the_end_nor_the_effects(tmp_path):
+@pytest.mark.prove
+@pytest.mark.parametrize("decided", DECISIONS)
+async def test_a_power_cut_at_any_write_changes_neither_the_end_nor_the_effects(
+    tmp_path, decided, proving, tell
+):
+    decision, agreed = DECISIONS[decided], decided != "reject"
+    _, expected, said = await cut_after(1_000, Home(tmp_path / "whole"), decision)
+    assert expected["write_file"] == ("executed" if agreed else "denied")
     unknown = []
-    _, expected, _ = await cut_after(1_000, tmp_path / "whole")
-    for writes in itertools.count():
-        was_cut, result, home = await cut_after(writes, tmp_path / str(writes))
-        if not was_cut:
+    first = 0 if proving or decided == "approve" else 20  # until the gate all three are the same
+    for writes in itertools.count(first):
+        home = Home(tmp_path / str(writes))
+        power, ended, ending = await cut_after(writes, home, decision)
+        if not power.is_cut:
             break
-        assert home.effects.count("write_file") == 1, writes
-        assert result.stop_reason == "answered", writes
-        if statuses(result)["write_file"] == "unknown":
-            unknown.append(writes)
-            continue
-        assert result.response == expected.response, writes
-        assert statuses(result) == statuses(expected), writes
-    assert writes > 20
-    # Between the effect and its record nobody can know; nowhere else.
-    assert len(unknown) == 1
+        assert home.effects.count("remember") == 1, writes
+        assert home.effects.count("write_file") == agreed, writes
+        in_doubt = [tool for tool, status in ended.items() if status == "unknown"]
+        unknown += in_doubt
+        assert in_doubt or (ended, ending) == (expected, said), writes
+    assert writes > 30
+    # Between an effect and its record nobody can know: few of the cuts, since parallel calls shift them.
+    assert ("write_file" in unknown) == agreed
+    assert len(unknown) < writes / 4
+    tell(
+        f"{decided}: power cut at each of {writes - first} writes: 0 effects doubled, 0 missing, "
+        f"{len(unknown)} said to be unknown"
+    )

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ PYTHONS = {"peers": HOUSE / ".venv-peers" / "bin" / "python", "ours": Path(sys.e
 OURS = "ours"
 STOCK = "create_agent"
 """LangChain's, with its gate and its durable default: what ours is measured against."""
-OTHERS = ("bare",)
+OTHERS = ("pydantic_ai", "openai_agents", "google_adk", "bare")
 _QUIET = {
     "LANGSMITH_TRACING": "false",
     "OPENAI_AGENTS_DISABLE_TRACING": "1",
@@ -54,6 +54,7 @@ class Side:
         self.written = 0
         """Bytes passed to the kernel until it is closed."""
         self._folder = tempfile.TemporaryDirectory(prefix=f"bench-{name}-")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process)
         python = PYTHONS["ours" if name == OURS else "peers"]
         self._process = subprocess.Popen(  # noqa: S603 (our own modules)
             [str(python), "-m", f"benchmarks.sides.{name}", self._folder.name],
@@ -61,6 +62,7 @@ class Side:
             env={"PATH": os.environ["PATH"], "HOME": self._folder.name, **_QUIET, **environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
 
@@ -95,7 +97,9 @@ class Side:
         assert self._process.stdout  # noqa: S101
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.name} ended with exit code {self._process.wait(60)}.")
+            self._process.wait(60)
+            self._errors.seek(0)
+            raise RuntimeError(f"{self.name} ended: {self._errors.read()[-2_000:]}")
         return dict(json.loads(line))
 
     def __exit__(
@@ -107,14 +111,13 @@ class Side:
         finally:
             self._process.kill()
             self._process.wait()
+            self._errors.close()
             self._folder.cleanup()
 
 
 @contextmanager
 def started(names: Sequence[str]) -> Iterator[dict[str, Side]]:
     """Start sides and warm each with one short conversation."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         sides = {name: stack.enter_context(Side(name)) for name in names}
         for side in sides.values():

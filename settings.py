@@ -132,6 +132,8 @@ class Limits(_Card):
     """Longest message a person may send, in characters."""
     tool_timeout_s: float = Field(default=60, gt=0)
     """Seconds a tool may take where its declaration names no limit."""
+    tools_at_once: int | None = Field(default=None, ge=1)
+    """Calls of all tools that are at work at once in a process; one more waits, its own time not running."""
 
 
 class Environment(BaseModel):

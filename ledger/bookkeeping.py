@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Column, Connection, Table, func, select
+from sqlalchemy import Column, Connection, Table, bindparam, func, select
 from sqlalchemy.sql import ColumnElement, Select
 
+from ledger.statements import change
 from ledger.tables import calls, insert, threads, usage
 
 Grouping = Literal["user", "model", "turn", "day"]
@@ -18,6 +19,7 @@ _GROUPS: Mapping[Grouping, tuple[Column[Any], ...]] = {
     "turn": (usage.c.thread, usage.c.turn),
     "day": (usage.c.day,),
 }
+_USED = usage.insert().values({c.name: bindparam(c.name) for c in usage.c if c.name != "id"})
 _SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "duration_ms")
 _AUDITED = (
     *("thread", "turn", "call_id", "user", "role", "model", "tool", "args", "effect"),
@@ -29,7 +31,7 @@ _AUDITED = (
 def record_usage(connection: Connection, use: Mapping[str, Any]) -> None:
     """Add one model call, under its day in UTC."""
     day = datetime.fromtimestamp(use["at"], UTC).date().isoformat()
-    connection.execute(usage.insert().values(**use, day=day))
+    change(connection, _USED, {**use, "day": day})
 
 
 def list_usage(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -59,7 +61,7 @@ def list_audit(connection: Connection, filters: Mapping[str, Any], limit: int | 
 
 def touch(connection: Connection, row: Mapping[str, Any]) -> None:
     """Insert or update a thread; its user and creation stay, its title where none is given."""
-    fresh = insert(connection, threads).values(**row, created_at=row["updated_at"])
+    fresh = insert(connection.dialect, threads).values(**row, created_at=row["updated_at"])
     kept_title = func.coalesce(fresh.excluded.title, threads.c.title)
     changes = {"status": row["status"], "updated_at": row["updated_at"], "title": kept_title}
     since = None

@@ -7,10 +7,11 @@ waiting ──approved──→ ready ──claimed──→ running ──finis
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_args
 
-from sqlalchemy import Connection, Row, case, delete, select, update
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy import Connection, Dialect, bindparam, case, delete, select, update
+from sqlalchemy.sql import ClauseElement, ColumnElement
 
 from ledger import rules
 from ledger.owner import is_gone
@@ -25,9 +26,13 @@ from ledger.records import (
     Status,
     fingerprint,
 )
+from ledger.statements import change, fetch
 from ledger.tables import calls, insert
 
 FINAL = frozenset(get_args(Status))
+_ONE = (calls.c.thread == bindparam("thread")) & (calls.c.call_id == bindparam("call_id"))
+_CALL = select(calls).where(_ONE)
+_LOCKED = _CALL.with_for_update()
 _CONSENT = frozenset({"approved", "edited"})
 _BY_RULE = "rule"
 
@@ -76,7 +81,7 @@ class Answer:
 def add(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Insert rows of calls; those that are there already are left alone."""
     for row in rows:
-        connection.execute(insert(connection, calls).values(**row).on_conflict_do_nothing())
+        change(connection, _adding(connection.dialect, frozenset(row)), {"attempts": 0, **row})
 
 
 def decide(connection: Connection, thread: str, call_id: str, answer: Answer) -> Decision:
@@ -107,7 +112,7 @@ def claim(connection: Connection, row: Mapping[str, Any], terms: Terms) -> Claim
     return _taken(connection, found, verdict, terms) if isinstance(verdict, Claimed) else verdict
 
 
-def _taken(connection: Connection, row: Row[Any], claimed: Claimed, terms: Terms) -> Claim:
+def _taken(connection: Connection, row: Any, claimed: Claimed, terms: Terms) -> Claim:
     """Put the claim on record; one that a rule lets run is a use of the rule, counted once."""
     consent: dict[str, Any] = {}
     if terms.rule and row.decision is None:
@@ -147,9 +152,11 @@ def finish(
     connection: Connection, thread: str, call_id: str, owner: str, outcome: Mapping[str, Any]
 ) -> Recorded | None:
     """Write the outcome of an owner's claim, unless there is one; return the one on record."""
-    mine = _is(thread, call_id) & (calls.c.owner == owner) & (calls.c.status == "running")
-    connection.execute(update(calls).where(mine).values(**outcome))
-    return outcomes(connection, thread, [call_id]).get(call_id)
+    row = _locked(connection, thread, call_id)
+    if row is not None and row.owner == owner and row.status == "running":
+        _change(connection, row, **outcome)
+        return Recorded(outcome["status"], outcome["text"])
+    return None if row is None or row.status not in FINAL else Recorded(row.status, row.text or "")
 
 
 def supersede(connection: Connection, rows: Sequence[Mapping[str, Any]], now: float) -> dict[str, Recorded]:
@@ -168,10 +175,8 @@ def supersede(connection: Connection, rows: Sequence[Mapping[str, Any]], now: fl
 
 def outcomes(connection: Connection, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
     """Return the outcomes on record, by call id; a call without one is left out."""
-    query = select(calls.c.call_id, calls.c.status, calls.c.text).where(
-        calls.c.thread == thread, calls.c.call_id.in_(call_ids), calls.c.status.in_(FINAL)
-    )
-    return {row.call_id: Recorded(row.status, row.text or "") for row in connection.execute(query)}
+    rows = [row for call_id in call_ids for row in fetch(connection, _CALL, _key(thread, call_id))]
+    return {row.call_id: Recorded(row.status, row.text or "") for row in rows if row.status in FINAL}
 
 
 def known(connection: Connection, thread: str, call_ids: Sequence[str]) -> set[str]:
@@ -184,13 +189,14 @@ def standing(
     connection: Connection, thread: str, call_id: str, now: float
 ) -> Recorded | Running | Lost | None:
     """Return how a call stands; None where nobody has claimed it."""
-    row = connection.execute(select(calls).where(_is(thread, call_id))).one_or_none()
-    if row is None or row.status in {"waiting", "ready"}:
+    found = fetch(connection, _CALL, _key(thread, call_id))
+    if not found or found[0].status in {"waiting", "ready"}:
         return None
+    row = found[0]
     return Recorded(row.status, row.text or "") if row.status in FINAL else _held(row, now)
 
 
-def _judge(row: Row[Any], wanted: str, terms: Terms) -> Claim:
+def _judge(row: Any, wanted: str, terms: Terms) -> Claim:
     if row.fingerprint != wanted:
         return NotApproved(_CHANGED)
     if row.status in FINAL:
@@ -206,12 +212,12 @@ def _judge(row: Row[Any], wanted: str, terms: Terms) -> Claim:
     return Claimed(row.attempts + 1)
 
 
-def _held(row: Row[Any], now: float) -> Running | Lost:
+def _held(row: Any, now: float) -> Running | Lost:
     gone = row.lease_until <= now or is_gone(row.owner)
     return Lost(row.started_at) if gone else Running(row.started_at)
 
 
-def _consequence(row: Row[Any], answer: Answer) -> dict[str, Any]:
+def _consequence(row: Any, answer: Answer) -> dict[str, Any]:
     if row.expires_at is not None and answer.at > row.expires_at:
         return {"status": "expired", "text": _EXPIRED}
     if answer.decision not in _CONSENT:
@@ -225,7 +231,7 @@ def _consequence(row: Row[Any], answer: Answer) -> dict[str, Any]:
     }
 
 
-def _on_record(row: Row[Any] | None, *, won: bool = False) -> Decision:
+def _on_record(row: Any | None, *, won: bool = False) -> Decision:
     if row is None:
         return Decision(approved=False)
     refusals = {"denied": row.text, "expired": _EXPIRED, "superseded": _SUPERSEDED}
@@ -247,9 +253,26 @@ def _is(thread: str, call_id: str) -> ColumnElement[bool]:
     return (calls.c.thread == thread) & (calls.c.call_id == call_id)
 
 
-def _locked(connection: Connection, thread: str, call_id: str) -> Row[Any] | None:
-    return connection.execute(select(calls).where(_is(thread, call_id)).with_for_update()).one_or_none()
+def _key(thread: str, call_id: str) -> dict[str, str]:
+    return {"thread": thread, "call_id": call_id}
 
 
-def _change(connection: Connection, row: Row[Any], **values: Any) -> None:
-    connection.execute(update(calls).where(calls.c.id == row.id).values(**values))
+def _locked(connection: Connection, thread: str, call_id: str) -> Any | None:
+    found = fetch(connection, _LOCKED, _key(thread, call_id))
+    return found[0] if found else None
+
+
+def _change(connection: Connection, row: Any, **values: Any) -> None:
+    change(connection, _changing(frozenset(values)), {**values, "row_id": row.id})
+
+
+@cache
+def _adding(dialect: Dialect, names: frozenset[str]) -> ClauseElement:
+    named: dict[str, Any] = {name: bindparam(name) for name in sorted(names | {"attempts"})}
+    return insert(dialect, calls).values(named).on_conflict_do_nothing()
+
+
+@cache
+def _changing(names: frozenset[str]) -> ClauseElement:
+    named: dict[str, Any] = {name: bindparam(name) for name in sorted(names)}
+    return update(calls).where(calls.c.id == bindparam("row_id")).values(named)

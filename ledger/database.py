@@ -155,5 +155,5 @@ def _prepare_tables(connection: Connection) -> None:
             f"up to {VERSION}: update twobrain, or use another data directory."
         )
     metadata.create_all(connection)  # all that version 2 adds to version 1 is a table
-    newest = insert(connection, schema).values(id=1, version=VERSION)
+    newest = insert(connection.dialect, schema).values(id=1, version=VERSION)
     connection.execute(newest.on_conflict_do_update(index_elements=["id"], set_={"version": VERSION}))

@@ -11,7 +11,7 @@ from ledger.tables import insert, rules
 
 def add(connection: Connection, row: Mapping[str, Any]) -> None:
     """Insert a rule; one of that id that is there already is left alone."""
-    connection.execute(insert(connection, rules).values(**row).on_conflict_do_nothing())
+    connection.execute(insert(connection.dialect, rules).values(**row).on_conflict_do_nothing())
 
 
 def use(connection: Connection, rule_id: str, user: str, now: float) -> bool:

@@ -1,6 +1,6 @@
 """The ledger's tables, in types that SQLite and Postgres share. Times are seconds since the epoch."""
 
-from sqlalchemy import Column, Connection, Double, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import Column, Dialect, Double, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects import postgresql, sqlite
 
 VERSION = 2
@@ -97,6 +97,6 @@ rules = Table(
 )
 
 
-def insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
-    """Return the connected database's own INSERT, which knows ON CONFLICT."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+def insert(dialect: Dialect, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """Return the database's own INSERT, which knows ON CONFLICT."""
+    return postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)

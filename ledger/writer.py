@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from errors import StorageError
 from ledger.database import explained, writing
@@ -32,6 +34,8 @@ class Writer:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = Lock()
         self._closed = False
+        self._connection: Connection | None = None
+        """Kept: to take one from the pool costs more than most transactions."""
         self._thread = Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -59,6 +63,7 @@ class Writer:
     def _run(self) -> None:
         while jobs := self._next_jobs():
             self._commit([job for job in jobs if job[1].set_running_or_notify_cancel()])
+        self._let_go()
 
     def _next_jobs(self) -> list[_Job]:
         """Return what is queued, at least one job; nothing when the writer is closed."""
@@ -78,13 +83,21 @@ class Writer:
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
-            with self._engine.begin() as connection:
+            connection = self._connection = self._connection or self._engine.connect()
+            with connection.begin():
                 results = [operation(connection) for operation, _ in jobs]
         except Exception as error:  # whatever it is, whoever awaits the job is told
+            self._let_go()
             self._isolate(jobs, error)
             return
         for (_, future), result in zip(jobs, results, strict=True):
             future.set_result(result)
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection:
+            with suppress(SQLAlchemyError):
+                connection.close()
 
     def _isolate(self, jobs: list[_Job], error: Exception) -> None:
         """Run the jobs of a failed transaction one by one, so that only the guilty one fails."""

@@ -19,6 +19,7 @@ from nodes.results import Stored, store
 from nodes.state import State, Task
 from nodes.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
+from tools.places import place
 from tools.policy import Allow, Deny, decide
 from tools.results import from_strangers
 from tools.run import Outcome as Ran
@@ -98,9 +99,10 @@ async def _settle(task: Task, turn: Turn) -> _Outcome:
     lease = _limit(tool, turn) + _LEASE_MARGIN_S
     rerun = tool.idempotent or tool.effect == "read"
     asks, rule = (False, verdict.rule) if isinstance(verdict, Allow) else (True, "")
-    claim = await ledger.claim(entry, needs_approval=asks, lease_s=lease, rerun=rerun, rule=rule)
-    if isinstance(claim, Claimed):
-        return await _run(entry, tool, turn, args)
+    async with place(tool, turn.res.settings):  # before the claim: its lease must not run out in a queue
+        claim = await ledger.claim(entry, needs_approval=asks, lease_s=lease, rerun=rerun, rule=rule)
+        if isinstance(claim, Claimed):
+            return await _run(entry, tool, turn, args)
     if isinstance(claim, Running):
         claim = await ledger.await_outcome(entry.thread, entry.call_id, lease) or claim
     outcome = await _unrun(entry, claim, turn)

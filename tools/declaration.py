@@ -89,7 +89,7 @@ class Tool:
     timeout_s: float | None = None
     """Seconds a call may take; None: the general limit."""
     at_once: int | None = None
-    """Calls of this tool at work at once in this process; None: no limit of its own."""
+    """Calls of this tool at work at once in this process, at least 1; None: no limit of its own."""
     verify: Verify | None = None
     """Asks the world whether an earlier call with these checked arguments and this idempotency key took
     effect: True, it did; False, it did not, and never will; None, nobody can tell. Never raises.

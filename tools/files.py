@@ -55,7 +55,20 @@ def search_files(
     return search.report()
 
 
-@tool(effect="write", idempotent=True, preview=preview_write)
+def _holds(here: Here, path: str, content: str) -> bool | None:
+    """Tell whether a file is as a write would leave it; of another content nobody knows whose it is."""
+    with Workspace(here.settings.workspace).parent(path) as (folder, name):
+        return True if folder.text(name) == content else None
+
+
+def _is_gone(here: Here, path: str) -> bool | None:
+    """Tell whether there is no such file; one that is there may have been made anew since."""
+    with Workspace(here.settings.workspace).parent(path) as (folder, name):
+        return True if folder.look(name) is None else None
+
+
+# Neither is run again unasked: meanwhile somebody may have written what a second run would destroy.
+@tool(effect="write", preview=preview_write, verify=_holds)
 def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole new content"]) -> str:
     """Write a text file of the workspace, replacing the one there is; folders are made as needed."""
     with Workspace(here.settings.workspace).parent(path, create=True) as (folder, name):
@@ -63,7 +76,7 @@ def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole ne
     return f"Wrote {amount(content)} to {path}."
 
 
-@tool(effect="write", idempotent=True, preview=preview_delete)
+@tool(effect="write", preview=preview_delete, verify=_is_gone)
 def delete_file(here: Here, path: FilePath) -> str:
     """Delete a file of the workspace for good."""
     with Workspace(here.settings.workspace).parent(path) as (folder, name):

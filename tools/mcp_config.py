@@ -28,6 +28,8 @@ class ToolCard(_Card):
     """read, write, send or execute."""
     outbound: bool | None = None
     """False: what it is given stays with it."""
+    at_once: int | None = Field(default=None, ge=1)
+    """Its calls at work at once in this process; None: no limit of its own."""
     enabled: bool = True
     """False: it is not offered."""
 

@@ -134,6 +134,7 @@ def _tool(connection: Connection, each: _Usable, own: ToolCard, *, asks: bool, c
         confirm=asks,
         idempotent=effect == "read",
         timeout_s=card.timeout_s,
+        at_once=own.at_once,
         untrusted=True,
         outbound=each.reaches_out or card.outbound if own.outbound is None else own.outbound,
         preview=_preview(connection.name, each, changed=changed),

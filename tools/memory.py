@@ -23,6 +23,10 @@ async def _preview_forget(here: Here, id: str) -> str:  # noqa: A002 (the argume
     return f"Forget for good: {(await _find(here, id)).value['text']}"
 
 
+async def _is_forgotten(here: Here, id: str) -> bool | None:  # noqa: A002
+    return True if await _store(here).aget(_place(here), _key(id)) is None else None
+
+
 # Unasked: it only adds to the person's own notes, and forget takes it back.
 @tool(effect="write", confirm=False, idempotent=True)
 async def remember(here: Here, text: Annotated[str, "what to remember, complete in itself"]) -> str:
@@ -54,7 +58,8 @@ async def recall(
     return "\n".join(lines)
 
 
-@tool(effect="write", confirm=True, idempotent=True, preview=_preview_forget)
+# Not run again unasked: the memory may have been made anew since.
+@tool(effect="write", preview=_preview_forget, verify=_is_forgotten)
 async def forget(here: Here, id: Annotated[str, "id of the memory, as recall shows it"]) -> str:  # noqa: A002
     """Forget one memory for good."""
     item = await _find(here, id)
@@ -74,10 +79,14 @@ def _place(here: Here) -> tuple[str, str]:
 
 
 async def _find(here: Here, key: str) -> Any:
-    item = await _store(here).aget(_place(here), key.strip().strip("[]"))
+    item = await _store(here).aget(_place(here), _key(key))
     if item is None:
         raise ToolFailure(f"There is no memory {key!r}; recall shows the ids of those there are.")
     return item
+
+
+def _key(id: str) -> str:  # noqa: A002
+    return id.strip().strip("[]")
 
 
 async def _all(here: Here) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PLACES = 32
+PLACES = 128
 """Blocking tools at work at once; the next one waits for a place."""
 
 

@@ -3,6 +3,9 @@ import stat
 
 import pytest
 
+from tools.registry import open_registry
+from tools.run import run_tool
+
 
 async def test_the_workspace_is_made_private_on_first_use_and_not_before(call, root):
     assert not root.parent.exists()
@@ -254,3 +257,26 @@ async def test_a_preview_of_what_cannot_be_done_says_so(preview):
     assert (await preview("write_file", path="../a.txt", content="x")).startswith(
         "This will fail: '../a.txt'"
     )
+
+
+async def test_a_write_of_unknown_outcome_is_known_only_by_just_its_content(here, root):
+    write = open_registry(here.settings).get("write_file")
+    args = {"path": "a/b.txt", "content": "milk\n"}
+    assert not write.idempotent
+    assert await write.verify(here, args) is None
+    await run_tool(write, here, args)
+    assert await write.verify(here, args) is True
+    (root / "a" / "b.txt").write_text("milk and honey")
+    assert await write.verify(here, args) is None
+    assert await write.verify(here, {"path": "../out.txt", "content": "milk"}) is None
+
+
+async def test_a_deletion_of_unknown_outcome_is_known_by_the_file_being_gone(here, root):
+    delete = open_registry(here.settings).get("delete_file")
+    root.mkdir(parents=True)
+    (root / "a.txt").write_text("x")
+    assert not delete.idempotent
+    assert await delete.verify(here, {"path": "a.txt"}) is None
+    await run_tool(delete, here, {"path": "a.txt"})
+    assert await delete.verify(here, {"path": "a.txt"}) is True
+    assert await delete.verify(here, {"path": "gone/a.txt"}) is None, "the folder is not there to ask"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from benchmarks.figures import Figure
 from benchmarks.table import as_text
 
-SCENARIOS = ("rounds", "disk")
+SCENARIOS = ("rounds", "disk", "crowd")
 
 
 def main(arguments: Sequence[str]) -> None:

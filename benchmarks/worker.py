@@ -73,13 +73,12 @@ async def _measured(converse: Converse, job: Job, name: str) -> dict[str, Any]:
 
 
 async def _one(converse: Converse, thread: str, start: float) -> float:
-    """Run one conversation from its planned start and return the seconds until its answer."""
+    """Run one conversation and return the seconds from its planned start until its answer."""
     await asyncio.sleep(max(0.0, start - time.perf_counter()))
-    begun = max(start, time.perf_counter()) if start > time.perf_counter() else start
     answer = await converse(thread, REQUEST)
     if answer != ANSWER:
         raise AssertionError(f"{thread} ended with {answer!r}")
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def _kept(directory: Path) -> int:

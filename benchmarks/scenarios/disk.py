@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.driver import OURS, STOCK, Side
-from benchmarks.figures import TIMES, Figure, exact, exponent
+from benchmarks.figures import TIMES, Figure, exact, exponent, spread
 from benchmarks.script import Job
 
 _FEW, _MANY = 50, 200
+_SAMPLES = 3
 _GROWTH = 1.05
+_GROWING = {"bytes kept": "kept", "bytes written": "written", "CPU time": "cpu_s"}
 _GOALS = {1_000: 4.0, 100_000: 1.15}
 """Bytes of a result to the most bytes kept for each byte of the results."""
 
@@ -23,7 +25,8 @@ class _Cost:
 def measure() -> Iterator[Figure]:
     """Yield bytes kept after 200 rounds and the growth of what is kept, written and computed."""
     for size, goal in _GOALS.items():
-        few, many = _conversation(OURS, _FEW, size), _conversation(OURS, _MANY, size)
+        pairs = [[_conversation(OURS, rounds, size) for rounds in (_FEW, _MANY)] for _ in range(_SAMPLES)]
+        few, many = pairs[0]
         stock_few, stock = _conversation(STOCK, _FEW, size), _conversation(STOCK, _MANY, size)
         payload = _MANY * size
         label = f"results of {size // 1_000} KB"
@@ -35,14 +38,15 @@ def measure() -> Iterator[Figure]:
             kind="count",
             note=f"{STOCK}: {stock.kept / payload:,.0f}",
         )
-        yield _growth(f"bytes kept, {label}", "count", (few.kept, many.kept), (stock_few.kept, stock.kept))
-        yield _growth(
-            f"bytes written, {label}",
-            "count",
-            (few.written, many.written),
-            (stock_few.written, stock.written),
-        )
-        yield _growth(f"CPU time, {label}", "cpu", (few.cpu_s, many.cpu_s), (stock_few.cpu_s, stock.cpu_s))
+        for what, attribute in _GROWING.items():
+            yield Figure(
+                name=f"growth exponent {_FEW} to {_MANY} rounds: {what}, {label}",
+                value=spread([_growth(attribute, *pair) for pair in pairs]),
+                unit="",
+                goal=_GROWTH,
+                kind="cpu" if attribute == "cpu_s" else "count",
+                note=f"{STOCK}: {_growth(attribute, stock_few, stock):.2f}",
+            )
 
 
 def _conversation(name: str, rounds: int, size: int) -> _Cost:
@@ -54,12 +58,5 @@ def _conversation(name: str, rounds: int, size: int) -> _Cost:
         return _Cost(side.kept, side.written, report.cpu_s)
 
 
-def _growth(what: str, kind: str, ours: tuple[float, float], stock: tuple[float, float]) -> Figure:
-    return Figure(
-        name=f"growth exponent {_FEW} to {_MANY} rounds: {what}",
-        value=exact(exponent(*ours, _MANY / _FEW)),
-        unit="",
-        goal=_GROWTH,
-        kind="cpu" if kind == "cpu" else "count",
-        note=f"{STOCK}: {exponent(*stock, _MANY / _FEW):.2f}",
-    )
+def _growth(attribute: str, few: _Cost, many: _Cost) -> float:
+    return exponent(getattr(few, attribute), getattr(many, attribute), _MANY / _FEW)

@@ -1,0 +1,53 @@
+"""A thousand conversations at once in one process: how many a second, and how long the last ones take."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from benchmarks.driver import OURS, STOCK, interleaved, started
+from benchmarks.figures import TIMES, Figure, ratios, spread
+from benchmarks.script import Job
+
+_BUSY = Job(runs=1_000, rounds=5, calls=2, tool_s=0.02, model_s=0.05)
+_IDLE = replace(_BUSY, tool_s=0.2, model_s=1.0, over_s=1.2)
+_IDEAL_S = 7.0
+"""Six model calls of 1 s and five rounds of 0.2 s."""
+_SAMPLES = 3
+
+
+def measure() -> Iterator[Figure]:
+    """Yield ours against LangChain's in runs a second, and ours against the ideal at the 99th percentile."""
+    with started([OURS, STOCK]) as sides:
+        busy = interleaved(sides, _BUSY, _SAMPLES)
+        idle = interleaved({OURS: sides[OURS]}, _IDLE, _SAMPLES)[OURS]
+        stock = interleaved({STOCK: sides[STOCK]}, _IDLE, 1)[STOCK]
+    rates = {name: [_BUSY.runs / report.wall_s for report in reports] for name, reports in busy.items()}
+    yield Figure(
+        name=f"1,000 runs at once: runs a second, ÷ {STOCK}",
+        value=ratios(rates[OURS], rates[STOCK]),
+        unit=TIMES,
+        goal=6,
+        better="more",
+        kind="wall",
+        note=f"{spread(rates[OURS]).middle:,.0f} against {spread(rates[STOCK]).middle:,.0f} runs a second",
+    )
+    cpu = {name: [report.cpu_s for report in reports] for name, reports in busy.items()}
+    yield Figure(
+        name=f"1,000 runs at once: CPU, ÷ {STOCK}",
+        value=ratios(cpu[OURS], cpu[STOCK]),
+        unit=TIMES,
+        kind="cpu",
+        note=f"{spread(cpu[OURS]).middle:.1f} against {spread(cpu[STOCK]).middle:.1f} s",
+    )
+    tails = [_percentile_99(report.latencies) for report in idle]
+    yield Figure(
+        name="1,000 runs started over 1.2 s, 1 s model: p99 ÷ ideal 7.0 s",
+        value=spread([tail / _IDEAL_S for tail in tails]),
+        unit=TIMES,
+        goal=1.1,
+        kind="wall",
+        note=f"{spread(tails).middle:.2f} s; {STOCK}: {_percentile_99(stock[0].latencies):.2f} s",
+    )
+
+
+def _percentile_99(latencies: list[float]) -> float:
+    return sorted(latencies)[len(latencies) * 99 // 100 - 1]

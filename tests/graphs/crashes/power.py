@@ -1,0 +1,57 @@
+"""Power that can be cut at any write, whichever file it goes to."""
+
+import math
+
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from sqlalchemy import event
+
+from ledger.book import Ledger
+from ledger.database import open_engine
+from ledger.owner import this_process
+from settings import Settings
+
+
+class PowerCutError(Exception):
+    """There is no more power."""
+
+
+class Power:
+    """Lasts for a number of writes."""
+
+    def __init__(self, writes: float = math.inf) -> None:
+        self.left = writes
+
+    def draw(self) -> None:
+        self.left -= 1
+        if self.is_cut:
+            raise PowerCutError
+
+    @property
+    def is_cut(self) -> bool:
+        return self.left < 0
+
+    async def ledger(self, settings: Settings, life: int = 0) -> Ledger:
+        """Open a ledger that draws on the power, as a process of its own.
+
+        Args:
+            settings: where it is.
+            life: sets this process apart from its other lives, to all of which it is dead.
+        """
+        engine = open_engine(settings.data_dir / "ledger.db")
+        event.listen(engine, "commit", lambda _: self.draw())
+        return Ledger(engine, settings.redact, f"{this_process()}{life}")
+
+    def saver(self) -> type[AsyncSqliteSaver]:
+        """Return a kind of saver that draws on the power."""
+        power = self
+
+        class Saver(AsyncSqliteSaver):
+            async def aput(self, *args, **kwargs):
+                power.draw()
+                return await super().aput(*args, **kwargs)
+
+            async def aput_writes(self, *args, **kwargs):
+                power.draw()
+                return await super().aput_writes(*args, **kwargs)
+
+        return Saver

@@ -1,0 +1,335 @@
+"""People, clients and crashes in any order: what is agreed to runs once, and there is always a way forward."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import aiosqlite
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from langchain_core.messages import AIMessage, ToolMessage
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.types import Command
+
+from errors import NothingPendingError, UnknownThreadError
+from graphs.session import Orchestrator
+from ledger.owner import this_process
+from models.calling import Caller
+from nodes.context import Context
+from nodes.resources import Resources
+from settings import load_settings
+from tests.graphs.crashes.power import Power, PowerCutError
+from tests.graphs.household import House, obedient
+from tests.wires.cards import at
+from tools.declaration import Here, Tool, tool
+from tools.registry import Registry
+from tools.results import open_artifacts
+
+ASKED, UNASKED = "ring_bell", "knock"
+NONSENSE = [None, {}, [], "maybe", 7, {"decisions": [{"type": "aprove"}]}, [{"type": "approve"}] * 9]
+
+
+class World:
+    """A house whose process can die and come back, on one event loop."""
+
+    def __init__(self, house: House, loop: asyncio.Runner, dead: set[str]) -> None:
+        self.house = house
+        self.run = loop.run
+        self.settings = load_settings(house.environ)
+        self.models = Caller(self.settings)
+        self.lives = 0
+        self.numbers = 0
+        self.dies_in_tool: str = ""
+        """`before` or `after` the next effect; empty: it does not."""
+        self._dead = dead
+        self.run(self.open())
+
+    async def open(self) -> None:
+        self.lives += 1
+        self.power = Power()
+        self.dies_in_tool = ""
+        ledger = await self.power.ledger(self.settings, self.lives)
+        artifacts = open_artifacts(self.settings)
+        res = Resources(self.settings, Registry(self._tools()), self.models, ledger, artifacts)
+        self._connection = await aiosqlite.connect(self.settings.data_dir / "checkpoints.db")
+        serde = JsonPlusSerializer(allowed_msgpack_modules=None)
+        self.orchestrator = Orchestrator(res, self.power.saver()(self._connection, serde=serde))
+
+    async def close(self) -> None:
+        self._dead.add(f"{this_process()}{self.lives}")
+        await self._connection.close()
+        await self.orchestrator.ledger.close()
+
+    async def reopen(self) -> None:
+        await self.close()
+        await self.open()
+
+    def effects(self) -> dict[str, list[int]]:
+        """Return by call id with which number each call really happened."""
+        path, found = self.house.folder / "effects", defaultdict(list)
+        for line in path.read_text().splitlines() if path.exists() else []:
+            call_id, number = json.loads(line)
+            found[call_id].append(number)
+        return found
+
+    def _happen(self, here: Here, number: int) -> str:
+        dies, self.dies_in_tool = self.dies_in_tool, ""
+        if dies == "before":
+            self.power.left = -1
+            raise PowerCutError
+        with (self.house.folder / "effects").open("a") as file:
+            file.write(json.dumps([here.call_id, number]) + "\n")
+        if dies == "after":
+            self.power.left = -1
+        return f"did {number}"
+
+    def _tools(self) -> list[Tool]:
+        @tool(effect="write")
+        def ring_bell(here: Here, number: int) -> str:
+            """Ring, if the person agrees."""
+            return self._happen(here, number)
+
+        @tool(effect="write", confirm=False)
+        def knock(here: Here, number: int) -> str:
+            """Knock, unasked."""
+            return self._happen(here, number)
+
+        @tool(effect="read")
+        def look(number: int) -> str:
+            """Look."""
+            return f"saw {number}"
+
+        return [ring_bell, knock, look]
+
+
+def in_doubt(request: dict[str, Any], action: dict[str, Any]) -> bool:
+    """Tell whether a person is asked about a call that may have happened already."""
+    reviews = {review["action_name"]: review["allowed_decisions"] for review in request["review_configs"]}
+    return "edit" not in reviews[action["name"]]
+
+
+KINDS = st.sampled_from(["gemini", "openai", "anthropic"])
+ROUNDS = st.lists(st.lists(st.sampled_from([ASKED, ASKED, UNASKED, "look"]), min_size=1, max_size=3), max_size=2)
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """One thread, and everything that can be done to it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+        world.numbers += 1
+        self.thread = f"t{world.numbers}"
+        self.agreed: dict[str, set[tuple[str, int]]] = defaultdict(set)
+        """By call id: each question that was answered with consent, and the number that was agreed to."""
+        self.forked = False
+
+    # What people do.
+
+    @rule(rounds=ROUNDS, planner=KINDS, writer=KINDS, alone=st.booleans(), words=st.booleans())
+    def say(self, rounds: list[list[str]], planner: str, writer: str, alone: bool, words: bool) -> None:
+        text = " then ".join(" & ".join(map(self._spelled, names)) for names in rounds) or "hello"
+        context = Context(
+            path="single" if alone else "two-brain",
+            orchestrator=planner,
+            responder=writer,
+            confirmation="model" if words else "template",
+        )
+        self._do(self.world.orchestrator.ask(text, thread_id=self.thread, context=context))
+
+    @precondition(lambda self: self._request())
+    @rule(clicks=st.sampled_from([1, 1, 2, 4]))
+    def approve(self, clicks: int) -> None:
+        self._agree()
+        self._do(*(self._resume(answer=True) for _ in range(clicks)))
+
+    @precondition(lambda self: self._request())
+    @rule()
+    def approve_by_the_plain_graph_and_by_us_at_once(self) -> None:
+        self._agree()
+        graph, config = self.world.orchestrator.graph, self.world.orchestrator._config(self.thread)
+        self._do(*(graph.ainvoke(Command(resume=True), config) for _ in range(2)), self._resume(answer=True))
+
+    @precondition(lambda self: self._request())
+    @rule()
+    def approve_and_reject_at_once(self) -> None:
+        self._agree()
+        self._do(self._resume(answer=True), self._resume(answer=False))
+
+    @precondition(lambda self: self._request())
+    @rule()
+    def approve_and_say_something_at_once(self) -> None:
+        self._agree()
+        said = self.world.orchestrator.ask("hello", thread_id=self.thread)
+        self._do(self._resume(answer=True), said)
+
+    @precondition(lambda self: self._request())
+    @rule()
+    def reject(self) -> None:
+        self._do(self._resume(answer=False))
+
+    @precondition(lambda self: self._request())
+    @rule()
+    def edit_the_first(self) -> None:
+        request = self._request()
+        action, number = request["action_requests"][0], self._number()
+        if not in_doubt(request, action):
+            self.agreed[action["tool_call_id"]].add(("", number))
+        edited = {"name": action["name"], "args": {"number": number}}
+        self._do(self._resume({"type": "edit", "edited_action": edited}))
+
+    @precondition(lambda self: self._request())
+    @rule(answer=st.sampled_from(NONSENSE))
+    def answer_nonsense(self, answer: Any) -> None:
+        self._do(self._resume(answer))
+        if not self.world.power.is_cut:
+            assert self._request()
+
+    # What happens to them.
+
+    @rule(writes=st.integers(0, 25))
+    def lose_power_soon(self, writes: int) -> None:
+        self.world.power.left = writes
+
+    @rule(when=st.sampled_from(["before", "after"]))
+    def lose_power_in_the_next_tool(self, when: str) -> None:
+        self.world.dies_in_tool = when
+
+    @rule()
+    def restart(self) -> None:
+        self.world.run(self.world.reopen())
+
+    @rule()
+    def proceed(self) -> None:
+        self._do(self.world.orchestrator.proceed(self.thread))
+
+    @rule(back=st.integers(1, 12), approve=st.booleans())
+    def fork(self, back: int, approve: bool) -> None:
+        snapshots = self.world.run(self._history())
+        if not snapshots:
+            return
+        snapshot = snapshots[min(back, len(snapshots) - 1)]
+        given = None
+        if snapshot.interrupts and approve:
+            self._agree(snapshot.interrupts[0].value)
+            given = Command(resume=True)
+        self.forked = True
+        config = self.world.orchestrator._config(self.thread)
+        config["configurable"]["checkpoint_id"] = snapshot.config["configurable"]["checkpoint_id"]
+        self._do(self.world.orchestrator.graph.ainvoke(given, config))
+
+    # What holds all the while.
+
+    @invariant()
+    def every_history_was_valid(self) -> None:
+        assert self.world.house.rejected() == []
+
+    @invariant()
+    def only_what_was_agreed_to_ran_and_once(self) -> None:
+        effects = self.world.effects()
+        rows = {row["call_id"]: row for row in self.world.run(self._audit())}
+        for call_id, row in rows.items():
+            happened = effects.get(call_id, [])
+            agreed = self.agreed[call_id]
+            if row["tool"] == ASKED:
+                assert len(happened) <= len({question for question, _ in agreed})
+                assert set(happened) <= {number for _, number in agreed}
+            elif row["tool"] == UNASKED:
+                assert len(happened) <= 1 + len(agreed)
+            if row["tool"] != "look":
+                assert happened or row["status"] != "executed", row
+                assert not happened or row["status"] in {"executed", "unknown", "running", "waiting"}, row
+
+    def teardown(self) -> None:
+        self.world.run(self.world.reopen())
+        self._do(self.world.orchestrator.proceed(self.thread))
+        while self._request():
+            self._do(self._resume(answer=False))
+        for kind in ("gemini", "openai", "anthropic"):
+            context = Context(path="single", orchestrator=kind)
+            ended = self.world.run(
+                self.world.orchestrator.ask("hello", thread_id=self.thread, context=context)
+            )
+            assert ended.response == "Answer to: hello"
+        self.every_history_was_valid()
+        self.only_what_was_agreed_to_ran_and_once()
+        self.world.run(self._check_pairs())
+
+    def _do(self, *things: Coroutine[Any, Any, Any]) -> None:
+        """Do all of them at once; what the power cut goes on in another life."""
+
+        async def all_at_once() -> Sequence[Any]:
+            return await asyncio.gather(*things, return_exceptions=True)
+
+        for end in self.world.run(all_at_once()):
+            if isinstance(end, BaseException) and not isinstance(end, NothingPendingError | UnknownThreadError):
+                assert self.world.power.is_cut, repr(end)
+        if self.world.power.is_cut:
+            self.world.run(self.world.reopen())
+
+    def _resume(self, answer: Any) -> Coroutine[Any, Any, Any]:
+        return self.world.orchestrator.resume(self.thread, answer)
+
+    def _request(self) -> dict[str, Any]:
+        with suppress(UnknownThreadError):
+            return self.world.run(self.world.orchestrator.result(self.thread)).pending or {}
+        return {}
+
+    def _agree(self, request: dict[str, Any] | None = None) -> None:
+        """Note that a person agrees to all that waits."""
+        request = request or self._request()
+        for action in request["action_requests"]:
+            question = action["description"] if in_doubt(request, action) else ""
+            self.agreed[action["tool_call_id"]].add((question, action["args"]["number"]))
+
+    def _number(self) -> int:
+        self.world.numbers += 1
+        return self.world.numbers
+
+    def _spelled(self, name: str) -> str:
+        return f'{name} {{"number": {self._number()}}}'
+
+    async def _history(self) -> list[Any]:
+        config = self.world.orchestrator._config(self.thread)
+        return [snapshot async for snapshot in self.world.orchestrator.graph.aget_state_history(config)]
+
+    async def _audit(self) -> list[dict[str, Any]]:
+        return await self.world.orchestrator.ledger.audit(thread=self.thread)
+
+    async def _check_pairs(self) -> None:
+        config = self.world.orchestrator._config(self.thread)
+        messages = (await self.world.orchestrator.graph.aget_state(config)).values["messages"]
+        calls = [call["id"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
+        results = [m.tool_call_id for m in messages if isinstance(m, ToolMessage)]
+        assert sorted(calls) == sorted(results)
+        assert len(set(calls)) == len(calls)
+
+
+@pytest.mark.prove
+def test_whatever_happens_in_whatever_order_nothing_runs_twice_and_the_thread_goes_on(
+    open_wire, furnish, monkeypatch, proving, tell
+):
+    dead: set[str] = set()
+    monkeypatch.setattr("ledger.calls.is_gone", dead.__contains__)
+    house = furnish({kind: at(open_wire(kind, brain=obedient)) for kind in ("gemini", "openai", "anthropic")})
+    with asyncio.Runner() as loop:
+        world = World(house, loop, dead)
+        run_state_machine_as_test(
+            lambda: AnyOrder(world),
+            settings=settings(
+                max_examples=200 if proving else 12,
+                stateful_step_count=25 if proving else 12,
+                deadline=None,
+                database=None,
+                derandomize=not proving,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        loop.run(world.close())
+    tell(f"{world.numbers:,} calls and threads, {world.lives - 1:,} power cuts and restarts: nothing ran twice")

@@ -12,7 +12,7 @@ from typing import Any, Self
 from sqlalchemy import Engine
 
 from errors import StorageError
-from ledger import bookkeeping, calls, rules
+from ledger import bookkeeping, calls, claims, decisions, rules
 from ledger.access import Access
 from ledger.bookkeeping import Grouping
 from ledger.database import open_engine
@@ -94,7 +94,7 @@ class Ledger:
         words = f"Action denied by user: {message}" if message else "Action denied by user."
         consent = "approved" if args is None else "edited"
         now = time.time() if at is None else at
-        answer = calls.Answer(
+        answer = decisions.Answer(
             decision=consent if approve else "rejected",
             by=by,
             at=now,
@@ -104,7 +104,7 @@ class Ledger:
             stored_args=None if args is None else redacted_json(args, self._redact),
             rule=None if remember is None else self._rule(thread, call_id, remember, by, now),
         )
-        return await self._access.write(calls.decide, thread, call_id, answer)
+        return await self._access.write(decisions.decide, thread, call_id, answer)
 
     async def claim(
         self, call: Call, *, needs_approval: bool, lease_s: float, rerun: bool, rule: str = ""
@@ -119,14 +119,14 @@ class Ledger:
             rule: id of the remembered rule that lets it run unasked; a use of it is counted.
         """
         row = self._row(call)
-        terms = calls.Terms(
+        terms = claims.Terms(
             self._owner, time.time(), lease_s, needs_approval=needs_approval, rerun=rerun, rule=rule
         )
         try:
-            return await self._access.write(calls.claim, row, terms)
+            return await self._access.write(claims.claim, row, terms)
         except asyncio.CancelledError:
             with suppress(StorageError):
-                self._access.submit(calls.release, row, terms)
+                self._access.submit(claims.release, row, terms)
             raise
 
     async def finish(  # noqa: PLR0913 (one outcome, whole)
@@ -162,7 +162,7 @@ class Ledger:
             "result_size": len(raw) if size is None else size,
             "result_sha256": sha256 or hashlib.sha256(raw).hexdigest(),
         }
-        return await self._access.write(calls.finish, thread, call_id, self._owner, outcome)
+        return await self._access.write(claims.finish, thread, call_id, self._owner, outcome)
 
     async def note(self, call: Call, *, status: Status, text: str, decision: str | None = None) -> None:
         """Record a call that never ran; one that is on record already is left as it is."""

@@ -1,5 +1,8 @@
 """What callers hand in, made fit for files that hold nothing but Unicode."""
 
+import json
+from typing import Any
+
 from errors import BadThreadError
 
 _LONGEST_THREAD = 255
@@ -28,3 +31,14 @@ def check_thread(thread_id: str) -> None:
 def mended(text: str) -> str:
     """Return the text with each lone surrogate, which is half a character, as the mark U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def as_text(answer: Any) -> str:
+    """Return an answer as JSON, which is understood as the answer itself.
+
+    LangGraph drops None and {}, takes some objects for its own, and has no room for large integers.
+    """
+    try:
+        return mended(json.dumps(answer, default=repr, ensure_ascii=False))
+    except (TypeError, ValueError, RecursionError):
+        return ""

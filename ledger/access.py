@@ -38,11 +38,14 @@ class Access:
         """Queue a write behind those before it."""
         return self._writer.submit(lambda connection: operation(connection, *args, **kwargs))
 
-    async def write(
+    def write(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Return when the write is on disk; it gets there even if the caller is cancelled."""
-        return await asyncio.shield(asyncio.wrap_future(self.submit(operation, *args, **kwargs)))
+    ) -> asyncio.Future[T]:
+        """Queue a write; its future is done when it, and all before it, is on disk.
+
+        It gets there even if whoever awaits it is cancelled.
+        """
+        return asyncio.shield(asyncio.wrap_future(self.submit(operation, *args, **kwargs)))
 
     async def read(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

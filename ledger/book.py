@@ -5,7 +5,6 @@ import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +16,18 @@ from ledger.access import Access
 from ledger.bookkeeping import Grouping
 from ledger.database import open_engine
 from ledger.owner import this_process
-from ledger.records import Call, Claim, Decision, Recorded, Remembered, Running, Status, ThreadStatus, Use
+from ledger.records import (
+    Call,
+    Claim,
+    Decision,
+    Recorded,
+    Remembered,
+    Running,
+    Status,
+    ThreadStatus,
+    Use,
+    fields_of,
+)
 from ledger.redaction import Redact, redacted_json, redacted_text
 
 _RULE_ID_LENGTH = 10
@@ -174,8 +184,11 @@ class Ledger:
         return await self._access.read(calls.outcomes, thread, call_ids)
 
     async def known(self, thread: str, call_ids: Sequence[str]) -> set[str]:
-        """Return those of the ids that a thread's calls bear, whatever became of them."""
-        return await self._access.read(calls.known, thread, call_ids)
+        """Return those of the ids that a thread's calls bear, whatever became of them.
+
+        It is asked of the writer: what was queued before it is on disk by then, for one wait in all.
+        """
+        return await self._access.write(calls.known, thread, call_ids)
 
     async def supersede(self, closed: Sequence[Call]) -> dict[str, Recorded]:
         """Close calls for good, and return their outcomes by call id.
@@ -208,10 +221,10 @@ class Ledger:
         """Forget a rule; False where the user (None: anybody) has none of that id."""
         return await self._access.write(rules.revoke, rule_id, user)
 
-    async def record_usage(self, use: Use) -> None:
-        """Record one model call."""
+    def record_usage(self, use: Use) -> asyncio.Future[None]:
+        """Queue the record of one model call; the future is done when it is on disk."""
         error = None if use.error is None else self._clean(use.error)
-        await self._access.write(bookkeeping.record_usage, {**asdict(use), "error": error})
+        return self._access.write(bookkeeping.record_usage, {**fields_of(use), "error": error})
 
     async def usage(
         self,
@@ -299,4 +312,9 @@ class Ledger:
 
     def _row(self, call: Call) -> dict[str, Any]:
         args = redacted_json(call.args, self._redact)
-        return {**asdict(call), "tool": self._clean(call.tool), "args": args, "fingerprint": call.fingerprint}
+        return {
+            **fields_of(call),
+            "tool": self._clean(call.tool),
+            "args": args,
+            "fingerprint": call.fingerprint,
+        }

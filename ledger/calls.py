@@ -55,8 +55,7 @@ def outcomes(connection: Connection, thread: str, call_ids: Sequence[str]) -> di
 
 def known(connection: Connection, thread: str, call_ids: Sequence[str]) -> set[str]:
     """Return those of the ids that are on record."""
-    query = select(calls.c.call_id).where(calls.c.thread == thread, calls.c.call_id.in_(call_ids))
-    return set(connection.scalars(query))
+    return {call_id for call_id in call_ids if fetch(connection, _CALL, _key(thread, call_id))}
 
 
 def standing(

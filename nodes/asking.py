@@ -1,7 +1,10 @@
 """Ask a role's model on behalf of a turn, with every attempt counted."""
 
+import asyncio
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from errors import StorageError
@@ -18,12 +21,12 @@ class Meter:
     def __init__(self, turn: Turn, role: str) -> None:
         self._turn = turn
         self._role = role
-        self.usage: dict[str, Any] = dict(turn.state.usage)
-        """The turn's usage with this step's attempts in it."""
+        self._usage: dict[str, Any] = dict(turn.state.usage)
+        self._queued: list[asyncio.Future[None]] = []
 
     async def __call__(self, attempt: Attempt) -> None:
         """Count one attempt; a `models.calling.Account`."""
-        self.usage = _added(self.usage, attempt)
+        self._usage = _added(self._usage, attempt)
         if attempt.error:
             self._turn.runtime.stream_writer(
                 {"event": "restarted", "model": attempt.backend, "role": self._role}
@@ -38,10 +41,15 @@ class Meter:
                 "cost_usd": attempt.cost_usd,
             }
         )
-        try:
-            await self._turn.res.ledger.record_usage(self._use(attempt))
-        except StorageError:  # bookkeeping never fails a run
-            _log.exception("usage of %s was not recorded", attempt.backend)
+        with _forgiven():
+            self._queued.append(self._turn.res.ledger.record_usage(self._use(attempt)))
+
+    async def total(self) -> dict[str, Any]:
+        """Return the turn's usage with this step's attempts in it, once the ledger has each on disk."""
+        for queued in self._queued:
+            with _forgiven():
+                await queued
+        return self._usage
 
     def _use(self, attempt: Attempt) -> Use:
         usage = attempt.usage or {}
@@ -62,6 +70,15 @@ class Meter:
             error=attempt.error,
             at=time.time(),
         )
+
+
+@contextmanager
+def _forgiven() -> Iterator[None]:
+    """Let a run go on where its usage cannot be recorded: bookkeeping never fails a run."""
+    try:
+        yield
+    except StorageError:
+        _log.exception("the usage of a model call was not recorded")
 
 
 def _added(total: dict[str, Any], attempt: Attempt) -> dict[str, Any]:

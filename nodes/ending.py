@@ -31,7 +31,7 @@ async def end_turn(
         "response": answer,
         "backend": reply.backend if reply else None,
         "stop_reason": stop_reason,
-        "usage": meter.usage,
+        "usage": await meter.total(),
         "calls": [],
         **account_of(state),
     }

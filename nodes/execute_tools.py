@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from langgraph.runtime import Runtime
@@ -20,7 +21,7 @@ from nodes.state import State, Task
 from nodes.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
 from tools.places import place
-from tools.policy import Allow, Deny, decide
+from tools.policy import Allow, Confirm, Deny, Ruling, decide
 from tools.results import from_strangers
 from tools.run import Outcome as Ran
 from tools.run import run_tool
@@ -85,8 +86,7 @@ def _known(task: Task) -> State:
 async def _settle(task: Task, turn: Turn) -> _Outcome:
     call, ledger = task["call"], turn.res.ledger
     tool = turn.res.tools.find(call["name"])
-    read, rules = read_on(task["basis"]), await remembered(turn)
-    verdict = decide(turn.person, tool, call["name"], task["args"], read, rules)
+    verdict = await _verdict(task, turn, tool)
     entry = entry_of(turn, call, task["args"])
     if call["verdict"] == "refuse":
         return await _noted(entry, turn, "denied", f"Not executed: {call['reason']}")
@@ -107,6 +107,13 @@ async def _settle(task: Task, turn: Turn) -> _Outcome:
         claim = await ledger.await_outcome(entry.thread, entry.call_id, lease) or claim
     outcome = await _unrun(entry, claim, turn)
     return replace(outcome, untrusted=from_strangers(tool, args) and isinstance(claim, Recorded))
+
+
+async def _verdict(task: Task, turn: Turn, tool: Tool | None) -> Ruling:
+    judge = partial(decide, turn.person, tool, task["call"]["name"], task["args"], read_on(task["basis"]))
+    verdict = judge()
+    # Only what would ask can be let run by a remembered rule.
+    return judge(await remembered(turn)) if isinstance(verdict, Confirm) else verdict
 
 
 async def _unrun(entry: Call, claim: Recorded | NotApproved | Running | Lost, turn: Turn) -> _Outcome:

@@ -48,7 +48,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
         "asked_at": now,
         "decisions": {},
         "problem": "",
-        "usage": meter.usage,
+        "usage": await meter.total(),
         **account_of(state),
     }
 

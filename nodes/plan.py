@@ -51,11 +51,11 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     return {
         "messages": [message],
         "tail": message.id or "",
-        "calls": _judged(message, turn, basis, await remembered(turn)),
+        "calls": await _judged(message, turn, basis),
         "basis": basis,
         "planner": reply.backend,
         "rounds": state.rounds + 1,
-        "usage": meter.usage,
+        "usage": await meter.total(),
     }
 
 
@@ -103,7 +103,14 @@ async def _unheard_of(message: AIMessage, turn: Turn) -> AIMessage:
     return renumbered(message, await turn.res.ledger.known(turn.state.thread, ids))
 
 
-def _judged(message: AIMessage, turn: Turn, basis: Basis, rules: list[Rule]) -> list[Planned]:
+async def _judged(message: AIMessage, turn: Turn, basis: Basis) -> list[Planned]:
+    calls = _judged_by(message, turn, basis, [])
+    if not any(call["verdict"] == "ask" for call in calls):
+        return calls  # a remembered rule can only let run what would ask
+    return _judged_by(message, turn, basis, await remembered(turn))
+
+
+def _judged_by(message: AIMessage, turn: Turn, basis: Basis, rules: list[Rule]) -> list[Planned]:
     problems = message.additional_kwargs.get(MALFORMED, {})
     left = calls_left(turn)
     judged = []
@@ -148,20 +155,20 @@ async def _concluded(turn: Turn, meter: Meter, limit: str | None, reply: Reply) 
         ended = await end_turn(turn, meter, words, limit or "answered", reply)
         return {**ended, "rounds": turn.state.rounds + 1}
     if turn.state.respond:
-        return _handoff(turn, meter, words, limit)
+        return await _handoff(turn, meter, words, limit)
     answer = words or prompts.NOTHING_GATHERED
     ended = await end_turn(turn, meter, answer, limit or "answered", reply)
     return {**ended, "rounds": turn.state.rounds + 1, "summary": words}
 
 
-def _handoff(turn: Turn, meter: Meter, summary: str, reason: str | None) -> Update:
+async def _handoff(turn: Turn, meter: Meter, summary: str, reason: str | None) -> Update:
     return {
         **account_of(turn.state),
         "summary": summary,
         "calls": [],
         "rounds": turn.state.rounds + 1,
         "stop_reason": reason,
-        "usage": meter.usage,
+        "usage": await meter.total(),
     }
 
 
@@ -172,5 +179,5 @@ async def _without_model(turn: Turn, meter: Meter, limit: str | None, why: str) 
         return await end_turn(turn, meter, why, "model_failed")
     told = f"{why}\n\nWhat was done until then:\n{as_list(records)}"
     if turn.state.path == "two-brain" and turn.state.respond:
-        return _handoff(turn, meter, told, limit or "model_failed")
+        return await _handoff(turn, meter, told, limit or "model_failed")
     return await end_turn(turn, meter, told, limit or "model_failed")

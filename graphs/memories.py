@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 
 import aiosqlite
 from langgraph.store.base import BaseStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from errors import StorageError
+from graphs.meanings import MeaningStore
 from ledger.private import create_private
+from models.embedding import Embedder, EmbeddingCard
+from settings import Settings
 
+_FILE = "store.db"
 _BUSY_MS = 10_000
 """Milliseconds to wait for another process that writes."""
 _ATTEMPTS = 10
@@ -19,20 +22,28 @@ _RETRY_S = 0.05
 
 
 @asynccontextmanager
-async def open_memories(path: Path) -> AsyncIterator[BaseStore]:
-    """Open or create the store at a path: a file for its owner alone.
+async def open_memories(settings: Settings) -> AsyncIterator[BaseStore]:
+    """Open or create the store of the data directory: a file for its owner alone.
+
+    It finds by meaning where `[tools.memory]` names an embedding model.
 
     Raises:
-        StorageError: it cannot be used.
+        ConfigurationError: that table is not as it should be.
+        StorageError: the file cannot be used.
     """
+    path = settings.data_dir / _FILE
+    card = settings.read_table(("tools", "memory"), EmbeddingCard)
     async with AsyncExitStack() as stack:
         try:
             await asyncio.to_thread(create_private, path)
             # The store begins its own transactions.
             connection = await stack.enter_async_context(aiosqlite.connect(path, isolation_level=None))
             await connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-            store = await stack.enter_async_context(_ended(AsyncSqliteStore(connection)))
-            await _set_up(store)
+            await connection.execute("PRAGMA foreign_keys=ON")  # or a vector outlives what was forgotten
+            store = (
+                MeaningStore(connection, Embedder(card, settings)) if card else AsyncSqliteStore(connection)
+            )
+            await _set_up(await stack.enter_async_context(_ended(store)))
         except (OSError, aiosqlite.Error) as error:
             raise StorageError(
                 f"The memories in {str(path)!r} cannot be used: {error}. Check that the disk has room and "

@@ -245,7 +245,7 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
     try:
         async with (
             _checkpoints(res.settings) as saver,
-            open_memories(res.settings.data_dir / "store.db") as store,
+            open_memories(res.settings) as store,
         ):
             yield Orchestrator(res, saver, store)
     finally:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from models.registry import Registry
 from settings import ModelCard, Provider, Settings
 
-_PUBLIC = {
+PUBLIC = {
     "google": "https://generativelanguage.googleapis.com",
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com",
@@ -65,7 +65,7 @@ def _google(card: ModelCard, key: str | None) -> BaseChatModel:
     return ChatGoogleGenerativeAI(
         model=card.model,
         api_key=SecretStr(key or ""),
-        base_url=card.base_url or _PUBLIC["google"],
+        base_url=card.base_url or PUBLIC["google"],
         timeout=card.timeout_s,
         max_retries=1,  # attempts, not repeats: 0 would mean the SDK's own default
         **_given(temperature=card.temperature, max_output_tokens=card.max_output_tokens),
@@ -76,7 +76,7 @@ def _openai(card: ModelCard, key: str | None) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
     from openai import DefaultAsyncHttpxClient
 
-    base_url = card.base_url or _PUBLIC["openai"]
+    base_url = card.base_url or PUBLIC["openai"]
     if card.host == "openwebui":
         base_url = f"{base_url.rstrip('/')}/api"
     return ChatOpenAI(
@@ -106,7 +106,7 @@ def _anthropic(card: ModelCard, key: str | None) -> BaseChatModel:
     return OwnClient(
         model_name=card.model,
         api_key=SecretStr(key or ""),
-        base_url=card.base_url or _PUBLIC["anthropic"],
+        base_url=card.base_url or PUBLIC["anthropic"],
         timeout=card.timeout_s,
         max_retries=0,
         stop=None,

@@ -1,8 +1,9 @@
 """What a person asked to be remembered: their own notes, across conversations."""
 
 import hashlib
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 from tools.declaration import Here, ToolFailure, tool
@@ -12,6 +13,10 @@ _LONGEST = 4_000
 _SHOWN = 20
 _PAGE = 200
 _ID_LENGTH = 8
+_SMOOTHING = 60
+"""Of reciprocal rank fusion, as its paper has it (Cormack, Clarke and Büttcher, 2009)."""
+_BY_WORDS_ALONE = "(Found by words alone: the embedding model did not answer, and the log says why.)"
+_log = logging.getLogger(__name__)
 
 _FILLERS = frozenset(
     "a about an and are at do for from i in is it me my of on or that the to was what when where who".split()  # noqa: SIM905 (twice as legible)
@@ -49,13 +54,14 @@ async def recall(
     here: Here, query: Annotated[str, "what it is about; empty for the latest memories"] = ""
 ) -> str:
     """Look up what the person asked to be remembered, each with its id."""
-    found = await _by_meaning(here, query) or _by_words(await _all(here), query)
-    if not found:
-        return f"Nothing is remembered about {query!r}." if query.strip() else "Nothing is remembered yet."
+    nearest = await _by_meaning(here, query)
+    found = _merged(nearest or [], _by_words(await _all(here), query))
     lines = [f"[{item.key}] {item.value['text']} ({item.created_at:%Y-%m-%d})" for item in found[:_SHOWN]]
-    if len(found) > _SHOWN:
+    if not found:
+        lines = [f"Nothing is remembered about {query!r}." if query.strip() else "Nothing is remembered yet."]
+    elif len(found) > _SHOWN:
         lines.append(f"… and {len(found) - _SHOWN:,} more; look for something narrower.")
-    return "\n".join(lines)
+    return "\n".join(lines if nearest is not None else [*lines, _BY_WORDS_ALONE])
 
 
 # Not run again unasked: the memory may have been made anew since.
@@ -97,11 +103,16 @@ async def _all(here: Here) -> list[Any]:
     return sorted(items, key=lambda item: item.created_at, reverse=True)
 
 
-async def _by_meaning(here: Here, query: str) -> list[Any]:
-    """Return the nearest memories, nearest first; none where the store has no index."""
+async def _by_meaning(here: Here, query: str) -> list[Any] | None:
+    """Return the nearest memories, nearest first; none where the store has no index, None where it failed."""
     if not query.strip():
         return []
-    found = await _store(here).asearch(_place(here), query=query, limit=_SHOWN)
+    store, place = _store(here), _place(here)
+    try:
+        found = await store.asearch(place, query=query, limit=_SHOWN)
+    except Exception as error:  # an embedding model that is away: what is remembered is there all the same
+        _log.warning("memories could not be found by meaning: %s", here.settings.redact(repr(error)))
+        return None
     return [item for item in found if item.score is not None]
 
 
@@ -113,6 +124,16 @@ def _by_words(items: Iterable[Any], query: str) -> list[Any]:
         return list(items)
     shared = [(len(telling & _words(item.value["text"])), item) for item in items]
     return [item for count, item in sorted(shared, key=lambda pair: -pair[0]) if count]
+
+
+def _merged(*rankings: Sequence[Any]) -> list[Any]:
+    """Return what several searches found, best first: what stands high in one, or in several."""
+    items = {item.key: item for ranking in rankings for item in ranking}
+    weights = dict.fromkeys(items, 0.0)
+    for ranking in rankings:
+        for rank, item in enumerate(ranking):
+            weights[item.key] += 1 / (_SMOOTHING + rank)
+    return sorted(items.values(), key=lambda item: -weights[item.key])
 
 
 def _words(text: str) -> frozenset[str]:

@@ -31,32 +31,34 @@ async def test_what_is_remembered_in_one_conversation_is_recalled_in_another_aft
     assert stat.S_IMODE((settings.data_dir / "store.db").stat().st_mode) == 0o600
 
 
-async def test_several_processes_may_create_the_store_at_once(tmp_path):
-    path = tmp_path / "data" / "store.db"
+async def test_several_processes_may_create_the_store_at_once(tmp_path, settings):
+    environ = {"HOME": str(tmp_path), "TWOBRAIN_DATA_DIR": str(settings.data_dir)}
     script = (
-        "import asyncio, sys, pathlib\n"
+        "import asyncio, sys\n"
         "from graphs.memories import open_memories\n"
+        "from settings import load_settings\n"
         "async def main():\n"
-        "    async with open_memories(pathlib.Path(sys.argv[1])) as store:\n"
-        "        await store.aput(('memories', 'ada'), sys.argv[2], {'text': 'x'})\n"
+        "    async with open_memories(load_settings()) as store:\n"
+        "        await store.aput(('memories', 'ada'), sys.argv[1], {'text': 'x'})\n"
         "asyncio.run(main())\n"
     )
     processes = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", script, str(path), str(number), cwd=ROOT, stderr=subprocess.PIPE
+            sys.executable, "-c", script, str(number), cwd=ROOT, env=environ, stderr=subprocess.PIPE
         )
         for number in range(4)
     ]
     said = [await process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, said
-    async with open_memories(path) as store:
+    async with open_memories(settings) as store:
         assert len(await store.asearch(("memories", "ada"))) == 4
 
 
-async def test_a_store_that_is_no_database_is_a_storage_error_that_names_it(tmp_path):
-    (tmp_path / "store.db").write_text("not a database, but long enough to be taken for one" * 20)
+async def test_a_store_that_is_no_database_is_a_storage_error_that_names_it(settings):
+    settings.data_dir.mkdir()
+    (settings.data_dir / "store.db").write_text("not a database, but long enough to be taken for one" * 20)
     with pytest.raises(StorageError, match=r"store\.db' cannot be used: file is not a database"):
-        async with open_memories(tmp_path / "store.db"):
+        async with open_memories(settings):
             raise AssertionError
 
 

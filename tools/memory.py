@@ -43,7 +43,12 @@ async def remember(here: Here, text: Annotated[str, "what to remember, complete 
         raise ToolFailure(f"That is longer than {_LONGEST:,} characters; write it to a file instead.")
     # Named after its text, a memory that is told twice, or again after a crash, is still one.
     key = hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
-    await _store(here).aput(_place(here), key, {"text": text})
+    store, place, memory = _store(here), _place(here), {"text": text}
+    try:
+        await store.aput(place, key, memory)
+    except Exception as error:  # a server's store asks its embedding model first, which may be away
+        _log.warning("a memory could not be placed by meaning: %s", here.settings.redact(repr(error)))
+        await store.aput(place, key, memory, index=False)
     return f"Remembered as [{key}]: {text}"
 
 

@@ -99,6 +99,17 @@ async def test_memories_are_found_by_meaning_where_the_store_has_an_index(call_a
     assert "cat" in (await call_as(who, "recall", query="pets")).splitlines()[0]
 
 
+async def test_a_store_whose_embedding_model_is_away_still_keeps_and_finds_by_words(call_as, here):
+    def away(texts):
+        raise ConnectionError("nobody there")
+
+    who = replace(here, store=InMemoryStore(index={"dims": 2, "embed": away, "fields": ["text"]}))
+    assert "Remembered" in await call_as(who, "remember", text="her cat is called Tom")
+    first, note = (await call_as(who, "recall", query="cat")).splitlines()
+    assert "Tom" in first
+    assert "words alone" in note
+
+
 @pytest.mark.parametrize(
     ("name", "args"), [("remember", {"text": "x"}), ("recall", {"query": "x"}), ("forget", {"id": "x"})]
 )

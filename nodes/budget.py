@@ -5,6 +5,7 @@ import time
 from langchain_core.messages import AIMessage
 
 from nodes.records import rounds_of
+from nodes.repeats import is_stuck
 from nodes.turn import Turn
 
 
@@ -24,6 +25,7 @@ def spent(turn: Turn) -> str | None:
         "tokens": _over(usage.get("counted_tokens", 0), context.max_tokens, limits.max_tokens),
         "cost": _over(usage.get("known_cost_usd", 0.0), context.max_cost_usd, limits.max_cost_usd),
         "deadline": seconds is not None and seconds <= 0,
+        "repeats": is_stuck(turn),
     }
     return next((reason for reason, over in reached.items() if over), None)
 

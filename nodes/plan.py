@@ -18,6 +18,7 @@ from nodes.ending import account_of, end_turn
 from nodes.offering import offer
 from nodes.reading import basis_of, read_on, remembered
 from nodes.records import as_list, records_of
+from nodes.repeats import objections_to
 from nodes.results import look
 from nodes.state import Basis, Planned, State, Update, Verdict
 from nodes.turn import Turn, take_up
@@ -113,11 +114,13 @@ async def _judged(message: AIMessage, turn: Turn, basis: Basis) -> list[Planned]
 def _judged_by(message: AIMessage, turn: Turn, basis: Basis, rules: list[Rule]) -> list[Planned]:
     problems = message.additional_kwargs.get(MALFORMED, {})
     left = calls_left(turn)
+    again = objections_to(message, turn)
     judged = []
     for number, call in enumerate(message.tool_calls):
         problem = problems.get(call["id"])
-        if left is not None and number >= left:
-            judged.append(_planned(call, problem, "refuse", _TOO_MANY))
+        refusal = _TOO_MANY if left is not None and number >= left else again.get(call["id"] or "")
+        if refusal:
+            judged.append(_planned(call, problem, "refuse", refusal))
             continue
         verdict = None if problem else _verdict(call, turn, basis, rules)
         if isinstance(verdict, Allow) and verdict.rule:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
 from typing_extensions import TypedDict
 
 from nodes.state import State
@@ -47,6 +47,7 @@ def result_message(  # noqa: PLR0913 (all that is kept of a result)
     *,
     untrusted: bool = False,
     whole: Whole | None = None,
+    denial: bool = False,
 ) -> ToolMessage:
     """Return a call's result as the message that the conversation keeps.
 
@@ -57,8 +58,11 @@ def result_message(  # noqa: PLR0913 (all that is kept of a result)
         args: the arguments that ran, where a person edited them.
         untrusted: the text holds what others wrote.
         whole: where the rest of it is, where the text is only its two ends.
+        denial: a person said no to it.
     """
     artifact: dict[str, Any] = {"status": status}
+    if denial:
+        artifact["denial"] = True
     if whole:
         artifact["whole"] = whole
     if untrusted:
@@ -94,6 +98,17 @@ def is_untrusted(result: ToolMessage) -> bool:
     return isinstance(result.artifact, dict) and bool(result.artifact.get("untrusted"))
 
 
+def is_denial(result: ToolMessage) -> bool:
+    """Tell whether it was a person who said no to the call."""
+    return isinstance(result.artifact, dict) and bool(result.artifact.get("denial"))
+
+
+def status_of(result: ToolMessage) -> str:
+    """Return what became of a call, by its result."""
+    artifact = result.artifact if isinstance(result.artifact, dict) else {}
+    return artifact.get("status") or ("executed" if result.status == "success" else "failed")
+
+
 def whole_of(result: ToolMessage) -> Whole | None:
     """Return where a long result is stored; None where its message holds all of it."""
     return result.artifact.get("whole") if isinstance(result.artifact, dict) else None
@@ -107,7 +122,7 @@ def rounds_of(state: State) -> list[AnyMessage]:
     return []
 
 
-def results_by_call(messages: Iterable[AnyMessage]) -> dict[str, ToolMessage]:
+def results_by_call(messages: Iterable[BaseMessage]) -> dict[str, ToolMessage]:
     """Return each result under its call's id; the first one counts."""
     results: dict[str, ToolMessage] = {}
     for message in messages:
@@ -158,10 +173,9 @@ def as_list(records: Iterable[Record], most_chars: int = 500) -> str:
 
 def _record(call: Any, result: ToolMessage) -> Record:
     artifact = result.artifact if isinstance(result.artifact, dict) else {}
-    status = artifact.get("status") or ("executed" if result.status == "success" else "failed")
     args = artifact.get("args", call["args"])
     edited, untrusted = "args" in artifact, is_untrusted(result)
-    return Record(call["id"], call["name"], args, edited, status, result.text, untrusted)
+    return Record(call["id"], call["name"], args, edited, status_of(result), result.text, untrusted)
 
 
 def _cut(text: str, most: int) -> str:

@@ -20,6 +20,7 @@ _STOPPED = {
     "tokens": "It stopped at the limit of tokens.",
     "cost": "It stopped at the limit of cost.",
     "deadline": "It stopped at its deadline.",
+    "repeats": "It was stopped because it repeated itself.",
     "model_failed": "No model could finish this.",
 }
 

@@ -85,9 +85,10 @@ def test_the_example_configuration_is_accepted(tmp_path):
     assert set(settings.roles) == {"orchestrator", "chat"}
 
 
-def test_each_of_the_eighteen_behaviours_names_tests_that_exist():
+def test_each_behaviour_names_tests_that_exist():
     rows = re.findall(r"^\| (\d+) \|.*$", BEHAVIOURS, re.MULTILINE)
-    assert [int(number) for number in rows] == list(range(1, 19))
+    assert len(rows) >= 18
+    assert [int(number) for number in rows] == list(range(1, len(rows) + 1))
     for line in re.findall(r"^\| \d+ \|.*$", BEHAVIOURS, re.MULTILINE):
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", line)
         assert named, line

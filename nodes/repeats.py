@@ -1,0 +1,107 @@
+"""Calls of a turn that are not made once more: what a person denied, and what was made twice already."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from models.replies import MALFORMED
+from nodes.records import is_denial, results_by_call, rounds_of, status_of
+from nodes.turn import Turn
+from tools.declaration import ArgumentsError, Tool
+
+_OFTEN = 2
+"""Times that a call with the same arguments is made in a turn."""
+
+_MADE = (
+    "this very call was made twice in this turn already. "
+    "Use what it gave, try something else, or finish without it."
+)
+_DENIED = "the person denied this very call in this turn already ({reason}). Go on without it."
+_HAPPENED = frozenset({"executed", "unknown"})
+
+
+def objections_to(message: AIMessage, turn: Turn) -> dict[str, str]:
+    """Return why calls of a planner's new message are not to be made again, in words for it, by call id.
+
+    Whatever came between the same calls counts for nothing, but that a read may be made again once something
+    was changed since. A denial is of the call as its tool takes it, however it is spelled. A call whose
+    arguments could not be read was never made: to send it again whole is no repetition.
+    """
+    past = _past(turn, [*rounds_of(turn.state), message])
+    first = len(past.calls) - len(_whole(message))
+    return {past.calls[n]["id"]: why for n in range(first, len(past.calls)) if (why := past.objection(n))}
+
+
+def is_stuck(turn: Turn) -> bool:
+    """Tell whether the planner goes on repeating itself although it was told.
+
+    It does where its last round makes a call once more that was refused as a repetition before, or where the
+    round is nothing but repetitions and not the first to hold one.
+    """
+    if all(call["verdict"] != "refuse" for call in turn.state.calls):
+        return False
+    past = _past(turn, rounds_of(turn.state))
+    last = {call["id"] for call in turn.state.calls}
+    told = [call for n, call in enumerate(past.calls) if past.objection(n)]
+    before = [_written(call) for call in told if call["id"] not in last]
+    again = [_written(call) for call in told if call["id"] in last]
+    return bool(before) and (len(again) == len(last) or any(call in before for call in again))
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """A turn's calls as their models wrote them, and what became of them."""
+
+    calls: Sequence[Any]
+    results: Mapping[str, ToolMessage]
+    find: Callable[[str], Tool | None]
+
+    def objection(self, number: int) -> str:
+        call, earlier = self.calls[number], self.calls[:number]
+        for made in earlier:
+            result = self.results.get(made["id"])
+            if result and is_denial(result) and self._taken(made) == self._taken(call):
+                return _DENIED.format(reason=result.text.rstrip("."))
+        alike = [n for n, made in enumerate(earlier) if _written(made) == _written(call)]
+        if len(alike) >= _OFTEN and self._is_read(call):
+            changed = max((n for n, made in enumerate(earlier) if self._has_changed(made)), default=-1)
+            alike = [n for n in alike if n > changed]
+        return _MADE if len(alike) >= _OFTEN else ""
+
+    def _taken(self, call: Any) -> tuple[str, Any]:
+        """Return the call with what its tool makes of the arguments: coerced, defaults filled in."""
+        tool = self.find(call["name"])
+        if tool is None:
+            return _written(call)
+        described = tool.parameters.get("properties", {})
+        defaults = {name: each["default"] for name, each in described.items() if "default" in each}
+        try:
+            args = {**defaults, **tool.check(call["args"])}
+        except ArgumentsError:
+            return _written(call)
+        return tool.name, {name: value for name, value in args.items() if value is not None}
+
+    def _is_read(self, call: Any) -> bool:
+        tool = self.find(call["name"])
+        return tool is not None and tool.effect == "read"
+
+    def _has_changed(self, call: Any) -> bool:
+        """Tell whether a call changed something, for all that is known."""
+        result = self.results.get(call["id"])
+        return result is not None and status_of(result) in _HAPPENED and not self._is_read(call)
+
+
+def _past(turn: Turn, messages: Sequence[BaseMessage]) -> _Past:
+    calls = [call for m in messages if isinstance(m, AIMessage) for call in _whole(m)]
+    return _Past(calls, results_by_call(messages), turn.res.tools.find)
+
+
+def _whole(message: AIMessage) -> list[Any]:
+    malformed = message.additional_kwargs.get(MALFORMED, ())
+    return [call for call in message.tool_calls if call["id"] not in malformed]
+
+
+def _written(call: Any) -> tuple[str, Any]:
+    return call["name"], call["args"]

@@ -11,8 +11,8 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage
 
 from errors import Cause, ModelError, NoModelAnsweredError
-from models import replies
-from models.faults import RETRIED, as_model_error
+from models import replies, spelled
+from models.faults import RETRIED, UnusableReplyError, as_model_error
 from models.opening import Opener
 from models.prices import cost_of
 from models.registry import Registry
@@ -21,6 +21,8 @@ from settings import ModelCard, Settings
 HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""
 
+_DONE = {"stop", "STOP", "end_turn"}
+"""Finish reasons of a model that chose to say nothing."""
 _CHARS_PER_TOKEN = 4
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
@@ -41,7 +43,7 @@ class Ask:
     hidden: bool = False
     """True: its tokens are not streamed to the person."""
     must_speak: bool = True
-    """True: a reply with neither text nor calls is a failure."""
+    """True: a reply with neither text nor calls is a failure, also where it ended well."""
     deadline: float | None = None
     """`time.monotonic()` after which no further try begins; None: only each model's own timeout."""
 
@@ -58,6 +60,8 @@ class Attempt:
     cost_usd: float | None
     duration_ms: float
     error: Cause | None
+    is_void: bool
+    """True: what was streamed of it is no part of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class Caller:
     async def _patiently(self, name: str, ask: Ask, account: Account) -> Reply:
         card = self.registry.card(name)
         if lacking := self.registry.missing(name, ask.user):
-            raise ModelError(f"Model {name!r}: {lacking}.", "missing_key")
+            raise ModelError(f"Model {name!r}: {lacking}. Set it, or use another model.", "missing_key")
         ends = time.monotonic() + card.timeout_s
         ends = min(ends, ask.deadline) if ask.deadline else ends
         for attempt in range(card.max_retries + 1):
@@ -132,12 +136,15 @@ class Caller:
         usage: dict[str, Any] | None = None
         told = 0
         cause: Cause | None = None
+        spelled_out = False
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + ends - started):
                 raw = await self._say(name, card, ask)
             usage = _counted(raw)
             told = _told(raw, ask, usage)
-            return Reply(_usable(raw, name, ask if card.tools else replace(ask, tools=())), name, card)
+            message = _usable(raw, ask if card.tools else replace(ask, tools=()))
+            spelled_out = bool(raw.text) and not message.text
+            return Reply(message, name, card)
         except asyncio.CancelledError:
             cause = "cancelled"
             raise
@@ -147,7 +154,8 @@ class Caller:
             raise fault from error
         finally:
             spent = (time.monotonic() - started) * 1_000
-            await account(Attempt(name, card, usage, told, cost_of(card, usage), spent, cause))
+            cost, is_void = cost_of(card, usage), bool(cause) or spelled_out
+            await account(Attempt(name, card, usage, told, cost, spent, cause, is_void))
 
     async def _say(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
         model: Any = await self._opener.open(name, ask.user)
@@ -177,22 +185,26 @@ def _counted(message: AIMessage) -> dict[str, Any] | None:
 
 def _as_ai(message: BaseMessage) -> AIMessage:
     if not isinstance(message, AIMessage):
-        raise ModelError(f"The model answered with a {message.type} message.", "malformed")
+        raise UnusableReplyError(f"it answered with a {message.type} message")
     return message
 
 
-def _usable(raw: AIMessage, name: str, ask: Ask) -> AIMessage:
+def _usable(raw: AIMessage, ask: Ask) -> AIMessage:
     declared = [tool["function"]["name"] for tool in ask.tools]
     message = replies.renumbered(replies.read(raw, declared), ask.taken)
     if not declared:  # a call that was not asked for is no answer
         message = message.model_copy(update={"tool_calls": []})
+    if not message.tool_calls:
+        message = spelled.read(message, ask.tools)
     if message.tool_calls or message.text.strip():
         return message
     if reason := replies.refusal_of(message):
-        raise ModelError(f"Model {name!r} withheld its answer ({reason}).", "refusal")
-    if ask.must_speak or replies.finish_of(message) not in {"", "stop", "STOP", "end_turn"}:
-        finish = replies.finish_of(message) or "no reason given"
-        raise ModelError(f"Model {name!r} gave a blank answer ({finish}).", "malformed")
+        raise UnusableReplyError(f"it withheld its answer ({reason})", "refusal")
+    finish = replies.finish_of(message)
+    if finish in replies.CUT_SHORT:
+        raise UnusableReplyError(f"it gave a blank answer: its output tokens were used up ({finish})")
+    if ask.must_speak or finish not in _DONE:
+        raise UnusableReplyError(f"it gave a blank answer ({finish or 'no reason given'})")
     return message
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from typing import Any
+import time
+from email.utils import parsedate_to_datetime
 
 import httpx
 from langchain_core import exceptions as core
@@ -67,28 +68,60 @@ _FINER: dict[Cause, tuple[tuple[re.Pattern[str], Cause], ...]] = {
 _RETRY_INFO = re.compile(r"retryDelay\W+([\d.]+)s")
 """Gemini's seconds to wait, which it puts into the body."""
 
-_WORDS: dict[Cause, str] = {
-    "rate_limit": "the provider's rate limit is reached",
-    "overload": "the provider is overloaded or failed",
-    "timeout": "it did not answer in time",
-    "connection": "it cannot be reached",
-    "refusal": "it refused the request",
-    "bad_request": "it rejected the request",
-    "bad_key": "it rejected the key",
-    "context_overflow": "the conversation is too long for it",
-    "malformed": "its answer could not be read",
-    "missing_key": "its key or program is missing",
-    "cancelled": "the call was cancelled",
+_WORDS: dict[Cause, tuple[str, str]] = {
+    "rate_limit": ("the provider's rate limit is reached", "Try again later."),
+    "overload": ("the provider is overloaded or failed", "Try again later."),
+    "timeout": ("it did not answer in time", "Try again, or give it a larger timeout_s."),
+    "connection": ("it cannot be reached, or broke off", "Check its base_url, and that its server runs."),
+    "refusal": ("it refused the request", "Put the request in other words."),
+    "bad_request": ("it rejected the request", "Check its model and its base_url."),
+    "bad_key": ("it rejected the key", "Check the key, and what its account may use."),
+    "context_overflow": (
+        "the conversation is too long for it",
+        "Begin a new one, or set context_window to what it really takes.",
+    ),
+    "malformed": ("its answer could not be read", "Try again; where it stays so, use another model."),
+    "missing_key": ("its key or program is missing", "Set it, or use another model."),
+    "cancelled": ("the call was cancelled", "Try again."),
 }
+"""What happened, and what to do."""
+
+_SAID = re.compile(r"""["']message["']: *(?:"((?:[^"\\]|\\.)+)"|'((?:[^'\\]|\\.)+)')""")
+"""A provider's own words within the body of its error."""
+_PREAMBLE = re.compile(r"^Error code: \d+ - ")
+_MOST_SAID = 300
+"""Characters of a provider's own words."""
+
+
+class UnusableReplyError(Exception):
+    """A reply came and is no answer; the text says what the model did, for a person to read."""
+
+    def __init__(self, what: str, cause: Cause = "malformed") -> None:
+        super().__init__(what)
+        self.cause = cause
 
 
 def as_model_error(error: Exception, model: str) -> ModelError:
-    """Return the error as a ModelError that names the model, the cause and the provider's own words."""
+    """Return the error as a ModelError: the model, what happened, the provider's own words, what to do."""
     if isinstance(error, ModelError):
         return error
+    if isinstance(error, UnusableReplyError):
+        return ModelError(f"Model {model!r}: {error}. {_WORDS[error.cause][1]}", error.cause)
     cause = cause_of(error)
-    detail = " ".join(str(error).split())[:300] or type(error).__name__
-    return ModelError(f"Model {model!r}: {_WORDS[cause]} ({detail}).", cause, _delay(error))
+    what, to_do = _WORDS[cause]
+    said = _said(error, cause)
+    told = f"{what} ({said})" if said else what
+    return ModelError(f"Model {model!r}: {told}. {to_do}", cause, _delay(error))
+
+
+def _said(error: Exception, cause: Cause) -> str:
+    """Return the provider's own words, without the JSON or the page around them; empty where it said none."""
+    text = " ".join(str(error).split())
+    if found := _SAID.search(text):
+        return (found[1] or found[2]).rstrip(".")[:_MOST_SAID]
+    if cause == "malformed":  # a client library's words on what it could not read
+        return ""
+    return re.split(r"[{<]", _PREAMBLE.sub("", text))[0].strip().rstrip(".")[:_MOST_SAID]
 
 
 def cause_of(error: BaseException) -> Cause:
@@ -112,9 +145,17 @@ def _coarse_cause_of(error: BaseException) -> Cause:
 def _delay(error: BaseException) -> float | None:
     """Return the seconds that the provider asks to wait, by header or body; None where it names none."""
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
-    headers: Any = getattr(response, "headers", None) or {}
+    header = (getattr(response, "headers", None) or {}).get("retry-after", "")
     in_body = _RETRY_INFO.search(str(error))
     try:
-        return max(0.0, float(headers.get("retry-after") or (in_body[1] if in_body else "")))
-    except (TypeError, ValueError):
+        return max(0.0, float(header or (in_body[1] if in_body else "")))
+    except ValueError:
+        return _until(header)
+
+
+def _until(date: str) -> float | None:
+    """Return the seconds until an HTTP date (RFC 9110, 10.2.3); None where it is none."""
+    try:
+        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+    except ValueError:
         return None

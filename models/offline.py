@@ -48,7 +48,7 @@ class _Rules(BaseChatModel):
             "output_tokens": written,
             "total_tokens": read + written,
         }
-        message.response_metadata = {"model_name": self.model}
+        message.response_metadata = {"model_name": self.model, "finish_reason": "stop"}
         return message
 
     def _generate(

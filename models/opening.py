@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
+from models.raw_calls import anthropic_client, openai_client
 from models.registry import Registry
 from settings import ModelCard, Provider, Settings
 
@@ -73,13 +73,12 @@ def _google(card: ModelCard, key: str | None) -> BaseChatModel:
 
 
 def _openai(card: ModelCard, key: str | None) -> BaseChatModel:
-    from langchain_openai import ChatOpenAI
     from openai import DefaultAsyncHttpxClient
 
     base_url = card.base_url or PUBLIC["openai"]
     if card.host == "openwebui":
         base_url = f"{base_url.rstrip('/')}/api"
-    return ChatOpenAI(
+    return openai_client()(
         model=card.model,
         api_key=SecretStr(key or NO_KEY),
         base_url=base_url,
@@ -93,17 +92,7 @@ def _openai(card: ModelCard, key: str | None) -> BaseChatModel:
 
 
 def _anthropic(card: ModelCard, key: str | None) -> BaseChatModel:
-    from anthropic import AsyncClient
-    from langchain_anthropic import ChatAnthropic
-
-    class OwnClient(ChatAnthropic):
-        """With connections of its own: LangChain's are one set for all loops, and die with the first."""
-
-        @cached_property
-        def _async_client(self) -> AsyncClient:
-            return AsyncClient(**self._client_params)
-
-    return OwnClient(
+    return anthropic_client()(
         model_name=card.model,
         api_key=SecretStr(key or ""),
         base_url=card.base_url or PUBLIC["anthropic"],

@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.messages.tool import tool_call
 
-from errors import ModelError
+from models.faults import UnusableReplyError
 
 MALFORMED = "malformed"
 """Key in `AIMessage.additional_kwargs`: call id to what was wrong with its arguments."""
@@ -20,7 +20,7 @@ _UNSTORABLE = (
     "or half a character (a lone surrogate)"
 )
 
-_CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "model_length"}
+CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "model_length"}
 _REFUSED = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "refusal", "content_filter"}
 
 
@@ -28,10 +28,10 @@ def join(chunks: Sequence[AIMessage]) -> AIMessage:
     """Return the whole message of a stream; a model that does not stream gives one message.
 
     Raises:
-        ModelError: the stream held nothing (`malformed`).
+        UnusableReplyError: the stream held nothing.
     """
     if not chunks:
-        raise ModelError("The model's stream ended before it said anything.", "malformed")
+        raise UnusableReplyError("its answer ended before it said anything")
     first, *others = chunks
     if not isinstance(first, AIMessageChunk):
         return first
@@ -159,7 +159,7 @@ def storable(value: Any) -> Any:
 
 
 def _was_cut(raw: AIMessage) -> bool:
-    return finish_of(raw) in _CUT_SHORT
+    return finish_of(raw) in CUT_SHORT
 
 
 def _unrepeated(name: str, declared: Collection[str]) -> str:

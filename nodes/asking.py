@@ -27,7 +27,7 @@ class Meter:
     async def __call__(self, attempt: Attempt) -> None:
         """Count one attempt; a `models.calling.Account`."""
         self._usage = _added(self._usage, attempt)
-        if attempt.error:
+        if attempt.is_void:
             self._turn.runtime.stream_writer(
                 {"event": "restarted", "model": attempt.backend, "role": self._role}
             )

@@ -69,6 +69,26 @@ async def test_a_watcher_of_an_answer_that_broke_off_is_told_that_it_begins_anew
     assert _spoken(events[at_restart:]) == "\n\nFound: 42" == f"\n\n{events[-1].result.response}"
 
 
+async def test_a_call_that_was_written_as_text_is_taken_back_from_the_watcher_and_run(
+    open_wire: OpenWire, furnish
+):
+    spelled = '<tool_call>{"name": "calculate", "arguments": {"expression": "6*7"}}</tool_call>'
+
+    def spells(heard: Heard) -> Reply:
+        return obedient(heard) if heard.results else Reply(text=spelled)
+
+    house = furnish({"planner": at(open_wire("openai", brain=spells))})
+    async with house.open() as orchestrator:
+        events = [e async for e in orchestrator.stream("What is 6*7?", context=house.context())]
+        config = {"configurable": {"thread_id": events[-1].result.thread_id}}
+        values = (await orchestrator.graph.aget_state(config)).values
+    [at_restart] = [i for i, event in enumerate(events) if isinstance(event, Restarted)]
+    assert _spoken(events[:at_restart]) == spelled
+    assert _spoken(events[at_restart:]).strip() == events[-1].result.response == "Found: 42"
+    assert "tool_call>" not in "".join(message.text for message in values["messages"])
+    assert house.rejected() == []
+
+
 @pytest.mark.parametrize(
     ("path", "failure"),
     [("single", Reply(status=500, error="gone")), ("two-brain", Reply(text="Found", cut=True))],

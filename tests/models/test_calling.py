@@ -5,11 +5,12 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from errors import ModelError, NoModelAnsweredError
 from models.calling import Ask, Attempt, Caller, Reply
@@ -21,32 +22,38 @@ from tests.wires.cards import Card, at, configure, key_of
 from tests.wires.clients import KINDS, OpenWire
 from tests.wires.faults import FAULTS, RETRY_AFTER_S, ROWS
 
-PARAMETERS = {"type": "object", "properties": {"timezone": {"type": "string"}}}
+PARAMETERS = {
+    "type": "object",
+    "properties": {"times": {"type": "integer"}, "room": {"type": "string"}},
+    "required": ["times"],
+}
 CLOSED_SCHEMA = {"additionalProperties": False}
-TOOL = {"type": "function", "function": {"name": "get_time", "description": "…", "parameters": PARAMETERS}}
-ASK = Ask("chat", [HumanMessage("what time is it")], "local", tools=[TOOL])
-TOKYO = [("get_time", {"timezone": "Asia/Tokyo"})]
-TWICE = [*TOKYO, ("get_time", {"timezone": "UTC"})]
+TOOL = {"type": "function", "function": {"name": "ring_bell", "description": "…", "parameters": PARAMETERS}}
+ASK = Ask("chat", [HumanMessage("ring the bell")], "local", tools=[TOOL])
+RUNG = [("ring_bell", {"times": 3, "room": "hall"})]
+TWICE = [*RUNG, ("ring_bell", {"times": 1, "room": "hall"})]
+EMPTY = [("ring_bell", {})]
 NOT_RUN = "answered, not run"
 CLOSED = "http://127.0.0.1:9/v1"
 
 EXPECTED: Mapping[Any, Any] = {
     "truncated_arguments": NOT_RUN,
-    "double_encoded_arguments": TOKYO,
-    ("double_encoded_arguments", False): "malformed",  # the clients refuse these themselves
-    "null_arguments": [("get_time", {})],
-    ("null_arguments", "anthropic", False): "malformed",
-    "null_text_arguments": [("get_time", {})],
-    "empty_arguments": [("get_time", {})],
-    "object_arguments": "malformed",
+    "double_encoded_arguments": RUNG,
+    "null_arguments": EMPTY,
+    "null_text_arguments": EMPTY,
+    "empty_arguments": EMPTY,
+    "object_arguments": RUNG,
     "string_arguments": NOT_RUN,
-    ("string_arguments", False): "malformed",
-    "empty_call_id": TOKYO,
+    "empty_call_id": RUNG,
     "repeated_call_id": TWICE,
-    "repeated_name": TOKYO,
+    "repeated_name": RUNG,
     "undeclared_tool": [("launch_rocket", {"target": "moon"})],
-    "call_as_text": '<tool_call>{"name": "get_time", "arguments": {"timezone": "Asia/Tokyo"}}</tool_call>',
-    "stop_beside_calls": TOKYO,
+    "wrong_case_name": [("RingBell", {"times": 3, "room": "hall"})],  # the registry knows what is meant
+    "call_as_text": RUNG,
+    "call_as_json_block": RUNG,
+    "call_as_function_tag": RUNG,
+    "call_as_text_cut_short": "malformed",
+    "stop_beside_calls": RUNG,
     "usage_missing": "Hello there.",
     "empty_answer": "malformed",
     "max_tokens": "malformed",
@@ -169,6 +176,16 @@ def _busy(kind: Kind, seconds: str) -> brain.Reply:
         return replace(reply, headers={"retry-after": seconds})
     body = json.dumps(reply.error).replace(f'"{RETRY_AFTER_S}s"', f'"{seconds}s"')
     return replace(reply, error=json.loads(body))
+
+
+async def test_a_date_to_wait_for_is_understood_too(open_wire: OpenWire, connect: Connect, at_once):
+    def busy(heard: brain.Heard) -> brain.Reply:
+        return _busy("openai", formatdate(time.time() + 60, usegmt=True))
+
+    wire = open_wire("openai", brain=busy)
+    with pytest.raises(NoModelAnsweredError):
+        await connect(model=at(wire, max_retries=5, timeout_s=30)).call()
+    assert len(wire.heard) == 1, "a minute is beyond the deadline"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -306,11 +323,21 @@ async def test_open_webui_is_found_under_api_and_an_endpoint_without_a_key_gets_
     assert len(wire.heard) == 1
 
 
+async def test_no_message_is_sent_without_text_or_with_a_list_for_some_servers_answer_500(
+    open_wire: OpenWire, connect: Connect
+):
+    wire = open_wire("openai")
+    call = {"name": "ring_bell", "args": {}, "id": "a"}
+    said = [*ASK.messages, AIMessage("", tool_calls=[call]), ToolMessage("Rung.", tool_call_id="a")]
+    await connect(model=at(wire)).call(replace(ASK, messages=said))
+    assert [m["content"] for m in wire.heard[0].raw["messages"]] == ["ring the bell", "", "Rung."]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_call_that_succeeds_logs_no_warning(
     open_wire: OpenWire, connect: Connect, caplog, kind: Kind
 ):
     strict = {**TOOL, "function": {**TOOL["function"], "parameters": {**PARAMETERS, **CLOSED_SCHEMA}}}
-    reply = brain.Reply(calls=(brain.Call(*TOKYO[0]),))
+    reply = brain.Reply(calls=(brain.Call(*RUNG[0]),))
     await connect(model=at(open_wire(kind, brain=lambda heard: reply))).call(replace(ASK, tools=[strict]))
     assert caplog.records == []

@@ -18,8 +18,8 @@ ROWS: list[tuple[str, Kind, bool]] = []
 """Name, wire and whether the answer is streamed."""
 
 _EVERY: tuple[Kind, ...] = ("gemini", "openai", "anthropic")
-_NAME = "get_time"
-_ARGS = {"timezone": "Asia/Tokyo"}
+_NAME = "ring_bell"
+_ARGS = {"times": 3, "room": "hall"}
 
 
 def _on(*kinds: Kind, streams: Sequence[bool] = (False, True)) -> Callable[[Fault], Fault]:
@@ -40,6 +40,10 @@ def _by_kind(kind: Kind, gemini: str, openai: str, anthropic: str) -> str:
     return {"gemini": gemini, "openai": openai, "anthropic": anthropic}[kind]
 
 
+def _spelled() -> str:
+    return json.dumps({"name": _NAME, "arguments": _ARGS})
+
+
 def _events(kind: Kind, reply: Reply) -> list[str]:
     heard = Heard(wire=kind, model="stand-in", system="", turns=(), tools={}, stream=True)
     return list(DIALECTS[kind].events(heard, reply))
@@ -55,7 +59,7 @@ def _body(kind: Kind, stream: bool, body: Mapping[str, Any]) -> Reply:
 @_on("openai", "anthropic")
 def truncated_arguments(kind: Kind, stream: bool) -> Reply:
     """Stop within a call's arguments; a plain Anthropic answer shows the whole keys it got to: none."""
-    cut = '{"timezone": "Asia/To'
+    cut = '{"times": 3, "room": "ha'
     if kind == "openai":
         return _call(cut, "length")
     return _call(cut if stream else {}, "max_tokens")
@@ -95,7 +99,7 @@ def object_arguments(kind: Kind, stream: bool) -> Reply:
 @_on("anthropic")
 def string_arguments(kind: Kind, stream: bool) -> Reply:
     """Give a bare string where the wire wants an object."""
-    return _call('"Asia/Tokyo"' if stream else "Asia/Tokyo")
+    return _call('"three times"' if stream else "three times")
 
 
 @_on("openai", "anthropic")
@@ -107,7 +111,7 @@ def empty_call_id(kind: Kind, stream: bool) -> Reply:
 @_on(*_EVERY)
 def repeated_call_id(kind: Kind, stream: bool) -> Reply:
     """Give two calls the same id."""
-    return Reply(calls=(Call(_NAME, _ARGS, id="call_0"), Call(_NAME, {"timezone": "UTC"}, id="call_0")))
+    return Reply(calls=(Call(_NAME, _ARGS, id="call_0"), Call(_NAME, {**_ARGS, "times": 1}, id="call_0")))
 
 
 @_on("openai", streams=[True])
@@ -126,10 +130,34 @@ def undeclared_tool(kind: Kind, stream: bool) -> Reply:
     return Reply(calls=(Call("launch_rocket", {"target": "moon"}),), finish=finish)
 
 
-@_on("openai")
+@_on(*_EVERY)
+def wrong_case_name(kind: Kind, stream: bool) -> Reply:
+    """Write the tool's name in a case of its own."""
+    return Reply(calls=(Call("RingBell", _ARGS),))
+
+
+@_on("openai", "gemini")
 def call_as_text(kind: Kind, stream: bool) -> Reply:
     """Write a call into the text, as small local models do."""
-    return Reply(text=f"<tool_call>{json.dumps({'name': _NAME, 'arguments': _ARGS})}</tool_call>")
+    return Reply(text=f"<tool_call>{_spelled()}</tool_call>")
+
+
+@_on("openai")
+def call_as_json_block(kind: Kind, stream: bool) -> Reply:
+    """Write a call into the text, as a block of JSON."""
+    return Reply(text=f"```json\n{_spelled()}\n```")
+
+
+@_on("openai")
+def call_as_function_tag(kind: Kind, stream: bool) -> Reply:
+    """Write a call into the text, in Llama's tag."""
+    return Reply(text=f"<function={_NAME}>{json.dumps(_ARGS)}</function>")
+
+
+@_on("openai", "gemini")
+def call_as_text_cut_short(kind: Kind, stream: bool) -> Reply:
+    """Write a call into the text and stop within it."""
+    return Reply(text=f"I ring it. <tool_call>{_spelled()[:-9]}")
 
 
 @_on("openai")

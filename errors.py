@@ -15,6 +15,7 @@ TwobrainError                    exit code 1
 ├── ModelError                   exit code 1: a model gave no usable answer (its cause is typed)
 │   └── NoModelAnsweredError     a role's model and all its fallbacks failed
 └── StorageError                 exit code 1: the data directory or database cannot be used
+    └── DamagedThreadError       one thread cannot be read; the others can
 
 A message names the thing, what was wrong with it, what is known, and what to do.
 A refusal by policy or by a person is not an error: it is a result.
@@ -114,3 +115,7 @@ class NoModelAnsweredError(ModelError):
 
 class StorageError(TwobrainError):
     """The data directory or database cannot be read or written."""
+
+
+class DamagedThreadError(StorageError):
+    """What is stored of a thread cannot be read."""

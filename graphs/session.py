@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -11,17 +11,18 @@ import aiosqlite
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Command
 
-from errors import NothingPendingError, StorageError, UnknownThreadError
+from errors import DamagedThreadError, NothingPendingError, StorageError, TwobrainError, UnknownThreadError
 from graphs.admission import as_text, check_thread, mended
+from graphs.damage import check, sound
 from graphs.events import Confirmation, Done, Event, Result
 from graphs.memories import open_memories
 from graphs.orchestrator import builder
+from graphs.serialization import StrictSerializer
 from graphs.watching import Watch
 from ledger.book import Ledger
 from ledger.private import create_private
@@ -154,8 +155,10 @@ class Orchestrator:
             UnknownThreadError: there is no such conversation.
         """
         snapshot = await self._snapshot(thread_id)
-        state = State(**snapshot.values)
-        account = account_of(state)
+        with sound(thread_id):
+            state = State(**snapshot.values)
+            account = account_of(state)
+            pending = remaining(state) if snapshot.interrupts else None
         return Result(
             thread_id=thread_id,
             response=state.response,
@@ -163,7 +166,7 @@ class Orchestrator:
             backend=state.backend,
             summary=state.summary,
             receipts=account["receipts"],
-            pending=remaining(state) if snapshot.interrupts else None,
+            pending=pending,
             usage=state.usage,
             stop_reason=state.stop_reason,
         )
@@ -173,23 +176,21 @@ class Orchestrator:
         return (await self._res.joined()).tools
 
     async def pending(self) -> list[dict[str, Any]]:
-        """Return `{thread_id, user, title, since, request}` for each thread that waits, the longest first."""
+        """Return `{thread_id, user, title, since, request}` for each thread that waits, the longest first.
+
+        The request of a thread that is damaged asks for nothing; its message says so.
+        """
         found = []
         for row in await self.ledger.threads(status="waiting"):
             try:
-                result = await self.result(row["thread"])
+                request = (await self.result(row["thread"])).pending
             except UnknownThreadError:
                 continue  # its checkpoints are another program's
-            if result.pending:
-                found.append(
-                    {
-                        "thread_id": row["thread"],
-                        "user": row["user"],
-                        "title": row["title"],
-                        "since": row["waiting_since"],
-                        "request": result.pending,
-                    }
-                )
+            except DamagedThreadError as error:
+                request = {"action_requests": [], "review_configs": [], "message": str(error)}
+            if request:
+                told = {"thread_id": row["thread"], "user": row["user"], "title": row["title"]}
+                found.append({**told, "since": row["waiting_since"], "request": request})
         return sorted(found, key=lambda entry: entry["since"])
 
     def _turn_of(self, thread_id: str) -> asyncio.Lock:
@@ -200,7 +201,7 @@ class Orchestrator:
         return lock
 
     async def _snapshot(self, thread_id: str) -> Any:
-        with _explained(self.settings, aiosqlite.Error):
+        with sound(thread_id), _explained(self.settings, aiosqlite.Error):
             snapshot = await self.graph.aget_state(self._config(thread_id))
         if not snapshot.values and not snapshot.next:
             raise UnknownThreadError(
@@ -224,10 +225,17 @@ class Orchestrator:
             durability="sync",
         )
         watch = Watch()
-        with _explained(self.settings, aiosqlite.Error):
-            async for mode, payload in stream:
-                if event := watch.event(mode, payload):
-                    yield event
+        try:
+            with _explained(self.settings, aiosqlite.Error):
+                async for mode, payload in stream:
+                    if event := watch.event(mode, payload):
+                        yield event
+        except TwobrainError:
+            raise
+        except Exception:
+            with suppress(UnknownThreadError):
+                check(thread, await self._snapshot(thread))  # where the thread is at fault, this says so
+            raise
 
 
 @asynccontextmanager
@@ -261,7 +269,7 @@ async def _checkpoints(settings: Settings) -> AsyncIterator[AsyncSqliteSaver]:
             await asyncio.to_thread(create_private, path)
             connection = await stack.enter_async_context(aiosqlite.connect(path))
             await connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-            saver = AsyncSqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+            saver = AsyncSqliteSaver(connection, serde=StrictSerializer())
             await saver.setup()
         yield saver
 

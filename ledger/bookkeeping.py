@@ -56,7 +56,7 @@ def list_audit(connection: Connection, filters: Mapping[str, Any], limit: int | 
     """Return the newest calls that match, newest last."""
     shown = [calls.c[name] for name in _AUDITED]
     query = select(*shown).where(*_matching(calls, filters)).order_by(calls.c.id.desc()).limit(limit)
-    return [{**row, "args": json.loads(row["args"])} for row in reversed(_rows(connection, query))]
+    return [{**row, "args": _read(row["args"])} for row in reversed(_rows(connection, query))]
 
 
 def touch(connection: Connection, row: Mapping[str, Any]) -> None:
@@ -88,3 +88,11 @@ def _matching(table: Table, filters: Mapping[str, Any]) -> list[ColumnElement[bo
 
 def _rows(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _read(args: str) -> Any:
+    """Return stored arguments; what is no JSON is shown as it is: one bad row must not hide the others."""
+    try:
+        return json.loads(args)
+    except ValueError:
+        return {"unreadable": args}

@@ -21,12 +21,12 @@ from typing import Any
 
 import aiosqlite
 from langchain_core.messages import AIMessage, ToolMessage
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
 from errors import NothingPendingError
 from graphs.events import Result
+from graphs.serialization import StrictSerializer
 from graphs.session import Orchestrator
 from ledger.book import Ledger
 from models.calling import Caller
@@ -125,8 +125,7 @@ class Home:
         """Open an orchestrator as `graphs.session.open_orchestrator` does, with the tools above."""
         res = await self.resources(happen, ledger)
         async with aiosqlite.connect(self.data / "checkpoints.db") as connection:
-            serde = JsonPlusSerializer(allowed_msgpack_modules=None)
-            yield Orchestrator(res, saver(connection, serde=serde))
+            yield Orchestrator(res, saver(connection, serde=StrictSerializer()))
         await res.ledger.close()
 
 

@@ -1,0 +1,47 @@
+"""Is what is stored of a thread what a turn leaves? Where it is not, a person is told in one sentence."""
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from langgraph.types import StateSnapshot
+from pydantic import TypeAdapter
+
+from errors import DamagedThreadError, TwobrainError
+from graphs.serialization import UnreadableError
+from nodes.state import State
+
+
+@contextmanager
+def sound(thread_id: str) -> Iterator[None]:
+    """Raise a DamagedThreadError where what reads a thread cannot make sense of it."""
+    try:
+        yield
+    except TwobrainError:
+        raise
+    except Exception as error:  # what is wrong in a row comes out wherever it is used
+        what = (
+            str(error)
+            if isinstance(error, UnreadableError)
+            else f"it reads as no thread ({type(error).__name__})"
+        )
+        raise DamagedThreadError(
+            f"Thread {thread_id!r} is damaged: {what}. "
+            f"`twobrain doctor --thread {shlex.quote(thread_id)}` tells what can be saved."
+        ) from error
+
+
+def check(thread_id: str, snapshot: StateSnapshot) -> None:
+    """Check every value of a state.
+
+    Raises:
+        DamagedThreadError: one is of a type that no step of ours writes.
+    """
+    with sound(thread_id):
+        _state().validate_python(snapshot.values)
+
+
+@cache
+def _state() -> TypeAdapter[State]:
+    return TypeAdapter(State)

@@ -1,0 +1,172 @@
+"""Rows that somebody else wrote into the databases: nothing in them runs, and a person is told in words."""
+
+import json
+import os
+import pickle
+import sqlite3
+from contextlib import closing
+
+import ormsgpack
+import pytest
+from langgraph.checkpoint.serde.jsonplus import (
+    EXT_CONSTRUCTOR_KW_ARGS,
+    EXT_CONSTRUCTOR_POS_ARGS,
+    EXT_CONSTRUCTOR_SINGLE_ARG,
+    EXT_DELTA_SNAPSHOT,
+    EXT_METHOD_SINGLE_ARG,
+    EXT_PYDANTIC_V1,
+    EXT_PYDANTIC_V2,
+    JsonPlusSerializer,
+)
+
+from errors import DamagedThreadError
+from graphs.session import Orchestrator
+from tests import forked
+from tests.graphs.test_bad_input import check_clear
+
+
+class Payload:
+    """What pickle runs when it is loaded."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def crafted(kind: str, command: str) -> tuple[str, bytes]:
+    """Return type and value of a row that would run a command in a reader that trusts it."""
+    pack = ormsgpack.packb
+    system = ("os", "system", command)
+    method = ("builtins", "__import__", "os", "system")
+    popen = ("subprocess", "Popen", {"args": command, "shell": True})
+    rows = {
+        "single argument": (EXT_CONSTRUCTOR_SINGLE_ARG, pack(system)),
+        "arguments": (EXT_CONSTRUCTOR_POS_ARGS, pack(("os", "system", [command]))),
+        "keywords": (EXT_CONSTRUCTOR_KW_ARGS, pack(popen)),
+        "method": (EXT_METHOD_SINGLE_ARG, pack(method)),
+        "pydantic 1": (EXT_PYDANTIC_V1, pack(popen)),
+        "pydantic 2": (EXT_PYDANTIC_V2, pack((*popen, "model_validate_json"))),
+        "in a snapshot": (
+            EXT_DELTA_SNAPSHOT,
+            pack(ormsgpack.Ext(EXT_CONSTRUCTOR_SINGLE_ARG, pack(system))),
+        ),
+    }
+    if kind == "pickle":
+        return "pickle", pickle.dumps(Payload(command))
+    if kind == "json":
+        made = {"lc": 2, "type": "constructor", "id": ["os", "system"], "args": [command]}
+        return "json", json.dumps(made).encode()
+    return "msgpack", pack({"id": ormsgpack.Ext(*rows[kind])})
+
+
+KINDS = (
+    *("single argument", "arguments", "keywords", "method", "pydantic 1", "pydantic 2", "in a snapshot"),
+    *("pickle", "json"),
+)
+TABLES = {
+    "checkpoints": "UPDATE checkpoints SET type = ?, checkpoint = ?",
+    "writes": "UPDATE writes SET type = ?, value = ?",
+}
+
+
+@pytest.mark.parametrize("kind", ["single argument", "arguments", "in a snapshot"])
+def test_a_reader_that_trusts_rows_would_run_the_crafted_ones(kind, tmp_path):
+    JsonPlusSerializer().loads_typed(crafted(kind, f"touch {tmp_path / 'ran'}"))
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_no_crafted_row_of_a_thread_runs_and_the_person_is_told(home, kind, table):
+    async with home.opened() as orchestrator:
+        await orchestrator.ask("what is 2*3", thread_id="other")
+        assert (await orchestrator.ask('write "x" to a.txt', thread_id="t1")).pending
+        with closing(sqlite3.connect(home.data / "checkpoints.db")) as database, database:
+            row = crafted(kind, f"touch {home.directory / 'ran'}")
+            changed = database.execute(f"{TABLES[table]} WHERE thread_id = 't1'", row).rowcount
+        assert changed > 1
+        await check_told(orchestrator)
+        assert (await orchestrator.ask("what is 12*7", thread_id="other")).stop_reason == "answered"
+    assert not (home.directory / "ran").exists()
+    assert home.effects == ["calculate", "calculate"]
+
+
+async def check_told(orchestrator: Orchestrator) -> None:
+    """Check what is said of the damaged thread t1 by all that reads it."""
+    for reading in (
+        orchestrator.result("t1"),
+        orchestrator.proceed("t1"),
+        orchestrator.resume("t1", answer=True),
+        orchestrator.ask("what is 1+1", thread_id="t1"),
+    ):
+        with pytest.raises(DamagedThreadError) as caught:
+            await reading
+        check_clear(caught.value, "'t1' is damaged", "twobrain doctor --thread t1")
+    [waiting] = await orchestrator.pending()
+    assert waiting["request"]["action_requests"] == []
+    assert "'t1' is damaged" in waiting["request"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        ("no checkpoint", []),
+        ("half a checkpoint", {"id": "1", "channel_values": {}}),
+        ("a string for the messages", {"messages": "x"}),
+        ("numbers for the calls", {"calls": [1, 2]}),
+    ],
+)
+async def test_a_row_of_another_shape_is_told_as_damage_too(home, what, value):
+    async with home.opened() as orchestrator:
+        assert (await orchestrator.ask('write "x" to a.txt', thread_id="t1")).pending
+        await reshape(home.data / "checkpoints.db", what, value)
+        with pytest.raises(DamagedThreadError) as caught:
+            await orchestrator.resume("t1", answer=False)
+        check_clear(caught.value, "'t1' is damaged", "twobrain doctor --thread t1")
+    assert home.effects == []
+
+
+async def reshape(path, what, value):
+    serde = JsonPlusSerializer(allowed_msgpack_modules=None)
+    with closing(sqlite3.connect(path)) as database, database:
+        found = "SELECT max(checkpoint_id), type, checkpoint FROM checkpoints"
+        last, kind, blob = database.execute(found).fetchone()
+        checkpoint = serde.loads_typed((kind, blob))
+        if "checkpoint" in what:
+            checkpoint = value
+        else:
+            checkpoint["channel_values"] |= value
+        row = (*serde.dumps_typed(checkpoint), last)
+        database.execute("UPDATE checkpoints SET type = ?, checkpoint = ? WHERE checkpoint_id = ?", row)
+
+
+async def test_no_crafted_row_of_the_ledger_the_memories_or_an_artifact_runs(settle):
+    house = settle()
+    mark = house.folder / "ran"
+    command = f"touch {mark}"
+    async with house.open() as orchestrator:
+        await orchestrator.ask(
+            'remember {"text": "the bin goes out"}', thread_id="t1", context=house.context()
+        )
+        await orchestrator.ask("read_file {}", thread_id="t1", context=house.context())
+    forged = [crafted(kind, command)[1] for kind in KINDS]
+    stored = house.folder / "data" / "artifacts"
+    for blob in forged:
+        with (
+            closing(sqlite3.connect(house.folder / "data" / "ledger.db")) as ledger,
+            ledger,
+            closing(sqlite3.connect(house.folder / "data" / "store.db")) as memories,
+            memories,
+        ):
+            assert ledger.execute("UPDATE calls SET args = ?", (blob.decode("latin-1"),)).rowcount
+            assert memories.execute("UPDATE store SET value = ?", (blob,)).rowcount
+        for name in ("audit", "threads", "usage", "rules", "pending"):
+            done = await forked.run_beside([name], house.environ, house.folder)
+            assert done.returncode == 0, done.stderr
+        async with house.open() as orchestrator:
+            result = await orchestrator.ask('recall {"query": "bin"}', context=house.context())
+            assert result.stop_reason == "answered"
+    assert not stored.exists()
+    assert not mark.exists()

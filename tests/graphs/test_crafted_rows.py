@@ -4,7 +4,10 @@ import json
 import os
 import pickle
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 
 import ormsgpack
 import pytest
@@ -23,6 +26,8 @@ from errors import DamagedThreadError
 from graphs.session import Orchestrator
 from tests import forked
 from tests.graphs.test_bad_input import check_clear
+
+HOUSE = Path(__file__).parents[2]
 
 
 class Payload:
@@ -145,28 +150,55 @@ async def reshape(path, what, value):
 async def test_no_crafted_row_of_the_ledger_the_memories_or_an_artifact_runs(settle):
     house = settle()
     mark = house.folder / "ran"
-    command = f"touch {mark}"
+    house.workspace.mkdir(parents=True)
+    (house.workspace / "long.txt").write_text("milk " * 1_000)
+    text = 'remember {"text": "the bin"} & read_file {"path": "long.txt"}'
     async with house.open() as orchestrator:
-        await orchestrator.ask(
-            'remember {"text": "the bin goes out"}', thread_id="t1", context=house.context()
-        )
-        await orchestrator.ask("read_file {}", thread_id="t1", context=house.context())
-    forged = [crafted(kind, command)[1] for kind in KINDS]
-    stored = house.folder / "data" / "artifacts"
-    for blob in forged:
-        with (
-            closing(sqlite3.connect(house.folder / "data" / "ledger.db")) as ledger,
-            ledger,
-            closing(sqlite3.connect(house.folder / "data" / "store.db")) as memories,
-            memories,
-        ):
-            assert ledger.execute("UPDATE calls SET args = ?", (blob.decode("latin-1"),)).rowcount
-            assert memories.execute("UPDATE store SET value = ?", (blob,)).rowcount
-        for name in ("audit", "threads", "usage", "rules", "pending"):
-            done = await forked.run_beside([name], house.environ, house.folder)
-            assert done.returncode == 0, done.stderr
+        await orchestrator.ask(text, thread_id="t1", context=house.context())
+    [artifact] = [path for path in (house.folder / "data" / "artifacts").rglob("*") if path.is_file()]
+    look_up = f'recall {{"query": "bin"}} & read_result {{"handle": "{artifact.name[:20]}", "offset": 0}}'
+    for kind in KINDS:
+        forge(house.folder / "data", crafted(kind, f"touch {mark}")[1], artifact)
+        done = await forked.run_beside(["audit"], house.environ, house.folder)
+        assert done.returncode == 0, done.stderr
         async with house.open() as orchestrator:
-            result = await orchestrator.ask('recall {"query": "bin"}', context=house.context())
+            result = await orchestrator.ask(look_up, context=house.context())
+            assert [call["tool"] for call in result.tool_calls] == ["recall", "read_result"]
             assert result.stop_reason == "answered"
-    assert not stored.exists()
     assert not mark.exists()
+
+
+def forge(data: Path, blob: bytes, artifact: Path) -> None:
+    artifact.write_bytes(blob)
+    with closing(sqlite3.connect(data / "ledger.db")) as ledger, ledger:
+        assert ledger.execute("UPDATE calls SET args = ?", (blob.decode("latin-1"),)).rowcount
+    with closing(sqlite3.connect(data / "store.db")) as memories, memories:
+        assert memories.execute("UPDATE store SET value = ?", (blob,)).rowcount
+
+
+SERVER = """
+import sys
+from langgraph_api.serde import Serializer
+
+try:
+    print(Serializer().loads_typed((sys.argv[1], sys.stdin.buffer.read())))
+except Exception as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("kind", ["single argument", "pickle"])
+def test_the_servers_own_reader_runs_no_crafted_row_as_langgraph_json_sets_it_up(kind, tmp_path):
+    declared = json.loads((HOUSE / "langgraph.json").read_text())
+    environ = {"LANGGRAPH_CHECKPOINTER": json.dumps(declared["checkpointer"]), **declared["env"]}
+    row = crafted(kind, f"touch {tmp_path / 'ran'}")
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER, row[0]],
+        input=row[1],
+        env={"PATH": os.defpath, "DATABASE_URI": ":memory:", "REDIS_URI": "fake", **environ},
+        capture_output=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    assert not (tmp_path / "ran").exists()

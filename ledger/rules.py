@@ -26,7 +26,7 @@ def give_back(connection: Connection, rule_id: str) -> None:
 
 
 def listed(connection: Connection, user: str | None, now: float | None) -> list[dict[str, Any]]:
-    """Return rules, the oldest first.
+    """Return rules, the oldest first; one that cannot be read is none.
 
     Args:
         connection: to the database.
@@ -37,13 +37,23 @@ def listed(connection: Connection, user: str | None, now: float | None) -> list[
     valid = [] if now is None else _valid(now)
     query = select(rules).where(*mine, *valid).order_by(rules.c.created_at, rules.c.id)
     rows = connection.execute(query).mappings()
-    return [{**row, "where": json.loads(row["where"])} for row in rows]
+    return [{**row, "where": where} for row in rows if (where := _read(row["where"])) is not None]
 
 
 def revoke(connection: Connection, rule_id: str, user: str | None) -> bool:
     """Delete a rule; False where the user (None: anybody) has none of that id."""
     mine = [] if user is None else [rules.c.user == user]
     return connection.execute(delete(rules).where(rules.c.id == rule_id, *mine)).rowcount == 1
+
+
+def _read(where: str) -> dict[str, str] | None:
+    """Return the patterns of a rule; None where they are none: then its calls ask."""
+    try:
+        found = json.loads(where)
+    except ValueError:
+        return None
+    fits = isinstance(found, dict) and all(isinstance(pattern, str) for pattern in found.values())
+    return found if fits else None
 
 
 def _valid(now: float) -> list[ColumnElement[bool]]:

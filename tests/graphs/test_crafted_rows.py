@@ -24,7 +24,6 @@ from langgraph.checkpoint.serde.jsonplus import (
 
 from errors import DamagedThreadError
 from graphs.session import Orchestrator
-from tests import forked
 from tests.graphs.test_bad_input import check_clear
 
 HOUSE = Path(__file__).parents[2]
@@ -157,11 +156,11 @@ async def test_no_crafted_row_of_the_ledger_the_memories_or_an_artifact_runs(set
         await orchestrator.ask(text, thread_id="t1", context=house.context())
     [artifact] = [path for path in (house.folder / "data" / "artifacts").rglob("*") if path.is_file()]
     look_up = f'recall {{"query": "bin"}} & read_result {{"handle": "{artifact.name[:20]}", "offset": 0}}'
-    for kind in KINDS:
+    for kind in ("single argument", "pickle", "json"):
         forge(house.folder / "data", crafted(kind, f"touch {mark}")[1], artifact)
-        done = await forked.run_beside(["audit"], house.environ, house.folder)
-        assert done.returncode == 0, done.stderr
         async with house.open() as orchestrator:
+            assert len(await orchestrator.ledger.audit()) >= 2
+            assert await orchestrator.ledger.rules() == []
             result = await orchestrator.ask(look_up, context=house.context())
             assert [call["tool"] for call in result.tool_calls] == ["recall", "read_result"]
             assert result.stop_reason == "answered"
@@ -171,7 +170,11 @@ async def test_no_crafted_row_of_the_ledger_the_memories_or_an_artifact_runs(set
 def forge(data: Path, blob: bytes, artifact: Path) -> None:
     artifact.write_bytes(blob)
     with closing(sqlite3.connect(data / "ledger.db")) as ledger, ledger:
-        assert ledger.execute("UPDATE calls SET args = ?", (blob.decode("latin-1"),)).rowcount
+        text = blob.decode("latin-1")
+        assert ledger.execute("UPDATE calls SET args = ?", (text,)).rowcount
+        rule = (text, "local", "write_file", text, "x", 0, "local")
+        columns = "id, user, tool, [where], definition, created_at, created_by"
+        assert ledger.execute(f"INSERT INTO rules ({columns}) VALUES (?,?,?,?,?,?,?)", rule).rowcount
     with closing(sqlite3.connect(data / "store.db")) as memories, memories:
         assert memories.execute("UPDATE store SET value = ?", (blob,)).rowcount
 

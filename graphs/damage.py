@@ -1,14 +1,14 @@
 """Is what is stored of a thread what a turn leaves? Where it is not, a person is told in one sentence."""
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 
 from langgraph.types import StateSnapshot
 from pydantic import TypeAdapter
 
-from errors import DamagedThreadError, TwobrainError
+from errors import DamagedThreadError, TwobrainError, UnknownThreadError
 from graphs.serialization import UnreadableError
 from nodes.state import State
 
@@ -30,6 +30,19 @@ def sound(thread_id: str) -> Iterator[None]:
             f"Thread {thread_id!r} is damaged: {what}. "
             f"`twobrain doctor --thread {shlex.quote(thread_id)}` tells what can be saved."
         ) from error
+
+
+@asynccontextmanager
+async def blaming(thread_id: str, snapshot: Callable[[str], Awaitable[StateSnapshot]]) -> AsyncIterator[None]:
+    """Where a turn fails as nobody foresaw, raise a DamagedThreadError if it is the thread that is at fault."""
+    try:
+        yield
+    except TwobrainError:
+        raise
+    except Exception:
+        with suppress(UnknownThreadError):
+            check(thread_id, await snapshot(thread_id))
+        raise
 
 
 def check(thread_id: str, snapshot: StateSnapshot) -> None:

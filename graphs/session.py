@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -16,9 +16,9 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Command
 
-from errors import DamagedThreadError, NothingPendingError, StorageError, TwobrainError, UnknownThreadError
+from errors import DamagedThreadError, NothingPendingError, StorageError, UnknownThreadError
 from graphs.admission import as_text, check_thread, mended
-from graphs.damage import check, sound
+from graphs.damage import blaming, sound
 from graphs.events import Confirmation, Done, Event, Result
 from graphs.memories import open_memories
 from graphs.orchestrator import builder
@@ -225,17 +225,11 @@ class Orchestrator:
             durability="sync",
         )
         watch = Watch()
-        try:
+        async with blaming(thread, self._snapshot):
             with _explained(self.settings, aiosqlite.Error):
                 async for mode, payload in stream:
                     if event := watch.event(mode, payload):
                         yield event
-        except TwobrainError:
-            raise
-        except Exception:
-            with suppress(UnknownThreadError):
-                check(thread, await self._snapshot(thread))  # where the thread is at fault, this says so
-            raise
 
 
 @asynccontextmanager

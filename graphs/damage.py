@@ -34,7 +34,7 @@ def sound(thread_id: str) -> Iterator[None]:
 
 @asynccontextmanager
 async def blaming(thread_id: str, snapshot: Callable[[str], Awaitable[StateSnapshot]]) -> AsyncIterator[None]:
-    """Where a turn fails as nobody foresaw, raise a DamagedThreadError if it is the thread that is at fault."""
+    """Raise a DamagedThreadError where a turn fails as nobody foresaw, and its thread is at fault."""
     try:
         yield
     except TwobrainError:

@@ -40,8 +40,14 @@ class Report:
     cpu_s: float
     latencies: list[float]
     """Seconds of each run, from its planned start."""
+    steps: list[float]
+    """Seconds from each answer of the model until it was asked again; of use with a single run."""
+    busiest: int
+    """Most tools at work at once."""
     peak_kb: int
     """The process's greatest resident memory so far."""
+    resident_kb: int
+    """What it holds once the job is done and all that can be given back is."""
 
 
 class Side:
@@ -59,7 +65,7 @@ class Side:
         self._process = subprocess.Popen(  # noqa: S603 (our own modules)
             [str(python), "-m", f"benchmarks.sides.{name}", self._folder.name],
             cwd=HOUSE,
-            env={"PATH": os.environ["PATH"], "HOME": self._folder.name, **_QUIET, **environ},
+            env=environment(Path(self._folder.name), **environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -110,16 +116,34 @@ class Side:
                 self.close()
         finally:
             self._process.kill()
-            self._process.wait()
-            self._errors.close()
+            with self._process:  # closes its pipes
+                self._errors.close()
             self._folder.cleanup()
 
 
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return what every measured process finds in its environment: no key, no tracing."""
+    return {"PATH": os.environ["PATH"], "HOME": str(home), **_QUIET, **more}
+
+
+def told_by(probe: str, home: Path, *arguments: str, **environ: str) -> Any:
+    """Run a probe of ours in a process of its own and return what it prints as JSON."""
+    done = subprocess.run(  # noqa: S603 (our own modules)
+        [sys.executable, "-m", f"benchmarks.probes.{probe}", *arguments],
+        cwd=HOUSE,
+        env=environment(home, **environ),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
 @contextmanager
-def started(names: Sequence[str]) -> Iterator[dict[str, Side]]:
+def started(names: Sequence[str], **environ: str) -> Iterator[dict[str, Side]]:
     """Start sides and warm each with one short conversation."""
     with ExitStack() as stack:
-        sides = {name: stack.enter_context(Side(name)) for name in names}
+        sides = {name: stack.enter_context(Side(name, **environ)) for name in names}
         for side in sides.values():
             side.run(Job(rounds=3))
         yield sides

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from benchmarks.figures import Figure
 from benchmarks.table import as_text
 
-SCENARIOS = ("rounds", "disk", "crowd")
+SCENARIOS = ("rounds", "parallel", "first_token", "start", "crowd", "disk")
 
 
 def main(arguments: Sequence[str]) -> None:

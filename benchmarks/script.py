@@ -8,10 +8,15 @@ import asyncio
 import random
 import string
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from threading import Lock
 from typing import Any
 
 ANSWER = "That is all."
+WAITING = "A person must decide."
+"""What a conversation returns that waits."""
 REQUEST = "Look everything up, then tell me."
 _TEXT = "".join(random.Random(5).choices(string.ascii_letters + " ", k=1_000_003))  # noqa: S311 (filler)
 
@@ -25,18 +30,21 @@ class Job:
     """Calls in each round."""
     size: int = 1_000
     """Bytes of each result."""
+    turns: int = 1
+    """Requests in each conversation, one after the other, each of so many rounds."""
     runs: int = 1
     over_s: float = 0.0
     """Seconds over which the runs are started, evenly."""
     model_s: float = 0.0
     tool_s: float = 0.0
-    blocking: bool = False
-    """True: the tool is a synchronous function."""
+    asks: bool = False
+    """True: in the last round `send` is called, which waits for a person, and that is the end."""
 
     def work(self) -> "Work":
         """Return what must have been counted once it is done."""
-        calls = self.runs * self.rounds * self.calls
-        return Work(self.runs * (self.rounds + 1), calls, calls * self.size)
+        turns = self.runs * self.turns
+        calls = turns * (self.rounds - self.asks) * self.calls
+        return Work(turns * (self.rounds + (not self.asks)), calls, calls * self.size)
 
 
 @dataclass
@@ -52,13 +60,22 @@ class Script:
     """What a worker's scripted model and tools do, and what they did."""
 
     def __init__(self) -> None:
-        self.begin(Job())
+        self._counting = Lock()
+        """Blocking tools count in threads of their own."""
         self._made = 0
+        """Results so far; in a call's id it tells the turns of a conversation apart."""
+        self.begin(Job())
 
     def begin(self, job: Job) -> None:
         """Take up a job; its work is counted from nought."""
         self.job = job
         self.work = Work()
+        self.steps: list[float] = []
+        """Seconds from each answer of the model until it was asked again; of use with a single run."""
+        self.busiest = 0
+        """Most tools that were at work at once."""
+        self._busy = 0
+        self._answered: float | None = None
 
     def calls(self, last: str | None) -> list[str]:
         """Return the ids of the calls of the next round; none: it is time to answer.
@@ -67,24 +84,47 @@ class Script:
             last: the id of the last call that has its result in this turn; None: there is none.
         """
         self.work.model_calls += 1
+        self._answered = time.perf_counter()
         done = int(last.split("-")[1]) + 1 if last else 0
-        return [f"call-{done}-{n}" for n in range(self.job.calls)] if done < self.job.rounds else []
+        if done == self.job.rounds:
+            return []
+        return [f"call-{done}-{n}-{self._made}" for n in range(self.job.calls)]
+
+    def tool(self, call_id: str) -> str:
+        """Return the name of the tool that a call is for."""
+        is_last = int(call_id.split("-")[1]) == self.job.rounds - 1
+        return "send" if self.job.asks and is_last else "look_up"
 
     async def think(self) -> None:
         """Take the model's time."""
+        if self._answered is not None:
+            self.steps.append(time.perf_counter() - self._answered)
         if self.job.model_s:
             await asyncio.sleep(self.job.model_s)
 
     async def look_up(self) -> str:
         """Take the tool's time and return a result unlike any before."""
-        if self.job.tool_s:
-            await asyncio.sleep(self.job.tool_s)
-        return self._result()
+        with self._at_work():
+            if self.job.tool_s:
+                await asyncio.sleep(self.job.tool_s)
+            return self._result()
 
     def look_up_blocking(self) -> str:
         """As `look_up`, holding its thread."""
-        time.sleep(self.job.tool_s)
-        return self._result()
+        with self._at_work():
+            time.sleep(self.job.tool_s)
+            return self._result()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        with self._counting:
+            self._busy += 1
+            self.busiest = max(self.busiest, self._busy)
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._busy -= 1
 
     def _result(self) -> str:
         self._made += 1

@@ -16,7 +16,7 @@ _USAGE = {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120}
 
 
 class ScriptedChat(BaseChatModel):
-    """Calls `look_up` as the script says, then answers."""
+    """Calls what the script says, then answers."""
 
     @property
     def _llm_type(self) -> str:
@@ -44,7 +44,7 @@ class ScriptedChat(BaseChatModel):
     ) -> ChatResult:
         await script.think()
         ids = _next(messages)
-        calls = [{"name": "look_up", "args": {"query": call_id}, "id": call_id} for call_id in ids]
+        calls = [{"name": script.tool(call_id), "args": _args(call_id), "id": call_id} for call_id in ids]
         message = AIMessage("" if ids else ANSWER, tool_calls=calls, usage_metadata=_USAGE)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -58,7 +58,7 @@ class ScriptedChat(BaseChatModel):
         await script.think()
         ids = _next(messages)
         calls = [
-            tool_call_chunk(name="look_up", args=json.dumps({"query": call_id}), id=call_id, index=n)
+            tool_call_chunk(name=script.tool(call_id), args=json.dumps(_args(call_id)), id=call_id, index=n)
             for n, call_id in enumerate(ids)
         ]
         message = AIMessageChunk(content="" if ids else ANSWER, tool_call_chunks=calls, usage_metadata=_USAGE)
@@ -71,3 +71,7 @@ class ScriptedChat(BaseChatModel):
 def _next(messages: Sequence[BaseMessage]) -> list[str]:
     last = messages[-1]
     return script.calls(last.tool_call_id if isinstance(last, ToolMessage) else None)
+
+
+def _args(call_id: str) -> dict[str, str]:
+    return {"query": call_id} if script.tool(call_id) == "look_up" else {"to": "ada", "text": call_id}

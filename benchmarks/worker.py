@@ -6,6 +6,7 @@ with a last line that says what is on disk once everything is closed.
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -17,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, TextIO
 
-from benchmarks.script import ANSWER, REQUEST, Job, as_json, script
+from benchmarks.script import ANSWER, REQUEST, WAITING, Job, as_json, script
 
 Converse = Callable[[str, str], Awaitable[str]]
 """Runs a conversation of that thread and request to its answer, and returns the answer."""
@@ -67,7 +68,10 @@ async def _measured(converse: Converse, job: Job, name: str) -> dict[str, Any]:
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - cpu,
         "latencies": latencies,
+        "steps": script.steps,
+        "busiest": script.busiest,
         "peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "resident_kb": resident_kb(),
         "work": as_json(script.work),
     }
 
@@ -75,14 +79,23 @@ async def _measured(converse: Converse, job: Job, name: str) -> dict[str, Any]:
 async def _one(converse: Converse, thread: str, start: float) -> float:
     """Run one conversation and return the seconds from its planned start until its answer."""
     await asyncio.sleep(max(0.0, start - time.perf_counter()))
-    answer = await converse(thread, REQUEST)
-    if answer != ANSWER:
-        raise AssertionError(f"{thread} ended with {answer!r}")
+    for _ in range(script.job.turns):
+        answer = await converse(thread, REQUEST)
+        if answer != (WAITING if script.job.asks else ANSWER):
+            raise AssertionError(f"{thread} ended with {answer!r}")
     return time.perf_counter() - start
 
 
 def _kept(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def resident_kb() -> int:
+    """Return the memory that this process holds once all that it can give back is given back."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 1_024
 
 
 def written_bytes() -> int:

@@ -26,7 +26,7 @@ def measure() -> Iterator[Figure]:
     """Yield bytes kept after 200 rounds and the growth of what is kept, written and computed."""
     for size, goal in _GOALS.items():
         pairs = [[_conversation(OURS, rounds, size) for rounds in (_FEW, _MANY)] for _ in range(_SAMPLES)]
-        few, many = pairs[0]
+        many = pairs[0][1]
         stock_few, stock = _conversation(STOCK, _FEW, size), _conversation(STOCK, _MANY, size)
         payload = _MANY * size
         label = f"results of {size // 1_000} KB"

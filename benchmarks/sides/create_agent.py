@@ -1,5 +1,6 @@
 """LangChain's `create_agent` with the human-in-the-loop middleware and `AsyncSqliteSaver`, as documented."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from benchmarks.script import script
+from benchmarks.script import WAITING, script
 from benchmarks.scripted_chat import ScriptedChat
 from benchmarks.worker import Converse, serve
 
@@ -18,6 +19,12 @@ from benchmarks.worker import Converse, serve
 async def look_up(query: str) -> str:
     """Look something up."""
     return await script.look_up()
+
+
+@tool("look_up")
+def look_up_blocking(query: str) -> str:
+    """Look something up."""
+    return script.look_up_blocking()
 
 
 @tool
@@ -30,13 +37,15 @@ async def send(to: str, text: str) -> str:
 async def open_side(directory: Path) -> AsyncIterator[Converse]:
     """Open the agent on a database of its own; every option is the default."""
     gate = HumanInTheLoopMiddleware(interrupt_on={"send": True})
+    reading = look_up_blocking if os.environ.get("BLOCKING") else look_up
     async with AsyncSqliteSaver.from_conn_string(str(directory / "checkpoints.db")) as saver:
-        agent = create_agent(ScriptedChat(), [look_up, send], middleware=[gate], checkpointer=saver)
+        agent = create_agent(ScriptedChat(), [reading, send], middleware=[gate], checkpointer=saver)
 
         async def converse(thread: str, request: str) -> str:
             config = {"configurable": {"thread_id": thread}, "recursion_limit": 100_000}
             given = {"messages": [{"role": "user", "content": request}]}
-            return str((await agent.ainvoke(given, config))["messages"][-1].text)
+            ended = await agent.ainvoke(given, config)
+            return WAITING if "__interrupt__" in ended else str(ended["messages"][-1].text)
 
         yield converse
 

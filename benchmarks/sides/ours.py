@@ -3,11 +3,12 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import models.opening
 import nodes.resources
-from benchmarks.script import script
+from benchmarks.script import WAITING, script
 from benchmarks.scripted_chat import ScriptedChat
 from benchmarks.worker import Converse, serve
 from graphs.session import Orchestrator, open_orchestrator
@@ -55,20 +56,22 @@ def furnish(directory: Path) -> Settings:
     All else is the house's own: the caller of models with its streaming, checks, retries and usage, too.
     """
     models.opening._OPEN["offline"] = lambda _card, _key: ScriptedChat()  # noqa: SLF001 (the one seam)
-    reading = look_up_blocking if os.environ.get("BLOCKING") else look_up
+    reading = replace(look_up_blocking, name="look_up") if os.environ.get("BLOCKING") else look_up
     registry = Registry([reading, send, *results.TOOLS])
     setattr(nodes.resources, "open_registry", lambda _settings: registry)  # noqa: B010 (it is not exported)
     config = directory / "twobrain.toml"
-    config.write_text(_TOML)
+    most = os.environ.get("AT_ONCE")
+    config.write_text(f"{_TOML}tools_at_once = {most}\n" if most else _TOML)
     return load_settings({"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(directory / "data")})
 
 
 def conversing(orchestrator: Orchestrator) -> Converse:
-    """Return what runs a conversation on the single path, which makes as many model calls as the peers."""
-    context = Context(path="single", max_rounds=1_000)
+    """Return what runs a conversation on the path that makes as many model calls as the peers do."""
+    context = Context(path="single", max_rounds=1_000, confirmation="template")
 
     async def converse(thread: str, request: str) -> str:
-        return (await orchestrator.ask(request, thread_id=thread, context=context)).response
+        ended = await orchestrator.ask(request, thread_id=thread, context=context)
+        return WAITING if ended.pending else ended.response
 
     return converse
 

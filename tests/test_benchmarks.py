@@ -1,0 +1,87 @@
+"""A benchmark that cannot fail is a defect: goals are missed, and unequal work is refused."""
+
+import math
+import sys
+
+import pytest
+
+from benchmarks import driver
+from benchmarks.figures import Figure, exact, exponent, ratios, spread
+from benchmarks.script import Job, Work
+from benchmarks.table import as_markdown, as_text
+
+
+def _figure(value, goal, better="less"):
+    return Figure(name="a figure", value=exact(value), unit="x", goal=goal, better=better, kind="count")
+
+
+@pytest.fixture
+def plain_python(monkeypatch):
+    monkeypatch.setitem(driver.PYTHONS, "peers", sys.executable)  # the floor needs the standard library alone
+
+
+@pytest.fixture
+def bare(plain_python):
+    with driver.Side("bare") as side:
+        yield side
+
+
+def test_a_ratio_is_taken_of_the_measurements_made_side_by_side():
+    found = ratios([1, 20, 3], [2, 10, 3])
+    assert (found.low, found.middle, found.high) == (0.75, 1.0, 1.5)
+    with pytest.raises(ValueError, match="shorter"):
+        ratios([1, 2], [1])
+
+
+def test_the_middle_of_uneven_measurements_is_their_median():
+    assert spread([1, 2, 1_000]).middle == 2
+
+
+@pytest.mark.parametrize(("many", "power"), [(20, 1), (200, 2), (2, 0)])
+def test_growth_is_told_as_a_power(many, power):
+    assert math.isclose(exponent(2, many, 10), power, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("figure", "holds"),
+    [
+        (_figure(1.01, 1), False),
+        (_figure(1, 1), True),
+        (_figure(5.9, 6, "more"), False),
+        (_figure(6, 6, "more"), True),
+        (_figure(7, None), None),
+    ],
+)
+def test_a_missed_goal_is_told_and_a_figure_without_a_goal_neither_holds_nor_fails(figure, holds):
+    assert figure.holds is holds
+    word = {True: "yes", False: "NO", None: ""}[holds]
+    assert as_markdown([figure]).splitlines()[-1].split("|")[5].strip() == word
+    assert ("NO" in as_text([figure])) is (holds is False)
+
+
+def test_a_side_that_does_what_was_asked_reports_what_it_cost(bare):
+    report = bare.run(Job(rounds=3, calls=2, size=10, tool_s=0.001))
+    assert len(report.steps) == 3
+    assert report.busiest == 1, "the bare loop runs one call after the other"
+    assert min(report.steps) >= 0.002
+    assert report.wall_s >= sum(report.steps)
+
+
+@pytest.mark.parametrize("claimed", [Work(3, 2, 20), Work(3, 3, 30), Work(4, 2, 30), Work(0, 0, 0)])
+def test_a_side_whose_count_of_work_is_not_the_jobs_is_refused(bare, claimed):
+    class Misread(Job):
+        def work(self):
+            return claimed
+
+    job = Misread(rounds=2, size=10)
+    assert Job(rounds=2, size=10).work() == Work(3, 2, 20)
+    if claimed == Work(3, 2, 20):
+        assert bare.run(job).wall_s > 0
+        return
+    with pytest.raises(driver.UnequalWorkError, match="bare did"):
+        bare.run(job)
+
+
+def test_a_side_that_gives_another_answer_ends_with_an_error(plain_python):
+    with pytest.raises(RuntimeError, match="ended with"), driver.Side("bare") as side:
+        side.run(Job(rounds=1, asks=True))

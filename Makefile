@@ -23,10 +23,7 @@ dev: .venv/ready
 		$(BIN)/langgraph dev --no-reload --n-jobs-per-worker 10
 
 bench: .venv/ready .venv-peers/ready
-	@$(BIN)/python -m benchmarks.run
-
-bench-quick: .venv/ready .venv-peers/ready
-	@$(BIN)/python -m benchmarks.run $(or $(SCENARIO),rounds)
+	@$(BIN)/python -m benchmarks.run $(SCENARIO)
 
 bench-agentdojo: .venv-agentdojo/ready
 	@PYTHONPATH=. .venv-agentdojo/bin/python -W ignore -m benchmarks.agentdojo_policy

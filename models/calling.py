@@ -11,21 +11,24 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage
 
 from errors import Cause, ModelError, NoModelAnsweredError
-from models import replies, spelled
+from models import replies
 from models.faults import RETRIED, UnusableReplyError, as_model_error
 from models.opening import Opener
 from models.prices import cost_of
 from models.registry import Registry
+from models.usable import require_whole, usable
 from settings import ModelCard, Settings
 
 HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""
 
-_DONE = {"stop", "STOP", "end_turn"}
-"""Finish reasons of a model that chose to say nothing."""
 _CHARS_PER_TOKEN = 4
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
+
+
+Shorten = Callable[[], Awaitable[Sequence[BaseMessage]]]
+"""Gives about the same messages in about half the tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Ask:
     """True: its tokens are not streamed to the person."""
     must_speak: bool = True
     """True: a reply with neither text nor calls is a failure, also where it ended well."""
+    shorter: Shorten | None = None
+    """For a model that finds the messages too long; None: they cannot be shortened."""
     deadline: float | None = None
     """`time.monotonic()` after which no further try begins; None: only each model's own timeout."""
 
@@ -96,7 +101,7 @@ class Caller:
         failures: list[ModelError] = []
         for name in self.registry.resolve(ask.role):
             try:
-                return await self._patiently(name, ask, account)
+                return await self._shorter_if_too_long(name, ask, account)
             except ModelError as error:
                 failures.append(error)
         told = self._redact(" ".join(str(failure) for failure in failures))
@@ -114,12 +119,23 @@ class Caller:
         with suppress(Exception):  # the call itself will say what is wrong
             await self._opener.open(names[0], user)
 
-    async def _patiently(self, name: str, ask: Ask, account: Account) -> Reply:
+    async def _shorter_if_too_long(self, name: str, ask: Ask, account: Account) -> Reply:
         card = self.registry.card(name)
         if lacking := self.registry.missing(name, ask.user):
             raise ModelError(f"Model {name!r}: {lacking}. Set it, or use another model.", "missing_key")
         ends = time.monotonic() + card.timeout_s
         ends = min(ends, ask.deadline) if ask.deadline else ends
+        try:
+            return await self._patiently(name, card, ask, account, ends)
+        except ModelError as error:
+            if error.cause != "context_overflow" or ask.shorter is None:
+                raise
+            messages = await ask.shorter()
+            if messages == ask.messages:  # nothing is left to leave out
+                raise
+        return await self._patiently(name, card, replace(ask, messages=messages), account, ends)
+
+    async def _patiently(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
         for attempt in range(card.max_retries + 1):
             try:
                 return await self._once(name, card, ask, account, ends)
@@ -142,7 +158,8 @@ class Caller:
                 raw = await self._say(name, card, ask)
             usage = _counted(raw)
             told = _told(raw, ask, usage)
-            message = _usable(raw, ask if card.tools else replace(ask, tools=()))
+            require_whole(card, ask.messages, usage)
+            message = usable(raw, ask.tools if card.tools else (), ask.taken, ask.must_speak)
             spelled_out = bool(raw.text) and not message.text
             return Reply(message, name, card)
         except asyncio.CancelledError:
@@ -186,25 +203,6 @@ def _counted(message: AIMessage) -> dict[str, Any] | None:
 def _as_ai(message: BaseMessage) -> AIMessage:
     if not isinstance(message, AIMessage):
         raise UnusableReplyError(f"it answered with a {message.type} message")
-    return message
-
-
-def _usable(raw: AIMessage, ask: Ask) -> AIMessage:
-    declared = [tool["function"]["name"] for tool in ask.tools]
-    message = replies.renumbered(replies.read(raw, declared), ask.taken)
-    if not declared:  # a call that was not asked for is no answer
-        message = message.model_copy(update={"tool_calls": []})
-    if not message.tool_calls:
-        message = spelled.read(message, ask.tools)
-    if message.tool_calls or message.text.strip():
-        return message
-    if reason := replies.refusal_of(message):
-        raise UnusableReplyError(f"it withheld its answer ({reason})", "refusal")
-    finish = replies.finish_of(message)
-    if finish in replies.CUT_SHORT:
-        raise UnusableReplyError(f"it gave a blank answer: its output tokens were used up ({finish})")
-    if ask.must_speak or finish not in _DONE:
-        raise UnusableReplyError(f"it gave a blank answer ({finish or 'no reason given'})")
     return message
 
 

@@ -3,15 +3,23 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
+
+from langchain_core.messages import BaseMessage
 
 from errors import StorageError
 from ledger.records import Use
-from models.calling import Attempt
+from models.calling import Attempt, Shorten
+from nodes.compaction import chars_of
 from nodes.turn import Turn
+from nodes.views import length_of
+from settings import ModelCard
 
+View = Callable[[int], Awaitable[list[BaseMessage]]]
+"""From the characters that a prompt may take to the prompt; see `nodes.views`."""
 _log = logging.getLogger(__name__)
 
 
@@ -103,3 +111,11 @@ def _added(total: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
 
 def _sum(left: float | None, right: float | None) -> float | None:
     return None if left is None or right is None else left + right
+
+
+async def prompts_of(
+    view: View, card: ModelCard, tools: Sequence[Mapping[str, Any]] = ()
+) -> tuple[list[BaseMessage], Shorten]:
+    """Return a prompt within a model's budget, and what gives one of half its length."""
+    prompt = await view(chars_of(card))
+    return prompt, partial(view, length_of(prompt, tools) // 2)

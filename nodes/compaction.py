@@ -45,6 +45,11 @@ def budget_of(card: ModelCard) -> int:
     return max(LEAST_BUDGET, int((card.context_window or UNKNOWN_WINDOW) * BUDGET_SHARE))
 
 
+def chars_of(card: ModelCard) -> int:
+    """Return about how many characters that is."""
+    return budget_of(card) * CHARS_PER_TOKEN
+
+
 def fitted(results: Sequence[ToolMessage], room: int, calls: int) -> list[int]:
     """Return how many bytes to show of each result of a turn; 0 stands for a stub.
 

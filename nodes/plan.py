@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
 from errors import NoModelAnsweredError
 from models.calling import Ask, Reply
 from models.replies import MALFORMED, renumbered
 from nodes import prompts
-from nodes.asking import Meter
+from nodes.asking import Meter, View, prompts_of
 from nodes.budget import calls_left, last_try, spent
 from nodes.context import Context
 from nodes.ending import account_of, end_turn
@@ -40,7 +40,7 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     meter = Meter(turn, "orchestrator")
     limit = spent(turn)
     try:
-        reply = await turn.res.models.call(_last_word(turn) if limit else await _next_step(turn), meter)
+        reply = await turn.res.models.call(await (_last_word if limit else _next_step)(turn), meter)
     except NoModelAnsweredError as error:
         if limit or spent(turn) != "deadline":
             return await _without_model(turn, meter, limit, str(error))
@@ -63,7 +63,7 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
 async def _overdue(turn: Turn, meter: Meter) -> Update:
     """End a turn whose deadline cut the planner short: it gets a last word."""
     try:
-        reply = await turn.res.models.call(_last_word(turn), meter)
+        reply = await turn.res.models.call(await _last_word(turn), meter)
     except NoModelAnsweredError as error:
         return await _without_model(turn, meter, "deadline", str(error))
     return await _concluded(turn, meter, "deadline", reply)
@@ -72,19 +72,21 @@ async def _overdue(turn: Turn, meter: Meter) -> Update:
 async def _next_step(turn: Turn) -> Ask:
     tools = offer(turn)
     shown = partial(look, turn.res.artifacts, turn.person.user)
-    return _ask(turn, await planner_view(turn.state, turn.context, turn.planner, tools, shown), tools)
+    return await _ask(turn, partial(planner_view, turn.state, turn.context, tools, shown), tools)
 
 
-def _last_word(turn: Turn) -> Ask:
-    return _ask(turn, finishing_view(turn.state, turn.context, turn.planner), [])
+async def _last_word(turn: Turn) -> Ask:
+    return await _ask(turn, partial(finishing_view, turn.state, turn.context), [])
 
 
-def _ask(turn: Turn, view: Sequence[BaseMessage], tools: Sequence[dict[str, Any]]) -> Ask:
+async def _ask(turn: Turn, view: View, tools: Sequence[dict[str, Any]]) -> Ask:
     alone = turn.state.path == "single"
+    prompt, shorter = await prompts_of(view, turn.planner, tools)
     messages = turn.state.messages
     return Ask(
         role=turn.context.orchestrator,
-        messages=view,
+        messages=prompt,
+        shorter=shorter,
         user=turn.person.user,
         tools=tools,
         taken={c["id"] or "" for m in messages if isinstance(m, AIMessage) for c in m.tool_calls},

@@ -1,10 +1,12 @@
 """Brain two writes what the person reads."""
 
+from functools import partial
+
 from langgraph.runtime import Runtime
 
 from errors import NoModelAnsweredError
 from models.calling import Ask
-from nodes.asking import Meter
+from nodes.asking import Meter, prompts_of
 from nodes.context import Context
 from nodes.ending import end_turn
 from nodes.records import as_list, records_of
@@ -21,11 +23,9 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     """
     turn = await take_up(state, runtime)
     meter = Meter(turn, "chat")
-    ask = Ask(
-        role=turn.context.responder,
-        messages=responder_view(state, turn.context, turn.responder),
-        user=turn.person.user,
-    )
+    view = partial(responder_view, state, turn.context)
+    prompt, shorter = await prompts_of(view, turn.responder)
+    ask = Ask(turn.context.responder, prompt, turn.person.user, shorter=shorter)
     try:
         reply = await turn.res.models.call(ask, meter)
     except NoModelAnsweredError as error:

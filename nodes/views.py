@@ -1,4 +1,7 @@
-"""What a model is shown: computed for each call; the state keeps the truth."""
+"""What a model is shown: computed for each call; the state keeps the truth.
+
+Each view takes the characters that it may have, and leaves out what it can for them: never the request.
+"""
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,12 +19,11 @@ from langchain_core.messages import (
 
 from models.replies import MALFORMED
 from nodes import prompts
-from nodes.compaction import CHARS_PER_TOKEN, budget_of, fitted
+from nodes.compaction import fitted
 from nodes.context import Context
 from nodes.fences import fenced
 from nodes.records import Record, is_untrusted, records_of, results_by_call, rounds_of
 from nodes.state import Planned, State
-from settings import ModelCard
 
 EARLIER_MESSAGES = 6
 EARLIER_CHARS = 300
@@ -36,7 +38,7 @@ Look = Callable[[ToolMessage, int], Awaitable[tuple[str, str]]]
 
 
 async def planner_view(
-    state: State, context: Context, card: ModelCard, tools: Sequence[Mapping[str, Any]], look: Look
+    state: State, context: Context, tools: Sequence[Mapping[str, Any]], look: Look, chars: int
 ) -> list[BaseMessage]:
     """Return what the planner is shown: rules, what came before, the request, and this turn's rounds.
 
@@ -47,32 +49,32 @@ async def planner_view(
         persona = context.system_prompt or prompts.PERSONA
         head = [
             SystemMessage(f"{persona}\n\n{prompts.DO_BOTH}" if tools else persona),
-            *_earlier(state, card),
+            *_earlier(state, chars),
         ]
         opening: list[BaseMessage] = [*head, request]
     else:
-        opening = [SystemMessage(prompts.GATHER), _set_apart(state, request, card)]
-    room = budget_of(card) * CHARS_PER_TOKEN - _length(opening) - (len(_json(list(tools))) if tools else 0)
+        opening = [SystemMessage(prompts.GATHER), _set_apart(state, request, chars)]
+    room = chars - length_of(opening, tools)
     return [*opening, *_paired(await _fitting(rounds_of(state), room, look, state.turn))]
 
 
-def responder_view(state: State, context: Context, card: ModelCard) -> list[BaseMessage]:
+async def responder_view(state: State, context: Context, chars: int) -> list[BaseMessage]:
     """Return what the responder is shown: persona, conversation, and the request with what was done."""
     persona = context.system_prompt or prompts.PERSONA
     if state.path == "direct":
-        return [SystemMessage(persona), *_earlier(state, card, most=None), _request(state)]
-    found = f"{_called(state, _each(state, card))}\n<summary>\n{_safe(state.summary)}\n</summary>"
+        return [SystemMessage(persona), *_earlier(state, chars, most=None), _request(state)]
+    found = f"{_called(state, _each(state, chars))}\n<summary>\n{_safe(state.summary)}\n</summary>"
     return [
         SystemMessage(f"{persona}\n\n{prompts.WRITE}"),
-        *_earlier(state, card),
+        *_earlier(state, chars),
         _with_text(_request(state), f"{_tagged_request(state)}\n{found}"),
     ]
 
 
-def finishing_view(state: State, context: Context, card: ModelCard) -> list[BaseMessage]:
+async def finishing_view(state: State, context: Context, chars: int) -> list[BaseMessage]:
     """Return what the planner is shown for its last call, as plain text that needs no tools declared."""
     persona = context.system_prompt or prompts.PERSONA if state.path == "single" else prompts.GATHER
-    told = f"{_tagged_request(state)}\n{_called(state, _each(state, card))}"
+    told = f"{_tagged_request(state)}\n{_called(state, _each(state, chars))}"
     return [SystemMessage(f"{persona}\n\n{prompts.FINISH}"), _with_text(_request(state), told)]
 
 
@@ -85,10 +87,18 @@ def explaining_view(state: State, waiting: Iterable[Planned]) -> list[BaseMessag
     return [SystemMessage(prompts.EXPLAIN), HumanMessage(told)]
 
 
+def length_of(messages: Iterable[BaseMessage], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+    """Return about how many characters messages and tools take on the wire."""
+    said = sum(
+        _AROUND + len(m.text) + sum(_AROUND + len(_json(c["args"])) for c in _calls(m)) for m in messages
+    )
+    return said + (len(_json(list(tools))) if tools else 0)
+
+
 async def _fitting(turn: Sequence[AnyMessage], room: int, look: Look, mark: str) -> list[AnyMessage]:
     """Return the rounds with as much of each result as there is room for."""
     results = [message for message in turn if isinstance(message, ToolMessage)]
-    calls = _length(message for message in turn if not isinstance(message, ToolMessage))
+    calls = length_of(message for message in turn if not isinstance(message, ToolMessage))
     sizes = fitted(results, room, calls)
     shown = {
         result.id: _as_shown(result, *await look(result, most), mark)
@@ -101,13 +111,6 @@ def _as_shown(result: ToolMessage, text: str, note: str, mark: str) -> ToolMessa
     """Return a result with this text, fenced where others wrote it; the note is ours and stands outside."""
     text = fenced(text, mark, result.tool_call_id) if text and is_untrusted(result) else text
     return result.model_copy(update={"content": "\n".join(part for part in (text, note) if part)})
-
-
-def _length(messages: Iterable[BaseMessage]) -> int:
-    """Return about how many characters messages take on the wire."""
-    return sum(
-        _AROUND + len(m.text) + sum(_AROUND + len(_json(c["args"])) for c in _calls(m)) for m in messages
-    )
 
 
 def _paired(turn: Sequence[AnyMessage]) -> list[BaseMessage]:
@@ -139,7 +142,7 @@ def _answer(call: Any, result: ToolMessage | None) -> ToolMessage:
     return result.model_copy(update={"content": note})
 
 
-def _earlier(state: State, card: ModelCard, most: int | None = EARLIER_MESSAGES) -> list[BaseMessage]:
+def _earlier(state: State, chars: int, most: int | None = EARLIER_MESSAGES) -> list[BaseMessage]:
     """Return what person and assistant said before this turn, as far back as half the budget reaches.
 
     It begins with the person; a message is there whole or not at all.
@@ -154,8 +157,7 @@ def _earlier(state: State, card: ModelCard, most: int | None = EARLIER_MESSAGES)
         if spoken and message.content:
             said.append(message)
     said = [_as_said(message) for message in (said[-most:] if most else said)]
-    room = budget_of(card) * CHARS_PER_TOKEN // 2
-    while said and (isinstance(said[0], AIMessage) or _length(said) > room):
+    while said and (isinstance(said[0], AIMessage) or length_of(said) > chars // 2):
         said = said[1:]
     return list(_by_turns(said))
 
@@ -183,8 +185,8 @@ def _is_text(block: Any) -> bool:
     return isinstance(block, str) or block.get("type") == "text"
 
 
-def _set_apart(state: State, request: HumanMessage, card: ModelCard) -> HumanMessage:
-    said = _earlier(state, card)
+def _set_apart(state: State, request: HumanMessage, chars: int) -> HumanMessage:
+    said = _earlier(state, chars)
     if not said:
         return request
     lines = "\n".join(
@@ -219,10 +221,9 @@ def _called(state: State, most: int) -> str:
     )
 
 
-def _each(state: State, card: ModelCard) -> int:
-    """Return how many characters of each result to tell, so that all take half of the budget at most."""
-    room = budget_of(card) * CHARS_PER_TOKEN // 2
-    return min(RESULT_CHARS, room // max(1, len(records_of(state))))
+def _each(state: State, chars: int) -> int:
+    """Return how many characters of each result to tell, so that all take half of a prompt at most."""
+    return min(RESULT_CHARS, chars // 2 // max(1, len(records_of(state))))
 
 
 def _told(record: Record, turn: str, most: int) -> str:

@@ -202,16 +202,27 @@ async def test_a_delay_that_would_outlast_the_deadline_is_not_waited_for(
     assert len(wire.heard) == 1
 
 
-@pytest.mark.parametrize("slow", [{"delay_s": 3.0}, {"chunk_delay_s": 1.0}])
+WORDY = "word " * 400
+
+
+@pytest.mark.parametrize(
+    ("streaming", "slow"),
+    [
+        (True, brain.Reply(text=WORDY, delay_s=3.0)),
+        (True, brain.Reply(text=WORDY, chunk_delay_s=0.02)),
+        (False, brain.Reply(text=WORDY, delay_s=3.0)),
+        (False, brain.Reply(raw=(" ",) * 400, chunk_delay_s=0.02)),
+    ],
+    ids=["silent", "trickling", "silent and whole", "trickling and whole"],
+)
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_model_that_is_too_slow_is_left_at_its_deadline(
-    open_wire: OpenWire, connect: Connect, kind: Kind, slow
+async def test_a_model_that_is_silent_or_trickles_on_is_left_at_its_deadline(
+    open_wire: OpenWire, connect: Connect, kind: Kind, streaming, slow
 ):
-    late = brain.Reply(text="One two three four five six.", **slow)
+    wire = open_wire(kind, brain=lambda heard: slow)
     prompt = open_wire("openai", brain=lambda heard: brain.Reply(text="Noon."))
-    phone = connect(
-        slow=at(open_wire(kind, brain=lambda heard: late), max_retries=3, timeout_s=0.5), prompt=at(prompt)
-    )
+    card = at(wire, max_retries=3, timeout_s=0.5, streaming=streaming)
+    phone = connect(slow=card, prompt=at(prompt))
     await phone.caller.warm("chat", "local")
     started = time.monotonic()
     reply = await phone.call()

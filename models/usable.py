@@ -1,0 +1,69 @@
+"""Which reply of a model is an answer."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage
+
+from models import replies, spelled
+from models.faults import UnusableReplyError
+from settings import ModelCard
+
+_DONE = {"stop", "STOP", "end_turn"}
+"""Finish reasons of a model that chose to say nothing."""
+_MOST_WORDS_PER_TOKEN = 1.5
+_LEAST_WINDOW = 1_000
+"""Tokens; below it a count says nothing of a prompt that was cut."""
+
+
+def usable(
+    raw: AIMessage, tools: Sequence[Mapping[str, Any]], taken: Collection[str], must_speak: bool
+) -> AIMessage:
+    """Return a reply as an answer that can be stored, sent back and shown.
+
+    Args:
+        raw: what the client library made of the wire.
+        tools: those that the model was offered, in OpenAI's format.
+        taken: call ids that the conversation already holds.
+        must_speak: a reply with neither text nor calls is a failure, also where it ended well.
+
+    Raises:
+        UnusableReplyError: it is blank or withheld, or a call written as text that cannot be read.
+    """
+    declared = [tool["function"]["name"] for tool in tools]
+    message = replies.renumbered(replies.read(raw, declared), taken)
+    if not declared:  # a call that was not asked for is no answer
+        message = message.model_copy(update={"tool_calls": []})
+    if not message.tool_calls:
+        message = spelled.read(message, tools)
+    if message.tool_calls or message.text.strip():
+        return message
+    if reason := replies.refusal_of(message):
+        raise UnusableReplyError(f"it withheld its answer ({reason})", "refusal")
+    finish = replies.finish_of(message)
+    if finish in replies.CUT_SHORT:
+        raise UnusableReplyError(f"it gave a blank answer: its output tokens were used up ({finish})")
+    if must_speak or finish not in _DONE:
+        raise UnusableReplyError(f"it gave a blank answer ({finish or 'no reason given'})")
+    return message
+
+
+def require_whole(card: ModelCard, messages: Sequence[BaseMessage], usage: Mapping[str, Any] | None) -> None:
+    """Check that a server has read the whole prompt: some leave out, and say nothing, what is too long.
+
+    A token holds a word at most, in nearly every tokenizer: clearly fewer tokens than words were not all of
+    it. A very low count is no window's: it is that of what a server did not have in its cache.
+
+    Raises:
+        UnusableReplyError: it has not (`context_overflow`).
+    """
+    read = (usage or {}).get("input_tokens") or 0
+    if card.provider != "openai" or card.base_url is None or read < _LEAST_WINDOW:
+        return
+    words = sum(len(message.text.split()) for message in messages)
+    if words > read * _MOST_WORDS_PER_TOKEN:
+        raise UnusableReplyError(
+            f"its server read {read:,} tokens of a prompt of {words:,} words and left out the rest, "
+            "as Ollama does beyond OLLAMA_CONTEXT_LENGTH",
+            "context_overflow",
+        )

@@ -31,10 +31,10 @@ async def after_plan(
 
 async def after_confirm(state: State) -> list[Send] | Literal["execute_tools", "plan", "confirm"]:
     """Ask again while anything is undecided; then run what was approved, or go on without."""
-    risky = [call for call in state.calls if call["verdict"] == "ask"]
-    if any(call["id"] not in state.decisions for call in risky):
+    asked = {action["tool_call_id"] for action in state.request["action_requests"]}
+    if not asked <= state.decisions.keys():
         return "confirm"
-    approved = [call for call in risky if state.decisions[call["id"]]["approved"]]
+    approved = [c for c in state.calls if c["id"] in asked and state.decisions[c["id"]]["approved"]]
     if not approved:
         return "plan"
     return [Send("execute_tools", _task(state, c, state.decisions[c["id"]], "plan")) for c in approved]

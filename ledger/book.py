@@ -11,30 +11,28 @@ from typing import Any, Self
 from sqlalchemy import Engine
 
 from errors import StorageError
-from ledger import bookkeeping, calls, claims, decisions, rules
-from ledger.access import Access
-from ledger.bookkeeping import Grouping
+from ledger import calls, claims, decisions, doubts
 from ledger.database import open_engine
+from ledger.journal import Journal
 from ledger.owner import this_process
 from ledger.records import (
     Call,
     Claim,
     Decision,
+    Lost,
     Recorded,
     Remembered,
     Running,
     Status,
-    ThreadStatus,
-    Use,
     fields_of,
 )
-from ledger.redaction import Redact, redacted_json, redacted_text
+from ledger.redaction import Redact, redacted_json
 
 _RULE_ID_LENGTH = 10
 _FIRST_POLL_S, _LAST_POLL_S = 0.02, 0.5
 
 
-class Ledger:
+class Ledger(Journal):
     """One row per call, unique in the database; used from any event loop, by many processes.
 
     A method returns when its write is on disk. A write that has begun is finished even if its
@@ -42,8 +40,7 @@ class Ledger:
     """
 
     def __init__(self, engine: Engine, redact: Redact, owner: str) -> None:
-        self._access = Access(engine)
-        self._redact = redact
+        super().__init__(engine, redact)
         self._owner = owner
 
     @classmethod
@@ -61,10 +58,6 @@ class Ledger:
             lambda: cls(open_engine(database), redact=redact, owner=this_process())
         )
 
-    async def close(self) -> None:
-        """Write what is queued and let go of the database; again is harmless."""
-        await asyncio.to_thread(self._access.close)
-
     async def ask(self, asked: Sequence[Call], expires_at: float | None) -> None:
         """Put calls before a person; a call that is on record already is left as it is.
 
@@ -74,6 +67,19 @@ class Ledger:
         """
         waiting = [{**self._row(call), "status": "waiting", "expires_at": expires_at} for call in asked]
         await self._access.write(calls.add, waiting)
+
+    async def doubt(self, open_calls: Sequence[Call], expires_at: float | None) -> dict[str, Lost]:
+        """Put those of the calls before a person that were begun and whose outcome nobody knows.
+
+        Args:
+            open_calls: calls without a result, with the arguments that they ran with.
+            expires_at: seconds since the epoch after which no yes counts; None: never.
+
+        Returns:
+            Them, by call id; the others are left as they are.
+        """
+        rows = [self._row(call) for call in open_calls]
+        return await self._access.write(doubts.ask, rows, expires_at, time.time())
 
     async def decide(  # noqa: PLR0913 (one decision, whole)
         self,
@@ -86,6 +92,7 @@ class Ledger:
         message: str = "",
         args: dict[str, Any] | None = None,
         remember: Remembered | None = None,
+        attempt: int | None = None,
         at: float | None = None,
     ) -> Decision:
         """Record the first decision on a waiting call, and return the one on record.
@@ -99,6 +106,8 @@ class Ledger:
             message: why it is rejected.
             args: edited arguments; the approval is then bound to these.
             remember: the rule that begins with this approval, if this is the decision on record.
+            attempt: the one that was asked about, where nobody knows its outcome: a yes lets one more run,
+                a no counts it as done. None: the question was whether to run the call at all.
             at: seconds since the epoch when it was decided; None: now.
         """
         words = f"Action denied by user: {message}" if message else "Action denied by user."
@@ -112,12 +121,21 @@ class Ledger:
             text=self._clean(words),
             args=args,
             stored_args=None if args is None else redacted_json(args, self._redact),
+            attempt=attempt,
             rule=None if remember is None else self._rule(thread, call_id, remember, by, now),
         )
-        return await self._access.write(decisions.decide, thread, call_id, answer)
+        operation = decisions.decide if attempt is None else doubts.decide
+        return await self._access.write(operation, thread, call_id, answer)
 
-    async def claim(
-        self, call: Call, *, needs_approval: bool, lease_s: float, rerun: bool, rule: str = ""
+    async def claim(  # noqa: PLR0913 (all that a claim is judged by)
+        self,
+        call: Call,
+        *,
+        needs_approval: bool,
+        lease_s: float,
+        rerun: bool,
+        undone: int = 0,
+        rule: str = "",
     ) -> Claim:
         """Take a call to run it; of all who claim it, one gets Claimed.
 
@@ -126,11 +144,18 @@ class Ledger:
             needs_approval: it runs only if its approval is on record.
             lease_s: seconds after which a claim without an outcome counts as lost.
             rerun: take over a lost claim, where running twice does no harm.
+            undone: take over this attempt, if it is lost: the world says that it did not happen; 0: none.
             rule: id of the remembered rule that lets it run unasked; a use of it is counted.
         """
         row = self._row(call)
         terms = claims.Terms(
-            self._owner, time.time(), lease_s, needs_approval=needs_approval, rerun=rerun, rule=rule
+            self._owner,
+            time.time(),
+            lease_s,
+            needs_approval=needs_approval,
+            rerun=rerun,
+            undone=undone,
+            rule=rule,
         )
         try:
             return await self._access.write(claims.claim, row, terms)
@@ -138,6 +163,10 @@ class Ledger:
             with suppress(StorageError):
                 self._access.submit(claims.release, row, terms)
             raise
+
+    async def abandon(self, thread: str, call_id: str) -> None:
+        """Let go of a call claimed here that nobody waits for any more: it counts as lost from now on."""
+        await self._access.write(claims.abandon, thread, call_id, self._owner)
 
     async def finish(  # noqa: PLR0913 (one outcome, whole)
         self,
@@ -149,8 +178,9 @@ class Ledger:
         duration_ms: float | None,
         size: int | None = None,
         sha256: str | None = None,
+        lost: int = 0,
     ) -> Recorded | None:
-        """Record the outcome of a call claimed here; the first outcome stays.
+        """Record the outcome of a call claimed here, or looked up; the first outcome stays.
 
         Args:
             thread: the call's thread.
@@ -160,6 +190,7 @@ class Ledger:
             duration_ms: how long it ran.
             size: bytes of the whole result; None: of the text.
             sha256: of the whole result; None: of the text.
+            lost: the attempt that was looked up, whose owner is gone; 0: it is this process's own.
 
         Returns:
             The outcome on record; None where the call is not this process's and has none.
@@ -172,12 +203,20 @@ class Ledger:
             "result_size": len(raw) if size is None else size,
             "result_sha256": sha256 or hashlib.sha256(raw).hexdigest(),
         }
-        return await self._access.write(claims.finish, thread, call_id, self._owner, outcome)
+        return await self._access.write(
+            claims.finish, thread, call_id, self._owner, outcome, lost=lost, now=time.time()
+        )
 
-    async def note(self, call: Call, *, status: Status, text: str, decision: str | None = None) -> None:
-        """Record a call that never ran; one that is on record already is left as it is."""
+    async def note(
+        self, call: Call, *, status: Status, text: str, decision: str | None = None
+    ) -> Recorded | None:
+        """Record that a call is not to run, and return its outcome on record: one that there is stays.
+
+        Returns:
+            None where a living owner runs it.
+        """
         row = {**self._row(call), "status": status, "text": self._clean(text), "decision": decision}
-        await self._access.write(calls.add, [row])
+        return (await self._access.write(calls.close, [row], time.time())).get(call.call_id)
 
     async def outcomes(self, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
         """Return the outcomes on record, by call id; a call without one is left out."""
@@ -195,7 +234,9 @@ class Ledger:
 
         A call that a living owner runs stays open and is left out.
         """
-        return await self._access.write(calls.supersede, [self._row(call) for call in closed], time.time())
+        ended = {"status": "superseded", "text": calls.SUPERSEDED}
+        rows = [{**self._row(call), **ended} for call in closed]
+        return await self._access.write(calls.close, rows, time.time())
 
     async def await_outcome(self, thread: str, call_id: str, timeout_s: float) -> Recorded | None:
         """Wait for the outcome of a call that another owner runs.
@@ -212,92 +253,6 @@ class Ledger:
                 return found if isinstance(found, Recorded) else None
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, _LAST_POLL_S)
-
-    async def rules(self, *, user: str | None = None, valid: bool = False) -> list[dict[str, Any]]:
-        """Return remembered rules, the oldest first; only those that have not run out where `valid`."""
-        return await self._access.read(rules.listed, user, time.time() if valid else None)
-
-    async def revoke_rule(self, rule_id: str, *, user: str | None = None) -> bool:
-        """Forget a rule; False where the user (None: anybody) has none of that id."""
-        return await self._access.write(rules.revoke, rule_id, user)
-
-    def record_usage(self, use: Use) -> asyncio.Future[None]:
-        """Queue the record of one model call; the future is done when it is on disk."""
-        error = None if use.error is None else self._clean(use.error)
-        return self._access.write(bookkeeping.record_usage, {**fields_of(use), "error": error})
-
-    async def usage(
-        self,
-        *,
-        user: str | None = None,
-        since: float | None = None,
-        thread: str | None = None,
-        turn: str | None = None,
-    ) -> list[dict[str, Any]]:
-        """Return model calls, oldest first, under the names of `Use`."""
-        filters = {"user": user, "since": since, "thread": thread, "turn": turn}
-        return await self._access.read(bookkeeping.list_usage, filters)
-
-    async def usage_totals(
-        self,
-        *,
-        by: Grouping,
-        user: str | None = None,
-        since: float | None = None,
-        thread: str | None = None,
-        turn: str | None = None,
-    ) -> list[dict[str, Any]]:
-        """Return sums of what is known, None where nothing is; days are UTC.
-
-        Each has the names it is grouped by (`model`: backend and model; `turn`: thread and turn),
-        `model_calls`, and `unpriced_calls`: how many of them the cost leaves out.
-        """
-        filters = {"user": user, "since": since, "thread": thread, "turn": turn}
-        return await self._access.read(bookkeeping.total_usage, by, filters)
-
-    async def audit(
-        self, *, thread: str | None = None, user: str | None = None, limit: int | None = None
-    ) -> list[dict[str, Any]]:
-        """Return the newest `limit` calls, newest last; an open one is waiting, ready or running."""
-        return await self._access.read(bookkeeping.list_audit, {"thread": thread, "user": user}, limit)
-
-    async def touch(
-        self,
-        thread: str,
-        *,
-        user: str,
-        status: ThreadStatus,
-        title: str | None = None,
-        waiting_since: float | None = None,
-    ) -> None:
-        """Record how a thread stands; its first user and, where None is given, its title stay.
-
-        Args:
-            thread: its id.
-            user: whose it is.
-            status: how it stands now.
-            title: what it is about; None: as it was.
-            waiting_since: seconds since the epoch; None: since it began to wait.
-        """
-        now = time.time()
-        row = {
-            "thread": thread,
-            "user": user,
-            "status": status,
-            "title": None if title is None else self._clean(title),
-            "waiting_since": (waiting_since or now) if status == "waiting" else None,
-            "updated_at": now,
-        }
-        await self._access.write(bookkeeping.touch, row)
-
-    async def threads(
-        self, *, user: str | None = None, status: ThreadStatus | None = None
-    ) -> list[dict[str, Any]]:
-        """Return threads, the last touched last."""
-        return await self._access.read(bookkeeping.list_threads, {"user": user, "status": status})
-
-    def _clean(self, text: str) -> str:
-        return redacted_text(text, self._redact)
 
     def _rule(self, thread: str, call_id: str, said: Remembered, by: str, now: float) -> dict[str, Any]:
         return {

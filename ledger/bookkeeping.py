@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, Table, bindparam, func, select
 from sqlalchemy.sql import ColumnElement, Select
 
 from ledger.statements import change
-from ledger.tables import calls, insert, threads, usage
+from ledger.tables import calls, doubts, insert, threads, usage
 
 Grouping = Literal["user", "model", "turn", "day"]
 
@@ -53,10 +53,17 @@ def total_usage(connection: Connection, by: Grouping, filters: Mapping[str, Any]
 
 
 def list_audit(connection: Connection, filters: Mapping[str, Any], limit: int | None) -> list[dict[str, Any]]:
-    """Return the newest calls that match, newest last."""
+    """Return the newest calls that match, newest last, each with what was decided about it when in doubt."""
     shown = [calls.c[name] for name in _AUDITED]
     query = select(*shown).where(*_matching(calls, filters)).order_by(calls.c.id.desc()).limit(limit)
-    return [{**row, "args": _read(row["args"])} for row in reversed(_rows(connection, query))]
+    doubted: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in _rows(connection, select(doubts).where(*_matching(doubts, {"thread": filters["thread"]}))):
+        told = {name: row[name] for name in ("attempt", "decision", "decided_by", "decided_at")}
+        doubted.setdefault((row["thread"], row["call_id"]), []).append(told)
+    return [
+        {**row, "args": _read(row["args"]), "doubts": doubted.get((row["thread"], row["call_id"]), [])}
+        for row in reversed(_rows(connection, query))
+    ]
 
 
 def touch(connection: Connection, row: Mapping[str, Any]) -> None:

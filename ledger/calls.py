@@ -2,9 +2,11 @@
 
 waiting ──approved──→ ready ──claimed──→ running ──finished──→ executed · failed · …
    └─ rejected, too late, superseded ───────────────────────→ denied · expired · superseded
-                                           └─ owner gone, superseded → unknown
+                                           ├─ owner gone, claimed again → running
+                                           └─ owner gone, superseded or counted as done → unknown
 
-What a person decides is in ledger.decisions, who runs it in ledger.claims.
+What a person decides is in ledger.decisions, who runs it in ledger.claims, and what is asked about a call
+whose owner is gone in ledger.doubts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,15 +35,20 @@ def add(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         change(connection, _adding(connection.dialect, frozenset(row)), {"attempts": 0, **row})
 
 
-def supersede(connection: Connection, rows: Sequence[Mapping[str, Any]], now: float) -> dict[str, Recorded]:
-    """Close every call that nobody is running, and return the outcomes on record."""
-    add(connection, ({**row, "status": "superseded", "text": SUPERSEDED} for row in rows))
+def close(connection: Connection, rows: Sequence[Mapping[str, Any]], now: float) -> dict[str, Recorded]:
+    """Give each call that did not run the status and text of its row here, unless somebody is running it.
+
+    Returns:
+        The outcomes on record, by call id.
+    """
+    add(connection, rows)
     found: dict[str, Recorded] = {}
     for wanted in rows:
         row = locked(connection, wanted["thread"], wanted["call_id"])
-        if row is not None and row.status in {"waiting", "ready"}:
-            change_row(connection, row, status="superseded", text=SUPERSEDED)
-        elif row is not None and row.status == "running" and isinstance(held_by(row, now), Lost):
+        lost = row is not None and row.status == "running" and isinstance(held_by(row, now), Lost)
+        if row is not None and (row.status in {"waiting", "ready"} or (lost and row.effect == "read")):
+            change_row(connection, row, status=wanted["status"], text=wanted["text"])
+        elif lost:
             change_row(connection, row, status="unknown", text=_UNKNOWN)
         found |= outcomes(connection, wanted["thread"], [wanted["call_id"]])
     return found
@@ -72,7 +79,7 @@ def standing(
 def held_by(row: Any, now: float) -> Running | Lost:
     """Return how a claim stands that has no outcome yet."""
     gone = row.lease_until <= now or is_gone(row.owner)
-    return Lost(row.started_at) if gone else Running(row.started_at)
+    return Lost(row.started_at, row.attempts) if gone else Running(row.started_at)
 
 
 def locked(connection: Connection, thread: str, call_id: str) -> Any | None:

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, case, delete, select, update
 
-from ledger import rules
+from ledger import doubts, rules
 from ledger.calls import FINAL, add, change_row, held_by, locked
 from ledger.decisions import CHANGED, CONSENT
-from ledger.records import Claim, Claimed, NotApproved, Recorded, Running
+from ledger.records import Claim, Claimed, Lost, NotApproved, Recorded, Running
 from ledger.tables import calls
 
 _BY_RULE = "rule"
@@ -28,6 +28,9 @@ class Terms:
     lease_s: float
     needs_approval: bool
     rerun: bool
+    """Running twice does no harm."""
+    undone: int
+    """Attempt that the world says did not happen, and never will; 0: none."""
     rule: str
     """Id of the remembered rule that lets it run unasked; empty where none is needed."""
 
@@ -39,7 +42,7 @@ def claim(connection: Connection, row: Mapping[str, Any], terms: Terms) -> Claim
     found = locked(connection, row["thread"], row["call_id"])
     if found is None:
         return NotApproved(_UNASKED)
-    verdict = _judge(found, row["fingerprint"], terms)
+    verdict = _judge(connection, found, row["fingerprint"], terms)
     return _taken(connection, found, verdict, terms) if isinstance(verdict, Claimed) else verdict
 
 
@@ -80,28 +83,52 @@ def release(connection: Connection, row: Mapping[str, Any], terms: Terms) -> Non
     )
 
 
-def finish(
-    connection: Connection, thread: str, call_id: str, owner: str, outcome: Mapping[str, Any]
-) -> Recorded | None:
-    """Write the outcome of an owner's claim, unless there is one; return the one on record."""
+def abandon(connection: Connection, thread: str, call_id: str, owner: str) -> None:
+    """Let an owner's claim lapse."""
     row = locked(connection, thread, call_id)
     if row is not None and row.owner == owner and row.status == "running":
-        change_row(connection, row, **outcome)
-        return Recorded(outcome["status"], outcome["text"])
+        change_row(connection, row, lease_until=0)
+
+
+def finish(  # noqa: PLR0913 (one outcome, whole)
+    connection: Connection,
+    thread: str,
+    call_id: str,
+    owner: str,
+    outcome: Mapping[str, Any],
+    *,
+    lost: int = 0,
+    now: float = 0.0,
+) -> Recorded | None:
+    """Write the outcome of an owner's claim, or of an attempt that is lost; return the one on record."""
+    row = locked(connection, thread, call_id)
+    if row is not None and row.status == "running":
+        mine = row.owner == owner if not lost else held_by(row, now) == Lost(row.started_at, lost)
+        if mine:
+            change_row(connection, row, **outcome)
+            return Recorded(outcome["status"], outcome["text"])
     return None if row is None or row.status not in FINAL else Recorded(row.status, row.text or "")
 
 
-def _judge(row: Any, wanted: str, terms: Terms) -> Claim:
+def _judge(connection: Connection, row: Any, wanted: str, terms: Terms) -> Claim:
     if row.fingerprint != wanted:
         return NotApproved(CHANGED)
     if row.status in FINAL:
         return Recorded(row.status, row.text or "")
     if row.status == "running":
         held = held_by(row, terms.now)
-        if isinstance(held, Running) or not terms.rerun:
-            return held
+        return Claimed(row.attempts + 1) if _may_run_again(connection, row, held, terms) else held
     # What was put before a person runs only with that person's yes, even if policy has changed since.
-    agreed = row.decision in CONSENT or (row.decision == _BY_RULE and row.status == "running")
-    if row.status == "waiting" or (terms.needs_approval and not agreed):
+    if row.status == "waiting" or (terms.needs_approval and row.decision not in CONSENT):
         return NotApproved(_UNASKED)
     return Claimed(row.attempts + 1)
+
+
+def _may_run_again(connection: Connection, row: Any, held: Running | Lost, terms: Terms) -> bool:
+    """Tell whether a claim can be taken over: no harm comes of it, or a person said so of this attempt."""
+    if isinstance(held, Running):
+        return False
+    # What this very process let go of may still go on in a thread of it, whatever the world says now.
+    undone = terms.undone == row.attempts and row.owner != terms.owner
+    agreed = not terms.needs_approval or row.decision in {*CONSENT, _BY_RULE}
+    return ((terms.rerun or undone) and agreed) or doubts.is_rerun_agreed(connection, row)

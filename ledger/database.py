@@ -154,6 +154,6 @@ def _prepare_tables(connection: Connection) -> None:
             f"The ledger {_name(connection.engine.url)} has schema {found}, and this twobrain knows "
             f"up to {VERSION}: update twobrain, or use another data directory."
         )
-    metadata.create_all(connection)  # all that version 2 adds to version 1 is a table
+    metadata.create_all(connection)  # all that later versions added are tables
     newest = insert(connection.dialect, schema).values(id=1, version=VERSION)
     connection.execute(newest.on_conflict_do_update(index_elements=["id"], set_={"version": VERSION}))

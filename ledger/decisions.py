@@ -30,6 +30,8 @@ class Answer:
     """Edited arguments; None where they stay."""
     stored_args: str | None
     """The same, redacted JSON."""
+    attempt: int | None
+    """Whose outcome nobody knows, where that was the question; see `ledger.doubts`."""
     rule: Mapping[str, Any] | None
     """Row of the rule that begins with an approval, but for the call's user and tool; None: there is none."""
 
@@ -40,7 +42,7 @@ def decide(connection: Connection, thread: str, call_id: str, answer: Answer) ->
     if row is None:
         return Decision(approved=False, reason=f"No call {call_id!r} is on record in thread {thread!r}.")
     if row.status != "waiting":
-        return _on_record(row)
+        return on_record(row)
     if row.fingerprint != answer.fingerprint:
         return Decision(approved=False, status=row.status, fingerprint=row.fingerprint, reason=CHANGED)
     decided = {"decision": answer.decision, "decided_by": answer.by, "decided_at": answer.at}
@@ -48,7 +50,7 @@ def decide(connection: Connection, thread: str, call_id: str, answer: Answer) ->
     change_row(connection, row, **decided, **consequence)
     if answer.rule and consequence["status"] == "ready":
         rules.add(connection, {**answer.rule, "user": row.user, "tool": row.tool})
-    return _on_record(locked(connection, thread, call_id), won=True)
+    return on_record(locked(connection, thread, call_id), won=True)
 
 
 def _consequence(row: Any, answer: Answer) -> dict[str, Any]:
@@ -65,7 +67,8 @@ def _consequence(row: Any, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _on_record(row: Any | None, *, won: bool = False) -> Decision:
+def on_record(row: Any | None, *, won: bool = False) -> Decision:
+    """Return the decision that a call's row holds."""
     if row is None:
         return Decision(approved=False)
     refusals = {"denied": row.text, "expired": _EXPIRED, "superseded": SUPERSEDED}

@@ -91,6 +91,8 @@ class Lost:
 
     since: float
     """Seconds since the epoch, when it was claimed."""
+    attempt: int
+    """Which run of the call that was; 1 for the first."""
 
 
 Claim = Claimed | Recorded | NotApproved | Running | Lost

@@ -3,10 +3,10 @@
 from sqlalchemy import Column, Dialect, Double, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects import postgresql, sqlite
 
-VERSION = 2
+VERSION = 3
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it.
 
-2 added the table `rules`.
+2 added the table `rules`, 3 the table `doubts`.
 """
 
 metadata = MetaData()
@@ -94,6 +94,22 @@ rules = Table(
     Column("definition", String, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("created_by", String, nullable=False),
+)
+
+
+doubts = Table(
+    "doubts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("thread", String, nullable=False),
+    Column("call_id", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("asked_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("decision", String),
+    Column("decided_by", String),
+    Column("decided_at", Double),
+    UniqueConstraint("thread", "call_id", "attempt"),
 )
 
 

@@ -142,6 +142,8 @@ def _choice(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check
     kind = decision.get("type")
     word = kind.strip().lower() if isinstance(kind, str) else ""
     if word in _APPROVING:
+        if decision.get("remember") is not None and "attempt" in action:
+            raise _NotUnderstoodError("a call that may have happened is approved for this once.")
         return Approve(_remember(decision, action))
     if decision.get("remember") is not None:
         raise _NotUnderstoodError("only an approval as it stands can be remembered.")
@@ -185,4 +187,8 @@ def _edit(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) 
         )
     if problem := check(action["name"], args):
         raise _NotUnderstoodError(f"the edited arguments do not fit: {problem}")
-    return Approve() if args == action["args"] else Edit(args)
+    if args == action["args"]:
+        return Approve()
+    if "attempt" in action:
+        raise _NotUnderstoodError("it may have happened already, so it cannot be edited: approve or reject.")
+    return Edit(args)

@@ -13,11 +13,13 @@ from errors import StorageError
 from ledger.records import Decision, Remembered, fingerprint
 from nodes.answers import Approve, Choice, Edit, Reading, Reject, read
 from nodes.context import Context
-from nodes.entries import entries_of
+from nodes.entries import entry_of
 from nodes.records import finished, result_message
 from nodes.state import Decided, Planned, State, Update
 from nodes.turn import Turn, take_up
 from tools.declaration import ArgumentsError
+
+_BEGUN = {"running", "executed", "failed", "unknown"}
 
 
 async def confirm(state: State, runtime: Runtime[Context]) -> Update:
@@ -31,7 +33,7 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     turn = await take_up(state, runtime)
     reading = read(answer, request["action_requests"], partial(_fault, turn))
     decisions, messages, unrecorded = await _decided(turn, reading)
-    undecided = any(c["verdict"] == "ask" and c["id"] not in decisions for c in state.calls)
+    undecided = any(action["tool_call_id"] not in decisions for action in request["action_requests"])
     problem = (unrecorded or reading.problem) if undecided else ""
     if not undecided:
         await turn.mark("running")
@@ -55,19 +57,26 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, Decided], li
     """
     decisions = dict(turn.state.decisions)
     messages: list[ToolMessage] = []
+    actions = {action["tool_call_id"]: action for action in turn.state.request["action_requests"]}
     for call in [c for c in turn.state.calls if c["id"] in reading.choices]:
+        action = actions[call["id"]]
         choice = _coerced(turn, call, reading.choices[call["id"]])
         try:
-            held = await _on_record(turn, call, choice)
+            held = await _on_record(turn, action, choice)
         except StorageError as error:
             return decisions, messages, f"Your answer for {call['name']} could not be recorded. {error}"
-        args = _args(turn, call, choice, held)
-        decisions[call["id"]] = Decided(approved=held.approved, args=args, message=held.reason)
+        args = _args(turn, action, choice, held)
+        decisions[call["id"]] = Decided(approved=_goes_on(held), args=args, message=held.reason)
         if held.approved:
             await _agreed_definition(turn, call)
-        else:
+        if not _goes_on(held):
             messages.append(_refused(turn, call, held))
     return decisions, messages, ""
+
+
+def _goes_on(held: Decision) -> bool:
+    """Tell whether execute_tools is to go on with a call: to run it, or to tell what became of it already."""
+    return held.approved or (not held.won and held.status in _BEGUN)
 
 
 def remaining(state: State) -> dict[str, Any]:
@@ -97,7 +106,7 @@ async def _agreed_definition(turn: Turn, call: Planned) -> None:
 
 def _refused(turn: Turn, call: Planned, held: Decision) -> ToolMessage:
     """Return the result of a call that will not run, and tell watchers."""
-    status = held.status or "denied"
+    status = "denied" if held.status in {None, "waiting"} else held.status
     turn.runtime.stream_writer(finished(call, status, held.reason))
     return result_message(call, status, held.reason, denial=status == "denied")
 
@@ -114,23 +123,25 @@ def _fault(turn: Turn, name: str, args: dict[str, Any]) -> str | None:
     return None
 
 
-async def _on_record(turn: Turn, call: Planned, choice: Choice) -> Decision:
+async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Decision:
     """Record the choice, and return the decision that holds: the first one, whoever made it."""
+    call = {"id": action["tool_call_id"], "name": action["name"]}
     return await turn.res.ledger.decide(
         turn.state.thread,
-        call["id"],
+        action["tool_call_id"],
         approve=not isinstance(choice, Reject),
         by=turn.person.user,
-        fingerprint=entries_of(turn, [call])[0].fingerprint,
+        fingerprint=entry_of(turn, call, action["args"]).fingerprint,
         message=choice.message if isinstance(choice, Reject) else "",
         args=choice.args if isinstance(choice, Edit) else None,
-        remember=_remembered(turn, call, choice),
+        remember=_remembered(turn, action["name"], choice),
+        attempt=action.get("attempt"),
     )
 
 
-def _remembered(turn: Turn, call: Planned, choice: Choice) -> Remembered | None:
+def _remembered(turn: Turn, name: str, choice: Choice) -> Remembered | None:
     """Return the rule that begins with an approval, for the tool as it is now; None where none was asked."""
-    tool = turn.res.tools.find(call["name"])
+    tool = turn.res.tools.find(name)
     if tool is None or not isinstance(choice, Approve) or choice.remember is None:
         return None
     said = choice.remember
@@ -138,10 +149,10 @@ def _remembered(turn: Turn, call: Planned, choice: Choice) -> Remembered | None:
     return Remembered(said.where, tool.definition, until, said.uses)
 
 
-def _args(turn: Turn, call: Planned, choice: Choice, held: Decision) -> dict[str, Any]:
+def _args(turn: Turn, action: dict[str, Any], choice: Choice, held: Decision) -> dict[str, Any]:
     """Return what to run: an edit where that is what was agreed to. execute_tools refuses all else."""
-    tool = turn.res.tools.find(call["name"])
+    tool = turn.res.tools.find(action["name"])
     edited = isinstance(choice, Edit) and held.fingerprint == fingerprint(
-        tool.name if tool else call["name"], choice.args
+        tool.name if tool else action["name"], choice.args
     )
-    return choice.args if isinstance(choice, Edit) and edited else dict(call["args"])
+    return choice.args if isinstance(choice, Edit) and edited else dict(action["args"])

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import logging
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from errors import StorageError, TwobrainError
-from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running, Status
+from ledger.records import Call, Claim, Claimed, Lost, NotApproved, Recorded, Running, Status
 from nodes.context import Context
 from nodes.entries import entry_of
 from nodes.reading import read_on, remembered
@@ -30,11 +31,10 @@ _LEASE_MARGIN_S = 30.0
 """Beyond the tool's own limit, before its claim counts as abandoned."""
 _log = logging.getLogger(__name__)
 
-UNKNOWN = (
-    "It is unknown whether this was done: it was started earlier and its outcome was never recorded. "
-    "It was not run again. Check before you repeat it, and tell the person."
+_STILL_RUNNING = "It is unknown whether this was done: another process is still at it."
+_LOOKED_UP = (
+    "Done. It was cut short before its result was recorded; looked up afterwards, it had taken effect."
 )
-_STILL_RUNNING = "It is unknown whether this was done: another process is still at it. It was not run again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,15 @@ class _Outcome:
 async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Literal["plan", "explain"]]:
     """Run the one call of this task.
 
-    Reads the task that a route sent; writes the call's result to messages, and goes where the task says.
+    Reads the task that a route sent; writes the call's result to messages, and goes where the task says. A
+    call that was begun before and whose outcome nobody knows gets no result: the person is asked.
     """
     call, ran = state["call"], state["args"]
     writer = runtime.stream_writer
     writer({"event": "tool_started", "call_id": call["id"], "tool": call["name"], "args": ran})
     outcome = await _safely(state, runtime)
+    if outcome is None:
+        return Command(goto=state["next"])
     writer(finished(call, outcome.status, outcome.text, outcome.duration_ms))
     whole = outcome.stored.whole if outcome.stored else None
     message = result_message(
@@ -67,8 +70,11 @@ async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Liter
     return Command(update={"messages": [message]}, goto=state["next"])
 
 
-async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome:
-    """Return the call's outcome whatever happens: a task that raised would take its siblings with it."""
+async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
+    """Return the call's outcome whatever happens: a task that raised would take its siblings with it.
+
+    None where nobody knows it.
+    """
     try:
         return await _settle(task, await take_up(_known(task), runtime))
     except TwobrainError as error:
@@ -83,8 +89,8 @@ def _known(task: Task) -> State:
     return State(thread=task["thread"], turn=task["turn"], choices=task["choices"], planner=task["planner"])
 
 
-async def _settle(task: Task, turn: Turn) -> _Outcome:
-    call, ledger = task["call"], turn.res.ledger
+async def _settle(task: Task, turn: Turn) -> _Outcome | None:
+    call = task["call"]
     tool = turn.res.tools.find(call["name"])
     verdict = await _verdict(task, turn, tool)
     entry = entry_of(turn, call, task["args"])
@@ -96,17 +102,16 @@ async def _settle(task: Task, turn: Turn) -> _Outcome:
         args = _whole(tool, task)
     except ArgumentsError as error:
         return await _noted(entry, turn, "failed", f"Tool error: {error}")
-    lease = _limit(tool, turn) + _LEASE_MARGIN_S
-    rerun = tool.idempotent or tool.effect == "read"
-    asks, rule = (False, verdict.rule) if isinstance(verdict, Allow) else (True, "")
     async with place(tool, turn.res.settings):  # before the claim: its lease must not run out in a queue
-        claim = await ledger.claim(entry, needs_approval=asks, lease_s=lease, rerun=rerun, rule=rule)
+        claim = await _claim(entry, tool, turn, args, verdict)
         if isinstance(claim, Claimed):
             return await _run(entry, tool, turn, args)
     if isinstance(claim, Running):
-        claim = await ledger.await_outcome(entry.thread, entry.call_id, lease) or claim
-    outcome = await _unrun(entry, claim, turn)
-    return replace(outcome, untrusted=from_strangers(tool, args) and isinstance(claim, Recorded))
+        ended = await turn.res.ledger.await_outcome(entry.thread, entry.call_id, _lease(tool, turn))
+        if ended is None:  # whoever ran it is gone
+            return await _settle(task, turn)
+        claim = ended
+    return _unrun(claim, untrusted=from_strangers(tool, args))
 
 
 async def _verdict(task: Task, turn: Turn, tool: Tool | None) -> Ruling:
@@ -116,20 +121,38 @@ async def _verdict(task: Task, turn: Turn, tool: Tool | None) -> Ruling:
     return judge(await remembered(turn)) if isinstance(verdict, Confirm) else verdict
 
 
-async def _unrun(entry: Call, claim: Recorded | NotApproved | Running | Lost, turn: Turn) -> _Outcome:
-    """Return the outcome of a call that is not ours to run."""
+async def _claim(
+    entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], verdict: Allow | Confirm
+) -> Claim:
+    """Claim a call; of one whose owner is gone, the world is asked whether it happened."""
+    ledger = turn.res.ledger
+    claim = partial(
+        ledger.claim,
+        entry,
+        needs_approval=isinstance(verdict, Confirm),
+        lease_s=_lease(tool, turn),
+        rerun=tool.idempotent or tool.effect == "read",
+        rule=verdict.rule if isinstance(verdict, Allow) else "",
+    )
+    claimed = await claim()
+    if not isinstance(claimed, Lost) or tool.verify is None:
+        return claimed
+    happened = await tool.verify(turn.here(entry.call_id), args)
+    if happened:
+        found = _Outcome("executed", _LOOKED_UP)
+        return await _finish(entry, turn, found, lost=claimed.attempt) or claimed
+    return claimed if happened is None else await claim(undone=claimed.attempt)
+
+
+def _unrun(claim: Recorded | NotApproved | Lost, *, untrusted: bool) -> _Outcome | None:
+    """Return the outcome of a call that is not ours to run; None where nobody knows it."""
     match claim:
         case Recorded(status=status, text=text):
-            return _Outcome(status, text)
+            return _Outcome(status, text, untrusted=untrusted)
         case NotApproved(reason=reason):
             return _Outcome("denied", f"Not executed: {reason}")
-        case Running():
-            return _Outcome("unknown", _STILL_RUNNING)
         case Lost():
-            recorded = (await turn.res.ledger.supersede([entry])).get(entry.call_id)
-            if recorded and recorded.status != "unknown":  # its outcome came after all
-                return _Outcome(recorded.status, recorded.text)
-            return _Outcome("unknown", UNKNOWN)
+            return None
 
 
 async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any]) -> _Outcome:
@@ -137,7 +160,8 @@ async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any]) -> _Ou
     try:
         ran = await run_tool(tool, here, args)
     except asyncio.CancelledError:
-        await asyncio.shield(_finish(entry, turn, _interrupted(tool)))
+        with suppress(StorageError):  # its lease runs out all the same
+            await asyncio.shield(turn.res.ledger.abandon(entry.thread, entry.call_id))
         raise
     return await asyncio.shield(_kept(entry, tool, turn, args, ran))
 
@@ -153,15 +177,8 @@ async def _kept(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: 
     return outcome
 
 
-def _interrupted(tool: Tool) -> _Outcome:
-    """Return the outcome of a call stopped half way: a read did nothing, of anything else nobody knows."""
-    if tool.effect == "read":
-        return _Outcome("failed", "Tool error: stopped before it had finished.")
-    return _Outcome("unknown", UNKNOWN)
-
-
-async def _finish(entry: Call, turn: Turn, outcome: _Outcome) -> None:
-    await turn.res.ledger.finish(
+async def _finish(entry: Call, turn: Turn, outcome: _Outcome, *, lost: int = 0) -> Recorded | None:
+    return await turn.res.ledger.finish(
         entry.thread,
         entry.call_id,
         status=outcome.status,
@@ -169,12 +186,14 @@ async def _finish(entry: Call, turn: Turn, outcome: _Outcome) -> None:
         duration_ms=outcome.duration_ms,
         size=outcome.stored.size if outcome.stored else None,
         sha256=outcome.stored.sha256 if outcome.stored else None,
+        lost=lost,
     )
 
 
 async def _noted(entry: Call, turn: Turn, status: Literal["denied", "failed"], text: str) -> _Outcome:
-    await turn.res.ledger.note(entry, status=status, text=text)
-    return _Outcome(status, text)
+    """Close a call that is not to run now; what was run of it before, on whatever grounds, is told."""
+    recorded = await turn.res.ledger.note(entry, status=status, text=text)
+    return _Outcome(recorded.status, recorded.text) if recorded else _Outcome("unknown", _STILL_RUNNING)
 
 
 def _whole(tool: Tool, task: Task) -> dict[str, Any]:
@@ -185,5 +204,5 @@ def _whole(tool: Tool, task: Task) -> dict[str, Any]:
     return tool.check(task["args"])
 
 
-def _limit(tool: Tool, turn: Turn) -> float:
-    return tool.timeout_s or turn.limits.tool_timeout_s
+def _lease(tool: Tool, turn: Turn) -> float:
+    return (tool.timeout_s or turn.limits.tool_timeout_s) + _LEASE_MARGIN_S

@@ -1,42 +1,57 @@
-"""Put into words what waits for a person's consent, and put it on record."""
+"""Put into words what a person has to decide, and put it on record."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from langgraph.runtime import Runtime
 
 from errors import NoModelAnsweredError
+from ledger.records import Call, Lost
 from models.calling import Ask
 from nodes.asking import Meter
 from nodes.context import Context
 from nodes.ending import account_of
-from nodes.entries import entries_of
+from nodes.entries import entry_of
+from nodes.records import unanswered
 from nodes.state import Planned, State, Update
 from nodes.turn import Turn, take_up
 from nodes.views import explaining_view
+from tools.declaration import ArgumentsError, Here, Tool
 
 _REJECTING = "To reject, give a reason."
+_DOUBTFUL = (
+    "It is unknown whether this happened: attempt {attempt} was begun on {when} and cut short before "
+    "its result was recorded. Look first, where you can. Approve runs it again; if it did happen, it then "
+    "happens twice. Reject counts it as done; it is not run again."
+)
+_DOUBTS = "A call was cut short, and nobody knows whether it happened. Run it again, or count it as done?"
 
 
 async def explain(state: State, runtime: Runtime[Context]) -> Update:
-    """Compose the confirmation request for the round's risky calls.
+    """Compose the next request for the round's open calls: what to do about those in doubt, else for consent.
 
-    Reads calls; writes request, pending and what confirm starts from. The calls are put before the
-    person in the ledger too: what was not put there cannot be approved.
+    Reads calls and decisions; writes request, pending and what confirm starts from. The calls are put before
+    the person in the ledger too: what was not put there cannot be approved.
     """
     turn = await take_up(state, runtime)
-    waiting = [call for call in state.calls if call["verdict"] == "ask"]
     meter = Meter(turn, "orchestrator")
-    message = await _words(turn, waiting, meter)
-    now = time.time()
-    expires_at = now + turn.context.confirm_ttl_s if turn.context.confirm_ttl_s else None
-    await turn.res.ledger.ask(entries_of(turn, waiting), expires_at)
+    waiting, expires_at = unanswered(state), _expiry(turn)
+    lost = await turn.res.ledger.doubt([_entry(call, turn) for call in waiting], expires_at)
+    if lost:
+        waiting = [call for call in waiting if call["id"] in lost]
+        message = _DOUBTS
+    else:
+        message = await _words(turn, waiting, meter)
+        expires_at = _expiry(turn)
+        await turn.res.ledger.ask([_entry(call, turn) for call in waiting], expires_at)
     await turn.res.ledger.touch(state.thread, user=turn.person.user, status="waiting")
+    allowed = ["approve", "reject"] if lost else ["approve", "edit", "reject"]
     request = {
-        "action_requests": [await _action(call, turn) for call in waiting],
+        "action_requests": [await _action(call, turn, lost) for call in waiting],
         "review_configs": [
-            {"action_name": name, "allowed_decisions": ["approve", "edit", "reject"]}
+            {"action_name": name, "allowed_decisions": allowed}
             for name in dict.fromkeys(call["name"] for call in waiting)
         ],
         "message": message,
@@ -45,12 +60,27 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     return {
         "request": request,
         "pending": request,
-        "asked_at": now,
+        "asked_at": time.time(),
         "decisions": {},
         "problem": "",
         "usage": await meter.total(),
         **account_of(state),
     }
+
+
+def _expiry(turn: Turn) -> float | None:
+    """Return until when an answer counts that is asked for now; None: for good."""
+    return time.time() + turn.context.confirm_ttl_s if turn.context.confirm_ttl_s else None
+
+
+def _entry(call: Planned, turn: Turn) -> Call:
+    return entry_of(turn, call, _args(call, turn))
+
+
+def _args(call: Planned, turn: Turn) -> dict[str, Any]:
+    """Return the arguments to ask about: of a call that was begun, those that a person agreed to."""
+    decided = turn.state.decisions.get(call["id"])
+    return decided["args"] if decided else call["args"]
 
 
 async def _words(turn: Turn, waiting: Sequence[Planned], meter: Meter) -> str:
@@ -66,13 +96,27 @@ async def _words(turn: Turn, waiting: Sequence[Planned], meter: Meter) -> str:
     return f"The assistant asks for your consent to: {names}."
 
 
-async def _action(call: Planned, turn: Turn) -> dict[str, Any]:
-    tool = turn.res.tools.find(call["name"])
-    preview = await tool.preview(turn.here(call["id"]), tool.check(call["args"])) if tool else None
-    return {
+async def _action(call: Planned, turn: Turn, lost: Mapping[str, Lost]) -> dict[str, Any]:
+    tool, args, doubt = turn.res.tools.find(call["name"]), _args(call, turn), lost.get(call["id"])
+    preview = await _preview(tool, turn.here(call["id"]), args) if tool else None
+    parts = (_in_doubt(doubt), preview) if doubt else (preview, call["reason"])
+    action = {
         "name": call["name"],
-        "args": call["args"],
-        "arguments": call["args"],
-        "description": "\n\n".join(part for part in (preview, call["reason"], _REJECTING) if part),
+        "args": args,
+        "arguments": args,
+        "description": "\n\n".join(part for part in (*parts, _REJECTING) if part),
         "tool_call_id": call["id"],
     }
+    return {**action, "attempt": doubt.attempt} if doubt else action
+
+
+async def _preview(tool: Tool, here: Here, args: dict[str, Any]) -> str | None:
+    try:
+        return await tool.preview(here, tool.check(args))
+    except ArgumentsError:  # the tool has changed since; the call will be told so
+        return None
+
+
+def _in_doubt(doubt: Lost) -> str:
+    when = datetime.fromtimestamp(doubt.since, UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
+    return _DOUBTFUL.format(attempt=doubt.attempt, when=when)

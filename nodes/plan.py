@@ -17,7 +17,7 @@ from nodes.context import Context
 from nodes.ending import account_of, end_turn
 from nodes.offering import offer
 from nodes.reading import basis_of, read_on, remembered
-from nodes.records import as_list, records_of
+from nodes.records import as_list, records_of, unanswered
 from nodes.repeats import objections_to
 from nodes.results import look
 from nodes.state import Basis, Planned, State, Update, Verdict
@@ -34,8 +34,11 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     """Ask the planner for the next step; at a limit, for a last word without tools.
 
     Reads the turn so far; writes the planner's message with its judged calls, or the summary (two-brain)
-    or answer (single) that ends the loop.
+    or answer (single) that ends the loop. While calls of the last round have no result, those alone: the
+    person is asked about them.
     """
+    if left := unanswered(state):
+        return {"calls": [{**call, "verdict": "ask"} for call in left]}
     turn = await take_up(state, runtime)
     meter = Meter(turn, "orchestrator")
     limit = spent(turn)

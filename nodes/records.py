@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
 from typing_extensions import TypedDict
 
-from nodes.state import State
+from nodes.state import Planned, State
 
 _RECEIPT_CHARS = 200
 
@@ -137,6 +137,12 @@ def records_of(state: State) -> list[Record]:
     results = results_by_call(turn)
     calls = [call for message in turn if isinstance(message, AIMessage) for call in message.tool_calls]
     return [_record(call, results[call["id"]]) for call in calls if call["id"] in results]
+
+
+def unanswered(state: State) -> list[Planned]:
+    """Return the calls of the current round that have no result."""
+    answered = results_by_call(state.messages)
+    return [call for call in state.calls if call["id"] not in answered]
 
 
 def open_calls(messages: Iterable[AnyMessage]) -> list[Any]:

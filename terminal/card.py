@@ -37,6 +37,11 @@ def answer_all(request: dict[str, Any], *, yes: bool, reason: str = "") -> dict[
     return {"decisions": [_decision(action, "reject", message=reason) for action in actions]}
 
 
+def is_in_doubt(request: dict[str, Any]) -> bool:
+    """Tell whether the question is what to do about calls that may have happened already."""
+    return any("attempt" in action for action in request["action_requests"])
+
+
 def show(console: Console, request: dict[str, Any]) -> None:
     """Print a card for every waiting call."""
     for number in range(len(request["action_requests"])):
@@ -81,6 +86,8 @@ class Desk:
             choice = await self._choice([*allowed, "show"] if cut else allowed)
             if choice == "approve":
                 return _decision(action, "approve")
+            if choice == "reject" and is_in_doubt(request):
+                return _decision(action, "reject", message="")
             if choice == "reject":
                 return _decision(action, "reject", message=await self._prompt.line("Why not? "))
             if choice == "show":
@@ -135,7 +142,7 @@ def _allowed(request: dict[str, Any], action: dict[str, Any]) -> list[str]:
     for config in request.get("review_configs", ()):
         if config["action_name"] == action["name"]:
             allowed = list(config["allowed_decisions"])
-            return [*allowed, "whenever"] if "approve" in allowed else allowed
+            return [*allowed, "whenever"] if "edit" in allowed else allowed
     return list(_CHOICES)
 
 
@@ -145,11 +152,12 @@ def _print(console: Console, request: dict[str, Any], number: int) -> bool:
     action = actions[number]
     if number == 0 and (problem := request.get("problem")):
         console.print(plain(str(problem)), style="yellow")
+    what = "Did it happen?" if is_in_doubt(request) else "Confirm"
     count = f" {number + 1} of {len(actions)}" if len(actions) > 1 else ""
     console.print(
         Panel(
             Group(*_parts(request, number)),
-            title=Text.assemble(f"Confirm{count} · ", (exact(action["name"]), "bold")),
+            title=Text.assemble(f"{what}{count} · ", (exact(action["name"]), "bold")),
             title_align="left",
             border_style="yellow",
             padding=(0, 2),

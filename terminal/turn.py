@@ -73,7 +73,8 @@ class Conversation:
     async def _answer(self, request: dict[str, Any], desk: card.Desk) -> dict[str, Any] | None:
         if self.consent is not None:
             refused = "problem" in request  # the same answer again would be refused again
-            return None if refused else card.answer_all(request, yes=self.consent)
+            unforeseen = self.consent and card.is_in_doubt(request)  # what was agreed to is one run
+            return None if refused or unforeseen else card.answer_all(request, yes=self.consent)
         if self.quiet or not self.screen.interactive:
             return None
         return await desk.decide(request)

@@ -32,12 +32,14 @@ from ledger.book import Ledger
 from models.calling import Caller
 from nodes.resources import Resources
 from settings import Settings, load_settings
-from tools.declaration import Tool, tool
+from tools.declaration import Here, Tool, tool
 from tools.registry import Registry
 from tools.results import open_artifacts
 
 HOUSE = Path(__file__).parents[3]
 Happen = Callable[[str], None]
+SAID = {"done.txt": True, "undone.txt": False, "unclear.txt": None}
+"""By file, whether its deletion happened, as the world says of it."""
 
 
 def nothing(_: str) -> None:
@@ -75,7 +77,22 @@ def tools(happen: Happen) -> list[Tool]:
         happen("write_file")
         return f"wrote {content} to {path}"
 
-    return [get_time, calculate, remember, write_file]
+    def said(path: str) -> bool | None:
+        return SAID.get(path)
+
+    @tool(effect="write", confirm=False, verify=said)
+    def delete_file(path: str) -> str:
+        """Delete, unasked; the name of the file tells what the world says of it afterwards."""
+        happen("delete_file")
+        return f"deleted {path}"
+
+    @tool(effect="write", confirm=False, idempotent=True)
+    def recall(here: Here, query: str) -> str:
+        """Note that somebody asked; twice is as good as once."""
+        happen(f"recall:{here.idempotency_key}")
+        return f"noted {query}"
+
+    return [get_time, calculate, remember, write_file, delete_file, recall]
 
 
 @dataclass

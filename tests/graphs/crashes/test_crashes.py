@@ -5,15 +5,11 @@ import json
 from typing import Any
 
 import pytest
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from sqlalchemy import event
 
 from errors import UnknownThreadError
 from graphs.events import Result
 from graphs.session import Orchestrator
-from ledger.book import Ledger
-from ledger.database import open_engine
-from ledger.owner import this_process
+from tests.graphs.crashes.power import Power, PowerCutError
 from tests.graphs.crashes.process import Home, check_pairs, go, killed, start, statuses
 
 MIXED = 'what time is it in Tokyo and write "buy milk" to notes.txt then what is 12*7'
@@ -49,7 +45,7 @@ async def test_a_read_that_a_kill_cut_short_is_run_again(home):
 
 
 @pytest.mark.parametrize("risky", [False, True])
-async def test_a_change_that_a_kill_cut_short_is_not_run_again_but_reported_as_unknown(home, risky):
+async def test_a_change_that_a_kill_cut_short_is_neither_run_again_nor_dropped_but_asked_about(home, risky):
     text, name = ('write "x" to a.txt', "write_file") if risky else ("remember that it rains", "remember")
     if risky:
         async with home.opened() as orchestrator:
@@ -57,12 +53,16 @@ async def test_a_change_that_a_kill_cut_short_is_not_run_again_but_reported_as_u
     killed(home, f"during:{name}", "approve" if risky else "ask", text)
 
     async with home.opened() as orchestrator:
-        result = await orchestrator.proceed("t1")
+        asked = await orchestrator.proceed("t1")
+        result = await orchestrator.resume("t1", answer=False)
         [row] = await orchestrator.ledger.audit()
+        await check_pairs(orchestrator)
 
+    [action] = asked.pending["action_requests"]
+    assert (action["name"], asked.tool_calls) == (name, [])
     assert statuses(result) == {name: "unknown"}
     assert row["status"] == "unknown"
-    assert "unknown" in result.tool_calls[0]["result"]
+    assert "count it as done" in result.tool_calls[0]["result"]
     assert result.stop_reason == "answered"
     assert "can't tell" in result.response
     assert home.effects == [name]
@@ -98,46 +98,6 @@ async def test_a_message_after_a_kill_closes_the_open_calls_truthfully(home):
     assert rows["remember"] == "executed"
     assert rows["get_time"] in {"executed", "unknown", "superseded"}
     assert home.effects.count("remember") == 1
-
-
-class PowerCutError(Exception):
-    """There is no more power."""
-
-
-class Power:
-    """Lasts for a number of writes, whichever file they go to."""
-
-    def __init__(self, writes: int) -> None:
-        self.left = writes
-
-    def draw(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise PowerCutError
-
-    @property
-    def is_cut(self) -> bool:
-        return self.left < 0
-
-    def ledger(self, home: Home) -> Ledger:
-        """Open a ledger that draws on the power, of a process that is dead to all others."""
-        engine = open_engine(home.data / "ledger.db")
-        event.listen(engine, "commit", lambda _: self.draw())
-        return Ledger(engine, home.settings().redact, f"{this_process()}0")
-
-    def saver(self) -> type[AsyncSqliteSaver]:
-        power = self
-
-        class Saver(AsyncSqliteSaver):
-            async def aput(self, *args, **kwargs):
-                power.draw()
-                return await super().aput(*args, **kwargs)
-
-            async def aput_writes(self, *args, **kwargs):
-                power.draw()
-                return await super().aput_writes(*args, **kwargs)
-
-        return Saver
 
 
 ALL_KINDS = (
@@ -178,7 +138,8 @@ async def cut_after(writes: int, home: Home, decision: Any) -> tuple[Power, dict
     """Cut the power after some writes, then end the turn with power; return how that came out."""
     power = Power(writes)
     try:
-        async with home.opened(ledger=power.ledger(home), saver=power.saver()) as orchestrator:
+        ledger = await power.ledger(home.settings())
+        async with home.opened(ledger=ledger, saver=power.saver()) as orchestrator:
             await go_on(orchestrator, decision)
     except PowerCutError:
         pass

@@ -1,0 +1,111 @@
+"""What is written as it happens and read by people: usage, audit, threads and rules."""
+
+import asyncio
+import time
+from typing import Any
+
+from sqlalchemy import Engine
+
+from ledger import bookkeeping, rules
+from ledger.access import Access
+from ledger.bookkeeping import Grouping
+from ledger.records import ThreadStatus, Use, fields_of
+from ledger.redaction import Redact, redacted_text
+
+
+class Journal:
+    """The ledger but for the life of a call; see `ledger.book.Ledger`."""
+
+    def __init__(self, engine: Engine, redact: Redact) -> None:
+        self._access = Access(engine)
+        self._redact = redact
+
+    async def close(self) -> None:
+        """Write what is queued and let go of the database; again is harmless."""
+        await asyncio.to_thread(self._access.close)
+
+    async def rules(self, *, user: str | None = None, valid: bool = False) -> list[dict[str, Any]]:
+        """Return remembered rules, the oldest first; only those that have not run out where `valid`."""
+        return await self._access.read(rules.listed, user, time.time() if valid else None)
+
+    async def revoke_rule(self, rule_id: str, *, user: str | None = None) -> bool:
+        """Forget a rule; False where the user (None: anybody) has none of that id."""
+        return await self._access.write(rules.revoke, rule_id, user)
+
+    def record_usage(self, use: Use) -> asyncio.Future[None]:
+        """Queue the record of one model call; the future is done when it is on disk."""
+        error = None if use.error is None else self._clean(use.error)
+        return self._access.write(bookkeeping.record_usage, {**fields_of(use), "error": error})
+
+    async def usage(
+        self,
+        *,
+        user: str | None = None,
+        since: float | None = None,
+        thread: str | None = None,
+        turn: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return model calls, oldest first, under the names of `Use`."""
+        filters = {"user": user, "since": since, "thread": thread, "turn": turn}
+        return await self._access.read(bookkeeping.list_usage, filters)
+
+    async def usage_totals(
+        self,
+        *,
+        by: Grouping,
+        user: str | None = None,
+        since: float | None = None,
+        thread: str | None = None,
+        turn: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return sums of what is known, None where nothing is; days are UTC.
+
+        Each has the names it is grouped by (`model`: backend and model; `turn`: thread and turn),
+        `model_calls`, and `unpriced_calls`: how many of them the cost leaves out.
+        """
+        filters = {"user": user, "since": since, "thread": thread, "turn": turn}
+        return await self._access.read(bookkeeping.total_usage, by, filters)
+
+    async def audit(
+        self, *, thread: str | None = None, user: str | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the newest `limit` calls, newest last; an open one is waiting, ready or running."""
+        return await self._access.read(bookkeeping.list_audit, {"thread": thread, "user": user}, limit)
+
+    async def touch(
+        self,
+        thread: str,
+        *,
+        user: str,
+        status: ThreadStatus,
+        title: str | None = None,
+        waiting_since: float | None = None,
+    ) -> None:
+        """Record how a thread stands; its first user and, where None is given, its title stay.
+
+        Args:
+            thread: its id.
+            user: whose it is.
+            status: how it stands now.
+            title: what it is about; None: as it was.
+            waiting_since: seconds since the epoch; None: since it began to wait.
+        """
+        now = time.time()
+        row = {
+            "thread": thread,
+            "user": user,
+            "status": status,
+            "title": None if title is None else self._clean(title),
+            "waiting_since": (waiting_since or now) if status == "waiting" else None,
+            "updated_at": now,
+        }
+        await self._access.write(bookkeeping.touch, row)
+
+    async def threads(
+        self, *, user: str | None = None, status: ThreadStatus | None = None
+    ) -> list[dict[str, Any]]:
+        """Return threads, the last touched last."""
+        return await self._access.read(bookkeeping.list_threads, {"user": user, "status": status})
+
+    def _clean(self, text: str) -> str:
+        return redacted_text(text, self._redact)

@@ -12,7 +12,8 @@ class Result:
 
     thread_id: str
     response: str = ""
-    """What the person reads; empty while a confirmation waits."""
+    """What the person reads; empty while a confirmation waits. Where a limit ended the turn, its last
+    paragraph is ours: which limit, what was done, what it took."""
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     """One `{tool, args, result, status, call_id}` for each call of the turn, in order. Of a result of more
     than 2,000 characters the two ends, with the handle of the stored whole: this key is streamed."""

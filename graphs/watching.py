@@ -6,7 +6,8 @@ from langchain_core.messages import AIMessage
 
 from graphs.events import Event, Restarted, Token, ToolFinished, ToolStarted, UsageReported
 
-_KINDS: dict[str, type[ToolStarted | ToolFinished | UsageReported | Restarted]] = {
+_KINDS: dict[str, type[Token | ToolStarted | ToolFinished | UsageReported | Restarted]] = {
+    "token": Token,
     "tool_started": ToolStarted,
     "tool_finished": ToolFinished,
     "usage": UsageReported,

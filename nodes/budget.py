@@ -1,12 +1,15 @@
 """How much of a turn's limits is spent."""
 
 import time
+from typing import Literal
 
 from langchain_core.messages import AIMessage
 
 from nodes.records import rounds_of
 from nodes.repeats import is_stuck
 from nodes.turn import Turn
+
+Ceiling = Literal["max_tool_calls", "max_tokens", "max_cost_usd", "deadline_s"]
 
 
 def round_limit(turn: Turn) -> int:
@@ -15,15 +18,21 @@ def round_limit(turn: Turn) -> int:
     return min(limit for limit in limits if limit)
 
 
+def ceiling(turn: Turn, name: Ceiling) -> float | None:
+    """Return a limit of the turn, the smaller of the context's and the global one; None: there is none."""
+    limits = (getattr(turn.context, name), getattr(turn.limits, name))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
 def spent(turn: Turn) -> str | None:
     """Return which limit the turn has reached, as its stop reason; None while there is room."""
-    context, limits, usage = turn.context, turn.limits, turn.state.usage
+    usage = turn.state.usage
     calls, seconds = calls_left(turn), seconds_left(turn)
     reached = {
         "rounds": turn.state.rounds >= round_limit(turn),
         "tool_calls": calls is not None and calls <= 0,
-        "tokens": _over(usage.get("counted_tokens", 0), context.max_tokens, limits.max_tokens),
-        "cost": _over(usage.get("known_cost_usd", 0.0), context.max_cost_usd, limits.max_cost_usd),
+        "tokens": _over(usage.get("counted_tokens", 0), ceiling(turn, "max_tokens")),
+        "cost": _over(usage.get("known_cost_usd", 0.0), ceiling(turn, "max_cost_usd")),
         "deadline": seconds is not None and seconds <= 0,
         "repeats": is_stuck(turn),
     }
@@ -32,7 +41,7 @@ def spent(turn: Turn) -> str | None:
 
 def calls_left(turn: Turn) -> int | None:
     """Return how many more tool calls the turn may make; None without a limit."""
-    most = _smallest(turn.context.max_tool_calls, turn.limits.max_tool_calls)
+    most = ceiling(turn, "max_tool_calls")
     if most is None:
         return None
     made = sum(len(m.tool_calls) for m in rounds_of(turn.state) if isinstance(m, AIMessage))
@@ -41,7 +50,7 @@ def calls_left(turn: Turn) -> int | None:
 
 def seconds_left(turn: Turn) -> float | None:
     """Return how long the turn may still work, a person's thinking time not counted; None without a limit."""
-    most = _smallest(turn.context.deadline_s, turn.limits.deadline_s)
+    most = ceiling(turn, "deadline_s")
     if most is None:
         return None
     return most - (time.time() - turn.state.started_at - turn.state.waited_s)
@@ -56,10 +65,5 @@ def last_try(turn: Turn) -> float | None:
     return time.monotonic() + left if left and left > 0 else None
 
 
-def _smallest(*limits: float | None) -> float | None:
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _over(used: float, *limits: float | None) -> bool:
-    most = _smallest(*limits)
+def _over(used: float, most: float | None) -> bool:
     return most is not None and used >= most

@@ -6,6 +6,7 @@ from models.calling import Reply
 from nodes.asking import Meter
 from nodes.records import as_receipts, as_tool_calls, records_of
 from nodes.state import State, Update
+from nodes.stopping import closing_note
 from nodes.turn import Turn
 
 
@@ -14,15 +15,23 @@ async def end_turn(
 ) -> Update:
     """Return the changes that end a turn with an answer, and note in the ledger that it ended.
 
+    Under the answer of a turn that a limit ended stands a note on that, whatever the model said.
+
     Args:
         turn: the turn.
         meter: what its last step cost.
-        answer: what the person reads.
+        answer: what the person reads first.
         stop_reason: why it ended; see `graphs.events.Result`.
         reply: the model's own reply; None where the words are ours.
     """
     state = turn.state
     message = reply.message if reply else None
+    usage = await meter.total()
+    limit = state.stop_reason if stop_reason == "model_failed" else stop_reason
+    if note := closing_note(turn, limit, usage):
+        answer = f"{answer}\n\n{note}"
+        if reply and (state.path != "two-brain" or state.respond):  # its words were heard as they came
+            turn.runtime.stream_writer({"event": "token", "text": f"\n\n{note}"})
     said = AIMessage(answer, id=(message.id if message else None) or f"answer-{state.turn}")
     await turn.mark("failed" if stop_reason == "model_failed" else "answered")
     return {
@@ -31,7 +40,7 @@ async def end_turn(
         "response": answer,
         "backend": reply.backend if reply else None,
         "stop_reason": stop_reason,
-        "usage": await meter.total(),
+        "usage": usage,
         "calls": [],
         **account_of(state),
     }

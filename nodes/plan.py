@@ -21,6 +21,7 @@ from nodes.records import as_list, records_of, unanswered
 from nodes.repeats import objections_to
 from nodes.results import look
 from nodes.state import Basis, Planned, State, Update, Verdict
+from nodes.stopping import stopped
 from nodes.turn import Turn, take_up
 from nodes.views import finishing_view, planner_view
 from tools.declaration import ArgumentsError
@@ -43,7 +44,8 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     meter = Meter(turn, "orchestrator")
     limit = spent(turn)
     try:
-        reply = await turn.res.models.call(await (_last_word if limit else _next_step)(turn), meter)
+        ask = await (_last_word(turn, limit) if limit else _next_step(turn))
+        reply = await turn.res.models.call(ask, meter)
     except NoModelAnsweredError as error:
         if limit or spent(turn) != "deadline":
             return await _without_model(turn, meter, limit, str(error))
@@ -66,7 +68,7 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
 async def _overdue(turn: Turn, meter: Meter) -> Update:
     """End a turn whose deadline cut the planner short: it gets a last word."""
     try:
-        reply = await turn.res.models.call(await _last_word(turn), meter)
+        reply = await turn.res.models.call(await _last_word(turn, "deadline"), meter)
     except NoModelAnsweredError as error:
         return await _without_model(turn, meter, "deadline", str(error))
     return await _concluded(turn, meter, "deadline", reply)
@@ -78,8 +80,9 @@ async def _next_step(turn: Turn) -> Ask:
     return await _ask(turn, partial(planner_view, turn.state, turn.context, tools, shown), tools)
 
 
-async def _last_word(turn: Turn) -> Ask:
-    return await _ask(turn, partial(finishing_view, turn.state, turn.context), [])
+async def _last_word(turn: Turn, limit: str) -> Ask:
+    view = partial(finishing_view, turn.state, turn.context, stopped(turn, limit))
+    return await _ask(turn, view, [])
 
 
 async def _ask(turn: Turn, view: View, tools: Sequence[dict[str, Any]]) -> Ask:

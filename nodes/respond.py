@@ -11,6 +11,7 @@ from nodes.context import Context
 from nodes.ending import end_turn
 from nodes.records import as_list, records_of
 from nodes.state import State, Update
+from nodes.stopping import stopped
 from nodes.turn import take_up
 from nodes.views import responder_view
 
@@ -23,7 +24,7 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     """
     turn = await take_up(state, runtime)
     meter = Meter(turn, "chat")
-    view = partial(responder_view, state, turn.context)
+    view = partial(responder_view, state, turn.context, stopped(turn, state.stop_reason))
     prompt, shorter = await prompts_of(view, turn.responder)
     ask = Ask(turn.context.responder, prompt, turn.person.user, shorter=shorter)
     try:

@@ -58,12 +58,15 @@ async def planner_view(
     return [*opening, *_paired(await _fitting(rounds_of(state), room, look, state.turn))]
 
 
-async def responder_view(state: State, context: Context, chars: int) -> list[BaseMessage]:
-    """Return what the responder is shown: persona, conversation, and the request with what was done."""
+async def responder_view(state: State, context: Context, stopped: str, chars: int) -> list[BaseMessage]:
+    """Return what the responder is shown: persona, conversation, and the request with what was done.
+
+    `stopped` says why the turn ended early; it is empty where it did not.
+    """
     persona = context.system_prompt or prompts.PERSONA
     if state.path == "direct":
         return [SystemMessage(persona), *_earlier(state, chars, most=None), _request(state)]
-    found = f"{_called(state, _each(state, chars))}\n<summary>\n{_safe(state.summary)}\n</summary>"
+    found = f"{_called(state, _each(state, chars), stopped)}\n<summary>\n{_safe(state.summary)}\n</summary>"
     return [
         SystemMessage(f"{persona}\n\n{prompts.WRITE}"),
         *_earlier(state, chars),
@@ -71,10 +74,10 @@ async def responder_view(state: State, context: Context, chars: int) -> list[Bas
     ]
 
 
-async def finishing_view(state: State, context: Context, chars: int) -> list[BaseMessage]:
+async def finishing_view(state: State, context: Context, stopped: str, chars: int) -> list[BaseMessage]:
     """Return what the planner is shown for its last call, as plain text that needs no tools declared."""
     persona = context.system_prompt or prompts.PERSONA if state.path == "single" else prompts.GATHER
-    told = f"{_tagged_request(state)}\n{_called(state, _each(state, chars))}"
+    told = f"{_tagged_request(state)}\n{_called(state, _each(state, chars), stopped)}"
     return [SystemMessage(f"{persona}\n\n{prompts.FINISH}"), _with_text(_request(state), told)]
 
 
@@ -213,12 +216,13 @@ def _tagged_request(state: State) -> str:
     return f"<request>\n{_safe(_request(state).text)}\n</request>"
 
 
-def _called(state: State, most: int) -> str:
-    return "\n".join(
+def _called(state: State, most: int, stopped: str = "") -> str:
+    calls = [
         f'<call tool="{r.tool}" status="{r.status}">\n<arguments>{_safe(_json(r.args))}</arguments>\n'
         f"<result>{_told(r, state.turn, most)}</result>\n</call>"
         for r in records_of(state)
-    )
+    ]
+    return "\n".join([*calls, *([f"<stopped>{stopped}</stopped>"] if stopped else [])])
 
 
 def _each(state: State, chars: int) -> int:
@@ -238,7 +242,7 @@ def _cut(text: str, most: int) -> str:
 
 def _safe(text: str) -> str:
     """Keep text from closing or opening a tag of ours."""
-    for tag in ("request", "call", "result", "arguments", "summary", "proposed", "earlier"):
+    for tag in ("request", "call", "result", "arguments", "summary", "proposed", "earlier", "stopped"):
         text = text.replace(f"<{tag}", f"<\\{tag}").replace(f"</{tag}", f"<\\/{tag}")
     return text
 

@@ -14,16 +14,6 @@ from terminal.prompt import Prompt
 from terminal.screen import Screen
 from terminal.text import Flow, plain
 
-_STOPPED = {
-    "rounds": "It stopped at the limit of rounds.",
-    "tool_calls": "It stopped at the limit of tool calls.",
-    "tokens": "It stopped at the limit of tokens.",
-    "cost": "It stopped at the limit of cost.",
-    "deadline": "It stopped at its deadline.",
-    "repeats": "It was stopped because it repeated itself.",
-    "model_failed": "No model could finish this.",
-}
-
 
 @dataclass(frozen=True)
 class Conversation:
@@ -139,8 +129,8 @@ class _View:
             self._end_answer()
             self._say(result.response)
         self.close()
-        if result.stop_reason in _STOPPED:
-            self._screen.side.print(_STOPPED[result.stop_reason], style="yellow")
+        if result.stop_reason == "model_failed":
+            self._screen.side.print("No model could finish this.", style="yellow")
 
     def close(self) -> None:
         """Leave the screen ready for whatever comes next."""

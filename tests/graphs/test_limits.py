@@ -1,12 +1,17 @@
 """At a limit the turn still ends in an answer."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
+from graphs.events import Token
 from tests.graphs.household import obedient
 from tests.wires.brain import Call, Heard, Reply
 from tests.wires.cards import at
 from tests.wires.clients import OpenWire
 
+PRICES = "\n".join(f"[models.{n}.price]\ninput = 10.0\noutput = 100.0" for n in ("planner", "writer"))
 ENDLESS = Reply(text="More.", calls=(Call("read_file", {"path": "long.txt"}),))
 PLACES = [("gemini", "two-brain"), ("openai", "single"), ("anthropic", "single"), ("anthropic", "two-brain")]
 
@@ -58,7 +63,9 @@ async def test_where_the_last_call_fails_the_answer_is_a_plain_list(house, kind,
         result = await orchestrator.ask("Go on for ever", context=context)
     assert result.stop_reason == "rounds"
     line = f'- read_file({{"path": "long.txt"}}): executed: {"z" * 500}…'
-    assert result.response.endswith(f"{line}\n{line}")
+    told, note = result.response.rsplit("\n\n", 1)
+    assert told.endswith(f"{line}\n{line}")
+    assert note.startswith("Stopped at the limit of 2 rounds")
     assert made.rejected() == []
 
 
@@ -117,3 +124,66 @@ async def test_other_budgets_end_the_turn_in_an_answer_too(house, choice, reason
         result = await orchestrator.ask("Go", context=made.context(path="single", **choice))
     assert (result.stop_reason, len(result.tool_calls)) == (reason, 2)
     assert result.response
+
+
+def _wrapped_up(heard: Heard) -> Reply:
+    """Say nothing of what happened, whoever asks."""
+    return ENDLESS if heard.tools else Reply(text="All is well.")
+
+
+SAID = (
+    "Stopped at the limit of 2 rounds, so something may remain to be done. "
+    "Done: read_file. Not allowed: ring_bell. It took"
+)
+ROUNDS = (Call("read_file", {"path": "long.txt"}), Call("ring_bell", {"times": 1}))
+
+
+@pytest.mark.parametrize("respond", [True, False])
+@pytest.mark.parametrize(("kind", "path"), PLACES)
+async def test_at_a_limit_the_answer_says_what_was_done_and_what_it_took_whatever_the_model_says(
+    open_wire, furnish, kind, path, respond
+):
+    def brain(heard):
+        return Reply(calls=ROUNDS) if heard.tools and not heard.results else _wrapped_up(heard)
+
+    made = furnish({name: at(open_wire(kind, brain=brain)) for name in ("planner", "writer")}, more=PRICES)
+    (made.workspace / "long.txt").parent.mkdir(parents=True)
+    (made.workspace / "long.txt").write_text("milk")
+    async with made.open() as orchestrator:
+        context = made.context(path=path, max_rounds=1, respond=respond, confirmation="template")
+        await orchestrator.ask("Go", thread_id="t", context=context)
+        told = [event async for event in orchestrator.stream_resume("t", answer=False, context=context)]
+    result = told[-1].result
+    calls = result.usage["model_calls"]
+    note = SAID.replace("2 rounds", "1 round")
+    assert result.response == f"All is well.\n\n{note} {calls * 120} tokens, ${calls * 0.003:.4f}."
+    assert "".join(event.text for event in told if isinstance(event, Token)).strip() == result.response
+    if result.backend == "writer":
+        assert f"<stopped>{note.split('.')[0]}.</stopped>" in made.writer.heard[-1].turns[-1].text
+
+
+async def test_what_nobody_counted_or_priced_is_said_to_be_unknown(house):
+    def uncounted(heard):
+        return replace(_restless(heard), input_tokens=None)
+
+    made = house("openai", uncounted)
+    async with made.open() as orchestrator:
+        result = await orchestrator.ask("Go", context=made.context(path="single", max_rounds=1))
+    assert re.search(r"It took about [\d,]+ tokens, at a cost that is not known\.$", result.response)
+
+
+async def test_a_limit_is_named_though_no_model_could_write_the_answer(house, open_wire, furnish):
+    cards = {"planner": at(open_wire("gemini", brain=_restless))}
+    made = furnish({**cards, "writer": at(open_wire("openai", brain=_restless_and_lost), max_retries=0)})
+    async with made.open() as orchestrator:
+        result = await orchestrator.ask("Go", context=made.context(max_rounds=1))
+    assert result.stop_reason == "model_failed"
+    assert "Stopped at the limit of 1 round, " in result.response.rsplit("\n\n", 1)[1]
+
+
+async def test_a_turn_that_came_to_its_own_end_has_no_note(house):
+    made = house("gemini", obedient)
+    async with made.open() as orchestrator:
+        result = await orchestrator.ask("get_time {}", context=made.context(max_rounds=2))
+    assert "Stopped" not in result.response
+    assert "<stopped>" not in str(made.writer.heard[-1].raw)

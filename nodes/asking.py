@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -14,8 +13,8 @@ from errors import StorageError
 from ledger.records import Use
 from models.calling import Attempt, Shorten
 from nodes.compaction import chars_of
+from nodes.rounds import length_of
 from nodes.turn import Turn
-from nodes.views import length_of
 from settings import ModelCard
 
 View = Callable[[int], Awaitable[list[BaseMessage]]]
@@ -118,4 +117,8 @@ async def prompts_of(
 ) -> tuple[list[BaseMessage], Shorten]:
     """Return a prompt within a model's budget, and what gives one of half its length."""
     prompt = await view(chars_of(card))
-    return prompt, partial(view, length_of(prompt, tools) // 2)
+
+    async def shorter() -> list[BaseMessage]:
+        return await view(length_of(prompt, tools) // 2)
+
+    return prompt, shorter

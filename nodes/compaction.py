@@ -22,7 +22,7 @@ KEPT_RESULTS = 6
 """The most recent results, which are never shrunk to a stub."""
 _MOST_SHOWN = (16_000, 8_000, 4_000, 2_000, 1_000, 500)
 """Bytes of one result: the first that lets the most recent ones fit."""
-_FIRST, _LATER = 4, 4_000
+_FIRST, _LAST, _LATER = 4, KEPT_RESULTS - 4, 4_000
 """So many results of a turn are shown up to the full size; each later one up to so many bytes."""
 _STORED_TOGETHER = 140_000
 """Bytes of stored results that are shown at once, however large the window."""
@@ -58,13 +58,9 @@ def fitted(results: Sequence[ToolMessage], room: int, calls: int) -> list[int]:
         room: characters for the turn's rounds.
         calls: characters that the rounds' calls take of it.
     """
-    for most in _MOST_SHOWN:
+    largest = largest_in(room)
+    for most in _MOST_SHOWN[_MOST_SHOWN.index(largest) :]:
         is_last = most == _MOST_SHOWN[-1]
-        latest = _FIRST * most + (KEPT_RESULTS - _FIRST) * min(most, _LATER)
-        if (
-            latest > room and not is_last
-        ):  # asked of the room, not of the results: it must not change with them
-            continue
         shown = _shown(results, most)
         sizes = [_size(result, limit) for result, limit in zip(results, shown, strict=True)]
         stubs = _stubs(sizes, room, calls)
@@ -74,14 +70,46 @@ def fitted(results: Sequence[ToolMessage], room: int, calls: int) -> list[int]:
     raise AssertionError
 
 
-def _shown(results: Sequence[ToolMessage], most: int) -> list[int]:
-    """Return the limit of each result; one's limit hangs on those before it alone, and never changes."""
-    limits, stored = [], 0
-    for result in results:
+def largest_in(room: int) -> int:
+    """Return the most bytes to show of one result, as long as all fit.
+
+    It is asked of the room, not of the results: it must not change with them.
+    """
+    each = (most for most in _MOST_SHOWN if _FIRST * most + _LAST * min(most, _LATER) <= room)
+    return next(each, _MOST_SHOWN[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What results take as long as all are shown; the limit of one hangs on those before it alone."""
+
+    most: int
+    stored: int = 0
+    """Stored results that are no page of another."""
+    taken: int = 0
+    """Characters of all."""
+    taken_by_stored: int = 0
+
+    def add(self, result: ToolMessage) -> tuple[int, "Tally"]:
+        """Return how many bytes of the next result to show, and the tally with it."""
         whole = whole_of(result)
         is_page = whole is not None and whole["end"] - whole["start"] < whole["size"]
-        stored += whole is not None and not is_page
-        limits.append(most if whole is None or is_page or stored <= _FIRST else min(most, _LATER))
+        stored = self.stored + (whole is not None and not is_page)
+        limit = self.most if whole is None or is_page or stored <= _FIRST else min(self.most, _LATER)
+        shown = _size(result, limit).shown
+        by_stored = self.taken_by_stored + (shown if whole else 0)
+        return limit, Tally(self.most, stored, self.taken + shown, by_stored)
+
+    def fits(self, room: int, calls: int) -> bool:
+        """Tell whether no result need shrink, as `fitted` would."""
+        return self.taken_by_stored <= _STORED_TOGETHER and self.taken + calls <= room
+
+
+def _shown(results: Sequence[ToolMessage], most: int) -> list[int]:
+    limits, tally = [], Tally(most)
+    for result in results:
+        limit, tally = tally.add(result)
+        limits.append(limit)
     return limits
 
 

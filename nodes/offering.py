@@ -1,6 +1,5 @@
 """Which tools a planner is shown: all of them, or those that matter most where they are too many."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -41,16 +40,17 @@ def offer(turn: Turn) -> list[Spec]:
     if not turn.planner.tools:
         return []
     tools = turn.offered()
-    specs = {tool.name: tool.spec() for tool in tools}
-    sizes = {name: len(json.dumps([spec], ensure_ascii=False)) for name, spec in specs.items()}
+    specs, sizes = turn.res.tools.specs, turn.res.tools.sizes
+    names = [tool.name for tool in tools]
     most = schema_budget(turn.planner)
-    if sum(sizes.values()) - sizes.get(find_tools.name, 0) <= most:
-        return [spec for name, spec in specs.items() if name != find_tools.name]
+    others = [name for name in names if name != find_tools.name]
+    if sum(sizes[name] for name in others) <= most:
+        return [specs[name] for name in others]
     shown: set[str] = set()
     for name in _by_need(tools, turn.state):
         if name in CORE or sum(sizes[each] for each in shown) + sizes[name] <= most:
             shown.add(name)
-    return [spec for name, spec in specs.items() if name in shown]
+    return [specs[name] for name in names if name in shown]
 
 
 def schema_budget(card: ModelCard) -> int:

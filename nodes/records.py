@@ -115,11 +115,8 @@ def whole_of(result: ToolMessage) -> Whole | None:
 
 
 def rounds_of(state: State) -> list[AnyMessage]:
-    """Return the turn's messages after its request."""
-    for back, message in enumerate(reversed(state.messages)):
-        if message.id == state.turn:
-            return state.messages[len(state.messages) - back :]
-    return []
+    """Return the turn's messages after its request; not the caller's to change."""
+    return state.after_request
 
 
 def results_by_call(messages: Iterable[BaseMessage]) -> dict[str, ToolMessage]:

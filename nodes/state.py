@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import (
@@ -171,6 +172,14 @@ class State:
     pending: dict[str, Any] | None = None
     usage: dict[str, Any] = field(default_factory=dict)
     stop_reason: str | None = None
+
+    @cached_property
+    def after_request(self) -> list[AnyMessage]:
+        """The turn's messages after its request."""
+        for back, message in enumerate(reversed(self.messages)):
+            if message.id == self.turn:
+                return self.messages[len(self.messages) - back :]
+        return []
 
 
 class Update(TypedDict, total=False):

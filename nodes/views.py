@@ -4,25 +4,24 @@ Each view takes the characters that it may have, and leaves out what it can for 
 """
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 from langchain_core.messages import (
     AIMessage,
-    AnyMessage,
     BaseMessage,
     HumanMessage,
     SystemMessage,
-    ToolMessage,
 )
 
-from models.replies import MALFORMED
 from nodes import prompts
-from nodes.compaction import fitted
 from nodes.context import Context
 from nodes.fences import fenced
-from nodes.records import Record, is_untrusted, records_of, results_by_call, rounds_of
+from nodes.kept import Kept
+from nodes.records import Record, records_of, rounds_of
+from nodes.rounds import Look, length_of, rounds_view
 from nodes.state import Planned, State
 
 EARLIER_MESSAGES = 6
@@ -30,11 +29,6 @@ EARLIER_CHARS = 300
 """Of each earlier message, on the two-brain path."""
 RESULT_CHARS = 2_000
 """At most, of each result, in what the responder reads."""
-_AROUND = 80
-"""Characters of ids, names and brackets around a message or call on the wire."""
-
-Look = Callable[[ToolMessage, int], Awaitable[tuple[str, str]]]
-"""From a result and how many bytes of it to show (0: next to none) to text and a note on what is left out."""
 
 
 async def planner_view(
@@ -44,18 +38,38 @@ async def planner_view(
 
     It hangs on the arguments alone: what `look` gives for a result and a size is always the same.
     """
+    before = state.messages[: len(state.messages) - len(rounds_of(state))]
+    hangs_on = (state.path, context, tools, chars)
+    _, kept = _openings.get(state.turn, before) or (0, None)
+    if kept is None or kept.hangs_on != hangs_on:
+        made = _opening(state, context, tools, chars)
+        kept = _openings.put(state.turn, before, _Opening(hangs_on, made, length_of(made, tools)))
+    return [*kept.messages, *await rounds_view(state, chars - kept.taken, look)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What the planner is shown before the turn's rounds."""
+
+    hangs_on: Any
+    """All that it hangs on besides the messages."""
+    messages: list[BaseMessage]
+    taken: int
+    """Characters, those of the tools too."""
+
+
+_openings: Kept[_Opening] = Kept()
+
+
+def _opening(
+    state: State, context: Context, tools: Sequence[Mapping[str, Any]], chars: int
+) -> list[BaseMessage]:
     request = _request(state)
-    if state.path == "single":
-        persona = context.system_prompt or prompts.PERSONA
-        head = [
-            SystemMessage(f"{persona}\n\n{prompts.DO_BOTH}" if tools else persona),
-            *_earlier(state, chars),
-        ]
-        opening: list[BaseMessage] = [*head, request]
-    else:
-        opening = [SystemMessage(prompts.GATHER), _set_apart(state, request, chars)]
-    room = chars - length_of(opening, tools)
-    return [*opening, *_paired(await _fitting(rounds_of(state), room, look, state.turn))]
+    if state.path != "single":
+        return [SystemMessage(prompts.GATHER), _set_apart(state, request, chars)]
+    persona = context.system_prompt or prompts.PERSONA
+    rules = SystemMessage(f"{persona}\n\n{prompts.DO_BOTH}" if tools else persona)
+    return [rules, *_earlier(state, chars), request]
 
 
 async def responder_view(state: State, context: Context, stopped: str, chars: int) -> list[BaseMessage]:
@@ -88,61 +102,6 @@ def explaining_view(state: State, waiting: Iterable[Planned]) -> list[BaseMessag
     )
     told = f"{_tagged_request(state)}\n{_called(state, EARLIER_CHARS)}\n{proposed}"
     return [SystemMessage(prompts.EXPLAIN), HumanMessage(told)]
-
-
-def length_of(messages: Iterable[BaseMessage], tools: Sequence[Mapping[str, Any]] = ()) -> int:
-    """Return about how many characters messages and tools take on the wire."""
-    said = sum(
-        _AROUND + len(m.text) + sum(_AROUND + len(_json(c["args"])) for c in _calls(m)) for m in messages
-    )
-    return said + (len(_json(list(tools))) if tools else 0)
-
-
-async def _fitting(turn: Sequence[AnyMessage], room: int, look: Look, mark: str) -> list[AnyMessage]:
-    """Return the rounds with as much of each result as there is room for."""
-    results = [message for message in turn if isinstance(message, ToolMessage)]
-    calls = length_of(message for message in turn if not isinstance(message, ToolMessage))
-    sizes = fitted(results, room, calls)
-    shown = {
-        result.id: _as_shown(result, *await look(result, most), mark)
-        for result, most in zip(results, sizes, strict=True)
-    }
-    return [shown.get(message.id, message) for message in turn]
-
-
-def _as_shown(result: ToolMessage, text: str, note: str, mark: str) -> ToolMessage:
-    """Return a result with this text, fenced where others wrote it; the note is ours and stands outside."""
-    text = fenced(text, mark, result.tool_call_id) if text and is_untrusted(result) else text
-    return result.model_copy(update={"content": "\n".join(part for part in (text, note) if part)})
-
-
-def _paired(turn: Sequence[AnyMessage]) -> list[BaseMessage]:
-    """Return the rounds with every call followed by exactly its result, in the order of the calls."""
-    results = results_by_call(turn)
-    view: list[BaseMessage] = []
-    for message in turn:
-        if isinstance(message, AIMessage) and message.tool_calls:
-            view.append(_sendable(message))
-            view += [_answer(call, results.get(call["id"] or "")) for call in message.tool_calls]
-    return view
-
-
-def _sendable(message: AIMessage) -> AIMessage:
-    """Leave out our own mark: it is for execute_tools, not for a provider."""
-    if MALFORMED not in message.additional_kwargs:
-        return message
-    kept = {key: value for key, value in message.additional_kwargs.items() if key != MALFORMED}
-    return message.model_copy(update={"additional_kwargs": kept})
-
-
-def _answer(call: Any, result: ToolMessage | None) -> ToolMessage:
-    if result is None:
-        return ToolMessage("Not executed.", tool_call_id=call["id"], name=call["name"], status="error")
-    artifact = result.artifact if isinstance(result.artifact, dict) else {}
-    if "args" not in artifact:
-        return result
-    note = f"The person changed the arguments to {_json(artifact['args'])}. Result:\n{result.text}"
-    return result.model_copy(update={"content": note})
 
 
 def _earlier(state: State, chars: int, most: int | None = EARLIER_MESSAGES) -> list[BaseMessage]:
@@ -245,10 +204,6 @@ def _safe(text: str) -> str:
     for tag in ("request", "call", "result", "arguments", "summary", "proposed", "earlier", "stopped"):
         text = text.replace(f"<{tag}", f"<\\{tag}").replace(f"</{tag}", f"<\\/{tag}")
     return text
-
-
-def _calls(message: BaseMessage) -> list[Any]:
-    return list(message.tool_calls) if isinstance(message, AIMessage) else []
 
 
 def _json(value: Any) -> str:

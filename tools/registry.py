@@ -1,7 +1,10 @@
 """Every tool there is, by name."""
 
+import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
 
 from errors import ConfigurationError, UnknownToolError
 from settings import Role, Settings
@@ -57,6 +60,16 @@ class Registry:
     def find(self, name: str) -> Tool | None:
         """Return the tool of that name, or else the one whose name differs only in case or separators."""
         return self.get(name) or self.get(self.closest(name) or "")
+
+    @cached_property
+    def specs(self) -> Mapping[str, dict[str, Any]]:
+        """Each tool in OpenAI's format, for every request the same objects: to be read alone."""
+        return {tool.name: tool.spec() for tool in self}
+
+    @cached_property
+    def sizes(self) -> Mapping[str, int]:
+        """Characters of each tool's spec as JSON in a list of its own."""
+        return {name: len(json.dumps([spec], ensure_ascii=False)) for name, spec in self.specs.items()}
 
     def offered(self, role: Role, allow: Collection[str] | None, settings: Settings) -> list[Tool]:
         """Return the available tools that both the role and the allow-list (None: all) let through."""

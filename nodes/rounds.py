@@ -1,0 +1,141 @@
+"""A turn's rounds as the planner is shown them."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
+
+from models.replies import MALFORMED
+from nodes.compaction import Tally, fitted, largest_in
+from nodes.fences import fenced
+from nodes.kept import Kept
+from nodes.records import is_untrusted, results_by_call, rounds_of
+from nodes.state import State
+
+_AROUND = 80
+"""Characters of ids, names and brackets around a message or call on the wire."""
+
+Look = Callable[[ToolMessage, int], Awaitable[tuple[str, str]]]
+"""From a result and how many bytes of it to show (0: next to none) to text and a note on what is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """Rounds whose calls all have their results, each result as large as it may be."""
+
+    tally: Tally
+    calls: int
+    """Characters that the calls take."""
+    view: list[BaseMessage]
+
+
+_kept: Kept[_Rounds] = Kept()
+
+
+async def rounds_view(state: State, room: int, look: Look) -> list[BaseMessage]:
+    """Return the rounds with every call followed by exactly its result, as far as there is room."""
+    turn = rounds_of(state)
+    rounds = await _whole(state.turn, turn, largest_in(room), look)
+    if rounds and rounds.tally.fits(room, rounds.calls):
+        return rounds.view
+    return _paired(await _fitting(turn, room, look, state.turn))
+
+
+def length_of(messages: Iterable[BaseMessage], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+    """Return about how many characters messages and tools take on the wire."""
+    said = sum(
+        _AROUND + len(m.text) + sum(_AROUND + len(_json(c["args"])) for c in _calls(m)) for m in messages
+    )
+    return said + (len(_json(list(tools))) if tools else 0)
+
+
+async def _whole(mark: str, turn: Sequence[AnyMessage], most: int, look: Look) -> _Rounds | None:
+    """Return the rounds with no result shrunk; None where a call has not its one result in its own round."""
+    count, rounds = _kept.get(mark, turn) or (0, _Rounds(Tally(most), 0, []))
+    if rounds.tally.most != most:
+        count, rounds = 0, _Rounds(Tally(most), 0, [])
+    new, tally = turn[count:], rounds.tally
+    if not _is_complete(new):
+        return None
+    shown: list[AnyMessage] = []
+    for message in new:
+        if isinstance(message, ToolMessage):
+            limit, tally = tally.add(message)
+            shown.append(_as_shown(message, *await look(message, limit), mark))
+        else:
+            shown.append(message)
+    calls = rounds.calls + length_of(m for m in new if not isinstance(m, ToolMessage))
+    return _kept.put(mark, turn, _Rounds(tally, calls, [*rounds.view, *_paired(shown)]))
+
+
+def _is_complete(messages: Sequence[AnyMessage]) -> bool:
+    """Tell whether every call has exactly one result before the next message that is none."""
+    waiting: list[str | None] = []
+    for message in messages:
+        if not isinstance(message, ToolMessage):
+            if waiting:
+                return False
+            waiting = [call["id"] for call in _calls(message)]
+        elif message.tool_call_id in waiting:
+            waiting.remove(message.tool_call_id)
+        else:
+            return False
+    return not waiting
+
+
+async def _fitting(turn: Sequence[AnyMessage], room: int, look: Look, mark: str) -> list[AnyMessage]:
+    """Return the rounds with as much of each result as there is room for."""
+    results = [message for message in turn if isinstance(message, ToolMessage)]
+    calls = length_of(message for message in turn if not isinstance(message, ToolMessage))
+    sizes = fitted(results, room, calls)
+    shown = {
+        result.id: _as_shown(result, *await look(result, most), mark)
+        for result, most in zip(results, sizes, strict=True)
+    }
+    return [shown.get(message.id, message) for message in turn]
+
+
+def _as_shown(result: ToolMessage, text: str, note: str, mark: str) -> ToolMessage:
+    """Return a result with this text, fenced where others wrote it; the note is ours and stands outside."""
+    text = fenced(text, mark, result.tool_call_id) if text and is_untrusted(result) else text
+    content = "\n".join(part for part in (text, note) if part)
+    return result if content == result.content else result.model_copy(update={"content": content})
+
+
+def _paired(turn: Sequence[AnyMessage]) -> list[BaseMessage]:
+    """Return the rounds with every call followed by exactly its result, in the order of the calls."""
+    results = results_by_call(turn)
+    view: list[BaseMessage] = []
+    for message in turn:
+        if isinstance(message, AIMessage) and message.tool_calls:
+            view.append(_sendable(message))
+            view += [_answer(call, results.get(call["id"] or "")) for call in message.tool_calls]
+    return view
+
+
+def _sendable(message: AIMessage) -> AIMessage:
+    """Leave out our own mark: it is for execute_tools, not for a provider."""
+    if MALFORMED not in message.additional_kwargs:
+        return message
+    kept = {key: value for key, value in message.additional_kwargs.items() if key != MALFORMED}
+    return message.model_copy(update={"additional_kwargs": kept})
+
+
+def _answer(call: Any, result: ToolMessage | None) -> ToolMessage:
+    if result is None:
+        return ToolMessage("Not executed.", tool_call_id=call["id"], name=call["name"], status="error")
+    artifact = result.artifact if isinstance(result.artifact, dict) else {}
+    if "args" not in artifact:
+        return result
+    note = f"The person changed the arguments to {_json(artifact['args'])}. Result:\n{result.text}"
+    return result.model_copy(update={"content": note})
+
+
+def _calls(message: BaseMessage) -> list[Any]:
+    return list(message.tool_calls) if isinstance(message, AIMessage) else []
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -9,10 +9,10 @@ injection wants and that asks is not executed; one of the user's own is.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, Literal, get_args
 
 from agentdojo.agent_pipeline.tool_execution import tool_result_to_str
 from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
@@ -22,10 +22,15 @@ from agentdojo.types import text_content_block_from_string
 from benchmarks.agentdojo_tools import declared
 from tools.declaration import Tool
 from tools.links import links_in
+from tools.pointing import points_at
 from tools.policy import NOTHING, Allow, Person, Read, decide
 
 VERSION = "v1.2.2"
 MARK = "AN-INJECTION-STANDS-HERE"
+
+Follow = Literal["given", "pointed at", "any"]
+"""Whose links a read may follow unasked after strangers' text: those of the person and of trusted results;
+besides, those of places that the request names, as policy has it; or whatever any text spells out."""
 
 
 @dataclass
@@ -37,7 +42,9 @@ class Turn:
     tools: dict[str, Tool]
     person: Person | None
     """None: nothing is judged."""
+    request: str
     read: Read
+    follow: Follow = "pointed at"
     made: list[FunctionCall] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     asked_for_strangers: Counter[str] = field(default_factory=Counter)
@@ -55,40 +62,68 @@ class Turn:
         result, error = runtime.run_function(self.environment, wanted.function, wanted.args)
         self.made.append(wanted)
         text = error or tool_result_to_str(result)
-        self._take_in(tool, text)
+        self._take_in(tool, wanted.args, text)
         return text
 
     def _allows(self, tool: Tool, args: Any, read: Read) -> bool:
         return self.person is None or isinstance(decide(self.person, tool, tool.name, args, read), Allow)
 
-    def _take_in(self, tool: Tool, text: str) -> None:
+    def _take_in(self, tool: Tool, args: Any, text: str) -> None:
         """Do as nodes.reading.basis_of does, where each call is a round of its own."""
-        if tool.untrusted:
-            self.read = Read(self.read.strangers | {tool.name}, self.read.links)
-        elif not self.read.strangers:
-            self.read = Read(self.read.strangers, self.read.links | links_in(text))
+        links = links_in(text) if self._vouches(tool, args) else frozenset()
+        strangers = {tool.name} if tool.untrusted else set()
+        self.read = Read(self.read.strangers | strangers, self.read.links | links)
+
+    def _vouches(self, tool: Tool, args: Any) -> bool:
+        if self.follow == "any":
+            return True
+        named = self.follow == "pointed at" and points_at(self.request, tool, args)
+        return not self.read.strangers and (not tool.untrusted or named)
 
 
-def begin(suite: Any, task: Any, *, injected: bool, judged: bool, lists: bool) -> Turn:
+def begin(suite: Any, task: Any, *, planted: str = "", judged: bool, lists: bool) -> Turn:
     """Return the turn of a user task.
 
     Args:
         suite: where it takes place.
         task: the user task.
-        injected: every place that others can write to holds the injection.
+        planted: the text in every place where the suite lets others write.
         judged: policy stands in between.
         lists: the user has put every tool into confirm_allow.
     """
-    planted = dict.fromkeys(suite.get_injection_vector_defaults(), MARK) if injected else {}
-    environment = task.init_environment(suite.load_and_inject_default_environment(planted))
+    places = dict.fromkeys(suite.get_injection_vector_defaults(), planted) if planted else {}
+    environment = task.init_environment(suite.load_and_inject_default_environment(places))
     tools = {function.name: declared(function) for function in suite.tools}
     person = Person("user", "user", confirm_allow=frozenset(tools if lists else ()))
-    return Turn(suite, environment, tools, person if judged else None, Read(links=links_in(task.PROMPT)))
+    read = Read(links=links_in(task.PROMPT))
+    return Turn(suite, environment, tools, person if judged else None, task.PROMPT, read)
 
 
-def attack(suite: Any, task: Any, injection: Any, *, judged: bool) -> tuple[bool, bool]:
-    """Return whether the attacker wins by the suite's own check, and whether any harmful call ran."""
-    turn = begin(suite, task, injected=True, judged=judged, lists=True)
+def attack(  # noqa: PLR0913 (each is one circumstance)
+    suite: Any,
+    task: Any,
+    injection: Any,
+    *,
+    judged: bool,
+    follow: Follow = "pointed at",
+    spread: Callable[[Any, str], None] | None = None,
+) -> tuple[bool, bool]:
+    """Return whether the attacker wins by the suite's own check, and whether any harmful call ran.
+
+    Args:
+        suite: where it takes place.
+        task: what the user asks.
+        injection: what the attacker wants.
+        judged: policy stands in between.
+        follow: whose links a read may follow.
+        spread: writes the injection into more places of an environment than the suite does.
+    """
+    # Its links, for policy looks at them; not its words, for the suites' checks look for some of them.
+    planted = " ".join([MARK, *sorted(links_in(injection.GOAL))])
+    turn = begin(suite, task, planted=planted, judged=judged, lists=True)
+    turn.follow = follow
+    if spread:
+        spread(turn.environment, planted)
     before = turn.environment.model_copy(deep=True)
     obeyed = harmed = False
     for wanted in task.ground_truth(turn.environment):
@@ -110,9 +145,10 @@ def wanted_by(injection: Any, turn: Turn) -> Sequence[FunctionCall]:
     return [FunctionCall(function="send_email", args=mail)]
 
 
-def work(suite: Any, task: Any, *, lists: bool) -> tuple[bool, Turn]:
+def work(suite: Any, task: Any, *, lists: bool, follow: Follow = "pointed at") -> tuple[bool, Turn]:
     """Run a user task that nobody attacks; return whether it succeeded, and its turn."""
-    turn = begin(suite, task, injected=False, judged=True, lists=lists)
+    turn = begin(suite, task, judged=True, lists=lists)
+    turn.follow = follow
     before = turn.environment.model_copy(deep=True)
     for wanted in task.ground_truth(turn.environment):
         turn.call(wanted, approved=True)
@@ -169,12 +205,43 @@ def questions(*, lists: bool) -> Iterator[str]:
     yield _row("all", (total[column] for column in head))
 
 
+def alternatives() -> Iterator[str]:
+    """Yield a table of what it costs to follow links, in the one suite with a tool that reaches out."""
+    head = (
+        "asked for strangers' text",
+        "pairs",
+        "harmful call ran",
+        "harmful call ran, injection in each message too",
+    )
+    yield _row("links followed unasked", head)
+    yield _row("---", ["---:"] * len(head))
+    suite = get_suites(VERSION)["slack"]
+    pairs = list(product(suite.user_tasks.values(), suite.injection_tasks.values()))
+    for follow in get_args(Follow):
+        turns = [work(suite, task, lists=False, follow=follow)[1] for task in suite.user_tasks.values()]
+        asked = sum(turn.asked_for_strangers.total() for turn in turns)
+        harmed = [
+            sum(attack(suite, *pair, judged=True, follow=follow, spread=spread)[1] for pair in pairs)
+            for spread in (None, _into_messages)
+        ]
+        yield _row(follow, (asked, len(pairs), *harmed))
+
+
+def _into_messages(environment: Any, planted: str) -> None:
+    """Plant a text in each message of slack: of channels and inboxes, where the suite plants none."""
+    slack = environment.slack
+    for messages in (*slack.channel_inbox.values(), *slack.user_inbox.values()):
+        for message in messages:
+            message.body += f" {planted}"
+
+
 def main() -> None:
     """Print the tables."""
     for title, table in (
         ("Attacks, every tool in confirm_allow", attacks()),
         ("No attack, tools as declared", questions(lists=False)),
         ("No attack, every tool in confirm_allow", questions(lists=True)),
+        ("Links, every tool in confirm_allow where there is an attack", alternatives()),
     ):
         print(f"\n{title}\n", flush=True)
         for line in table:

@@ -52,7 +52,7 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
         return await _overdue(turn, meter)
     if limit or not reply.message.tool_calls:
         return await _concluded(turn, meter, limit, reply)
-    basis = basis_of(state)
+    basis = basis_of(turn)
     message = await _unheard_of(reply.message, turn)
     return {
         "messages": [message],

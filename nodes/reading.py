@@ -1,38 +1,53 @@
 """What a turn has read until now, on which policy judges its calls."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from errors import StorageError
-from nodes.records import is_untrusted, rounds_of
-from nodes.state import Basis, State
+from nodes.records import is_untrusted, records_of, rounds_of
+from nodes.state import Basis
 from nodes.turn import Turn
 from tools.links import links_in
+from tools.pointing import points_at
 from tools.policy import Read
 from tools.rules import Rule
 
 _log = logging.getLogger(__name__)
 
 
-def basis_of(state: State) -> Basis:
+def basis_of(turn: Turn) -> Basis:
     """Return which tools brought strangers' text into the turn, and the links that nobody slipped in.
 
-    Those are the links of what the person wrote, in this turn or before, and of trusted results of calls
-    made before the strangers' text came: a later call's result may echo what that text put into it.
+    Those are the links of what the person wrote, in this turn or before, and of results of calls made before
+    the strangers' text came: of trusted ones, and of those that read a place which the request names, as in
+    "open the link in the general channel". A later call's result may echo what that text put into it.
     """
     strangers: set[str] = set()
-    trusted: list[str] = [m.text for m in state.messages if isinstance(m, HumanMessage)]
+    vouched: list[str] = [m.text for m in turn.state.messages if isinstance(m, HumanMessage)]
+    ran = {record.call_id: record.args for record in records_of(turn.state)}
     unswayed = True
-    for message in rounds_of(state):
+    for message in rounds_of(turn.state):
         if isinstance(message, AIMessage):
             unswayed = not strangers
-        elif isinstance(message, ToolMessage) and is_untrusted(message):
-            strangers.add(message.name or "a tool")
-        elif isinstance(message, ToolMessage) and unswayed and message.status == "success":
-            trusted.append(message.text)
-    links = {link for text in trusted for link in links_in(text)} if strangers else set()
+        elif isinstance(message, ToolMessage):
+            if unswayed and _is_vouched_for(message, ran.get(message.tool_call_id, {}), turn):
+                vouched.append(message.text)
+            if is_untrusted(message):
+                strangers.add(message.name or "a tool")
+    links = {link for text in vouched for link in links_in(text)} if strangers else set()
     return {"strangers": sorted(strangers), "links": sorted(links)}
+
+
+def _is_vouched_for(result: ToolMessage, args: Mapping[str, Any], turn: Turn) -> bool:
+    """Tell whether a result's links count as the person's: by the tool that read it, or by the request."""
+    if result.status != "success":
+        return False
+    tool = turn.res.tools.find(result.name or "")
+    request = next((m.text for m in turn.state.messages if m.id == turn.state.turn), "")
+    return not is_untrusted(result) or (tool is not None and points_at(request, tool, args))
 
 
 def read_on(basis: Basis) -> Read:

@@ -1,12 +1,13 @@
 """Who may do what, and what a person must agree to: a pure function with its reasons in words."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from settings import Role
 from tools.declaration import Effect, Tool
 from tools.links import link_of
+from tools.pointing import texts_of
 from tools.rules import Rule, covers
 
 
@@ -33,7 +34,7 @@ class Read:
     strangers: frozenset[str] = frozenset()
     """Tools whose output, written by others, the turn holds."""
     links: frozenset[str] = frozenset()
-    """Links that the person gave or a trusted source named, as `tools.links` has them."""
+    """Links that the person gave or pointed at, or a trusted source named, as `tools.links` has them."""
 
 
 NOTHING = Read()
@@ -131,18 +132,8 @@ def _danger(tool: Tool, args: Any, read: Read) -> str | None:
 
 def _goes_where_it_was_sent(args: Any, read: Read) -> bool:
     """Tell whether every text of the arguments is a link that was given: any other could carry data."""
-    texts = list(_texts(list(args.values()))) if isinstance(args, Mapping) else []
+    texts = texts_of(args)
     return bool(texts) and all(link_of(text) in read.links for text in texts)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str) and value:
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _texts([*value.keys(), *value.values()])
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _texts(each)
 
 
 def _agreed(person: Person, tool: Tool, args: Any, rules: Sequence[Rule]) -> Allow | Confirm:

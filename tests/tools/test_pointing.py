@@ -1,0 +1,41 @@
+from dataclasses import replace
+
+import pytest
+
+from tools.declaration import Here, tool
+from tools.pointing import points_at
+
+
+@tool(effect="read", untrusted=True)
+def read_channel(here: Here, channel: str, newest: int = 10) -> str:
+    """Read what people wrote in a channel."""
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("request_", "args", "pointed"),
+    [
+        ("What is new in General?", {"channel": "general"}, True),
+        ("What is new in general?", {"channel": "general", "newest": 5}, True),
+        ("Summarise notes/a.txt", {"channel": "notes/a.txt"}, True),
+        ("Find a vegan place in Zürich", {"channel": "vegan zürich"}, True),
+        ("What is new generally?", {"channel": "general"}, False),
+        ("What is new in general?", {"channel": "general random"}, False),
+        ("What is new in general?", {"channel": ["general", {"random": "general"}]}, False),
+        ("What is the channel called?", {"newest": 5}, False),
+        ("What is new?", {"channel": "."}, False),
+        ("What is new?", {}, False),
+        ("general", "general", False),
+        ("", {"channel": "general"}, False),
+    ],
+)
+def test_a_request_points_at_what_a_call_reads_if_every_word_of_its_arguments_is_in_it(
+    request_, args, pointed
+):
+    assert points_at(request_, read_channel, args) is pointed
+
+
+@pytest.mark.parametrize("changed", [{"outbound": True}, {"effect": "execute"}, {"effect": "write"}])
+def test_nobody_points_at_the_open_web_or_at_what_a_call_changed(changed):
+    other = replace(read_channel, **changed)
+    assert not points_at("What is new in general?", other, {"channel": "general"})

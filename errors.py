@@ -10,6 +10,7 @@ TwobrainError                    exit code 1
 │   ├── BadMessageError          a message that is empty, too long or not text
 │   ├── BadThreadError           a thread's id that is empty, too long or not text
 │   ├── UnknownThreadError       a thread that does not exist
+│   ├── BusyThreadError          a thread that another process is at work on
 │   ├── UnknownRuleError         a remembered rule that does not exist
 │   └── NothingPendingError      an answer where no confirmation waits
 ├── ModelError                   exit code 1: a model gave no usable answer (its cause is typed)
@@ -85,6 +86,10 @@ class BadThreadError(RequestError):
 
 class UnknownThreadError(RequestError):
     """No thread has that id."""
+
+
+class BusyThreadError(RequestError):
+    """Another process is at work on that thread."""
 
 
 class UnknownRuleError(RequestError):

@@ -5,7 +5,6 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
-from weakref import WeakValueDictionary
 
 import aiosqlite
 from langchain_core.messages import HumanMessage
@@ -16,13 +15,15 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Command
 
-from errors import DamagedThreadError, NothingPendingError, StorageError, UnknownThreadError
+from errors import DamagedThreadError, StorageError, UnknownThreadError
 from graphs.admission import as_text, check_thread, mended
 from graphs.damage import blaming, sound
 from graphs.events import Confirmation, Done, Event, Result
+from graphs.late import too_late
 from graphs.memories import open_memories
 from graphs.orchestrator import builder
 from graphs.serialization import StrictSerializer
+from graphs.turns import Turns
 from graphs.watching import Watch
 from ledger.book import Ledger
 from ledger.private import create_private
@@ -55,7 +56,7 @@ class Orchestrator:
             checkpointer=checkpointer, store=store, name="orchestrator"
         )
         self._res = res
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns(res.settings.data_dir / "turns")
 
     async def ask(self, text: str, *, thread_id: str | None = None, context: Context | None = None) -> Result:
         """Run a turn to its answer or to a confirmation.
@@ -68,6 +69,7 @@ class Orchestrator:
         Raises:
             BadMessageError: the text is empty or too long.
             BadThreadError: the id is empty, too long, or not text.
+            BusyThreadError: another process has been at work on the thread for too long.
             ConfigurationError: the context names what does not exist, or no model can be used.
         """
         return await _last(self.stream(text, thread_id=thread_id, context=context, watched=False))
@@ -92,7 +94,7 @@ class Orchestrator:
         check_text(text, self.settings.limits.max_message_chars)
         thread = str(uuid.uuid4()) if thread_id is None else thread_id
         message = HumanMessage(text, id=str(uuid.uuid4()))
-        async with self._turn_of(thread):
+        async with self._turns.of(thread):
             async for event in self._run({"messages": [message]}, thread, context, watched):
                 yield event
             result = await self.result(thread)
@@ -109,7 +111,7 @@ class Orchestrator:
 
         Raises:
             UnknownThreadError: there is no such conversation.
-            NothingPendingError: it waits for no answer.
+            NothingPendingError: it waits for no answer; the message says what became of what it asked last.
         """
         return await _last(self.stream_resume(thread_id, answer, context=context, watched=False))
 
@@ -117,9 +119,9 @@ class Orchestrator:
         self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
     ) -> AsyncIterator[Event]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
-        async with self._turn_of(thread_id):
+        async with self._turns.of(thread_id):
             if not (await self._snapshot(thread_id)).interrupts:
-                raise NothingPendingError(f"Thread {thread_id!r} waits for no confirmation.")
+                raise await too_late(self.ledger, thread_id)
             async for event in self._run(Command(resume=as_text(answer)), thread_id, context, watched):
                 yield event
             result = await self.result(thread_id)
@@ -138,7 +140,7 @@ class Orchestrator:
         self, thread_id: str, *, context: Context | None = None, watched: bool = True
     ) -> AsyncIterator[Event]:
         """Go on with a turn that was cut short and tell what happens. Raises as `proceed` does."""
-        async with self._turn_of(thread_id):
+        async with self._turns.of(thread_id):
             snapshot = await self._snapshot(thread_id)
             # Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
             if snapshot.tasks and not snapshot.interrupts:
@@ -192,13 +194,6 @@ class Orchestrator:
                 told = {"thread_id": row["thread"], "user": row["user"], "title": row["title"]}
                 found.append({**told, "since": row["waiting_since"], "request": request})
         return sorted(found, key=lambda entry: entry["since"])
-
-    def _turn_of(self, thread_id: str) -> asyncio.Lock:
-        """Return the lock that lets one turn of a thread run at a time here; the next one queues."""
-        lock = self._turns.get(thread_id)
-        if lock is None:
-            lock = self._turns[thread_id] = asyncio.Lock()
-        return lock
 
     async def _snapshot(self, thread_id: str) -> Any:
         with sound(thread_id), _explained(self.settings, aiosqlite.Error):

@@ -8,9 +8,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from errors import ConfigurationError, NothingPendingError
+from errors import ConfigurationError
 from graphs.admission import check_thread
 from graphs.events import Result
+from graphs.late import too_late
 from graphs.session import Orchestrator
 from nodes.context import Context
 from terminal import card, listings
@@ -51,9 +52,7 @@ def decide(thread_id: str, wish: Wish, *, yes: bool, reason: str = "") -> int:
     async def answered(talk: Conversation) -> Result:
         standing = await talk.orchestrator.result(thread_id)
         if standing.pending is None:
-            raise NothingPendingError(
-                f"Thread {thread_id!r} waits for no confirmation. `twobrain pending` lists those that do."
-            )
+            raise await too_late(talk.orchestrator.ledger, thread_id)
         return await talk.answer(thread_id, card.answer_all(standing.pending, yes=yes, reason=reason))
 
     return _one_turn(thread_id, wish, answered)

@@ -46,18 +46,7 @@ async def test_of_50_approvals_at_once_one_runs_the_call_and_all_are_told_of_it(
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize(
-    "ways",
-    [
-        pytest.param(
-            "resume",
-            marks=pytest.mark.xfail(
-                strict=False, reason="the turn's lock is one process's: a result may be read in between"
-            ),
-        ),
-        "ainvoke {checkpoint}",
-    ],
-)
+@pytest.mark.parametrize("ways", ["resume", "ainvoke {checkpoint}"])
 async def test_of_approvals_at_once_from_several_processes_one_runs_the_call(home, ways, proving, tell):
     async with home.opened() as orchestrator:
         ways = ways.format(checkpoint=await asked(orchestrator))

@@ -1,0 +1,43 @@
+"""What an answer is told that came when nothing waited for it any more."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from errors import NothingPendingError
+from ledger.book import Ledger
+
+_LOOKED_AT = 50
+"""Calls of the thread, the newest ones."""
+_ENDED = {
+    "superseded": "superseded by a newer message, so it did not run",
+    "expired": "the approval came too late, so it did not run",
+    "executed": "executed",
+    "failed": "it failed",
+    "unknown": "it is unknown whether it happened",
+    "running": "it is running",
+    "ready": "it has not run yet",
+}
+
+
+async def too_late(ledger: Ledger, thread_id: str) -> NothingPendingError:
+    """Return the error that says what became of what was asked last."""
+    told = f"Thread {thread_id!r} waits for no confirmation."
+    asked = [row for row in await ledger.audit(thread=thread_id, limit=_LOOKED_AT) if _was_asked(row)]
+    last = [row for row in asked if row["turn"] == asked[-1]["turn"]]
+    if not last:
+        return NothingPendingError(f"{told} `twobrain pending` lists those that do.")
+    return NothingPendingError(f"{told} What it asked last: {'; '.join(map(_told, last))}.")
+
+
+def _was_asked(row: Mapping[str, Any]) -> bool:
+    return row["decision"] in {"approved", "edited", "rejected"} or row["status"] == "superseded"
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    ended = _ENDED.get(row["status"], "")
+    if not row["decided_by"]:
+        return f"{row['tool']} was {ended}"
+    when = datetime.fromtimestamp(row["decided_at"], UTC)
+    decided = f"{row['tool']} was {row['decision']} by {row['decided_by']} on {when:%Y-%m-%d at %H:%M} UTC"
+    return f"{decided}, {ended}" if ended else decided

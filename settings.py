@@ -113,6 +113,10 @@ class UserCard(_Card):
     """Tools that always ask this user; wins over confirm_allow."""
     rules: tuple[RuleCard, ...] = ()
     """Calls that run unasked for this user, by their arguments."""
+    max_tokens_per_day: int | None = Field(default=None, ge=1)
+    """Input and output tokens in a day (UTC), instead of what [limits] says for everybody; None: as there."""
+    max_cost_usd_per_day: float | None = Field(default=None, gt=0)
+    """US dollars in a day (UTC), instead of what [limits] says for everybody; None: as there."""
 
 
 class Limits(_Card):
@@ -128,6 +132,10 @@ class Limits(_Card):
     """US dollars in a turn, where prices are known."""
     deadline_s: float | None = Field(default=None, gt=0)
     """Seconds a turn may work; a person's thinking time is not counted."""
+    max_tokens_per_day: int | None = Field(default=None, ge=1)
+    """Input and output tokens that each user may use in a day (UTC), all processes together."""
+    max_cost_usd_per_day: float | None = Field(default=None, gt=0)
+    """US dollars that each user may spend in a day (UTC), where prices are known."""
     max_message_chars: int = Field(default=200_000, ge=1)
     """Longest message a person may send, in characters."""
     tool_timeout_s: float = Field(default=60, gt=0)

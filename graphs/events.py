@@ -29,8 +29,9 @@ class Result:
     """`model_calls`, `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`, `cost_usd`: None
     is unknown. Limits count `counted_tokens`, estimated where none are reported, and `known_cost_usd`."""
     stop_reason: str | None = None
-    """answered, model_failed, or what ended it early: rounds, tool_calls, tokens, cost, deadline, or repeats
-    (the planner went on repeating calls although it was told). None while it waits."""
+    """answered, model_failed, or what ended it early: rounds, tool_calls, tokens, cost, deadline, repeats
+    (the planner went on repeating calls although it was told), or tokens_per_day or cost_per_day (the user's
+    allowance; with no model call in `usage` where it was used up before). None while it waits."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the same keys as plain data."""

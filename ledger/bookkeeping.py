@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Column, Connection, Table, bindparam, func, select
 from sqlalchemy.sql import ColumnElement, Select
 
-from ledger.statements import change
+from ledger.statements import change, fetch
 from ledger.tables import calls, doubts, insert, threads, usage
 
 Grouping = Literal["user", "model", "turn", "day"]
@@ -20,6 +20,9 @@ _GROUPS: Mapping[Grouping, tuple[Column[Any], ...]] = {
     "day": (usage.c.day,),
 }
 _USED = usage.insert().values({c.name: bindparam(c.name) for c in usage.c if c.name != "id"})
+_DAYS = select(
+    *(func.sum(usage.c[name]).label(name) for name in ("input_tokens", "output_tokens", "cost_usd"))
+).where(usage.c.user == bindparam("user"), usage.c.day == bindparam("day"))
 _SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "duration_ms")
 _AUDITED = (
     *("thread", "turn", "call_id", "user", "role", "model", "tool", "args", "effect"),
@@ -30,8 +33,13 @@ _AUDITED = (
 
 def record_usage(connection: Connection, use: Mapping[str, Any]) -> None:
     """Add one model call, under its day in UTC."""
-    day = datetime.fromtimestamp(use["at"], UTC).date().isoformat()
-    change(connection, _USED, {**use, "day": day})
+    change(connection, _USED, {**use, "day": _day_of(use["at"])})
+
+
+def used_on(connection: Connection, user: str, at: float) -> tuple[int, float]:
+    """Return the tokens and US dollars on record for a user's day: the UTC day of that moment."""
+    [row] = fetch(connection, _DAYS, {"user": user, "day": _day_of(at)})
+    return (row.input_tokens or 0) + (row.output_tokens or 0), row.cost_usd or 0.0
 
 
 def list_usage(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -83,6 +91,10 @@ def list_threads(connection: Connection, filters: Mapping[str, Any]) -> list[dic
     """Return the threads that match, the last touched last."""
     query = select(threads).where(*_matching(threads, filters))
     return _rows(connection, query.order_by(threads.c.updated_at, threads.c.thread))
+
+
+def _day_of(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
 def _matching(table: Table, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:

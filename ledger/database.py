@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from errors import StorageError
 from ledger.private import create_private
-from ledger.tables import VERSION, insert, metadata, schema
+from ledger.tables import VERSION, insert, metadata, schema, usage_by_day
 
 _BUSY_S = 30
 """Seconds to wait for another process's transaction."""
@@ -155,5 +155,6 @@ def _prepare_tables(connection: Connection) -> None:
             f"up to {VERSION}: update twobrain, or use another data directory."
         )
     metadata.create_all(connection)  # all that later versions added are tables
+    usage_by_day.create(connection, checkfirst=True)
     newest = insert(connection.dialect, schema).values(id=1, version=VERSION)
     connection.execute(newest.on_conflict_do_update(index_elements=["id"], set_={"version": VERSION}))

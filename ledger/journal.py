@@ -66,6 +66,15 @@ class Journal:
         filters = {"user": user, "since": since, "thread": thread, "turn": turn}
         return await self._access.read(bookkeeping.total_usage, by, filters)
 
+    async def used_on(self, user: str, at: float) -> tuple[int, float]:
+        """Return the tokens and US dollars, as far as known, of a user's model calls on one day, by UTC.
+
+        Args:
+            user: the user.
+            at: seconds since the epoch, a moment of that day.
+        """
+        return await self._access.read(bookkeeping.used_on, user, at)
+
     async def audit(
         self, *, thread: str | None = None, user: str | None = None, limit: int | None = None
     ) -> list[dict[str, Any]]:

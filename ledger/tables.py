@@ -1,6 +1,17 @@
 """The ledger's tables, in types that SQLite and Postgres share. Times are seconds since the epoch."""
 
-from sqlalchemy import Column, Dialect, Double, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Column,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 VERSION = 3
@@ -69,6 +80,12 @@ usage = Table(
     Column("at", Double, nullable=False, index=True),
     Column("day", String(10), nullable=False),
 )
+
+usage_by_day = Index(
+    "usage_by_day",
+    *(usage.c[name] for name in ("user", "day", "input_tokens", "output_tokens", "cost_usd")),
+)
+"""Holds all that the sum of a user's day needs. It came later, and an older twobrain need not know of it."""
 
 threads = Table(
     "threads",

@@ -108,7 +108,7 @@ def _refused(turn: Turn, call: Planned, held: Decision) -> ToolMessage:
     """Return the result of a call that will not run, and tell watchers."""
     status = "denied" if held.status in {None, "waiting"} else held.status
     turn.runtime.stream_writer(finished(call, status, held.reason))
-    return result_message(call, status, held.reason, denial=status == "denied")
+    return result_message(call, status, held.reason, denial=held.status == "denied")
 
 
 def _fault(turn: Turn, name: str, args: dict[str, Any]) -> str | None:

@@ -6,6 +6,7 @@ from langgraph.runtime import Runtime
 
 from errors import NoModelAnsweredError
 from models.calling import Ask
+from nodes.allowance import exhausted
 from nodes.asking import Meter, prompts_of
 from nodes.context import Context
 from nodes.ending import end_turn
@@ -24,6 +25,8 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     """
     turn = await take_up(state, runtime)
     meter = Meter(turn, "chat")
+    if state.path == "direct" and (day := await exhausted(turn)):
+        return await end_turn(turn, meter, day.refusal(), day.reason)
     view = partial(responder_view, state, turn.context, stopped(turn, state.stop_reason))
     prompt, shorter = await prompts_of(view, turn.responder)
     ask = Ask(turn.context.responder, prompt, turn.person.user, shorter=shorter)

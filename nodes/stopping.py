@@ -4,25 +4,33 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from nodes.allowance import daily_ceiling
+from nodes.amounts import count, dollars
 from nodes.budget import ceiling, round_limit
 from nodes.records import Record, records_of
 from nodes.turn import Turn
 
 _WHY: Mapping[str, Callable[[Turn], str]] = {
-    "rounds": lambda turn: f"at the limit of {_count(round_limit(turn), 'round')}",
-    "tool_calls": lambda turn: f"at the limit of {_count(ceiling(turn, 'max_tool_calls'), 'tool call')}",
-    "tokens": lambda turn: f"at the limit of {_count(ceiling(turn, 'max_tokens'), 'token')}",
+    "rounds": lambda turn: f"at the limit of {count(round_limit(turn), 'round')}",
+    "tool_calls": lambda turn: f"at the limit of {count(ceiling(turn, 'max_tool_calls') or 0, 'tool call')}",
+    "tokens": lambda turn: f"at the limit of {count(ceiling(turn, 'max_tokens') or 0, 'token')}",
     "cost": lambda turn: f"at the limit of {dollars(ceiling(turn, 'max_cost_usd') or 0)}",
-    "deadline": lambda turn: f"at the limit of {_count(ceiling(turn, 'deadline_s'), 'second')}",
+    "deadline": lambda turn: f"at the limit of {count(ceiling(turn, 'deadline_s') or 0, 'second')}",
     "repeats": lambda _turn: "because the same calls were repeated over and over",
+    "tokens_per_day": lambda turn: (
+        f"at the limit of {count(daily_ceiling(turn, 'max_tokens_per_day') or 0, 'token')} a day"
+    ),
+    "cost_per_day": lambda turn: (
+        f"at the limit of {dollars(daily_ceiling(turn, 'max_cost_usd_per_day') or 0)} a day"
+    ),
 }
 _BECAME = {
-    "executed": "done",
-    "failed": "failed",
-    "denied": "not allowed",
-    "expired": "approved too late",
-    "superseded": "given up",
-    "unknown": "unknown whether done",
+    "executed": "Done",
+    "failed": "Failed",
+    "denied": "Not allowed",
+    "expired": "Approved too late",
+    "superseded": "Given up",
+    "unknown": "Unknown whether done",
 }
 
 
@@ -46,32 +54,23 @@ def closing_note(turn: Turn, reason: str | None, usage: Mapping[str, Any]) -> st
         usage: of the whole turn, its last model call included.
 
     Returns:
-        Empty where the turn came to its own end.
+        Empty where the turn came to its own end, or no model was asked.
     """
-    why = stopped(turn, reason)
+    why = stopped(turn, reason) if usage.get("model_calls") else ""
     return f"{why} {_calls(records_of(turn.state))} {_used(usage)}" if why else ""
 
 
-def dollars(amount: float) -> str:
-    """Return an amount as people write it, with four digits where it is less than a cent or so."""
-    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4f}"
-
-
 def _calls(records: Iterable[Record]) -> str:
-    """Return what became of the calls, by outcome, such as "Done: read_file (2). Failed: web_fetch"."""
+    """Return what became of the calls, by outcome, such as "Done: read_file (2). Failed: web_fetch."."""
     tools: dict[str, Counter[str]] = {}
     for record in records:
         tools.setdefault(record.status, Counter())[record.tool] += 1
-    told = [
-        f"{_BECAME[status].capitalize()}: {', '.join(_times(tool, n) for tool, n in tools[status].items())}."
-        for status in _BECAME
-        if status in tools
-    ]
+    told = [f"{words}: {_listed(tools[status])}." for status, words in _BECAME.items() if status in tools]
     return " ".join(told) or "No tool was used."
 
 
-def _times(tool: str, count: int) -> str:
-    return tool if count == 1 else f"{tool} ({count})"
+def _listed(tools: Counter[str]) -> str:
+    return ", ".join(tool if times == 1 else f"{tool} ({times})" for tool, times in tools.items())
 
 
 def _used(usage: Mapping[str, Any]) -> str:
@@ -83,7 +82,3 @@ def _used(usage: Mapping[str, Any]) -> str:
     else:
         price = f"at least {dollars(known)}" if known else "at a cost that is not known"
     return f"It took {'' if reported else 'about '}{counted}, {price}."
-
-
-def _count(number: float | None, thing: str) -> str:
-    return f"{number:,g} {thing}{'' if number == 1 else 's'}"

@@ -77,7 +77,8 @@ def exit_code(result: Result) -> int:
     """Return the process's exit code for a turn that stands so."""
     if result.pending is not None:
         return 3
-    return 1 if result.stop_reason == "model_failed" else 0
+    unasked = not result.usage.get("model_calls")  # the day's allowance was used up before
+    return 1 if unasked or result.stop_reason == "model_failed" else 0
 
 
 async def silently(events: AsyncIterator[Event]) -> Result:

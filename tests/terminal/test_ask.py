@@ -118,3 +118,15 @@ def test_everything_in_the_data_directory_is_private(home, terminal):
     assert (home.data / "chat_history").exists()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in home.data.iterdir() if path.is_file()}
     assert set(modes.values()) == {0o600}
+
+
+def test_a_days_allowance_counts_every_process_and_a_turn_it_refuses_has_failed(home):
+    home.configure("[limits]\nmax_tokens_per_day = 100_000")
+    home.run("ask", "what is 12*7", "-t", "t1")
+    used = sum(row["input_tokens"] + row["output_tokens"] for row in home.json("usage"))
+    home.configure(f"[limits]\nmax_tokens_per_day = {used}")
+    refused = home.run("ask", "what is 2*3", "-t", "t1", code=1)
+    assert f"{used:,} of {used:,} tokens" in refused.stdout
+    assert len(home.json("audit")) == 1
+    home.configure("")
+    assert "6" in home.run("ask", "what is 2*3", "-t", "t1").stdout

@@ -2,31 +2,28 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-import aiosqlite
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Command
 
-from errors import DamagedThreadError, StorageError, UnknownThreadError
+from errors import DamagedThreadError, UnknownThreadError
 from graphs.admission import as_text, check_thread, mended
+from graphs.checkpoints import open_checkpoints
 from graphs.damage import blaming, sound
 from graphs.events import Confirmation, Done, Event, Result
 from graphs.late import too_late
 from graphs.memories import open_memories
 from graphs.orchestrator import builder
-from graphs.serialization import StrictSerializer
 from graphs.turns import Turns
 from graphs.watching import Watch
 from ledger.book import Ledger
-from ledger.private import create_private
 from models.registry import Registry as Models
 from nodes.confirm import remaining
 from nodes.context import Context
@@ -36,10 +33,6 @@ from nodes.resources import CONFIGURED, Resources, open_resources
 from nodes.state import State
 from settings import Settings
 from tools.registry import Registry as Tools
-
-_CHECKPOINTS = "checkpoints.db"
-_BUSY_MS = 10_000
-"""Milliseconds to wait for another process that writes."""
 
 
 class Orchestrator:
@@ -196,7 +189,7 @@ class Orchestrator:
         return sorted(found, key=lambda entry: entry["since"])
 
     async def _snapshot(self, thread_id: str) -> Any:
-        with sound(thread_id), _explained(self.settings, aiosqlite.Error):
+        with sound(thread_id):
             snapshot = await self.graph.aget_state(self._config(thread_id))
         if not snapshot.values and not snapshot.next:
             raise UnknownThreadError(
@@ -221,10 +214,9 @@ class Orchestrator:
         )
         watch = Watch()
         async with blaming(thread, self._snapshot):
-            with _explained(self.settings, aiosqlite.Error):
-                async for mode, payload in stream:
-                    if event := watch.event(mode, payload):
-                        yield event
+            async for mode, payload in stream:
+                if event := watch.event(mode, payload):
+                    yield event
 
 
 @asynccontextmanager
@@ -241,39 +233,12 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
     res = await open_resources(settings)
     try:
         async with (
-            _checkpoints(res.settings) as saver,
+            open_checkpoints(res.settings.data_dir / "checkpoints.db") as saver,
             open_memories(res.settings) as store,
         ):
             yield Orchestrator(res, saver, store)
     finally:
         await res.close()
-
-
-@asynccontextmanager
-async def _checkpoints(settings: Settings) -> AsyncIterator[AsyncSqliteSaver]:
-    """Open the checkpoints: a file for its owner alone, read with a serializer that runs no code."""
-    async with AsyncExitStack() as stack:
-        with _explained(settings, aiosqlite.Error, OSError):
-            path = settings.data_dir / _CHECKPOINTS
-            await asyncio.to_thread(create_private, path)
-            connection = await stack.enter_async_context(aiosqlite.connect(path))
-            await connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-            saver = AsyncSqliteSaver(connection, serde=StrictSerializer())
-            await saver.setup()
-        yield saver
-
-
-@contextmanager
-def _explained(settings: Settings, *kinds: type[Exception]) -> Iterator[None]:
-    """Raise a StorageError that says what to do where an error means that checkpoints cannot be used."""
-    try:
-        yield
-    except kinds as error:
-        path = str(settings.data_dir / _CHECKPOINTS)
-        raise StorageError(
-            f"The checkpoints in {path!r} cannot be used: {error}. Check that the disk has room and that the "
-            "file and its directory can be written, or name another directory in TWOBRAIN_DATA_DIR."
-        ) from None
 
 
 def _ending(result: Result) -> list[Event]:

@@ -1,20 +1,23 @@
 """The database from any event loop: writes go to one thread, reads to a few."""
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from errors import StorageError
-from ledger.database import explained
-from ledger.writer import CLOSED, Writer
+from ledger.database import explained, writing
+from ledger.writer import Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_Operation = Callable[[Connection], Any]
 
+_CLOSED = "The ledger is closed: open it again."
 _READERS = 4
 
 
@@ -23,7 +26,7 @@ class Access:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writer = Writer(engine)
+        self._writer = Writer(_Transactions(engine), "ledger-writer")
         self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
 
     def close(self) -> None:
@@ -32,11 +35,12 @@ class Access:
         self._readers.shutdown()
         self._engine.dispose()
 
-    def submit(
+    def leave(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Future[T]:
-        """Queue a write behind those before it."""
-        return self._writer.submit(lambda connection: operation(connection, *args, **kwargs))
+    ) -> None:
+        """Queue a write behind those before it, for nobody to wait for."""
+        self._writer.leave(lambda connection: operation(connection, *args, **kwargs))
+        self._writer.wake()
 
     def write(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -45,7 +49,7 @@ class Access:
 
         It gets there even if whoever awaits it is cancelled.
         """
-        return asyncio.shield(asyncio.wrap_future(self.submit(operation, *args, **kwargs)))
+        return self._writer.submit(lambda connection: operation(connection, *args, **kwargs))
 
     async def read(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -54,7 +58,7 @@ class Access:
         try:
             job = self._readers.submit(self._read, lambda connection: operation(connection, *args, **kwargs))
         except RuntimeError:  # the pool's way to say that it is shut down
-            raise StorageError(CLOSED) from None
+            raise StorageError(_CLOSED) from None
         return await asyncio.wrap_future(job)
 
     def _read(self, operation: Callable[[Connection], T]) -> T:
@@ -63,3 +67,38 @@ class Access:
                 return operation(connection)
         except SQLAlchemyError as error:
             raise explained(error, self._engine.url) from error
+
+
+class _Transactions:
+    """The ledger as what a writer writes to."""
+
+    closed = _CLOSED
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = writing(engine)
+        self._connection: Connection | None = None
+        """Kept: to take one from the pool costs more than most transactions."""
+
+    def commit(self, operations: Sequence[_Operation]) -> Sequence[Any]:
+        try:
+            connection = self._connection = self._connection or self._engine.connect()
+            with connection.begin():
+                return [operation(connection) for operation in operations]
+        except Exception:
+            self.close()
+            raise
+
+    def is_nobodys(self, error: Exception) -> bool:
+        return isinstance(error, OperationalError)
+
+    def explained(self, error: Exception) -> Exception:
+        failure = explained(error, self._engine.url)
+        if failure is not error:
+            failure.__cause__ = error
+        return failure
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection:
+            with suppress(SQLAlchemyError):
+                connection.close()

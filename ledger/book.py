@@ -161,7 +161,7 @@ class Ledger(Journal):
             return await self._access.write(claims.claim, row, terms)
         except asyncio.CancelledError:
             with suppress(StorageError):
-                self._access.submit(claims.release, row, terms)
+                self._access.leave(claims.release, row, terms)
             raise
 
     async def abandon(self, thread: str, call_id: str) -> None:

@@ -13,7 +13,7 @@ from errors import StorageError
 from ledger.private import create_private
 from ledger.tables import VERSION, insert, metadata, schema, usage_by_day
 
-_BUSY_S = 30
+BUSY_S = 30
 """Seconds to wait for another process's transaction."""
 
 _RETRY_S = 0.01
@@ -23,7 +23,7 @@ _DAMAGED = "it is damaged or not a database; move it away, or put back a copy"
 _ELSEWHERE = "set TWOBRAIN_DATA_DIR to a directory that is yours"
 _MEND = f"make it and its directory writable, or {_ELSEWHERE}"
 _CLOSED = f"it cannot be written; {_MEND}"
-_BUSY = f"another process has locked it for {_BUSY_S} s; end that process or try again later"
+_BUSY = f"another process has locked it for {BUSY_S} s; end that process or try again later"
 _ADVICE = {
     "SQLITE_FULL": _FULL,
     "SQLITE_NOTADB": _DAMAGED,
@@ -53,7 +53,7 @@ def open_engine(database: Path | str) -> Engine:
         with writing(engine).begin() as connection:
             _prepare_tables(connection)
         if _is_sqlite(url):
-            _make_private(Path(str(url.database)))
+            make_private(Path(str(url.database)))
     except (OSError, SQLAlchemyError, StorageError) as error:
         engine.dispose()
         raise explained(error, url) from error
@@ -68,7 +68,7 @@ def writing(engine: Engine) -> Engine:
 def explained(error: Exception, url: URL) -> Exception:
     """Return the StorageError that tells a person what a database error means; others as they are."""
     if isinstance(error, OSError | ImportError | SQLAlchemyError):
-        return StorageError(f"The ledger {_name(url)} cannot be used: {_why(error)}.")
+        return StorageError(f"The ledger {_name(url)} cannot be used: {why(error)}.")
     return error
 
 
@@ -92,7 +92,8 @@ def _name(url: URL) -> str:
     return str(url.database) if _is_sqlite(url) else url.render_as_string(hide_password=True)
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
+    """Return what an error of a database or its file means, and what to do."""
     cause: Any = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, FileExistsError | NotADirectoryError):
         return f"a file stands where its directory should be; {_ELSEWHERE}"
@@ -114,14 +115,18 @@ def _prepare_file(engine: Engine) -> None:
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # or Python's driver would begin transactions by itself
-    connection.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
-    _switch_to_wal(connection)
+    connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
+    switch_to_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
 
 
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Wait for another process that opens the same new file: SQLite itself does not, for this one step."""
-    deadline = time.monotonic() + _BUSY_S
+def switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Wait for another process that opens the same new file: SQLite itself does not, for this one step.
+
+    Raises:
+        sqlite3.OperationalError: it took too long.
+    """
+    deadline = time.monotonic() + BUSY_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -138,7 +143,7 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
     """Narrow what an older or foreign hand left open to others."""
     for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
         if file.exists():

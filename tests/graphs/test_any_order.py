@@ -7,7 +7,6 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
-import aiosqlite
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,10 +18,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from langchain_core.messages import AIMessage, ToolMessage
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Command
 
 from errors import NothingPendingError, UnknownThreadError
+from graphs.checkpoints import Checkpoints
 from graphs.session import Orchestrator
 from ledger.owner import this_process
 from models.calling import Caller
@@ -63,13 +62,12 @@ class World:
         ledger = await self.power.ledger(self.settings, self.lives)
         artifacts = open_artifacts(self.settings)
         res = Resources(self.settings, Registry(self._tools()), self.models, ledger, artifacts)
-        self._connection = await aiosqlite.connect(self.settings.data_dir / "checkpoints.db")
-        serde = JsonPlusSerializer(allowed_msgpack_modules=None)
-        self.orchestrator = Orchestrator(res, self.power.saver()(self._connection, serde=serde))
+        self._checkpoints = Checkpoints(self.settings.data_dir / "checkpoints.db", self.power.draw)
+        self.orchestrator = Orchestrator(res, self._checkpoints)
 
     async def close(self) -> None:
         self._dead.add(f"{this_process()}{self.lives}")
-        await self._connection.close()
+        self._checkpoints.close()
         await self.orchestrator.ledger.close()
 
     async def reopen(self) -> None:

@@ -1,7 +1,5 @@
 """What was billed and what was done stands in the ledger as the wires said it, for both brains."""
 
-import sqlite3
-
 import pytest
 
 from errors import StorageError
@@ -98,7 +96,7 @@ async def test_a_crash_right_after_a_billed_call_still_shows_it(settle, monkeypa
 
         async def power_cut(self, config, writes, *args, **kwargs):
             if any(channel == "rounds" and value for channel, value in writes):
-                raise sqlite3.OperationalError("the power is gone")
+                raise StorageError("the power is gone")
             return await put(self, config, writes, *args, **kwargs)
 
         monkeypatch.setattr(type(saver), "aput_writes", power_cut)

@@ -2,7 +2,6 @@
 
 import math
 
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from sqlalchemy import event
 
 from ledger.book import Ledger
@@ -22,6 +21,11 @@ class Power:
         self.left = writes
 
     def draw(self) -> None:
+        """Write once more: what a ledger or the checkpoints call before each commit.
+
+        Raises:
+            PowerCutError: there is no power for it.
+        """
         self.left -= 1
         if self.is_cut:
             raise PowerCutError
@@ -40,18 +44,3 @@ class Power:
         engine = open_engine(settings.data_dir / "ledger.db")
         event.listen(engine, "commit", lambda _: self.draw())
         return Ledger(engine, settings.redact, f"{this_process()}{life}")
-
-    def saver(self) -> type[AsyncSqliteSaver]:
-        """Return a kind of saver that draws on the power."""
-        power = self
-
-        class Saver(AsyncSqliteSaver):
-            async def aput(self, *args, **kwargs):
-                power.draw()
-                return await super().aput(*args, **kwargs)
-
-            async def aput_writes(self, *args, **kwargs):
-                power.draw()
-                return await super().aput_writes(*args, **kwargs)
-
-        return Saver

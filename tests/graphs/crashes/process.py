@@ -19,14 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
 from langchain_core.messages import AIMessage, ToolMessage
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
 from errors import NothingPendingError
+from graphs.checkpoint_file import nothing as unhindered
+from graphs.checkpoints import open_checkpoints
 from graphs.events import Result
-from graphs.serialization import StrictSerializer
 from graphs.session import Orchestrator
 from ledger.book import Ledger
 from models.calling import Caller
@@ -137,12 +136,21 @@ class Home:
 
     @asynccontextmanager
     async def opened(
-        self, happen: Happen | None = None, ledger: Ledger | None = None, saver: type = AsyncSqliteSaver
+        self,
+        happen: Happen | None = None,
+        ledger: Ledger | None = None,
+        committing: Callable[[], None] = unhindered,
     ) -> AsyncIterator[Orchestrator]:
-        """Open an orchestrator as `graphs.session.open_orchestrator` does, with the tools above."""
+        """Open an orchestrator as `graphs.session.open_orchestrator` does, with the tools above.
+
+        Args:
+            happen: called with a tool's name when it takes effect; None: leaves a line in the file.
+            ledger: None: this home's.
+            committing: called before each commit of checkpoints; see `graphs.checkpoints.Checkpoints`.
+        """
         res = await self.resources(happen, ledger)
-        async with aiosqlite.connect(self.data / "checkpoints.db") as connection:
-            yield Orchestrator(res, saver(connection, serde=StrictSerializer()))
+        async with open_checkpoints(self.data / "checkpoints.db", committing) as saver:
+            yield Orchestrator(res, saver)
         await res.ledger.close()
 
 

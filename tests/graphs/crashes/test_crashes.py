@@ -139,7 +139,7 @@ async def cut_after(writes: int, home: Home, decision: Any) -> tuple[Power, dict
     power = Power(writes)
     try:
         ledger = await power.ledger(home.settings())
-        async with home.opened(ledger=ledger, saver=power.saver()) as orchestrator:
+        async with home.opened(ledger=ledger, committing=power.draw) as orchestrator:
             await go_on(orchestrator, decision)
     except PowerCutError:
         pass
@@ -159,7 +159,7 @@ async def test_a_power_cut_at_any_write_changes_neither_the_end_nor_the_effects(
     _, expected, said = await cut_after(1_000, Home(tmp_path / "whole"), decision)
     assert expected["write_file"] == ("executed" if agreed else "denied")
     unknown = []
-    first = 0 if proving or decided == "approve" else 20  # until the gate all three are the same
+    first = 0 if proving or decided == "approve" else 15  # until the gate all three are the same
     for writes in itertools.count(first):
         home = Home(tmp_path / str(writes))
         power, ended, ending = await cut_after(writes, home, decision)

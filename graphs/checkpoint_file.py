@@ -1,0 +1,154 @@
+"""The file of the checkpoints, as the thread that writes sees it."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from errors import StorageError
+from ledger.database import BUSY_S, make_private, switch_to_wal, why
+from ledger.private import create_private
+
+CHECKPOINTS = (
+    "INSERT OR REPLACE INTO checkpoints"
+    " (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)"
+)
+_WRITES = (
+    "INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)"
+)
+ADDED = f"INSERT OR IGNORE {_WRITES}"
+REPLACED = f"INSERT OR REPLACE {_WRITES}"
+
+_MOST_ROWS = 64
+"""In one statement: each statement lets go of the interpreter, and waits to have it back."""
+
+_Row = Sequence[Any]
+
+
+def nothing() -> None:
+    """Let the transaction be committed."""
+
+
+class Put:
+    """Something to write: rows, or any change."""
+
+    __slots__ = ("change", "into", "is_there", "needs", "rows")
+
+    def __init__(
+        self,
+        into: str = "",
+        rows: Sequence[_Row] = (),
+        needs: Sequence["Put"] = (),
+        change: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
+        self.into = into
+        self.rows = rows
+        self.needs = needs
+        """What must be on disk before, and is written with this where it failed to be."""
+        self.change = change
+        self.is_there = False
+
+
+class CheckpointFile:
+    """The one connection that writes, and how to open those that read."""
+
+    closed = "The checkpoints are closed: open them again."
+
+    def __init__(self, path: Path, committing: Callable[[], None] = nothing) -> None:
+        """Open or create the file, for its owner alone.
+
+        Args:
+            path: where it is.
+            committing: called just before each commit; what it raises undoes the transaction.
+
+        Raises:
+            StorageError: it cannot be used; the message says why and what to do.
+        """
+        self._path = path
+        self._committing = committing
+        try:
+            create_private(path)
+            self._connection = self.connect()
+            SqliteSaver(self._connection).setup()
+            make_private(path)
+        except (OSError, sqlite3.Error) as error:
+            raise self.explained(error) from error
+
+    def connect(self) -> sqlite3.Connection:
+        """Open a connection, for one thread at a time."""
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
+        switch_to_wal(connection)
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
+
+    def commit(self, operations: Sequence[Put]) -> Sequence[None]:
+        """Write all of it in one transaction."""
+        puts = [put for one in operations for put in (*one.needs, one) if not put.is_there]
+        if any(put.rows or put.change for put in puts):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._write(puts)
+                self._committing()
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+        for put in puts:
+            put.is_there = True
+        return [None] * len(operations)
+
+    def is_nobodys(self, error: Exception) -> bool:
+        """Tell whether it is the file's: it is full, locked, read-only."""
+        return isinstance(error, sqlite3.OperationalError)
+
+    def explained(self, error: Exception) -> Exception:
+        """Return the StorageError that tells a person what an error of the file means; others as they are."""
+        if not isinstance(error, OSError | sqlite3.Error):
+            return error
+        failure = StorageError(f"The checkpoints {self._path} cannot be used: {why(error)}.")
+        failure.__cause__ = error
+        return failure
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._connection.close()
+
+    def _write(self, puts: Sequence[Put]) -> None:
+        waiting: dict[str, list[_Row]] = {}
+        for put in dict.fromkeys(puts):
+            if put.change:
+                self._insert(waiting)
+                put.change(self._connection)
+            elif {put.into, *waiting} >= {ADDED, REPLACED}:  # rows of one table, and their order counts
+                self._insert(waiting)
+            if put.rows:
+                waiting.setdefault(put.into, []).extend(put.rows)
+        self._insert(waiting)
+
+    def _insert(self, waiting: dict[str, list[_Row]]) -> None:
+        for into, rows in waiting.items():
+            for some in _parts(rows):
+                values = [value for row in some for value in row]
+                self._connection.execute(_inserting(into, len(some), len(some[0])), values)
+        waiting.clear()
+
+
+def _parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Yield the rows in few parts, of few different lengths."""
+    done = 0
+    while left := len(rows) - done:
+        many = min(_MOST_ROWS, 1 << (left.bit_length() - 1))
+        yield rows[done : done + many]
+        done += many
+
+
+@cache
+def _inserting(into: str, rows: int, columns: int) -> str:
+    one = f"({', '.join('?' * columns)})"
+    return f"{into} VALUES {', '.join([one] * rows)}"

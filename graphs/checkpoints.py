@@ -1,0 +1,218 @@
+"""The checkpoints in SQLite: tables and reading are langgraph-checkpoint-sqlite's, writing is done in groups.
+
+Whatever is put by however many conversations while a transaction is under way goes into the next one, whole:
+one thread, one connection, one sync to disk for all of it, so that the disk is not what they wait for. What a
+step wrote goes with the checkpoint that follows it.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from graphs.checkpoint_file import ADDED, CHECKPOINTS, REPLACED, CheckpointFile, Put, nothing
+from graphs.checkpoint_upkeep import copy_thread, delete_runs, delete_thread, prune
+from graphs.serialization import StrictSerializer
+from ledger.writer import Writer
+
+T = TypeVar("T")
+
+_READERS = 4
+_LATEST_S = 0.1
+"""Seconds that what one of several parallel steps wrote waits for the others, and their checkpoint."""
+
+
+class Checkpoints(BaseCheckpointSaver[Any]):
+    """A saver for any number of tasks and event loops, and for several processes on one file.
+
+    `aput` returns when the checkpoint is on disk, with all that was written before it in its thread, even if
+    a caller is cancelled. What a step wrote goes with the checkpoint after it, at the latest a tenth of a
+    second later; a read of its thread waits for it, and fails if it failed. An interrupt or an error is
+    waited for at once, for nothing need follow it. Every method may raise StorageError.
+
+    A test that cuts the power passes `committing`: it is called in the thread that writes, just before each
+    commit. What it raises undoes that transaction and reaches all who wait for it; when it raises from the
+    n-th call on, the file is as after a cut before the n-th commit.
+    """
+
+    def __init__(self, path: Path, committing: Callable[[], None] = nothing) -> None:
+        """Open or create the file; blocks."""
+        super().__init__(serde=StrictSerializer())
+        self._file = CheckpointFile(path, committing)
+        self._writer: Writer[Put] = Writer(self._file, "checkpoint-writer")
+        self._left: dict[str, list[Put]] = defaultdict(list)
+        """What was written since a thread's last checkpoint, for which nobody waited."""
+        self._idle: deque[SqliteSaver] = deque()
+        self._readers = ThreadPoolExecutor(_READERS, "checkpoint-reader")
+
+    def close(self) -> None:
+        """Write what is queued and let go of the file; blocks."""
+        self._readers.shutdown()
+        while self._idle:
+            self._idle.pop().conn.close()
+        self._writer.close()
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,  # noqa: ARG002 (the base class's)
+    ) -> RunnableConfig:
+        """Save a checkpoint, after all that was written in its thread before."""
+        thread, ns = _place(config)
+        described = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False)
+        row = (
+            *(thread, ns, checkpoint["id"], config["configurable"].get("checkpoint_id")),
+            *self.serde.dumps_typed(checkpoint),
+            described.encode("utf-8", "ignore"),
+        )
+        await self._writer.submit(Put(CHECKPOINTS, [row], self._left.pop(thread, [])))
+        named = {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}
+        return {"configurable": named}
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Save what a step wrote, for the checkpoint that the step began at."""
+        thread, ns = _place(config)
+        key = (thread, ns, str(config["configurable"]["checkpoint_id"]), task_id, task_path)
+        rows = [
+            (*key, WRITES_IDX_MAP.get(channel, place), channel, *self.serde.dumps_typed(value))
+            for place, (channel, value) in enumerate(writes)
+        ]
+        special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+        put = Put(REPLACED if special else ADDED, rows)
+        if any(channel in WRITES_IDX_MAP for channel, _ in writes):
+            await self._writer.submit(put)
+            return
+        self._writer.leave(put)
+        self._left[thread].append(put)
+        asyncio.get_running_loop().call_later(_LATEST_S, self._writer.wake)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return a thread's last checkpoint, or the one that is named; None: there is none."""
+        return await self._read(config, lambda saver: saver.get_tuple(config))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 (the base class's name)
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Yield checkpoints, the newest first."""
+        found = await self._read(
+            config, lambda saver: list(saver.list(config, filter=filter, before=before, limit=limit))
+        )
+        for each in found:
+            yield each
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what the channels are rebuilt from."""
+        return await self._read(
+            config, lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
+        )
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete all that is kept of a thread."""
+        await self._change(lambda connection: delete_thread(connection, str(thread_id)))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints of runs; a conversation kept in deltas may then lack what they added."""
+        await self._change(lambda connection: delete_runs(connection, run_ids))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all that is kept of a thread to another."""
+        await self._change(lambda connection: copy_thread(connection, source_thread_id, target_thread_id))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete what the last checkpoint of each thread does not need, or all of it.
+
+        Args:
+            thread_ids: the threads.
+            strategy: `keep_latest`, or `delete`.
+        """
+        await self._change(lambda connection: prune(connection, self.serde, thread_ids, strategy))
+
+    def get_next_version(self, current: Any, channel: None) -> Any:
+        """Return a channel's next version: a number, which takes two bytes where the stock saver's takes 53.
+
+        A thread that the stock saver began goes on as it began: one thread's versions are compared.
+        """
+        if isinstance(current, str):
+            return SqliteSaver.get_next_version(self, current, channel)  # type: ignore[arg-type]
+        return super().get_next_version(current, channel)
+
+    async def _change(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        await self._writer.submit(Put(change=change))
+
+    async def _read(self, config: RunnableConfig | None, read: Callable[[SqliteSaver], T]) -> T:
+        """Read what is on disk once all is there that was put before."""
+        threads = list(self._left) if config is None else [_place(config)[0]]
+        left = [put for thread in threads for put in self._left.pop(thread, [])]
+        if left or not self._writer.is_idle:
+            await self._writer.submit(Put(needs=left))
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, read)
+
+    def _look(self, read: Callable[[SqliteSaver], T]) -> T:
+        try:
+            with self._reader() as saver:
+                return read(saver)
+        except sqlite3.Error as error:
+            raise self._file.explained(error) from error
+
+    @contextmanager
+    def _reader(self) -> Iterator[SqliteSaver]:
+        """Lend a saver with a connection of its own: those who read wait for nobody."""
+        try:
+            saver = self._idle.pop()
+        except IndexError:
+            saver = SqliteSaver(self._file.connect())
+            saver.is_setup = True
+        saver.serde = self.serde
+        yield saver
+        self._idle.append(saver)
+
+
+def _place(config: RunnableConfig) -> tuple[str, str]:
+    """Return a conversation's id and the namespace of a graph in it."""
+    named = config["configurable"]
+    return str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
+
+
+@asynccontextmanager
+async def open_checkpoints(
+    path: Path, committing: Callable[[], None] = nothing
+) -> AsyncIterator[Checkpoints]:
+    """Open or create the checkpoints at a path, for their owner alone; see `Checkpoints` for `committing`.
+
+    Raises:
+        StorageError: they cannot be used.
+    """
+    saver = await asyncio.to_thread(Checkpoints, path, committing)
+    try:
+        yield saver
+    finally:
+        await asyncio.to_thread(saver.close)

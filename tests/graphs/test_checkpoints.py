@@ -1,0 +1,223 @@
+"""The saver keeps the whole promise of its protocol, in groups, for many callers, and says what failed."""
+
+import asyncio
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from errors import StorageError
+from graphs.checkpoints import Checkpoints, open_checkpoints
+
+HOUSE = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "data" / "checkpoints.db"
+
+
+def at(thread: str, checkpoint: str | None = None) -> dict:
+    named = {"thread_id": thread, "checkpoint_ns": ""}
+    return {"configurable": named if checkpoint is None else {**named, "checkpoint_id": checkpoint}}
+
+
+async def put(saver: Checkpoints, thread: str, **values) -> dict:
+    """Put a checkpoint that holds the values and begins a thread."""
+    checkpoint = {
+        **empty_checkpoint(),
+        "channel_values": values,
+        "channel_versions": dict.fromkeys(values, 1),
+    }
+    return await saver.aput(at(thread), checkpoint, {"source": "loop", "step": 0}, {})
+
+
+async def values(saver: Checkpoints, thread: str) -> dict | None:
+    found = await saver.aget_tuple(at(thread))
+    return found and found.checkpoint["channel_values"]
+
+
+class Commits:
+    """Counts the commits, and does something before each from the n-th on."""
+
+    def __init__(self, act: Callable[[], None] = lambda: None, first: int = 0) -> None:
+        self.count = 0
+        self._act = act
+        self._first = first
+
+    def __call__(self) -> None:
+        self.count += 1
+        if self.count > self._first:
+            self._act()
+
+
+def full() -> None:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorname = "SQLITE_FULL"
+    raise error
+
+
+async def test_it_conforms_in_full(path):
+    @checkpointer_test(name="checkpoints")
+    async def saver():
+        async with open_checkpoints(path) as opened:
+            yield opened
+
+    report = await validate(saver)
+
+    assert report.conformance_level() == "FULL"
+    assert {name for name, result in report.results.items() if not result.passed} == set()
+
+
+async def test_what_many_put_at_once_shares_few_transactions(path):
+    commits = Commits()
+    async with open_checkpoints(path, commits) as saver:
+        await asyncio.gather(*(put(saver, f"t{n}", n=n) for n in range(500)))
+        assert [await values(saver, f"t{n}") for n in range(500)] == [{"n": n} for n in range(500)]
+
+    assert commits.count < 20
+
+
+async def test_what_a_step_wrote_and_the_checkpoint_after_it_are_one_transaction(path):
+    commits = Commits()
+    async with open_checkpoints(path, commits) as saver:
+        first = await put(saver, "t", n=1)
+        await saver.aput_writes(first, [("n", 2), ("m", 3)], "task")
+        await put(saver, "t", n=2)
+
+        assert commits.count == 2
+        before = await saver.aget_tuple(first)
+        assert [(channel, value) for _, channel, value in before.pending_writes] == [("n", 2), ("m", 3)]
+
+
+async def test_what_a_step_wrote_is_on_disk_soon_though_nothing_follows_it(path):
+    written = threading.Event()
+    async with open_checkpoints(path, Commits(written.set, first=1)) as saver:
+        first = await put(saver, "t", n=1)
+        await saver.aput_writes(first, [("n", 2)], "task")
+        assert await asyncio.to_thread(written.wait, 30)
+
+
+async def test_an_interrupt_is_on_disk_once_it_is_written(path):
+    async with open_checkpoints(path) as saver:
+        first = await put(saver, "t", n=1)
+        await saver.aput_writes(first, [("__interrupt__", "well?")], "task")
+        with closing(sqlite3.connect(path)) as other:
+            assert other.execute("SELECT channel FROM writes").fetchall() == [("__interrupt__",)]
+
+
+async def test_a_cancelled_caller_loses_no_write(path):
+    going, held = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        going.set()
+        held.wait(30)
+
+    async with open_checkpoints(path, wait) as saver:
+        first = asyncio.create_task(put(saver, "a", n=1))
+        await asyncio.to_thread(going.wait, 30)
+        second = asyncio.create_task(put(saver, "b", n=2))
+        await asyncio.sleep(0)
+        for task in (first, second):
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        held.set()
+        assert (await values(saver, "a"), await values(saver, "b")) == ({"n": 1}, {"n": 2})
+
+
+async def test_closing_writes_what_is_queued(path):
+    async with open_checkpoints(path) as saver:
+        first = await put(saver, "t", n=1)
+        await saver.aput_writes(first, [("n", 2)], "task")
+    async with open_checkpoints(path) as saver:
+        assert len((await saver.aget_tuple(first)).pending_writes) == 1
+
+
+async def test_a_full_disk_is_told_to_those_who_wait_and_to_nobody_else(path):
+    commits = Commits(full, first=2)
+    async with open_checkpoints(path, commits) as saver:
+        first = await put(saver, "before", n=1)
+        await put(saver, "other", n=1)
+        with pytest.raises(StorageError, match=r"checkpoints\.db.*disk is full.*free some space"):
+            await put(saver, "late", n=1)
+        await saver.aput_writes(first, [("n", 2)], "task")
+        with pytest.raises(StorageError, match="disk is full"):
+            await saver.aget_tuple(first)
+        assert await values(saver, "other") == {"n": 1}
+
+
+async def test_a_write_that_failed_unheard_is_made_up_for_by_the_checkpoint_that_follows(path):
+    failed = threading.Event()
+
+    def fail_once() -> None:
+        if not failed.is_set():
+            failed.set()
+            full()
+
+    async with open_checkpoints(path, Commits(fail_once, first=1)) as saver:
+        first = await put(saver, "t", n=1)
+        await saver.aput_writes(first, [("n", 2)], "task")
+        assert await asyncio.to_thread(failed.wait, 30)
+        await put(saver, "t", n=2)
+        assert len((await saver.aget_tuple(first)).pending_writes) == 1
+
+
+async def test_closed_checkpoints_say_so(path):
+    async with open_checkpoints(path) as saver:
+        pass
+    with pytest.raises(StorageError, match="closed"):
+        await put(saver, "t", n=1)
+    with pytest.raises(StorageError, match="closed"):
+        await saver.aget_tuple(at("t"))
+
+
+async def test_several_event_loops_share_one_saver(path):
+    async def write(name: str) -> None:
+        await asyncio.gather(*(put(saver, f"{name}{n}", n=n) for n in range(50)))
+
+    async with open_checkpoints(path) as saver:
+        others = [asyncio.to_thread(asyncio.run, write(name)) for name in "abc"]
+        await asyncio.gather(write("d"), *others)
+        assert len([each async for each in saver.alist(None)]) == 200
+
+
+PROCESS = """
+import asyncio, pathlib, sys
+from graphs.checkpoints import open_checkpoints
+from tests.graphs.test_checkpoints import put
+
+async def main(path, name):
+    async with open_checkpoints(pathlib.Path(path)) as saver:
+        for start in range(0, 100, 10):
+            await asyncio.gather(*(put(saver, f"{name}{n}", n=n) for n in range(start, start + 10)))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_several_processes_write_to_one_file(path):
+    command = (sys.executable, "-c", PROCESS, str(path))
+    running = [await asyncio.create_subprocess_exec(*command, name, cwd=HOUSE) for name in "ab"]
+    assert [await asyncio.wait_for(process.wait(), 60) for process in running] == [0, 0]
+
+    async with open_checkpoints(path) as saver:
+        assert len([each async for each in saver.alist(None)]) == 200
+
+
+async def test_the_stock_saver_reads_what_is_written(path):
+    async with open_checkpoints(path) as saver:
+        first = await put(saver, "t", n=1)
+        await saver.aput_writes(first, [("n", 2)], "task")
+    with SqliteSaver.from_conn_string(str(path)) as stock:
+        found = stock.get_tuple(first)
+
+    assert found.checkpoint["channel_values"] == {"n": 1}
+    assert found.pending_writes == [("task", "n", 2)]

@@ -4,14 +4,15 @@ import math
 
 from sqlalchemy import event
 
+from errors import StorageError
 from ledger.book import Ledger
 from ledger.database import open_engine
 from ledger.owner import this_process
 from settings import Settings
 
 
-class PowerCutError(Exception):
-    """There is no more power."""
+class PowerCutError(StorageError):
+    """There is no more power: what a ledger or a saver says when its disk is gone."""
 
 
 class Power:

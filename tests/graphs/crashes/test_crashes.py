@@ -170,7 +170,7 @@ async def test_a_power_cut_at_any_write_changes_neither_the_end_nor_the_effects(
         in_doubt = [tool for tool, status in ended.items() if status == "unknown"]
         unknown += in_doubt
         assert in_doubt or (ended, ending) == (expected, said), writes
-    assert writes > 30
+    assert writes > 25  # those that come together are one
     # Between an effect and its record nobody can know: few of the cuts, since parallel calls shift them.
     assert ("write_file" in unknown) == agreed
     assert len(unknown) < writes / 4

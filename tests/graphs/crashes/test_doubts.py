@@ -27,7 +27,7 @@ async def cut_short(home: Home, given: Any, *names: str, life: int = 0, context:
             power.left = -1
 
     ledger = await power.ledger(home.settings(), life)
-    async with home.opened(happen, ledger, power.saver()) as orchestrator:
+    async with home.opened(happen, ledger, power.draw) as orchestrator:
         ask = partial(orchestrator.ask, thread_id="t1", context=context)
         turn = ask(given) if isinstance(given, str) else orchestrator.resume("t1", given)
         with pytest.raises(PowerCutError):

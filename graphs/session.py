@@ -1,6 +1,5 @@
 """Open the orchestrator from Python: ask, watch, answer a confirmation, go on after a crash."""
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 _ENDS_WITHIN_S = 60
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
     [
         "cli",
         "terminal.app",
@@ -22,6 +22,7 @@ _FORKS.set_forkserver_preload(
         "langchain_openai",
         "langchain_anthropic",
         "langchain_google_genai",
+        "tests.graphs.crashes.test_kills",
     ]
 )
 
@@ -33,7 +34,7 @@ def run(
     with tempfile.TemporaryDirectory() as place:
         streams = [Path(place, name) for name in ("stdin", "stdout", "stderr")]
         streams[0].write_text(stdin, encoding="utf-8")
-        process = _FORKS.Process(target=_command, args=(args, dict(environ), folder, streams))
+        process = FORKS.Process(target=_command, args=(args, dict(environ), folder, streams))
         process.start()
         process.join(_ENDS_WITHIN_S)
         if process.exitcode is None:

@@ -100,6 +100,8 @@ class Home:
 
     directory: Path
     environ: dict[str, str] = field(default_factory=dict)
+    tools: Callable[[Happen], list[Tool]] = tools
+    """Returns the tools there are, given what they call when they take effect."""
 
     @property
     def data(self) -> Path:
@@ -131,7 +133,7 @@ class Home:
         """Return settings, models and a ledger of this home, with the tools above."""
         settings = self.settings()
         ledger = ledger or await Ledger.open(self.data / "ledger.db", settings.redact)
-        registry = Registry(tools(happen or self.happen))
+        registry = Registry(self.tools(happen or self.happen))
         return Resources(settings, registry, Caller(settings), ledger, open_artifacts(settings))
 
     @asynccontextmanager
@@ -258,9 +260,9 @@ async def _click(orchestrator: Orchestrator, way: str) -> dict[str, str] | None:
     return {"response": result["response"], **{c["tool"]: c["status"] for c in result["tool_calls"]}}
 
 
-async def check_pairs(orchestrator: Orchestrator) -> None:
+async def check_pairs(orchestrator: Orchestrator, thread: str = "t1") -> None:
     """Check that each call of the conversation has exactly one result, after it."""
-    snapshot = await orchestrator.graph.aget_state({"configurable": {"thread_id": "t1"}})
+    snapshot = await orchestrator.graph.aget_state({"configurable": {"thread_id": thread}})
     messages = snapshot.values["messages"]
     calls = [call["id"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
     results = [m.tool_call_id for m in messages if isinstance(m, ToolMessage)]

@@ -60,12 +60,14 @@ class Side:
         self.written = 0
         """Bytes passed to the kernel until it is closed."""
         self._folder = tempfile.TemporaryDirectory(prefix=f"bench-{name}-")
+        self.folder = Path(self._folder.name)
+        """Where its files are until it is left."""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process)
         python = PYTHONS["ours" if name == OURS else "peers"]
         self._process = subprocess.Popen(  # noqa: S603 (our own modules)
-            [str(python), "-m", f"benchmarks.sides.{name}", self._folder.name],
+            [str(python), "-m", f"benchmarks.sides.{name}", str(self.folder)],
             cwd=HOUSE,
-            env=environment(Path(self._folder.name), **environ),
+            env=environment(self.folder, **environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

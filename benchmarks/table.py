@@ -26,15 +26,26 @@ def as_markdown(figures: Sequence[Figure]) -> str:
     return "\n".join(lines)
 
 
-def _row(figure: Figure) -> tuple[str, ...]:
-    spread, unit = figure.value, figure.unit
+def goal_of(figure: Figure) -> str:
+    """Return the goal with its unit; empty where there is none."""
+    if figure.goal is None:
+        return ""
     sign = "≤" if figure.better == "less" else "≥"
-    quartiles = f"{_number(spread.low)}-{_number(spread.high)}" if spread.low != spread.high else ""
+    return f"{sign} {_number(figure.goal)} {figure.unit}".strip()
+
+
+def measured(figure: Figure) -> str:
+    """Return the median with its unit."""
+    return f"{_number(figure.value.middle)} {figure.unit}".strip()
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    spread = figure.value
     return (
         figure.name,
-        "" if figure.goal is None else f"{sign} {_number(figure.goal)} {unit}".strip(),
-        f"{_number(spread.middle)} {unit}".strip(),
-        quartiles,
+        goal_of(figure),
+        measured(figure),
+        f"{_number(spread.low)}-{_number(spread.high)}" if spread.low != spread.high else "",
         {True: "yes", False: "NO", None: ""}[figure.holds],
         figure.kind,
         figure.note,

@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import resource
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,6 +29,8 @@ Open = Callable[[Path], AbstractAsyncContextManager[Converse]]
 
 def serve(open_side: Open) -> None:
     """Serve jobs until the input ends; the directory of the side's files is the first argument."""
+    if slow := os.environ.get("SLOW_COMMIT_S"):
+        _slow_down(float(slow))
     with _channel() as out:
         asyncio.run(_serve(open_side, Path(sys.argv[1]), out))
 
@@ -38,6 +41,23 @@ def _channel() -> Any:
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
         yield out
+
+
+def _slow_down(seconds: float) -> None:
+    """Make each commit of SQLite and each sync of a file take so much longer, as on a slow disk."""
+    connect, sync = sqlite3.connect, os.fsync
+
+    def slow_connect(*given: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*given, **options)
+        connection.set_trace_callback(lambda sql: time.sleep(seconds) if sql == "COMMIT" else None)
+        return connection
+
+    def slow_sync(file: int) -> None:
+        time.sleep(seconds)
+        sync(file)
+
+    sqlite3.connect = sqlite3.dbapi2.connect = slow_connect
+    os.fsync = slow_sync
 
 
 async def _serve(open_side: Open, directory: Path, out: TextIO) -> None:

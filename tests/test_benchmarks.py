@@ -2,11 +2,14 @@
 
 import math
 import sys
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from benchmarks import driver
+from benchmarks.chart import as_svg
 from benchmarks.figures import Figure, exact, exponent, ratios, spread
+from benchmarks.page import publish
 from benchmarks.script import Job, Work
 from benchmarks.table import as_markdown, as_text
 
@@ -85,3 +88,32 @@ def test_a_side_whose_count_of_work_is_not_the_jobs_is_refused(bare, claimed):
 def test_a_side_that_gives_another_answer_ends_with_an_error(plain_python):
     with pytest.raises(RuntimeError, match="ended with"), driver.Side("bare") as side:
         side.run(Job(rounds=1, asks=True))
+
+
+def test_a_whole_run_replaces_the_pages_table_and_chart_and_shows_what_is_missed(tmp_path):
+    page = tmp_path / "performance.md"
+    page.write_text("Before.\n<!-- figures: generated -->\nstale\n<!-- end -->\nAfter.\n")
+    publish([_figure(3, 1), _figure(1, 3)], load=0.5, minutes=2, docs=tmp_path)
+    table = [line for line in page.read_text().splitlines() if line.startswith("| a figure")]
+    assert [("NO" in row, "yes" in row) for row in table] == [(True, False), (False, True)]
+    assert "stale" not in page.read_text()
+    assert page.read_text().startswith("Before.")
+    assert page.read_text().endswith("After.\n")
+    assert (tmp_path / "performance.svg").read_text().count("goal ≤") == 2
+
+
+def test_a_page_without_a_place_for_the_figures_is_refused(tmp_path):
+    (tmp_path / "performance.md").write_text("No place.")
+    with pytest.raises(ValueError, match="no place"):
+        publish([_figure(1, 1)], load=0, minutes=1, docs=tmp_path)
+
+
+def test_in_the_chart_what_holds_is_left_of_the_goal_and_what_is_missed_right_of_it():
+    def place(figure):
+        mark = ET.fromstring(as_svg([figure])).find("{*}circle" if figure.holds else "{*}rect[@height='10']")
+        return float(mark.get("cx") or float(mark.get("x")) + 5)
+
+    goal = place(_figure(1, 1))
+    assert place(_figure(0.5, 1)) < goal < place(_figure(2, 1))
+    assert place(_figure(12, 6, "more")) < goal < place(_figure(3, 6, "more"))
+    assert place(_figure(0, 6, "more")) == place(_figure(1e9, 1)), "as far off as the scale goes"

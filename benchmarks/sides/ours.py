@@ -50,15 +50,20 @@ async def send(to: str, text: str) -> str:
     raise NotImplementedError
 
 
+def equip() -> None:
+    """Put the scripted tools where the house's own are opened."""
+    reading = replace(look_up_blocking, name="look_up") if os.environ.get("BLOCKING") else look_up
+    registry = Registry([reading, send, *results.TOOLS])
+    setattr(nodes.resources, "open_registry", lambda _settings: registry)  # noqa: B010 (it is not exported)
+
+
 def furnish(directory: Path) -> Settings:
     """Put the scripted model and its tools where the real ones are opened; return the settings to open with.
 
     All else is the house's own: the caller of models with its streaming, checks, retries and usage, too.
     """
     models.opening._OPEN["offline"] = lambda _card, _key: ScriptedChat()  # noqa: SLF001 (the one seam)
-    reading = replace(look_up_blocking, name="look_up") if os.environ.get("BLOCKING") else look_up
-    registry = Registry([reading, send, *results.TOOLS])
-    setattr(nodes.resources, "open_registry", lambda _settings: registry)  # noqa: B010 (it is not exported)
+    equip()
     config = directory / "twobrain.toml"
     most = os.environ.get("AT_ONCE")
     config.write_text(f"{_TOML}tools_at_once = {most}\n" if most else _TOML)

@@ -400,24 +400,53 @@ async def test_the_process_that_reads_a_page_knows_no_secret(site, household, ca
     assert set(seen) <= {"PYTHONPATH", "LC_CTYPE"}
 
 
+HIT = {  # as SearXNG itself answers, recorded in 2026-11 from one with its json_engine on loopback
+    "url": "https://bread.example/",
+    "title": "Bread",
+    "content": "All about bread",
+    "engine": "here",
+    "template": "default.html",
+    "parsed_url": ["https", "bread.example", "/", "", "", ""],
+    "img_src": "",
+    "thumbnail": "",
+    "priority": "",
+    "engines": ["here"],
+    "positions": [1],
+    "score": 1.0,
+    "category": "general",
+    "publishedDate": None,
+}
 SEARXNG = {
     "query": "bread",
-    "number_of_results": 0,
     "results": [
-        {
-            "title": "Bread",
-            "url": "https://bread.example/",
-            "content": "All about\n\n2. bread",
-            "engine": "x",
-        },
-        {"title": "Bread again", "url": "https://bread.example/", "content": "The same page"},
-        {"title": None, "url": "https://loaf.example/a?b=c", "content": None},
-        {"title": "Odd", "url": "javascript:alert(1)", "content": "no"},
-        {"title": "No address", "content": "no"},
-        {"title": "Long", "url": "https://long.example/", "content": "word " * 999},
+        {**HIT, "content": "All about\n\n2. bread"},
+        {**HIT, "title": "Bread again"},
+        {**HIT, "title": None, "url": "https://loaf.example/a?b=c", "content": None},
+        {**HIT, "title": "Odd", "url": "javascript:alert(1)"},
+        {"title": "No address", "content": "no", "template": "key-value.html"},
+        {**HIT, "title": "Long", "url": "https://long.example/", "content": "word " * 999},
     ],
     "answers": [],
-    "unresponsive_engines": [["brave", "timeout"]],
+    "corrections": [],
+    "infoboxes": [],
+    "suggestions": [],
+    "unresponsive_engines": [["broken", "Suspended: HTTP connection error"]],
+}
+FORBIDDEN = (  # where settings.yml has no json
+    "<!doctype html>\n<html lang=en>\n<title>403 Forbidden</title>\n<h1>Forbidden</h1>\n"
+    "<p>You don&#39;t have the permission to access the requested resource. It is either read-protected or "
+    "not readable by the server.</p>\n"
+)
+TAVILY = {  # as docs.tavily.com has it
+    "query": "x",
+    "follow_up_questions": None,
+    "answer": None,
+    "images": [],
+    "results": [
+        {"url": "https://t.example/", "title": "T", "content": "C", "score": 0.9, "raw_content": None}
+    ],
+    "response_time": 1.67,
+    "request_id": "123e4567-e89b-12d3-a456-426614174111",
 }
 
 
@@ -440,11 +469,7 @@ async def test_searxng_on_a_private_address_finds_titles_urls_and_snippets(site,
 
 
 async def test_tavily_is_asked_with_the_key_of_the_named_variable(site, household, call_in):
-    found = {
-        "query": "x",
-        "results": [{"title": "T", "url": "https://t.example/", "content": "C", "score": 0.9}],
-    }
-    site.pages["/s/search"] = answer(json.dumps(found), "application/json")
+    site.pages["/s/search"] = answer(json.dumps(TAVILY), "application/json")
     here = household(found_at(site, "tavily", api_key_env="SEARCHING"), SEARCHING="tvly-123456")
     assert (await call_in(here, "web_search", query="x")).text == "1. T\n   https://t.example/\n   C"
     (asked,) = site.seen
@@ -455,13 +480,14 @@ async def test_tavily_is_asked_with_the_key_of_the_named_variable(site, househol
 async def test_nothing_found_says_which_engines_did_not_answer(site, household, call_in):
     site.pages["/s/search"] = answer(json.dumps({**SEARXNG, "results": []}), "application/json")
     outcome = await call_in(household(found_at(site)), "web_search", query="x")
-    assert outcome.text == "Nothing was found for 'x'. These engines did not answer: brave."
+    assert outcome.text == "Nothing was found for 'x'. These engines did not answer: broken."
 
 
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (answer("no", status="403 Forbidden"), "settings.yml must list json in search.formats"),
+        (answer(FORBIDDEN, status="403 Forbidden"), "settings.yml must list json in search.formats"),
+        (answer('{"error": "No query"}', "application/json", "400 Bad Request"), "answered 400 Bad Request"),
         (answer("no", status="429 Too Many Requests"), "127.0.0.1 answered 429 Too Many Requests."),
         (answer("<html>"), "127.0.0.1 did not answer as searxng does."),
         (answer("[]"), "did not answer as searxng does."),
@@ -477,6 +503,16 @@ async def test_an_engine_that_does_not_answer_as_it_should_is_a_clear_result(
     outcome = await call_in(household(found_at(site)), "web_search", query="x")
     assert outcome.status == "failed"
     assert words in outcome.text
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "432 "])
+async def test_tavilys_refusal_is_told_by_its_status(site, household, call_in, status):
+    refusal = {"detail": {"error": "This request exceeds your plan's set usage limit."}}
+    site.pages["/s/search"] = answer(json.dumps(refusal), "application/json", status)
+    here = household(found_at(site, "tavily"), TAVILY_API_KEY="tvly-123456")
+    outcome = await call_in(here, "web_search", query="x")
+    assert outcome.status == "failed"
+    assert f"answered {status.strip()}" in outcome.text
 
 
 @pytest.mark.parametrize(("query", "words"), [(" ", "query is empty"), ("x" * 401, "longer than 400")])

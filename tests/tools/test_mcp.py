@@ -15,6 +15,7 @@ import pytest
 from errors import ConfigurationError
 from graphs.session import open_orchestrator
 from settings import Settings, load_settings
+from tests.tools.loopback import moved, open_site
 from tests.tools.processes import is_running, stays
 from tests.wires.brain import Call, Heard, Reply
 from tools.clock import get_time
@@ -296,6 +297,15 @@ async def test_a_server_that_cannot_be_used_costs_its_own_tools_and_says_why(hou
         assert why in reason
         registry = await house.servers.join(BASE)
         assert [t.name for t in registry.offered("admin", None, house.settings)] == ["get_time", "good_add"]
+
+
+async def test_a_web_server_that_sends_us_elsewhere_is_not_followed(household):
+    async with open_site() as inside, open_site() as outside:
+        outside.pages["/mcp"] = moved(inside.url("/mcp"), "307 Temporary Redirect")
+        household.add("bad", url=outside.url("/mcp"), connect_timeout_s=5)
+        async with household.open() as house:
+            assert (await house.missing("mcp:bad")).startswith("it cannot be used: ")
+        assert (len(outside.seen) > 0, inside.seen) == (True, [])
 
 
 @pytest.mark.parametrize("habit", ["never_list", "stubborn"])

@@ -177,7 +177,9 @@ def test_an_ipv4_address_is_taken_in_one_spelling_only(host):
     assert [str(address) for address in admitted] == [host.removesuffix(".")]
 
 
-@pytest.mark.parametrize("host", [PUBLIC, f"[{PUBLIC_V6}]", "shop.example", "a_b.shop.example."])
+@pytest.mark.parametrize(
+    "host", [PUBLIC, f"[{PUBLIC_V6}]", "shop.example", "a_b.shop.example.", "bücher.example"]
+)
 def test_public_hosts_are_admitted_on_any_port(host):
     assert admit(f"http://{host}:8080/x?y#z")
     assert admit(f"https://{host}/")
@@ -191,6 +193,8 @@ def test_public_hosts_are_admitted_on_any_port(host):
         ("http://db.localhost/", "names this machine"),
         ("http://localhost.localdomain/", "names this machine"),
         ("http://127。0。0。1/", "loopback"),
+        ("http://①②⑦.0.0.1/", "IDNA"),
+        ("http://ⓛocalhost/", "IDNA"),
         ("http://169.254.169.254/latest/meta-data/", "link-local or metadata"),
         ("http://[fe80::1%25eth0]/", "link-local"),
         (f"http://[{PUBLIC_V6}%251]/", "this network only"),
@@ -212,6 +216,11 @@ def test_public_hosts_are_admitted_on_any_port(host):
 def test_a_refusal_says_why(url, why):
     with pytest.raises(RefusedError, match=why):
         admit(url)
+
+
+def test_a_name_in_another_alphabet_is_judged_by_the_addresses_it_is_looked_up_for():
+    with pytest.raises(RefusedError, match="leads to a private address"):
+        admit("http://bücher.example/", "10.0.0.1")
 
 
 async def test_a_name_is_looked_up_once_for_a_request_which_goes_to_the_address_that_was_judged():

@@ -22,7 +22,8 @@ class Result:
     summary: str = ""
     """The planner's words for the responder; empty on the single and direct paths."""
     receipts: list[dict[str, Any]] = field(default_factory=list)
-    """Machine-made: one `{tool, call_id, status, text}` for each call, whatever a model says of it."""
+    """Machine-made: one `{tool, call_id, status, text}` for each call, whatever a model says of it. First
+    come those of an earlier turn that no answer told of: superseded by this turn's message, for the most."""
     pending: dict[str, Any] | None = None
     """The confirmation request that waits; None when the turn is done."""
     usage: dict[str, Any] = field(default_factory=dict)

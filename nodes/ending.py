@@ -47,6 +47,8 @@ async def end_turn(
 
 
 def account_of(state: State) -> Update:
-    """Return the turn's calls and receipts so far."""
+    """Return the turn's calls, with receipts for them and for what an earlier turn left untold."""
     records = records_of(state)
-    return {"tool_calls": as_tool_calls(records), "receipts": as_receipts(records)}
+    own = {record.call_id for record in records}
+    untold = [receipt for receipt in state.receipts if receipt["call_id"] not in own]
+    return {"tool_calls": as_tool_calls(records), "receipts": [*untold, *as_receipts(records)]}

@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 from langgraph.runtime import Runtime
@@ -12,7 +13,7 @@ from errors import BadMessageError
 from ledger.records import Recorded
 from nodes.context import Context, choices_of
 from nodes.entries import entries_of
-from nodes.records import open_calls, result_message
+from nodes.records import Record, as_receipts, finished, open_calls, records_of, result_message
 from nodes.state import Path, State, Update
 from nodes.turn import Turn, take_up
 
@@ -23,8 +24,8 @@ _STILL_RUNNING = Recorded("unknown", "Unknown: it was still running when the nex
 async def intake(state: State, runtime: Runtime[Context]) -> Update:
     """Admit the new messages and begin a turn.
 
-    Reads messages; writes messages (without what a client may not write, open calls closed) and
-    resets everything that counts for a turn.
+    Reads messages; writes messages (without what a client may not write, open calls closed), the receipts of
+    what an earlier turn left untold, and resets everything that counts for a turn.
 
     Raises:
         BadMessageError: the input holds no message of a person that can be read.
@@ -38,12 +39,17 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     request = _request(admitted, turn.limits.max_message_chars)
     thread = state.thread or _thread(runtime)
     closing = await _close(turn, before)
+    untold = _untold(turn, before, closing)
+    for record in untold:
+        call = {"id": record.call_id, "name": record.tool}
+        turn.runtime.stream_writer(finished(call, record.status, record.text))
     if path == "two-brain" and turn.context.respond:
         turn.res.models.warm(turn.context.responder, turn.person.user)
     title = request.text.strip()[:80]
     await turn.res.ledger.touch(thread, user=turn.person.user, status="running", title=title)
     return {
         **_reset(),
+        "receipts": as_receipts(untold),
         "messages": _tidied(new, admitted, closing),
         "tail": request.id or "",
         "thread": thread,
@@ -135,6 +141,18 @@ async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:
     recorded = await turn.res.ledger.supersede(entries_of(turn, left))
     outcomes = [recorded.get(call["id"], _STILL_RUNNING) for call in left]
     return [result_message(call, o.status, o.text) for call, o in zip(left, outcomes, strict=True)]
+
+
+def _untold(turn: Turn, before: Sequence[AnyMessage], closing: Sequence[ToolMessage]) -> list[Record]:
+    """Return the calls of an earlier turn that never came to its answer, but for what its gate told already.
+
+    The person learns in this turn that what waited was not done, and what a turn had done that was cut short.
+    """
+    if turn.state.response:
+        return []
+    told = {receipt["call_id"] for receipt in turn.state.receipts}
+    records = records_of(replace(turn.state, messages=[*before, *closing]))
+    return [record for record in records if record.call_id not in told]
 
 
 def _tidied(

@@ -78,7 +78,7 @@ def _used(usage: Mapping[str, Any]) -> str:
     reported = None not in (usage.get("input_tokens"), usage.get("output_tokens"))
     cost, known = usage.get("cost_usd"), usage.get("known_cost_usd", 0.0)
     if cost is not None:
-        price = dollars(cost)
+        price = dollars(cost) if cost else "at no cost"
     else:
         price = f"at least {dollars(known)}" if known else "at a cost that is not known"
     return f"It took {'' if reported else 'about '}{counted}, {price}."

@@ -6,7 +6,7 @@ Each view takes the characters that it may have, and leaves out what it can for 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import dropwhile, islice, takewhile, zip_longest
 from typing import Any
 
 from langchain_core.messages import (
@@ -14,13 +14,14 @@ from langchain_core.messages import (
     BaseMessage,
     HumanMessage,
     SystemMessage,
+    ToolMessage,
 )
 
 from nodes import prompts
 from nodes.context import Context
 from nodes.fences import fenced
 from nodes.kept import Kept
-from nodes.records import Record, records_of, rounds_of
+from nodes.records import Record, records_of, rounds_of, status_of
 from nodes.rounds import Look, length_of, rounds_view
 from nodes.state import Planned, State
 
@@ -121,18 +122,26 @@ def _earlier(state: State, chars: int, most: int | None = EARLIER_MESSAGES) -> l
     said = [_as_said(message) for message in (said[-most:] if most else said)]
     while said and (isinstance(said[0], AIMessage) or length_of(said) > chars // 2):
         said = said[1:]
-    return list(_by_turns(said))
+    return list(_by_turns(said, state))
 
 
-def _by_turns(said: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
+def _by_turns(said: Sequence[BaseMessage], state: State) -> Iterator[BaseMessage]:
     """Yield what was said with a word in place of each answer that never came.
 
-    Some providers join two messages of the person into one request, some chat templates refuse them.
+    Some providers join two messages of the person into one request, some chat templates refuse them. And no
+    model is to think that what waited was done, or that what was done was not.
     """
     for message, following in zip_longest(said, said[1:]):
         yield message
         if isinstance(message, HumanMessage) and not isinstance(following, AIMessage):
-            yield AIMessage(prompts.UNANSWERED)
+            yield AIMessage(_unanswered(message, state))
+
+
+def _unanswered(request: HumanMessage, state: State) -> str:
+    after = islice(dropwhile(lambda m: m.id != request.id, state.messages), 1, None)
+    turn = takewhile(lambda m: not isinstance(m, HumanMessage), after)
+    became = ", ".join(f"{m.name}: {status_of(m)}" for m in turn if isinstance(m, ToolMessage))
+    return f"{prompts.UNANSWERED} (What it called for: {became}.)" if became else prompts.UNANSWERED
 
 
 def _as_said(message: BaseMessage) -> BaseMessage:
@@ -140,7 +149,8 @@ def _as_said(message: BaseMessage) -> BaseMessage:
     if isinstance(message, AIMessage):
         return AIMessage(message.text)
     others = [] if isinstance(message.content, str) else [b for b in message.content if not _is_text(b)]
-    return HumanMessage("\n".join([message.text, *(["[with attachments]"] if others else [])]).strip())
+    text = "\n".join([message.text, *(["[with attachments]"] if others else [])]).strip()
+    return HumanMessage(text, id=message.id)
 
 
 def _is_text(block: Any) -> bool:

@@ -93,7 +93,7 @@ def _report(screen: Screen, result: Result, wish: Wish) -> None:
         card.show(screen.out, result.pending)
         card.show_how_to_answer(screen.out, result.thread_id)
     else:
-        screen.side.print(f"\nthread {plain(result.thread_id)}", style="dim", soft_wrap=True)
+        screen.side.print(f"thread {plain(result.thread_id)}", style="dim", soft_wrap=True)
 
 
 def _thread(given: str | None) -> str:

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from rich.text import Text
+
 from graphs.events import Done, Event, Restarted, Result, Token, ToolFinished, ToolStarted
 from graphs.session import Orchestrator
 from nodes.context import Context
@@ -11,6 +13,7 @@ from terminal import card
 from terminal.interrupt import until_interrupted
 from terminal.progress import Progress
 from terminal.prompt import Prompt
+from terminal.receipts import receipts
 from terminal.screen import Screen
 from terminal.text import Flow, plain
 
@@ -43,6 +46,8 @@ class Conversation:
         """Take up a thread where it stands: at its gate, or in the middle of a turn that was cut short."""
         standing = await self.orchestrator.result(thread_id)
         if standing.pending is not None:
+            if standing.receipts and not self.quiet:
+                self.screen.side.print(receipts(standing))
             return await self._settle(standing)
         return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self.context))
 
@@ -125,11 +130,13 @@ class _View:
             self._progress.finished(event)
 
     def done(self, result: Result) -> None:
-        """Show what of the answer was not streamed, and why it stopped where it did."""
+        """Show what of the answer was not streamed, and what really happened."""
         if self._answer.strip() != result.response.strip():
             self._end_answer()
             self._say(result.response)
         self.close()
+        if result.pending is None:
+            self._screen.side.print(Text.assemble("\n", receipts(result)))
         if result.stop_reason == "model_failed":
             self._screen.side.print("No model could finish this.", style="yellow")
 

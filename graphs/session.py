@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
-from langgraph.types import Command
+from langgraph.types import Command, StateSnapshot
 
 from errors import DamagedThreadError, UnknownThreadError
 from graphs.admission import as_text, check_thread, mended
@@ -32,6 +32,8 @@ from nodes.resources import CONFIGURED, Resources, open_resources
 from nodes.state import State
 from settings import Settings
 from tools.registry import Registry as Tools
+
+CHECKPOINTS = "checkpoints.db"
 
 
 class Orchestrator:
@@ -112,7 +114,7 @@ class Orchestrator:
     ) -> AsyncIterator[Event]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
         async with self._turns.of(thread_id):
-            if not (await self._snapshot(thread_id)).interrupts:
+            if not (await self.snapshot(thread_id)).interrupts:
                 raise await too_late(self.ledger, thread_id)
             async for event in self._run(Command(resume=as_text(answer)), thread_id, context, watched):
                 yield event
@@ -133,9 +135,10 @@ class Orchestrator:
     ) -> AsyncIterator[Event]:
         """Go on with a turn that was cut short and tell what happens. Raises as `proceed` does."""
         async with self._turns.of(thread_id):
-            snapshot = await self._snapshot(thread_id)
+            snapshot = await self.snapshot(thread_id)
             # Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
             if snapshot.tasks and not snapshot.interrupts:
+                await self.ledger.take_up(thread_id)
                 async for event in self._run(None, thread_id, context, watched):
                     yield event
             result = await self.result(thread_id)
@@ -147,8 +150,9 @@ class Orchestrator:
 
         Raises:
             UnknownThreadError: there is no such conversation.
+            DamagedThreadError: what is stored of it cannot be read.
         """
-        snapshot = await self._snapshot(thread_id)
+        snapshot = await self.snapshot(thread_id)
         with sound(thread_id):
             state = State(**snapshot.values)
             account = account_of(state)
@@ -187,7 +191,8 @@ class Orchestrator:
                 found.append({**told, "since": row["waiting_since"], "request": request})
         return sorted(found, key=lambda entry: entry["since"])
 
-    async def _snapshot(self, thread_id: str) -> Any:
+    async def snapshot(self, thread_id: str) -> StateSnapshot:
+        """Return what the graph itself knows of a thread. Raises as `result` does."""
         with sound(thread_id):
             snapshot = await self.graph.aget_state(self._config(thread_id))
         if not snapshot.values and not snapshot.next:
@@ -212,7 +217,7 @@ class Orchestrator:
             durability="sync",
         )
         watch = Watch()
-        async with blaming(thread, self._snapshot):
+        async with blaming(thread, self.snapshot):
             async for mode, payload in stream:
                 if event := watch.event(mode, payload):
                     yield event
@@ -232,7 +237,7 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
     res = await open_resources(settings)
     try:
         async with (
-            open_checkpoints(res.settings.data_dir / "checkpoints.db") as saver,
+            open_checkpoints(res.settings.data_dir / CHECKPOINTS) as saver,
             open_memories(res.settings) as store,
         ):
             yield Orchestrator(res, saver, store)

@@ -8,8 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Engine
-
 from errors import StorageError
 from ledger import calls, claims, decisions, doubts
 from ledger.database import open_engine
@@ -38,10 +36,6 @@ class Ledger(Journal):
     A method returns when its write is on disk. A write that has begun is finished even if its
     caller is cancelled. Every method may raise StorageError.
     """
-
-    def __init__(self, engine: Engine, redact: Redact, owner: str) -> None:
-        super().__init__(engine, redact)
-        self._owner = owner
 
     @classmethod
     async def open(cls, database: Path | str, redact: Redact = str) -> Self:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Column, Connection, Table, bindparam, func, select
+from sqlalchemy import Column, Connection, Table, bindparam, func, select, update
 from sqlalchemy.sql import ColumnElement, Select
 
+from ledger.owner import is_gone
 from ledger.statements import change, fetch
 from ledger.tables import calls, doubts, insert, threads, usage
 
@@ -78,7 +79,7 @@ def touch(connection: Connection, row: Mapping[str, Any]) -> None:
     """Insert or update a thread; its user and creation stay, its title where none is given."""
     fresh = insert(connection.dialect, threads).values(**row, created_at=row["updated_at"])
     kept_title = func.coalesce(fresh.excluded.title, threads.c.title)
-    changes = {"status": row["status"], "updated_at": row["updated_at"], "title": kept_title}
+    changes = {name: row[name] for name in ("status", "updated_at", "owner")} | {"title": kept_title}
     since = None
     if row["status"] == "waiting":
         since = func.coalesce(threads.c.waiting_since, fresh.excluded.waiting_since)
@@ -90,7 +91,21 @@ def touch(connection: Connection, row: Mapping[str, Any]) -> None:
 def list_threads(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the threads that match, the last touched last."""
     query = select(threads).where(*_matching(threads, filters))
-    return _rows(connection, query.order_by(threads.c.updated_at, threads.c.thread))
+    return [
+        _standing(row) for row in _rows(connection, query.order_by(threads.c.updated_at, threads.c.thread))
+    ]
+
+
+def take_up(connection: Connection, thread: str, owner: str) -> None:
+    """Note that an owner goes on with a thread's turn."""
+    now_running = {"status": "running", "owner": owner, "waiting_since": None}
+    connection.execute(update(threads).where(threads.c.thread == thread).values(now_running))
+
+
+def _standing(row: dict[str, Any]) -> dict[str, Any]:
+    owner = row.pop("owner")
+    gone = row["status"] == "running" and owner is not None and is_gone(owner)
+    return {**row, "status": "interrupted"} if gone else row
 
 
 def _day_of(at: float) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Dialect, bindparam, select, update
 from sqlalchemy.sql import ClauseElement
 
 from ledger.owner import is_gone
-from ledger.records import Lost, Recorded, Running, Status
+from ledger.records import Lost, OpenCall, Recorded, Running, Status
 from ledger.statements import change, fetch
 from ledger.tables import calls, insert
 
@@ -45,7 +45,7 @@ def close(connection: Connection, rows: Sequence[Mapping[str, Any]], now: float)
     found: dict[str, Recorded] = {}
     for wanted in rows:
         row = locked(connection, wanted["thread"], wanted["call_id"])
-        lost = row is not None and row.status == "running" and isinstance(held_by(row, now), Lost)
+        lost = row is not None and _is_lost(row, now)
         if row is not None and (row.status in {"waiting", "ready"} or (lost and row.effect == "read")):
             change_row(connection, row, status=wanted["status"], text=wanted["text"])
         elif lost:
@@ -63,6 +63,19 @@ def outcomes(connection: Connection, thread: str, call_ids: Sequence[str]) -> di
 def known(connection: Connection, thread: str, call_ids: Sequence[str]) -> set[str]:
     """Return those of the ids that are on record."""
     return {call_id for call_id in call_ids if fetch(connection, _CALL, _key(thread, call_id))}
+
+
+def still_open(connection: Connection, thread: str, now: float) -> list[OpenCall]:
+    """Return the calls of a thread that have no outcome, in the order in which they were made."""
+    query = select(calls).where(calls.c.thread == thread, calls.c.status.not_in(FINAL)).order_by(calls.c.id)
+    return [
+        OpenCall(row.call_id, row.tool, "lost" if _is_lost(row, now) else row.status)
+        for row in connection.execute(query)
+    ]
+
+
+def _is_lost(row: Any, now: float) -> bool:
+    return row.status == "running" and isinstance(held_by(row, now), Lost)
 
 
 def standing(

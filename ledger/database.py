@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from errors import StorageError
 from ledger.private import create_private
-from ledger.tables import VERSION, insert, metadata, schema, usage_by_day
+from ledger.tables import COLUMNS_ADDED, VERSION, insert, metadata, schema, usage_by_day
 
 BUSY_S = 30
 """Seconds to wait for another process's transaction."""
@@ -159,7 +159,10 @@ def _prepare_tables(connection: Connection) -> None:
             f"The ledger {_name(connection.engine.url)} has schema {found}, and this twobrain knows "
             f"up to {VERSION}: update twobrain, or use another data directory."
         )
-    metadata.create_all(connection)  # all that later versions added are tables
+    for version, change in COLUMNS_ADDED:
+        if found is not None and found < version:
+            connection.exec_driver_sql(change)
+    metadata.create_all(connection)
     usage_by_day.create(connection, checkfirst=True)
     newest = insert(connection.dialect, schema).values(id=1, version=VERSION)
     connection.execute(newest.on_conflict_do_update(index_elements=["id"], set_={"version": VERSION}))

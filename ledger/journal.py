@@ -6,19 +6,20 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from ledger import bookkeeping, rules
+from ledger import bookkeeping, calls, rules
 from ledger.access import Access
 from ledger.bookkeeping import Grouping
-from ledger.records import ThreadStatus, Use, fields_of
+from ledger.records import OpenCall, ThreadStatus, Use, fields_of
 from ledger.redaction import Redact, redacted_text
 
 
 class Journal:
     """The ledger but for the life of a call; see `ledger.book.Ledger`."""
 
-    def __init__(self, engine: Engine, redact: Redact) -> None:
+    def __init__(self, engine: Engine, redact: Redact, owner: str) -> None:
         self._access = Access(engine)
         self._redact = redact
+        self._owner = owner
 
     async def close(self) -> None:
         """Write what is queued and let go of the database; again is harmless."""
@@ -107,14 +108,28 @@ class Journal:
             "title": None if title is None else self._clean(title),
             "waiting_since": (waiting_since or now) if status == "waiting" else None,
             "updated_at": now,
+            "owner": self._owner if status == "running" else None,
         }
         await self._access.write(bookkeeping.touch, row)
+
+    async def take_up(self, thread: str) -> None:
+        """Record that this process goes on with a thread's turn."""
+        await self._access.write(bookkeeping.take_up, thread, self._owner)
 
     async def threads(
         self, *, user: str | None = None, status: ThreadStatus | None = None
     ) -> list[dict[str, Any]]:
-        """Return threads, the last touched last."""
+        """Return threads, the last touched last; `status` is what was recorded, not how it is read."""
         return await self._access.read(bookkeeping.list_threads, {"user": user, "status": status})
+
+    async def thread(self, thread: str) -> dict[str, Any] | None:
+        """Return a thread as `threads` does; None where it is not on record."""
+        found = await self._access.read(bookkeeping.list_threads, {"thread": thread})
+        return found[0] if found else None
+
+    async def open_calls(self, thread: str) -> list[OpenCall]:
+        """Return the calls of a thread that have no outcome, in the order in which they were made."""
+        return await self._access.read(calls.still_open, thread, time.time())
 
     def _clean(self, text: str) -> str:
         return redacted_text(text, self._redact)

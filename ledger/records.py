@@ -9,7 +9,8 @@ from typing import Any, Literal
 Status = Literal["executed", "failed", "denied", "expired", "superseded", "unknown"]
 """How a call ended; the first outcome on record stays."""
 
-ThreadStatus = Literal["running", "waiting", "answered", "failed"]
+ThreadStatus = Literal["running", "interrupted", "waiting", "answered", "failed"]
+"""How a thread stands; a running one whose process is gone is read as `interrupted`."""
 
 
 def fingerprint(tool: str, args: Mapping[str, Any]) -> str:
@@ -114,6 +115,16 @@ class Decision:
     """Seconds since the epoch."""
     reason: str = ""
     """Why it is not approved, in words; empty where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A call without an outcome."""
+
+    call_id: str
+    tool: str
+    state: Literal["waiting", "ready", "running", "lost"]
+    """`lost` where nobody is running it any more, and it may or may not have happened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-VERSION = 3
+VERSION = 4
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it.
 
-2 added the table `rules`, 3 the table `doubts`.
+2 added the table `rules`, 3 the table `doubts`, 4 the column `threads.owner`.
 """
+
+COLUMNS_ADDED = ((4, "ALTER TABLE threads ADD COLUMN owner VARCHAR"),)
+"""Versions, oldest first, with what each does to a table that is there; a missing one is made whole."""
 
 metadata = MetaData()
 
@@ -97,6 +100,7 @@ threads = Table(
     Column("waiting_since", Double),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    Column("owner", String),
 )
 
 rules = Table(

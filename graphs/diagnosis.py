@@ -1,0 +1,145 @@
+"""How a thread stands, in one sentence; nothing is changed, and no tool is run."""
+
+import asyncio
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from langgraph.types import StateSnapshot
+
+from errors import DamagedThreadError, UnknownThreadError
+from graphs.damage import check
+from graphs.salvage import Rows
+from graphs.session import CHECKPOINTS, Orchestrator
+from ledger.records import OpenCall
+from nodes.records import open_calls
+
+Condition = Literal["answered", "failed", "waiting", "running", "interrupted", "damaged", "elsewhere"]
+
+_BEFORE = {
+    "intake": "before it began",
+    "plan": "before its next step was planned",
+    "explain": "before you could be asked",
+    "confirm": "before you could be asked",
+    "respond": "before it was answered",
+}
+_ENDED = {
+    "answered": "is answered; nothing in it is open",
+    "failed": "ended without an answer, because no model could give one; say something in it to go on",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What there is to say of a thread."""
+
+    thread_id: str
+    condition: Condition
+    sentence: str
+    remedies: tuple[str, ...] = ()
+    """What a repair would do, in words; empty where there is nothing to repair."""
+
+
+async def diagnose(orchestrator: Orchestrator, thread_id: str) -> Diagnosis:
+    """Say how a thread stands.
+
+    Raises:
+        BadThreadError: no thread can have that id.
+        UnknownThreadError: neither the checkpoints nor the ledger know of it.
+        StorageError: one of them cannot be used.
+    """
+    row = await orchestrator.ledger.thread(thread_id)
+    try:
+        snapshot = await orchestrator.snapshot(thread_id)
+        check(thread_id, snapshot)
+    except UnknownThreadError:
+        if row is None:
+            raise
+        return _told(thread_id, "elsewhere", "is not kept here: a server holds it, or it was deleted")
+    except DamagedThreadError as error:
+        return await _damaged(orchestrator, thread_id, error)
+    if row and row["status"] == "running" and snapshot.tasks:
+        return _told(thread_id, "running", "is at work now, in a process that is alive")
+    if snapshot.interrupts:
+        return await _waiting(orchestrator, snapshot, thread_id, row)
+    if snapshot.tasks:
+        return _interrupted(thread_id, snapshot, await orchestrator.ledger.open_calls(thread_id))
+    return _ended(thread_id, snapshot, row)
+
+
+def rows_of(orchestrator: Orchestrator, thread_id: str) -> Rows:
+    """Return the rows that the checkpoints have of a thread."""
+    return Rows(orchestrator.settings.data_dir / CHECKPOINTS, thread_id)
+
+
+def condition_of(snapshot: StateSnapshot) -> Literal["answered", "failed", "waiting", "interrupted"]:
+    """Return how the state says that a thread stands, of which no process is at work."""
+    if snapshot.interrupts:
+        return "waiting"
+    if snapshot.tasks:
+        return "interrupted"
+    return "failed" if snapshot.values.get("stop_reason") == "model_failed" else "answered"
+
+
+async def _damaged(orchestrator: Orchestrator, thread_id: str, error: DamagedThreadError) -> Diagnosis:
+    damages = await asyncio.to_thread(rows_of(orchestrator, thread_id).damages)
+    if not damages:
+        back = ("go back to the last step that can be read",)
+        return Diagnosis(thread_id, "damaged", f"{str(error).split('. `')[0]}.", back)
+    what = f"{counted(len(damages), 'row')} of it cannot be read ({damages[-1].why})"
+    rest = "take out what cannot be read, and keep it in damaged.db"
+    return _told(thread_id, "damaged", f"is damaged: {what}", rest)
+
+
+async def _waiting(
+    orchestrator: Orchestrator, snapshot: StateSnapshot, thread_id: str, row: dict[str, Any] | None
+) -> Diagnosis:
+    request = (await orchestrator.result(thread_id)).pending or {}
+    names = ", ".join(action["name"] for action in request.get("action_requests", []))
+    since = f" since {_moment(row['waiting_since'])}" if row and row["waiting_since"] else ""
+    remedies = _noted(snapshot, row)
+    if await asyncio.to_thread(rows_of(orchestrator, thread_id).answers):
+        remedies = ("take back an answer that was given and never taken up, and ask again", *remedies)
+    way = f"answer with: twobrain resume {shlex.quote(thread_id)}"
+    return _told(thread_id, "waiting", f"waits{since} for your yes or no to {names}; {way}", *remedies)
+
+
+def _interrupted(thread_id: str, snapshot: StateSnapshot, opened: Sequence[OpenCall]) -> Diagnosis:
+    lost = [call.tool for call in opened if call.state == "lost"]
+    if lost:
+        where = f"while {', '.join(lost)} ran, and nobody knows whether that happened"
+    else:
+        where = _BEFORE.get(snapshot.next[0] if snapshot.next else "", "between two steps")
+    way = f"go on with: twobrain resume {shlex.quote(thread_id)}"
+    return _told(thread_id, "interrupted", f"was cut short {where}; {way}")
+
+
+def _ended(thread_id: str, snapshot: StateSnapshot, row: dict[str, Any] | None) -> Diagnosis:
+    condition = condition_of(snapshot)
+    left = open_calls(snapshot.values.get("messages", []))
+    if not left:
+        return _told(thread_id, condition, _ENDED[condition], *_noted(snapshot, row))
+    said = f"ended, but {counted(len(left), 'call')} of it has no result"
+    closed = "give each the outcome that the ledger has, or say that it did not run"
+    return _told(thread_id, "damaged", said, closed, *_noted(snapshot, row))
+
+
+def _noted(snapshot: StateSnapshot, row: dict[str, Any] | None) -> tuple[str, ...]:
+    """Return the remedy for a ledger that says otherwise than the state."""
+    condition = condition_of(snapshot)
+    return (f"note in the ledger that it is {condition}",) if row and row["status"] != condition else ()
+
+
+def _told(thread_id: str, condition: Condition, words: str, *remedies: str) -> Diagnosis:
+    return Diagnosis(thread_id, condition, f"Thread {thread_id!r} {words}.", remedies)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, in words."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _moment(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%d %b %H:%M}"

@@ -10,6 +10,7 @@ from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from errors import StorageError
 from graphs.meanings import MeaningStore
+from ledger.database import why
 from ledger.private import create_private
 from models.embedding import Embedder, EmbeddingCard
 from settings import Settings
@@ -45,10 +46,7 @@ async def open_memories(settings: Settings) -> AsyncIterator[BaseStore]:
             )
             await _set_up(await stack.enter_async_context(_ended(store)))
         except (OSError, aiosqlite.Error) as error:
-            raise StorageError(
-                f"The memories in {str(path)!r} cannot be used: {error}. Check that the disk has room and "
-                "that the file can be written, or name another directory in TWOBRAIN_DATA_DIR."
-            ) from None
+            raise StorageError(f"The memories {path} cannot be used: {why(error)}.") from None
         yield store
 
 

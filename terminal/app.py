@@ -18,6 +18,7 @@ app = typer.Typer(
 
 _TURNS = "Talk"
 _LISTS = "Look"
+_UPKEEP = "Look after it"
 
 
 def _text(value: str | None) -> str | None:
@@ -187,3 +188,21 @@ def tools(json: Json = False) -> None:
     from terminal import overview
 
     raise typer.Exit(overview.tools(as_json=json))
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def doctor(
+    thread: Annotated[
+        str | None, typer.Option("--thread", "-t", metavar="ID", help="Explain this thread.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be; no tool is run.")] = False,
+    json: Json = False,
+) -> None:
+    """Tell whether everything is in order, or how a thread stands."""
+    from terminal import health
+
+    raise typer.Exit(
+        health.check(mend=repair, as_json=json)
+        if thread is None
+        else health.examine(thread, mend=repair, as_json=json)
+    )

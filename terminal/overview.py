@@ -1,5 +1,6 @@
 """The commands that list what there is and what was done; each returns the exit code."""
 
+import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,10 +76,7 @@ def pending(*, as_json: bool) -> int:
     """List the threads that wait for a person."""
 
     async def rows(orchestrator: Orchestrator) -> Rows:
-        return [
-            {**row, "calls": [one["name"] for one in row["request"]["action_requests"]]}
-            for row in await orchestrator.pending()
-        ]
+        return [{**row, "calls": _calls(row)} for row in await orchestrator.pending()]
 
     return _show(rows, _PENDING, as_json=as_json)
 
@@ -150,6 +148,11 @@ def tools(*, as_json: bool) -> int:
         ]
 
     return _show(rows, _TOOLS, as_json=as_json)
+
+
+def _calls(row: listings.Row) -> list[str]:
+    names = [action["name"] for action in row["request"]["action_requests"]]
+    return names or [f"damaged: see twobrain doctor --thread {shlex.quote(row['thread_id'])}"]
 
 
 def _availability(missing: str | None) -> dict[str, object]:

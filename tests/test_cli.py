@@ -23,7 +23,18 @@ def run(*args, home, path=HOUSE, options=()):
 def test_help_lists_every_command_without_loading_langgraph_or_pydantic(tmp_path):
     done = run("--help", home=tmp_path, options=("-X", "importtime"))
     assert done.returncode == 0
-    for command in ("ask", "chat", "pending", "approve", "reject", "resume", "threads", "usage", "audit"):
+    for command in (
+        "ask",
+        "chat",
+        "pending",
+        "approve",
+        "reject",
+        "resume",
+        "threads",
+        "usage",
+        "audit",
+        "doctor",
+    ):
         assert f" {command} " in done.stdout
     assert "typer" in done.stderr
     for heavy in ("langgraph", "pydantic", "sqlalchemy", "prompt_toolkit"):

@@ -1,0 +1,59 @@
+"""`twobrain doctor`: how the whole stands, or one thread; each returns the exit code."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from graphs.checkup import Finding, check_all, make_private
+from graphs.diagnosis import diagnose
+from graphs.repair import repair
+from graphs.session import Orchestrator
+from settings import load_settings
+from terminal import listings
+from terminal.opening import run
+from terminal.screen import Screen, open_screen
+from terminal.text import plain
+
+_MARKS = {"good": ("✓", "green"), "note": ("·", "yellow"), "bad": ("✗", "red")}
+_WIDEST_NAME = 13
+
+
+def check(*, mend: bool, as_json: bool) -> int:
+    """Look at everything; 1 where something is not in order."""
+    screen = open_screen(machine=as_json)
+    if mend:
+        make_private(load_settings())
+    found = asyncio.run(check_all())
+    good = all(finding.state != "bad" for finding in found)
+    if as_json:
+        listings.show_json(screen, {"ok": good, "findings": [asdict(finding) for finding in found]})
+    else:
+        _show(screen, found)
+    return 0 if good else 1
+
+
+def examine(thread_id: str, *, mend: bool, as_json: bool) -> int:
+    """Explain a thread, and repair it where that is wished for; 1 where it is damaged afterwards."""
+    screen = open_screen(machine=as_json)
+
+    async def examined(orchestrator: Orchestrator) -> int:
+        done = await repair(orchestrator, thread_id) if mend else []
+        found = await diagnose(orchestrator, thread_id)
+        if as_json:
+            listings.show_json(screen, {**asdict(found), "done": done})
+        else:
+            for said in done:
+                screen.out.print(f"Repaired: {plain(said)}.", soft_wrap=True)
+            screen.out.print(plain(found.sentence), soft_wrap=True)
+            for remedy in found.remedies:
+                screen.side.print(f"--repair would {plain(remedy)}.", style="yellow", soft_wrap=True)
+        return 1 if found.remedies else 0
+
+    return run(examined)
+
+
+def _show(screen: Screen, found: Sequence[Finding]) -> None:
+    for finding in found:
+        mark, style = _MARKS[finding.state]
+        screen.out.print(mark, style=style, end=" ")
+        screen.out.print(f"{finding.name:<{_WIDEST_NAME}} {plain(finding.text)}", soft_wrap=True)

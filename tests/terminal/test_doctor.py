@@ -1,0 +1,98 @@
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+
+def findings(home, code=0, **options):
+    """Return what a look at everything finds: name to state and text."""
+    told = home.json("doctor", code=code, **options)
+    assert told["ok"] == (code == 0)
+    return {one["name"]: (one["state"], one["text"]) for one in told["findings"]}
+
+
+def change(home, file, statement):
+    with closing(sqlite3.connect(home.data / file)) as database, database:
+        assert database.execute(statement).rowcount
+
+
+def test_a_house_that_nobody_used_yet_and_one_in_use_are_in_order(home):
+    assert findings(home)["checkpoints"] == ("good", "none yet")
+    assert not home.data.exists()
+    home.run("ask", "what is 12*7")
+    home.run("ask", 'write "x" to a.txt', "-t", "t2", code=3)
+    found = findings(home)
+    assert found["threads"] == ("good", "2 conversations")
+    assert found["waiting"][1].startswith("t2 ")
+    assert found["orchestrator"] == ("good", "offline-planner")
+    assert "send_email" in found["tools"][1]
+    said = home.run("doctor").stdout
+    assert all(line[0] in "✓·" for line in said.splitlines())
+
+
+def test_what_is_not_in_order_is_named_and_ends_with_code_1(home):
+    home.configure('[models.m]\nprovider = "openai"\nmodel = "m"\napi_key_env = "M_KEY"\n')
+    state, text = findings(home, code=1)["orchestrator"]
+    assert state == "bad"
+    assert "M_KEY" in text
+    home.configure("[limits]\nmax_rounds = 0\n")
+    state, text = findings(home, code=1)["settings"]
+    assert state == "bad"
+    assert "line 2" in text
+
+
+def test_files_that_others_can_read_are_told_and_closed(home):
+    home.run("ask", "what is 12*7")
+    (home.data / "checkpoints.db").chmod(0o644)
+    home.data.chmod(0o755)
+    state, text = findings(home, code=1)["data"]
+    assert state == "bad"
+    assert "checkpoints.db" in text
+    home.run("doctor", "--repair")
+    assert findings(home)["data"][0] == "good"
+
+
+@pytest.mark.parametrize("file", ["checkpoints.db", "ledger.db", "store.db"])
+def test_a_damaged_file_is_told_by_doctor_and_by_every_command_that_needs_it(home, file):
+    home.run("ask", "what is 12*7", "-t", "t1")
+    content = (home.data / file).read_bytes()
+    (home.data / file).write_bytes(b"x" * len(content))
+    said = home.run("doctor", code=1).stdout
+    assert f"✗ {'memories' if file == 'store.db' else file.removesuffix('.db')}" in said
+    assert "put back a copy" in said
+    told = home.run("ask", "what is 12*7", code=1).stderr
+    assert file in told
+    assert "put back a copy" in told
+
+
+def test_a_newer_schema_is_told(home):
+    home.run("ask", "what is 12*7")
+    change(home, "ledger.db", "UPDATE ledger_schema SET version = 99")
+    state, text = findings(home, code=1)["threads"]
+    assert state == "bad"
+    assert "schema 99" in text
+    assert "update twobrain" in text
+
+
+def test_a_damaged_thread_is_found_explained_repaired_and_talked_on_in(home):
+    home.run("ask", "what is 12*7", "-t", "t1")
+    home.run("ask", 'write "x" to a.txt', "-t", "t2", code=3)
+    change(home, "checkpoints.db", "UPDATE checkpoints SET checkpoint = x'c1' WHERE thread_id = 't2'")
+    assert "t2" in findings(home, code=1)["to repair"][1]
+    assert "'t2' is damaged" in home.json("pending")[0]["request"]["message"]
+    assert "damaged" in home.run("pending").stdout
+    assert "twobrain doctor --thread t2" in home.run("approve", "t2", code=1).stderr
+    done = home.run("doctor", "--thread", "t2", code=1)
+    assert "Thread 't2' is damaged: " in done.stdout
+    assert "--repair would take out what cannot be read" in done.stderr
+    assert "Repaired: took out " in home.run("doctor", "--thread", "t2", "--repair").stdout
+    assert "84" in home.run("ask", "what is 12*7", "-t", "t2").stdout
+    assert findings(home)["threads"] == ("good", "2 conversations")
+    assert not (home.workspace / "a.txt").exists()
+
+
+def test_a_thread_is_explained_as_json(home):
+    home.run("ask", "what is 12*7", "-t", "t1")
+    told = home.json("doctor", "--thread", "t1")
+    assert (told["condition"], told["remedies"]) == ("answered", [])
+    assert "'nothing'" in home.run("doctor", "-t", "nothing", code=2).stderr

@@ -57,7 +57,7 @@ async def test_several_processes_may_create_the_store_at_once(tmp_path, settings
 async def test_a_store_that_is_no_database_is_a_storage_error_that_names_it(settings):
     settings.data_dir.mkdir()
     (settings.data_dir / "store.db").write_text("not a database, but long enough to be taken for one" * 20)
-    with pytest.raises(StorageError, match=r"store\.db' cannot be used: file is not a database"):
+    with pytest.raises(StorageError, match=r"store\.db cannot be used: it is damaged or not a database"):
         async with open_memories(settings):
             raise AssertionError
 

@@ -111,6 +111,8 @@ async def test_a_ledger_of_an_earlier_version_keeps_all_it_held_and_works_on(
     today = await Ledger.open(tmp_path / "new.db")
     await today.close()
     assert schema_of(path) == schema_of(tmp_path / "new.db")
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT version FROM ledger_schema").fetchall() == [(VERSION,)]
     ledger = await Ledger.open(path)
     await ledger.touch("t1", user="alice", status="running")
     assert await claim(ledger, call("c2")) == Claimed(attempt=1)

@@ -9,7 +9,6 @@ import pytest
 
 from ledger.book import Ledger
 from ledger.records import Claimed, NotApproved, Recorded, Remembered
-from ledger.tables import VERSION
 from tests.ledger.samples import call, finish
 
 
@@ -130,27 +129,3 @@ async def test_a_rule_is_revoked_once_and_only_by_its_user(ledger):
     assert await ledger.revoke_rule(rule, user="alice")
     assert not await ledger.revoke_rule(rule)
     assert isinstance(await claim(ledger, "c1", "", needs_approval=True), NotApproved)
-
-
-async def test_a_ledger_of_version_1_is_brought_up_to_date_and_loses_nothing(path):
-    first = await Ledger.open(path)
-    await first.claim(call("old", path="a"), needs_approval=False, lease_s=60, rerun=False)
-    await finish(first, call("old", path="a"), "42")
-    await first.touch("t1", user="alice", status="answered", title="Old")
-    await first.close()
-    with closing(sqlite3.connect(path)) as old:
-        old.execute("DROP TABLE rules")
-        old.execute("UPDATE ledger_schema SET version = 1")
-        old.commit()
-
-    second = await Ledger.open(path)
-    rule = await remember(second, uses=1)
-    assert await claim(second, "new", rule) == Claimed(attempt=1)
-    assert await claim(second, "old", "") == NotApproved(
-        "The call is not the one on record under this id; what was agreed to is another tool or arguments."
-    )
-    assert (await second.outcomes("t1", ["old"]))["old"].text == "42"
-    assert [row["title"] for row in await second.threads()] == ["Old"]
-    await second.close()
-    with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("SELECT version FROM ledger_schema").fetchall() == [(VERSION,)]

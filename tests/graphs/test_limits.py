@@ -1,6 +1,8 @@
 """At a limit the turn still ends in an answer."""
 
 import re
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -116,10 +118,15 @@ async def test_rounds_used_before_a_pause_count_after_it(house):
 
 
 @pytest.mark.parametrize(
-    ("choice", "reason"), [({"max_tool_calls": 2}, "tool_calls"), ({"max_tokens": 200}, "tokens")]
+    ("choice", "reason"),
+    [
+        ({"max_tool_calls": 2}, "tool_calls"),
+        ({"max_tokens": 200}, "tokens"),
+        ({"max_cost_usd": 0.005}, "cost"),
+    ],
 )
 async def test_other_budgets_end_the_turn_in_an_answer_too(house, choice, reason):
-    made = house("openai", _restless)
+    made = house("openai", _restless, more=PRICES)
     async with made.open() as orchestrator:
         result = await orchestrator.ask("Go", context=made.context(path="single", **choice))
     assert (result.stop_reason, len(result.tool_calls)) == (reason, 2)
@@ -187,3 +194,46 @@ async def test_a_turn_that_came_to_its_own_end_has_no_note(house):
         result = await orchestrator.ask("get_time {}", context=made.context(max_rounds=2))
     assert "Stopped" not in result.response
     assert "<stopped>" not in str(made.writer.heard[-1].raw)
+
+
+@pytest.fixture
+def later(monkeypatch) -> Callable[[float], None]:
+    """Return what lets seconds pass: the clock goes on from there."""
+    real, ahead = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: real() + sum(ahead))
+    return ahead.append
+
+
+async def test_the_time_that_a_person_takes_to_decide_does_not_count(house, later):
+    made = house("openai", obedient)
+    two = {"decisions": [{"type": "approve"}]}
+    async with made.open() as orchestrator:
+        context = made.context(path="single", deadline_s=60)
+        request = 'ring_bell {"times": 1} & ring_bell {"times": 2} then get_time {}'
+        await orchestrator.ask(request, thread_id="t", context=context)
+        later(100)
+        assert (await orchestrator.resume("t", two, context=context)).pending, "one of two is decided"
+        later(100)
+        result = await orchestrator.resume("t", answer=True, context=context)
+    assert (result.stop_reason, len(result.tool_calls)) == ("answered", 3)
+    assert sorted(made.rung()) == ["1 hall", "2 hall"]
+
+
+@pytest.mark.parametrize(("kind", "path"), PLACES)
+async def test_what_a_person_approves_runs_though_the_time_is_up_and_then_the_turn_ends(
+    house, later, kind, path
+):
+    def slow(heard):
+        if heard.tools and not heard.results:
+            later(100)
+        return obedient(heard)
+
+    made = house(kind, slow)
+    async with made.open() as orchestrator:
+        context = made.context(path=path, deadline_s=60)
+        request = 'ring_bell {"times": 1} then ring_bell {"times": 2}'
+        assert (await orchestrator.ask(request, thread_id="t", context=context)).pending
+        result = await orchestrator.resume("t", answer=True, context=context)
+    assert (result.stop_reason, made.rung()) == ("deadline", ["1 hall"])
+    assert "Stopped at the limit of 60 seconds, " in result.response
+    assert "Done: ring_bell." in result.response

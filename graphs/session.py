@@ -15,6 +15,7 @@ from langgraph.types import Command, StateSnapshot
 from errors import DamagedThreadError, UnknownThreadError
 from graphs.admission import as_text, check_thread, mended
 from graphs.checkpoints import open_checkpoints
+from graphs.collector import looking_seldom
 from graphs.damage import blaming, sound
 from graphs.events import Confirmation, Done, Event, Result
 from graphs.late import too_late
@@ -227,6 +228,8 @@ class Orchestrator:
 async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[Orchestrator]:
     """Open the orchestrator on the SQLite files of the data directory.
 
+    While it is open, the process's garbage collector looks less often; see `graphs.collector`.
+
     Args:
         settings: None: read from the environment and twobrain.toml.
 
@@ -236,11 +239,12 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
     """
     res = await open_resources(settings)
     try:
-        async with (
-            open_checkpoints(res.settings.data_dir / CHECKPOINTS) as saver,
-            open_memories(res.settings) as store,
-        ):
-            yield Orchestrator(res, saver, store)
+        with looking_seldom():
+            async with (
+                open_checkpoints(res.settings.data_dir / CHECKPOINTS) as saver,
+                open_memories(res.settings) as store,
+            ):
+                yield Orchestrator(res, saver, store)
     finally:
         await res.close()
 

@@ -21,9 +21,9 @@ _GROUPS: Mapping[Grouping, tuple[Column[Any], ...]] = {
     "day": (usage.c.day,),
 }
 _USED = usage.insert().values({c.name: bindparam(c.name) for c in usage.c if c.name != "id"})
-_DAYS = select(
-    *(func.sum(usage.c[name]).label(name) for name in ("input_tokens", "output_tokens", "cost_usd"))
-).where(usage.c.user == bindparam("user"), usage.c.day == bindparam("day"))
+_DAYS = select(*(func.sum(usage.c[name]).label(name) for name in ("counted_tokens", "cost_usd"))).where(
+    usage.c.user == bindparam("user"), usage.c.day == bindparam("day")
+)
 _SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "duration_ms")
 _AUDITED = (
     *("thread", "turn", "call_id", "user", "role", "model", "tool", "args", "effect"),
@@ -40,7 +40,7 @@ def record_usage(connection: Connection, use: Mapping[str, Any]) -> None:
 def used_on(connection: Connection, user: str, at: float) -> tuple[int, float]:
     """Return the tokens and US dollars on record for a user's day: the UTC day of that moment."""
     [row] = fetch(connection, _DAYS, {"user": user, "day": _day_of(at)})
-    return (row.input_tokens or 0) + (row.output_tokens or 0), row.cost_usd or 0.0
+    return row.counted_tokens or 0, row.cost_usd or 0.0
 
 
 def list_usage(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:

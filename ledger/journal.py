@@ -68,7 +68,7 @@ class Journal:
         return await self._access.read(bookkeeping.total_usage, by, filters)
 
     async def used_on(self, user: str, at: float) -> tuple[int, float]:
-        """Return the tokens and US dollars, as far as known, of a user's model calls on one day, by UTC.
+        """Return the tokens, as limits count them, and the known US dollars of a user's day, by UTC.
 
         Args:
             user: the user.

@@ -146,6 +146,8 @@ class Use:
     output_tokens: int | None
     cached_tokens: int | None
     reasoning_tokens: int | None
+    counted_tokens: int
+    """Input and output as limits count them: estimated where the provider reports nothing."""
     cost_usd: float | None
     duration_ms: float | None
     error: str | None

@@ -14,13 +14,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-VERSION = 4
+VERSION = 5
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it.
 
-2 added the table `rules`, 3 the table `doubts`, 4 the column `threads.owner`.
+2 added the table `rules`, 3 the table `doubts`, 4 the column `threads.owner`, 5 `usage.counted_tokens`.
 """
 
-COLUMNS_ADDED = ((4, "ALTER TABLE threads ADD COLUMN owner VARCHAR"),)
+COLUMNS_ADDED = (
+    (4, "ALTER TABLE threads ADD COLUMN owner VARCHAR"),
+    (5, "ALTER TABLE usage ADD COLUMN counted_tokens INTEGER"),
+    (5, "UPDATE usage SET counted_tokens = input_tokens + output_tokens"),
+    (5, "DROP INDEX IF EXISTS usage_by_day"),  # it is made anew below, with the new column in it
+)
 """Versions, oldest first, with what each does to a table that is there; a missing one is made whole."""
 
 metadata = MetaData()
@@ -77,6 +82,7 @@ usage = Table(
     Column("output_tokens", Integer),
     Column("cached_tokens", Integer),
     Column("reasoning_tokens", Integer),
+    Column("counted_tokens", Integer),
     Column("cost_usd", Double),
     Column("duration_ms", Double),
     Column("error", Text),
@@ -86,7 +92,7 @@ usage = Table(
 
 usage_by_day = Index(
     "usage_by_day",
-    *(usage.c[name] for name in ("user", "day", "input_tokens", "output_tokens", "cost_usd")),
+    *(usage.c[name] for name in ("user", "day", "counted_tokens", "cost_usd")),
 )
 """Holds all that the sum of a user's day needs. It came later, and an older twobrain need not know of it."""
 

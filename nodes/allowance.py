@@ -41,10 +41,10 @@ def daily_ceiling(turn: Turn, name: DailyCeiling) -> float | None:
 async def exhausted(turn: Turn) -> Exhausted | None:
     """Return what of the day's allowance is used up; None while there is room, or no limit.
 
-    What is on record for the user's day is summed anew before each round, from an index that holds all it
-    takes: a millisecond where the day has 5,000 model calls, nothing beside the one to come. So turns that
-    run at once count each other, in this process or another; they may pass the limit by what each had begun,
-    for a model call is on record when it ends. Without a daily limit nothing is asked.
+    What is on record for the user's day is summed anew before each round, from an index that holds all that
+    takes: under a millisecond where the day has 5,000 model calls, next to nothing beside the one to come. So
+    turns that run at once count each other, in this process or another; they may pass the limit by what each
+    had begun, for a model call is on record when it ends. Without a daily limit nothing is asked.
     """
     tokens = daily_ceiling(turn, "max_tokens_per_day")
     cost = daily_ceiling(turn, "max_cost_usd_per_day")

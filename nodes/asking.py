@@ -72,6 +72,7 @@ class Meter:
             output_tokens=usage.get("output_tokens"),
             cached_tokens=(usage.get("input_token_details") or {}).get("cache_read"),
             reasoning_tokens=(usage.get("output_token_details") or {}).get("reasoning"),
+            counted_tokens=attempt.tokens,
             cost_usd=attempt.cost_usd,
             duration_ms=attempt.duration_ms,
             error=attempt.error,

@@ -125,3 +125,14 @@ async def test_each_user_has_a_day_of_their_own_and_their_own_limit_where_one_is
         "bob": ["answered"] * 4,
         "cleo": [*["answered"] * 3, "tokens_per_day"],
     }
+
+
+async def test_tokens_that_nobody_reports_count_against_the_day_all_the_same(open_wire, furnish):
+    def silent(heard):
+        return Reply(text="Hello to you too.", input_tokens=None)
+
+    made = furnish({"planner": at(open_wire("openai", brain=silent))}, more=TOKENS)
+    async with made.open() as orchestrator:
+        results = [await orchestrator.ask("Hello " * 200, context=made.context()) for _ in range(2)]
+    assert [result.stop_reason for result in results] == ["answered", "tokens_per_day"]
+    assert results[0].usage["input_tokens"] is None

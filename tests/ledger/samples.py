@@ -43,6 +43,7 @@ def use(**changes: Any) -> Use:
         "output_tokens": 10,
         "cached_tokens": None,
         "reasoning_tokens": None,
+        "counted_tokens": 110,
         "cost_usd": 0.25,
         "duration_ms": 800.0,
         "error": None,

@@ -60,7 +60,12 @@ CREATE TABLE doubts (id INTEGER NOT NULL, thread VARCHAR NOT NULL, call_id VARCH
 UPDATE ledger_schema SET version = 3;
 INSERT INTO doubts VALUES (1, 't1', 'c1', 1, 7.0, NULL, 'counted', 'alice', 8.0);
 """
-STEPS = (FIRST, SECOND, THIRD)
+FOURTH = """
+ALTER TABLE threads ADD COLUMN owner VARCHAR;
+CREATE INDEX usage_by_day ON usage (user, day, input_tokens, output_tokens, cost_usd);
+UPDATE ledger_schema SET version = 4;
+"""
+STEPS = (FIRST, SECOND, THIRD, FOURTH)
 """What made the schema of each version, with rows of that time."""
 
 
@@ -104,6 +109,7 @@ async def test_a_ledger_of_an_earlier_version_keeps_all_it_held_and_works_on(
         assert (row["args"], row["decided_by"], row["result_size"]) == ({"path": "a"}, "alice", 7)
         assert len(row["doubts"]) == (version >= 3)
         assert [use["cost_usd"] for use in await ledger.usage()] == [0.25]
+        assert await ledger.used_on("alice", at=5.0) == (110, 0.25)
         assert [rule["where"] for rule in await ledger.rules()] == [{"path": "*.txt"}] * (version >= 2)
         assert await claim(ledger, call("c1", path="a")) == Recorded("executed", "wrote a")
         await ledger.close()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from langgraph.types import StateSnapshot
 
-from errors import DamagedThreadError, UnknownThreadError
+from errors import BusyThreadError, DamagedThreadError, UnknownThreadError
 from graphs.damage import check
 from graphs.salvage import Rows
 from graphs.session import CHECKPOINTS, Orchestrator
@@ -42,8 +42,13 @@ class Diagnosis:
     """What a repair would do, in words; empty where there is nothing to repair."""
 
 
-async def diagnose(orchestrator: Orchestrator, thread_id: str) -> Diagnosis:
+async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = False) -> Diagnosis:
     """Say how a thread stands.
+
+    Args:
+        orchestrator: of the data directory.
+        thread_id: the thread.
+        held: the caller has the thread to itself, so that no turn of it is under way.
 
     Raises:
         BadThreadError: no thread can have that id.
@@ -60,8 +65,8 @@ async def diagnose(orchestrator: Orchestrator, thread_id: str) -> Diagnosis:
         return _told(thread_id, "elsewhere", "is not kept here: a server holds it, or it was deleted")
     except DamagedThreadError as error:
         return await _damaged(orchestrator, thread_id, error)
-    if row and row["status"] == "running" and snapshot.tasks:
-        return _told(thread_id, "running", "is at work now, in a process that is alive")
+    if not held and await _is_busy(orchestrator, thread_id):
+        return _told(thread_id, "running", "is at work now")
     if snapshot.interrupts:
         return await _waiting(orchestrator, snapshot, thread_id, row)
     if snapshot.tasks:
@@ -81,6 +86,14 @@ def condition_of(snapshot: StateSnapshot) -> Literal["answered", "failed", "wait
     if snapshot.tasks:
         return "interrupted"
     return "failed" if snapshot.values.get("stop_reason") == "model_failed" else "answered"
+
+
+async def _is_busy(orchestrator: Orchestrator, thread_id: str) -> bool:
+    try:
+        async with orchestrator.turns.at_once(thread_id):
+            return False
+    except BusyThreadError:
+        return True
 
 
 async def _damaged(orchestrator: Orchestrator, thread_id: str, error: DamagedThreadError) -> Diagnosis:

@@ -21,6 +21,7 @@ async def repair(orchestrator: Orchestrator, thread_id: str) -> list[str]:
 
     Raises:
         RequestError: a turn of the thread is under way.
+        BusyThreadError: one has just begun.
         UnknownThreadError: there is no such thread, or nothing of it could be saved.
         StorageError: what has to be written cannot be.
     """
@@ -29,6 +30,11 @@ async def repair(orchestrator: Orchestrator, thread_id: str) -> list[str]:
         raise RequestError(f"{found.sentence} Repair it when it is done, or end that process first.")
     if not found.remedies:
         return []
+    async with orchestrator.turns.at_once(thread_id):
+        return await _repaired(orchestrator, thread_id)
+
+
+async def _repaired(orchestrator: Orchestrator, thread_id: str) -> list[str]:
     done = await _mend(orchestrator, thread_id)
     try:
         snapshot = await orchestrator.snapshot(thread_id)

@@ -51,7 +51,7 @@ class Orchestrator:
             checkpointer=checkpointer, store=store, name="orchestrator"
         )
         self._res = res
-        self._turns = Turns(res.settings.data_dir / "turns")
+        self.turns = Turns(res.settings.data_dir / "turns")
 
     async def ask(self, text: str, *, thread_id: str | None = None, context: Context | None = None) -> Result:
         """Run a turn to its answer or to a confirmation.
@@ -89,7 +89,7 @@ class Orchestrator:
         check_text(text, self.settings.limits.max_message_chars)
         thread = str(uuid.uuid4()) if thread_id is None else thread_id
         message = HumanMessage(text, id=str(uuid.uuid4()))
-        async with self._turns.of(thread):
+        async with self.turns.of(thread):
             async for event in self._run({"messages": [message]}, thread, context, watched):
                 yield event
             result = await self.result(thread)
@@ -114,7 +114,7 @@ class Orchestrator:
         self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
     ) -> AsyncIterator[Event]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
-        async with self._turns.of(thread_id):
+        async with self.turns.of(thread_id):
             if not (await self.snapshot(thread_id)).interrupts:
                 raise await too_late(self.ledger, thread_id)
             async for event in self._run(Command(resume=as_text(answer)), thread_id, context, watched):
@@ -135,7 +135,7 @@ class Orchestrator:
         self, thread_id: str, *, context: Context | None = None, watched: bool = True
     ) -> AsyncIterator[Event]:
         """Go on with a turn that was cut short and tell what happens. Raises as `proceed` does."""
-        async with self._turns.of(thread_id):
+        async with self.turns.of(thread_id):
             snapshot = await self.snapshot(thread_id)
             # Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
             if snapshot.tasks and not snapshot.interrupts:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -29,7 +29,7 @@ class Turns:
             folder: for this alone.
             patience_s: seconds to wait for another process's turn.
         """
-        self._folder = folder
+        self.folder = folder
         self._patience_s = patience_s
         self._here: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -44,13 +44,17 @@ class Turns:
         lock = self._here.get(thread_id)
         if lock is None:
             lock = self._here[thread_id] = asyncio.Lock()
-        path = self._folder / hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()
+        path = self.folder / hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()
         async with lock:
             held = await self._wait(path, thread_id)
             try:
                 yield
             finally:
                 _let_go(path, held)
+
+    def at_once(self, thread_id: str) -> AbstractAsyncContextManager[None]:
+        """Have a thread to oneself, now or not at all. Raises as `of` does, where any turn of it runs."""
+        return Turns(self.folder, patience_s=0).of(thread_id)
 
     async def _wait(self, path: Path, thread_id: str) -> int:
         deadline, pause = time.monotonic() + self._patience_s, _FIRST_POLL_S
@@ -59,7 +63,7 @@ class Turns:
                 held = _take(path)
             except OSError as error:
                 raise StorageError(
-                    f"The folder {str(self._folder)!r} cannot be used: {error.strerror}. Make it writable "
+                    f"The folder {str(self.folder)!r} cannot be used: {error.strerror}. Make it writable "
                     "for you, or set TWOBRAIN_DATA_DIR to a directory that is yours."
                 ) from error
             if held is not None:

@@ -22,7 +22,7 @@ from threading import Lock
 from errors import StorageError
 
 _HANDLE = re.compile(r"[0-9a-f]{20}(-outside)?")
-_HANDLE_LENGTH = 20
+HANDLE_DIGITS = 20
 """Hex digits; 80 bits, so that nobody's results share a handle by accident."""
 _OUTSIDE = "-outside"
 _PERSON_LENGTH = 32
@@ -56,6 +56,11 @@ class Piece:
 def is_outside(handle: str) -> bool:
     """Tell whether strangers wrote what a handle stands for."""
     return handle.endswith(_OUTSIDE)
+
+
+def person_folder(user: str) -> str:
+    """Return the name of a person's folder: theirs may be any text, and a folder's may not."""
+    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:_PERSON_LENGTH]
 
 
 class Artifacts:
@@ -98,12 +103,12 @@ class Artifacts:
         mark = _OUTSIDE if outside else ""
         path = self._folder(user, digest) / f"{digest}{mark}"
         try:
-            if not path.exists():
+            if not _is_there(path):
                 _make_folders(self._root.parent, path.parent)
                 _write_once(path, content)
         except OSError as error:
             raise _explained(self._root, error) from error
-        return Kept(digest[:_HANDLE_LENGTH] + mark, len(content), digest)
+        return Kept(digest[:HANDLE_DIGITS] + mark, len(content), digest)
 
     def _read(self, user: str, handle: str, start: int, count: int) -> Piece | None:
         try:
@@ -120,14 +125,12 @@ class Artifacts:
     def _find(self, user: str, handle: str) -> Path | None:
         if not _HANDLE.fullmatch(handle):
             return None
-        digits = handle[:_HANDLE_LENGTH]
+        digits = handle[:HANDLE_DIGITS]
         found = self._folder(user, digits).glob(f"{digits}*")
         return min((path for path in found if is_outside(path.name) == is_outside(handle)), default=None)
 
     def _folder(self, user: str, digest: str) -> Path:
-        # A name may be any text, and a folder's may not.
-        person = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:_PERSON_LENGTH]
-        return self._root / person / digest[:2]
+        return self._root / person_folder(user) / digest[:2]
 
 
 class _Memory:
@@ -153,6 +156,15 @@ class _Memory:
             while self._size > self._most:
                 _, oldest = self._pieces.popitem(last=False)
                 self._size -= oldest.end - oldest.start
+
+
+def _is_there(path: Path) -> bool:
+    """Mark a file as stored just now, so that nobody sweeps it; False where there is none."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _write_once(path: Path, content: bytes) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from ledger import bookkeeping, calls, rules
+from ledger import bookkeeping, calls, retention, rules
 from ledger.access import Access
 from ledger.bookkeeping import Grouping
 from ledger.records import OpenCall, ThreadStatus, Use, fields_of
@@ -126,6 +126,14 @@ class Journal:
         """Return a thread as `threads` does; None where it is not on record."""
         found = await self._access.read(bookkeeping.list_threads, {"thread": thread})
         return found[0] if found else None
+
+    async def forget_thread(self, thread: str, *, audit: bool) -> None:
+        """Delete a thread's row, and its calls where the audit is to go too; its usage stays."""
+        await self._access.write(retention.forget, thread, audit=audit)
+
+    async def needed_results(self) -> retention.Needed:
+        """Return the long results that the threads there are need."""
+        return await self._access.read(retention.needed_results)
 
     async def open_calls(self, thread: str) -> list[OpenCall]:
         """Return the calls of a thread that have no outcome, in the order in which they were made."""

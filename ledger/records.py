@@ -9,8 +9,9 @@ from typing import Any, Literal
 Status = Literal["executed", "failed", "denied", "expired", "superseded", "unknown"]
 """How a call ended; the first outcome on record stays."""
 
-ThreadStatus = Literal["running", "interrupted", "waiting", "answered", "failed"]
-"""How a thread stands; a running one whose process is gone is read as `interrupted`."""
+ThreadStatus = Literal["running", "interrupted", "waiting", "answered", "failed", "pruning"]
+"""How a thread stands; a running one whose process is gone is read as `interrupted`. `pruning`: it is being
+deleted."""
 
 
 def fingerprint(tool: str, args: Mapping[str, Any]) -> str:

@@ -206,3 +206,19 @@ def doctor(
         if thread is None
         else health.examine(thread, mend=repair, as_json=json)
     )
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def prune(
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", help="Not used for so long: 12h, 30d, 8w.")
+    ] = "30d",
+    audit: Annotated[bool, typer.Option("--audit", help="The audit of their calls goes too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Delete finished conversations; what waits, runs or is in doubt stays."""
+    from terminal import upkeep
+
+    raise typer.Exit(upkeep.prune(older_than, audit=audit, dry_run=dry_run, yes=yes, as_json=json))

@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 
 PROMPT = "1m>"
@@ -109,15 +110,29 @@ def test_a_model_that_lacks_its_key_is_listed_with_the_variable(home):
 
 
 def test_everything_in_the_data_directory_is_private(home, terminal):
-    screen = terminal("chat")
-    screen.sees(PROMPT)
-    screen.sendline("what is 12*7")
-    screen.sees("= 84", PROMPT)
-    screen.sendline("/exit")
-    screen.ends(0)
-    assert (home.data / "chat_history").exists()
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in home.data.iterdir() if path.is_file()}
-    assert set(modes.values()) == {0o600}
+    before = os.umask(0)
+    try:
+        home.run_anew("ask", 'write "x" to first.txt', "--yes")
+        home.write("long.txt", "milk " * 1_000)
+        screen = terminal("chat", "--yes")
+        screen.sees(PROMPT)
+        screen.sendline("read long.txt and remember that it rains then write milk to a.txt")
+        screen.sees("✓", PROMPT)
+        seen = modes(home)  # while the databases are open, with all that SQLite puts beside them
+        screen.sendline("/exit")
+        screen.ends(0)
+    finally:
+        os.umask(before)
+    seen |= modes(home)
+    kinds = {"checkpoints.db-wal", "ledger.db-shm", "store.db", "chat_history", "artifacts", "turns"}
+    assert kinds <= {path.name for path in seen}
+    assert {path.name: mode for path, mode in seen.items() if mode & 0o077} == {}
+
+
+def modes(home):
+    """Return the mode of all there is in the data directory but what a person put there."""
+    found = [path for path in (home.data, *home.data.rglob("*")) if path.name != "long.txt"]
+    return {path: stat.S_IMODE(path.stat().st_mode) for path in found}
 
 
 def test_a_days_allowance_counts_every_process_and_a_turn_it_refuses_has_failed(home):

@@ -1,0 +1,85 @@
+"""`twobrain prune`: delete finished conversations; returns the exit code."""
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from errors import ConfigurationError
+from graphs.diagnosis import counted
+from graphs.retention import Pruned, prunable
+from graphs.retention import prune as pruned
+from graphs.session import Orchestrator
+from terminal import listings
+from terminal.interrupt import LeftError
+from terminal.opening import run
+from terminal.prompt import Prompt
+from terminal.screen import Screen, open_screen
+from terminal.text import plain
+
+_UNITS = {"h": 3_600, "d": 86_400, "w": 7 * 86_400}
+_AGE = re.compile(r"(\d{1,6})([hdw])")
+
+
+def prune(age: str, *, audit: bool, dry_run: bool, yes: bool, as_json: bool) -> int:
+    """Delete what was last used longer ago than an age such as `30d`, after asking."""
+    screen = open_screen(machine=as_json)
+    before = time.time() - _seconds(age)
+
+    async def done(orchestrator: Orchestrator) -> int:
+        if dry_run:
+            _foretell(screen, await prunable(orchestrator, before), as_json=as_json)
+            return 0
+        if not yes and not await _agreed(screen, await prunable(orchestrator, before), age, audit=audit):
+            return 0
+        _report(screen, await pruned(orchestrator, before, audit=audit), as_json=as_json)
+        return 0
+
+    return run(done)
+
+
+def _seconds(age: str) -> int:
+    found = _AGE.fullmatch(age.strip())
+    if found is None:
+        raise ConfigurationError(f"--older-than {age!r} is no age. Give one such as 12h, 30d or 8w.")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+async def _agreed(screen: Screen, threads: Sequence[str], age: str, *, audit: bool) -> bool:
+    if not screen.interactive:
+        raise ConfigurationError(
+            "twobrain prune deletes for good and nobody is here to be asked: "
+            "say --yes, or --dry-run to see what would go."
+        )
+    more = " and the audit of their calls" if audit else ""
+    question = f"Delete {counted(len(threads), 'finished thread')} not used for {age}{more}, for good? [y/N] "
+    try:
+        agreed = (await Prompt(screen).line(question)).lower() in {"y", "yes"}
+    except LeftError:
+        agreed = False
+    if not agreed:
+        screen.side.print("Nothing was deleted.", style="dim")
+    return agreed
+
+
+def _foretell(screen: Screen, threads: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        listings.show_json(screen, {"threads": list(threads), "dry_run": True})
+        return
+    for thread in threads:
+        screen.out.print(plain(thread), soft_wrap=True)
+    screen.side.print(f"{counted(len(threads), 'thread')} would go.", style="dim")
+
+
+def _report(screen: Screen, done: Pruned, *, as_json: bool) -> None:
+    if as_json:
+        listings.show_json(screen, asdict(done))
+        return
+    gone = f"{counted(len(done.threads), 'thread')} and {counted(done.results, 'long result')}"
+    screen.out.print(f"Deleted {gone}; {done.freed_bytes / 1e6:,.1f} MB freed.")
+    if not done.compacted:
+        screen.side.print(
+            "Another process was at work: not all of the room went back to the disk. Run it again later.",
+            style="yellow",
+            soft_wrap=True,
+        )

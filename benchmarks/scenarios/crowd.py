@@ -11,7 +11,7 @@ _BUSY = Job(runs=1_000, rounds=5, calls=2, tool_s=0.02, model_s=0.05)
 _IDLE = replace(_BUSY, tool_s=0.2, model_s=1.0, over_s=1.2)
 _IDEAL_S = 7.0
 """Six model calls of 1 s and five rounds of 0.2 s."""
-_SAMPLES = 3
+_SAMPLES = 2
 
 
 def measure() -> Iterator[Figure]:

@@ -231,7 +231,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             and what is expected.
     """
     if environ is None:
-        environ = {**_dotenv(), **os.environ}
+        environ = {**read_dotenv(), **os.environ}
     env = _environment(environ)
     if env.database_url:
         raise ConfigurationError("TWOBRAIN_DATABASE_URL: only SQLite is supported yet. Unset it.")
@@ -255,7 +255,12 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
-def _dotenv() -> dict[str, str]:
+def read_dotenv() -> dict[str, str]:
+    """Return what `.env` in the working directory says; nothing where there is none.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
     try:
         found = dotenv_values(".env")
     except (OSError, UnicodeDecodeError) as error:

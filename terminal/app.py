@@ -222,3 +222,14 @@ def prune(
     from terminal import upkeep
 
     raise typer.Exit(upkeep.prune(older_than, audit=audit, dry_run=dry_run, yes=yes, as_json=json))
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def serve(
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65_535)] = 2024,
+) -> None:
+    """Serve the graph on this machine, for LangGraph Studio and other clients."""
+    from terminal import serving
+
+    serving.serve(host, port)

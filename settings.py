@@ -119,6 +119,10 @@ class UserCard(_Card):
     """US dollars in a day (UTC), instead of what [limits] says for everybody; None: as there."""
 
 
+_LOCAL, _STRANGER = UserCard(), UserCard(role="guest")
+"""Cards of users without a table."""
+
+
 class Limits(_Card):
     """The `[limits]` table: ceilings that no context can raise. None: no ceiling."""
 
@@ -202,7 +206,7 @@ class Settings(BaseModel):
 
     def user(self, name: str) -> UserCard:
         """Return a user's card; `local` needs none to be a user, any other stranger is a guest."""
-        return self.users.get(name) or UserCard(role="user" if name == "local" else "guest")
+        return self.users.get(name) or (_LOCAL if name == "local" else _STRANGER)
 
     def redact(self, text: str) -> str:
         """Replace every key value of the environment, and what is shaped like a key, by `[redacted]`."""

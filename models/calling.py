@@ -16,6 +16,7 @@ from models.faults import RETRIED, UnusableReplyError, as_model_error
 from models.opening import Opener
 from models.prices import cost_of
 from models.registry import Registry
+from models.streaming import streamed
 from models.usable import require_whole, usable
 from settings import ModelCard, Settings
 
@@ -179,12 +180,11 @@ class Caller:
         if ask.tools and card.tools:
             model = model.bind_tools(list(ask.tools))
         messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)
-        config = {"tags": [HIDDEN]} if ask.hidden else {}
+        tags = [HIDDEN] if ask.hidden else []
         if not card.streaming:
-            return _as_ai(await model.ainvoke(messages, config))
+            return _as_ai(await model.ainvoke(messages, {"tags": tags}))
         # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
-        chunks: list[AIMessage] = [c async for c in model.astream(messages, config)]
-        return replies.join(chunks)
+        return replies.join(await streamed(model, messages, tags))
 
 
 def _told(message: AIMessage, ask: Ask, usage: dict[str, Any] | None) -> int:

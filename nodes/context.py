@@ -65,6 +65,8 @@ def context_of(runtime: Runtime[Context], chosen: Mapping[str, Any]) -> Context:
         chosen: `choices_of` the turn's context; empty for a new turn.
     """
     given: Any = runtime.context
+    if isinstance(given, Context) and chosen.keys() <= given.model_fields_set:
+        return given
     said = choices_of(given) if isinstance(given, Context) else dict(given or {})
     return Context.model_validate({**chosen, **said})
 

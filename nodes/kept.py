@@ -30,7 +30,7 @@ class Kept(Generic[T]):
 
     def put(self, turn: str, messages: Sequence[AnyMessage], value: T) -> T:
         """Keep a value, and return it."""
-        self._turns[turn] = (messages, value)
+        self._turns[turn] = (list(messages), value)
         self._turns.move_to_end(turn)
         if len(self._turns) > _MOST_TURNS:
             self._turns.popitem(last=False)

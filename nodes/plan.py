@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.runtime import Runtime
 
 from errors import NoModelAnsweredError
@@ -16,6 +16,7 @@ from nodes.asking import Meter, View, prompts_of
 from nodes.budget import calls_left, last_try, spent
 from nodes.context import Context
 from nodes.ending import account_of, end_turn
+from nodes.kept import Folded
 from nodes.offering import offer
 from nodes.reading import basis_of, read_on, remembered
 from nodes.records import as_list, records_of, unanswered
@@ -92,18 +93,25 @@ async def _last_word(turn: Turn, limit: str) -> Ask:
 async def _ask(turn: Turn, view: View, tools: Sequence[dict[str, Any]]) -> Ask:
     alone = turn.state.path == "single"
     prompt, shorter = await prompts_of(view, turn.planner, tools)
-    messages = turn.state.messages
     return Ask(
         role=turn.context.orchestrator,
         messages=prompt,
         shorter=shorter,
         user=turn.person.user,
         tools=tools,
-        taken={c["id"] or "" for m in messages if isinstance(m, AIMessage) for c in m.tool_calls},
+        taken=_call_ids.over(turn.state.turn, turn.state.messages),
         hidden=not alone,
         must_speak=alone,
         deadline=last_try(turn),
     )
+
+
+def _with_ids(known: frozenset[str], message: AnyMessage) -> frozenset[str]:
+    return known.union(c["id"] or "" for c in message.tool_calls) if isinstance(message, AIMessage) else known
+
+
+_call_ids: Folded[frozenset[str]] = Folded(frozenset(), _with_ids)
+"""Of all calls that a turn's conversation holds."""
 
 
 async def _unheard_of(message: AIMessage, turn: Turn) -> AIMessage:

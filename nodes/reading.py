@@ -4,9 +4,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 
 from errors import StorageError
+from nodes.kept import Folded
 from nodes.records import is_untrusted, records_of, rounds_of
 from nodes.state import Basis
 from nodes.turn import Turn
@@ -25,6 +26,8 @@ def basis_of(turn: Turn) -> Basis:
     the strangers' text came: of trusted ones, and of those that read a place which the request names, as in
     "open the link in the general channel". A later call's result may echo what that text put into it.
     """
+    if not _strangers.over(turn.state.turn, rounds_of(turn.state)):
+        return {"strangers": [], "links": []}
     strangers: set[str] = set()
     vouched: list[str] = [m.text for m in turn.state.messages if isinstance(m, HumanMessage)]
     ran = {record.call_id: record.args for record in records_of(turn.state)}
@@ -37,8 +40,17 @@ def basis_of(turn: Turn) -> Basis:
                 vouched.append(message.text)
             if is_untrusted(message):
                 strangers.add(message.name or "a tool")
-    links = {link for text in vouched for link in links_in(text)} if strangers else set()
+    links = {link for text in vouched for link in links_in(text)}
     return {"strangers": sorted(strangers), "links": sorted(links)}
+
+
+def _with_stranger(known: frozenset[str], message: AnyMessage) -> frozenset[str]:
+    is_theirs = isinstance(message, ToolMessage) and is_untrusted(message)
+    return known | {message.name or "a tool"} if is_theirs else known
+
+
+_strangers: Folded[frozenset[str]] = Folded(frozenset(), _with_stranger)
+"""Tools that brought strangers' text into a turn."""
 
 
 def _is_vouched_for(result: ToolMessage, args: Mapping[str, Any], turn: Turn) -> bool:

@@ -1,13 +1,15 @@
 """Calls of a turn that are not made once more: what a person denied, and what was made twice already."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 
+from ledger.records import fingerprint
 from models.replies import MALFORMED
-from nodes.records import is_denial, results_by_call, rounds_of, status_of
+from nodes.kept import Folded
+from nodes.records import is_denial, rounds_of, status_of
 from nodes.turn import Turn
 from tools.declaration import ArgumentsError, Tool
 
@@ -29,7 +31,7 @@ def objections_to(message: AIMessage, turn: Turn) -> dict[str, str]:
     was changed since. A denial is of the call as its tool takes it, however it is spelled. A call whose
     arguments could not be read was never made: to send it again whole is no repetition.
     """
-    past = _past(turn, [*rounds_of(turn.state), message])
+    past = _Past(_and(_made.over(turn.state.turn, rounds_of(turn.state)), message), turn.res.tools.find)
     first = len(past.calls) - len(_whole(message))
     return {past.calls[n]["id"]: why for n in range(first, len(past.calls)) if (why := past.objection(n))}
 
@@ -42,7 +44,7 @@ def is_stuck(turn: Turn) -> bool:
     """
     if all(call["verdict"] != "refuse" for call in turn.state.calls):
         return False
-    past = _past(turn, rounds_of(turn.state))
+    past = _Past(_made.over(turn.state.turn, rounds_of(turn.state)), turn.res.tools.find)
     last = {call["id"] for call in turn.state.calls}
     told = [call for n, call in enumerate(past.calls) if past.objection(n)]
     before = [_written(call) for call in told if call["id"] not in last]
@@ -51,20 +53,49 @@ def is_stuck(turn: Turn) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Past:
-    """A turn's calls as their models wrote them, and what became of them."""
+class _Made:
+    """A turn's calls as their models wrote them, with their results."""
 
-    calls: Sequence[Any]
-    results: Mapping[str, ToolMessage]
+    calls: tuple[Any, ...] = ()
+    alike: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Fingerprint to the numbers of the calls that bear it."""
+    results: Mapping[str, ToolMessage] = field(default_factory=dict)
+    denied: frozenset[str] = frozenset()
+    """Ids of calls to which the person said no."""
+
+
+def _and(made: _Made, message: AnyMessage) -> _Made:
+    """Return what was made with one message more; the first result of a call counts."""
+    if isinstance(message, ToolMessage) and message.tool_call_id not in made.results:
+        denied = made.denied | {message.tool_call_id} if is_denial(message) else made.denied
+        return replace(made, results={**made.results, message.tool_call_id: message}, denied=denied)
+    for call in _whole(message) if isinstance(message, AIMessage) else ():
+        key = fingerprint(*_written(call))
+        alike = {**made.alike, key: (*made.alike.get(key, ()), len(made.calls))}
+        made = replace(made, calls=(*made.calls, call), alike=alike)
+    return made
+
+
+_made: Folded[_Made] = Folded(_Made(), _and)
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What was made, and the tools it was made with."""
+
+    made: _Made
     find: Callable[[str], Tool | None]
+
+    @property
+    def calls(self) -> Sequence[Any]:
+        return self.made.calls
 
     def objection(self, number: int) -> str:
         call, earlier = self.calls[number], self.calls[:number]
-        for made in earlier:
-            result = self.results.get(made["id"])
-            if result and is_denial(result) and self._taken(made) == self._taken(call):
-                return _DENIED.format(reason=result.text.rstrip("."))
-        alike = [n for n, made in enumerate(earlier) if _written(made) == _written(call)]
+        for made in earlier if self.made.denied else ():
+            if made["id"] in self.made.denied and self._taken(made) == self._taken(call):
+                return _DENIED.format(reason=self.made.results[made["id"]].text.rstrip("."))
+        alike = [n for n in self.made.alike[fingerprint(*_written(call))] if n < number]
         if len(alike) >= _OFTEN and self._is_read(call):
             changed = max((n for n, made in enumerate(earlier) if self._has_changed(made)), default=-1)
             alike = [n for n in alike if n > changed]
@@ -89,13 +120,8 @@ class _Past:
 
     def _has_changed(self, call: Any) -> bool:
         """Tell whether a call changed something, for all that is known."""
-        result = self.results.get(call["id"])
+        result = self.made.results.get(call["id"])
         return result is not None and status_of(result) in _HAPPENED and not self._is_read(call)
-
-
-def _past(turn: Turn, messages: Sequence[BaseMessage]) -> _Past:
-    calls = [call for m in messages if isinstance(m, AIMessage) for call in _whole(m)]
-    return _Past(calls, results_by_call(messages), turn.res.tools.find)
 
 
 def _whole(message: AIMessage) -> list[Any]:

@@ -70,7 +70,7 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, Decided], li
         if held.approved:
             await _agreed_definition(turn, call)
         if not _goes_on(held):
-            messages.append(_refused(turn, call, held))
+            messages.append(_refused(turn, call, action["args"], held))
     return decisions, messages, ""
 
 
@@ -104,11 +104,11 @@ async def _agreed_definition(turn: Turn, call: Planned) -> None:
         await turn.res.servers.approve_definition(tool.name)
 
 
-def _refused(turn: Turn, call: Planned, held: Decision) -> ToolMessage:
+def _refused(turn: Turn, call: Planned, args: dict[str, Any], held: Decision) -> ToolMessage:
     """Return the result of a call that will not run, and tell watchers."""
     status = "denied" if held.status in {None, "waiting"} else held.status
     turn.runtime.stream_writer(finished(call, status, held.reason))
-    return result_message(call, status, held.reason, denial=held.status == "denied")
+    return result_message(call, status, held.reason, args, denial=held.status == "denied")
 
 
 def _fault(turn: Turn, name: str, args: dict[str, Any]) -> str | None:

@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,14 @@ def tools(happen: Callable[[str], None]) -> list[Tool]:
     return [remember, write_file]
 
 
-def live(directory: Path, thread: str) -> None:
+def live(directory: Path, thread: str, begun: Event) -> None:
     """Be the process that a person talks to on a thread until it is answered."""
-    asyncio.run(_live(Home(directory, tools=tools), thread))
+    asyncio.run(_live(Home(directory, tools=tools), thread, begun))
 
 
-async def _live(home: Home, thread: str) -> None:
+async def _live(home: Home, thread: str, begun: Event) -> None:
     async with home.opened() as orchestrator:
+        begun.set()
         try:
             result = await orchestrator.proceed(thread)
         except UnknownThreadError:
@@ -57,23 +59,19 @@ def _is_in_doubt(request: dict[str, Any]) -> bool:
     return any("attempt" in action for action in request["action_requests"])
 
 
-def killed_after(home: Home, thread: str, seconds: float) -> bool:
-    """Let a process live for some time; return whether it was killed before it was done."""
-    process = FORKS.Process(target=live, args=(home.directory, thread))
+def lived(home: Home, thread: str, seconds: float = ENDS_WITHIN_S) -> float | None:
+    """Let a process converse; return how many seconds it took, None where it was killed after so many."""
+    begun = FORKS.Event()
+    process = FORKS.Process(target=live, args=(home.directory, thread, begun))
     process.start()
+    assert begun.wait(ENDS_WITHIN_S)
+    since = time.monotonic()
     process.join(seconds)
+    took = time.monotonic() - since
     process.kill()
     process.join(ENDS_WITHIN_S)
     assert process.exitcode in {0, -9}
-    return process.exitcode == -9
-
-
-def time_of_a_life(home: Home) -> float:
-    """Return the seconds that a whole conversation takes, once the first has paid for the imports."""
-    for thread in ("first", "timed"):
-        began = time.monotonic()
-        assert not killed_after(home, thread, ENDS_WITHIN_S)
-    return time.monotonic() - began
+    return took if process.exitcode == 0 else None
 
 
 async def told(home: Home, threads: list[str]) -> list[tuple[Result, list[dict[str, Any]]]]:
@@ -90,10 +88,11 @@ async def told(home: Home, threads: list[str]) -> list[tuple[Result, list[dict[s
 @pytest.mark.prove
 async def test_whenever_a_process_is_killed_no_write_is_doubled_and_none_is_lost(tmp_path, proving, tell):
     home, chance, threads, kills = Home(tmp_path, tools=tools), random.Random(), [], 0
-    life = await asyncio.to_thread(time_of_a_life, home)
+    life = await asyncio.to_thread(lived, home, "timed")
+    assert life
     while kills < (200 if proving else 6):
         threads.append(f"t{len(threads)}")
-        while await asyncio.to_thread(killed_after, home, threads[-1], chance.uniform(0, life)):
+        while await asyncio.to_thread(lived, home, threads[-1], chance.uniform(0, life)) is None:
             kills += 1
 
     happened, unknown = Counter(home.effects), 0

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from langgraph.types import StateSnapshot
 
-from errors import BusyThreadError, DamagedThreadError, UnknownThreadError
+from errors import BadThreadError, BusyThreadError, DamagedThreadError, UnknownThreadError
 from graphs.damage import check
 from graphs.salvage import Rows
 from graphs.session import CHECKPOINTS, Orchestrator
@@ -59,7 +59,7 @@ async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = F
     try:
         snapshot = await orchestrator.snapshot(thread_id)
         check(thread_id, snapshot)
-    except UnknownThreadError:
+    except (UnknownThreadError, BadThreadError):  # a plain graph's threads have ids of its own
         if row is None:
             raise
         return _told(thread_id, "elsewhere", "is not kept here: a server holds it, or it was deleted")

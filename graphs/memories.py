@@ -1,8 +1,9 @@
 """Open the store that holds what people asked to be remembered."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiosqlite
 from langgraph.store.base import BaseStore
@@ -10,14 +11,12 @@ from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from errors import StorageError
 from graphs.meanings import MeaningStore
-from ledger.database import why
+from ledger.database import BUSY_S, why
 from ledger.private import create_private
 from models.embedding import Embedder, EmbeddingCard
 from settings import Settings
 
 _FILE = "store.db"
-_BUSY_MS = 10_000
-"""Milliseconds to wait for another process that writes."""
 _ATTEMPTS = 10
 _RETRY_S = 0.05
 
@@ -39,12 +38,12 @@ async def open_memories(settings: Settings) -> AsyncIterator[BaseStore]:
             await asyncio.to_thread(create_private, path)
             # The store begins its own transactions.
             connection = await stack.enter_async_context(aiosqlite.connect(path, isolation_level=None))
-            await connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            await connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
             await connection.execute("PRAGMA foreign_keys=ON")  # or a vector outlives what was forgotten
             store = (
                 MeaningStore(connection, Embedder(card, settings)) if card else AsyncSqliteStore(connection)
             )
-            await _set_up(await stack.enter_async_context(_ended(store)))
+            await _set_up(connection, await stack.enter_async_context(_ended(store)))
         except (OSError, aiosqlite.Error) as error:
             raise StorageError(f"The memories {path} cannot be used: {why(error)}.") from None
         yield store
@@ -61,11 +60,16 @@ async def _ended(store: AsyncSqliteStore) -> AsyncIterator[AsyncSqliteStore]:
             await asyncio.wait([task])
 
 
-async def _set_up(store: AsyncSqliteStore) -> None:
+async def _set_up(connection: aiosqlite.Connection, store: AsyncSqliteStore) -> None:
     """Make the tables. Of processes that do so at once one fails at a step that another has just made."""
-    for _ in range(_ATTEMPTS):
-        with suppress(aiosqlite.IntegrityError, aiosqlite.OperationalError):
+    deadline = time.monotonic() + BUSY_S
+    for attempt in range(_ATTEMPTS, -1, -1):
+        try:
+            await connection.execute("PRAGMA journal_mode=WAL")
             await store.setup()
+        except (aiosqlite.IntegrityError, aiosqlite.OperationalError):
+            if not attempt or time.monotonic() > deadline:
+                raise
+        else:
             return
         await asyncio.sleep(_RETRY_S)
-    await store.setup()

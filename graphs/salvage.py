@@ -15,11 +15,10 @@ from langgraph.checkpoint.base import empty_checkpoint
 
 from errors import StorageError
 from graphs.serialization import StrictSerializer, UnreadableError
-from ledger.database import why
+from ledger.database import BUSY_S, why
 from ledger.private import create_private
 from nodes.state import append
 
-_BUSY_MS = 10_000
 _PARTS = {"checkpoints": ("type", "checkpoint"), "writes": ("type", "value")}
 _ANSWERS = "FROM writes WHERE thread_id = ? AND checkpoint_id = ? AND channel = '__resume__'"
 _NEEDED = {
@@ -98,7 +97,7 @@ class Rows:
     def _opened(self) -> Iterator[sqlite3.Connection]:
         try:
             with closing(sqlite3.connect(self._path, isolation_level=None)) as database:
-                database.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+                database.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
                 yield database
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"The checkpoints {self._path} cannot be used: {why(error)}.") from error

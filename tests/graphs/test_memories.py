@@ -1,7 +1,9 @@
 import asyncio
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,28 @@ def test_a_program_that_closes_its_loop_itself_is_told_of_no_task_left_over(tmp_
         [sys.executable, "-c", script], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
+
+
+async def test_the_three_databases_write_ahead_and_a_locked_one_says_so(settings, monkeypatch):
+    for place in ("graphs.memories", "ledger.database", "graphs.checkpoint_file"):
+        monkeypatch.setattr(f"{place}.BUSY_S", 0.1)
+
+    async def locked(file: str) -> str:
+        """Return what is said of a request to remember something while somebody has locked a file."""
+        with closing(sqlite3.connect(settings.data_dir / file, isolation_level=None)) as other:
+            assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            other.execute("BEGIN IMMEDIATE")
+            try:
+                async with open_orchestrator(settings) as orchestrator:
+                    result = await orchestrator.ask("remember that it rains", thread_id="t1")
+                    return result.tool_calls[0]["result"]
+            except StorageError as error:
+                return str(error)
+
+    async with open_orchestrator(settings) as orchestrator:
+        await orchestrator.ask("what is 12*7", thread_id="t1")
+    for file in ("ledger.db", "checkpoints.db"):
+        assert f"{file} cannot be used: another process has locked it" in await locked(file)
+    assert "locked" in await locked("store.db")
+    async with open_orchestrator(settings) as orchestrator:
+        assert (await orchestrator.ask("what is 12*7", thread_id="t1")).stop_reason == "answered"

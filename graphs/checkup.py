@@ -127,7 +127,7 @@ def _database(name: str, path: Path) -> Finding:
         return Finding(name, "bad", f"{path}: {why(error)}")
     if said != "ok":
         return Finding(name, "bad", f"{path} is damaged ({said}); put back a copy, or move it away")
-    return Finding(name, "good", f"whole, {path.stat().st_size / 1e6:,.1f} MB")
+    return Finding(name, "good", f"whole, {path.stat().st_size / 1_000:,.0f} kB")
 
 
 async def _threads(orchestrator: Orchestrator) -> list[Finding]:

@@ -38,7 +38,7 @@ class StrictSerializer(JsonPlusSerializer):
         try:
             value = super().loads_typed(data)
         except Exception as error:  # whatever a decoder says of bytes that are no value
-            raise UnreadableError(f"a row that cannot be decoded ({error})") from error
+            raise UnreadableError(f"a row that cannot be decoded: {error}") from error
         if refused:
             raise UnreadableError(f"a value of type {refused[0]}, which no conversation holds")
         return value

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from rich.table import Table
+from rich.text import Text
+
 from graphs.checkup import Finding, check_all, make_private
 from graphs.diagnosis import diagnose
 from graphs.repair import repair
@@ -15,7 +18,6 @@ from terminal.screen import Screen, open_screen
 from terminal.text import plain
 
 _MARKS = {"good": ("✓", "green"), "note": ("·", "yellow"), "bad": ("✗", "red")}
-_WIDEST_NAME = 13
 
 
 def check(*, mend: bool, as_json: bool) -> int:
@@ -53,7 +55,8 @@ def examine(thread_id: str, *, mend: bool, as_json: bool) -> int:
 
 
 def _show(screen: Screen, found: Sequence[Finding]) -> None:
+    table = Table.grid(padding=(0, 1))
     for finding in found:
         mark, style = _MARKS[finding.state]
-        screen.out.print(mark, style=style, end=" ")
-        screen.out.print(f"{finding.name:<{_WIDEST_NAME}} {plain(finding.text)}", soft_wrap=True)
+        table.add_row(Text(mark, style), Text(finding.name), Text(plain(finding.text)))
+    screen.out.print(table)

@@ -30,7 +30,8 @@ def prune(age: str, *, audit: bool, dry_run: bool, yes: bool, as_json: bool) -> 
         if dry_run:
             _foretell(screen, await prunable(orchestrator, before), as_json=as_json)
             return 0
-        if not yes and not await _agreed(screen, await prunable(orchestrator, before), age, audit=audit):
+        threads = [] if yes else await prunable(orchestrator, before)
+        if threads and not await _agreed(screen, threads, age, audit=audit):
             return 0
         _report(screen, await pruned(orchestrator, before, audit=audit), as_json=as_json)
         return 0

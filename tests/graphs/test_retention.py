@@ -19,7 +19,7 @@ from graphs.session import Orchestrator
 from tests.graphs.crashes.power import Power, PowerCutError
 from tests.graphs.crashes.process import HOUSE, Home, killed
 
-LATER = time.time() + 60
+LATER = time.time() + 86_400
 WRITE = 'write "x" to a.txt'
 
 

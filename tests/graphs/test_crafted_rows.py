@@ -82,18 +82,18 @@ def test_a_reader_that_trusts_rows_would_run_the_crafted_ones(kind, tmp_path):
 
 
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("kind", KINDS)
-async def test_no_crafted_row_of_a_thread_runs_and_the_person_is_told(home, kind, table):
+async def test_no_crafted_row_of_a_thread_runs_and_the_person_is_told(home, table):
     async with home.opened() as orchestrator:
         await orchestrator.ask("what is 2*3", thread_id="other")
         assert (await orchestrator.ask('write "x" to a.txt', thread_id="t1")).pending
-        with closing(sqlite3.connect(home.data / "checkpoints.db")) as database, database:
-            row = crafted(kind, f"touch {home.directory / 'ran'}")
-            changed = database.execute(f"{TABLES[table]} WHERE thread_id = 't1'", row).rowcount
-        assert changed > 1
-        await check_told(orchestrator)
+        for kind in KINDS:
+            with closing(sqlite3.connect(home.data / "checkpoints.db")) as database, database:
+                row = crafted(kind, f"touch {home.directory / 'ran'}")
+                changed = database.execute(f"{TABLES[table]} WHERE thread_id = 't1'", row).rowcount
+            assert changed > 1
+            await check_told(orchestrator)
+            assert not (home.directory / "ran").exists(), kind
         assert (await orchestrator.ask("what is 12*7", thread_id="other")).stop_reason == "answered"
-    assert not (home.directory / "ran").exists()
     assert home.effects == ["calculate", "calculate"]
 
 
@@ -156,7 +156,7 @@ async def test_no_crafted_row_of_the_ledger_the_memories_or_an_artifact_runs(set
         await orchestrator.ask(text, thread_id="t1", context=house.context())
     [artifact] = [path for path in (house.folder / "data" / "artifacts").rglob("*") if path.is_file()]
     look_up = f'recall {{"query": "bin"}} & read_result {{"handle": "{artifact.name[:20]}", "offset": 0}}'
-    for kind in ("single argument", "pickle", "json"):
+    for kind in ("pickle", "json"):
         forge(house.folder / "data", crafted(kind, f"touch {mark}")[1], artifact)
         async with house.open() as orchestrator:
             assert len(await orchestrator.ledger.audit()) >= 2

@@ -88,13 +88,24 @@ def _is_complete(messages: Sequence[AnyMessage]) -> bool:
 async def _fitting(turn: Sequence[AnyMessage], room: int, look: Look, mark: str) -> list[AnyMessage]:
     """Return the rounds with as much of each result as there is room for."""
     results = [message for message in turn if isinstance(message, ToolMessage)]
-    calls = length_of(message for message in turn if not isinstance(message, ToolMessage))
-    sizes = fitted(results, room, calls)
+    sizes = fitted(results, room, _call_lengths(turn))
     shown = {
         result.id: _as_shown(result, *await look(result, most), mark)
         for result, most in zip(results, sizes, strict=True)
     }
     return [shown.get(message.id, message) for message in turn]
+
+
+def _call_lengths(turn: Sequence[AnyMessage]) -> list[int]:
+    """Return for each result what was said since the one before: its call, and that of those beside it."""
+    lengths, said = [], 0
+    for message in turn:
+        if isinstance(message, ToolMessage):
+            lengths.append(said)
+            said = 0
+        else:
+            said += length_of([message])
+    return lengths
 
 
 def _as_shown(result: ToolMessage, text: str, note: str, mark: str) -> ToolMessage:

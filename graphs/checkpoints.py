@@ -8,7 +8,7 @@ step wrote goes with the checkpoint that follows it.
 import asyncio
 import json
 import sqlite3
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -24,18 +24,24 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
+    get_checkpoint_id,
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from graphs.checkpoint_file import ADDED, CHECKPOINTS, REPLACED, CheckpointFile, Put, nothing
+from graphs.checkpoint_history import HistoryReader
 from graphs.checkpoint_upkeep import copy_thread, delete_runs, delete_thread, prune
 from graphs.serialization import StrictSerializer
 from ledger.writer import Writer
 
 T = TypeVar("T")
 
+_Histories = Mapping[str, DeltaChannelHistory]
+
 _READERS = 4
+_MOST_READ_ONCE = 8
+"""Conversations that are held until they are read again."""
 _LATEST_S = 0.1
 """Seconds that what one of several parallel steps wrote waits for the others, and their checkpoint."""
 
@@ -60,7 +66,10 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         self._writer: Writer[Put] = Writer(self._file, "checkpoint-writer")
         self._left: dict[str, list[Put]] = defaultdict(list)
         """What was written since a thread's last checkpoint, for which nobody waited."""
-        self._idle: deque[SqliteSaver] = deque()
+        self._read_once: OrderedDict[tuple[str | None, ...], Mapping[str, DeltaChannelHistory]] = (
+            OrderedDict()
+        )
+        self._idle: deque[HistoryReader] = deque()
         self._readers = ThreadPoolExecutor(_READERS, "checkpoint-reader")
 
     def close(self) -> None:
@@ -129,11 +138,23 @@ class Checkpoints(BaseCheckpointSaver[Any]):
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        """Return what the channels are rebuilt from."""
-        return await self._read(
+    ) -> _Histories:
+        """Return what the channels are rebuilt from.
+
+        It is read twice in a row, by whoever looks at a thread and by the turn that goes on from there, and
+        never changes: the second time it is what the first one read.
+        """
+        key = (*_place(config), get_checkpoint_id(config), *channels)
+        if found := self._read_once.pop(key, None):
+            return found
+        found = await self._read(
             config, lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
         )
+        if key[2]:
+            self._read_once[key] = found
+            while len(self._read_once) > _MOST_READ_ONCE:
+                self._read_once.popitem(last=False)
+        return found
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete all that is kept of a thread."""
@@ -167,6 +188,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
 
     async def _change(self, change: Callable[[sqlite3.Connection], None]) -> None:
         await self._writer.submit(Put(change=change))
+        self._read_once.clear()
 
     async def _read(self, config: RunnableConfig | None, read: Callable[[SqliteSaver], T]) -> T:
         """Read what is on disk once all is there that was put before."""
@@ -189,7 +211,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         try:
             saver = self._idle.pop()
         except IndexError:
-            saver = SqliteSaver(self._file.connect())
+            saver = HistoryReader(self._file.connect())
             saver.is_setup = True
         saver.serde = self.serde
         yield saver

@@ -221,3 +221,38 @@ async def test_the_stock_saver_reads_what_is_written(path):
 
     assert found.checkpoint["channel_values"] == {"n": 1}
     assert found.pending_writes == [("task", "n", 2)]
+
+
+async def test_a_channel_kept_in_deltas_is_rebuilt_as_the_stock_saver_does(path):
+    held = [
+        {"messages": "whole", "notes": ["plain"]},
+        {"other": 1},
+        {"other": "channel_versions, messages and notes, spelled out"},
+        {"messages": {"channel_values": 0}},
+        {"tail": "messages"},
+        {},
+    ]
+    async with open_checkpoints(path) as saver:
+        configs, parent = [], at("t")
+        for number, channels in enumerate(held * 3):
+            checkpoint = {
+                **empty_checkpoint(),
+                "channel_values": channels,
+                "channel_versions": {"messages": number, "notes": 1},
+            }
+            parent = await saver.aput(parent, checkpoint, {}, {})
+            configs.append(parent)
+            await saver.aput_writes(parent, [("notes", number), ("messages", f"m{number}")], f"task{number}")
+        found = []
+        for config in [*configs, *configs, at("t")]:
+            names = ["messages", "notes", "never"]
+            found.append(await saver.aget_delta_channel_history(config=config, channels=names))
+    with SqliteSaver.from_conn_string(str(path)) as stock:
+        expected = [
+            stock.get_delta_channel_history(config=config, channels=names)
+            for config in [*configs, *configs, at("t")]
+        ]
+
+    assert found == expected
+    assert len(found[0]["messages"]["writes"]) == 0
+    assert found[-2]["messages"]["seed"] == {"channel_values": 0}

@@ -17,7 +17,7 @@ from models.embedding import Embedder, EmbeddingCard
 from settings import Settings
 
 _FILE = "store.db"
-_ATTEMPTS = 10
+_ATTEMPTS = 60
 _RETRY_S = 0.05
 
 

@@ -65,7 +65,8 @@ async def _set_up(connection: aiosqlite.Connection, store: AsyncSqliteStore) -> 
     deadline = time.monotonic() + BUSY_S
     for attempt in range(_ATTEMPTS, -1, -1):
         try:
-            await connection.execute("PRAGMA journal_mode=WAL")
+            async with connection.execute("PRAGMA journal_mode=WAL"):
+                pass  # a cursor left open would forbid the next attempt to register its function again
             await store.setup()
         except (aiosqlite.IntegrityError, aiosqlite.OperationalError):
             if not attempt or time.monotonic() > deadline:

@@ -17,6 +17,7 @@ def opened(tmp_path):
 @pytest.fixture(autouse=True)
 def thresholds():
     before = gc.get_threshold()
+    gc.unfreeze()
     gc.set_threshold(700, 10, 10)
     yield
     gc.set_threshold(*before)

@@ -6,7 +6,7 @@ Served by name in langgraph.json; a program opens it with `graphs.session.open_o
 
 from langgraph.graph import END, START, StateGraph
 
-from graphs.routes import after_confirm, after_intake, after_plan, followed
+from graphs.routes import after_confirm, after_intake, after_plan
 from nodes.confirm import confirm
 from nodes.context import Context
 from nodes.execute_tools import execute_tools
@@ -18,9 +18,7 @@ from nodes.state import Input, Output, State
 
 builder = StateGraph(State, context_schema=Context, input_schema=Input, output_schema=Output)
 builder.add_node("intake", intake)
-builder.add_node(
-    "plan", followed(plan, after_plan), destinations=("execute_tools", "explain", "respond", END)
-)
+builder.add_node("plan", plan)
 builder.add_node("execute_tools", execute_tools, input_schema=State)  # type: ignore[call-overload]
 builder.add_node("explain", explain)
 builder.add_node("confirm", confirm)
@@ -28,6 +26,7 @@ builder.add_node("respond", respond)
 
 builder.add_edge(START, "intake")
 builder.add_conditional_edges("intake", after_intake, ["plan", "respond"])
+builder.add_conditional_edges("plan", after_plan, ["execute_tools", "explain", "respond", END])
 builder.add_edge("explain", "confirm")
 builder.add_conditional_edges("confirm", after_confirm, ["execute_tools", "plan", "confirm"])
 builder.add_edge("respond", END)

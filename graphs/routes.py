@@ -3,32 +3,11 @@
 They are async because a synchronous function costs the event loop a thread hop.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
-from langgraph.runtime import Runtime
-from langgraph.types import Command, Send
+from langgraph.types import Send
 
-from nodes.context import Context
-from nodes.state import Decided, Planned, State, Task, Update
-
-
-def followed(
-    step: Callable[[State, Runtime[Context]], Awaitable[Update]], route: Callable[[State], Awaitable[Any]]
-) -> Any:
-    """Return the step with its fork in it, which must not look at the messages.
-
-    A conditional edge does the same for a fifth of what LangGraph takes for a round: it reads all channels
-    once more. So it is kept for the steps that do not come in each round.
-    """
-
-    async def step_and_route(state: State, runtime: Runtime[Context]) -> Command[Any]:
-        update = await step(state, runtime)
-        changes: dict[str, Any] = {name: value for name, value in update.items() if name != "messages"}
-        return Command(update=update, goto=await route(replace(state, **changes)))
-
-    return step_and_route
+from nodes.state import Decided, Planned, State, Task
 
 
 async def after_intake(state: State) -> Literal["plan", "respond"]:

@@ -15,7 +15,6 @@ from langchain_core.messages import (
     message_chunk_to_message,
 )
 from langgraph.channels.delta import DeltaChannel
-from langgraph.channels.untracked_value import UntrackedValue
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from typing_extensions import TypedDict  # pydantic, which draws the schemas, asks for it below Python 3.12
 
@@ -119,16 +118,12 @@ class Input(TypedDict):
     messages: Messages
 
 
-ToolCalls = Annotated[list[dict[str, Any]], UntrackedValue]
-"""Told, not kept: all of it is in the messages, and kept it would be every result three times more."""
-
-
 class Output(TypedDict, total=False):
     """What a turn gives back; the keys of `graphs.events.Result`."""
 
     messages: Messages
     response: str
-    tool_calls: ToolCalls
+    tool_calls: list[dict[str, Any]]
     backend: str | None
     summary: str
     receipts: list[dict[str, Any]]
@@ -170,7 +165,7 @@ class State:
     """Why the last answer to the confirmation was not understood."""
     decisions: dict[str, Decided] = field(default_factory=dict)
     response: str = ""
-    tool_calls: ToolCalls = field(default_factory=list)
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
     backend: str | None = None
     summary: str = ""
     receipts: list[dict[str, Any]] = field(default_factory=list)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,6 +42,8 @@ class Ask:
     user: str
     tools: Sequence[dict[str, Any]] = ()
     """In OpenAI's format; empty: the model is offered none."""
+    known: Container[str] = ()
+    """Names of tools that it may have read of, offered or not: JSON that calls one of them is no answer."""
     taken: Collection[str] = ()
     """Call ids that the conversation already holds."""
     hidden: bool = False
@@ -160,7 +162,8 @@ class Caller:
             usage = _counted(raw)
             told = _told(raw, ask, usage)
             require_whole(card, ask.messages, usage)
-            message = usable(raw, ask.tools if card.tools else (), ask.taken, ask.must_speak)
+            offered = ask.tools if card.tools else ()
+            message = usable(raw, offered, ask.known, ask.taken, ask.must_speak)
             spelled_out = bool(raw.text) and not message.text
             return Reply(message, name, card)
         except asyncio.CancelledError:

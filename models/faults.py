@@ -86,6 +86,8 @@ _WORDS: dict[Cause, tuple[str, str]] = {
 }
 """What happened, and what to do."""
 
+_OURS_TO_TELL: frozenset[Cause] = frozenset({"malformed", "timeout", "connection"})
+"""Causes of which only a client library has words, and of its own workings."""
 _SAID = re.compile(r"""["']message["']: *(?:"((?:[^"\\]|\\.)+)"|'((?:[^'\\]|\\.)+)')""")
 """A provider's own words within the body of its error."""
 _PREAMBLE = re.compile(r"^Error code: \d+ - ")
@@ -119,7 +121,7 @@ def _said(error: Exception, cause: Cause) -> str:
     text = " ".join(str(error).split())
     if found := _SAID.search(text):
         return (found[1] or found[2]).rstrip(".")[:_MOST_SAID]
-    if cause == "malformed":  # a client library's words on what it could not read
+    if cause in _OURS_TO_TELL:
         return ""
     return re.split(r"[{<]", _PREAMBLE.sub("", text))[0].strip().rstrip(".")[:_MOST_SAID]
 

@@ -174,7 +174,20 @@ def _rebuilt(raw: AIMessage, calls: list[Any], malformed: dict[str, str]) -> AIM
     fields = raw.model_dump(
         exclude={"type", "tool_call_chunks", "chunk_position", "tool_calls", "invalid_tool_calls"}
     )
+    fields["content"] = _agreeing(fields["content"], [call["id"] for call in calls])
     message = AIMessage(**storable(fields), tool_calls=raw.tool_calls if same else calls)
     if malformed:
         message.additional_kwargs[MALFORMED] = malformed
     return message
+
+
+def _agreeing(content: Any, ids: Sequence[str]) -> Any:
+    """Return content without Anthropic's blocks of calls where their ids are no longer those of the calls.
+
+    Its client then makes them anew from the calls; else it would send both.
+    """
+    blocks = content if isinstance(content, list) else []
+    used = [block for block in blocks if isinstance(block, dict) and block.get("type") == "tool_use"]
+    if sorted(str(block.get("id")) for block in used) == sorted(ids):
+        return content
+    return [block for block in blocks if block not in used] if used else content

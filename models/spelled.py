@@ -7,7 +7,7 @@ are those that its schema knows. It is then judged as any call is. Other markup 
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, ToolCall
@@ -33,12 +33,13 @@ _MARKUP = re.compile(rf"\s*{_OPENING}|.*(?<!`){_OPENING}[^`]*\Z", re.DOTALL)
 _Tools = Sequence[Mapping[str, Any]]
 
 
-def read(message: AIMessage, tools: _Tools) -> AIMessage:
+def read(message: AIMessage, tools: _Tools, known: Container[str] = ()) -> AIMessage:
     """Return a message without calls as it is, or with the one call that its text is.
 
     Args:
         message: what the model said.
         tools: those it was offered, in OpenAI's format.
+        known: names of further tools that there are.
 
     Raises:
         UnusableReplyError: the text is markup of a call, and no call that can be read.
@@ -48,7 +49,7 @@ def read(message: AIMessage, tools: _Tools) -> AIMessage:
     schema = next((t["function"]["parameters"] for t in tools if t["function"]["name"] == name), None)
     if schema is not None and _fits(arguments, schema):
         return message.model_copy(update={"content": "", "tool_calls": [_call(name, arguments)]})
-    if schema is not None or _MARKUP.match(text):
+    if schema is not None or name in known or _MARKUP.match(text):
         raise UnusableReplyError("it wrote a call into its text, and not one that can be read")
     return message
 

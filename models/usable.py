@@ -1,6 +1,6 @@
 """Which reply of a model is an answer."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -17,13 +17,18 @@ _LEAST_WINDOW = 1_000
 
 
 def usable(
-    raw: AIMessage, tools: Sequence[Mapping[str, Any]], taken: Collection[str], must_speak: bool
+    raw: AIMessage,
+    tools: Sequence[Mapping[str, Any]],
+    known: Container[str],
+    taken: Collection[str],
+    must_speak: bool,
 ) -> AIMessage:
     """Return a reply as an answer that can be stored, sent back and shown.
 
     Args:
         raw: what the client library made of the wire.
         tools: those that the model was offered, in OpenAI's format.
+        known: names of tools that it may have read of; JSON that calls one of them is no answer.
         taken: call ids that the conversation already holds.
         must_speak: a reply with neither text nor calls is a failure, also where it ended well.
 
@@ -32,10 +37,12 @@ def usable(
     """
     declared = [tool["function"]["name"] for tool in tools]
     message = replies.renumbered(replies.read(raw, declared), taken)
-    if not declared:  # a call that was not asked for is no answer
+    if message.tool_calls and not declared:
+        if not message.text.strip():
+            raise UnusableReplyError("it called a tool, and was offered none")
         message = message.model_copy(update={"tool_calls": []})
     if not message.tool_calls:
-        message = spelled.read(message, tools)
+        message = spelled.read(message, tools, known)
     if message.tool_calls or message.text.strip():
         return message
     if reason := replies.refusal_of(message):

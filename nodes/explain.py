@@ -87,7 +87,7 @@ async def _words(turn: Turn, waiting: Sequence[Planned], meter: Meter) -> str:
     """Return the planner's own words for what waits; the template where it is wanted or the model fails."""
     if turn.context.confirmation == "model":
         view = explaining_view(turn.state, waiting)
-        ask = Ask(turn.context.orchestrator, view, turn.person.user, hidden=True)
+        ask = Ask(turn.context.orchestrator, view, turn.person.user, known=turn.res.tools, hidden=True)
         try:
             return (await turn.res.models.call(ask, meter)).message.text.strip()
         except NoModelAnsweredError:  # the exact calls stand in the request all the same

@@ -99,6 +99,7 @@ async def _ask(turn: Turn, view: View, tools: Sequence[dict[str, Any]]) -> Ask:
         shorter=shorter,
         user=turn.person.user,
         tools=tools,
+        known=turn.res.tools,
         taken=_call_ids.over(turn.state.turn, turn.state.messages),
         hidden=not alone,
         must_speak=alone,

@@ -29,7 +29,7 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
         return await end_turn(turn, meter, day.refusal(), day.reason)
     view = partial(responder_view, state, turn.context, stopped(turn, state.stop_reason))
     prompt, shorter = await prompts_of(view, turn.responder)
-    ask = Ask(turn.context.responder, prompt, turn.person.user, shorter=shorter)
+    ask = Ask(turn.context.responder, prompt, turn.person.user, known=turn.res.tools, shorter=shorter)
     try:
         reply = await turn.res.models.call(ask, meter)
     except NoModelAnsweredError as error:

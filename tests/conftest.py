@@ -10,6 +10,7 @@ from tests.wires.serve import Host, Wire
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--prove", action="store_true", help="run the long proofs in full, as `make prove` does")
+    parser.addoption("--rewrite", action="store_true", help="write anew what tests write into docs/")
 
 
 @pytest.fixture

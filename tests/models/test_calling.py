@@ -20,7 +20,7 @@ from tests.wires import brain
 from tests.wires.brain import Kind
 from tests.wires.cards import Card, at, configure, key_of
 from tests.wires.clients import KINDS, OpenWire
-from tests.wires.faults import FAULTS, RETRY_AFTER_S, ROWS
+from tests.wires.faults import FAULTS, RETRY_AFTER_S, ROWS, SLOW
 
 PARAMETERS = {
     "type": "object",
@@ -30,6 +30,7 @@ PARAMETERS = {
 CLOSED_SCHEMA = {"additionalProperties": False}
 TOOL = {"type": "function", "function": {"name": "ring_bell", "description": "…", "parameters": PARAMETERS}}
 ASK = Ask("chat", [HumanMessage("ring the bell")], "local", tools=[TOOL])
+LONG = replace(ASK, messages=[HumanMessage("ring the bell " * 600)])
 RUNG = [("ring_bell", {"times": 3, "room": "hall"})]
 TWICE = [*RUNG, ("ring_bell", {"times": 1, "room": "hall"})]
 EMPTY = [("ring_bell", {})]
@@ -77,6 +78,7 @@ EXPECTED: Mapping[Any, Any] = {
     "unauthenticated": "bad_key",
     "unknown_model": "bad_request",
     "context_overflow": "context_overflow",
+    "cut_prompt": "context_overflow",
     "context_overflow_at_llamacpp": "context_overflow",
 }
 """A fault, or a fault in some rows, to the cause, the text or the runnable calls that come of it."""
@@ -118,7 +120,7 @@ def at_once(monkeypatch) -> None:
 
 async def _outcome(phone: Phone) -> Any:
     try:
-        message = (await phone.call()).message
+        message = (await phone.call(LONG)).message
     except ModelError as error:
         return error.cause
     marked = message.additional_kwargs.get(MALFORMED, {})
@@ -202,26 +204,15 @@ async def test_a_delay_that_would_outlast_the_deadline_is_not_waited_for(
     assert len(wire.heard) == 1
 
 
-WORDY = "word " * 400
-
-
-@pytest.mark.parametrize(
-    ("streaming", "slow"),
-    [
-        (True, brain.Reply(text=WORDY, delay_s=3.0)),
-        (True, brain.Reply(text=WORDY, chunk_delay_s=0.02)),
-        (False, brain.Reply(text=WORDY, delay_s=3.0)),
-        (False, brain.Reply(raw=(" ",) * 400, chunk_delay_s=0.02)),
-    ],
-    ids=["silent", "trickling", "silent and whole", "trickling and whole"],
-)
+@pytest.mark.parametrize("fault", SLOW)
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_model_that_is_silent_or_trickles_on_is_left_at_its_deadline(
-    open_wire: OpenWire, connect: Connect, kind: Kind, streaming, slow
+    open_wire: OpenWire, connect: Connect, kind: Kind, stream, fault
 ):
-    wire = open_wire(kind, brain=lambda heard: slow)
+    wire = open_wire(kind, brain=lambda heard: SLOW[fault](kind, stream))
     prompt = open_wire("openai", brain=lambda heard: brain.Reply(text="Noon."))
-    card = at(wire, max_retries=3, timeout_s=0.5, streaming=streaming)
+    card = at(wire, max_retries=3, timeout_s=0.5, streaming=stream)
     phone = connect(slow=card, prompt=at(prompt))
     await phone.caller.warm("chat", "local")
     started = time.monotonic()

@@ -14,6 +14,15 @@ Fault = Callable[[Kind, bool], Reply]
 
 RETRY_AFTER_S = 7
 FAULTS: dict[str, Fault] = {}
+SLOW: dict[str, Fault] = {
+    "silence": lambda kind, stream: Reply(text="Too late.", delay_s=8),
+    "trickle": lambda kind, stream: (
+        Reply(text="word " * 400, chunk_delay_s=0.02)
+        if stream
+        else Reply(raw=(" ",) * 400, chunk_delay_s=0.02)
+    ),
+}
+"""Faults that cost the time of a model's deadline, on any wire."""
 ROWS: list[tuple[str, Kind, bool]] = []
 """Name, wire and whether the answer is streamed."""
 
@@ -136,7 +145,7 @@ def wrong_case_name(kind: Kind, stream: bool) -> Reply:
     return Reply(calls=(Call("RingBell", _ARGS),))
 
 
-@_on("openai", "gemini")
+@_on("openai")
 def call_as_text(kind: Kind, stream: bool) -> Reply:
     """Write a call into the text, as small local models do."""
     return Reply(text=f"<tool_call>{_spelled()}</tool_call>")
@@ -154,7 +163,7 @@ def call_as_function_tag(kind: Kind, stream: bool) -> Reply:
     return Reply(text=f"<function={_NAME}>{json.dumps(_ARGS)}</function>")
 
 
-@_on("openai", "gemini")
+@_on("openai")
 def call_as_text_cut_short(kind: Kind, stream: bool) -> Reply:
     """Write a call into the text and stop within it."""
     return Reply(text=f"I ring it. <tool_call>{_spelled()[:-9]}")
@@ -307,6 +316,12 @@ def context_overflow(kind: Kind, stream: bool) -> Reply:
     )
     reason = "context_length_exceeded" if kind == "openai" else ""
     return Reply(status=400, error=DIALECTS[kind].error_body(400, message, reason))
+
+
+@_on("openai")
+def cut_prompt(kind: Kind, stream: bool) -> Reply:
+    """Read 1,000 tokens of a prompt, however long it is, and say nothing, as Ollama does past its window."""
+    return Reply(text="Hello there.", input_tokens=1_000)
 
 
 @_on("openai")

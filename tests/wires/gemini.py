@@ -107,7 +107,7 @@ def _said(response: Mapping[str, Any]) -> str:
 def signature(call: Call) -> str:
     """Return the thought signature, in base64, that hangs on a reply's first call."""
     args = call.args.value if isinstance(call.args, Raw) else call.args
-    meant = json.dumps([call.name, args], sort_keys=True)
+    meant = json.dumps([call.name, args or {}], sort_keys=True)
     return base64.b64encode(b"thought:" + hashlib.sha512(meant.encode()).digest()).decode()
 
 

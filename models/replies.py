@@ -31,7 +31,7 @@ def join(chunks: Sequence[AIMessage]) -> AIMessage:
         UnusableReplyError: the stream held nothing.
     """
     if not chunks:
-        raise UnusableReplyError("its answer ended before it said anything")
+        raise UnusableReplyError("its answer could not be read")
     first, *others = chunks
     if not isinstance(first, AIMessageChunk):
         return first

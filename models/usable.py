@@ -70,7 +70,7 @@ def require_whole(card: ModelCard, messages: Sequence[BaseMessage], usage: Mappi
     words = sum(len(message.text.split()) for message in messages)
     if words > read * _MOST_WORDS_PER_TOKEN:
         raise UnusableReplyError(
-            f"its server read {read:,} tokens of a prompt of {words:,} words and left out the rest, "
-            "as Ollama does beyond OLLAMA_CONTEXT_LENGTH",
+            f"its server read {read:,} tokens of a longer prompt and left out the rest, as Ollama does past "
+            "OLLAMA_CONTEXT_LENGTH",
             "context_overflow",
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from benchmarks.driver import OURS, STOCK, interleaved, started
-from benchmarks.figures import TIMES, Figure, ratios, spread
+from benchmarks.figures import TIMES, Figure, exact, ratios, spread
 from benchmarks.script import Job
 
 _BUSY = Job(runs=1_000, rounds=5, calls=2, tool_s=0.02, model_s=0.05)
@@ -18,8 +18,7 @@ def measure() -> Iterator[Figure]:
     """Yield ours against LangChain's in runs a second, and ours against the ideal at the 99th percentile."""
     with started([OURS, STOCK]) as sides:
         busy = interleaved(sides, _BUSY, _SAMPLES)
-        idle = interleaved({OURS: sides[OURS]}, _IDLE, _SAMPLES)[OURS]
-        stock = interleaved({STOCK: sides[STOCK]}, _IDLE, 1)[STOCK]
+        idle = interleaved(sides, _IDLE, 1)
     rates = {name: [_BUSY.runs / report.wall_s for report in reports] for name, reports in busy.items()}
     yield Figure(
         name=f"1,000 runs at once: runs a second, ÷ {STOCK}",
@@ -38,14 +37,14 @@ def measure() -> Iterator[Figure]:
         kind="cpu",
         note=f"{spread(cpu[OURS]).middle:.1f} against {spread(cpu[STOCK]).middle:.1f} s",
     )
-    tails = [_percentile_99(report.latencies) for report in idle]
+    tails = {name: _percentile_99(reports[0].latencies) for name, reports in idle.items()}
     yield Figure(
         name="1,000 runs started over 1.2 s, 1 s model: p99 ÷ ideal 7.0 s",
-        value=spread([tail / _IDEAL_S for tail in tails]),
+        value=exact(tails[OURS] / _IDEAL_S),
         unit=TIMES,
         goal=1.1,
         kind="wall",
-        note=f"{spread(tails).middle:.2f} s; {STOCK}: {_percentile_99(stock[0].latencies):.2f} s",
+        note=f"{tails[OURS]:.2f} s; {STOCK}: {tails[STOCK]:.2f} s",
     )
 
 

@@ -35,8 +35,13 @@ async def _is_warm(orchestrator: Orchestrator) -> bool:
     opened = None
     async for event in orchestrator.stream("Say 1 words.", context=_CONTEXT):
         if opened is None and isinstance(event, UsageReported):
-            opened = any(type(found).__name__ == "OwnClient" for found in gc.get_objects())
+            opened = any(_is_client(found) for found in gc.get_objects())
     return bool(opened)
+
+
+def _is_client(found: object) -> bool:
+    """Tell whether this is LangChain's Anthropic client, without importing it oneself."""
+    return any(base.__name__ == "ChatAnthropic" for base in type(found).__mro__)
 
 
 async def _ours(orchestrator: Orchestrator, words: int) -> AsyncIterator[str]:

@@ -15,7 +15,7 @@ _SHORT = 3
 """Words that come one by one; the figures per token are of answers that come at once."""
 _FEW, _MANY = 500, 10_000
 _SAMPLES = {_SHORT: 15, _FEW: 7, _MANY: 7}
-_PLANNING_S = 2.0
+_PLANNING_S = 3.0
 """Seconds that the planner takes over the first turn: enough to import a provider's package meanwhile."""
 
 

@@ -214,7 +214,11 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             saver = HistoryReader(self._file.connect())
             saver.is_setup = True
         saver.serde = self.serde
-        yield saver
+        try:
+            yield saver
+        except BaseException:
+            saver.conn.close()
+            raise
         self._idle.append(saver)
 
 

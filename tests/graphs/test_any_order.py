@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
 from errors import NothingPendingError, UnknownThreadError
-from graphs.checkpoints import Checkpoints
+from graphs.checkpoints import open_checkpoints
 from graphs.session import Orchestrator
 from ledger.owner import this_process
 from models.calling import Caller
@@ -35,13 +35,13 @@ from tools.declaration import Here, Tool, tool
 from tools.registry import Registry
 from tools.results import open_artifacts
 
-ASKED, UNASKED = "ring_bell", "knock"
+ASKED, UNASKED = "ring_bell", {"knock", "post"}
 NOTHING_THERE = NothingPendingError | UnknownThreadError
 NONSENSE = [None, {}, [], "maybe", 7, {"decisions": [{"type": "aprove"}]}, [{"type": "approve"}] * 9]
 
 
 class World:
-    """A house whose process can die and come back, on one event loop."""
+    """A house whose two processes can die and come back, both on one event loop."""
 
     def __init__(self, house: House, loop: asyncio.Runner, dead: set[str]) -> None:
         self.house = house
@@ -56,19 +56,23 @@ class World:
         self.run(self.open())
 
     async def open(self) -> None:
-        self.lives += 1
         self.power = Power()
         self.dies_in_tool = ""
+        self._opened = AsyncExitStack()
+        self.orchestrator, self.other = [await self._process() for _ in range(2)]
+
+    async def _process(self) -> Orchestrator:
+        self.lives += 1
         ledger = await self.power.ledger(self.settings, self.lives)
-        artifacts = open_artifacts(self.settings)
-        res = Resources(self.settings, Registry(self._tools()), self.models, ledger, artifacts)
-        self._checkpoints = Checkpoints(self.settings.data_dir / "checkpoints.db", self.power.draw)
-        self.orchestrator = Orchestrator(res, self._checkpoints)
+        self._opened.callback(self._dead.add, f"{this_process()}{self.lives}")
+        self._opened.push_async_callback(ledger.close)
+        path = self.settings.data_dir / "checkpoints.db"
+        saver = await self._opened.enter_async_context(open_checkpoints(path, self.power.draw))
+        tools, artifacts = Registry(self._tools(self.power)), open_artifacts(self.settings)
+        return Orchestrator(Resources(self.settings, tools, self.models, ledger, artifacts), saver)
 
     async def close(self) -> None:
-        self._dead.add(f"{this_process()}{self.lives}")
-        self._checkpoints.close()
-        await self.orchestrator.ledger.close()
+        await self._opened.aclose()
 
     async def reopen(self) -> None:
         await self.close()
@@ -82,34 +86,43 @@ class World:
             found[call_id].append(number)
         return found
 
-    def _happen(self, here: Here, number: int) -> str:
+    def _happen(self, power: Power, here: Here, number: int) -> str:
         dies, self.dies_in_tool = self.dies_in_tool, ""
         if dies == "before":
-            self.power.left = -1
+            power.left = -1
+        if power.is_cut:  # in a thread that its process would have taken with it
             raise PowerCutError
         with (self.house.folder / "effects").open("a") as file:
             file.write(json.dumps([here.call_id, number]) + "\n")
         if dies == "after":
-            self.power.left = -1
+            power.left = -1
         return f"did {number}"
 
-    def _tools(self) -> list[Tool]:
+    def _tools(self, power: Power) -> list[Tool]:
         @tool(effect="write")
         def ring_bell(here: Here, number: int) -> str:
             """Ring, if the person agrees."""
-            return self._happen(here, number)
+            return self._happen(power, here, number)
+
+        def is_posted(here: Here, number: int) -> bool:
+            return number in self.effects()[here.call_id]
+
+        @tool(effect="write", confirm=False, verify=is_posted)
+        def post(here: Here, number: int) -> str:
+            """Post, unasked; whether it was done can be looked up."""
+            return self._happen(power, here, number)
 
         @tool(effect="write", confirm=False)
         def knock(here: Here, number: int) -> str:
             """Knock, unasked."""
-            return self._happen(here, number)
+            return self._happen(power, here, number)
 
         @tool(effect="read")
         def look(number: int) -> str:
             """Look."""
             return f"saw {number}"
 
-        return [ring_bell, knock, look]
+        return [ring_bell, post, knock, look]
 
 
 def in_doubt(request: dict[str, Any], action: dict[str, Any]) -> bool:
@@ -119,7 +132,7 @@ def in_doubt(request: dict[str, Any], action: dict[str, Any]) -> bool:
 
 
 KINDS = st.sampled_from(["gemini", "openai", "anthropic"])
-ROUND = st.lists(st.sampled_from([ASKED, ASKED, UNASKED, "look"]), min_size=1, max_size=3)
+ROUND = st.lists(st.sampled_from([ASKED, ASKED, *sorted(UNASKED), "look"]), min_size=1, max_size=3)
 ROUNDS = st.lists(ROUND, max_size=2)
 
 
@@ -152,7 +165,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(clicks=st.sampled_from([1, 1, 2, 4]))
     def approve(self, clicks: int) -> None:
         self._agree()
-        self._do(*(self._resume(answer=True) for _ in range(clicks)))
+        self._do(*(self._resume(answer=True, elsewhere=n % 2 == 1) for n in range(clicks)))
 
     @precondition(lambda self: self._request())
     @rule()
@@ -165,13 +178,13 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def approve_and_reject_at_once(self) -> None:
         self._agree()
-        self._do(self._resume(answer=True), self._resume(answer=False))
+        self._do(self._resume(answer=True), self._resume(answer=False, elsewhere=True))
 
     @precondition(lambda self: self._request())
     @rule()
     def approve_and_say_something_at_once(self) -> None:
         self._agree()
-        said = self.world.orchestrator.ask("hello", thread_id=self.thread)
+        said = self.world.other.ask("hello", thread_id=self.thread)
         self._do(self._resume(answer=True), said)
 
     @precondition(lambda self: self._request())
@@ -245,11 +258,11 @@ class AnyOrder(RuleBasedStateMachine):
             if row["tool"] == ASKED:
                 assert len(happened) <= len({question for question, _ in agreed})
                 assert set(happened) <= {number for _, number in agreed}
-            elif row["tool"] == UNASKED:
+            elif row["tool"] in UNASKED:
                 assert len(happened) <= 1 + len(agreed)
             if row["tool"] != "look":
                 assert happened or row["status"] != "executed", row
-                assert not happened or row["status"] in {"executed", "unknown", "running", "waiting"}, row
+                assert not happened or row["status"] in {"executed", "unknown", "running"}, row
 
     def teardown(self) -> None:
         self.world.run(self.world.reopen())
@@ -278,8 +291,9 @@ class AnyOrder(RuleBasedStateMachine):
         if self.world.power.is_cut:
             self.world.run(self.world.reopen())
 
-    def _resume(self, answer: Any) -> Coroutine[Any, Any, Any]:
-        return self.world.orchestrator.resume(self.thread, answer)
+    def _resume(self, answer: Any, *, elsewhere: bool = False) -> Coroutine[Any, Any, Any]:
+        process = self.world.other if elsewhere else self.world.orchestrator
+        return process.resume(self.thread, answer)
 
     def _request(self) -> dict[str, Any]:
         with suppress(UnknownThreadError):
@@ -322,7 +336,12 @@ def test_whatever_happens_in_whatever_order_nothing_runs_twice_and_the_thread_go
 ):
     dead: set[str] = set()
     monkeypatch.setattr("ledger.calls.is_gone", dead.__contains__)
-    house = furnish({kind: at(open_wire(kind, brain=obedient)) for kind in ("gemini", "openai", "anthropic")})
+    house = furnish(
+        {
+            kind: at(open_wire(kind, brain=obedient), timeout_s=60)
+            for kind in ("gemini", "openai", "anthropic")
+        }
+    )
     with asyncio.Runner() as loop:
         world = World(house, loop, dead)
         run_state_machine_as_test(

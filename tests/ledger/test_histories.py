@@ -56,6 +56,8 @@ class OneCall(RuleBasedStateMachine):
         self.outcome: Recorded | None = None
         self.may_be_running = False
         self.lease_s = 0.0
+        self.may_run_again = False
+        """A person said so of the last attempt."""
 
     def open(self) -> Ledger:
         return self.loop.run(Ledger.open(Path(self.folder.name) / "ledger.db"))
@@ -102,9 +104,28 @@ class OneCall(RuleBasedStateMachine):
         )
         if isinstance(got, Claimed):
             assert self.outcome is None
-            assert not self.may_be_running or (rerun and self.lease_s == 0)
-            assert not needs_approval or wanted.fingerprint in self.approved
-            self.may_be_running, self.lease_s = True, lease_s
+            assert not self.may_be_running or ((rerun or self.may_run_again) and self.lease_s == 0)
+            assert not needs_approval or self.may_run_again or wanted.fingerprint in self.approved
+            self.may_be_running, self.lease_s, self.may_run_again = True, lease_s, False
+        self.remember()
+
+    @rule(again=st.booleans(), shown=variants, attempt=st.sampled_from([None, 1, 2]))
+    def settle_a_doubt(self, again, shown, attempt):
+        lost = self.loop.run(self.ledger.doubt([SHOWN], None)).get("c1")
+        assert lost is None or (self.may_be_running and self.lease_s == 0)
+        decision = self.loop.run(
+            self.ledger.decide(
+                *("t1", "c1"),
+                approve=again,
+                by="alice",
+                fingerprint=shown.fingerprint,
+                attempt=attempt or (lost.attempt if lost else 1),
+            )
+        )
+        if decision.won:
+            assert lost
+            assert decision.approved == again
+            self.may_run_again = again
         self.remember()
 
     @rule(status=st.sampled_from(["executed", "failed"]))

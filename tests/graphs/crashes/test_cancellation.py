@@ -11,6 +11,7 @@ from tests.graphs.crashes.process import check_pairs, statuses
 from tests.wires.brain import Reply
 from tests.wires.cards import PROVIDERS
 from tests.wires.clients import KINDS
+from tools.declaration import tool
 
 
 async def cancelled(task: asyncio.Task, reached: asyncio.Event) -> None:
@@ -55,6 +56,27 @@ async def test_a_turn_cancelled_within_a_tool_goes_on_and_asks_where_nobody_can_
     assert [call["status"] for call in result.tool_calls] == [status]
     assert result.stop_reason == "answered"
     assert home.effects == effects
+
+
+async def test_a_cancellation_reaches_the_tool_that_is_at_work(home):
+    begun = asyncio.Event()
+
+    @tool(effect="read")
+    async def search_files(query: str, path: str) -> str:
+        """Search for ever, until told to stop."""
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            home.happen("stopped")
+        return f"{query} in {path}"
+
+    home.tools = lambda _: [search_files]
+    async with home.opened() as orchestrator:
+        turn = orchestrator.ask("search files for milk", thread_id="t1")
+        await cancelled(asyncio.create_task(turn), begun)
+
+    assert home.effects == ["stopped"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

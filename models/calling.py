@@ -119,6 +119,10 @@ class Caller:
         task.add_done_callback(self._warming.discard)
         return task
 
+    async def close(self) -> None:
+        """Close the models' connections on the running loop."""
+        await self._opener.close()
+
     async def _warm(self, role: str, user: str) -> None:
         names = [n for n in self.registry.resolve(role) if self.registry.missing(n, user) is None]
         with suppress(Exception):  # the call itself will say what is wrong

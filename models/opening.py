@@ -49,6 +49,12 @@ class Opener:
             opened.setdefault((name, variable), model)
         return opened[name, variable]
 
+    async def close(self) -> None:
+        """Close the connections of the running loop's models; one that is opened after that opens its own."""
+        for model in self._opened.pop(asyncio.get_running_loop(), {}).values():
+            if aclose := getattr(model, "aclose", None):
+                await aclose()
+
 
 def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
     """Return a LangChain chat model for a card. Retries are ours, so every client is told to make none."""

@@ -42,6 +42,9 @@ def openai_client() -> "type[ChatOpenAI]":
             said = [m if m.get("content") is not None else {**m, "content": ""} for m in payload["messages"]]
             return {**payload, "messages": said}
 
+        async def aclose(self) -> None:
+            await self.root_async_client.close()
+
     return RawOpenAI
 
 
@@ -56,6 +59,9 @@ def anthropic_client() -> "type[ChatAnthropic]":
         @cached_property
         def _async_client(self) -> "AsyncClient":
             return AsyncClient(**self._client_params)
+
+        async def aclose(self) -> None:
+            await self._async_client.close()
 
         def _format_output(self, data: Any, **kwargs: Any) -> "ChatResult":
             blocks = [block for block in data.content or () if block.type == "tool_use"]

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from concurrent.futures import Future
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -39,12 +40,12 @@ class Resources:
         return self if tools is self.tools else replace(self, tools=tools)
 
     async def close(self) -> None:
-        """End the MCP servers' sessions and close the ledger."""
-        try:
+        """End the MCP servers' sessions, the models' connections and the ledger."""
+        async with AsyncExitStack() as ending:
+            ending.push_async_callback(self.ledger.close)
+            ending.push_async_callback(self.models.close)
             if self.servers:
-                await self.servers.close()
-        finally:
-            await self.ledger.close()
+                ending.push_async_callback(self.servers.close)
 
 
 async def open_resources(settings: Settings | None = None) -> Resources:

@@ -131,7 +131,7 @@ async def _send(pieces: Sequence[bytes], reply: Reply) -> AsyncIterator[bytes]:
 class Host:
     """The server; a context manager that answers on a free port of 127.0.0.1 while it is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_alive: bool = False) -> None:
         self._app = Starlette()
         config = uvicorn.Config(
             self._app,
@@ -142,7 +142,7 @@ class Host:
             log_config=None,
             log_level=100,
             # A connection that a client keeps for later outlives the test's event loop and warns.
-            headers=[("connection", "close")],
+            headers=[] if keep_alive else [("connection", "close")],
         )
         self._server = uvicorn.Server(config)
         self._server.force_exit = True
@@ -165,6 +165,11 @@ class Host:
             routes += [Route(path, _models) for path in ("/v1/models", "/api/models", "/models")]
         self._app.router.routes.append(Mount(prefix, routes=routes))
         return wire
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return len(self._server.server_state.connections)
 
     def __enter__(self) -> Self:
         self._socket.bind(("127.0.0.1", 0))

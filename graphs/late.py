@@ -1,10 +1,11 @@
-"""What an answer is told that came when nothing waited for it any more."""
+"""What an answer is told that came when nothing waited for it any more, or something else did."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from errors import NothingPendingError
+from graphs.events import Result
 from ledger.book import Ledger
 
 _LOOKED_AT = 50
@@ -20,9 +21,23 @@ _ENDED = {
 }
 
 
-async def too_late(ledger: Ledger, thread_id: str) -> NothingPendingError:
-    """Return the error that says what became of what was asked last."""
-    told = f"Thread {thread_id!r} waits for no confirmation."
+def questions_of(result: Result) -> frozenset[tuple[str, int]]:
+    """Return which calls a thread asks about, each with the attempt that is in doubt; 0: none is."""
+    actions = result.pending["action_requests"] if result.pending else ()
+    return frozenset((action["tool_call_id"], action.get("attempt", 0)) for action in actions)
+
+
+async def too_late(ledger: Ledger, thread_id: str, *, asks_else: bool = False) -> NothingPendingError:
+    """Return the error that says what became of what was asked last.
+
+    Args:
+        ledger: the truth about it.
+        thread_id: the conversation.
+        asks_else: it waits for an answer, but to a question that came later.
+    """
+    told = (
+        f"Thread {thread_id!r} {'asks something else by now' if asks_else else 'waits for no confirmation'}."
+    )
     asked = [row for row in await ledger.audit(thread=thread_id, limit=_LOOKED_AT) if _was_asked(row)]
     last = [row for row in asked if row["turn"] == asked[-1]["turn"]]
     if not last:

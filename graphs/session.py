@@ -18,7 +18,7 @@ from graphs.checkpoints import open_checkpoints
 from graphs.collector import looking_seldom
 from graphs.damage import blaming, sound
 from graphs.events import Confirmation, Done, Event, Result
-from graphs.late import too_late
+from graphs.late import questions_of, too_late
 from graphs.memories import open_memories
 from graphs.orchestrator import builder
 from graphs.turns import Turns
@@ -106,7 +106,8 @@ class Orchestrator:
 
         Raises:
             UnknownThreadError: there is no such conversation.
-            NothingPendingError: it waits for no answer; the message says what became of what it asked last.
+            NothingPendingError: it waits for no answer, or for one to another question than stood there
+                when this was called; the message says what became of what it asked last.
         """
         return await _last(self.stream_resume(thread_id, answer, context=context, watched=False))
 
@@ -114,9 +115,11 @@ class Orchestrator:
         self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
     ) -> AsyncIterator[Event]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
+        seen = questions_of(await self.result(thread_id))  # a second click must not answer what came after
         async with self.turns.of(thread_id):
-            if not (await self.snapshot(thread_id)).interrupts:
-                raise await too_late(self.ledger, thread_id)
+            standing = questions_of(await self.result(thread_id))
+            if not standing or not standing <= seen:
+                raise await too_late(self.ledger, thread_id, asks_else=bool(standing))
             async for event in self._run(Command(resume=as_text(answer)), thread_id, context, watched):
                 yield event
             result = await self.result(thread_id)

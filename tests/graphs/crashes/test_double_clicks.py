@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from errors import NothingPendingError
 from graphs.session import Orchestrator
 from nodes.context import Context
 from tests.graphs.crashes.process import check_pairs, clicks, go, start, statuses
@@ -43,6 +44,25 @@ async def test_of_50_approvals_at_once_one_runs_the_call_and_all_are_told_of_it(
         await check_one_end(one, [*ends, *late])
 
     assert home.effects == ["write_file", "calculate"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_second_click_does_not_answer_the_question_that_comes_after(home, processes):
+    async with home.opened() as one, home.opened() as other:
+        assert (await one.ask(f'{WRITE} then write "y" to b.txt', thread_id="t1")).pending
+        clicked = [one, (one, other)[processes - 1]]
+        first, second = await asyncio.gather(
+            *(each.resume("t1", answer=True) for each in clicked), return_exceptions=True
+        )
+        asked_next, refused = (second, first) if isinstance(first, Exception) else (first, second)
+        assert isinstance(refused, NothingPendingError)
+        assert "asks something else by now" in str(refused)
+        assert "write_file was approved by local" in str(refused)
+        assert [action["args"]["path"] for action in asked_next.pending["action_requests"]] == ["b.txt"]
+        assert (await one.result("t1")).pending == asked_next.pending
+        assert home.effects == ["write_file"]
+        assert statuses(await other.resume("t1", answer=True)) == {"write_file": "executed"}
+    assert home.effects == ["write_file", "write_file"]
 
 
 @pytest.mark.prove

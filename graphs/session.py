@@ -118,7 +118,7 @@ class Orchestrator:
         seen = questions_of(await self.result(thread_id))  # a second click must not answer what came after
         async with self.turns.of(thread_id):
             standing = questions_of(await self.result(thread_id))
-            if not standing or not standing <= seen:
+            if not standing or standing != seen:
                 raise await too_late(self.ledger, thread_id, asks_else=bool(standing))
             async for event in self._run(Command(resume=as_text(answer)), thread_id, context, watched):
                 yield event

@@ -65,6 +65,19 @@ async def test_a_second_click_does_not_answer_the_question_that_comes_after(home
     assert home.effects == ["write_file", "write_file"]
 
 
+async def test_a_second_click_on_the_first_of_two_calls_does_not_decide_the_other(home):
+    async with home.opened() as one:
+        assert (await one.ask(f'{WRITE} and write "y" to b.txt', thread_id="t1")).pending
+        once = {"type": "approve"}
+        ends = await asyncio.gather(*(one.resume("t1", once) for _ in range(2)), return_exceptions=True)
+        assert [type(end) for end in ends].count(NothingPendingError) == 1
+        [left] = (await one.result("t1")).pending["action_requests"]
+        assert left["args"]["path"] == "b.txt"
+        assert home.effects == []
+        assert (await one.resume("t1", answer=False)).pending is None
+    assert home.effects == ["write_file"]
+
+
 @pytest.mark.prove
 @pytest.mark.parametrize("ways", ["resume", "ainvoke {checkpoint}"])
 async def test_of_approvals_at_once_from_several_processes_one_runs_the_call(home, ways, proving, tell):

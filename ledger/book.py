@@ -158,9 +158,9 @@ class Ledger(Journal):
                 self._access.leave(claims.release, row, terms)
             raise
 
-    async def abandon(self, thread: str, call_id: str) -> None:
-        """Let go of a call claimed here that nobody waits for any more: it counts as lost from now on."""
-        await self._access.write(claims.abandon, thread, call_id, self._owner)
+    async def abandon(self, thread: str, call_id: str, attempt: int) -> None:
+        """Let go of an attempt claimed here that nobody waits for any more: it counts as lost from now on."""
+        await self._access.write(claims.abandon, thread, call_id, self._owner, attempt)
 
     async def finish(  # noqa: PLR0913 (one outcome, whole)
         self,
@@ -172,7 +172,8 @@ class Ledger(Journal):
         duration_ms: float | None,
         size: int | None = None,
         sha256: str | None = None,
-        lost: int = 0,
+        attempt: int,
+        lost: bool = False,
     ) -> Recorded | None:
         """Record the outcome of a call claimed here, or looked up; the first outcome stays.
 
@@ -184,10 +185,12 @@ class Ledger(Journal):
             duration_ms: how long it ran.
             size: bytes of the whole result; None: of the text.
             sha256: of the whole result; None: of the text.
-            lost: the attempt that was looked up, whose owner is gone; 0: it is this process's own.
+            attempt: the one it is the outcome of, as it was claimed.
+            lost: it was looked up, and its owner is gone; False: it is this process's own.
 
         Returns:
-            The outcome on record; None where the call is not this process's and has none.
+            The outcome on record; None where there is none and this is not the call's last attempt, or
+            not this process's.
         """
         raw = text.encode("utf-8", "surrogatepass")
         outcome = {
@@ -198,7 +201,14 @@ class Ledger(Journal):
             "result_sha256": sha256 or hashlib.sha256(raw).hexdigest(),
         }
         return await self._access.write(
-            claims.finish, thread, call_id, self._owner, outcome, lost=lost, now=time.time()
+            claims.finish,
+            thread,
+            call_id,
+            self._owner,
+            outcome,
+            attempt=attempt,
+            lost=lost,
+            now=time.time(),
         )
 
     async def note(

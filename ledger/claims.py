@@ -83,10 +83,10 @@ def release(connection: Connection, row: Mapping[str, Any], terms: Terms) -> Non
     )
 
 
-def abandon(connection: Connection, thread: str, call_id: str, owner: str) -> None:
-    """Let an owner's claim lapse."""
+def abandon(connection: Connection, thread: str, call_id: str, owner: str, attempt: int) -> None:
+    """Let an owner's claim lapse, unless the call was claimed anew since."""
     row = locked(connection, thread, call_id)
-    if row is not None and row.owner == owner and row.status == "running":
+    if row is not None and row.status == "running" and (row.owner, row.attempts) == (owner, attempt):
         change_row(connection, row, lease_until=0)
 
 
@@ -97,13 +97,18 @@ def finish(  # noqa: PLR0913 (one outcome, whole)
     owner: str,
     outcome: Mapping[str, Any],
     *,
-    lost: int = 0,
-    now: float = 0.0,
+    attempt: int,
+    lost: bool,
+    now: float,
 ) -> Recorded | None:
-    """Write the outcome of an owner's claim, or of an attempt that is lost; return the one on record."""
+    """Write the outcome of an owner's attempt, or of one that is lost; return the one on record.
+
+    An attempt that ends after its call was claimed anew, even by its own process, says nothing of the new
+    one.
+    """
     row = locked(connection, thread, call_id)
-    if row is not None and row.status == "running":
-        mine = row.owner == owner if not lost else held_by(row, now) == Lost(row.started_at, lost)
+    if row is not None and row.status == "running" and row.attempts == attempt:
+        mine = isinstance(held_by(row, now), Lost) if lost else row.owner == owner
         if mine:
             change_row(connection, row, **outcome)
             return Recorded(outcome["status"], outcome["text"])

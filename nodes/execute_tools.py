@@ -105,7 +105,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
     async with place(tool, turn.res.settings):  # before the claim: its lease must not run out in a queue
         claim = await _claim(entry, tool, turn, args, verdict)
         if isinstance(claim, Claimed):
-            return await _run(entry, tool, turn, args)
+            return await _run(entry, tool, turn, args, claim.attempt)
     if isinstance(claim, Running):
         ended = await turn.res.ledger.await_outcome(entry.thread, entry.call_id, _lease(tool, turn))
         if ended is None:  # whoever ran it is gone
@@ -140,7 +140,7 @@ async def _claim(
     happened = await tool.verify(turn.here(entry.call_id), args)
     if happened:
         found = _Outcome("executed", _LOOKED_UP)
-        return await _finish(entry, turn, found, lost=claimed.attempt) or claimed
+        return await _finish(entry, turn, found, claimed.attempt, lost=True) or claimed
     return claimed if happened is None else await claim(undone=claimed.attempt)
 
 
@@ -155,29 +155,33 @@ def _unrun(claim: Recorded | NotApproved | Lost, *, untrusted: bool) -> _Outcome
             return None
 
 
-async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any]) -> _Outcome:
+async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], attempt: int) -> _Outcome:
     here = turn.here(entry.call_id)
     try:
         ran = await run_tool(tool, here, args)
     except asyncio.CancelledError:
         with suppress(StorageError):  # its lease runs out all the same
-            await asyncio.shield(turn.res.ledger.abandon(entry.thread, entry.call_id))
+            await asyncio.shield(turn.res.ledger.abandon(entry.thread, entry.call_id, attempt))
         raise
-    return await asyncio.shield(_kept(entry, tool, turn, args, ran))
+    return await asyncio.shield(_kept(entry, tool, turn, args, ran, attempt=attempt))
 
 
-async def _kept(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran) -> _Outcome:
+async def _kept(  # noqa: PLR0913 (what ran, and whose it is)
+    entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran, *, attempt: int
+) -> _Outcome:
     """Store and record what a call gave; it ran, so this is finished even if nobody waits for it any more."""
     stored = await store(turn, tool, args, ran.text)
     outcome = _Outcome(ran.status, stored.text, ran.duration_ms, from_strangers(tool, args), stored)
     try:
-        await _finish(entry, turn, outcome)
+        await _finish(entry, turn, outcome, attempt)
     except StorageError:  # it ran, and that is what has to be said
         _log.exception("the outcome of call %s was not recorded", entry.call_id)
     return outcome
 
 
-async def _finish(entry: Call, turn: Turn, outcome: _Outcome, *, lost: int = 0) -> Recorded | None:
+async def _finish(
+    entry: Call, turn: Turn, outcome: _Outcome, attempt: int, *, lost: bool = False
+) -> Recorded | None:
     return await turn.res.ledger.finish(
         entry.thread,
         entry.call_id,
@@ -186,6 +190,7 @@ async def _finish(entry: Call, turn: Turn, outcome: _Outcome, *, lost: int = 0) 
         duration_ms=outcome.duration_ms,
         size=outcome.stored.size if outcome.stored else None,
         sha256=outcome.stored.sha256 if outcome.stored else None,
+        attempt=attempt,
         lost=lost,
     )
 

@@ -26,8 +26,10 @@ async def claim(
     return await ledger.claim(wanted, needs_approval=needs_approval, lease_s=lease_s, rerun=rerun)
 
 
-async def finish(ledger: Ledger, wanted: Call, text: str = "done") -> None:
-    await ledger.finish(wanted.thread, wanted.call_id, status="executed", text=text, duration_ms=1.5)
+async def finish(ledger: Ledger, wanted: Call, text: str = "done", attempt: int = 1) -> None:
+    await ledger.finish(
+        wanted.thread, wanted.call_id, status="executed", text=text, duration_ms=1.5, attempt=attempt
+    )
 
 
 def use(**changes: Any) -> Use:

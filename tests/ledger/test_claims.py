@@ -104,6 +104,18 @@ async def test_a_claim_whose_lease_lapsed_is_lost_though_its_owner_lives(ledger)
     assert isinstance(await claim(ledger, call()), Lost)
 
 
+async def test_an_attempt_that_ends_late_says_nothing_of_the_one_that_took_over(ledger):
+    await claim(ledger, call(), lease_s=0)
+    assert await claim(ledger, call(), rerun=True) == Claimed(attempt=2)
+
+    await finish(ledger, call(), "the first attempt's", attempt=1)
+    assert isinstance(await claim(ledger, call(), rerun=True), Running)
+    await ledger.abandon("t1", "c1", attempt=1)
+    assert isinstance(await claim(ledger, call(), rerun=True), Running)
+    await finish(ledger, call(), "the second attempt's", attempt=2)
+    assert await claim(ledger, call()) == Recorded("executed", "the second attempt's")
+
+
 async def test_a_finished_call_gives_its_recorded_result_to_every_later_claim(ledger):
     await claim(ledger, call())
     await finish(ledger, call(), "42")
@@ -128,15 +140,18 @@ async def test_the_same_id_in_another_thread_is_another_call(ledger):
 
 async def test_the_first_outcome_stays(ledger):
     await claim(ledger, call())
-    first = await ledger.finish("t1", "c1", status="failed", text="no", duration_ms=None)
-    second = await ledger.finish("t1", "c1", status="executed", text="yes", duration_ms=None)
+    first = await ledger.finish("t1", "c1", status="failed", text="no", duration_ms=None, attempt=1)
+    second = await ledger.finish("t1", "c1", status="executed", text="yes", duration_ms=None, attempt=1)
 
     assert first == second == Recorded("failed", "no")
 
 
 async def test_only_the_owner_finishes_a_claim(ledger, path):
     with holder(path, "c1"):
-        assert await ledger.finish("t1", "c1", status="executed", text="not mine", duration_ms=None) is None
+        mine = await ledger.finish(
+            "t1", "c1", status="executed", text="not mine", duration_ms=None, attempt=1
+        )
+        assert mine is None
         assert await ledger.outcomes("t1", ["c1"]) == {}
 
 

@@ -56,6 +56,7 @@ class OneCall(RuleBasedStateMachine):
         self.outcome: Recorded | None = None
         self.may_be_running = False
         self.lease_s = 0.0
+        self.attempt = 0
         self.may_run_again = False
         """A person said so of the last attempt."""
 
@@ -107,6 +108,7 @@ class OneCall(RuleBasedStateMachine):
             assert not self.may_be_running or ((rerun or self.may_run_again) and self.lease_s == 0)
             assert not needs_approval or self.may_run_again or wanted.fingerprint in self.approved
             self.may_be_running, self.lease_s, self.may_run_again = True, lease_s, False
+            self.attempt = got.attempt
         self.remember()
 
     @rule(again=st.booleans(), shown=variants, attempt=st.sampled_from([None, 1, 2]))
@@ -128,10 +130,14 @@ class OneCall(RuleBasedStateMachine):
             self.may_run_again = again
         self.remember()
 
-    @rule(status=st.sampled_from(["executed", "failed"]))
-    def finish(self, status):
-        self.loop.run(self.ledger.finish("t1", "c1", status=status, text=status, duration_ms=1))
+    @rule(status=st.sampled_from(["executed", "failed"]), attempt=st.sampled_from([1, 2]))
+    def finish(self, status, attempt):
+        before = self.outcome
+        self.loop.run(
+            self.ledger.finish("t1", "c1", status=status, text=status, duration_ms=1, attempt=attempt)
+        )
         self.remember()
+        assert attempt == self.attempt or self.outcome == before
 
     @rule()
     def supersede(self):

@@ -193,7 +193,8 @@ class Checkpoints(BaseCheckpointSaver[Any]):
     async def _read(self, config: RunnableConfig | None, read: Callable[[SqliteSaver], T]) -> T:
         """Read what is on disk once all is there that was put before."""
         threads = list(self._left) if config is None else [_place(config)[0]]
-        left = [put for thread in threads for put in self._left.pop(thread, [])]
+        # It stays there for the checkpoint that follows: whoever reads may fail, or be cancelled.
+        left = [put for thread in threads for put in self._left.get(thread, ()) if not put.is_there]
         if left or not self._writer.is_idle:
             await self._writer.submit(Put(needs=left))
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, read)

@@ -170,6 +170,34 @@ async def test_a_write_that_failed_unheard_is_made_up_for_by_the_checkpoint_that
         assert len((await saver.aget_tuple(first)).pending_writes) == 1
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_write_that_failed_whoever_read_is_made_up_for_all_the_same(path, cancelled):
+    is_full = threading.Event()
+    failed = threading.Event()
+
+    def fail() -> None:
+        if is_full.is_set():
+            failed.set()
+            full()
+
+    async with open_checkpoints(path, fail) as saver:
+        first = await put(saver, "t", n=1)
+        is_full.set()
+        await saver.aput_writes(first, [("n", 2)], "task")
+        reading = asyncio.create_task(saver.aget_tuple(first))
+        await asyncio.sleep(0)
+        if cancelled:
+            reading.cancel()
+        with pytest.raises(asyncio.CancelledError if cancelled else StorageError):
+            await reading
+        assert await asyncio.to_thread(failed.wait, 30)
+        with pytest.raises(StorageError):
+            await put(saver, "other", n=1)  # behind all that was queued
+        is_full.clear()
+        await put(saver, "t", n=2)
+        assert len((await saver.aget_tuple(first)).pending_writes) == 1
+
+
 async def test_closed_checkpoints_say_so(path):
     async with open_checkpoints(path) as saver:
         pass

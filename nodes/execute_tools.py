@@ -73,10 +73,14 @@ async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Liter
 async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
     """Return the call's outcome whatever happens: a task that raised would take its siblings with it.
 
-    None where nobody knows it.
+    None where nobody knows it: it may have been begun before, and where the ledger cannot be asked or
+    written to, nothing can be said of that.
     """
     try:
         return await _settle(task, await take_up(_known(task), runtime))
+    except StorageError:
+        _log.exception("how call %s of %s stands could not be told", task["call"]["id"], task["call"]["name"])
+        return None
     except TwobrainError as error:
         return _Outcome("failed", f"Tool error: {error}")
     except Exception:  # whatever a tool or a store throws, the siblings go on

@@ -104,7 +104,7 @@ class UserCard(_Card):
     role: Role = "user"
     """guest, user or admin."""
     token_sha256: str | None = None
-    """SHA-256, in hex, of this user's bearer token on the server; None: no access by token."""
+    """SHA-256, in hex, of this user's bearer token, for a server that checks it: the local one does not."""
     keys: Mapping[str, str] = {}
     """Model name to the environment variable that holds this user's own key for it."""
     confirm_allow: tuple[str, ...] = ()

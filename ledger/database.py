@@ -19,7 +19,7 @@ BUSY_S = 30
 _RETRY_S = 0.01
 
 _FULL = "the disk is full; free some space and try again"
-_DAMAGED = "it is damaged or not a database; move it away, or put back a copy"
+_DAMAGED = "it is damaged or not a database; put back a copy, or move it away and do without what it held"
 _ELSEWHERE = "set TWOBRAIN_DATA_DIR to a directory that is yours"
 _MEND = f"make it and its directory writable, or {_ELSEWHERE}"
 _CLOSED = f"it cannot be written; {_MEND}"

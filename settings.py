@@ -35,7 +35,7 @@ _SHORTEST_SECRET = 6
 
 
 class _Card(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Price(_Card):

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from graphs.orchestrator import graph
-from nodes.context import Context
+from nodes.context import Context, docstrings_of
 from settings import Limits, ModelCard, Settings, UserCard
 from tools.registry import open_registry
 
@@ -36,8 +36,9 @@ def drawing() -> str:
 
 def table_of(model: type[BaseModel]) -> str:
     """Return a table of a model's fields: name, default, and what its docstring says."""
+    told = docstrings_of(model)
     rows = [
-        f"| `{name}` | {_default(field.default)} | {_words(field.description)} |"
+        f"| `{name}` | {_default(field.default)} | {_words(told.get(name))} |"
         for name, field in model.model_fields.items()
     ]
     return "\n".join(["| field | default | meaning |", "|---|---|---|", *rows])

@@ -5,34 +5,36 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from langchain_core.messages import HumanMessage
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.graph.state import CompiledStateGraph
-from langgraph.store.base import BaseStore
-from langgraph.types import Command, StateSnapshot
+from graphs.collector import looking_seldom, resting
 
-from errors import DamagedThreadError, UnknownThreadError
-from graphs.admission import as_text, check_thread, mended
-from graphs.checkpoints import open_checkpoints
-from graphs.collector import looking_seldom
-from graphs.damage import blaming, sound
-from graphs.events import Confirmation, Done, Event, Result
-from graphs.late import questions_of, too_late
-from graphs.memories import open_memories
-from graphs.orchestrator import builder
-from graphs.turns import Turns
-from graphs.watching import Watch
-from ledger.book import Ledger
-from models.registry import Registry as Models
-from nodes.confirm import remaining
-from nodes.context import Context
-from nodes.ending import account_of
-from nodes.intake import check_text
-from nodes.resources import CONFIGURED, Resources, open_resources
-from nodes.state import State
-from settings import Settings
-from tools.registry import Registry as Tools
+with resting():  # it would look again and again through all that is imported: a tenth of the start
+    from langchain_core.messages import HumanMessage
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.graph.state import CompiledStateGraph
+    from langgraph.store.base import BaseStore
+    from langgraph.types import Command, StateSnapshot
+
+    from errors import DamagedThreadError, UnknownThreadError
+    from graphs.admission import as_text, check_thread, mended
+    from graphs.checkpoints import open_checkpoints
+    from graphs.damage import blaming, sound
+    from graphs.events import Confirmation, Done, Event, Result
+    from graphs.late import questions_of, too_late
+    from graphs.memories import open_memories
+    from graphs.orchestrator import builder
+    from graphs.turns import Turns
+    from graphs.watching import Watch
+    from ledger.book import Ledger
+    from models.registry import Registry as Models
+    from nodes.confirm import remaining
+    from nodes.context import Context
+    from nodes.ending import account_of
+    from nodes.intake import check_text
+    from nodes.resources import CONFIGURED, Resources, open_resources
+    from nodes.state import State
+    from settings import Settings
+    from tools.registry import Registry as Tools
 
 CHECKPOINTS = "checkpoints.db"
 

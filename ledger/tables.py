@@ -1,5 +1,7 @@
 """The ledger's tables, in types that SQLite and Postgres share. Times are seconds since the epoch."""
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import (
     Column,
     Dialect,
@@ -12,7 +14,9 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 VERSION = 5
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it.
@@ -142,4 +146,10 @@ doubts = Table(
 
 def insert(dialect: Dialect, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """Return the database's own INSERT, which knows ON CONFLICT."""
-    return postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
+    if dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # it loads what talks to Postgres
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)

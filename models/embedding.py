@@ -16,7 +16,7 @@ from settings import Settings
 class EmbeddingCard(BaseModel):
     """The `[tools.memory]` table: what finds memories by their meaning."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider: Literal["openai", "google"]
     """openai (and all that speaks its embeddings) or google."""

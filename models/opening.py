@@ -81,12 +81,15 @@ def _google(card: ModelCard, key: str | None) -> BaseChatModel:
 def _openai(card: ModelCard, key: str | None) -> BaseChatModel:
     from openai import DefaultAsyncHttpxClient
 
+    async def secret() -> str:
+        return key or NO_KEY
+
     base_url = card.base_url or PUBLIC["openai"]
     if card.host == "openwebui":
         base_url = f"{base_url.rstrip('/')}/api"
     return openai_client()(
         model=card.model,
-        api_key=SecretStr(key or NO_KEY),
+        api_key=secret,  # a coroutine: no client for synchronous calls is made, with certificates of its own
         base_url=base_url,
         http_async_client=DefaultAsyncHttpxClient(timeout=card.timeout_s),  # else one for all event loops
         timeout=card.timeout_s,

@@ -37,7 +37,7 @@ Body = Annotated[str, "plain text"]
 class MailCard(BaseModel):
     """The `[tools.send_email]` table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field(min_length=1)
     """The SMTP server that takes outgoing mail."""

@@ -22,7 +22,7 @@ _LONGEST_SNIPPET = 600
 class WebSearch(BaseModel):
     """The `[tools.web_search]` table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider: Literal["searxng", "tavily"]
     """searxng, with `json` among the `search.formats` of its settings.yml, or tavily."""

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
+from models.masked import unmask
 from models.raw_calls import anthropic_client, openai_client
 from models.registry import Registry
 from settings import ModelCard, Provider, Settings
@@ -74,6 +75,7 @@ def _google(card: ModelCard, key: str | None) -> BaseChatModel:
         base_url=card.base_url or PUBLIC["google"],
         timeout=card.timeout_s,
         max_retries=1,  # attempts, not repeats: 0 would mean the SDK's own default
+        client_args={"event_hooks": {"response": [unmask]}},
         **_given(temperature=card.temperature, max_output_tokens=card.max_output_tokens),
     )
 

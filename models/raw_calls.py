@@ -64,6 +64,8 @@ def anthropic_client() -> "type[ChatAnthropic]":
             await self._async_client.close()
 
         def _format_output(self, data: Any, **kwargs: Any) -> "ChatResult":
+            if error := getattr(data, "error", None):  # told in the body of a 200
+                raise ValueError(error)
             blocks = [block for block in data.content or () if block.type == "tool_use"]
             inputs = [block.input for block in blocks]
             for block in blocks:

@@ -72,9 +72,12 @@ _WORDS: dict[Cause, tuple[str, str]] = {
     "rate_limit": ("the provider's rate limit is reached", "Try again later."),
     "overload": ("the provider is overloaded or failed", "Try again later."),
     "timeout": ("it did not answer in time", "Try again, or give it a larger timeout_s."),
-    "connection": ("it cannot be reached, or broke off", "Check its base_url, and that its server runs."),
+    "connection": (
+        "it cannot be reached, or broke off",
+        "Check the network; where that works, the provider is down: try again later.",
+    ),
     "refusal": ("it refused the request", "Put the request in other words."),
-    "bad_request": ("it rejected the request", "Check its model and its base_url."),
+    "bad_request": ("it rejected the request", "Check its model."),
     "bad_key": ("it rejected the key", "Check the key, and what its account may use."),
     "context_overflow": (
         "the conversation is too long for it",
@@ -85,6 +88,11 @@ _WORDS: dict[Cause, tuple[str, str]] = {
     "cancelled": ("the call was cancelled", "Try again."),
 }
 """What happened, and what to do."""
+_WHERE_SERVED: dict[Cause, str] = {
+    "connection": "Check its base_url, and that its server runs.",
+    "bad_request": "Check its model and its base_url.",
+}
+"""What to do instead where the card says at which address the model is."""
 
 _OURS_TO_TELL: frozenset[Cause] = frozenset({"malformed", "timeout", "connection"})
 """Causes of which only a client library has words, and of its own workings."""
@@ -103,14 +111,21 @@ class UnusableReplyError(Exception):
         self.cause = cause
 
 
-def as_model_error(error: Exception, model: str) -> ModelError:
-    """Return the error as a ModelError: the model, what happened, the provider's own words, what to do."""
+def as_model_error(error: Exception, model: str, base_url: str | None = None) -> ModelError:
+    """Return the error as a ModelError: the model, what happened, the provider's own words, what to do.
+
+    Args:
+        error: whatever was raised.
+        model: its name in the registry.
+        base_url: its card's; None: the provider's own address.
+    """
     if isinstance(error, ModelError):
         return error
     if isinstance(error, UnusableReplyError):
         return ModelError(f"Model {model!r}: {error}. {_WORDS[error.cause][1]}", error.cause)
     cause = cause_of(error)
     what, to_do = _WORDS[cause]
+    to_do = _WHERE_SERVED.get(cause, to_do) if base_url else to_do
     said = _said(error, cause)
     told = f"{what} ({said})" if said else what
     return ModelError(f"Model {model!r}: {told}. {to_do}", cause, _delay(error))

@@ -26,9 +26,7 @@ _FORMS = (
 _ARGUMENTS = ("arguments", "parameters")
 _KEYS = {"name", "id", "type", *_ARGUMENTS}
 
-_OPENING = r"(?:<tool_call>\s*(?=[{<]|\Z)|<function=[\w.-]+>|\[TOOL_CALLS\]\s*(?=[\[{]|\Z))"
-_MARKUP = re.compile(rf"\s*{_OPENING}|.*(?<!`){_OPENING}[^`]*\Z", re.DOTALL)
-"""All of a reply, or its end; what stands between backticks is told, not called."""
+_OPENING = re.compile(r"<tool_call>\s*+(?=[{<]|\Z)|<function=[\w.-]++>|\[TOOL_CALLS\]\s*+(?=[\[{]|\Z)")
 
 _Tools = Sequence[Mapping[str, Any]]
 
@@ -49,9 +47,18 @@ def read(message: AIMessage, tools: _Tools, known: Container[str] = ()) -> AIMes
     schema = next((t["function"]["parameters"] for t in tools if t["function"]["name"] == name), None)
     if schema is not None and _fits(arguments, schema):
         return message.model_copy(update={"content": "", "tool_calls": [_call(name, arguments)]})
-    if schema is not None or name in known or _MARKUP.match(text):
+    if schema is not None or name in known or _is_markup(text):
         raise UnusableReplyError("it wrote a call into its text, and not one that can be read")
     return message
+
+
+def _is_markup(text: str) -> bool:
+    """Tell whether a call is all of a reply, or its end; what stands between backticks is told, not called.
+
+    In one pass, whatever the reply: it is looked for only after the last backtick, and not right behind it.
+    """
+    _, tick, end = text.rpartition("`")
+    return bool(_OPENING.match(text) or _OPENING.search(end, len(tick)))
 
 
 def _spelled(text: str) -> tuple[str, Any]:

@@ -100,3 +100,8 @@ async def test_where_no_tool_is_offered_json_is_an_answer_and_a_tagged_call_is_n
     assert (await reply_to(CALL, tools=())).text == CALL
     with pytest.raises(NoModelAnsweredError):
         await reply_to(f"<tool_call>{CALL}</tool_call>", tools=())
+
+
+async def test_a_huge_reply_of_markup_that_never_becomes_a_call_is_judged_in_one_pass(reply_to):
+    text = f"Qwen writes {'<tool_call>so' * 400_000}"  # in quadratic time this would take hours
+    assert (await reply_to(text)).text == text

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from errors import Cause, ModelError, NoModelAnsweredError
 from models import replies
+from models.deadlines import until
 from models.faults import RETRIED, UnusableReplyError, as_model_error
 from models.opening import Opener
 from models.prices import cost_of
@@ -24,8 +25,6 @@ HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""
 
 _CHARS_PER_TOKEN = 4
-_HEEDED_S = 0.1
-"""In which a client heeds a cancellation."""
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
 
@@ -163,7 +162,7 @@ class Caller:
         cause: Cause | None = None
         spelled_out = False
         try:
-            raw = await _until(ends, self._say(name, card, ask))
+            raw = await until(ends, self._say(name, card, ask))
             usage = _counted(raw)
             told = _told(raw, ask, usage)
             require_whole(card, ask.messages, usage)
@@ -175,7 +174,7 @@ class Caller:
             cause = "cancelled"
             raise
         except Exception as error:
-            fault = as_model_error(error, name)
+            fault = as_model_error(error, name, card.base_url)
             cause = fault.cause
             raise fault from error
         finally:
@@ -193,28 +192,6 @@ class Caller:
             return _as_ai(await model.ainvoke(messages, {"tags": tags}))
         # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
         return replies.join(await streamed(model, messages, tags))
-
-
-async def _until(ends: float, saying: Coroutine[Any, Any, AIMessage]) -> AIMessage:
-    """Return what a call gives before `time.monotonic()` is past its end.
-
-    A cancellation is lost where it meets one of the client's own, as anyio makes them: it is repeated.
-
-    Raises:
-        TimeoutError: it gave nothing until then.
-    """
-    call = asyncio.create_task(saying)
-    try:
-        await asyncio.wait({call}, timeout=max(0.0, ends - time.monotonic()))
-        if not call.done():
-            raise TimeoutError
-    finally:
-        while not call.done():
-            call.cancel()
-            await asyncio.wait({call}, timeout=_HEEDED_S)
-        if not call.cancelled():
-            call.exception()  # looked at, so that nobody is warned of it
-    return call.result()
 
 
 def _told(message: AIMessage, ask: Ask, usage: dict[str, Any] | None) -> int:

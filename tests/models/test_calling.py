@@ -4,21 +4,24 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from errors import ModelError, NoModelAnsweredError
 from models.calling import Ask, Attempt, Caller, Reply
+from models.opening import _OPEN, PUBLIC
 from models.replies import MALFORMED
 from settings import load_settings
 from tests.wires import brain
 from tests.wires.brain import Kind
-from tests.wires.cards import Card, at, configure, key_of
+from tests.wires.cards import PROVIDERS, Card, at, configure, key_of
 from tests.wires.clients import KINDS, OpenWire
 from tests.wires.faults import FAULTS, RETRY_AFTER_S, ROWS, SLOW
 
@@ -65,8 +68,6 @@ EXPECTED: Mapping[Any, Any] = {
     "null_choices": "malformed",
     "garbage_body": "malformed",
     "error_with_200": "overload",
-    ("error_with_200", "gemini", False): "malformed",
-    ("error_with_200", "anthropic", False): "malformed",
     "error_mid_stream": "overload",
     "ignored_streaming": "malformed",
     ("ignored_streaming", "gemini", True): "Hello there.",
@@ -222,6 +223,37 @@ async def test_a_model_that_is_silent_or_trickles_on_is_left_at_its_deadline(
     assert [attempt.error for attempt in phone.attempts] == ["timeout", None]
 
 
+class Deaf(FakeListChatModel):
+    """Swallows every cancellation, as a client with a bare `except` does, until it is let go."""
+
+    let_go: asyncio.Event
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+        while not self.let_go.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.let_go.wait()
+        return await super()._agenerate(*args, **kwargs)
+
+
+async def test_the_deadline_holds_for_the_person_though_a_client_swallows_every_cancellation(
+    open_wire: OpenWire, connect: Connect, monkeypatch, caplog
+):
+    let_go = asyncio.Event()
+    deaf = Deaf(responses=["Too late."], let_go=let_go)
+    monkeypatch.setitem(_OPEN, "anthropic", lambda card, key: deaf)
+    prompt = open_wire("openai", brain=lambda heard: brain.Reply(text="Noon."))
+    cards = {"deaf": at(open_wire("anthropic"), timeout_s=0.2, streaming=False), "prompt": at(prompt)}
+    phone = connect(**cards)
+    reply = await phone.call(replace(ASK, tools=()))
+    assert (reply.backend, reply.message.text) == ("prompt", "Noon.")
+    assert [attempt.error for attempt in phone.attempts] == ["timeout", None]
+    assert "left to itself" in caplog.text
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    assert others, "it goes on, and nobody waits for it"
+    let_go.set()
+    await asyncio.wait(others)
+
+
 @pytest.mark.parametrize(
     ("fault", "tries"),
     [
@@ -281,6 +313,20 @@ async def test_an_endpoint_that_nobody_serves_is_a_connection_failure(
     with pytest.raises(NoModelAnsweredError) as caught:
         await phone.call()
     assert caught.value.cause == "connection"
+    assert "Check its base_url" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_of_a_public_provider_that_cannot_be_reached_the_network_is_named_and_no_base_url(
+    open_wire: OpenWire, connect: Connect, monkeypatch, kind: Kind
+):
+    card = at(open_wire(kind), base_url=None)
+    monkeypatch.setitem(PUBLIC, PROVIDERS[kind][0], CLOSED)
+    with pytest.raises(NoModelAnsweredError) as caught:
+        await connect(model=card).call()
+    assert caught.value.cause == "connection"
+    assert "Check the network" in str(caught.value)
+    assert "base_url" not in str(caught.value)
 
 
 async def test_a_key_that_a_provider_repeats_is_not_in_the_error(open_wire: OpenWire, connect: Connect):

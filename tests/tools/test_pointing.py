@@ -16,11 +16,23 @@ def read_channel(here: Here, channel: str, newest: int = 10) -> str:
     ("request_", "args", "pointed"),
     [
         ("What is new in General?", {"channel": "general"}, True),
-        ("What is new in general?", {"channel": "general", "newest": 5}, True),
+        ("What are the 5 newest in general?", {"channel": "general", "newest": 5}, True),
+        ("What is new in general (newest 5)?", {"channel": "general", "newest": 5}, True),
+        ("What is new in general?", {"channel": "general", "newest": 10}, True),
         ("Summarise notes/a.txt", {"channel": "notes/a.txt"}, True),
         ("Find a vegan place in Zürich", {"channel": "vegan zürich"}, True),
         ("What is new generally?", {"channel": "general"}, False),
         ("What is new in general?", {"channel": "general random"}, False),
+        ("What is new in general?", {"channel": "general", "newest": 5}, False),
+        ("What are the 500 newest in general?", {"channel": "general", "newest": 5000}, False),
+        ("What are the 5,000 newest in general?", {"channel": "general", "newest": 5}, False),
+        ("What is above .5 in general?", {"channel": "general", "newest": 5}, False),
+        ("What is above -5 in general?", {"channel": "general", "newest": 5}, False),
+        ("What is above 5 in general?", {"channel": "general", "newest": -5}, False),
+        ("What is above 5 in general?", {"channel": "general", "newest": 5.0}, False),
+        ("What is new in general?", {"channel": "general", "newest": True}, False),
+        ("What is new in general?", {"channel": "general", "newest": None}, False),
+        ("What are the 5 newest in general?", {"channel": ["general", [5, 6]]}, False),
         ("What is new in general?", {"channel": ["general", {"random": "general"}]}, False),
         ("What is the channel called?", {"newest": 5}, False),
         ("What is new?", {"channel": "."}, False),
@@ -29,7 +41,7 @@ def read_channel(here: Here, channel: str, newest: int = 10) -> str:
         ("", {"channel": "general"}, False),
     ],
 )
-def test_a_request_points_at_what_a_call_reads_if_every_word_of_its_arguments_is_in_it(
+def test_a_request_points_at_what_a_call_reads_if_every_word_and_number_of_its_arguments_is_in_it(
     request_, args, pointed
 ):
     assert points_at(request_, read_channel, args) is pointed

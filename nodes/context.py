@@ -3,11 +3,13 @@
 import ast
 import inspect
 from collections.abc import Mapping
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
 from langgraph.runtime import Runtime, ServerInfo
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from settings import ROLES, Role, Settings
 from tools.policy import Person
@@ -83,6 +85,25 @@ class Context(BaseModel):
     """Who explains a confirmation: the planner in its own words, or a fixed template."""
     confirm_ttl_s: float | None = Field(default=None, gt=0)
     """Seconds after which an approval is refused as expired; None: never."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_others(cls, given: Any) -> Any:
+        """Name the nearest field where a name is none. The error stays pydantic's, as of any form."""
+        fields = list(cls.model_fields)
+        names = given if isinstance(given, Mapping) else ()
+        if unknown := [_unknown(str(name), given[name], fields) for name in names if name not in fields]:
+            raise ValidationError.from_exception_data(cls.__name__, unknown)
+        return given
+
+
+def _unknown(name: str, value: Any, fields: list[str]) -> InitErrorDetails:
+    near = get_close_matches(name, fields, n=1)
+    told = (f"Did you mean {near[0]!r}? " if near else "") + f"Fields there are: {', '.join(fields)}"
+    words = PydanticCustomError(
+        "unknown_field", "There is no field {name}. {told}", {"name": repr(name), "told": told}
+    )
+    return InitErrorDetails(type=words, loc=(name,), input=value)
 
 
 def context_of(runtime: Runtime[Context], chosen: Mapping[str, Any]) -> Context:

@@ -3,6 +3,7 @@
 What a command does is imported when it runs: `--help` need not wait for LangGraph.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import typer
@@ -30,6 +31,17 @@ def _text(value: str | None) -> str | None:
     return value
 
 
+def _one_of(*known: str) -> Callable[[str], str]:
+    """Return a reader of an option that is one of these; typer's own speaks of a "Value error"."""
+
+    def read(value: str) -> str:
+        if value not in known:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(known)}.")
+        return value
+
+    return read
+
+
 Thread = Annotated[
     str, typer.Argument(metavar="THREAD", help="A thread's id, as `twobrain threads` lists it.")
 ]
@@ -52,7 +64,10 @@ OnlyUser = Annotated[
 Path = Annotated[
     Literal["auto", "two-brain", "single", "direct"] | None,
     typer.Option(
-        "--path", metavar="PATH", help="auto, two-brain, single, or direct: plain chat without tools."
+        "--path",
+        metavar="PATH",
+        parser=_one_of("auto", "two-brain", "single", "direct"),
+        help="auto, two-brain, single, or direct: plain chat without tools.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -132,7 +147,13 @@ def threads(user: OnlyUser = None, json: Json = False) -> None:
 @app.command(rich_help_panel=_LISTS)
 def usage(
     by: Annotated[
-        Literal["user", "model", "turn", "day"], typer.Option("--by", help="What to sum up by.")
+        Literal["user", "model", "turn", "day"],
+        typer.Option(
+            "--by",
+            metavar="<user|model|turn|day>",
+            parser=_one_of("user", "model", "turn", "day"),
+            help="What to sum up by.",
+        ),
     ] = "model",
     user: OnlyUser = None,
     json: Json = False,

@@ -76,6 +76,14 @@ def test_a_context_field_that_is_unknown_or_out_of_bounds_is_named(fields):
         Context(**fields)
 
 
+def test_of_a_context_field_that_is_unknown_the_nearest_is_named_and_all_there_are():
+    with pytest.raises(ValidationError) as caught:
+        Context(pth="single")
+    [problem] = caught.value.errors()
+    assert problem["loc"] == ("pth",)
+    assert "There is no field 'pth'. Did you mean 'path'? Fields there are: path, " in problem["msg"]
+
+
 @pytest.mark.parametrize(
     ("toml", "words"),
     [

@@ -14,19 +14,6 @@ _guard = Lock()
 
 
 @contextmanager
-def resting() -> Iterator[None]:
-    """Keep the collector from looking through what is imported meanwhile, now and later: it is no garbage."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if was_on:
-            gc.enable()
-
-
-@contextmanager
 def looking_seldom() -> Iterator[None]:
     """Let the collector look less often, and only at what came since, while any of these is open.
 

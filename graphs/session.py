@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from graphs.collector import looking_seldom, resting
+from models.resting import resting
 
-with resting():  # it would look again and again through all that is imported: a tenth of the start
+with resting():
     from langchain_core.messages import HumanMessage
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -18,6 +18,7 @@ with resting():  # it would look again and again through all that is imported: a
     from errors import DamagedThreadError, UnknownThreadError
     from graphs.admission import as_text, check_thread, mended
     from graphs.checkpoints import open_checkpoints
+    from graphs.collector import looking_seldom
     from graphs.damage import blaming, sound
     from graphs.events import Confirmation, Done, Event, Result
     from graphs.late import questions_of, too_late

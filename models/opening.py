@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 from models.masked import unmask
 from models.raw_calls import anthropic_client, openai_client
 from models.registry import Registry
+from models.resting import resting
 from settings import ModelCard, Provider, Settings
 
 PUBLIC = {
@@ -59,7 +61,8 @@ class Opener:
 
 def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
     """Return a LangChain chat model for a card. Retries are ours, so every client is told to make none."""
-    model = _OPEN[card.provider](card, key)
+    with resting():
+        model = _OPEN[card.provider](card, key)
     model.disable_streaming = not card.streaming
     return model
 
@@ -89,11 +92,14 @@ def _openai(card: ModelCard, key: str | None) -> BaseChatModel:
     base_url = card.base_url or PUBLIC["openai"]
     if card.host == "openwebui":
         base_url = f"{base_url.rstrip('/')}/api"
-    return openai_client()(
+    with ThreadPoolExecutor(1) as aside:  # it reads the certificates while the other package is imported
+        http = aside.submit(DefaultAsyncHttpxClient, timeout=card.timeout_s)
+        client = openai_client()
+    return client(
         model=card.model,
         api_key=secret,  # a coroutine: no client for synchronous calls is made, with certificates of its own
         base_url=base_url,
-        http_async_client=DefaultAsyncHttpxClient(timeout=card.timeout_s),  # else one for all event loops
+        http_async_client=http.result(),  # else one for all event loops
         timeout=card.timeout_s,
         max_retries=0,
         use_responses_api=False,

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from itertools import pairwise
@@ -23,10 +24,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def docstrings_of(model: type[BaseModel]) -> dict[str, str]:
     """Return what stands under each field of a class."""
-    [found] = ast.parse(inspect.getsource(model)).body
+    module = ast.parse(inspect.getsource(sys.modules[model.__module__]))
     return {
         field.target.id: inspect.cleandoc(str(words.value.value))
-        for field, words in pairwise(found.body if isinstance(found, ast.ClassDef) else ())
+        for found in module.body
+        if isinstance(found, ast.ClassDef) and found.name == model.__name__
+        for field, words in pairwise(found.body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(words, ast.Expr) and isinstance(words.value, ast.Constant)
     }

@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from langgraph.config import get_config
 
@@ -13,9 +13,11 @@ from ledger.artifacts import Artifacts
 from ledger.book import Ledger
 from models.calling import Caller
 from settings import Settings, load_settings
-from tools.mcp import Servers
 from tools.registry import Registry, open_registry
 from tools.results import open_artifacts
+
+if TYPE_CHECKING:
+    from tools.mcp import Servers
 
 CONFIGURED = "__twobrain_resources"
 """Key in a run's `configurable`: a program's own resources. The prefix keeps it out of checkpoints."""
@@ -31,7 +33,7 @@ class Resources:
     ledger: Ledger
     artifacts: Artifacts
     """The long results."""
-    servers: Servers | None = None
+    servers: "Servers | None" = None
     """The MCP servers; None: none are used."""
 
     async def joined(self) -> Self:
@@ -58,10 +60,18 @@ async def open_resources(settings: Settings | None = None) -> Resources:
     if settings is None:
         settings = await asyncio.to_thread(load_settings)
     tools = await asyncio.to_thread(open_registry, settings)
-    servers = await asyncio.to_thread(Servers, settings)
+    servers = await asyncio.to_thread(_servers, settings)
     models = await asyncio.to_thread(Caller, settings)
     ledger = await Ledger.open(settings.data_dir / "ledger.db", settings.redact)
     return Resources(settings, tools, models, ledger, open_artifacts(settings), servers)
+
+
+def _servers(settings: Settings) -> "Servers | None":
+    if not settings.mcp:
+        return None
+    from tools.mcp import Servers
+
+    return Servers(settings)
 
 
 _shared: list[Future[Resources]] = []

@@ -103,8 +103,8 @@ class UserCard(_Card):
 
     role: Role = "user"
     """guest, user or admin."""
-    token_sha256: str | None = None
-    """SHA-256, in hex, of this user's bearer token, for a server that checks it: the local one does not."""
+    token_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """SHA-256, in hex, of this user's token on the server; once a user has one, nobody is let in without."""
     keys: Mapping[str, str] = {}
     """Model name to the environment variable that holds this user's own key for it."""
     confirm_allow: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from langgraph.runtime import Runtime, ServerInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from errors import ConfigurationError
 from settings import ROLES, Role, Settings
 from tools.policy import Person
 from tools.rules import Rule
@@ -129,9 +130,13 @@ def choices_of(context: Context) -> dict[str, Any]:
 
 
 def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -> Person:
-    """Return who asks and what they may do. A server's client cannot say that it is somebody else."""
+    """Return who asks and what they may do. A server's client cannot say that it is somebody else.
+
+    Raises:
+        ConfigurationError: users have tokens, and the server asked for none.
+    """
     server = runtime.server_info
-    name = _name(server) if server else context.user
+    name = _name(server, settings) if server else context.user
     card = settings.user(name)
     role = _role(card.role, context.user_role, may_raise=server is None)
     allow = set(card.confirm_allow)
@@ -148,9 +153,15 @@ def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -
     )
 
 
-def _name(server: ServerInfo) -> str:
+def _name(server: ServerInfo, settings: Settings) -> str:
     """Return whom the server authenticated; where it does not, `local`, whoever a client says it is."""
-    return (server.user.identity if server.user else "") or LOCAL
+    name = server.user.identity if server.user else ""
+    if not name and any(card.token_sha256 for card in settings.users.values()):
+        raise ConfigurationError(
+            "Users of twobrain.toml have a token_sha256, and this server did not ask for a token. Name "
+            "server/auth.py in its langgraph.json, as this project's does."
+        )
+    return name or LOCAL
 
 
 def _role(listed: Role, asked: Role | None, *, may_raise: bool) -> Role:

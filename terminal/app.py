@@ -249,8 +249,11 @@ def prune(
 def serve(
     host: Annotated[str, typer.Option("--host", metavar="HOST", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65_535)] = 2024,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Let others in although no user has a token.")
+    ] = False,
 ) -> None:
     """Serve the graph on this machine, for LangGraph Studio and other clients."""
     from terminal import serving
 
-    serving.serve(host, port)
+    serving.serve(host, port, no_auth=no_auth)

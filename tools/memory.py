@@ -29,7 +29,7 @@ async def _preview_forget(here: Here, id: str) -> str:  # noqa: A002 (the argume
 
 
 async def _is_forgotten(here: Here, id: str) -> bool | None:  # noqa: A002
-    return True if await _store(here).aget(_place(here), _key(id)) is None else None
+    return True if await _store(here).aget(place_of(here.user), _key(id)) is None else None
 
 
 # Unasked: it only adds to the person's own notes, and forget takes it back.
@@ -43,7 +43,7 @@ async def remember(here: Here, text: Annotated[str, "what to remember, complete 
         raise ToolFailure(f"That is longer than {_LONGEST:,} characters; write it to a file instead.")
     # Named after its text, a memory that is told twice, or again after a crash, is still one.
     key = hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
-    store, place, memory = _store(here), _place(here), {"text": text}
+    store, place, memory = _store(here), place_of(here.user), {"text": text}
     try:
         await store.aput(place, key, memory)
     except Exception as error:  # a server's store asks its embedding model first, which may be away
@@ -74,7 +74,7 @@ async def recall(
 async def forget(here: Here, id: Annotated[str, "id of the memory, as recall shows it"]) -> str:  # noqa: A002
     """Forget one memory for good."""
     item = await _find(here, id)
-    await _store(here).adelete(_place(here), item.key)
+    await _store(here).adelete(place_of(here.user), item.key)
     return f"Forgot: {item.value['text']}"
 
 
@@ -84,13 +84,13 @@ def _store(here: Here) -> Any:
     return here.store
 
 
-def _place(here: Here) -> tuple[str, str]:
-    """Return the person's own namespace; a store allows no dot in it, as mail addresses have."""
-    return "memories", here.user.replace("%", "%25").replace(".", "%2E")
+def place_of(user: str) -> tuple[str, str]:
+    """Return a person's own namespace; a store allows no dot in it, as mail addresses have."""
+    return "memories", user.replace("%", "%25").replace(".", "%2E")
 
 
 async def _find(here: Here, key: str) -> Any:
-    item = await _store(here).aget(_place(here), _key(key))
+    item = await _store(here).aget(place_of(here.user), _key(key))
     if item is None:
         raise ToolFailure(f"There is no memory {key!r}; recall shows the ids of those there are.")
     return item
@@ -103,7 +103,7 @@ def _key(id: str) -> str:  # noqa: A002
 async def _all(here: Here) -> list[Any]:
     """Return every memory of the person, the latest first."""
     items: list[Any] = []
-    while page := await _store(here).asearch(_place(here), limit=_PAGE, offset=len(items)):
+    while page := await _store(here).asearch(place_of(here.user), limit=_PAGE, offset=len(items)):
         items += page
     return sorted(items, key=lambda item: item.created_at, reverse=True)
 
@@ -112,7 +112,7 @@ async def _by_meaning(here: Here, query: str) -> list[Any] | None:
     """Return the nearest memories, nearest first; none where the store has no index, None where it failed."""
     if not query.strip():
         return []
-    store, place = _store(here), _place(here)
+    store, place = _store(here), place_of(here.user)
     try:
         found = await store.asearch(place, query=query, limit=_SHOWN)
     except Exception as error:  # an embedding model that is away: what is remembered is there all the same

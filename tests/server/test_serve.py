@@ -1,5 +1,6 @@
 """`twobrain serve` as its user starts it: in a folder of theirs, on a port of theirs."""
 
+import hashlib
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -24,17 +26,20 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {**path, "HOME": str(tmp_path), "TWOBRAIN_DATA_DIR": str(tmp_path / "data")}
 
 
-@pytest.fixture
-def url(environ: dict[str, str], tmp_path: Path) -> Iterator[str]:
-    """Return the address of a server that the command has started; it has to end as it is asked to."""
-    (tmp_path / "twobrain.toml").write_text("[limits]\nmax_message_chars = 100\n")
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with (tmp_path / "log").open("w") as log:
-        command = [*COMMAND, "--port", str(port)]
-        process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=log, stderr=log)
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def serving(folder: Path, environ: dict[str, str], *options: str) -> Iterator[str]:
+    """Give the address of a server that the command has started; it has to end as it is asked to."""
+    port = free_port()
+    with (folder / "log").open("w") as log:
+        command = [*COMMAND, "--port", str(port), *options]
+        process = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)
     try:
-        await_start(process, f"http://127.0.0.1:{port}", tmp_path / "log")
+        await_start(process, f"http://127.0.0.1:{port}", folder / "log")
         yield f"http://127.0.0.1:{port}"
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
@@ -59,7 +64,21 @@ def await_start(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     pytest.fail(log.read_text())
 
 
-async def test_the_command_serves_the_graph_with_the_settings_of_where_it_was_started(url, tmp_path):
+async def test_the_command_serves_the_graph_with_the_settings_of_where_it_was_started(environ, tmp_path):
+    (tmp_path / "twobrain.toml").write_text("[limits]\nmax_message_chars = 100\n")
+    with serving(tmp_path, environ) as url:
+        await converse(url)
+    found = [tmp_path / "data", *(tmp_path / "data").rglob("*")]
+    assert any(path.name == ".langgraph_api" for path in found)
+    assert {path.name for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077} == set()
+
+    shown = (tmp_path / "log").read_text()
+    assert shown.startswith(f"Serving on {url}; Ctrl-C stops it.\nStudio: https://")
+    assert "\x1b" not in shown
+    assert "[info" not in shown
+
+
+async def converse(url: str) -> None:
     async with get_client(url=url) as client:
         thread = (await client.threads.create())["thread_id"]
 
@@ -69,19 +88,42 @@ async def test_the_command_serves_the_graph_with_the_settings_of_where_it_was_st
 
         assert "84" in (await say("what is 12*7"))["response"]
         assert "at most 100" in str(await say("x" * 101))
-    found = [tmp_path / "data", *(tmp_path / "data").rglob("*")]
-    assert any(path.name == ".langgraph_api" for path in found)
-    assert {path.name for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077} == set()
+
+
+def refused(folder: Path, environ: dict[str, str], *options: str) -> str:
+    """Return what the command says where it does not serve."""
+    command = [*COMMAND, *options]
+    done = subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_it_is_not_opened_to_others_while_nobody_is_authenticated(host, environ, tmp_path):
+    said = refused(tmp_path, environ, "--host", host, "--port", str(free_port()))
+    for words in ("approve what they ask", "token_sha256", "--no-auth"):
+        assert words in said
+
+
+def test_others_are_let_in_with_a_token_or_where_it_is_wished_for(environ, tmp_path):
+    with serving(tmp_path, environ, "--host", "0.0.0.0", "--no-auth") as url:
+        assert httpx.post(f"{url}/threads/search", json={}).json() == []
+    assert "Nobody is authenticated" in (tmp_path / "log").read_text()
+
+    digest = hashlib.sha256(b"her-token").hexdigest()
+    (tmp_path / "twobrain.toml").write_text(f'[users.alice]\ntoken_sha256 = "{digest}"\n')
+    with serving(tmp_path, environ, "--host", "0.0.0.0") as url:
+        bearer = {"Authorization": "Bearer her-token"}
+        assert httpx.post(f"{url}/threads/search", json={}).status_code == 401
+        assert httpx.post(f"{url}/threads/search", json={}, headers=bearer).json() == []
+    assert "users who have one: alice." in (tmp_path / "log").read_text()
 
 
 def test_a_port_that_is_taken_is_told_and_no_other_is_taken(environ, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        command = [*COMMAND, "--port", port]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
-        )
-    assert done.returncode == 2
-    assert f"port {port} of 127.0.0.1" in done.stderr
-    assert "--port" in done.stderr
-    assert done.stdout == ""
+        said = refused(tmp_path, environ, "--port", port)
+    assert f"port {port} of 127.0.0.1" in said
+    assert "--port" in said

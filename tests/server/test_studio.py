@@ -18,7 +18,7 @@ async def ran(talk, audit):
 async def test_every_page_of_studio_finds_what_it_reads(talk, server, client):
     await gate(talk, "studio.txt")
     found = (await client.assistants.search(graph_id=GRAPH))[0]["assistant_id"]
-    async with httpx.AsyncClient(base_url=server.url) as studio:
+    async with httpx.AsyncClient(base_url=server.url, headers={"x-auth-scheme": "langsmith"}) as studio:
         pages = [
             await studio.get("/info"),
             await studio.post("/assistants/search", json={}),

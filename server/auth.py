@@ -1,0 +1,95 @@
+"""Who may use the server, and that each sees only what is theirs; `langgraph.json` names it.
+
+Where a user of twobrain.toml has a `token_sha256`, every request must bring a user's token. Where none has,
+nobody is authenticated: whoever reaches the port is `local`.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+from functools import cache
+from typing import Any
+
+from langgraph_sdk import Auth
+
+from errors import TwobrainError
+from nodes.context import LOCAL
+from settings import UserCard, load_settings
+from tools.memory import place_of
+
+auth = Auth()
+
+_log = logging.getLogger(__name__)
+
+Identity = Auth.types.MinimalUserDict
+
+_NOBODY: Identity = {"identity": LOCAL, "is_authenticated": False}
+_ASK = "Send a user's token, as in `Authorization: Bearer TOKEN`."
+
+
+@auth.authenticate
+async def authenticate(authorization: str | None) -> Identity:
+    """Return who sends a request.
+
+    Raises:
+        HTTPException: 401, the request brings no user's token; 403, the settings cannot be read.
+    """
+    guarded = await asyncio.to_thread(_guarded)
+    if not guarded:
+        return _NOBODY
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise Auth.exceptions.HTTPException(401, f"This server does not know who you are. {_ASK}")
+    given = hashlib.sha256(token.encode()).hexdigest()
+    found = [name for name, card in guarded.items() if hmac.compare_digest(given, card.token_sha256 or "")]
+    if len(found) != 1:
+        raise Auth.exceptions.HTTPException(401, f"That is not the token of one user. {_ASK}")
+    return {"identity": found[0], "permissions": [guarded[found[0]].role]}
+
+
+@auth.on
+async def refuse(ctx: Auth.types.AuthContext, value: Any) -> None:  # noqa: ARG001
+    """Let a user have none of what is not named below: others would run the assistants they leave."""
+    if ctx.user.is_authenticated:
+        raise Auth.exceptions.HTTPException(
+            403, f"No user may {ctx.action} {ctx.resource} here: send the context with each run."
+        )
+
+
+@auth.on(resources="assistants", actions=["read", "search"])
+async def look_up(ctx: Auth.types.AuthContext, value: Any) -> bool:  # noqa: ARG001
+    """Let everybody find the graph."""
+    return True
+
+
+@auth.on(resources=["threads", "crons"])
+async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
+    """Keep a user's threads, with their runs and states, and their schedules from every other user."""
+    if not ctx.user.is_authenticated:
+        return None
+    owner: dict[str, Any] = {"owner": ctx.user.identity}
+    if ctx.action in {"create", "create_run", "update"}:
+        value.setdefault("metadata", {}).update(owner)
+    return owner
+
+
+@auth.on.store
+async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
+    """Keep a user's memories from every other user."""
+    mine = place_of(ctx.user.identity)
+    return not ctx.user.is_authenticated or tuple(value.get("namespace") or ())[: len(mine)] == mine
+
+
+@cache
+def _guarded() -> dict[str, UserCard]:
+    """Return the users who have a token; read once, as all settings are."""
+    try:
+        users = load_settings().users
+    except TwobrainError as error:
+        _log.error("nobody is let in: %s", error)
+        raise Auth.exceptions.HTTPException(
+            403, "This server's settings cannot be read; its log and `twobrain doctor` say why."
+        ) from None
+    return {name: card for name, card in users.items() if card.token_sha256}

@@ -1,0 +1,172 @@
+"""Users with tokens: whoever brings none gets nothing, and each user only what is theirs."""
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+
+from tests.server.serving import Server
+from tests.server.talking import APPROVE, GRAPH, Talk, opened, outcomes
+
+TOKENS = {"alice": "token-of-alice-4721", "bob": "token-of-bob-4722"}
+BEARERS = {name: {"Authorization": f"Bearer {token}"} for name, token in TOKENS.items()}
+PUBLIC = {"/info", "/metrics", "/docs", "/ok"}
+CONFIG = "".join(
+    f'[users.{name}]\nrole = "{role}"\ntoken_sha256 = "{hashlib.sha256(TOKENS[name].encode()).hexdigest()}"\n'
+    for name, role in {"alice": "admin", "bob": "user"}.items()
+)
+STRANGERS = {
+    "no token": {},
+    "an empty token": {"Authorization": "Bearer"},
+    "a wrong token": {"Authorization": "Bearer token-of-alice"},
+    "the hash itself": {"Authorization": f"Bearer {hashlib.sha256(TOKENS['alice'].encode()).hexdigest()}"},
+    "a token as a password": {"Authorization": f"Basic {TOKENS['alice']}"},
+    "Studio": {"x-auth-scheme": "langsmith"},
+}
+
+
+BODIES = (
+    {"assistant_id": GRAPH, "command": {"resume": APPROVE}, "if_not_exists": "create"},
+    {"metadata": {"owner": "bob"}, "values": {"response": "forged"}},
+    {"checkpoint": {"checkpoint_ns": ""}},
+    {"id": 1, "method": "run.start", "params": {"assistant_id": GRAPH, "command": {"resume": APPROVE}}},
+    {"channels": ["values", "messages"]},
+)
+"""What the routes of a thread read; each gets all of it."""
+ELSEWHERE = {
+    "/threads": lambda thread, run: {"thread_id": thread, "if_exists": "do_nothing"},
+    "/threads/prune": lambda thread, run: {"thread_ids": [thread]},
+    "/runs/cancel": lambda thread, run: {"thread_id": thread, "run_ids": [run]},
+}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a server whose users have tokens; it may keep none of them."""
+    with Server(tmp_path_factory.mktemp("guarded"), CONFIG, {}) as server:
+        yield server
+    files = [path for path in server.folder.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".pckl" for path in files)
+    assert [path for path in files for token in TOKENS.values() if token.encode() in path.read_bytes()] == []
+
+
+async def _client_of(server: Server, name: str) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=server.url, headers=BEARERS[name]) as client:
+        yield client
+
+
+@pytest.fixture
+async def alice(guarded: Server) -> AsyncIterator[LangGraphClient]:
+    async for client in _client_of(guarded, "alice"):
+        yield client
+
+
+@pytest.fixture
+async def bob(guarded: Server) -> AsyncIterator[LangGraphClient]:
+    async for client in _client_of(guarded, "bob"):
+        yield client
+
+
+async def _waiting(client: LangGraphClient, file: str) -> Talk:
+    """Return a thread that waits for consent to write a file, which a client claims for `bob`."""
+    thread = await client.threads.create(metadata={"owner": "bob"})
+    talk = Talk(client, thread["thread_id"])
+    assert (await talk.say(f'write "hers alone" to {file}', user="bob"))["pending"]
+    return talk
+
+
+async def _calls(server: Server, talk: Talk) -> list[tuple[str, str, str]]:
+    async with opened(server.ledger) as ledger:
+        return [(row["user"], row["role"], row["status"]) for row in await ledger.audit(thread=talk.id)]
+
+
+def _routes(server: Server, given: dict[str, str]) -> list[tuple[str, str]]:
+    """Return method and path of all that the server offers to those it knows, with the ids filled in."""
+    paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    return [
+        (method.upper(), re.sub(r"{(\w+)}", lambda found: given.get(found[1], str(uuid.uuid4())), path))
+        for path, methods in paths.items()
+        for method in methods
+        if path not in PUBLIC
+    ]
+
+
+@pytest.mark.parametrize("who", STRANGERS)
+async def test_whoever_brings_no_users_token_gets_nothing_and_is_told_what_to_send(who, guarded):
+    async with httpx.AsyncClient(base_url=guarded.url, headers=STRANGERS[who]) as stranger:
+        routes = [*_routes(guarded, {}), ("POST", "/mcp"), ("POST", f"/a2a/{uuid.uuid4()}")]
+        answers = [await stranger.request(method, path, json={}) for method, path in routes]
+    assert len(answers) > 50
+    assert {answer.status_code for answer in answers} == {401}
+    assert all("Authorization: Bearer TOKEN" in answer.json()["detail"] for answer in answers)
+
+
+async def test_the_token_says_who_asks_whatever_the_client_says(alice, guarded):
+    talk = await _waiting(alice, "hers.txt")
+    assert (await alice.threads.get(talk.id))["metadata"]["owner"] == "alice"
+    assert await _calls(guarded, talk) == [("alice", "admin", "waiting")]
+    assert outcomes(await talk.answer(APPROVE)) == [("write_file", "executed")]
+    assert (guarded.workspace / "hers.txt").read_text() == "hers alone"
+
+
+async def test_no_route_lets_a_user_read_answer_or_change_anothers_thread(alice, bob, guarded):
+    talk = await _waiting(alice, "kept.txt")
+    run = (await alice.runs.list(talk.id))[0]["run_id"]
+    routes = _routes(guarded, {"thread_id": talk.id, "run_id": run})
+    tries = [(*route, body) for route in routes if talk.id in route[1] for body in BODIES]
+    tries += [("POST", path, body(talk.id, run)) for path, body in ELSEWHERE.items()]
+    async with httpx.AsyncClient(base_url=guarded.url, headers=BEARERS["bob"]) as client:
+        answers = {str(one): await client.request(one[0], one[1], json=one[2]) for one in tries}
+    assert len(answers) > 100
+    assert {one for one, answer in answers.items() if "hers alone" in answer.text} == set()
+    told = {one: answer.text for one, answer in answers.items() if answer.is_success}
+    assert {one for one, text in told.items() if text and "404: Thread" not in text} == set()
+
+    assert await bob.threads.search(ids=[talk.id]) == []
+    assert await bob.threads.count() == len(await bob.threads.search())
+    assert await _calls(guarded, talk) == [("alice", "admin", "waiting")]
+    assert not (guarded.workspace / "kept.txt").exists()
+    assert outcomes(await talk.answer(APPROVE)) == [("write_file", "executed")]
+    assert await _calls(guarded, talk) == [("alice", "admin", "executed")]
+
+
+async def test_a_users_memories_are_theirs_alone(alice, bob):
+    talk = Talk(alice, (await alice.threads.create())["thread_id"])
+    await talk.say("remember that the bin goes out on Monday")
+    assert "Monday" in json.dumps(await alice.store.search_items(["memories", "alice"]))
+    for namespace in (["memories", "alice"], ["memories"], ["other"]):
+        with pytest.raises(Exception, match="Forbidden"):
+            await bob.store.search_items(namespace)
+
+
+async def test_a_schedule_is_its_makers_and_runs_as_nobody_else(alice, bob):
+    said = {"messages": [{"role": "user", "content": "what is 12*7"}]}
+    forged = {"configurable": {"langgraph_auth_user": {"identity": "alice"}}}
+    made = await bob.crons.create(GRAPH, schedule="0 5 1 1 *", input=said, config=forged, metadata={})
+    changed = await bob.crons.update(made["cron_id"], config=forged, metadata={"owner": "alice"})
+    assert (changed["user_id"], changed["metadata"]["owner"]) == ("bob", "bob")
+    assert "alice" not in json.dumps(changed)
+    assert await alice.crons.search() == []
+    with pytest.raises(Exception, match="Not Found"):
+        await alice.crons.delete(made["cron_id"])
+    assert [cron["cron_id"] for cron in await bob.crons.search()] == [made["cron_id"]]
+
+
+async def test_assistants_that_others_would_run_are_refused_with_the_reason(bob):
+    with pytest.raises(Exception, match="No user may create assistants here: send the context with each run"):
+        await bob.assistants.create(GRAPH, metadata={"created_by": "system"})
+
+
+def test_while_the_settings_cannot_be_read_nobody_is_let_in(tmp_path: Path):
+    with Server(tmp_path, '[users.alice]\ntoken_sha256 = "abc"\n', {}) as server:
+        refused = httpx.post(f"{server.url}/threads/search", json={})
+    assert refused.status_code == 403
+    assert "twobrain doctor" in refused.json()["detail"]
+    assert "users.alice.token_sha256" in server.log

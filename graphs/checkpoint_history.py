@@ -1,5 +1,6 @@
 """What a channel kept in deltas is rebuilt from, without unpacking every checkpoint on the way."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,16 +8,29 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory, get_checkpoint_id
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite._delta import (
-    DELTA_STAGE1_SQL,
     build_delta_channels_writes_history,
     build_delta_stage2_sql,
 )
 
-_VALUES, _VERSIONS = b"channel_values", b"channel_versions"
+_ANCESTORS = """
+WITH RECURSIVE ancestors(checkpoint_id, parent_checkpoint_id, metadata) AS (
+  SELECT checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints
+  WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
+  UNION ALL
+  SELECT c.checkpoint_id, c.parent_checkpoint_id, c.metadata
+  FROM ancestors a CROSS JOIN checkpoints c ON c.checkpoint_id = a.parent_checkpoint_id
+  WHERE c.thread_id = ? AND c.checkpoint_ns = ?
+) SELECT checkpoint_id, metadata FROM ancestors
+"""
+"""A checkpoint, then its ancestors, the nearest first. CROSS JOIN: each is looked up by its key."""
+_CHECKPOINT = (
+    "SELECT type, checkpoint FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+)
+_COUNTED = b'"counters_since_delta_snapshot": {'
 
 
 class HistoryReader(SqliteSaver):
-    """The stock saver, which tells from a checkpoint's bytes whether it can hold a channel's whole value.
+    """The stock saver, which tells by a checkpoint's metadata whether it holds a channel's whole value.
 
     Of the hundreds of checkpoints between two whole values none does, and to unpack them is a good part of
     what it takes to read a conversation.
@@ -50,32 +64,30 @@ class HistoryReader(SqliteSaver):
         chains: dict[str, list[str]] = {channel: [] for channel in channels}
         seeds: dict[str, Any] = {}
         seen = {at}
-        names = [channel.encode() for channel in channels]
-        rows = self.conn.execute(DELTA_STAGE1_SQL, [*key, at, *key])
+        rows = self.conn.execute(_ANCESTORS, [*key, at, *key])
         next(rows, None)  # the checkpoint itself
-        for ancestor, kind, checkpoint in rows:
-            if ancestor in seen or len(seeds) == len(
-                chains
-            ):  # seen: put again, under a descendant of its own
+        for ancestor, described in rows:
+            missing = chains.keys() - seeds.keys()
+            if ancestor in seen or not missing:  # seen: put again, under a descendant of its own
                 break
             seen.add(ancestor)
-            missing = chains.keys() - seeds.keys()
             for channel in missing:
                 chains[channel].append(ancestor)
-            if _may_hold(kind, checkpoint, names):
-                held = self.serde.loads_typed((kind, checkpoint)).get("channel_values") or {}
+            if any(not _is_counted(channel, described) for channel in missing):
+                row = self.conn.execute(_CHECKPOINT, [*key, ancestor]).fetchone()
+                held = self.serde.loads_typed(row).get("channel_values") or {}
                 seeds |= {name: held[name] for name in missing if name in held}
         return chains, seeds
 
 
-def _may_hold(kind: str, checkpoint: bytes, names: Sequence[bytes]) -> bool:
-    """Tell whether a checkpoint can hold a value of one of the channels; False is certain.
+def _is_counted(channel: str, described: bytes | None) -> bool:
+    """Tell whether a checkpoint's metadata counts what was written to a channel since its last whole value.
 
-    As LangGraph packs it, a channel that has a value is named between `channel_values` and
-    `channel_versions`. Whatever looks otherwise can hold anything.
+    It is then not the one that holds it. LangGraph's own form is looked for; what looks otherwise is
+    unpacked.
     """
-    end = checkpoint.find(_VERSIONS)
-    start = checkpoint.find(_VALUES, 0, end)
-    if kind != "msgpack" or end < 0 or start < 0 or checkpoint.find(_VERSIONS, end + 1) >= 0:
-        return True
-    return any(checkpoint.find(name, start, end) >= 0 for name in names)
+    start = described.find(_COUNTED) if described else -1
+    if not described or start < 0:
+        return False
+    named = json.dumps(channel, ensure_ascii=False).encode()
+    return described.find(named + b": [", start, described.find(b"}", start)) >= 0

@@ -11,7 +11,7 @@ from langgraph.types import StateSnapshot
 
 from errors import BadThreadError, BusyThreadError, DamagedThreadError, UnknownThreadError
 from graphs.damage import check
-from graphs.salvage import Rows
+from graphs.salvage import Damage, Rows
 from graphs.session import CHECKPOINTS, Orchestrator
 from ledger.records import OpenCall
 from nodes.records import open_calls
@@ -67,11 +67,9 @@ async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = F
         return await _damaged(orchestrator, thread_id, error)
     if not held and await _is_busy(orchestrator, thread_id):
         return _told(thread_id, "running", "is at work now")
-    if snapshot.interrupts:
-        return await _waiting(orchestrator, snapshot, thread_id, row)
-    if snapshot.tasks:
-        return _interrupted(thread_id, snapshot, await orchestrator.ledger.open_calls(thread_id))
-    return _ended(thread_id, snapshot, row)
+    if damages := await _damages(orchestrator, thread_id):  # in what a turn would not have needed, too
+        return _unreadable(thread_id, damages)
+    return await _standing(orchestrator, snapshot, thread_id, row)
 
 
 def rows_of(orchestrator: Orchestrator, thread_id: str) -> Rows:
@@ -97,13 +95,30 @@ async def _is_busy(orchestrator: Orchestrator, thread_id: str) -> bool:
 
 
 async def _damaged(orchestrator: Orchestrator, thread_id: str, error: DamagedThreadError) -> Diagnosis:
-    damages = await asyncio.to_thread(rows_of(orchestrator, thread_id).damages)
-    if not damages:
-        back = ("go back to the last step that can be read",)
-        return Diagnosis(thread_id, "damaged", f"{str(error).split('. `')[0]}.", back)
+    if damages := await _damages(orchestrator, thread_id):
+        return _unreadable(thread_id, damages)
+    back = ("go back to the last step that can be read",)
+    return Diagnosis(thread_id, "damaged", f"{str(error).split('. `')[0]}.", back)
+
+
+async def _damages(orchestrator: Orchestrator, thread_id: str) -> list[Damage]:
+    return await asyncio.to_thread(rows_of(orchestrator, thread_id).damages)
+
+
+def _unreadable(thread_id: str, damages: Sequence[Damage]) -> Diagnosis:
     what = f"{counted(len(damages), 'row')} of it cannot be read ({damages[-1].why})"
     rest = "take out what cannot be read, and keep it in damaged.db"
     return _told(thread_id, "damaged", f"is damaged: {what}", rest)
+
+
+async def _standing(
+    orchestrator: Orchestrator, snapshot: StateSnapshot, thread_id: str, row: dict[str, Any] | None
+) -> Diagnosis:
+    if snapshot.interrupts:
+        return await _waiting(orchestrator, snapshot, thread_id, row)
+    if snapshot.tasks:
+        return _interrupted(thread_id, snapshot, await orchestrator.ledger.open_calls(thread_id))
+    return _ended(thread_id, snapshot, row)
 
 
 async def _waiting(

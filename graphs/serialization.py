@@ -1,13 +1,25 @@
-"""How checkpoints are read: nothing in a row runs code, and what cannot be read is never taken for less."""
+"""How rows are kept and read: nothing in one runs code, and what cannot be read is never taken for less."""
 
 import threading
+import zlib
 from functools import cache
 
 from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-_WRITTEN = {"null", "bytes", "bytearray", "msgpack"}
+from graphs.dictionary import dictionary
+
+_PLAIN = "msgpack"
+_COMPRESSED = "z1"
+"""A plain row, deflated with the dictionary."""
+_WRITTEN = {"null", "bytes", "bytearray", _PLAIN, _COMPRESSED}
 """The kinds of row that are ever written; LangGraph reads older ones too, which can name constructors."""
+_SHORTEST, _LONGEST = 64, 1_000_000
+"""Bytes of what is compressed: less would gain nothing, and more would hold up whoever waits. What unpacks to
+more was not written here."""
+_LEVEL = 3
+_RAW = -zlib.MAX_WBITS
+"""Neither head nor checksum, which a plain row has not either."""
 _reading = threading.local()
 
 
@@ -25,6 +37,15 @@ class StrictSerializer(JsonPlusSerializer):
         super().__init__(allowed_msgpack_modules=None)
         _listen()
 
+    def dumps_typed(self, obj: object) -> tuple[str, bytes]:
+        """Return the kind and the bytes of a row, compressed where that makes it smaller."""
+        kind, data = super().dumps_typed(obj)
+        if kind == _PLAIN and _SHORTEST <= len(data) <= _LONGEST:
+            deflated = _deflated(data)
+            if len(deflated) < len(data):
+                return _COMPRESSED, deflated
+        return kind, data
+
     def loads_typed(self, data: tuple[str, bytes]) -> object:
         """Return the value of a row.
 
@@ -36,12 +57,25 @@ class StrictSerializer(JsonPlusSerializer):
         refused: list[str] = []
         _reading.refused = refused
         try:
-            value = super().loads_typed(data)
+            value = super().loads_typed((_PLAIN, _inflated(data[1])) if data[0] == _COMPRESSED else data)
         except Exception as error:  # whatever a decoder says of bytes that are no value
             raise UnreadableError(f"a row that cannot be decoded: {error}") from error
         if refused:
             raise UnreadableError(f"a value of type {refused[0]}, which no conversation holds")
         return value
+
+
+def _deflated(data: bytes) -> bytes:
+    packer = zlib.compressobj(_LEVEL, wbits=_RAW, zdict=dictionary())
+    return packer.compress(data) + packer.flush()
+
+
+def _inflated(data: bytes) -> bytes:
+    unpacker = zlib.decompressobj(_RAW, dictionary())
+    whole = unpacker.decompress(data, _LONGEST + 1)
+    if not unpacker.eof or unpacker.unused_data:
+        raise UnreadableError("it is cut short, or unpacks to more than is ever written")
+    return whole
 
 
 @cache

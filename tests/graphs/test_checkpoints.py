@@ -4,8 +4,8 @@ import asyncio
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from errors import StorageError
 from graphs.checkpoints import Checkpoints, open_checkpoints
+from graphs.serialization import StrictSerializer
 
 HOUSE = Path(__file__).parents[2]
 
@@ -240,15 +241,40 @@ async def test_several_processes_write_to_one_file(path):
         assert len([each async for each in saver.alist(None)]) == 200
 
 
+@contextmanager
+def stock(path: Path) -> Iterator[SqliteSaver]:
+    """Open the file with the stock saver and our serializer."""
+    with closing(sqlite3.connect(path)) as connection:
+        yield SqliteSaver(connection, serde=StrictSerializer())
+
+
 async def test_the_stock_saver_reads_what_is_written(path):
     async with open_checkpoints(path) as saver:
         first = await put(saver, "t", n=1)
         await saver.aput_writes(first, [("n", 2)], "task")
-    with SqliteSaver.from_conn_string(str(path)) as stock:
-        found = stock.get_tuple(first)
+    with stock(path) as saver:
+        found = saver.get_tuple(first)
 
     assert found.checkpoint["channel_values"] == {"n": 1}
     assert found.pending_writes == [("task", "n", 2)]
+
+
+async def test_what_the_stock_saver_wrote_uncompressed_is_read_and_gone_on_with(path):
+    path.parent.mkdir()
+    text = "buy milk " * 100
+    checkpoint = {**empty_checkpoint(), "channel_values": {"n": text}}
+    with SqliteSaver.from_conn_string(str(path)) as saver:
+        first = saver.put(at("t"), checkpoint, {"source": "loop", "step": 0}, {})
+        saver.put_writes(first, [("n", text)], "task")
+    async with open_checkpoints(path) as saver:
+        found = await saver.aget_tuple(at("t"))
+        assert found.checkpoint["channel_values"] == {"n": text}
+        assert found.pending_writes == [("task", "n", text)]
+        await saver.aput(first, {**empty_checkpoint(), "channel_values": {"n": text}}, {}, {})
+        assert await values(saver, "t") == {"n": text}
+    with closing(sqlite3.connect(path)) as database:
+        lengths = [size for (size,) in database.execute("SELECT length(checkpoint) FROM checkpoints")]
+    assert lengths[0] > len(text) > 5 * lengths[1]
 
 
 async def test_a_channel_kept_in_deltas_is_rebuilt_as_the_stock_saver_does(path):
@@ -260,6 +286,15 @@ async def test_a_channel_kept_in_deltas_is_rebuilt_as_the_stock_saver_does(path)
         {"tail": "messages"},
         {},
     ]
+    counted = {"messages": (1, 2), "notes": (1, 1)}
+    described = [
+        {},
+        {"counters_since_delta_snapshot": counted, "source": "loop"},
+        {"note": '"counters_since_delta_snapshot": {"messages": [', "counters_since_delta_snapshot": {}},
+        {"counters_since_delta_snapshot": {"notes": (1, 1)}, "x": {"messages": [1]}},
+        {"counters_since_delta_snapshot": counted},
+        {"counters_since_delta_snapshot": counted},
+    ]
     async with open_checkpoints(path) as saver:
         configs, parent = [], at("t")
         for number, channels in enumerate(held * 3):
@@ -268,16 +303,16 @@ async def test_a_channel_kept_in_deltas_is_rebuilt_as_the_stock_saver_does(path)
                 "channel_values": channels,
                 "channel_versions": {"messages": number, "notes": 1},
             }
-            parent = await saver.aput(parent, checkpoint, {}, {})
+            parent = await saver.aput(parent, checkpoint, described[number % len(described)], {})
             configs.append(parent)
             await saver.aput_writes(parent, [("notes", number), ("messages", f"m{number}")], f"task{number}")
         found = []
         for config in [*configs, *configs, at("t")]:
             names = ["messages", "notes", "never"]
             found.append(await saver.aget_delta_channel_history(config=config, channels=names))
-    with SqliteSaver.from_conn_string(str(path)) as stock:
+    with stock(path) as saver:
         expected = [
-            stock.get_delta_channel_history(config=config, channels=names)
+            saver.get_delta_channel_history(config=config, channels=names)
             for config in [*configs, *configs, at("t")]
         ]
 

@@ -1,16 +1,20 @@
 """Rows that somebody else wrote into the databases: nothing in them runs, and a person is told in words."""
 
+import hashlib
 import json
 import os
 import pickle
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from contextlib import closing
 from pathlib import Path
 
 import ormsgpack
 import pytest
+from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.serde.jsonplus import (
     EXT_CONSTRUCTOR_KW_ARGS,
     EXT_CONSTRUCTOR_POS_ARGS,
@@ -23,10 +27,14 @@ from langgraph.checkpoint.serde.jsonplus import (
 )
 
 from errors import DamagedThreadError
+from graphs.dictionary import dictionary
+from graphs.serialization import StrictSerializer
 from graphs.session import Orchestrator
 from tests.graphs.test_bad_input import check_clear
 
 HOUSE = Path(__file__).parents[2]
+FIRST_ROW = "9b787c012b592de0ade1c0e24a21b35821334f212fbf0454c75794d893509ba3358b9781e24cd7105bc50a00"
+FIRST_DICTIONARY = "448b81f7fb3838edbf2740674430f7ce5a7109e421653816f0e5935f055178af"
 
 
 class Payload:
@@ -65,6 +73,12 @@ def crafted(kind: str, command: str) -> tuple[str, bytes]:
     return "msgpack", pack({"id": ormsgpack.Ext(*rows[kind])})
 
 
+def compressed(data: bytes) -> tuple[str, bytes]:
+    """Return type and value of a row that holds the data compressed."""
+    packer = zlib.compressobj(wbits=-15, zdict=dictionary())
+    return "z1", packer.compress(data) + packer.flush()
+
+
 KINDS = (
     *("single argument", "arguments", "keywords", "method", "pydantic 1", "pydantic 2", "in a snapshot"),
     *("pickle", "json"),
@@ -87,14 +101,47 @@ async def test_no_crafted_row_of_a_thread_runs_and_the_person_is_told(home, tabl
         await orchestrator.ask("what is 2*3", thread_id="other")
         assert (await orchestrator.ask('write "x" to a.txt', thread_id="t1")).pending
         for kind in KINDS:
-            with closing(sqlite3.connect(home.data / "checkpoints.db")) as database, database:
-                row = crafted(kind, f"touch {home.directory / 'ran'}")
-                changed = database.execute(f"{TABLES[table]} WHERE thread_id = 't1'", row).rowcount
-            assert changed > 1
-            await check_told(orchestrator)
-            assert not (home.directory / "ran").exists(), kind
+            plain = crafted(kind, f"touch {home.directory / 'ran'}")
+            for row in (plain, compressed(plain[1])) if plain[0] == "msgpack" else (plain,):
+                replace(home.data / "checkpoints.db", table, row)
+                await check_told(orchestrator)
+                assert not (home.directory / "ran").exists(), kind
         assert (await orchestrator.ask("what is 12*7", thread_id="other")).stop_reason == "answered"
     assert home.effects == ["calculate", "calculate"]
+
+
+def replace(path: Path, table: str, row: tuple[str, bytes]) -> None:
+    """Put a row in the place of each of a table's that belongs to the thread t1."""
+    with closing(sqlite3.connect(path)) as database, database:
+        assert database.execute(f"{TABLES[table]} WHERE thread_id = 't1'", row).rowcount > 1
+
+
+@pytest.mark.parametrize(
+    ("what", "row"),
+    [
+        ("it unpacks to 200 MB", compressed(bytes(200_000_000))),
+        ("it is cut short", ("z1", compressed(ormsgpack.packb({"id": "milk " * 100}))[1][:-3])),
+        ("something follows it", ("z1", compressed(ormsgpack.packb({"id": "1"}))[1] + b"more")),
+        ("it is no compressed row", ("z1", b"\xff" * 100)),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+async def test_a_compressed_row_that_was_never_written_is_told_as_damage_and_takes_no_memory(home, what, row):
+    async with home.opened() as orchestrator:
+        assert (await orchestrator.ask('write "x" to a.txt', thread_id="t1")).pending
+        replace(home.data / "checkpoints.db", "checkpoints", row)
+        tracemalloc.start()
+        try:
+            await check_told(orchestrator)
+            assert tracemalloc.get_traced_memory()[1] < 30_000_000, what
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_compressed_row_of_the_first_version_is_read_for_all_time():
+    message = HumanMessage("What is in notes.txt?", id="turn-1")
+    assert StrictSerializer().loads_typed(("z1", bytes.fromhex(FIRST_ROW))) == [message]
+    assert hashlib.sha256(dictionary()).hexdigest() == FIRST_DICTIONARY
 
 
 async def check_told(orchestrator: Orchestrator) -> None:
@@ -133,7 +180,7 @@ async def test_a_row_of_another_shape_is_told_as_damage_too(home, what, value):
 
 
 async def reshape(path, what, value):
-    serde = JsonPlusSerializer(allowed_msgpack_modules=None)
+    serde = StrictSerializer()
     with closing(sqlite3.connect(path)) as database, database:
         found = "SELECT max(checkpoint_id), type, checkpoint FROM checkpoints"
         last, kind, blob = database.execute(found).fetchone()

@@ -10,6 +10,7 @@ from errors import RequestError, UnknownThreadError
 from graphs.diagnosis import diagnose
 from graphs.events import ToolStarted
 from graphs.repair import repair
+from graphs.serialization import StrictSerializer
 from graphs.session import Orchestrator
 from tests.graphs.crashes.process import killed
 from tests.graphs.household import House
@@ -59,7 +60,7 @@ def results(house: House) -> None:
 
 def shape(house: House) -> None:
     """Put what no step writes into the newest checkpoint, in a form that can be read."""
-    serde = JsonPlusSerializer(allowed_msgpack_modules=None)
+    serde = StrictSerializer()
     path = house.folder / "data" / "checkpoints.db"
     with closing(sqlite3.connect(path)) as database:
         found = database.execute(f"SELECT type, checkpoint FROM checkpoints WHERE {NEWEST}").fetchone()

@@ -1,6 +1,8 @@
 """What a watcher is told while a turn runs, on every wire."""
 
+import json
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from graphs.events import (
     ToolStarted,
     UsageReported,
 )
+from graphs.session import Orchestrator
 from tests.graphs.household import LAYOUTS, House, obedient
 from tests.wires.brain import Heard, Kind, Reply
 from tests.wires.cards import at
@@ -104,3 +107,29 @@ async def test_no_watcher_is_told_of_a_failure_of_which_they_read_nothing(
         events = [e async for e in orchestrator.stream('calculate {"expression": "6*7"}', context=context)]
     assert [event for event in events if isinstance(event, Restarted)] == []
     assert events[-1].result.backend == "spare"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+async def test_a_turn_that_is_heard_stores_the_messages_that_an_unheard_one_does(settle, layout):
+    house: House = settle(layout)
+    request = 'calculate {"expression": "6*7"} & get_time {} then list_files {}'
+    async with house.open() as orchestrator:
+        events = [e async for e in orchestrator.stream(request, thread_id="heard", context=house.context())]
+        await orchestrator.ask(request, thread_id="unheard", context=house.context())
+        heard, unheard = [await _stored(orchestrator, thread) for thread in ("heard", "unheard")]
+    assert any(isinstance(event, Token) for event in events)
+    assert heard == unheard
+    assert len(heard) == 7
+
+
+async def _stored(orchestrator: Orchestrator, thread: str) -> list[dict[str, Any]]:
+    """Return a thread's messages without what is each one's own: ids, and the time that was looked up."""
+    values = (await orchestrator.graph.aget_state({"configurable": {"thread_id": thread}})).values
+    calls = [call["id"] for m in values["messages"] for call in getattr(m, "tool_calls", ())]
+    messages = [message.model_dump(exclude={"id"}) for message in values["messages"]]
+    text = json.dumps(
+        [m | ({"content": "", "artifact": ""} if m["type"] == "tool" else {}) for m in messages]
+    )
+    for number, call_id in enumerate(calls):
+        text = text.replace(call_id, f"call {number}")
+    return json.loads(text)

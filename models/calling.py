@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from errors import Cause, ModelError, NoModelAnsweredError
 from models import replies
 from models.deadlines import until
-from models.faults import RETRIED, UnusableReplyError, as_model_error
+from models.faults import RETRIED, BlankReplyError, UnusableReplyError, as_model_error
 from models.opening import Opener
 from models.prices import cost_of
 from models.registry import Registry
@@ -49,8 +49,6 @@ class Ask:
     """Call ids that the conversation already holds."""
     hidden: bool = False
     """True: its tokens are not streamed to the person."""
-    must_speak: bool = True
-    """True: a reply with neither text nor calls is a failure, also where it ended well."""
     shorter: Shorten | None = None
     """For a model that finds the messages too long; None: they cannot be shortened."""
     deadline: float | None = None
@@ -144,10 +142,13 @@ class Caller:
         return await self._patiently(name, card, replace(ask, messages=messages), account, ends)
 
     async def _patiently(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
+        again = ask
         for attempt in range(card.max_retries + 1):
             try:
-                return await self._once(name, card, ask, account, ends)
+                return await self._once(name, card, again, account, ends)
             except ModelError as error:
+                if isinstance(error.__cause__, BlankReplyError):  # asked the same, many say nothing again
+                    again = replace(ask, messages=replies.reminded(ask.messages))
                 wait = _wait(attempt, error.retry_after)
                 hopeless = error.cause not in RETRIED or time.monotonic() + wait >= ends
                 if hopeless or attempt == card.max_retries:
@@ -167,7 +168,7 @@ class Caller:
             told = _told(raw, ask, usage)
             require_whole(card, ask.messages, usage)
             offered = ask.tools if card.tools else ()
-            message = usable(raw, offered, ask.known, ask.taken, ask.must_speak)
+            message = usable(raw, offered, ask.known, ask.taken)
             spelled_out = bool(raw.text) and not message.text
             return Reply(message, name, card)
         except asyncio.CancelledError:

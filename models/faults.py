@@ -111,6 +111,10 @@ class UnusableReplyError(Exception):
         self.cause = cause
 
 
+class BlankReplyError(UnusableReplyError):
+    """A reply came that ended well and holds nothing."""
+
+
 def as_model_error(error: Exception, model: str, base_url: str | None = None) -> ModelError:
     """Return the error as a ModelError: the model, what happened, the provider's own words, what to do.
 

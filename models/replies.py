@@ -20,6 +20,7 @@ _UNSTORABLE = (
     "or half a character (a lone surrogate)"
 )
 
+_BLANK = "(Your reply to this was blank. Reply again, and not with nothing.)"
 CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "model_length"}
 _REFUSED = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "refusal", "content_filter"}
 
@@ -103,6 +104,19 @@ def in_words(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         else:
             told.append(message)
     return told
+
+
+def reminded(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return a prompt to which the reply was blank, with a word on that.
+
+    It stands in the last message, whosever that is: some chat templates refuse one message more.
+    """
+    *before, last = messages
+    if isinstance(last.content, str):
+        content: Any = f"{last.content}\n\n{_BLANK}"
+    else:
+        content = [*last.content, {"type": "text", "text": _BLANK}]
+    return [*before, last.model_copy(update={"content": content})]
 
 
 def refusal_of(message: AIMessage) -> str | None:

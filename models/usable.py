@@ -6,11 +6,9 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage
 
 from models import replies, spelled
-from models.faults import UnusableReplyError
+from models.faults import BlankReplyError, UnusableReplyError
 from settings import ModelCard
 
-_DONE = {"stop", "STOP", "end_turn"}
-"""Finish reasons of a model that chose to say nothing."""
 _MOST_WORDS_PER_TOKEN = 1.5
 _LEAST_WINDOW = 1_000
 """Tokens; below it a count says nothing of a prompt that was cut."""
@@ -21,7 +19,6 @@ def usable(
     tools: Sequence[Mapping[str, Any]],
     known: Container[str],
     taken: Collection[str],
-    must_speak: bool,
 ) -> AIMessage:
     """Return a reply as an answer that can be stored, sent back and shown.
 
@@ -30,10 +27,11 @@ def usable(
         tools: those that the model was offered, in OpenAI's format.
         known: names of tools that it may have read of; JSON that calls one of them is no answer.
         taken: call ids that the conversation already holds.
-        must_speak: a reply with neither text nor calls is a failure, also where it ended well.
 
     Raises:
-        UnusableReplyError: it is blank or withheld, or a call written as text that cannot be read.
+        BlankReplyError: it holds neither text nor calls, however well it says that it ended: so say a gateway
+            over a model that failed, and a server over a call that it could not read.
+        UnusableReplyError: it is withheld or cut short, or a call written as text that cannot be read.
     """
     declared = [tool["function"]["name"] for tool in tools]
     message = replies.renumbered(replies.read(raw, declared), taken)
@@ -50,9 +48,7 @@ def usable(
     finish = replies.finish_of(message)
     if finish in replies.CUT_SHORT:
         raise UnusableReplyError(f"it gave a blank answer: its output tokens were used up ({finish})")
-    if must_speak or finish not in _DONE:
-        raise UnusableReplyError(f"it gave a blank answer ({finish or 'no reason given'})")
-    return message
+    raise BlankReplyError(f"it gave a blank answer ({finish or 'no reason given'})")
 
 
 def require_whole(card: ModelCard, messages: Sequence[BaseMessage], usage: Mapping[str, Any] | None) -> None:

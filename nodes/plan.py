@@ -91,7 +91,6 @@ async def _last_word(turn: Turn, limit: str) -> Ask:
 
 
 async def _ask(turn: Turn, view: View, tools: Sequence[dict[str, Any]]) -> Ask:
-    alone = turn.state.path == "single"
     prompt, shorter = await prompts_of(view, turn.planner, tools)
     return Ask(
         role=turn.context.orchestrator,
@@ -101,8 +100,7 @@ async def _ask(turn: Turn, view: View, tools: Sequence[dict[str, Any]]) -> Ask:
         tools=tools,
         known=turn.res.tools,
         taken=_call_ids.over(turn.state.turn, turn.state.messages),
-        hidden=not alone,
-        must_speak=alone,
+        hidden=turn.state.path != "single",
         deadline=last_try(turn),
     )
 
@@ -178,11 +176,11 @@ async def _concluded(turn: Turn, meter: Meter, limit: str | None, reply: Reply) 
     if turn.state.path == "single":
         ended = await end_turn(turn, meter, words, limit or "answered", reply)
         return {**ended, "rounds": turn.state.rounds + 1}
+    summary = "" if words == prompts.NOTHING_GATHERED else words
     if turn.state.respond:
-        return await _handoff(turn, meter, words, limit)
-    answer = words or prompts.NOTHING_GATHERED
-    ended = await end_turn(turn, meter, answer, limit or "answered", reply)
-    return {**ended, "rounds": turn.state.rounds + 1, "summary": words}
+        return await _handoff(turn, meter, summary, limit)
+    ended = await end_turn(turn, meter, words, limit or "answered", reply)
+    return {**ended, "rounds": turn.state.rounds + 1, "summary": summary}
 
 
 async def _handoff(turn: Turn, meter: Meter, summary: str, reason: str | None) -> Update:

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from nodes.context import Context
+from nodes.prompts import NOTHING_GATHERED
 from nodes.resources import CONFIGURED
 from tests.graphs.household import House, obedient
 from tests.wires import openai
@@ -106,10 +107,12 @@ async def test_without_a_responder_the_summary_is_the_answer(settle, layout):
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_empty_summary_is_fine(open_wire: OpenWire, furnish, kind):
-    planner = at(open_wire(kind, brain=lambda heard: Reply()))
+    planner = at(open_wire(kind, brain=lambda heard: Reply(text=NOTHING_GATHERED)))
     house = furnish({"planner": planner, "writer": at(open_wire("openai", brain=obedient))})
     result = await _talk(house, "Hello")
     assert (result.response, result.summary, result.stop_reason) == ("Answer to: Hello", "", "answered")
+    assert NOTHING_GATHERED in house.planner.heard[0].system, "that is how the planner is to say so"
+    assert NOTHING_GATHERED not in house.writer.heard[0].turns[-1].text
     alone = await _talk(house, "Hello", respond=False)
     assert alone.response == "No information gathered."
 

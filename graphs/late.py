@@ -4,10 +4,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from errors import NothingPendingError
-from graphs.events import Result
-from ledger.book import Ledger
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.types import INTERRUPT
 
+from errors import NothingPendingError
+from ledger.book import Ledger
+from nodes.confirm import remaining
+from nodes.state import State
+
+Questions = frozenset[tuple[str, int]]
+"""Calls by id, each with the attempt that is in doubt; 0: none is."""
+
+_ASKING = ("request", "decisions", "problem")
+"""What of the state a question consists of."""
 _LOOKED_AT = 50
 """Calls of the thread, the newest ones."""
 _ENDED = {
@@ -21,9 +31,19 @@ _ENDED = {
 }
 
 
-def questions_of(result: Result) -> frozenset[tuple[str, int]]:
-    """Return which calls a thread asks about, each with the attempt that is in doubt; 0: none is."""
-    actions = result.pending["action_requests"] if result.pending else ()
+async def questions_in(saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Questions | None:
+    """Return which calls a thread asks about now; None: there is no such thread.
+
+    Its conversation is not read, which takes longer than all else on the way to what an answer lets run.
+    """
+    found = await saver.aget_tuple(config)
+    if found is None:
+        return None
+    if not any(channel == INTERRUPT for _, channel, _ in found.pending_writes or ()):
+        return frozenset()
+    values = found.checkpoint["channel_values"]
+    state = State(**{name: values[name] for name in _ASKING if name in values})
+    actions = remaining(state)["action_requests"]
     return frozenset((action["tool_call_id"], action.get("attempt", 0)) for action in actions)
 
 

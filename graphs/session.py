@@ -21,7 +21,7 @@ with resting():
     from graphs.collector import looking_seldom
     from graphs.damage import blaming, sound
     from graphs.events import Confirmation, Done, Event, Result
-    from graphs.late import questions_of, too_late
+    from graphs.late import Questions, questions_in, too_late
     from graphs.memories import open_memories
     from graphs.orchestrator import builder
     from graphs.turns import Turns
@@ -53,6 +53,7 @@ class Orchestrator:
         self.graph: CompiledStateGraph[Any, Any, Any, Any] = builder.compile(
             checkpointer=checkpointer, store=store, name="orchestrator"
         )
+        self._checkpointer = checkpointer
         self._res = res
         self.turns = Turns(res.settings.data_dir / "turns")
 
@@ -118,9 +119,9 @@ class Orchestrator:
         self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
     ) -> AsyncIterator[Event]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
-        seen = questions_of(await self.result(thread_id))  # a second click must not answer what came after
+        seen = await self._questions(thread_id)  # a second click must not answer what came after
         async with self.turns.of(thread_id):
-            standing = questions_of(await self.result(thread_id))
+            standing = await self._questions(thread_id)
             if not standing or standing != seen:
                 raise await too_late(self.ledger, thread_id, asks_else=bool(standing))
             async for event in self._run(Command(resume=as_text(answer)), thread_id, context, watched):
@@ -203,10 +204,15 @@ class Orchestrator:
         with sound(thread_id):
             snapshot = await self.graph.aget_state(self._config(thread_id))
         if not snapshot.values and not snapshot.next:
-            raise UnknownThreadError(
-                f"There is no thread {thread_id!r}. `twobrain threads` lists those there are."
-            )
+            raise _unknown(thread_id)
         return snapshot
+
+    async def _questions(self, thread_id: str) -> Questions:
+        with sound(thread_id):
+            found = await questions_in(self._checkpointer, self._config(thread_id))
+        if found is None:
+            raise _unknown(thread_id)
+        return found
 
     def _config(self, thread_id: str) -> RunnableConfig:
         check_thread(thread_id)
@@ -253,6 +259,10 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
                 yield Orchestrator(res, saver, store)
     finally:
         await res.close()
+
+
+def _unknown(thread_id: str) -> UnknownThreadError:
+    return UnknownThreadError(f"There is no thread {thread_id!r}. `twobrain threads` lists those there are.")
 
 
 def _ending(result: Result) -> list[Event]:

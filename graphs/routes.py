@@ -3,8 +3,10 @@
 They are async because a synchronous function costs the event loop a thread hop.
 """
 
+from itertools import islice
 from typing import Literal
 
+from langchain_core.messages import AIMessage
 from langgraph.types import Send
 
 from nodes.state import Decided, Planned, State, Task
@@ -30,8 +32,11 @@ async def after_plan(
 
 
 async def after_confirm(state: State) -> list[Send] | Literal["execute_tools", "plan", "confirm"]:
-    """Ask again while anything is undecided; then run what was approved, or go on without."""
-    asked = {action["tool_call_id"] for action in state.request["action_requests"]}
+    """Ask again while anything is undecided; then run what was approved, or go on without.
+
+    Where nothing is asked any more, because the ledger has forgotten the question, plan puts it anew.
+    """
+    asked = {action["tool_call_id"] for action in state.request.get("action_requests", ())}
     if not asked <= state.decisions.keys():
         return "confirm"
     approved = [c for c in state.calls if c["id"] in asked and state.decisions[c["id"]]["approved"]]
@@ -44,6 +49,8 @@ def _task(state: State, call: Planned, decided: Decided | None, after: Literal["
     return Task(
         call=call,
         args=decided["args"] if decided else call["args"],
+        made=call["id"] in _made(state),
+        recorded=bool(decided and decided.get("recorded")),
         thread=state.thread,
         turn=state.turn,
         choices=state.choices,
@@ -51,3 +58,9 @@ def _task(state: State, call: Planned, decided: Decided | None, after: Literal["
         basis=state.basis,
         next=after,
     )
+
+
+def _made(state: State) -> set[str | None]:
+    """Return the ids of the calls that the conversation holds of the last round."""
+    rounds = (m for m in reversed(state.messages) if isinstance(m, AIMessage) and m.tool_calls)
+    return {call["id"] for message in islice(rounds, 1) for call in message.tool_calls}

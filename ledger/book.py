@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -52,15 +52,25 @@ class Ledger(Journal):
             lambda: cls(open_engine(database), redact=redact, owner=this_process())
         )
 
-    async def ask(self, asked: Sequence[Call], expires_at: float | None) -> None:
-        """Put calls before a person; a call that is on record already is left as it is.
+    async def enter(self, made: Sequence[Call]) -> set[str]:
+        """Enter the calls that a model makes, all or none, before any of them can run.
+
+        Returns:
+            Those of their ids that calls of the thread bear already: then none is entered.
+        """
+        return await self._access.write(calls.enter, [self._row(call) for call in made])
+
+    async def ask(self, asked: Sequence[Call], expires_at: float | None) -> float | None:
+        """Put calls before a person; one that was asked about before is left as it is.
 
         Args:
             asked: the calls of one confirmation.
             expires_at: seconds since the epoch after which no answer counts; None: never.
+
+        Returns:
+            The earliest such time on record of a call that waits; None where none has one.
         """
-        waiting = [{**self._row(call), "status": "waiting", "expires_at": expires_at} for call in asked]
-        await self._access.write(calls.add, waiting)
+        return await self._access.write(calls.ask, [self._row(call) for call in asked], expires_at)
 
     async def doubt(self, open_calls: Sequence[Call], expires_at: float | None) -> dict[str, Lost]:
         """Put those of the calls before a person that were begun and whose outcome nobody knows.
@@ -130,6 +140,7 @@ class Ledger(Journal):
         rerun: bool,
         undone: int = 0,
         rule: str = "",
+        recorded: bool = False,
     ) -> Claim:
         """Take a call to run it; of all who claim it, one gets Claimed.
 
@@ -140,8 +151,9 @@ class Ledger(Journal):
             rerun: take over a lost claim, where running twice does no harm.
             undone: take over this attempt, if it is lost: the world says that it did not happen; 0: none.
             rule: id of the remembered rule that lets it run unasked; a use of it is counted.
+            recorded: the conversation says that it was agreed to or begun; see `ledger.calls.standing_row`.
         """
-        row = self._row(call)
+        was: dict[str, Any] = {}
         terms = claims.Terms(
             self._owner,
             time.time(),
@@ -150,12 +162,13 @@ class Ledger(Journal):
             rerun=rerun,
             undone=undone,
             rule=rule,
+            recorded=recorded,
         )
         try:
-            return await self._access.write(claims.claim, row, terms)
+            return await self._access.write(claims.claim, self._row(call), terms, was)
         except asyncio.CancelledError:
             with suppress(StorageError):
-                self._access.leave(claims.release, row, terms)
+                self._access.leave(claims.release, was, terms)
             raise
 
     async def abandon(self, thread: str, call_id: str, attempt: int) -> None:
@@ -211,36 +224,38 @@ class Ledger(Journal):
             now=time.time(),
         )
 
-    async def note(
-        self, call: Call, *, status: Status, text: str, decision: str | None = None
-    ) -> Recorded | None:
+    async def note(self, call: Call, *, status: Status, text: str, recorded: bool = False) -> Recorded | None:
         """Record that a call is not to run, and return its outcome on record: one that there is stays.
+
+        Args:
+            call: the call.
+            status: how it is to end.
+            text: why.
+            recorded: the conversation says that it was agreed to or begun.
 
         Returns:
             None where a living owner runs it.
         """
-        row = {**self._row(call), "status": status, "text": self._clean(text), "decision": decision}
-        return (await self._access.write(calls.close, [row], time.time())).get(call.call_id)
+        row = {**self._row(call), "status": status, "text": self._clean(text)}
+        begun = [call.call_id] if recorded else []
+        return (await self._access.write(calls.close, [row], begun, time.time())).get(call.call_id)
 
     async def outcomes(self, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
         """Return the outcomes on record, by call id; a call without one is left out."""
         return await self._access.read(calls.outcomes, thread, call_ids)
 
-    async def known(self, thread: str, call_ids: Sequence[str]) -> set[str]:
-        """Return those of the ids that a thread's calls bear, whatever became of them.
-
-        It is asked of the writer: what was queued before it is on disk by then, for one wait in all.
-        """
-        return await self._access.write(calls.known, thread, call_ids)
-
-    async def supersede(self, closed: Sequence[Call]) -> dict[str, Recorded]:
+    async def supersede(self, closed: Sequence[Call], recorded: Collection[str] = ()) -> dict[str, Recorded]:
         """Close calls for good, and return their outcomes by call id.
 
         A call that a living owner runs stays open and is left out.
+
+        Args:
+            closed: the calls.
+            recorded: ids of those that the conversation says were agreed to or begun.
         """
         ended = {"status": "superseded", "text": calls.SUPERSEDED}
         rows = [{**self._row(call), **ended} for call in closed]
-        return await self._access.write(calls.close, rows, time.time())
+        return await self._access.write(calls.close, rows, recorded, time.time())
 
     async def await_outcome(self, thread: str, call_id: str, timeout_s: float) -> Recorded | None:
         """Wait for the outcome of a call that another owner runs.

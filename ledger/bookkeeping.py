@@ -62,9 +62,13 @@ def total_usage(connection: Connection, by: Grouping, filters: Mapping[str, Any]
 
 
 def list_audit(connection: Connection, filters: Mapping[str, Any], limit: int | None) -> list[dict[str, Any]]:
-    """Return the newest calls that match, newest last, each with what was decided about it when in doubt."""
+    """Return the newest calls that match, newest last, each with what was decided about it when in doubt.
+
+    One that a model has only planned is not among them.
+    """
     shown = [calls.c[name] for name in _AUDITED]
-    query = select(*shown).where(*_matching(calls, filters)).order_by(calls.c.id.desc()).limit(limit)
+    wanted = (*_matching(calls, filters), calls.c.status != "planned")
+    query = select(*shown).where(*wanted).order_by(calls.c.id.desc()).limit(limit)
     doubted: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in _rows(connection, select(doubts).where(*_matching(doubts, {"thread": filters["thread"]}))):
         told = {name: row[name] for name in ("attempt", "decision", "decided_by", "decided_at")}

@@ -1,15 +1,20 @@
 """The life of a call, as operations on its one row.
 
-waiting ──approved──→ ready ──claimed──→ running ──finished──→ executed · failed · …
-   └─ rejected, too late, superseded ───────────────────────→ denied · expired · superseded
-                                           ├─ owner gone, claimed again → running
-                                           └─ owner gone, superseded or counted as done → unknown
+planned ──claimed, where nobody has to be asked──┐
+   └─asked→ waiting ──approved──→ ready ──claimed──→ running ──finished──→ executed · failed · …
+               └─ rejected, too late, superseded ─────────────────────→ denied · expired · superseded
+                                                     ├─ owner gone, claimed again → running
+                                                     └─ owner gone, superseded or counted as done → unknown
+
+A call is entered when a model makes it, before any step can run it. So a ledger that does not know a call is
+not the one that the conversation was held with: it was lost, or put back from an older copy. Such a call
+counts as begun by an owner that is gone.
 
 What a person decides is in ledger.decisions, who runs it in ledger.claims, and what is asked about a call
 whose owner is gone in ledger.doubts.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, get_args
 
@@ -22,8 +27,14 @@ from ledger.statements import change, fetch
 from ledger.tables import calls, insert
 
 FINAL = frozenset(get_args(Status))
+_UNBEGUN = frozenset({"planned", "waiting", "ready"})
 SUPERSEDED = "Not executed: superseded by a newer message."
 _UNKNOWN = "Outcome unknown: what ran it ended without a word, so it may or may not have happened."
+_FORGOTTEN = (
+    "Outcome unknown: the ledger was lost, or put back from an older copy, and has no record of it. It may "
+    "or may not have happened."
+)
+_BEGUN_BY_NOBODY = {"status": "running", "owner": "", "lease_until": 0.0, "started_at": None}
 _ONE = (calls.c.thread == bindparam("thread")) & (calls.c.call_id == bindparam("call_id"))
 _CALL = select(calls).where(_ONE)
 _LOCKED = _CALL.with_for_update()
@@ -35,23 +46,81 @@ def add(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         change(connection, _adding(connection.dialect, frozenset(row)), {"attempts": 0, **row})
 
 
-def close(connection: Connection, rows: Sequence[Mapping[str, Any]], now: float) -> dict[str, Recorded]:
+def enter(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Insert the calls that a model makes, all or none; return those of their ids that are taken."""
+    keys = [_key(row["thread"], row["call_id"]) for row in rows]
+    taken = {key["call_id"] for key in keys if fetch(connection, _CALL, key)}
+    if not taken:
+        add(connection, [{**row, "status": "planned"} for row in rows])
+    return taken
+
+
+def ask(connection: Connection, rows: Sequence[Mapping[str, Any]], expires_at: float | None) -> float | None:
+    """Let planned calls wait for a person; what was asked before is left as it is.
+
+    Returns:
+        When the first of those that wait expires; None: none does.
+    """
+    add(connection, [{**row, "status": "planned"} for row in rows])
+    ends = []
+    for wanted in rows:
+        row = locked(connection, wanted["thread"], wanted["call_id"])
+        if row is not None and row.status == "planned":
+            change_row(connection, row, status="waiting", expires_at=expires_at)
+            ends.append(expires_at)
+        elif row is not None and row.status == "waiting":
+            ends.append(row.expires_at)
+    return min((end for end in ends if end is not None), default=None)
+
+
+def close(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], recorded: Collection[str], now: float
+) -> dict[str, Recorded]:
     """Give each call that did not run the status and text of its row here, unless somebody is running it.
+
+    Args:
+        connection: in a transaction.
+        rows: of the calls.
+        recorded: ids of those that the conversation says were agreed to or begun.
+        now: seconds since the epoch.
 
     Returns:
         The outcomes on record, by call id.
     """
-    add(connection, rows)
     found: dict[str, Recorded] = {}
     for wanted in rows:
-        row = locked(connection, wanted["thread"], wanted["call_id"])
-        lost = row is not None and _is_lost(row, now)
-        if row is not None and (row.status in {"waiting", "ready"} or (lost and row.effect == "read")):
+        row = standing_row(connection, wanted, recorded=wanted["call_id"] in recorded)
+        lost = _is_lost(row, now)
+        if row.status in _UNBEGUN or (lost and row.effect == "read"):
             change_row(connection, row, status=wanted["status"], text=wanted["text"])
         elif lost:
-            change_row(connection, row, status="unknown", text=_UNKNOWN)
+            change_row(connection, row, status="unknown", text=_UNKNOWN if row.started_at else _FORGOTTEN)
         found |= outcomes(connection, wanted["thread"], [wanted["call_id"]])
     return found
+
+
+def standing_row(connection: Connection, wanted: Mapping[str, Any], *, recorded: bool) -> Any:
+    """Return the row of a call, locked; where the ledger has forgotten it, as one begun by nobody.
+
+    Args:
+        connection: in a transaction.
+        wanted: the call's row as it would be entered.
+        recorded: the conversation says that it was agreed to or begun: a ledger that only knows of the
+            question is older than that.
+    """
+    row = locked(connection, wanted["thread"], wanted["call_id"])
+    if row is not None and not (recorded and row.status in {"planned", "waiting"}):
+        return row
+    if row is None:
+        add(connection, [{**wanted, "status": "planned", "text": None, "attempts": 1}])
+        row = locked(connection, wanted["thread"], wanted["call_id"])
+    lose(connection, row, 1, fingerprint=wanted["fingerprint"], args=wanted["args"])
+    return locked(connection, wanted["thread"], wanted["call_id"])
+
+
+def lose(connection: Connection, row: Any, attempt: int, **changes: Any) -> None:
+    """Put on record that nobody knows whether an attempt happened of which the ledger knew nothing."""
+    change_row(connection, row, **_BEGUN_BY_NOBODY, attempts=attempt, **changes)
 
 
 def outcomes(connection: Connection, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
@@ -60,14 +129,15 @@ def outcomes(connection: Connection, thread: str, call_ids: Sequence[str]) -> di
     return {row.call_id: Recorded(row.status, row.text or "") for row in rows if row.status in FINAL}
 
 
-def known(connection: Connection, thread: str, call_ids: Sequence[str]) -> set[str]:
-    """Return those of the ids that are on record."""
-    return {call_id for call_id in call_ids if fetch(connection, _CALL, _key(thread, call_id))}
+def known(connection: Connection, thread: str) -> set[str]:
+    """Return the ids of a thread's calls."""
+    return set(connection.scalars(select(calls.c.call_id).where(calls.c.thread == thread)))
 
 
 def still_open(connection: Connection, thread: str, now: float) -> list[OpenCall]:
-    """Return the calls of a thread that have no outcome, in the order in which they were made."""
-    query = select(calls).where(calls.c.thread == thread, calls.c.status.not_in(FINAL)).order_by(calls.c.id)
+    """Return the calls of a thread that were asked about or begun and have no outcome, in their order."""
+    done = {*FINAL, "planned"}
+    query = select(calls).where(calls.c.thread == thread, calls.c.status.not_in(done)).order_by(calls.c.id)
     return [
         OpenCall(row.call_id, row.tool, "lost" if _is_lost(row, now) else row.status)
         for row in connection.execute(query)
@@ -83,7 +153,7 @@ def standing(
 ) -> Recorded | Running | Lost | None:
     """Return how a call stands; None where nobody has claimed it."""
     found = fetch(connection, _CALL, _key(thread, call_id))
-    if not found or found[0].status in {"waiting", "ready"}:
+    if not found or found[0].status in _UNBEGUN:
         return None
     row = found[0]
     return Recorded(row.status, row.text or "") if row.status in FINAL else held_by(row, now)

@@ -4,16 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, select, update
+from sqlalchemy import Connection
 
 from ledger import doubts, rules
-from ledger.calls import FINAL, add, change_row, held_by, locked
+from ledger.calls import FINAL, change_row, held_by, locked, standing_row
 from ledger.decisions import CHANGED, CONSENT
 from ledger.records import Claim, Claimed, Lost, NotApproved, Recorded, Running
-from ledger.tables import calls
 
 _BY_RULE = "rule"
 _UNASKED = "No approval of this call is on record."
+_ANOTHER_TURNS = (
+    "Outcome unknown: under its id the ledger holds a call of another turn, so this is not the ledger that "
+    "the conversation was held with."
+)
 _RUN_OUT = (
     "Not executed: the rule that let it run unasked has run out. Call it again, and the person is asked."
 )
@@ -33,17 +36,27 @@ class Terms:
     """Attempt that the world says did not happen, and never will; 0: none."""
     rule: str
     """Id of the remembered rule that lets it run unasked; empty where none is needed."""
+    recorded: bool
+    """The conversation says that it was agreed to or begun."""
 
 
-def claim(connection: Connection, row: Mapping[str, Any], terms: Terms) -> Claim:
-    """Take the call for its owner, or say why not."""
-    if not terms.needs_approval:
-        add(connection, [{**row, "status": "ready"}])
-    found = locked(connection, row["thread"], row["call_id"])
-    if found is None:
-        return NotApproved(_UNASKED)
-    verdict = _judge(connection, found, row["fingerprint"], terms)
-    return _taken(connection, found, verdict, terms) if isinstance(verdict, Claimed) else verdict
+def claim(connection: Connection, wanted: Mapping[str, Any], terms: Terms, was: dict[str, Any]) -> Claim:
+    """Take the call for its owner, or say why not.
+
+    Args:
+        connection: in a transaction.
+        wanted: the call's row as it would be entered.
+        terms: who claims, and on what conditions.
+        was: gets the row as it was before, for `release`.
+    """
+    row = standing_row(connection, wanted, recorded=terms.recorded)
+    if row.turn != wanted["turn"]:
+        return Recorded("unknown", _ANOTHER_TURNS)
+    verdict = _judge(connection, row, wanted["fingerprint"], terms)
+    if not isinstance(verdict, Claimed):
+        return verdict
+    was.update(row._asdict())
+    return _taken(connection, row, verdict, terms)
 
 
 def _taken(connection: Connection, row: Any, claimed: Claimed, terms: Terms) -> Claim:
@@ -67,20 +80,16 @@ def _taken(connection: Connection, row: Any, claimed: Claimed, terms: Terms) -> 
     return claimed
 
 
-def release(connection: Connection, row: Mapping[str, Any], terms: Terms) -> None:
-    """Undo a claim that its caller never learned of; one taken over goes back to being lost."""
-    mine = (calls.c.thread == row["thread"]) & (calls.c.call_id == row["call_id"])
-    mine &= calls.c.owner == terms.owner
-    mine &= (calls.c.status == "running") & (calls.c.started_at == terms.now)
-    first = calls.c.attempts == 1
-    by_rule = calls.c.decision == _BY_RULE
-    for used in connection.scalars(select(calls.c.decided_by).where(mine, first, by_rule)).all():
-        rules.give_back(connection, used)
-    connection.execute(delete(calls).where(mine, first, calls.c.decision.is_(None) | by_rule))
-    back = case((first, "ready"), else_="running")
-    connection.execute(
-        update(calls).where(mine).values(status=back, attempts=calls.c.attempts - 1, lease_until=0)
-    )
+def release(connection: Connection, was: Mapping[str, Any], terms: Terms) -> None:
+    """Undo a claim that its caller never learned of; the row is again as it was."""
+    row = locked(connection, was["thread"], was["call_id"]) if was else None
+    if row is None or row.status != "running":
+        return
+    if (row.owner, row.started_at, row.attempts) != (terms.owner, terms.now, was["attempts"] + 1):
+        return
+    if row.decision == _BY_RULE and not was["decision"]:
+        rules.give_back(connection, row.decided_by)
+    change_row(connection, row, **was)
 
 
 def abandon(connection: Connection, thread: str, call_id: str, owner: str, attempt: int) -> None:

@@ -39,8 +39,8 @@ class Answer:
 def decide(connection: Connection, thread: str, call_id: str, answer: Answer) -> Decision:
     """Put the first decision on record, and return what is on record."""
     row = locked(connection, thread, call_id)
-    if row is None:
-        return Decision(approved=False, reason=f"No call {call_id!r} is on record in thread {thread!r}.")
+    if row is None or row.status == "planned":
+        return Decision(approved=False, reason=f"No question about the call {call_id!r} is on record.")
     if row.status != "waiting":
         return on_record(row)
     if row.fingerprint != answer.fingerprint:

@@ -136,8 +136,12 @@ class Journal:
         return await self._access.read(retention.needed_results)
 
     async def open_calls(self, thread: str) -> list[OpenCall]:
-        """Return the calls of a thread that have no outcome, in the order in which they were made."""
+        """Return the calls of a thread that were asked about or begun and have no outcome, in their order."""
         return await self._access.read(calls.still_open, thread, time.time())
+
+    async def known(self, thread: str) -> set[str]:
+        """Return the ids of a thread's calls, whatever became of them."""
+        return await self._access.read(calls.known, thread)
 
     def _clean(self, text: str) -> str:
         return redacted_text(text, self._redact)

@@ -91,10 +91,13 @@ class Running:
 class Lost:
     """Its owner is gone and left no outcome: it may or may not have happened."""
 
-    since: float
-    """Seconds since the epoch, when it was claimed."""
+    since: float | None
+    """Seconds since the epoch, when it was claimed; None: the ledger was lost, or put back from an older
+    copy, and has no record of it."""
     attempt: int
     """Which run of the call that was; 1 for the first."""
+    expires_at: float | None = None
+    """Seconds since the epoch after which no yes to another run counts; None: never, or nobody was asked."""
 
 
 Claim = Claimed | Recorded | NotApproved | Running | Lost

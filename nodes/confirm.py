@@ -20,12 +20,17 @@ from nodes.turn import Turn, take_up
 from tools.declaration import ArgumentsError
 
 _BEGUN = {"running", "executed", "failed", "unknown"}
+_FORGOTTEN = (
+    "The ledger has no record of this question: it was lost, or put back from an older copy. So your answer "
+    "counts for nothing, and nothing was run by it. See whether it was done before, then answer again."
+)
 
 
 async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     """Ask once, and write what was decided; what is left undecided is asked again in a new step.
 
-    Reads request, decisions and problem; writes decisions, problem, and results for what will not run.
+    Reads request, decisions and problem; writes decisions, problem, and results for what will not run. The
+    request too, where the ledger has forgotten it: then there is none.
     Nothing happens before the interrupt: this step is run again from here when the answer comes.
     """
     request = remaining(state)
@@ -45,6 +50,8 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
         "asked_at": now,
         "pending": remaining(replace(state, decisions=decisions, problem=problem)) if undecided else None,
     }
+    if problem == _FORGOTTEN:
+        update["request"] = {}  # plan puts the question anew
     return {**update, "messages": messages, "tail": messages[-1].id or ""} if messages else update
 
 
@@ -65,8 +72,14 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, Decided], li
             held = await _on_record(turn, action, choice)
         except StorageError as error:
             return decisions, messages, f"Your answer for {call['name']} could not be recorded. {error}"
-        args = _args(turn, action, choice, held)
-        decisions[call["id"]] = Decided(approved=_goes_on(held), args=args, message=held.reason)
+        if held.status is None and "attempt" not in action:
+            return decisions, messages, _FORGOTTEN
+        decisions[call["id"]] = Decided(
+            approved=_goes_on(held),
+            args=_args(turn, action, choice, held),
+            message=held.reason,
+            recorded=True,
+        )
         if held.approved:
             await _agreed_definition(turn, call)
         if not _goes_on(held):
@@ -75,8 +88,11 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, Decided], li
 
 
 def _goes_on(held: Decision) -> bool:
-    """Tell whether execute_tools is to go on with a call: to run it, or to tell what became of it already."""
-    return held.approved or (not held.won and held.status in _BEGUN)
+    """Tell whether execute_tools is to go on with a call: to run it, or to tell what became of it already.
+
+    Where the ledger has forgotten that a call was in doubt, it is found to be so there.
+    """
+    return held.approved or (not held.won and (held.status is None or held.status in _BEGUN))
 
 
 def remaining(state: State) -> dict[str, Any]:
@@ -106,7 +122,7 @@ async def _agreed_definition(turn: Turn, call: Planned) -> None:
 
 def _refused(turn: Turn, call: Planned, args: dict[str, Any], held: Decision) -> ToolMessage:
     """Return the result of a call that will not run, and tell watchers."""
-    status = "denied" if held.status in {None, "waiting"} else held.status
+    status = "denied" if held.status is None or held.status == "waiting" else held.status
     turn.runtime.stream_writer(finished(call, status, held.reason))
     return result_message(call, status, held.reason, args, denial=held.status == "denied")
 

@@ -32,6 +32,7 @@ _LEASE_MARGIN_S = 30.0
 _log = logging.getLogger(__name__)
 
 _STILL_RUNNING = "It is unknown whether this was done: another process is still at it."
+_UNMADE = "Not executed: no model made this call in this conversation."
 _LOOKED_UP = (
     "Done. It was cut short before its result was recorded; looked up afterwards, it had taken effect."
 )
@@ -76,6 +77,8 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
     None where nobody knows it: it may have been begun before, and where the ledger cannot be asked or
     written to, nothing can be said of that.
     """
+    if not task.get("made", True):
+        return _Outcome("denied", _UNMADE)
     try:
         return await _settle(task, await take_up(_known(task), runtime))
     except StorageError:
@@ -98,16 +101,17 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
     tool = turn.res.tools.find(call["name"])
     verdict = await _verdict(task, turn, tool)
     entry = entry_of(turn, call, task["args"])
+    noted = partial(_noted, entry, turn, task)
     if call["verdict"] == "refuse":
-        return await _noted(entry, turn, "denied", f"Not executed: {call['reason']}")
+        return await noted("denied", f"Not executed: {call['reason']}")
     if tool is None or isinstance(verdict, Deny):
-        return await _noted(entry, turn, "denied", f"Not executed: {verdict.reason}")
+        return await noted("denied", f"Not executed: {verdict.reason}")
     try:
         args = _whole(tool, task)
     except ArgumentsError as error:
-        return await _noted(entry, turn, "failed", f"Tool error: {error}")
+        return await noted("failed", f"Tool error: {error}")
     async with place(tool, turn.res.settings):  # before the claim: its lease must not run out in a queue
-        claim = await _claim(entry, tool, turn, args, verdict)
+        claim = await _claim(entry, tool, turn, args, verdict, recorded=task.get("recorded", False))
         if isinstance(claim, Claimed):
             return await _run(entry, tool, turn, args, claim.attempt)
     if isinstance(claim, Running):
@@ -125,8 +129,8 @@ async def _verdict(task: Task, turn: Turn, tool: Tool | None) -> Ruling:
     return judge(await remembered(turn)) if isinstance(verdict, Confirm) else verdict
 
 
-async def _claim(
-    entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], verdict: Allow | Confirm
+async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
+    entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], verdict: Allow | Confirm, *, recorded: bool
 ) -> Claim:
     """Claim a call; of one whose owner is gone, the world is asked whether it happened."""
     ledger = turn.res.ledger
@@ -137,6 +141,7 @@ async def _claim(
         lease_s=_lease(tool, turn),
         rerun=tool.idempotent or tool.effect == "read",
         rule=verdict.rule if isinstance(verdict, Allow) else "",
+        recorded=recorded,
     )
     claimed = await claim()
     if not isinstance(claimed, Lost) or tool.verify is None:
@@ -199,10 +204,13 @@ async def _finish(
     )
 
 
-async def _noted(entry: Call, turn: Turn, status: Literal["denied", "failed"], text: str) -> _Outcome:
+async def _noted(
+    entry: Call, turn: Turn, task: Task, status: Literal["denied", "failed"], text: str
+) -> _Outcome:
     """Close a call that is not to run now; what was run of it before, on whatever grounds, is told."""
-    recorded = await turn.res.ledger.note(entry, status=status, text=text)
-    return _Outcome(recorded.status, recorded.text) if recorded else _Outcome("unknown", _STILL_RUNNING)
+    begun = task.get("recorded", False)
+    ended = await turn.res.ledger.note(entry, status=status, text=text, recorded=begun)
+    return _Outcome(ended.status, ended.text) if ended else _Outcome("unknown", _STILL_RUNNING)
 
 
 def _whole(tool: Tool, task: Task) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from errors import NoModelAnsweredError
 from ledger.records import Call, Lost
 from models.calling import Ask
 from nodes.asking import Meter
+from nodes.confirm import remaining
 from nodes.context import Context
 from nodes.ending import account_of
 from nodes.entries import entry_of
@@ -22,10 +24,11 @@ from tools.declaration import ArgumentsError, Here, Tool
 
 _REJECTING = "To reject, give a reason."
 _DOUBTFUL = (
-    "It is unknown whether this happened: attempt {attempt} was begun on {when} and cut short before "
-    "its result was recorded. Look first, where you can. Approve runs it again; if it did happen, it then "
-    "happens twice. Reject counts it as done; it is not run again."
+    "It is unknown whether this happened: {why}. Look first, where you can. Approve runs it again; if it did "
+    "happen, it then happens twice. Reject counts it as done; it is not run again."
 )
+_CUT_SHORT = "attempt {attempt} was begun on {when} and cut short before its result was recorded"
+_FORGOTTEN = "the ledger was lost, or put back from an older copy, and has no record of it"
 _DOUBTS = "A call was cut short, and nobody knows whether it happened. Run it again, or count it as done?"
 
 
@@ -37,15 +40,15 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     """
     turn = await take_up(state, runtime)
     meter = Meter(turn, "orchestrator")
-    waiting, expires_at = unanswered(state), _expiry(turn)
-    lost = await turn.res.ledger.doubt([_entry(call, turn) for call in waiting], expires_at)
+    waiting = unanswered(state)
+    lost = await turn.res.ledger.doubt([_entry(call, turn) for call in waiting], _expiry(turn))
     if lost:
         waiting = [call for call in waiting if call["id"] in lost]
         message = _DOUBTS
+        expires_at = min((one.expires_at for one in lost.values() if one.expires_at), default=None)
     else:
         message = await _words(turn, waiting, meter)
-        expires_at = _expiry(turn)
-        await turn.res.ledger.ask([_entry(call, turn) for call in waiting], expires_at)
+        expires_at = await turn.res.ledger.ask([_entry(call, turn) for call in waiting], _expiry(turn))
     await turn.res.ledger.touch(state.thread, user=turn.person.user, status="waiting")
     allowed = ["approve", "reject"] if lost else ["approve", "edit", "reject"]
     request = {
@@ -59,10 +62,9 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     }
     return {
         "request": request,
-        "pending": request,
+        "pending": remaining(replace(state, request=request, decisions={})),
         "asked_at": time.time(),
         "decisions": {},
-        "problem": "",
         "usage": await meter.total(),
         **account_of(state),
     }
@@ -118,5 +120,8 @@ async def _preview(tool: Tool, here: Here, args: dict[str, Any]) -> str | None:
 
 
 def _in_doubt(doubt: Lost) -> str:
-    when = datetime.fromtimestamp(doubt.since, UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
-    return _DOUBTFUL.format(attempt=doubt.attempt, when=when)
+    why = _FORGOTTEN
+    if doubt.since is not None:
+        when = datetime.fromtimestamp(doubt.since, UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
+        why = _CUT_SHORT.format(attempt=doubt.attempt, when=when)
+    return _DOUBTFUL.format(why=why)

@@ -13,7 +13,15 @@ from errors import BadMessageError
 from ledger.records import Recorded
 from nodes.context import Context, choices_of
 from nodes.entries import entries_of
-from nodes.records import Record, as_receipts, finished, open_calls, records_of, result_message
+from nodes.records import (
+    Record,
+    as_receipts,
+    finished,
+    open_calls,
+    recorded_calls,
+    records_of,
+    result_message,
+)
 from nodes.state import Path, State, Update
 from nodes.turn import Turn, take_up
 
@@ -138,8 +146,8 @@ async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:
     left = open_calls(before)
     if not left:
         return []
-    recorded = await turn.res.ledger.supersede(entries_of(turn, left))
-    outcomes = [recorded.get(call["id"], _STILL_RUNNING) for call in left]
+    ended = await turn.res.ledger.supersede(entries_of(turn, left), recorded_calls(turn.state))
+    outcomes = [ended.get(call["id"], _STILL_RUNNING) for call in left]
     return [result_message(call, o.status, o.text) for call, o in zip(left, outcomes, strict=True)]
 
 

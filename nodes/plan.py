@@ -1,6 +1,7 @@
 """One call to the planner: the next round of tool calls, or the end of the loop."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from nodes.asking import Meter, View, prompts_of
 from nodes.budget import calls_left, last_try, spent
 from nodes.context import Context
 from nodes.ending import account_of, end_turn
+from nodes.entries import entries_of
 from nodes.kept import Folded
 from nodes.offering import offer
 from nodes.reading import basis_of, read_on, remembered
@@ -58,7 +60,7 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     if limit or not reply.message.tool_calls:
         return await _concluded(turn, meter, limit, reply)
     basis = basis_of(turn)
-    message = await _unheard_of(reply.message, turn)
+    message = await _entered(reply, turn)
     return {
         "messages": [message],
         "tail": message.id or "",
@@ -113,14 +115,17 @@ _call_ids: Folded[frozenset[str]] = Folded(frozenset(), _with_ids)
 """Of all calls that a turn's conversation holds."""
 
 
-async def _unheard_of(message: AIMessage, turn: Turn) -> AIMessage:
-    """Return the message with call ids that the ledger does not know in this thread.
+async def _entered(reply: Reply, turn: Turn) -> AIMessage:
+    """Return the message with its calls in the ledger, under ids that it did not know in this thread.
 
     It may, where the thread's checkpoints were lost, rewound or forked and the model numbers its calls: an
     old outcome would then pass for that of the new call.
     """
-    ids = [call["id"] or "" for call in message.tool_calls]
-    return renumbered(message, await turn.res.ledger.known(turn.state.thread, ids))
+    made = replace(turn, state=replace(turn.state, planner=reply.backend))
+    message = reply.message
+    while taken := await turn.res.ledger.enter(entries_of(made, message.tool_calls)):
+        message = renumbered(message, taken)
+    return message
 
 
 async def _judged(message: AIMessage, turn: Turn, basis: Basis) -> list[Planned]:

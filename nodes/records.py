@@ -142,6 +142,13 @@ def unanswered(state: State) -> list[Planned]:
     return [call for call in state.calls if call["id"] not in answered]
 
 
+def recorded_calls(state: State) -> set[str]:
+    """Return the ids of the calls of which the ledger had a consent or a run on record."""
+    agreed = {call_id for call_id, decided in state.decisions.items() if decided.get("recorded")}
+    doubted = {a["tool_call_id"] for a in state.request.get("action_requests", ()) if "attempt" in a}
+    return agreed | doubted
+
+
 def open_calls(messages: Iterable[AnyMessage]) -> list[Any]:
     """Return the calls that have no result."""
     messages = list(messages)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.messages import (
     AIMessageChunk,
@@ -89,6 +89,8 @@ class Decided(TypedDict):
     args: dict[str, Any]
     """The arguments that run: the edited ones where they were edited."""
     message: str
+    recorded: NotRequired[bool]
+    """The ledger had the consent on record, so that one which has not is older than that."""
 
 
 class Basis(TypedDict):
@@ -104,6 +106,10 @@ class Task(TypedDict):
     call: Planned
     args: dict[str, Any]
     """What runs: the edited arguments where a person edited them."""
+    made: NotRequired[bool]
+    """False: no model made it in this conversation, so that nothing may come of it."""
+    recorded: NotRequired[bool]
+    """As in `Decided`."""
     thread: str
     turn: str
     choices: dict[str, Any]

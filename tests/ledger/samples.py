@@ -23,6 +23,8 @@ def call(call_id: str = "c1", **args: Any) -> Call:
 async def claim(
     ledger: Ledger, wanted: Call, *, needs_approval: bool = False, lease_s: float = 60, rerun: bool = False
 ) -> Claim:
+    """Claim a call that a model made."""
+    await ledger.enter([wanted])
     return await ledger.claim(wanted, needs_approval=needs_approval, lease_s=lease_s, rerun=rerun)
 
 

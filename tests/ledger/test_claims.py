@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -156,7 +157,9 @@ async def test_only_the_owner_finishes_a_claim(ledger, path):
 
 
 async def test_a_claim_that_its_caller_never_learned_of_is_free_again(ledger):
-    cancelled = asyncio.create_task(claim(ledger, call()))
+    await ledger.enter([call()])
+    taking = ledger.claim(call(), needs_approval=False, lease_s=60, rerun=False)
+    cancelled = asyncio.create_task(taking)
     await asyncio.sleep(0)
     cancelled.cancel()
     await asyncio.gather(cancelled, return_exceptions=True)
@@ -167,12 +170,31 @@ async def test_a_claim_that_its_caller_never_learned_of_is_free_again(ledger):
 
 async def test_a_cancelled_claim_of_a_lost_call_leaves_it_lost(ledger):
     await claim(ledger, call(), lease_s=0)
-    cancelled = asyncio.create_task(claim(ledger, call(), rerun=True))
+    before = await claim(ledger, call())
+    assert isinstance(before, Lost)
+    taking_over = ledger.claim(call(), needs_approval=False, lease_s=60, rerun=True)
+    cancelled = asyncio.create_task(taking_over)
     await asyncio.sleep(0)
     cancelled.cancel()
     await asyncio.gather(cancelled, return_exceptions=True)
 
-    assert isinstance(await claim(ledger, call()), Lost)
+    assert await claim(ledger, call()) == before
+
+
+async def test_a_call_that_the_ledger_never_heard_of_is_lost_unless_it_may_run_twice(ledger):
+    terms = {"needs_approval": False, "lease_s": 60}
+
+    assert await ledger.claim(call("c1"), **terms, rerun=False) == Lost(since=None, attempt=1)
+    assert await ledger.claim(call("c2"), **terms, rerun=True) == Claimed(attempt=2)
+
+
+async def test_an_outcome_under_the_same_id_of_another_turn_is_not_the_calls_own(ledger):
+    await claim(ledger, call())
+    await finish(ledger, call())
+    got = await ledger.claim(replace(call(), turn="turn-2"), needs_approval=False, lease_s=60, rerun=True)
+
+    assert isinstance(got, Recorded)
+    assert got.status == "unknown"
 
 
 async def test_an_outcome_reaches_the_disk_though_its_caller_is_cancelled(ledger):

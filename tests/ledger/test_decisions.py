@@ -102,7 +102,8 @@ async def test_a_decision_on_an_unknown_call_names_it(ledger):
 async def test_asking_again_changes_nothing(ledger):
     await ledger.ask([SHOWN], expires_at=None)
     await decide(ledger)
-    await ledger.ask([SHOWN, call("c2")], expires_at=1)
+    assert await ledger.ask([SHOWN, call("c2")], expires_at=2) == 2
+    assert await ledger.ask([SHOWN, call("c2")], expires_at=1) == 2, "as it was asked first"
 
     assert [row["status"] for row in await ledger.audit()] == ["ready", "waiting"]
 

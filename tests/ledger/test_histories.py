@@ -52,6 +52,7 @@ class OneCall(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.loop = asyncio.Runner()
         self.ledger = self.open()
+        self.loop.run(self.ledger.enter([SHOWN]))
         self.approved: set[str] = set()
         self.outcome: Recorded | None = None
         self.may_be_running = False
@@ -94,6 +95,7 @@ class OneCall(RuleBasedStateMachine):
             assert approve
             assert shown == SHOWN
             self.approved.add((EDITED if edit else SHOWN).fingerprint)
+            self.may_be_running = False  # what is asked so was not begun, or the person knows of the loss
         self.remember()
 
     @rule(
@@ -128,6 +130,8 @@ class OneCall(RuleBasedStateMachine):
             assert lost
             assert decision.approved == again
             self.may_run_again = again
+        if decision.status is None and not self.outcome and not (self.may_be_running and self.lease_s):
+            self.may_be_running, self.lease_s = True, 0.0  # the ledger has forgotten that it asked
         self.remember()
 
     @rule(status=st.sampled_from(["executed", "failed"]), attempt=st.sampled_from([1, 2]))
@@ -154,6 +158,15 @@ class OneCall(RuleBasedStateMachine):
     def restart(self):
         self.loop.run(self.ledger.close())
         self.ledger = self.open()
+
+    @rule()
+    def lose_the_ledger(self):
+        self.loop.run(self.ledger.close())
+        for file in Path(self.folder.name).glob("ledger.db*"):
+            file.unlink()
+        self.ledger = self.open()
+        self.approved, self.outcome, self.attempt = set(), None, 0
+        self.may_be_running, self.lease_s, self.may_run_again = True, 0.0, False
 
 
 TestOneCall = OneCall.TestCase

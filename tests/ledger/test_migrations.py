@@ -65,7 +65,12 @@ ALTER TABLE threads ADD COLUMN owner VARCHAR;
 CREATE INDEX usage_by_day ON usage (user, day, input_tokens, output_tokens, cost_usd);
 UPDATE ledger_schema SET version = 4;
 """
-STEPS = (FIRST, SECOND, THIRD, FOURTH)
+FIFTH = """
+ALTER TABLE usage ADD COLUMN counted_tokens INTEGER;
+UPDATE usage SET counted_tokens = input_tokens + output_tokens;
+UPDATE ledger_schema SET version = 5;
+"""
+STEPS = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
 """What made the schema of each version, with rows of that time."""
 
 

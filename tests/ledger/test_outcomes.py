@@ -11,6 +11,8 @@ async def test_a_new_message_closes_what_is_open_and_gets_what_is_recorded(ledge
     await claim(ledger, call("done"))
     await finish(ledger, call("done"), "42")
 
+    await ledger.enter([call("never claimed")])
+
     found = await ledger.supersede(
         [call("waiting"), call("lost"), call("running"), call("done"), call("never claimed")]
     )
@@ -25,13 +27,15 @@ async def test_a_new_message_closes_what_is_open_and_gets_what_is_recorded(ledge
 
 
 async def test_a_superseded_call_can_never_be_claimed(ledger):
+    await ledger.enter([call()])
     await ledger.supersede([call()])
 
     assert (await claim(ledger, call(), rerun=True)).status == "superseded"
 
 
 async def test_a_call_that_never_ran_is_noted_unless_it_is_on_record(ledger):
-    await ledger.note(call("c1"), status="denied", text="guests may not write", decision="policy")
+    await ledger.enter([call("c1")])
+    await ledger.note(call("c1"), status="denied", text="guests may not write")
     await ledger.note(call("c1"), status="failed", text="other")
 
     assert await ledger.outcomes("t1", ["c1", "c2"]) == {"c1": Recorded("denied", "guests may not write")}

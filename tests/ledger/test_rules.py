@@ -23,6 +23,7 @@ async def remember(ledger: Ledger, call_id: str = "asked", **said) -> str:
 
 async def claim(ledger: Ledger, call_id: str, rule: str, **terms):
     terms = {"needs_approval": False, "lease_s": 60, "rerun": False, **terms}
+    await ledger.enter([call(call_id, path="notes/a")])
     return await ledger.claim(call(call_id, path="notes/a"), rule=rule, **terms)
 
 
@@ -95,6 +96,7 @@ async def test_a_call_does_not_run_by_a_rule_that_does_not_hold(ledger, rule):
     user = "bob" if rule == "bob's" else "alice"
     wanted = call("c1", path="notes/a")
     wanted = type(wanted)(**{**{f: getattr(wanted, f) for f in wanted.__slots__}, "user": user})
+    await ledger.enter([wanted])
     denied = await ledger.claim(wanted, needs_approval=False, lease_s=60, rerun=False, rule=made)
     assert isinstance(denied, Recorded)
     assert denied.status == "denied"
@@ -112,9 +114,12 @@ async def test_a_lost_call_that_is_run_again_is_one_use_even_of_a_rule_that_has_
 
 async def test_a_claim_that_is_cancelled_gives_its_use_back(ledger, path):
     rule = await remember(ledger, uses=1)
+    wanted = call("c1", path="notes/a")
+    await ledger.enter([wanted])
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        task = asyncio.create_task(claim(ledger, "c1", rule))
+        claiming = ledger.claim(wanted, needs_approval=False, lease_s=60, rerun=False, rule=rule)
+        task = asyncio.create_task(claiming)
         await asyncio.sleep(0)
         task.cancel()
         other.execute("ROLLBACK")

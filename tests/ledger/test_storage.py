@@ -44,8 +44,11 @@ def locked(path: Path) -> Iterator[None]:
 
 
 async def together(path: Path, wanted: list[Call], ledger: Ledger) -> list[object]:
+    """Claim calls at once, of which those with a user were entered before."""
+    await ledger.enter([each for each in wanted if each.user])
     with locked(path):
-        tasks = [asyncio.create_task(claim(ledger, each)) for each in wanted]
+        claims = (ledger.claim(each, needs_approval=False, lease_s=60, rerun=False) for each in wanted)
+        tasks = [asyncio.create_task(claiming) for claiming in claims]
         await asyncio.sleep(0)
     return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -56,7 +59,7 @@ async def test_writes_that_come_together_share_few_transactions(ledger, path):
         said = await together(path, [call(f"c{n}") for n in range(200)], ledger)
 
     assert said == [Claimed(attempt=1)] * 200
-    assert 1 <= len(commits) <= 3
+    assert 1 <= len(commits) - 1 <= 3, "one entered them"
 
 
 async def test_a_write_that_fails_fails_alone(ledger, path):
@@ -147,6 +150,7 @@ async def test_no_secret_reaches_any_file(path):
     await ledger.decide("t1", "denied", approve=False, by="alice", fingerprint=shown, message=secrets)
     await claim(ledger, call("run", **args))
     await finish(ledger, call("run", **args), secrets)
+    await ledger.enter([call("noted", **args)])
     await ledger.note(call("noted", **args), status="failed", text=secrets)
     await ledger.record_usage(use(error=secrets))
     await ledger.touch("t1", user="alice", status="failed", title=secrets)

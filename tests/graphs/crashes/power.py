@@ -1,14 +1,21 @@
 """Power that can be cut at any write, whichever file it goes to."""
 
 import math
+from functools import partial
+from typing import Any
 
+import pytest
 from sqlalchemy import event
 
 from errors import StorageError
 from ledger.book import Ledger
 from ledger.database import open_engine
 from ledger.owner import this_process
+from nodes.context import Context
 from settings import Settings
+from tests.graphs.crashes.process import Home
+
+PLAIN = Context(confirmation="template")
 
 
 class PowerCutError(StorageError):
@@ -45,3 +52,22 @@ class Power:
         engine = open_engine(settings.data_dir / "ledger.db")
         event.listen(engine, "commit", lambda _: self.draw())
         return Ledger(engine, settings.redact, f"{this_process()}{life}")
+
+
+async def cut_short(home: Home, given: Any, *names: str, life: int = 0, context: Context = PLAIN) -> None:
+    """Let a process say or answer something and die right after the effect of one of the tools named."""
+    power = Power()
+
+    def happen(name: str) -> None:
+        if power.is_cut:
+            raise PowerCutError
+        home.happen(name)
+        if name.partition(":")[0] in names:
+            power.left = -1
+
+    ledger = await power.ledger(home.settings(), life)
+    async with home.opened(happen, ledger, power.draw) as orchestrator:
+        ask = partial(orchestrator.ask, thread_id="t1", context=context)
+        turn = ask(given) if isinstance(given, str) else orchestrator.resume("t1", given)
+        with pytest.raises(PowerCutError):
+            await turn

@@ -3,7 +3,8 @@
 import itertools
 import json
 import math
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from errors import UnknownThreadError
 from graphs.events import Result
 from graphs.session import Orchestrator
+from nodes.context import Context
 from tests.graphs.crashes.power import Power, PowerCutError
 from tests.graphs.crashes.process import Home, check_pairs, go, killed, start, statuses
 
@@ -157,6 +159,26 @@ async def cut_after(writes: float, home: Home, decision: Any) -> tuple[bool, set
         assert result.stop_reason == "answered"
         assert await orchestrator.pending() == []
         return power.is_cut, asked, await told(orchestrator, result)
+
+
+async def test_whenever_the_power_goes_a_question_shows_until_when_a_yes_counts(tmp_path):
+    context = Context(confirmation="template", confirm_ttl_s=600)
+    for writes in itertools.count(1):
+        home, power = Home(tmp_path / str(writes)), Power(writes)
+        with suppress(PowerCutError):
+            ledger = await power.ledger(home.settings())
+            async with home.opened(ledger=ledger, committing=power.draw) as orchestrator:
+                await orchestrator.ask('write "x" to a.txt', thread_id="t1", context=context)
+        if not power.is_cut:
+            break
+        async with home.opened() as orchestrator:
+            with suppress(UnknownThreadError):
+                shown = (await orchestrator.proceed("t1")).pending["expires_at"]
+                with closing(sqlite3.connect(home.data / "ledger.db")) as kept:
+                    assert kept.execute(
+                        "SELECT expires_at FROM calls WHERE status = 'waiting'"
+                    ).fetchall() == [(shown,)], writes
+    assert writes > 8
 
 
 @pytest.mark.prove

@@ -1,37 +1,15 @@
 """Calls that were begun and whose outcome nobody knows: the tool decides, the world, or the person."""
 
 import asyncio
-from functools import partial
-from typing import Any
 
 import pytest
 
 from graphs.session import Orchestrator
 from nodes.context import Context
-from tests.graphs.crashes.power import Power, PowerCutError
-from tests.graphs.crashes.process import Home, check_pairs, clicks, statuses
+from tests.graphs.crashes.power import cut_short
+from tests.graphs.crashes.process import check_pairs, clicks, statuses
 
 REMEMBER = "remember that it rains"
-PLAIN = Context(confirmation="template")
-
-
-async def cut_short(home: Home, given: Any, *names: str, life: int = 0, context: Context = PLAIN) -> None:
-    """Let a process say or answer something and die right after the effect of one of the tools named."""
-    power = Power()
-
-    def happen(name: str) -> None:
-        if power.is_cut:
-            raise PowerCutError
-        home.happen(name)
-        if name.partition(":")[0] in names:
-            power.left = -1
-
-    ledger = await power.ledger(home.settings(), life)
-    async with home.opened(happen, ledger, power.draw) as orchestrator:
-        ask = partial(orchestrator.ask, thread_id="t1", context=context)
-        turn = ask(given) if isinstance(given, str) else orchestrator.resume("t1", given)
-        with pytest.raises(PowerCutError):
-            await turn
 
 
 async def rows(orchestrator: Orchestrator) -> list[tuple[str, str]]:

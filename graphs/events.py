@@ -40,6 +40,16 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """Another turn of the thread is under way, maybe in another process: this one begins when that ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The turn that was queued begins."""
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """A piece of the answer's text."""
 
@@ -100,4 +110,4 @@ class Done:
     result: Result
 
 
-Event = Token | Restarted | ToolStarted | ToolFinished | Confirmation | UsageReported | Done
+Event = Queued | Begun | Token | Restarted | ToolStarted | ToolFinished | Confirmation | UsageReported | Done

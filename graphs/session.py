@@ -20,7 +20,7 @@ with resting():
     from graphs.checkpoints import open_checkpoints
     from graphs.collector import looking_seldom
     from graphs.damage import blaming, sound
-    from graphs.events import Confirmation, Done, Event, Result
+    from graphs.events import Begun, Confirmation, Done, Event, Queued, Result
     from graphs.late import Questions, questions_in, too_late
     from graphs.memories import open_memories
     from graphs.orchestrator import builder
@@ -93,7 +93,11 @@ class Orchestrator:
         check_text(text, self.settings.limits.max_message_chars)
         thread = str(uuid.uuid4()) if thread_id is None else thread_id
         message = HumanMessage(text, id=str(uuid.uuid4()))
+        if queued := watched and self.turns.is_held(thread):
+            yield Queued()
         async with self.turns.of(thread):
+            if queued:
+                yield Begun()
             async for event in self._run({"messages": [message]}, thread, context, watched):
                 yield event
             result = await self.result(thread)
@@ -120,7 +124,11 @@ class Orchestrator:
     ) -> AsyncIterator[Event]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
         seen = await self._questions(thread_id)  # a second click must not answer what came after
+        if queued := watched and self.turns.is_held(thread_id):
+            yield Queued()
         async with self.turns.of(thread_id):
+            if queued:
+                yield Begun()
             standing = await self._questions(thread_id)
             if not standing or standing != seen:
                 raise await too_late(self.ledger, thread_id, asks_else=bool(standing))
@@ -142,7 +150,11 @@ class Orchestrator:
         self, thread_id: str, *, context: Context | None = None, watched: bool = True
     ) -> AsyncIterator[Event]:
         """Go on with a turn that was cut short and tell what happens. Raises as `proceed` does."""
+        if queued := watched and self.turns.is_held(thread_id):
+            yield Queued()
         async with self.turns.of(thread_id):
+            if queued:
+                yield Begun()
             snapshot = await self.snapshot(thread_id)
             # Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
             if snapshot.tasks and not snapshot.interrupts:

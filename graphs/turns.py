@@ -44,7 +44,7 @@ class Turns:
         lock = self._here.get(thread_id)
         if lock is None:
             lock = self._here[thread_id] = asyncio.Lock()
-        path = self.folder / hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()
+        path = self._path(thread_id)
         async with lock:
             held = await self._wait(path, thread_id)
             try:
@@ -55,6 +55,20 @@ class Turns:
     def at_once(self, thread_id: str) -> AbstractAsyncContextManager[None]:
         """Have a thread to oneself, now or not at all. Raises as `of` does, where any turn of it runs."""
         return Turns(self.folder, patience_s=0).of(thread_id)
+
+    def is_held(self, thread_id: str) -> bool:
+        """Tell whether a turn of a thread is under way, here or in another process."""
+        try:
+            descriptor = os.open(self._path(thread_id), os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            return not _lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _path(self, thread_id: str) -> Path:
+        return self.folder / hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()
 
     async def _wait(self, path: Path, thread_id: str) -> int:
         deadline, pause = time.monotonic() + self._patience_s, _FIRST_POLL_S

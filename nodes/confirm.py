@@ -18,6 +18,7 @@ from nodes.records import finished, result_message
 from nodes.state import Decided, Planned, State, Update
 from nodes.turn import Turn, take_up
 from tools.declaration import ArgumentsError
+from tools.registry import Registry
 
 _BEGUN = {"running", "executed", "failed", "unknown"}
 _FORGOTTEN = (
@@ -36,7 +37,7 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     request = remaining(state)
     answer = interrupt(request)
     turn = await take_up(state, runtime)
-    reading = read(answer, request["action_requests"], partial(_fault, turn))
+    reading = read(answer, request["action_requests"], partial(fault, turn.res.tools))
     decisions, messages, unrecorded = await _decided(turn, reading)
     undecided = any(action["tool_call_id"] not in decisions for action in request["action_requests"])
     problem = (unrecorded or reading.problem) if undecided else ""
@@ -127,9 +128,9 @@ def _refused(turn: Turn, call: Planned, args: dict[str, Any], held: Decision) ->
     return result_message(call, status, held.reason, args, denial=held.status == "denied")
 
 
-def _fault(turn: Turn, name: str, args: dict[str, Any]) -> str | None:
+def fault(tools: Registry, name: str, args: dict[str, Any]) -> str | None:
     """Return what is wrong with edited arguments, None where nothing is."""
-    tool = turn.res.tools.find(name)
+    tool = tools.find(name)
     if tool is None:
         return f"there is no tool {name!r}"
     try:

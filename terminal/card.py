@@ -3,7 +3,7 @@
 import glob
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from nodes.answers import Check, read
 from terminal.prompt import Prompt
 from terminal.text import as_json, exact, plain
 
@@ -24,7 +25,7 @@ _FOR_OTHER_CLIENTS = "To reject, give a reason."
 _CHOICES = ("approve", "edit", "whenever", "reject")
 _LONGEST_PATTERN = 80
 _USES = 20
-"""How many calls may run by a rule, as a draft proposes it."""
+"""How many calls may run by a rule that does not say otherwise."""
 
 Decision = dict[str, Any]
 
@@ -64,9 +65,10 @@ def named(thread_id: str) -> str:
 class Desk:
     """Puts waiting calls before a person, one by one."""
 
-    def __init__(self, console: Console, prompt: Prompt) -> None:
+    def __init__(self, console: Console, prompt: Prompt, check: Check) -> None:
         self._console = console
         self._prompt = prompt
+        self._check = check
         self._drafts: dict[str, str] = {}
 
     async def decide(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -92,10 +94,10 @@ class Desk:
                 return _decision(action, "reject", message=await self._prompt.line("Why not? "))
             if choice == "show":
                 self._console.print(_arguments(action, lines=None))
-            elif choice == "whenever" and (remember := await self._whenever(action)):
-                return _decision(action, "approve", remember=remember)
-            elif choice == "edit" and (args := await self._edited(action)):
-                return _decision(action, "edit", edited_action={"name": action["name"], "args": args})
+            elif choice == "whenever" and (approval := await self._whenever(action)):
+                return approval
+            elif choice == "edit" and (edit := await self._edited(action)):
+                return edit
 
     async def _choice(self, choices: list[str]) -> str:
         question = " · ".join(f"{choice[0]}={choice}" for choice in choices) + " > "
@@ -105,25 +107,41 @@ class Desk:
                 return found[0]
             self._console.print(f"Please type {', '.join(choices)}, or its first letter.", style="yellow")
 
-    async def _edited(self, action: dict[str, Any]) -> Any:
-        """Return other arguments; None where the person emptied the line, to choose again."""
-        return await self._typed("Arguments", action, "edit", action["args"])
+    async def _edited(self, action: Decision) -> Decision | None:
+        """Return an edit that holds; None where the person emptied the line, to choose again."""
 
-    async def _whenever(self, action: dict[str, Any]) -> Any:
-        """Return which further calls are to run unasked; None where the person emptied the line."""
+        def edit(args: Any) -> Decision:
+            return _decision(action, "edit", edited_action={"name": action["name"], "args": args})
+
+        return await self._typed("Arguments", action, action["args"], edit)
+
+    async def _whenever(self, action: Decision) -> Decision | None:
+        """Return an approval of further calls too; None where the person emptied the line."""
         self._console.print("Run it, and from now on such calls unasked; * stands for anything.", style="dim")
-        draft = {"where": _patterns(action), "until": None, "uses": _USES}
-        return await self._typed("Rule", action, "whenever", draft)
 
-    async def _typed(self, what: str, action: dict[str, Any], choice: str, first: Any) -> Any:
-        key = f"{choice} {action.get('tool_call_id', action['name'])}"
+        def approval(said: Any) -> Decision:
+            remember = {"uses": _USES, **said} if isinstance(said, dict) else said
+            return _decision(action, "approve", remember=remember)
+
+        draft = {"where": _patterns(action), "until": None, "uses": _USES}
+        return await self._typed("Rule", action, draft, approval)
+
+    async def _typed(
+        self, what: str, action: Decision, first: Any, make: Callable[[Any], Decision]
+    ) -> Decision | None:
+        key = f"{what} {action['tool_call_id']}"
         draft = self._drafts.get(key) or as_json(first)
         while draft := await self._prompt.line(f"{what} (empty goes back): ", draft):
             self._drafts[key] = draft
             try:
-                return json.loads(draft)
+                decision = make(json.loads(draft))
             except ValueError as error:
                 self._console.print(f"That is not JSON: {error}.", style="yellow")
+                continue
+            problem = read({"decisions": [decision]}, [action], self._check).problem
+            if not problem:
+                return decision
+            self._console.print(plain(problem), style="yellow")
         return None
 
 

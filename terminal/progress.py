@@ -13,6 +13,7 @@ from terminal.text import one_line
 
 _MARKS = {"executed": ("✓", "green"), "failed": ("✗", "red")}
 _OTHER_MARK = ("\u2013", "yellow")
+_QUEUED = "waiting for another terminal's turn in this thread"
 _ARGS_WIDTH = 44
 _RESULT_WIDTH = 200
 
@@ -25,14 +26,26 @@ class Progress:
         self._live = Live(console=screen.side, transient=True, redirect_stdout=False, redirect_stderr=False)
         self._lively = screen.lively
         self._running: dict[str, tuple[Spinner, Text]] = {}
-        self._thinking = Spinner("dots", Text("thinking", style="dim"), style="dim")
+        self._idle = _idle("thinking")
+
+    def queued(self) -> None:
+        """Show that somebody else's turn has to end first."""
+        self._idle = _idle(_QUEUED)
+        if not self._lively:
+            self._console.print(_QUEUED, style="dim")
+        self.turn()
+
+    def begun(self) -> None:
+        """Show that the turn runs."""
+        self._idle = _idle("thinking")
+        self.turn()
 
     def turn(self) -> None:
         """Show what runs now, or that a model thinks."""
         if self._lively:
             self._live.start()
             spinners = [spinner for spinner, _ in self._running.values()]
-            self._live.update(Group(*spinners or [self._thinking]), refresh=True)
+            self._live.update(Group(*spinners or [self._idle]), refresh=True)
 
     def rest(self) -> None:
         """Take the spinners off the screen."""
@@ -55,6 +68,10 @@ class Progress:
             line.append(f"  {result}", "red" if event.status == "failed" else "dim")
         self._console.print(line, no_wrap=True, overflow="ellipsis")
         self.turn()
+
+
+def _idle(words: str) -> Spinner:
+    return Spinner("dots", Text(words, style="dim"), style="dim")
 
 
 def _call(tool: str, args: dict[str, Any]) -> Text:

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich.text import Text
 
-from graphs.events import Done, Event, Restarted, Result, Token, ToolFinished, ToolStarted
+from graphs.events import Begun, Done, Event, Queued, Restarted, Result, Token, ToolFinished, ToolStarted
 from graphs.session import Orchestrator
+from nodes.confirm import fault
 from nodes.context import Context
 from terminal import card
 from terminal.interrupt import until_interrupted
@@ -55,15 +57,30 @@ class Conversation:
         return await self._settle(await self._watch(events))
 
     async def _settle(self, result: Result) -> Result:
-        desk = card.Desk(self.screen.side, Prompt(self.screen))
+        if result.pending is None:
+            return result
+        check = partial(fault, await self.orchestrator.all_tools())
+        desk = card.Desk(self.screen.side, Prompt(self.screen), check)
         while result.pending is not None:
             answer = await self._answer(result.pending, desk)
             if answer is None:
                 break
+            before = await self._rules(answer)
             result = await self._watch(
                 self.orchestrator.stream_resume(result.thread_id, answer, context=self.context)
             )
+            for rule in await self._rules(answer):
+                if rule not in before:
+                    self.screen.side.print(
+                        f"Rule {rule} holds from now on. Take it back with: twobrain rules --revoke {rule}",
+                        soft_wrap=True,
+                    )
         return result
+
+    async def _rules(self, answer: dict[str, Any]) -> list[str]:
+        """Return the ids of the rules there are, where an answer is to make one."""
+        made = any("remember" in decision for decision in answer["decisions"])
+        return [rule["id"] for rule in await self.orchestrator.ledger.rules()] if made else []
 
     async def _answer(self, request: dict[str, Any], desk: card.Desk) -> dict[str, Any] | None:
         if self.consent is not None:
@@ -118,7 +135,11 @@ class _View:
 
     def take(self, event: Event) -> None:
         """Show one event."""
-        if isinstance(event, Token):
+        if isinstance(event, Queued):
+            self._progress.queued()
+        elif isinstance(event, Begun):
+            self._progress.begun()
+        elif isinstance(event, Token):
             self._hear(event.text)
         elif isinstance(event, Restarted):
             self._restart(event)

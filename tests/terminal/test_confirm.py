@@ -33,14 +33,30 @@ def test_an_edit_is_asked_again_until_it_is_json_that_fits_the_tool(home, termin
     screen.sendline('\x15{"path": ')
     screen.sees("That is not JSON", "Arguments")
     screen.sendline('\x15{"path": "b.txt"}')
-    screen.sees("content", "missing", "Confirm", CHOICES)
-    screen.sendline("e")
-    screen.sees('{"path": "b.txt"}')
+    screen.sees("content", "missing", "Arguments", '{"path": "b.txt"}')
     screen.sendline('\x15{"path": "b.txt", "content": "bread"}')
     screen.sees("✓", "thread ")
     screen.ends(0)
     assert [path.name for path in home.workspace.iterdir()] == ["b.txt"]
     assert (home.workspace / "b.txt").read_text() == "bread"
+
+
+def test_an_edit_is_looked_at_before_the_next_call_is_asked_about(home, terminal):
+    screen = terminal("ask", 'write "milk" to a.txt and write "bread" to b.txt')
+    screen.sees("Confirm 1 of 2", CHOICES)
+    screen.sendline("e")
+    screen.sees("Arguments")
+    screen.sendline('\x15{"path": "c.txt"}')
+    between = screen.sees("missing", "Arguments")
+    assert "Confirm 2 of 2" not in between
+    screen.sendline("\x15")
+    screen.sees(CHOICES)
+    screen.sendline("a")
+    screen.sees("Confirm 2 of 2", CHOICES)
+    screen.sendline("a")
+    screen.sees("✓", "✓", "thread ")
+    screen.ends(0)
+    assert sorted(path.name for path in home.workspace.iterdir()) == ["a.txt", "b.txt"]
 
 
 def test_several_waiting_calls_are_answered_one_by_one(home, terminal):

@@ -10,14 +10,14 @@ def test_a_card_makes_a_rule_that_is_listed_and_can_be_revoked(home, terminal):
     screen.sendline("w")
     screen.sees("such calls unasked", '"path": "notes/a.txt"')
     screen.sendline('\x15{"where": {"path": "b/*"}}')
-    screen.sees("call itself.", CHOICES)
-    screen.sendline("whenever")
-    screen.sees("Rule")
+    screen.sees("call itself.", "Rule")
     screen.sendline('\x15{"where": {"path": "notes/*"}, "until": "2099-12-01T00:00:00Z", "uses": 2}')
-    screen.sees("✓", "thread ")
-    screen.ends(0)
+    screen.sees("✓")
+    told = screen.sees("Rule", "thread ")
 
+    screen.ends(0)
     [rule] = home.json("rules")
+    assert f"twobrain rules --revoke {rule['id']}" in " ".join(told.split())
     assert (rule["user"], rule["tool"], rule["where"]) == ("local", "write_file", {"path": "notes/*"})
     assert (rule["uses_left"], rule["holds"]) == (2, True)
     listed = home.run("rules").stdout
@@ -31,6 +31,17 @@ def test_a_card_makes_a_rule_that_is_listed_and_can_be_revoked(home, terminal):
     assert rule["id"] in home.run("rules", "--revoke", rule["id"]).stderr
     assert home.json("rules") == []
     home.run("ask", WRITE, code=3)
+
+
+def test_a_rule_that_does_not_say_how_often_it_holds_is_used_up_at_some_point(home, terminal):
+    screen = terminal("ask", WRITE)
+    screen.sees(CHOICES)
+    screen.sendline("w")
+    screen.sees("Rule")
+    screen.sendline('\x15{"where": {"path": "notes/*"}}')
+    screen.sees("✓", "--revoke", "thread ")
+    screen.ends(0)
+    assert [rule["uses_left"] for rule in home.json("rules")] == [20]
 
 
 def test_revoking_what_is_not_there_says_how_to_find_what_is(home):

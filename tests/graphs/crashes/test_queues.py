@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 
 import pytest
 from langchain_core.messages import HumanMessage
 
 from errors import BusyThreadError, NothingPendingError
+from graphs.events import Begun, Done, Event, Queued, Result
 from graphs.session import Orchestrator
 from graphs.turns import Turns
 from nodes.context import Context
@@ -21,6 +23,14 @@ async def said(orchestrator: Orchestrator) -> list[str]:
     return [message.text for message in snapshot.values["messages"] if isinstance(message, HumanMessage)]
 
 
+async def _rest(events: AsyncIterator[Event]) -> Result:
+    """Follow a queued turn to its end."""
+    assert await anext(events) == Begun()
+    *_, last = [event async for event in events]
+    assert isinstance(last, Done)
+    return last.result
+
+
 async def test_a_message_during_another_ones_turn_waits_for_its_end(home):
     begun, released, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
 
@@ -32,13 +42,17 @@ async def test_a_message_during_another_ones_turn_waits_for_its_end(home):
     async with home.opened(happen) as one, home.opened() as other:
         first = asyncio.create_task(one.ask(REMEMBER, thread_id="t1"))
         await asyncio.wait_for(begun.wait(), 30)
-        second = asyncio.create_task(other.ask("what is 12*7", thread_id="t1"))
+        told = other.stream("what is 12*7", thread_id="t1")
+        assert await anext(told) == Queued()
+        second = asyncio.create_task(_rest(told))
         elsewhere = await other.ask("what is 12*7", thread_id="t2")
         assert not second.done()
         released.set()
         results = await asyncio.gather(first, second)
         await check_pairs(one)
         assert await said(one) == [REMEMBER, "what is 12*7"]
+        alone = [event async for event in one.stream("what is 12*7", thread_id="t1")]
+        assert not any(isinstance(event, Queued | Begun) for event in alone)
 
     assert [statuses(result) for result in [*results, elsewhere]] == [
         {"remember": "executed"},

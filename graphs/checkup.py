@@ -13,6 +13,7 @@ from typing import Literal
 
 from errors import StorageError, TwobrainError
 from graphs.diagnosis import Diagnosis, counted, diagnose
+from graphs.forgotten import WHY, forgotten_threads
 from graphs.session import CHECKPOINTS, Orchestrator, open_orchestrator
 from ledger.database import why
 from models.registry import Registry as Models
@@ -22,6 +23,12 @@ from tools.registry import open_registry
 State = Literal["good", "note", "bad"]
 
 _DATABASES = {"checkpoints": CHECKPOINTS, "ledger": "ledger.db", "memories": "store.db"}
+_FORGOTTEN = (
+    "{}: not, or not wholly, in the ledger; "
+    + WHY
+    + ". Put back its newest copy; where there is none, twobrain "
+    "doctor --thread THREAD says what is missing, and --repair notes what the conversation tells"
+)
 _ROOM = 100_000_000
 """Bytes that should be free."""
 _LISTED = 5
@@ -115,7 +122,12 @@ def _open_to_others(folder: Path) -> Iterator[Path]:
 def _databases(settings: Settings) -> Iterator[Finding]:
     for name, file in _DATABASES.items():
         path = settings.data_dir / file
-        yield _database(name, path) if path.is_file() else Finding(name, "good", "none yet")
+        if path.is_file():
+            yield _database(name, path)
+        elif name == "ledger" and (settings.data_dir / CHECKPOINTS).exists():
+            yield Finding(name, "note", "none, though there are checkpoints")
+        else:
+            yield Finding(name, "good", "none yet")
 
 
 def _database(name: str, path: Path) -> Finding:
@@ -131,8 +143,8 @@ def _database(name: str, path: Path) -> Finding:
 
 
 async def _threads(orchestrator: Orchestrator) -> list[Finding]:
-    rows = await orchestrator.ledger.threads()
-    told = [await diagnose(orchestrator, row["thread"]) for row in rows]
+    known = [row["thread"] for row in await orchestrator.ledger.threads()]
+    told = [await diagnose(orchestrator, each) for each in [*known, *await forgotten_threads(orchestrator)]]
     found = [Finding("threads", "good", counted(len(told), "conversation"))]
     waiting = _of(told, "waiting")
     if waiting:
@@ -140,7 +152,9 @@ async def _threads(orchestrator: Orchestrator) -> list[Finding]:
     cut_short = _of(told, "interrupted")
     if cut_short:
         found.append(Finding("cut short", "note", f"{_listed(cut_short)} (twobrain resume THREAD goes on)"))
-    damaged = [one.thread_id for one in told if one.remedies]
+    if lost := [one.thread_id for one in told if one.forgotten]:
+        found.append(Finding("forgotten", "bad", _FORGOTTEN.format(_listed(lost))))
+    damaged = [one.thread_id for one in told if one.remedies and not one.forgotten]
     if damaged:
         text = f"{_listed(damaged)} (twobrain doctor --thread THREAD says what can be done)"
         found.append(Finding("to repair", "bad", text))
@@ -148,7 +162,8 @@ async def _threads(orchestrator: Orchestrator) -> list[Finding]:
 
 
 def _of(told: Sequence[Diagnosis], condition: str) -> list[str]:
-    return [one.thread_id for one in told if one.condition == condition and not one.remedies]
+    fine = [one for one in told if one.forgotten or not one.remedies]
+    return [one.thread_id for one in fine if one.condition == condition]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from langgraph.types import StateSnapshot
 
 from errors import BadThreadError, BusyThreadError, DamagedThreadError, UnknownThreadError
 from graphs.damage import check
+from graphs.forgotten import WHY, Forgotten, forgotten
 from graphs.salvage import Damage, Rows
 from graphs.session import CHECKPOINTS, Orchestrator
 from ledger.records import OpenCall
@@ -40,6 +41,8 @@ class Diagnosis:
     sentence: str
     remedies: tuple[str, ...] = ()
     """What a repair would do, in words; empty where there is nothing to repair."""
+    forgotten: bool = False
+    """The ledger has no record of it, or of some of its calls."""
 
 
 async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = False) -> Diagnosis:
@@ -114,11 +117,25 @@ def _unreadable(thread_id: str, damages: Sequence[Damage]) -> Diagnosis:
 async def _standing(
     orchestrator: Orchestrator, snapshot: StateSnapshot, thread_id: str, row: dict[str, Any] | None
 ) -> Diagnosis:
+    lost = await forgotten(orchestrator, snapshot, row)
     if snapshot.interrupts:
-        return await _waiting(orchestrator, snapshot, thread_id, row)
-    if snapshot.tasks:
-        return _interrupted(thread_id, snapshot, await orchestrator.ledger.open_calls(thread_id))
-    return _ended(thread_id, snapshot, row)
+        found = await _waiting(orchestrator, snapshot, thread_id, row)
+    elif snapshot.tasks:
+        opened = await orchestrator.ledger.open_calls(thread_id)
+        found = _interrupted(thread_id, snapshot, opened, lost.calls if lost else ())
+    else:
+        found = _ended(thread_id, snapshot, row)
+    return _with_loss(found, lost) if lost else found
+
+
+def _with_loss(found: Diagnosis, lost: Forgotten) -> Diagnosis:
+    calls = f"{counted(len(lost.calls), 'call')} of it"
+    what = calls if not lost.whole else f"it, nor of {calls}" if lost.calls else "it"
+    said = f"{found.sentence} The ledger has no record of {what}: {WHY}."
+    noted = (
+        "note in the ledger what the conversation tells, where no newer copy of the ledger can be put back"
+    )
+    return replace(found, sentence=said, remedies=(*found.remedies, noted), forgotten=True)
 
 
 async def _waiting(
@@ -134,8 +151,12 @@ async def _waiting(
     return _told(thread_id, "waiting", f"waits{since} for your yes or no to {names}; {way}", *remedies)
 
 
-def _interrupted(thread_id: str, snapshot: StateSnapshot, opened: Sequence[OpenCall]) -> Diagnosis:
+def _interrupted(
+    thread_id: str, snapshot: StateSnapshot, opened: Sequence[OpenCall], unknown: Sequence[Any]
+) -> Diagnosis:
+    unanswered = {call["id"] for call in open_calls(snapshot.values.get("messages", []))}
     lost = [call.tool for call in opened if call.state == "lost"]
+    lost += [call["name"] for call in unknown if call["id"] in unanswered]
     if lost:
         where = f"while {', '.join(lost)} ran, and nobody knows whether that happened"
     else:

@@ -9,6 +9,7 @@ from langgraph.types import StateSnapshot
 from errors import DamagedThreadError, RequestError, UnknownThreadError
 from graphs.damage import check
 from graphs.diagnosis import condition_of, counted, diagnose, rows_of
+from graphs.forgotten import forgotten, recall
 from graphs.session import Orchestrator
 from ledger.records import Call, Recorded, ThreadStatus
 from nodes.records import open_calls, result_message
@@ -46,6 +47,9 @@ async def _repaired(orchestrator: Orchestrator, thread_id: str) -> list[str]:
     if snapshot.interrupts and answers:
         await asyncio.to_thread(rows.forget_answers)
         done.append("took back an answer that was never taken up")
+    if lost := await forgotten(orchestrator, snapshot, await orchestrator.ledger.thread(thread_id)):
+        await recall(orchestrator, thread_id, snapshot, lost)
+        done.append("noted in the ledger what the conversation tells")
     if not snapshot.tasks and (left := open_calls(snapshot.values["messages"])):
         await _close(orchestrator, thread_id, snapshot, left)
         done.append(f"gave {counted(len(left), 'call')} without a result the outcome on record")

@@ -240,6 +240,18 @@ class Ledger(Journal):
         begun = [call.call_id] if recorded else []
         return (await self._access.write(calls.close, [row], begun, time.time())).get(call.call_id)
 
+    async def recall(self, forgotten: Sequence[tuple[Call, Recorded | None]]) -> None:
+        """Enter calls that the ledger has forgotten, each with what became of it; None: nobody knows."""
+        rows = [
+            {
+                **self._row(call),
+                "status": outcome.status if outcome else "planned",
+                "text": self._clean(outcome.text) if outcome else None,
+            }
+            for call, outcome in forgotten
+        ]
+        await self._access.write(calls.recall, rows)
+
     async def outcomes(self, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
         """Return the outcomes on record, by call id; a call without one is left out."""
         return await self._access.read(calls.outcomes, thread, call_ids)

@@ -118,6 +118,15 @@ def standing_row(connection: Connection, wanted: Mapping[str, Any], *, recorded:
     return locked(connection, wanted["thread"], wanted["call_id"])
 
 
+def recall(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Enter calls that the ledger has forgotten with the outcome of their rows, or as begun by nobody."""
+    for row in rows:
+        if row["status"] in FINAL:
+            add(connection, [row])
+        else:
+            standing_row(connection, row, recorded=False)
+
+
 def lose(connection: Connection, row: Any, attempt: int, **changes: Any) -> None:
     """Put on record that nobody knows whether an attempt happened of which the ledger knew nothing."""
     change_row(connection, row, **_BEGUN_BY_NOBODY, attempts=attempt, **changes)

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graphs.admission import check_thread
+from graphs.diagnosis import counted
+from graphs.forgotten import forgotten_threads
 from graphs.session import Orchestrator
 from ledger.bookkeeping import Grouping
 from terminal import listings
@@ -12,6 +14,8 @@ from terminal.opening import run
 from terminal.screen import open_screen
 
 Rows = Sequence[listings.Row]
+
+_FORGOTTEN = "The ledger has no record of {} that there is; twobrain doctor says which, and what to do."
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def pending(*, as_json: bool) -> int:
     async def rows(orchestrator: Orchestrator) -> Rows:
         return [{**row, "calls": _calls(row)} for row in await orchestrator.pending()]
 
-    return _show(rows, _PENDING, as_json=as_json)
+    return _show(rows, _PENDING, as_json=as_json, of_threads=True)
 
 
 def threads(*, user: str | None, as_json: bool) -> int:
@@ -87,7 +91,7 @@ def threads(*, user: str | None, as_json: bool) -> int:
     async def rows(orchestrator: Orchestrator) -> Rows:
         return await orchestrator.ledger.threads(user=user)
 
-    return _show(rows, _THREADS, as_json=as_json)
+    return _show(rows, _THREADS, as_json=as_json, of_threads=True)
 
 
 def usage(by: Grouping, *, user: str | None, as_json: bool) -> int:
@@ -159,14 +163,23 @@ def _availability(missing: str | None) -> dict[str, object]:
     return {"available": missing is None, "missing": missing}
 
 
-def _show(rows: Callable[[Orchestrator], Awaitable[Rows]], view: _View, *, as_json: bool) -> int:
+def _show(
+    rows: Callable[[Orchestrator], Awaitable[Rows]],
+    view: _View,
+    *,
+    as_json: bool,
+    of_threads: bool = False,
+) -> int:
+    """Show what there is; of threads, also that the ledger has forgotten some."""
     screen = open_screen(machine=as_json)
 
     async def shown(orchestrator: Orchestrator) -> int:
         found = await rows(orchestrator)
+        if lost := await forgotten_threads(orchestrator) if of_threads else []:
+            screen.side.print(_FORGOTTEN.format(counted(len(lost), "conversation")), style="yellow")
         if as_json:
             listings.show_json(screen, found)
-        else:
+        elif found or not lost:
             listings.show(screen, [_for_people(row) for row in found], view.columns, view.empty)
         return 0
 

@@ -12,7 +12,8 @@ from graphs.events import ToolStarted
 from graphs.repair import repair
 from graphs.serialization import StrictSerializer
 from graphs.session import Orchestrator
-from tests.graphs.crashes.process import killed
+from tests.graphs.crashes.power import cut_short
+from tests.graphs.crashes.process import killed, statuses
 from tests.graphs.household import House
 from tests.graphs.test_bad_input import check_clear
 
@@ -207,3 +208,22 @@ async def test_a_thread_whose_turn_is_under_way_is_said_to_be_at_work_and_left_a
                 check_clear(caught.value, "'t1' is at work now")
         assert (await diagnose(orchestrator, "t1")).condition == "answered"
     assert home.effects == ["calculate"]
+
+
+async def test_a_call_that_a_lost_ledger_forgot_is_noted_as_one_that_may_have_happened(home):
+    await cut_short(home, "remember that it rains", "remember")
+    for file in home.data.glob("ledger.db*"):
+        file.unlink()
+    async with home.opened() as orchestrator:
+        found = await diagnose(orchestrator, "t1")
+        await repair(orchestrator, "t1")
+        repaired = await diagnose(orchestrator, "t1")
+        asked = (await orchestrator.proceed("t1")).pending
+        result = await orchestrator.resume("t1", answer=False)
+
+    for told in (found, repaired):
+        assert "while remember ran, and nobody knows whether that happened" in told.sentence
+    assert (found.forgotten, repaired.forgotten, repaired.remedies) == (True, False, ())
+    assert [action["attempt"] for action in asked["action_requests"]] == [1]
+    assert statuses(result) == {"remember": "unknown"}
+    assert home.effects == ["remember"]

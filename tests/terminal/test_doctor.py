@@ -96,3 +96,46 @@ def test_a_thread_is_explained_as_json(home):
     told = home.json("doctor", "--thread", "t1")
     assert (told["condition"], told["remedies"]) == ("answered", [])
     assert "'nothing'" in home.run("doctor", "-t", "nothing", code=2).stderr
+
+
+def test_a_lost_ledger_is_told_and_gets_what_the_conversations_tell(home):
+    home.run("ask", "what is 12*7", "-t", "t1")
+    home.run("ask", 'write "x" to a.txt', "-t", "t2", code=3)
+    (home.data / "ledger.db").unlink()
+
+    assert findings(home, code=1)["ledger"] == ("note", "none, though there are checkpoints")
+    state, text = findings(home, code=1)["forgotten"]
+    assert state == "bad"
+    assert text.startswith("t1, t2: not, or not wholly, in the ledger")
+    for command in ("threads", "pending"):
+        told = home.run(command)
+        assert "no record of 2 conversations" in told.stderr
+        assert "There are no threads" not in told.stdout + told.stderr
+        assert home.json(command) == []
+    said = home.run("doctor", "-t", "t1", code=1)
+    assert "no record of it, nor of 1 call of it: it was lost" in said.stdout
+    assert "--repair would note in the ledger" in said.stderr
+
+    for thread in ("t1", "t2"):
+        home.run("doctor", "-t", thread, "--repair")
+    found = findings(home)
+    assert "forgotten" not in found
+    assert found["waiting"][1].startswith("t2 ")
+    assert [(row["thread"], row["status"]) for row in home.json("threads")] == [
+        ("t1", "answered"),
+        ("t2", "waiting"),
+    ]
+    assert [(row["tool"], row["status"]) for row in home.json("audit")] == [("calculate", "executed")]
+    assert not (home.workspace / "a.txt").exists()
+
+
+def test_a_ledger_put_back_from_an_older_copy_is_told(home):
+    home.run("ask", "what is 12*7", "-t", "t1")
+    older = (home.data / "ledger.db").read_bytes()
+    home.run("ask", "what is 7*7", "-t", "t1")
+    (home.data / "ledger.db").write_bytes(older)
+
+    assert findings(home, code=1)["forgotten"][1].startswith("t1: ")
+    assert "no record of 1 call of it" in home.run("doctor", "-t", "t1", code=1).stdout
+    home.run("doctor", "-t", "t1", "--repair")
+    assert "forgotten" not in findings(home)

@@ -10,6 +10,8 @@ from typing import Any
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from errors import StorageError
+from graphs.serialization import compressed
+from graphs.spent import Spent, unspent
 from ledger.database import BUSY_S, make_private, switch_to_wal, why
 from ledger.private import create_private
 
@@ -22,6 +24,8 @@ _WRITES = (
 )
 ADDED = f"INSERT OR IGNORE {_WRITES}"
 REPLACED = f"INSERT OR REPLACE {_WRITES}"
+_KINDS = {CHECKPOINTS: 4, ADDED: 7, REPLACED: 7}
+"""Place of a row's kind; its bytes follow."""
 
 _MOST_ROWS = 64
 """In one statement: each statement lets go of the interpreter, and waits to have it back."""
@@ -36,7 +40,7 @@ def nothing() -> None:
 class Put:
     """Something to write: rows, or any change."""
 
-    __slots__ = ("change", "into", "is_there", "needs", "rows")
+    __slots__ = ("change", "into", "is_there", "needs", "rows", "spends")
 
     def __init__(
         self,
@@ -44,12 +48,15 @@ class Put:
         rows: Sequence[_Row] = (),
         needs: Sequence["Put"] = (),
         change: Callable[[sqlite3.Connection], None] | None = None,
+        spends: Spent | None = None,
     ) -> None:
         self.into = into
         self.rows = rows
         self.needs = needs
         """What must be on disk before, and is written with this where it failed to be."""
         self.change = change
+        self.spends = spends
+        """What need not be kept once this is on disk."""
         self.is_there = False
 
 
@@ -121,6 +128,7 @@ class CheckpointFile:
 
     def _write(self, puts: Sequence[Put]) -> None:
         waiting: dict[str, list[_Row]] = {}
+        ended = [put.spends for put in puts if put.spends]
         for put in dict.fromkeys(puts):
             if put.change:
                 self._insert(waiting)
@@ -129,14 +137,22 @@ class CheckpointFile:
                 self._insert(waiting)
             if put.rows:
                 waiting.setdefault(put.into, []).extend(put.rows)
+        if ADDED in waiting:
+            waiting[ADDED] = unspent(waiting[ADDED], ended)
         self._insert(waiting)
+        for spent in ended:
+            spent.delete(self._connection)
 
     def _insert(self, waiting: dict[str, list[_Row]]) -> None:
         for into, rows in waiting.items():
             for some in _parts(rows):
-                values = [value for row in some for value in row]
+                values = [value for row in some for value in _packed(row, _KINDS[into])]
                 self._connection.execute(_inserting(into, len(some), len(some[0])), values)
         waiting.clear()
+
+
+def _packed(row: _Row, at: int) -> _Row:
+    return (*row[:at], *compressed(*row[at : at + 2]), *row[at + 2 :])
 
 
 def _parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:

@@ -12,6 +12,8 @@ from langgraph.checkpoint.sqlite._delta import (
     build_delta_stage2_sql,
 )
 
+from graphs.spent import COUNTED
+
 _ANCESTORS = """
 WITH RECURSIVE ancestors(checkpoint_id, parent_checkpoint_id, metadata) AS (
   SELECT checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints
@@ -26,7 +28,7 @@ WITH RECURSIVE ancestors(checkpoint_id, parent_checkpoint_id, metadata) AS (
 _CHECKPOINT = (
     "SELECT type, checkpoint FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 )
-_COUNTED = b'"counters_since_delta_snapshot": {'
+_COUNTED = f'"{COUNTED}": {{'.encode()
 
 
 class HistoryReader(SqliteSaver):

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from graphs.spent import COUNTED
+
 _COLUMNS = {
     "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
     "writes": "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value",
 }
 _ONE = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 _OF_RUN = "json_extract(CAST(metadata AS TEXT), '$.run_id') = ?"
-_COUNTED = "counters_since_delta_snapshot"
-"""Where a checkpoint's metadata names the channels that it does not hold itself."""
 
 
 def delete_thread(connection: sqlite3.Connection, thread: str) -> None:
@@ -92,7 +92,7 @@ def _lineage(
         yield at
         seen.add(at)
         if missing is None:
-            missing = set(json.loads(found[3] or b"{}").get(_COUNTED, ()))
+            missing = set(json.loads(found[3] or b"{}").get(COUNTED, ()))
         missing -= serde.loads_typed((found[1], found[2]))["channel_values"].keys()
         at = found[0]
 

@@ -33,6 +33,7 @@ from graphs.checkpoint_file import ADDED, CHECKPOINTS, REPLACED, CheckpointFile,
 from graphs.checkpoint_history import HistoryReader
 from graphs.checkpoint_upkeep import copy_thread, delete_runs, delete_thread, prune
 from graphs.serialization import StrictSerializer
+from graphs.spent import spent
 from ledger.writer import Writer
 
 T = TypeVar("T")
@@ -88,13 +89,15 @@ class Checkpoints(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """Save a checkpoint, after all that was written in its thread before."""
         thread, ns = _place(config)
+        before = config["configurable"].get("checkpoint_id")
         described = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False)
         row = (
-            *(thread, ns, checkpoint["id"], config["configurable"].get("checkpoint_id")),
+            *(thread, ns, checkpoint["id"], before),
             *self.serde.dumps_typed(checkpoint),
             described.encode("utf-8", "ignore"),
         )
-        await self._writer.submit(Put(CHECKPOINTS, [row], self._left.pop(thread, [])))
+        left, ended = self._left.pop(thread, []), spent((thread, ns, before), metadata)
+        await self._writer.submit(Put(CHECKPOINTS, [row], left, spends=ended))
         named = {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}
         return {"configurable": named}
 

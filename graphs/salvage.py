@@ -5,7 +5,7 @@ What is taken out is kept in damaged.db beside the checkpoints.
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,14 @@ from langgraph.checkpoint.base import empty_checkpoint
 
 from errors import StorageError
 from graphs.serialization import StrictSerializer, UnreadableError
+from graphs.spent import OF_STEPS
 from ledger.database import BUSY_S, why
 from ledger.private import create_private
 from nodes.state import append
 
 _PARTS = {"checkpoints": ("type", "checkpoint"), "writes": ("type", "value")}
-_ANSWERS = "FROM writes WHERE thread_id = ? AND checkpoint_id = ? AND channel = '__resume__'"
+_AT = "thread_id = ? AND checkpoint_id = ?"
+_ANSWERS = f"{_AT} AND channel = '__resume__'"
 _NEEDED = {
     "channel_values": dict,
     "channel_versions": dict,
@@ -83,15 +85,14 @@ class Rows:
     def answers(self) -> int:
         """Return how many answers to the newest checkpoint's question were given and never taken up."""
         with self._opened() as database:
-            found: int = database.execute(f"SELECT count(*) {_ANSWERS}", self._at(database)).fetchone()[0]
+            counted = f"SELECT count(*) FROM writes WHERE {_ANSWERS}"  # noqa: S608 (our own words)
+            found: int = database.execute(counted, self._at(database)).fetchone()[0]
         return found
 
     def forget_answers(self) -> None:
         """Take those answers back."""
         with self._changing() as database:
-            for (row,) in database.execute(f"SELECT rowid {_ANSWERS}", self._at(database)).fetchall():
-                self._keep(database, "writes", row)
-            database.execute(f"DELETE {_ANSWERS}", self._at(database))
+            self._take(database, "writes", _ANSWERS, self._at(database))
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -149,12 +150,19 @@ class Rows:
         )
 
     def _take_out(self, database: sqlite3.Connection, checkpoint_id: str) -> None:
+        """Take out the newest checkpoint, and what the steps that led to it wrote: they run again.
+
+        Of that, only what was added to the conversation is still there.
+        """
         for table in _PARTS:
-            its = f"FROM {table} WHERE thread_id = ? AND checkpoint_id = ?"
-            rows = database.execute(f"SELECT rowid {its}", [self._thread, checkpoint_id]).fetchall()
-            for (row,) in rows:
-                self._keep(database, table, row)
-            database.execute(f"DELETE {its}", [self._thread, checkpoint_id])
+            self._take(database, table, _AT, [self._thread, checkpoint_id])
+        self._take(database, "writes", OF_STEPS, self._at(database))
+
+    def _take(self, database: sqlite3.Connection, table: str, which: str, values: Sequence[Any]) -> None:
+        rows = database.execute(f"SELECT rowid FROM {table} WHERE {which}", values).fetchall()  # noqa: S608
+        for (row,) in rows:
+            self._keep(database, table, row)
+        database.execute(f"DELETE FROM {table} WHERE {which}", values)  # noqa: S608
 
     def _keep(self, database: sqlite3.Connection, table: str, row: int) -> None:
         database.execute(f"CREATE TABLE IF NOT EXISTS taken.{table} AS SELECT * FROM main.{table} WHERE 0")  # noqa: S608

@@ -16,7 +16,7 @@ _WRITTEN = {"null", "bytes", "bytearray", _PLAIN, _COMPRESSED}
 """The kinds of row that are ever written; LangGraph reads older ones too, which can name constructors."""
 _SHORTEST, _LONGEST = 64, 1_000_000
 """Bytes of what is compressed: less would gain nothing, and more would hold up whoever waits. What unpacks to
-more was not written here."""
+more was never written."""
 _LEVEL = 3
 _RAW = -zlib.MAX_WBITS
 """Neither head nor checksum, which a plain row has not either."""
@@ -37,15 +37,6 @@ class StrictSerializer(JsonPlusSerializer):
         super().__init__(allowed_msgpack_modules=None)
         _listen()
 
-    def dumps_typed(self, obj: object) -> tuple[str, bytes]:
-        """Return the kind and the bytes of a row, compressed where that makes it smaller."""
-        kind, data = super().dumps_typed(obj)
-        if kind == _PLAIN and _SHORTEST <= len(data) <= _LONGEST:
-            deflated = _deflated(data)
-            if len(deflated) < len(data):
-                return _COMPRESSED, deflated
-        return kind, data
-
     def loads_typed(self, data: tuple[str, bytes]) -> object:
         """Return the value of a row.
 
@@ -65,9 +56,14 @@ class StrictSerializer(JsonPlusSerializer):
         return value
 
 
-def _deflated(data: bytes) -> bytes:
-    packer = zlib.compressobj(_LEVEL, wbits=_RAW, zdict=dictionary())
-    return packer.compress(data) + packer.flush()
+def compressed(kind: str, data: bytes) -> tuple[str, bytes]:
+    """Return the kind and the bytes of a row, compressed where that makes it smaller."""
+    if kind == _PLAIN and _SHORTEST <= len(data) <= _LONGEST:
+        packer = zlib.compressobj(_LEVEL, wbits=_RAW, zdict=dictionary())
+        deflated = packer.compress(data) + packer.flush()
+        if len(deflated) < len(data):
+            return _COMPRESSED, deflated
+    return kind, data
 
 
 def _inflated(data: bytes) -> bytes:

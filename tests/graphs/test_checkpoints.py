@@ -98,6 +98,32 @@ async def test_what_a_step_wrote_and_the_checkpoint_after_it_are_one_transaction
         assert [(channel, value) for _, channel, value in before.pending_writes] == [("n", 2), ("m", 3)]
 
 
+@pytest.mark.parametrize("on_disk", [False, True])
+async def test_what_a_step_wrote_goes_once_the_checkpoint_after_it_holds_it(path, on_disk):
+    counted = {"counters_since_delta_snapshot": {"messages": (1, 1)}}
+    outside = "00000000-0000-0000-0000-000000000000"
+    async with open_checkpoints(path) as saver:
+        first = await put(saver, "t", n=1)
+        other = await put(saver, "other", n=1)
+        for config in (first, other):
+            await saver.aput_writes(config, [("n", 2), ("messages", "hello"), ("m", 3)], "task")
+        await saver.aput_writes(first, [("__interrupt__", "well?")], "asks")
+        await saver.aput_writes(first, [("n", 4)], outside)
+        if on_disk:
+            assert len((await saver.aget_tuple(first)).pending_writes) == 5
+        second = await saver.aput(first, {**empty_checkpoint(), "channel_values": {"n": 2}}, counted, {})
+        await saver.aput_writes(second, [("n", 5)], "task")
+
+        kept = sorted((await saver.aget_tuple(first)).pending_writes)
+        assert kept == [
+            (outside, "n", 4),
+            ("asks", "__interrupt__", "well?"),
+            ("task", "messages", "hello"),
+        ]
+        assert len((await saver.aget_tuple(other)).pending_writes) == 3
+        assert (await saver.aget_tuple(second)).pending_writes == [("task", "n", 5)]
+
+
 async def test_what_a_step_wrote_is_on_disk_soon_though_nothing_follows_it(path):
     written = threading.Event()
     async with open_checkpoints(path, Commits(written.set, first=1)) as saver:

@@ -58,3 +58,30 @@ async def test_a_fork_shows_its_planner_what_a_process_that_knows_nothing_of_the
     assert _results(whole[2]) == ["0", "7"]
     assert json.dumps(here[0].raw) == json.dumps(fresh[0].raw), "byte for byte"
     assert house.rejected() == []
+
+
+async def test_a_turn_goes_on_from_any_of_its_steps_as_it_did_and_repeats_no_effect(settle):
+    house: House = settle()
+    house.workspace.mkdir(parents=True)
+    (house.workspace / "a.txt").write_text("milk")
+    async with house.open() as orchestrator:
+        text = 'read_file {"path": "a.txt"} & ring_bell {"times": 1} then read_file {"path": "a.txt"}'
+        assert (await orchestrator.ask(text, thread_id="t", context=house.context())).pending
+        once = await orchestrator.resume("t", answer=True, context=house.context())
+        config, graph = orchestrator._config("t"), orchestrator.graph
+        history = [snapshot async for snapshot in graph.aget_state_history(config)]
+        again = []
+        for snapshot in history:
+            if snapshot.next:
+                named = {**config["configurable"], **snapshot.config["configurable"]}
+                again.append(await graph.ainvoke(None, {"configurable": named}, context=house.context()))
+        assert [shown.values for shown in history] == [
+            (await graph.aget_state(shown.config)).values for shown in history
+        ]
+    assert len(again) == len(history) - 1
+    ended = [each for each in again if not each["pending"]]
+    assert len(ended) >= 3
+    outcome = [(call["tool"], call["result"]) for call in once.tool_calls]
+    assert {tuple((c["tool"], c["result"]) for c in each["tool_calls"]) for each in ended} == {tuple(outcome)}
+    assert house.rung() == ["1 hall"]
+    assert house.rejected() == []

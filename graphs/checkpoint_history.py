@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory, get_checkpoint_id
+from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite._delta import (
     build_delta_channels_writes_history,
@@ -31,12 +32,41 @@ _CHECKPOINT = (
 _COUNTED = f'"{COUNTED}": {{'.encode()
 
 
+_LAST = (
+    "SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
+    " ORDER BY checkpoint_id DESC LIMIT 1"
+)
+_WAITING = (
+    "SELECT task_id, channel FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+)
+
+
+class Standing(NamedTuple):
+    """Where a thread stands: the same one again while nothing has moved."""
+
+    checkpoint_id: str
+    """Of its last checkpoint."""
+    waiting: frozenset[tuple[str, str]]
+    """Task and channel of each write that is there for the next one."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether a step waits for an answer."""
+        return any(channel == INTERRUPT for _, channel in self.waiting)
+
+
 class HistoryReader(SqliteSaver):
     """The stock saver, which tells by a checkpoint's metadata whether it holds a channel's whole value.
 
     Of the hundreds of checkpoints between two whole values none does, and to unpack them is a good part of
     what it takes to read a conversation.
     """
+
+    def standing(self, config: RunnableConfig) -> Standing | None:
+        """Return where a thread stands, without unpacking anything; None: there is no such thread."""
+        key = _key(config)
+        last = self.conn.execute(_LAST, key).fetchone()
+        return Standing(last[0], frozenset(self.conn.execute(_WAITING, [*key, last[0]]))) if last else None
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -45,7 +75,7 @@ class HistoryReader(SqliteSaver):
         at = get_checkpoint_id(config)
         if not channels or not at:
             return super().get_delta_channel_history(config=config, channels=channels)
-        key = str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", "")
+        key = _key(config)
         chains, seeds = self._walk(key, at, channels)
         wanted = [channel for channel in channels if chains[channel]]
         sql = build_delta_stage2_sql(chain_lens=[len(chains[channel]) for channel in wanted])
@@ -80,6 +110,10 @@ class HistoryReader(SqliteSaver):
                 held = self.serde.loads_typed(row).get("channel_values") or {}
                 seeds |= {name: held[name] for name in missing if name in held}
         return chains, seeds
+
+
+def _key(config: RunnableConfig) -> tuple[str, str]:
+    return str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", "")
 
 
 def _is_counted(channel: str, described: bytes | None) -> bool:

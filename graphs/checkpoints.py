@@ -30,7 +30,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from graphs.checkpoint_file import ADDED, CHECKPOINTS, REPLACED, CheckpointFile, Put, nothing
-from graphs.checkpoint_history import HistoryReader
+from graphs.checkpoint_history import HistoryReader, Standing
 from graphs.checkpoint_upkeep import copy_thread, delete_runs, delete_thread, prune
 from graphs.serialization import StrictSerializer
 from graphs.spent import spent
@@ -124,6 +124,10 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         """Return a thread's last checkpoint, or the one that is named; None: there is none."""
         return await self._read(config, lambda saver: saver.get_tuple(config))
 
+    async def standing(self, config: RunnableConfig) -> Standing | None:
+        """Return where a thread stands; None: there is no such thread."""
+        return await self._read(config, lambda saver: saver.standing(config))
+
     async def alist(
         self,
         config: RunnableConfig | None,
@@ -193,7 +197,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         await self._writer.submit(Put(change=change))
         self._read_once.clear()
 
-    async def _read(self, config: RunnableConfig | None, read: Callable[[SqliteSaver], T]) -> T:
+    async def _read(self, config: RunnableConfig | None, read: Callable[[HistoryReader], T]) -> T:
         """Read what is on disk once all is there that was put before."""
         threads = list(self._left) if config is None else [_place(config)[0]]
         # It stays there for the checkpoint that follows: whoever reads may fail, or be cancelled.
@@ -202,7 +206,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             await self._writer.submit(Put(needs=left))
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, read)
 
-    def _look(self, read: Callable[[SqliteSaver], T]) -> T:
+    def _look(self, read: Callable[[HistoryReader], T]) -> T:
         try:
             with self._reader() as saver:
                 return read(saver)
@@ -210,7 +214,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             raise self._file.explained(error) from error
 
     @contextmanager
-    def _reader(self) -> Iterator[SqliteSaver]:
+    def _reader(self) -> Iterator[HistoryReader]:
         """Lend a saver with a connection of its own: those who read wait for nobody."""
         try:
             saver = self._idle.pop()

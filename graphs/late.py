@@ -6,15 +6,13 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.serde.types import INTERRUPT
 
 from errors import NothingPendingError
+from graphs.checkpoint_history import Standing
+from graphs.checkpoints import Checkpoints
 from ledger.book import Ledger
 from nodes.confirm import remaining
 from nodes.state import State
-
-Questions = frozenset[tuple[str, int]]
-"""Calls by id, each with the attempt that is in doubt; 0: none is."""
 
 _ASKING = ("request", "decisions", "problem")
 """What of the state a question consists of."""
@@ -31,15 +29,27 @@ _ENDED = {
 }
 
 
-async def questions_in(saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Questions | None:
-    """Return which calls a thread asks about now; None: there is no such thread.
+async def standing(saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Standing | None:
+    """Return where a thread stands; None: there is no such thread.
 
-    Its conversation is not read, which takes longer than all else on the way to what an answer lets run.
+    Nothing that was said in it is read, which takes longer than all else until what an answer lets run.
     """
+    if isinstance(saver, Checkpoints):
+        return await saver.standing(config)
     found = await saver.aget_tuple(config)
     if found is None:
         return None
-    if not any(channel == INTERRUPT for _, channel, _ in found.pending_writes or ()):
+    waiting = frozenset((task, channel) for task, channel, _ in found.pending_writes or ())
+    return Standing(found.checkpoint["id"], waiting)
+
+
+async def questions(
+    saver: BaseCheckpointSaver[Any], config: RunnableConfig, at: Standing
+) -> frozenset[tuple[str, int]]:
+    """Return which calls a thread asked about where it stood, each with the attempt in doubt; 0: none is."""
+    named = {**config["configurable"], "checkpoint_id": at.checkpoint_id}
+    found = await saver.aget_tuple({"configurable": named}) if at.asks else None
+    if found is None:
         return frozenset()
     values = found.checkpoint["channel_values"]
     state = State(**{name: values[name] for name in _ASKING if name in values})

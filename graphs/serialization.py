@@ -2,10 +2,16 @@
 
 import threading
 import zlib
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
+from typing import Any
 
+import ormsgpack
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2, JsonPlusSerializer
+from pydantic import ValidationError
 
 from graphs.dictionary import dictionary
 
@@ -20,6 +26,9 @@ more was never written."""
 _LEVEL = 3
 _RAW = -zlib.MAX_WBITS
 """Neither head nor checksum, which a plain row has not either."""
+_MESSAGES: Mapping[tuple[str, str], type[BaseMessage]] = {
+    (kind.__module__, kind.__name__): kind for kind in (AIMessage, HumanMessage, SystemMessage, ToolMessage)
+}
 _reading = threading.local()
 
 
@@ -35,6 +44,8 @@ class StrictSerializer(JsonPlusSerializer):
 
     def __init__(self) -> None:
         super().__init__(allowed_msgpack_modules=None)
+        self._any = self._unpack_ext_hook
+        self._unpack_ext_hook = self._message_or_any
         _listen()
 
     def loads_typed(self, data: tuple[str, bytes]) -> object:
@@ -54,6 +65,22 @@ class StrictSerializer(JsonPlusSerializer):
         if refused:
             raise UnreadableError(f"a value of type {refused[0]}, which no conversation holds")
         return value
+
+    def _message_or_any(self, code: int, data: bytes) -> Any:
+        """Return an object as LangGraph does; a message in half the time, without its constructors.
+
+        They do no more for what a message itself was written as than have it validated.
+        """
+        if code == EXT_PYDANTIC_V2:
+            module, name, fields, *_ = ormsgpack.unpackb(
+                data, ext_hook=self._message_or_any, option=ormsgpack.OPT_NON_STR_KEYS
+            )
+            if (kind := _MESSAGES.get((module, name))) and "content_blocks" not in fields:
+                with suppress(ValidationError):
+                    return kind.__pydantic_validator__.validate_python(
+                        fields, self_instance=kind.__new__(kind)
+                    )
+        return self._any(code, data)
 
 
 def compressed(kind: str, data: bytes) -> tuple[str, bytes]:

@@ -17,11 +17,12 @@ with resting():
 
     from errors import DamagedThreadError, UnknownThreadError
     from graphs.admission import as_text, check_thread, mended
+    from graphs.checkpoint_history import Standing
     from graphs.checkpoints import open_checkpoints
     from graphs.collector import looking_seldom
     from graphs.damage import blaming, sound
     from graphs.events import Begun, Confirmation, Done, Event, Queued, Result
-    from graphs.late import Questions, questions_in, too_late
+    from graphs.late import questions, standing, too_late
     from graphs.memories import open_memories
     from graphs.orchestrator import builder
     from graphs.turns import Turns
@@ -123,15 +124,15 @@ class Orchestrator:
         self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
     ) -> AsyncIterator[Event]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
-        seen = await self._questions(thread_id)  # a second click must not answer what came after
+        seen = await self._standing(thread_id)
         if queued := watched and self.turns.is_held(thread_id):
             yield Queued()
         async with self.turns.of(thread_id):
             if queued:
                 yield Begun()
-            standing = await self._questions(thread_id)
-            if not standing or standing != seen:
-                raise await too_late(self.ledger, thread_id, asks_else=bool(standing))
+            now = await self._standing(thread_id)
+            if not now.asks or (now != seen and not await self._asks_the_same(thread_id, seen, now)):
+                raise await too_late(self.ledger, thread_id, asks_else=now.asks)
             async for event in self._run(Command(resume=as_text(answer)), thread_id, context, watched):
                 yield event
             result = await self.result(thread_id)
@@ -219,12 +220,19 @@ class Orchestrator:
             raise _unknown(thread_id)
         return snapshot
 
-    async def _questions(self, thread_id: str) -> Questions:
+    async def _standing(self, thread_id: str) -> Standing:
         with sound(thread_id):
-            found = await questions_in(self._checkpointer, self._config(thread_id))
+            found = await standing(self._checkpointer, self._config(thread_id))
         if found is None:
             raise _unknown(thread_id)
         return found
+
+    async def _asks_the_same(self, thread_id: str, seen: Standing, now: Standing) -> bool:
+        """Tell whether it still asks what it did: a second click must not answer what came after."""
+        config = self._config(thread_id)
+        with sound(thread_id):
+            asked = [await questions(self._checkpointer, config, at) for at in (seen, now)]
+        return asked[0] == asked[1]
 
     def _config(self, thread_id: str) -> RunnableConfig:
         check_thread(thread_id)

@@ -55,6 +55,8 @@ class Reading:
     """By call id; a call that is missing here is still undecided."""
     problem: str = ""
     """Why something was not understood, for the person; empty where all was."""
+    names_calls: bool = False
+    """Each decision says which call it is about, so that it is meant for that, whenever it comes."""
 
 
 class _NotUnderstoodError(Exception):
@@ -83,7 +85,8 @@ def read(answer: Any, actions: Sequence[Mapping[str, Any]], check: Check) -> Rea
             problems.append(f"{action['name']}: {error}")
     if not problems and len(choices) < len(actions):
         problems.append(f"{len(actions) - len(choices)} of {len(actions)} calls are still undecided.")
-    return Reading(choices, " ".join(problems))
+    named = all(decision.get("tool_call_id") is not None for _, decision in placed)
+    return Reading(choices, " ".join(problems), named)
 
 
 def _decisions(answer: Any, count: int, depth: int = 0) -> list[Any]:

@@ -16,6 +16,7 @@ from nodes.context import Context
 from nodes.entries import entry_of
 from nodes.records import finished, result_message
 from nodes.state import Decided, Planned, State, Update
+from nodes.timing import was_sent_before
 from nodes.turn import Turn, take_up
 from tools.declaration import ArgumentsError
 from tools.registry import Registry
@@ -24,6 +25,10 @@ _BEGUN = {"running", "executed", "failed", "unknown"}
 _FORGOTTEN = (
     "The ledger has no record of this question: it was lost, or put back from an older copy. So your answer "
     "counts for nothing, and nothing was run by it. See whether it was done before, then answer again."
+)
+_SENT_BEFORE = (
+    "An answer came that had been sent before this question was put, so it counts for nothing here. Answer "
+    "this one."
 )
 
 
@@ -38,6 +43,8 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     answer = interrupt(request)
     turn = await take_up(state, runtime)
     reading = read(answer, request["action_requests"], partial(fault, turn.res.tools))
+    if not _is_meant(reading, request) and was_sent_before(state, runtime):
+        return {"problem": _SENT_BEFORE, "pending": remaining(replace(state, problem=_SENT_BEFORE))}
     decisions, messages, unrecorded = await _decided(turn, reading)
     undecided = any(action["tool_call_id"] not in decisions for action in request["action_requests"])
     problem = (unrecorded or reading.problem) if undecided else ""
@@ -54,6 +61,11 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     if problem == _FORGOTTEN:
         update["request"] = {}  # plan puts the question anew
     return {**update, "messages": messages, "tail": messages[-1].id or ""} if messages else update
+
+
+def _is_meant(reading: Reading, request: dict[str, Any]) -> bool:
+    """Tell whether an answer names what it is about: a call, but not whether it is one in doubt."""
+    return reading.names_calls and not any("attempt" in action for action in request["action_requests"])
 
 
 async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, Decided], list[ToolMessage], str]:

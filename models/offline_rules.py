@@ -1,8 +1,10 @@
 """The requests that the offline planner knows, and the tool calls that they mean."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 EXAMPLES = (
     "what time is it in Tokyo",
@@ -22,7 +24,7 @@ class Step:
     """One tool call that a request asks for."""
 
     tool: str
-    args: dict[str, str]
+    args: dict[str, Any]
 
 
 _LONGEST = 10_000
@@ -56,6 +58,8 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("recall", r"what do you (?:remember|know) about (?P<query>.+)"),
     )
 )
+
+_USE = re.compile(r"use `?(?P<tool>[\w-]+)`?(?: with)? (?P<args>\{.*\})", re.IGNORECASE | re.DOTALL)
 
 _DEFAULTS = {"get_time": {"timezone": "UTC"}, "list_files": {"path": "."}, "search_files": {"path": "."}}
 
@@ -101,12 +105,23 @@ def _pieces(request: str) -> Iterator[tuple[str, str, str]]:
 
 def _step(text: str) -> Step | None:
     whole = _POLITE.sub("", text, count=1)
+    if named := _USE.fullmatch(_bare(whole)):
+        return _named(named["tool"], named["args"])
     for tool, pattern in _PATTERNS:
         # The whole second, for a path that is a dot.
         if match := pattern.fullmatch(_bare(whole)) or pattern.fullmatch(whole):
             given = {name: _unquoted(value) for name, value in match.groupdict().items() if value}
             return Step(tool, {**_DEFAULTS.get(tool, {}), **given})
     return None
+
+
+def _named(tool: str, text: str) -> Step | None:
+    """Return the call of any tool by its name, with its arguments as JSON."""
+    try:
+        args = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return Step(tool, args)
 
 
 def _bare(text: str) -> str:

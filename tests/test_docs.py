@@ -78,6 +78,35 @@ def test_the_tool_example_of_the_readme_declares_a_tool_that_asks():
     assert (water.name, water.confirm, list(water.parameters["properties"])) == ("water", True, ["plant"])
 
 
+def test_the_tool_example_of_the_readme_is_tried_without_keys_as_the_readme_says(tmp_path):
+    checkout = tmp_path / "checkout"
+    for name in subprocess.run(
+        ["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines():
+        if not name.startswith(("tests/", "benchmarks/", "docs/")) and (ROOT / name).is_file():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            (checkout / name).write_bytes((ROOT / name).read_bytes())
+    (checkout / "tools" / "garden.py").write_text(
+        next(block for block in blocks("python") if "@tool" in block), encoding="utf-8"
+    )
+    registry = checkout / "tools" / "registry.py"
+    listed = registry.read_text(encoding="utf-8").replace("    finding,\n", "    finding,\n    garden,\n")
+    listed = listed.replace("*finding.TOOLS,", "*finding.TOOLS, *garden.TOOLS,")
+    registry.write_text(listed, encoding="utf-8")
+
+    (command,) = re.findall(r"`\.venv/bin/(twobrain ask 'use water .*?')`", README)
+    done = subprocess.run(
+        [sys.executable, "-c", "import cli; cli.main()", *shlex.split(command)[1:], "--yes"],
+        env={**_environment(tmp_path), "PYTHONPATH": str(checkout)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "`water` returned: Watered the fern." in done.stdout
+
+
 def test_the_example_configuration_is_accepted(tmp_path):
     from settings import load_settings
 

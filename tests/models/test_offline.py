@@ -94,6 +94,16 @@ async def test_a_known_request_becomes_one_call(request_text, name, args):
     assert await calls_for(request_text) == [(name, args)]
 
 
+async def test_any_tool_can_be_called_by_its_name_with_its_arguments_as_json():
+    asked = 'Please use water {"plant": "the fern and then some", "cups": 2} and use `ha-list` with {}.'
+    assert await calls_for(asked, "water", "ha-list") == [
+        ("water", {"plant": "the fern and then some", "cups": 2}),
+        ("ha-list", {}),
+    ]
+    for unreadable in ('use water {"plant"}', 'use water {"plant": ' + "[" * 9_000, "use water"):
+        assert await calls_for(unreadable, "water") == []
+
+
 async def test_and_joins_calls_of_one_round():
     assert await calls_for('what is 2+2 and write "a and b" to x.txt and list files') == [
         ("calculate", {"expression": "2+2"}),

@@ -149,7 +149,8 @@ async def _threads(orchestrator: Orchestrator) -> list[Finding]:
     waiting = _of(told, "waiting")
     if waiting:
         found.append(Finding("waiting", "note", f"{_listed(waiting)} (see twobrain pending)"))
-    cut_short = _of(told, "interrupted")
+    doubtful = {one.thread_id for one in told if one.in_doubt}
+    cut_short = [f"{name} (in doubt)" if name in doubtful else name for name in _of(told, "interrupted")]
     if cut_short:
         found.append(Finding("cut short", "note", f"{_listed(cut_short)} (twobrain resume THREAD goes on)"))
     if lost := [one.thread_id for one in told if one.forgotten]:

@@ -43,6 +43,8 @@ class Diagnosis:
     """What a repair would do, in words; empty where there is nothing to repair."""
     forgotten: bool = False
     """The ledger has no record of it, or of some of its calls."""
+    in_doubt: bool = False
+    """Whether nobody knows of a call that was cut short if it happened."""
 
 
 async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = False) -> Diagnosis:
@@ -143,11 +145,12 @@ async def _waiting(
 ) -> Diagnosis:
     request = (await orchestrator.result(thread_id)).pending or {}
     names = ", ".join(action["name"] for action in request.get("action_requests", []))
-    since = f" since {_moment(row['waiting_since'])}" if row and row["waiting_since"] else ""
+    since = f" since {moment(row['waiting_since'])}" if row and row["waiting_since"] else ""
     remedies = _noted(snapshot, row)
     if await asyncio.to_thread(rows_of(orchestrator, thread_id).answers):
         remedies = ("take back an answer that was given and never taken up, and ask again", *remedies)
-    way = f"answer with: twobrain resume {shlex.quote(thread_id)}"
+    name = shlex.quote(thread_id)
+    way = f"answer with: twobrain approve {name}, or: twobrain reject {name}"
     return _told(thread_id, "waiting", f"waits{since} for your yes or no to {names}; {way}", *remedies)
 
 
@@ -162,7 +165,8 @@ def _interrupted(
     else:
         where = _BEFORE.get(snapshot.next[0] if snapshot.next else "", "between two steps")
     way = f"go on with: twobrain resume {shlex.quote(thread_id)}"
-    return _told(thread_id, "interrupted", f"was cut short {where}; {way}")
+    said = _told(thread_id, "interrupted", f"was cut short {where}; {way}")
+    return replace(said, in_doubt=bool(lost))
 
 
 def _ended(thread_id: str, snapshot: StateSnapshot, row: dict[str, Any] | None) -> Diagnosis:
@@ -190,5 +194,6 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _moment(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC).astimezone():%d %b %H:%M}"
+def moment(at: float) -> str:
+    """Return a time, in seconds since the epoch, as a person here writes it."""
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M}"

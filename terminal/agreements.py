@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from errors import UnknownRuleError
+from graphs.diagnosis import moment
 from graphs.session import Orchestrator
 from terminal import listings
 from terminal.opening import run
@@ -72,10 +72,9 @@ def _why_not(orchestrator: Orchestrator, rule: Mapping[str, Any]) -> str | None:
 
 
 def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
-    until = None if row["until"] is None else datetime.fromtimestamp(row["until"], UTC).astimezone()
     return {
         **row,
-        "until": f"{until:%Y-%m-%d %H:%M}" if until else "for good",
+        "until": "for good" if row["until"] is None else moment(row["until"]),
         "uses_left": "any" if row["uses_left"] is None else row["uses_left"],
         "usable": "yes" if row["holds"] else f"no: {row['why_not']}",
     }

@@ -10,8 +10,6 @@ import typer
 
 app = typer.Typer(
     name="twobrain",
-    help="A personal assistant with two brains: one gathers with tools, one writes; "
-    "you agree before anything changes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -71,9 +69,34 @@ Path = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-Consent = Annotated[
-    bool | None, typer.Option("--yes/--no", "-y/-n", help="Answer every confirmation with yes or no.")
-]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every confirmation with yes.")]
+No = Annotated[bool, typer.Option("--no", "-n", help="Answer every confirmation with no.")]
+
+
+def _consent(yes: bool, no: bool) -> bool | None:
+    if yes and no:
+        raise typer.BadParameter("--yes and --no contradict each other: say one of them.")
+    return yes if yes or no else None
+
+
+def _show_version(wished: bool) -> None:
+    if wished:
+        from importlib.metadata import version
+
+        typer.echo(f"twobrain {version('twobrain')}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """A personal assistant with two brains: one gathers with tools, one writes.
+
+    You agree before anything changes.
+    """
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -83,20 +106,23 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     user: User = None,
     path: Path = None,
     json: Json = False,
-    yes: Consent = None,
+    yes: Yes = False,
+    no: No = False,
 ) -> None:
     """Ask for one thing and read the answer."""
     from terminal import commands
 
-    raise typer.Exit(commands.ask(task, thread, commands.Wish(user, path, json, yes)))
+    raise typer.Exit(commands.ask(task, thread, commands.Wish(user, path, json, _consent(yes, no))))
 
 
 @app.command(rich_help_panel=_TURNS)
-def chat(thread: OnThread = None, user: User = None, path: Path = None, yes: Consent = None) -> None:
+def chat(
+    thread: OnThread = None, user: User = None, path: Path = None, yes: Yes = False, no: No = False
+) -> None:
     """Talk, line by line."""
     from terminal import commands
 
-    raise typer.Exit(commands.chat(thread, commands.Wish(user, path, consent=yes)))
+    raise typer.Exit(commands.chat(thread, commands.Wish(user, path, consent=_consent(yes, no))))
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -121,11 +147,11 @@ def reject(
 
 
 @app.command(rich_help_panel=_TURNS)
-def resume(thread: Thread, user: User = None, json: Json = False, yes: Consent = None) -> None:
+def resume(thread: Thread, user: User = None, json: Json = False, yes: Yes = False, no: No = False) -> None:
     """Go on with a turn that Ctrl-C or a crash cut short."""
     from terminal import commands
 
-    raise typer.Exit(commands.resume(thread, commands.Wish(user, json=json, consent=yes)))
+    raise typer.Exit(commands.resume(thread, commands.Wish(user, json=json, consent=_consent(yes, no))))
 
 
 @app.command(rich_help_panel=_LISTS)

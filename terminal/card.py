@@ -195,7 +195,7 @@ def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
         yield Padding(effect, (1, 0, 0, 0))
     if expires := request.get("expires_at"):
         until = datetime.fromtimestamp(expires, UTC).astimezone()
-        yield Text(f"A yes counts until {until:%H:%M:%S on %Y-%m-%d}.", "dim")
+        yield Text(f"A yes counts until {until:%Y-%m-%d %H:%M:%S}.", "dim")
 
 
 def _effect(description: str) -> Text:

@@ -17,8 +17,8 @@ _HELP = """\
 /thread   show this thread's id
 /resume   go on with what was stopped, or answer what waits
 /help     show this
-/exit     leave (so does Ctrl-D)
-Ctrl-C stops a turn."""
+/exit     leave; so do Ctrl-D and Ctrl-C at the prompt
+Ctrl-C stops a turn that runs, or a question that is asked."""
 
 
 def new_thread() -> str:

@@ -10,10 +10,12 @@ from pydantic import ValidationError
 
 from errors import ConfigurationError
 from graphs.admission import check_thread
+from graphs.diagnosis import condition_of
 from graphs.events import Result
 from graphs.late import too_late
 from graphs.session import Orchestrator
-from nodes.context import Context
+from nodes.context import LOCAL, Context
+from settings import Settings
 from terminal import card, listings
 from terminal.chat import Chat
 from terminal.interrupt import LeftError
@@ -43,7 +45,16 @@ def ask(task: str, thread_id: str | None, wish: Wish) -> int:
 
 def resume(thread_id: str, wish: Wish) -> int:
     """Go on with a turn that was cut short, or with the gate it waits at."""
-    return _one_turn(thread_id, wish, lambda talk: talk.go_on(thread_id))
+
+    async def gone_on(talk: Conversation) -> Result:
+        if not talk.quiet and condition_of(await talk.orchestrator.snapshot(thread_id)) in {
+            "answered",
+            "failed",
+        }:
+            talk.screen.side.print("That turn had ended; this is how.", style="dim")
+        return await talk.go_on(thread_id)
+
+    return _one_turn(thread_id, wish, gone_on)
 
 
 def decide(thread_id: str, wish: Wish, *, yes: bool, reason: str = "") -> int:
@@ -63,7 +74,7 @@ def chat(thread_id: str | None, wish: Wish) -> int:
     screen = open_screen()
 
     async def held(orchestrator: Orchestrator) -> int:
-        talk = Conversation(orchestrator, _context(wish), screen, wish.consent)
+        talk = Conversation(orchestrator, _context(wish, orchestrator.settings), screen, wish.consent)
         return await Chat(talk, _thread(thread_id)).run()
 
     return run(held)
@@ -73,7 +84,8 @@ def _one_turn(thread_id: str, wish: Wish, work: Callable[[Conversation], Awaitab
     screen = open_screen(machine=wish.json)
 
     async def opened(orchestrator: Orchestrator) -> int:
-        talk = Conversation(orchestrator, _context(wish), screen, wish.consent, quiet=wish.json)
+        context = _context(wish, orchestrator.settings)
+        talk = Conversation(orchestrator, context, screen, wish.consent, quiet=wish.json)
         try:
             result = await work(talk)
         except LeftError:
@@ -103,7 +115,13 @@ def _thread(given: str | None) -> str:
     return given
 
 
-def _context(wish: Wish) -> Context:
+def _context(wish: Wish, settings: Settings) -> Context:
+    if wish.user and wish.user != LOCAL and wish.user not in settings.users:
+        known = ", ".join([LOCAL, *(name for name in settings.users if name != LOCAL)])
+        raise ConfigurationError(
+            f"--user {wish.user!r}: twobrain.toml has no such user. Correct the name ({known}), or add a "
+            f"[users.{wish.user}] table."
+        )
     try:
         given = {"user": wish.user, "path": wish.path}
         return Context.model_validate({name: value for name, value in given.items() if value is not None})

@@ -1,13 +1,13 @@
 """Lists as tables for people and as JSON for programs."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from graphs.diagnosis import moment
 from terminal.screen import Screen
 from terminal.text import as_json, plain
 
@@ -63,7 +63,7 @@ def _words(key: str, value: Any) -> str:
     if value is None or value == "":
         return "\u2013"
     if key in _MOMENTS and isinstance(value, int | float):
-        return datetime.fromtimestamp(value, UTC).astimezone().strftime("%d %b %H:%M")
+        return moment(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):

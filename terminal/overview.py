@@ -30,8 +30,15 @@ _PENDING = _View(
     {"thread_id": "thread", "user": "user", "since": "since", "calls": "waits for", "title": "title"},
     "Nothing waits for you.",
 )
+THREADS = {
+    "thread": "thread",
+    "user": "user",
+    "status": "status",
+    "updated_at": "last used",
+    "title": "title",
+}
 _THREADS = _View(
-    {"thread": "thread", "user": "user", "status": "status", "updated_at": "last used", "title": "title"},
+    THREADS,
     "There are no threads yet. Begin one with: twobrain ask TASK",
 )
 _AUDIT = _View(
@@ -190,4 +197,5 @@ def _for_people(row: listings.Row) -> listings.Row:
     if "missing" not in row:
         return row
     asks = {"confirm": f"yes: {row['caution']}"} if row.get("caution") else {}
-    return {**row, **asks, "usable": "yes" if row["available"] else f"no: {row['missing']}"}
+    words = {"description": row["description"].split("\n")[0]} if "description" in row else {}
+    return {**row, **asks, **words, "usable": "yes" if row["available"] else f"no: {row['missing']}"}

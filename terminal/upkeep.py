@@ -13,9 +13,9 @@ from graphs.session import Orchestrator
 from terminal import listings
 from terminal.interrupt import LeftError
 from terminal.opening import run
+from terminal.overview import THREADS
 from terminal.prompt import Prompt
 from terminal.screen import Screen, open_screen
-from terminal.text import plain
 
 _UNITS = {"h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _AGE = re.compile(r"(\d{1,6})([hdw])")
@@ -28,7 +28,7 @@ def prune(age: str, *, audit: bool, dry_run: bool, yes: bool, as_json: bool) -> 
 
     async def done(orchestrator: Orchestrator) -> int:
         if dry_run:
-            _foretell(screen, await prunable(orchestrator, before), as_json=as_json)
+            await _foretell(screen, orchestrator, await prunable(orchestrator, before), as_json=as_json)
             return 0
         threads = [] if yes else await prunable(orchestrator, before)
         if threads and not await _agreed(screen, threads, age, audit=audit):
@@ -63,12 +63,14 @@ async def _agreed(screen: Screen, threads: Sequence[str], age: str, *, audit: bo
     return agreed
 
 
-def _foretell(screen: Screen, threads: Sequence[str], *, as_json: bool) -> None:
+async def _foretell(
+    screen: Screen, orchestrator: Orchestrator, threads: Sequence[str], *, as_json: bool
+) -> None:
     if as_json:
         listings.show_json(screen, {"threads": list(threads), "dry_run": True})
         return
-    for thread in threads:
-        screen.out.print(plain(thread), soft_wrap=True)
+    rows = [row for row in await orchestrator.ledger.threads() if row["thread"] in threads]
+    listings.show(screen, rows, THREADS, "Nothing is as old as that and finished.")
     screen.side.print(f"{counted(len(threads), 'thread')} would go.", style="dim")
 
 

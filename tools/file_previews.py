@@ -3,7 +3,7 @@
 from difflib import unified_diff
 
 from tools.declaration import Here, ToolFailure
-from tools.folder import Folder, NothingThereError
+from tools.folder import Folder, NothingThereError, sized
 from tools.workspace import Workspace
 
 _MOST_LINES = 30
@@ -22,7 +22,7 @@ def preview_write(here: Here, path: str, content: str) -> str:
     except NothingThereError:
         return _page(f"{what} (a new file)", [f"+{line}" for line in content.splitlines()])
     if old is None:
-        return f"{what} (replaces {size:,} bytes that cannot be shown)"
+        return f"{what} (replaces {sized(size)} that cannot be shown)"
     if old == content:
         return f"{what} (changes nothing: it holds exactly that)"
     return _page(f"{what} (replaces {amount(old)})", _difference(old, content))
@@ -33,7 +33,7 @@ def preview_delete(here: Here, path: str) -> str:
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
         size = folder.require(name, "file").size
         text = _readable(folder, name)
-    return _page(f"Delete {path} ({size:,} bytes)", [f"-{line}" for line in (text or "").splitlines()])
+    return _page(f"Delete {path} ({sized(size)})", [f"-{line}" for line in (text or "").splitlines()])
 
 
 def amount(text: str) -> str:

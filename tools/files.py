@@ -5,7 +5,7 @@ from typing import Annotated
 from tools.declaration import Here, ToolFailure, tool
 from tools.file_previews import amount, preview_delete, preview_write
 from tools.file_search import Search, files_below
-from tools.folder import Entry
+from tools.folder import Entry, sized
 from tools.workspace import Workspace
 
 _LISTED = 500
@@ -27,7 +27,7 @@ def list_files(here: Here, path: FolderPath = ".") -> str:
 
 
 def _line(entry: Entry) -> str:
-    notes = {"file": f" ({entry.size:,} bytes)", "folder": "", "link": " (a link, not followed)"}
+    notes = {"file": f" ({sized(entry.size)})", "folder": "", "link": " (a link, not followed)"}
     return f"{entry}{notes.get(entry.kind, ' (not a file)')}"
 
 
@@ -82,7 +82,7 @@ def delete_file(here: Here, path: FilePath) -> str:
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
         size = folder.require(name, "file").size
         folder.delete(name)
-    return f"Deleted {path} ({size:,} bytes)."
+    return f"Deleted {path} ({sized(size)})."
 
 
 TOOLS = (list_files, read_file, search_files, write_file, delete_file)

@@ -23,6 +23,11 @@ _LARGEST_READ = 1_000_000
 """Bytes of a file that is read."""
 
 
+def sized(size: int) -> str:
+    """Return a number of bytes, in words."""
+    return f"{size:,} byte{'' if size == 1 else 's'}"
+
+
 class NothingThereError(ToolFailure):
     """There is no file or folder of that name."""
 
@@ -116,12 +121,12 @@ class Folder:
                 raise ToolFailure(f"{self.path(name)!r} changed while it was opened.")
             data = file.read(_LARGEST_READ + 1) if size <= _LARGEST_READ else None
         if data is None or len(data) > _LARGEST_READ:
-            limit = f"{size:,} bytes, and {_LARGEST_READ:,} is the most"
+            limit = f"{sized(size)}, and {_LARGEST_READ:,} is the most"
             raise ToolFailure(f"{self.path(name)!r} is too large to read: {limit}.")
         with suppress(UnicodeDecodeError):
             if b"\0" not in data:
                 return data.decode("utf-8-sig")
-        raise ToolFailure(f"{self.path(name)!r} is binary, not UTF-8 text ({size:,} bytes).")
+        raise ToolFailure(f"{self.path(name)!r} is binary, not UTF-8 text ({sized(size)}).")
 
     def write(self, name: str, data: bytes) -> None:
         """Put a whole file in place at once; a crash leaves the old one."""

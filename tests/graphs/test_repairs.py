@@ -7,6 +7,7 @@ import pytest
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from errors import RequestError, UnknownThreadError
+from graphs.checkup import check_all
 from graphs.diagnosis import diagnose
 from graphs.events import ToolStarted
 from graphs.repair import repair
@@ -176,13 +177,19 @@ async def test_a_ledger_that_says_otherwise_than_the_thread_is_put_right(settle,
         await talk_on(house, orchestrator)
 
 
-async def test_a_thread_is_told_apart_at_its_gate_cut_short_in_doubt_and_answered(home):
+async def test_a_thread_is_told_apart_at_its_gate_cut_short_in_doubt_and_answered(home, monkeypatch):
+    monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(home.data))
     async with home.opened() as orchestrator:
         assert (await orchestrator.ask('write "x" to a.txt', thread_id="t1")).pending
         told = await diagnose(orchestrator, "t1")
         assert told.condition == "waiting"
-        assert "for your yes or no to write_file; answer with: twobrain resume t1" in told.sentence
+        assert (
+            "for your yes or no to write_file; answer with: twobrain approve t1, or: twobrain"
+            in told.sentence
+        )
     killed(home, "during:write_file", "approve")
+    looked_at = {one.name: one.text for one in await check_all()}
+    assert looked_at["cut short"].startswith("t1 (in doubt) (twobrain resume")
     async with home.opened() as orchestrator:
         told = await diagnose(orchestrator, "t1")
         assert told.condition == "interrupted"

@@ -2,6 +2,8 @@ import json
 import os
 import stat
 
+import pytest
+
 PROMPT = "1m>"
 
 
@@ -65,6 +67,33 @@ def test_no_refuses_every_confirmation(home):
     assert not (home.workspace / "a.txt").exists()
 
 
+@pytest.mark.parametrize("command", [("ask", "list files"), ("chat",), ("resume", "t1")])
+def test_yes_and_no_at_once_are_refused(home, command):
+    assert "contradict each other" in home.run(*command, "--yes", "--no", code=2).stderr
+    assert not home.data.exists()
+
+
+def test_the_version_is_told(home):
+    assert home.run("--version").stdout.startswith("twobrain 0.")
+
+
+def test_a_user_whom_the_configuration_does_not_know_is_refused(home):
+    home.configure('[users.alice]\nrole = "admin"\n')
+    said = home.run("ask", "list files", "--user", "alcie", code=2).stderr
+    for words in ("'alcie'", "local, alice", "[users.alcie]"):
+        assert words in said
+    home.run("ask", "list files", "--user", "alice")
+    assert [row["user"] for row in home.json("threads")] == ["alice"]
+
+
+def test_going_on_with_a_turn_that_had_ended_says_so(home):
+    home.run("ask", "what is 12*7", "-t", "t1")
+    done = home.run("resume", "t1")
+    assert "had ended" in done.stderr
+    assert "84" in done.stdout
+    assert len(home.json("audit")) == 1
+
+
 def test_without_a_terminal_a_confirmation_waits_with_the_commands_that_answer_it(home):
     done = home.run("ask", 'write "milk" to a.txt', "--thread", "my list", code=3)
     assert "Confirm · write_file" in done.stdout
@@ -97,6 +126,9 @@ def test_lists_show_what_there_is_and_what_was_done(home):
     assert tools["calculate"].keys() >= {"role", "effect", "confirm", "available", "missing", "description"}
     models = {row["name"]: row for row in home.json("models", OPENAI_API_KEY="sk-nothing-here")}
     assert models["openai"]["roles"] == ["orchestrator", "chat"]
+    listed = home.run("tools").stdout.splitlines()
+    assert len(listed) == len(tools) + 1
+    assert max(map(len, listed)) < 300
     table = home.run("audit").stdout
     assert "expression=12*7" in table
     assert "\x1b" not in table

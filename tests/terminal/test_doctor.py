@@ -91,6 +91,13 @@ def test_a_damaged_thread_is_found_explained_repaired_and_talked_on_in(home):
     assert not (home.workspace / "a.txt").exists()
 
 
+def test_a_thread_that_waits_is_explained_with_the_commands_that_answer_it(home):
+    home.run("ask", 'write "x" to a.txt', "-t", "t1", code=3)
+    said = home.run("doctor", "-t", "t1").stdout
+    assert "twobrain approve t1" in said
+    assert "twobrain reject t1" in said
+
+
 def test_a_thread_is_explained_as_json(home):
     home.run("ask", "what is 12*7", "-t", "t1")
     told = home.json("doctor", "--thread", "t1")

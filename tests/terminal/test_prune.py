@@ -24,7 +24,10 @@ def furnish(home):
 def test_old_finished_threads_are_deleted_and_the_others_are_not(home):
     furnish(home)
     assert home.json("prune", "--dry-run") == {"threads": ["old"], "dry_run": True}
-    assert home.run("prune", "--dry-run").stdout == "old\n"
+    listed = home.run("prune", "--dry-run")
+    assert [line.split()[:3] for line in listed.stdout.splitlines()[1:]] == [["old", "local", "answered"]]
+    assert "what is 12*7" in listed.stdout
+    assert "1 thread would go." in listed.stderr
     assert threads(home) == ["old", "gate", "new"]
     assert "Deleted 1 thread and 0 long results" in home.run("prune", "--yes").stdout
     assert threads(home) == ["gate", "new"]

@@ -59,7 +59,7 @@ async def test_an_empty_file_is_said_to_be_empty(call):
 async def test_an_absolute_path_in_the_workspace_is_fine(call, root):
     await call("write_file", path=str(root / "a.txt"), content="x")
     assert (await call("read_file", path=str(root / "b" / ".." / "a.txt"))).text == "x"
-    assert (await call("list_files", path=str(root))).text == "a.txt (1 bytes)"
+    assert (await call("list_files", path=str(root))).text == "a.txt (1 byte)"
 
 
 async def test_a_workspace_that_is_reached_through_a_link_works(call, root, tmp_path):

@@ -72,7 +72,7 @@ class Conversation:
             for rule in await self._rules(answer):
                 if rule not in before:
                     self.screen.side.print(
-                        f"Rule {rule} holds from now on. Take it back with: twobrain rules --revoke {rule}",
+                        f"Rule {rule} holds now; take it back with: twobrain rules --revoke {rule}",
                         soft_wrap=True,
                     )
         return result

@@ -18,7 +18,8 @@ from models.opening import Opener
 from models.prices import cost_of
 from models.registry import Registry
 from models.streaming import streamed
-from models.usable import require_whole, usable
+from models.usable import usable
+from models.windows import Windows
 from settings import ModelCard, Settings
 
 HIDDEN = "nostream"
@@ -29,8 +30,8 @@ _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
 
 
-Shorten = Callable[[], Awaitable[Sequence[BaseMessage]]]
-"""Gives about the same messages in about half the tokens."""
+Fit = Callable[[int], Awaitable[Sequence[BaseMessage]]]
+"""Gives about the same messages in so many characters, or in as few as they can take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,10 @@ class Ask:
     """Call ids that the conversation already holds."""
     hidden: bool = False
     """True: its tokens are not streamed to the person."""
-    shorter: Shorten | None = None
+    fit: Fit | None = None
     """For a model that finds the messages too long; None: they cannot be shortened."""
+    chars: int = 0
+    """About what messages and tools take; asked for only where they can be shortened."""
     deadline: float | None = None
     """`time.monotonic()` after which no further try begins; None: only each model's own timeout."""
 
@@ -90,6 +93,7 @@ class Caller:
     def __init__(self, settings: Settings) -> None:
         self.registry = Registry(settings)
         self._opener = Opener(settings, self.registry)
+        self._windows = Windows()
         self._redact = settings.redact
         self._warming: set[asyncio.Task[None]] = set()
 
@@ -131,15 +135,16 @@ class Caller:
             raise ModelError(f"Model {name!r}: {lacking}. Set it, or use another model.", "missing_key")
         ends = time.monotonic() + card.timeout_s
         ends = min(ends, ask.deadline) if ask.deadline else ends
+        ask = await _fitted(ask, self._windows.room(name))
         try:
             return await self._patiently(name, card, ask, account, ends)
         except ModelError as error:
-            if error.cause != "context_overflow" or ask.shorter is None:
+            if error.cause != "context_overflow" or ask.fit is None:
                 raise
-            messages = await ask.shorter()
-            if messages == ask.messages:  # nothing is left to leave out
+            shorter = await _fitted(ask, self._windows.narrowed(name, ask.chars))
+            if shorter.messages == ask.messages:  # nothing is left to leave out
                 raise
-        return await self._patiently(name, card, replace(ask, messages=messages), account, ends)
+        return await self._patiently(name, card, shorter, account, ends)
 
     async def _patiently(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
         again = ask
@@ -166,7 +171,7 @@ class Caller:
             raw = await until(ends, self._say(name, card, ask))
             usage = _counted(raw)
             told = _told(raw, ask, usage)
-            require_whole(card, ask.messages, usage)
+            self._windows.require_whole(name, card, ask.messages, ask.chars, usage)
             offered = ask.tools if card.tools else ()
             message = usable(raw, offered, ask.known, ask.taken)
             spelled_out = bool(raw.text) and not message.text
@@ -193,6 +198,13 @@ class Caller:
             return _as_ai(await model.ainvoke(messages, {"tags": tags}))
         # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
         return replies.join(await streamed(model, messages, tags))
+
+
+async def _fitted(ask: Ask, room: int | None) -> Ask:
+    """Return the request within so many characters; as it is where it fits, or cannot be shortened."""
+    if room is None or ask.fit is None or ask.chars <= room:
+        return ask
+    return replace(ask, messages=await ask.fit(room), chars=room)
 
 
 def _told(message: AIMessage, ask: Ask, usage: dict[str, Any] | None) -> int:

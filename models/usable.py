@@ -3,15 +3,10 @@
 from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage
 
 from models import replies, spelled
 from models.faults import BlankReplyError, UnusableReplyError
-from settings import ModelCard
-
-_MOST_WORDS_PER_TOKEN = 1.5
-_LEAST_WINDOW = 1_000
-"""Tokens; below it a count says nothing of a prompt that was cut."""
 
 
 def usable(
@@ -49,24 +44,3 @@ def usable(
     if finish in replies.CUT_SHORT:
         raise UnusableReplyError(f"it gave a blank answer: its output tokens were used up ({finish})")
     raise BlankReplyError(f"it gave a blank answer ({finish or 'no reason given'})")
-
-
-def require_whole(card: ModelCard, messages: Sequence[BaseMessage], usage: Mapping[str, Any] | None) -> None:
-    """Check that a server has read the whole prompt: some leave out, and say nothing, what is too long.
-
-    A token holds a word at most, in nearly every tokenizer: clearly fewer tokens than words were not all of
-    it. A very low count is no window's: it is that of what a server did not have in its cache.
-
-    Raises:
-        UnusableReplyError: it has not (`context_overflow`).
-    """
-    read = (usage or {}).get("input_tokens") or 0
-    if card.provider != "openai" or card.base_url is None or read < _LEAST_WINDOW:
-        return
-    words = sum(len(message.text.split()) for message in messages)
-    if words > read * _MOST_WORDS_PER_TOKEN:
-        raise UnusableReplyError(
-            f"its server read {read:,} tokens of a longer prompt and left out the rest, as Ollama does past "
-            "OLLAMA_CONTEXT_LENGTH",
-            "context_overflow",
-        )

@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 
 from errors import StorageError
 from ledger.records import Use
-from models.calling import Attempt, Shorten
+from models.calling import Attempt
 from nodes.compaction import chars_of
 from nodes.rounds import length_of
 from nodes.turn import Turn
@@ -113,13 +113,9 @@ def _sum(left: float | None, right: float | None) -> float | None:
     return None if left is None or right is None else left + right
 
 
-async def prompts_of(
+async def prompt_of(
     view: View, card: ModelCard, tools: Sequence[Mapping[str, Any]] = ()
-) -> tuple[list[BaseMessage], Shorten]:
-    """Return a prompt within a model's budget, and what gives one of half its length."""
+) -> tuple[list[BaseMessage], int]:
+    """Return a prompt within a model's budget, and about how many characters it takes with the tools."""
     prompt = await view(chars_of(card))
-
-    async def shorter() -> list[BaseMessage]:
-        return await view(length_of(prompt, tools) // 2)
-
-    return prompt, shorter
+    return prompt, length_of(prompt, tools)

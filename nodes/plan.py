@@ -13,7 +13,7 @@ from models.calling import Ask, Reply
 from models.replies import MALFORMED, renumbered
 from nodes import prompts
 from nodes.allowance import exhausted
-from nodes.asking import Meter, View, prompts_of
+from nodes.asking import Meter, View, prompt_of
 from nodes.budget import calls_left, last_try, spent
 from nodes.context import Context
 from nodes.ending import account_of, end_turn
@@ -93,11 +93,12 @@ async def _last_word(turn: Turn, limit: str) -> Ask:
 
 
 async def _ask(turn: Turn, view: View, tools: Sequence[dict[str, Any]]) -> Ask:
-    prompt, shorter = await prompts_of(view, turn.planner, tools)
+    prompt, chars = await prompt_of(view, turn.planner, tools)
     return Ask(
         role=turn.context.orchestrator,
         messages=prompt,
-        shorter=shorter,
+        fit=view,
+        chars=chars,
         user=turn.person.user,
         tools=tools,
         known=turn.res.tools,

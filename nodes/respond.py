@@ -7,7 +7,7 @@ from langgraph.runtime import Runtime
 from errors import NoModelAnsweredError
 from models.calling import Ask
 from nodes.allowance import exhausted
-from nodes.asking import Meter, prompts_of
+from nodes.asking import Meter, prompt_of
 from nodes.context import Context
 from nodes.ending import end_turn
 from nodes.records import as_list, records_of
@@ -28,8 +28,8 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     if state.path == "direct" and (day := await exhausted(turn)):
         return await end_turn(turn, meter, day.refusal(), day.reason)
     view = partial(responder_view, state, turn.context, stopped(turn, state.stop_reason))
-    prompt, shorter = await prompts_of(view, turn.responder)
-    ask = Ask(turn.context.responder, prompt, turn.person.user, known=turn.res.tools, shorter=shorter)
+    prompt, chars = await prompt_of(view, turn.responder)
+    ask = Ask(turn.context.responder, prompt, turn.person.user, known=turn.res.tools, fit=view, chars=chars)
     try:
         reply = await turn.res.models.call(ask, meter)
     except NoModelAnsweredError as error:

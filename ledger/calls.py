@@ -25,6 +25,7 @@ from ledger.owner import is_gone
 from ledger.records import Lost, OpenCall, Recorded, Running, Status
 from ledger.statements import change, fetch
 from ledger.tables import calls, insert
+from ledger.texts import unpacked
 
 FINAL = frozenset(get_args(Status))
 _UNBEGUN = frozenset({"planned", "waiting", "ready"})
@@ -135,7 +136,7 @@ def lose(connection: Connection, row: Any, attempt: int, **changes: Any) -> None
 def outcomes(connection: Connection, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
     """Return the outcomes on record, by call id; a call without one is left out."""
     rows = [row for call_id in call_ids for row in fetch(connection, _CALL, _key(thread, call_id))]
-    return {row.call_id: Recorded(row.status, row.text or "") for row in rows if row.status in FINAL}
+    return {row.call_id: recorded(row) for row in rows if row.status in FINAL}
 
 
 def known(connection: Connection, thread: str) -> set[str]:
@@ -165,7 +166,12 @@ def standing(
     if not found or found[0].status in _UNBEGUN:
         return None
     row = found[0]
-    return Recorded(row.status, row.text or "") if row.status in FINAL else held_by(row, now)
+    return recorded(row) if row.status in FINAL else held_by(row, now)
+
+
+def recorded(row: Any) -> Recorded:
+    """Return the outcome that a row holds."""
+    return Recorded(row.status, unpacked(row.text))
 
 
 def held_by(row: Any, now: float) -> Running | Lost:

@@ -7,11 +7,14 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ledger import doubts, rules
-from ledger.calls import FINAL, change_row, held_by, locked, standing_row
+from ledger.calls import FINAL, change_row, held_by, locked, recorded, standing_row
 from ledger.decisions import CHANGED, CONSENT
 from ledger.records import Claim, Claimed, Lost, NotApproved, Recorded, Running
+from ledger.texts import packed
 
 _BY_RULE = "rule"
+_NOBODYS = {"owner": None, "lease_until": None}
+"""What a claim leaves of itself once it has ended."""
 _UNASKED = "No approval of this call is on record."
 _ANOTHER_TURNS = (
     "Outcome unknown: under its id the ledger holds a call of another turn, so this is not the ledger that "
@@ -119,16 +122,17 @@ def finish(  # noqa: PLR0913 (one outcome, whole)
     if row is not None and row.status == "running" and row.attempts == attempt:
         mine = isinstance(held_by(row, now), Lost) if lost else row.owner == owner
         if mine:
-            change_row(connection, row, **outcome)
+            kept = {**outcome, "text": packed(connection.dialect, outcome["text"]), **_NOBODYS}
+            change_row(connection, row, **kept)
             return Recorded(outcome["status"], outcome["text"])
-    return None if row is None or row.status not in FINAL else Recorded(row.status, row.text or "")
+    return None if row is None or row.status not in FINAL else recorded(row)
 
 
 def _judge(connection: Connection, row: Any, wanted: str, terms: Terms) -> Claim:
     if row.fingerprint != wanted:
         return NotApproved(CHANGED)
     if row.status in FINAL:
-        return Recorded(row.status, row.text or "")
+        return recorded(row)
     if row.status == "running":
         held = held_by(row, terms.now)
         return Claimed(row.attempts + 1) if _may_run_again(connection, row, held, terms) else held

@@ -5,17 +5,24 @@ from contextlib import closing
 from pathlib import Path
 
 from graphs.serialization import StrictSerializer
+from ledger.texts import unpacked
 
 _ROWS = ("SELECT type, checkpoint FROM checkpoints", "SELECT type, value FROM writes")
 
 
 def contents(data: Path) -> list[tuple[str, bytes]]:
-    """Return every file with its bytes, and what every row of the checkpoints says once it is unpacked."""
+    """Return every file with its bytes, and what is compressed in the databases as it reads."""
     files = [(str(path), path.read_bytes()) for path in data.rglob("*") if path.is_file()]
-    return files + [(str(data / "checkpoints.db"), repr(value).encode()) for value in _values(data)]
+    return files + [(database, said.encode()) for database, said in (*_values(data), *_results(data))]
 
 
-def _values(data: Path) -> list[object]:
+def _values(data: Path) -> list[tuple[str, str]]:
     serde = StrictSerializer()
     with closing(sqlite3.connect(data / "checkpoints.db")) as database:
-        return [serde.loads_typed(row) for query in _ROWS for row in database.execute(query)]
+        rows = [row for query in _ROWS for row in database.execute(query)]
+    return [("checkpoints.db", repr(serde.loads_typed(row))) for row in rows]
+
+
+def _results(data: Path) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(data / "ledger.db")) as database:
+        return [("ledger.db", unpacked(text)) for (text,) in database.execute("SELECT text FROM calls")]

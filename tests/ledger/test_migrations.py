@@ -70,7 +70,8 @@ ALTER TABLE usage ADD COLUMN counted_tokens INTEGER;
 UPDATE usage SET counted_tokens = input_tokens + output_tokens;
 UPDATE ledger_schema SET version = 5;
 """
-STEPS = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
+SIXTH = "UPDATE ledger_schema SET version = 6;"
+STEPS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
 """What made the schema of each version, with rows of that time."""
 
 

@@ -1,5 +1,11 @@
 import hashlib
+import sqlite3
+import zlib
+from contextlib import closing
 
+import pytest
+
+from errors import StorageError
 from ledger.records import Recorded
 from tests.ledger.samples import call, claim, finish
 
@@ -24,6 +30,36 @@ async def test_a_new_message_closes_what_is_open_and_gets_what_is_recorded(ledge
         "never claimed": "superseded",
     }
     assert found["done"].text == "42"
+
+
+async def test_a_long_result_is_compressed_on_record_and_given_back_whole(ledger, path):
+    long = "grüne Milch, \N{CHEESE WEDGE} and eggs\n" * 60
+    await claim(ledger, call("c1"))
+    await finish(ledger, call("c1"), long)
+
+    assert await claim(ledger, call("c1")) == Recorded("executed", long)
+    assert await ledger.outcomes("t1", ["c1"]) == {"c1": Recorded("executed", long)}
+    with closing(sqlite3.connect(path)) as other:
+        [(size, owner)] = other.execute("SELECT length(text), owner FROM calls")
+    assert size < len(long) / 5
+    assert owner is None
+    [row] = await ledger.audit()
+    assert row["result_size"] == len(long.encode())
+
+
+@pytest.mark.parametrize(
+    "stored", [b"rubbish", zlib.compress(b"a" * 500)[:-5], zlib.compress(bytes(50_000_000)), b"x\x9c"]
+)
+async def test_a_result_that_was_never_stored_so_is_told_as_damage(ledger, path, stored):
+    await claim(ledger, call("c1"))
+    await finish(ledger, call("c1"), "milk")
+    with closing(sqlite3.connect(path)) as other, other:
+        assert other.execute("UPDATE calls SET text = ?", [stored]).rowcount
+
+    for asked in (ledger.outcomes("t1", ["c1"]), claim(ledger, call("c1"))):
+        with pytest.raises(StorageError, match="damaged"):
+            await asked
+    assert len(await ledger.audit()) == 1
 
 
 async def test_a_superseded_call_can_never_be_claimed(ledger):

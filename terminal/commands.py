@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from errors import ConfigurationError
+from errors import ConfigurationError, NothingPendingError
 from graphs.admission import check_thread
-from graphs.diagnosis import condition_of
+from graphs.diagnosis import condition_of, diagnose
 from graphs.events import Result
 from graphs.late import too_late
 from graphs.session import Orchestrator
@@ -63,6 +63,9 @@ def decide(thread_id: str, wish: Wish, *, yes: bool, reason: str = "") -> int:
     async def answered(talk: Conversation) -> Result:
         standing = await talk.orchestrator.result(thread_id)
         if standing.pending is None:
+            found = await diagnose(talk.orchestrator, thread_id)
+            if found.condition == "interrupted":
+                raise NothingPendingError(found.sentence)
             raise await too_late(talk.orchestrator.ledger, thread_id)
         return await talk.answer(thread_id, card.answer_all(standing.pending, yes=yes, reason=reason))
 

@@ -3,6 +3,9 @@ from contextlib import closing
 
 import pytest
 
+from tests.graphs.crashes import process
+from tests.graphs.crashes.power import cut_short
+
 
 def findings(home, code=0, **options):
     """Return what a look at everything finds: name to state and text."""
@@ -146,3 +149,14 @@ def test_a_ledger_put_back_from_an_older_copy_is_told(home):
     assert "no record of 1 call of it" in home.run("doctor", "-t", "t1", code=1).stdout
     home.run("doctor", "-t", "t1", "--repair")
     assert "forgotten" not in findings(home)
+
+
+async def test_an_approval_of_what_was_cut_short_is_told_how_to_go_on_though_the_ledger_is_lost(home):
+    await cut_short(process.Home(home.directory), "remember that it rains", "remember")
+    for file in home.data.glob("ledger.db*"):
+        file.unlink()
+
+    told = home.run("approve", "t1", code=2).stderr.replace("\n", " ")
+    assert "was cut short while remember ran, and nobody knows whether that happened" in told
+    assert "twobrain resume t1" in told
+    assert "The ledger has no record of it" in told

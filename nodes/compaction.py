@@ -7,7 +7,8 @@ with 60 in a window of 32,000 tokens it is 88 %, of 16,000 tokens 84 %.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from langchain_core.messages import ToolMessage
 
@@ -55,24 +56,6 @@ def chars_of(card: ModelCard) -> int:
     return budget_of(card) * CHARS_PER_TOKEN
 
 
-def fitted(results: Sequence[ToolMessage], room: int, calls: Sequence[int]) -> list[int]:
-    """Return how many bytes to show of each result of a turn; 0 stands for a stub.
-
-    Args:
-        results: in their order.
-        room: characters for the turn's rounds.
-        calls: characters that the call of each result takes of it.
-    """
-    largest = largest_in(room)
-    for most in _MOST_SHOWN[_MOST_SHOWN.index(largest) :]:
-        shown = _shown(results, most)
-        sizes = [_size(*each) for each in zip(results, shown, calls, strict=True)]
-        stubs = _stubs(sizes, room)
-        if most == _MOST_SHOWN[-1] or not any(stubs) or _slack(sizes, room) >= room // _LEAST_SLACK:
-            return [0 if stub else limit for limit, stub in zip(shown, stubs, strict=True)]
-    raise AssertionError
-
-
 def largest_in(room: int) -> int:
     """Return the most bytes to show of one result, as long as all fit.
 
@@ -104,16 +87,8 @@ class Tally:
         return limit, Tally(self.most, stored, self.taken + shown, by_stored)
 
     def fits(self, room: int, calls: int) -> bool:
-        """Tell whether no result need shrink, as `fitted` would."""
+        """Tell whether no result need shrink, as a `Fitting` would."""
         return self.taken_by_stored <= _STORED_TOGETHER and self.taken + calls <= room
-
-
-def _shown(results: Sequence[ToolMessage], most: int) -> list[int]:
-    limits, tally = [], Tally(most)
-    for result in results:
-        limit, tally = tally.add(result)
-        limits.append(limit)
-    return limits
 
 
 def _size(result: ToolMessage, limit: int, call: int) -> _Size:
@@ -124,29 +99,84 @@ def _size(result: ToolMessage, limit: int, call: int) -> _Size:
     return _Size(call, min(length, limit) + around, stub, whole is not None)
 
 
-def _slack(sizes: Sequence[_Size], room: int) -> int:
-    """Return the room that is left when all but the recent results have shrunk."""
-    old, recent = sizes[:-KEPT_RESULTS], sizes[-KEPT_RESULTS:]
-    return room - sum(each.call + each.stub for each in old) - sum(each.call + each.shown for each in recent)
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """How many bytes to show of each result of a turn, where not all fit; it goes on as results come."""
+
+    room: int
+    """Characters that the turn's rounds may take."""
+    levels: tuple["_Level", ...]
+    """By the most bytes that one result is shown of, the largest first."""
+
+    @classmethod
+    def within(cls, room: int) -> Self:
+        """Begin a turn."""
+        most = _MOST_SHOWN[_MOST_SHOWN.index(largest_in(room)) :]
+        return cls(room, tuple(_Level(Tally(each)) for each in most))
+
+    def and_then(self, results: Sequence[ToolMessage], calls: Sequence[int]) -> Self:
+        """Return what it is with further results; this one stays as it is.
+
+        Args:
+            results: in their order.
+            calls: characters that the call of each takes of the room.
+        """
+        return replace(self, levels=tuple(each.and_then(results, calls, self.room) for each in self.levels))
+
+    def sizes(self) -> list[int]:
+        """Return the bytes to show of each result; 0 stands for a stub."""
+        slack = self.room // _LEAST_SLACK
+        fit = (level for level in self.levels if not any(level.stubs) or level.slack(self.room) >= slack)
+        level = next(fit, self.levels[-1])
+        return [0 if stub else limit for limit, stub in zip(level.limits, level.stubs, strict=True)]
 
 
-def _stubs(sizes: Sequence[_Size], room: int) -> list[bool]:
-    """Tell which results shrink: each time there is too much, the oldest, until half as much is left.
+@dataclass(slots=True)
+class _Level:
+    """What results take where each is shown up to so many bytes."""
+
+    tally: Tally
+    limits: list[int] = field(default_factory=list)
+    sizes: list[_Size] = field(default_factory=list)
+    stubs: list[bool] = field(default_factory=list)
+    """Which results shrink: each time there is too much, the oldest, until half as much is left.
 
     The turn is gone through from its beginning, so that what shrank once stays so, and nothing changes
     again until the other half has filled.
     """
-    stubs = [False] * len(sizes)
-    taken = stored = 0
-    for place, size in enumerate(sizes):
-        taken += size.call + size.shown
-        stored += size.shown if size.is_stored else 0
-        if taken <= room and stored <= _STORED_TOGETHER:
-            continue
-        for old, each in enumerate(sizes[: max(0, place + 1 - KEPT_RESULTS)]):
-            too_much = taken > room // 2 or (each.is_stored and stored > _STORED_TOGETHER // 2)
-            if too_much and not stubs[old]:
-                stubs[old] = True
-                taken -= each.shown - each.stub
-                stored -= each.shown if each.is_stored else 0
-    return stubs
+    taken: int = 0
+    stored: int = 0
+    shrunk: int = 0
+    """Characters of all but the recent results, were they all stubs."""
+
+    def and_then(self, results: Sequence[ToolMessage], calls: Sequence[int], room: int) -> Self:
+        longer = replace(self, limits=[*self.limits], sizes=[*self.sizes], stubs=[*self.stubs])
+        for result, call in zip(results, calls, strict=True):
+            limit, longer.tally = longer.tally.add(result)
+            longer.limits.append(limit)
+            longer.add(_size(result, limit, call), room)
+        return longer
+
+    def slack(self, room: int) -> int:
+        """Return the room that is left when all but the recent results have shrunk."""
+        return room - self.shrunk - sum(each.call + each.shown for each in self.sizes[-KEPT_RESULTS:])
+
+    def add(self, size: _Size, room: int) -> None:
+        """Go on with one more."""
+        self.sizes.append(size)
+        self.stubs.append(False)
+        if len(self.sizes) > KEPT_RESULTS:
+            aged = self.sizes[-KEPT_RESULTS - 1]
+            self.shrunk += aged.call + aged.stub
+        self.taken += size.call + size.shown
+        self.stored += size.shown if size.is_stored else 0
+        if self.taken > room or self.stored > _STORED_TOGETHER:
+            self._shrink(room)
+
+    def _shrink(self, room: int) -> None:
+        for old, each in enumerate(self.sizes[:-KEPT_RESULTS]):
+            too_much = self.taken > room // 2 or (each.is_stored and self.stored > _STORED_TOGETHER // 2)
+            if too_much and not self.stubs[old]:
+                self.stubs[old] = True
+                self.taken -= each.shown - each.stub
+                self.stored -= each.shown if each.is_stored else 0

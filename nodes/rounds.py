@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
 
 from models.replies import MALFORMED
-from nodes.compaction import Tally, fitted, largest_in
+from nodes.compaction import Fitting, Tally, largest_in
 from nodes.fences import fenced
 from nodes.kept import Kept
 from nodes.records import is_untrusted, results_by_call, rounds_of
@@ -31,16 +31,31 @@ class _Rounds:
     view: list[BaseMessage]
 
 
+@dataclass(frozen=True, slots=True)
+class _Shrunk:
+    """Rounds whose calls all have their results, of which not all are as large as they may be."""
+
+    fitting: Fitting
+    sizes: list[int]
+    """Bytes that are shown of each result."""
+    view: list[BaseMessage]
+
+
 _kept: Kept[_Rounds] = Kept()
+_kept_shrunk: Kept[_Shrunk] = Kept()
 
 
 async def rounds_view(state: State, room: int, look: Look) -> list[BaseMessage]:
     """Return the rounds with every call followed by exactly its result, as far as there is room."""
     turn = rounds_of(state)
-    rounds = await _whole(state.turn, turn, largest_in(room), look)
-    if rounds and rounds.tally.fits(room, rounds.calls):
-        return rounds.view
-    return _paired(await _fitting(turn, room, look, state.turn))
+    count, shrunk = _kept_shrunk.get(state.turn, turn) or (0, None)
+    if shrunk is None or shrunk.fitting.room != room:
+        rounds = await _whole(state.turn, turn, largest_in(room), look)
+        if rounds and rounds.tally.fits(room, rounds.calls):
+            return rounds.view
+        count, shrunk = 0, _Shrunk(Fitting.within(room), [], [])
+    longer = await _longer(state.turn, turn, count, shrunk, look)
+    return _kept_shrunk.put(state.turn, turn, longer).view if _is_complete(turn[count:]) else longer.view
 
 
 def length_of(messages: Iterable[BaseMessage], tools: Sequence[Mapping[str, Any]] = ()) -> int:
@@ -85,15 +100,27 @@ def _is_complete(messages: Sequence[AnyMessage]) -> bool:
     return not waiting
 
 
-async def _fitting(turn: Sequence[AnyMessage], room: int, look: Look, mark: str) -> list[AnyMessage]:
-    """Return the rounds with as much of each result as there is room for."""
-    results = [message for message in turn if isinstance(message, ToolMessage)]
-    sizes = fitted(results, room, _call_lengths(turn))
+async def _longer(mark: str, turn: Sequence[AnyMessage], count: int, shrunk: _Shrunk, look: Look) -> _Shrunk:
+    """Return the rounds with as much of each result as there is room for, the first so many as they were."""
+    new = turn[count:]
+    results = [message for message in new if isinstance(message, ToolMessage)]
+    fitting = shrunk.fitting.and_then(results, _call_lengths(new))
+    sizes, before = fitting.sizes(), len(shrunk.sizes)
+    if sizes[:before] == shrunk.sizes:
+        return _Shrunk(fitting, sizes, [*shrunk.view, *await _shown(mark, new, sizes[before:], look)])
+    return _Shrunk(fitting, sizes, await _shown(mark, turn, sizes, look))
+
+
+async def _shown(
+    mark: str, rounds: Sequence[AnyMessage], sizes: Sequence[int], look: Look
+) -> list[BaseMessage]:
+    """Return rounds with so many bytes of each result."""
+    results = [message for message in rounds if isinstance(message, ToolMessage)]
     shown = {
         result.id: _as_shown(result, *await look(result, most), mark)
         for result, most in zip(results, sizes, strict=True)
     }
-    return [shown.get(message.id, message) for message in turn]
+    return _paired([shown.get(message.id, message) for message in rounds])
 
 
 def _call_lengths(turn: Sequence[AnyMessage]) -> list[int]:

@@ -17,7 +17,7 @@ NOT_UNDERSTOOD = "\n".join(
         "I follow a few fixed rules, so I can't chat, and I didn't understand that. I understand, say:",
         "",
         *(f"- {example}" for example in EXAMPLES),
-        '- use notify {"message": "tea is ready"}, and so any tool by its name',
+        '- use calculate {"expression": "2**10"}, and so any tool by its name',
         "",
         "Join them with `and` to do them together, or with `then` to do one after the other.",
     )

@@ -89,6 +89,9 @@ def test_the_tool_example_of_the_readme_is_tried_without_keys_as_the_readme_says
     (checkout / "tools" / "garden.py").write_text(
         next(block for block in blocks("python") if "@tool" in block), encoding="utf-8"
     )
+    lint = [Path(sys.executable).parent / "ruff", "check", "--config", ROOT / "pyproject.toml"]
+    linted = subprocess.run([*lint, "tools/garden.py"], cwd=checkout, capture_output=True, check=False)
+    assert linted.returncode == 0, linted.stdout
     registry = checkout / "tools" / "registry.py"
     listed = registry.read_text(encoding="utf-8").replace("    finding,\n", "    finding,\n    garden,\n")
     listed = listed.replace("*finding.TOOLS,", "*finding.TOOLS, *garden.TOOLS,")
@@ -104,7 +107,7 @@ def test_the_tool_example_of_the_readme_is_tried_without_keys_as_the_readme_says
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "`water` returned: Watered the fern." in done.stdout
+    assert "`water` returned: Watered the fern for local." in done.stdout
 
 
 def test_the_example_configuration_is_accepted(tmp_path):

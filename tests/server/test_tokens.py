@@ -1,5 +1,6 @@
 """Users with tokens: whoever brings none gets nothing, and each user only what is theirs."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -12,7 +13,7 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
-from tests.server.serving import Server
+from tests.server.serving import HOUSE, Server
 from tests.server.talking import APPROVE, GRAPH, Talk, opened, outcomes
 
 TOKENS = {"alice": "token-of-alice-4721", "bob": "token-of-bob-4722"}
@@ -122,7 +123,8 @@ async def test_no_route_lets_a_user_read_answer_or_change_anothers_thread(alice,
     routes = _routes(guarded, {"thread_id": talk.id, "run_id": run})
     tries = [(*route, body) for route in routes if talk.id in route[1] for body in BODIES]
     tries += [("POST", path, body(talk.id, run)) for path, body in ELSEWHERE.items()]
-    async with httpx.AsyncClient(base_url=guarded.url, headers=BEARERS["bob"]) as client:
+    client = httpx.AsyncClient(base_url=guarded.url, headers=BEARERS["bob"])
+    async with client, asyncio.timeout(60):  # a stream that he may follow does not end
         answers = {str(one): await client.request(one[0], one[1], json=one[2]) for one in tries}
     assert len(answers) > 100
     assert {one for one, answer in answers.items() if "hers alone" in answer.text} == set()
@@ -162,6 +164,20 @@ async def test_a_schedule_is_its_makers_and_runs_as_nobody_else(alice, bob):
 async def test_assistants_that_others_would_run_are_refused_with_the_reason(bob):
     with pytest.raises(Exception, match="No user may create assistants here: send the context with each run"):
         await bob.assistants.create(GRAPH, metadata={"created_by": "system"})
+
+
+def test_a_deployment_that_does_not_name_the_handler_serves_nobody(tmp_path: Path):
+    checkout = tmp_path / "theirs"
+    checkout.mkdir()
+    for entry in HOUSE.iterdir():
+        if not entry.name.startswith(".") and entry.name != "langgraph.json":
+            (checkout / entry.name).symlink_to(entry)
+    declared = json.loads((HOUSE / "langgraph.json").read_text())
+    (checkout / "langgraph.json").write_text(json.dumps({**declared, "auth": None}))
+    said = {"assistant_id": GRAPH, "input": {"messages": [{"role": "user", "content": "what is 12*7"}]}}
+    with Server(tmp_path, CONFIG, {}, checkout) as server:
+        answer = httpx.post(f"{server.url}/runs/wait", json=said, timeout=30).json()
+    assert "did not ask for a token" in answer["__error__"]["message"]
 
 
 def test_while_the_settings_cannot_be_read_nobody_is_let_in(tmp_path: Path):

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -19,6 +21,14 @@ WAITING = "A person must decide."
 """What a conversation returns that waits."""
 REQUEST = "Look everything up, then tell me."
 _TEXT = "".join(random.Random(5).choices(string.ascii_letters + " ", k=1_000_003))  # noqa: S311 (filler)
+"""Letters by chance: a quarter can be compressed away, less than of what tools give."""
+
+
+@cache
+def _prose() -> str:
+    """Return what people wrote: the house's own documentation."""
+    pages = sorted(Path(__file__).parent.parent.glob("docs/*.md"))
+    return "".join(page.read_text() for page in pages).encode("ascii", "ignore").decode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +40,8 @@ class Job:
     """Calls in each round."""
     size: int = 1_000
     """Bytes of each result."""
+    prose: bool = False
+    """The results are what people wrote; False: letters by chance."""
     turns: int = 1
     """Requests in each conversation, one after the other, each of so many rounds."""
     runs: int = 1
@@ -130,10 +142,11 @@ class Script:
         self._made += 1
         self.work.tool_calls += 1
         self.work.result_bytes += self.job.size
-        start = self._made * 7_919 % len(_TEXT)
-        text = f"{self._made:011d} {_TEXT[start : start + self.job.size]}"
+        filler = _prose() if self.job.prose else _TEXT
+        start = self._made * 7_919 % len(filler)
+        text = f"{self._made:011d} {filler[start : start + self.job.size]}"
         while len(text) < self.job.size:
-            text += _TEXT
+            text += filler
         return text[: self.job.size]
 
 

@@ -47,13 +47,21 @@ def measure() -> Iterator[Figure]:
                 kind="cpu" if attribute == "cpu_s" else "count",
                 note=f"{STOCK}: {_growth(attribute, stock_few, stock):.2f}",
             )
+        prose = _conversation(OURS, _MANY, size, prose=True)
+        yield Figure(
+            name=f"disk after {_MANY} rounds, {label} of prose, ÷ payload",
+            value=exact(prose.kept / payload),
+            unit=TIMES,
+            kind="count",
+            note="the others are of letters by chance, which hardly compress",
+        )
 
 
-def _conversation(name: str, rounds: int, size: int) -> _Cost:
+def _conversation(name: str, rounds: int, size: int, *, prose: bool = False) -> _Cost:
     """Run one conversation in a process and files of its own."""
     with Side(name) as side:
-        side.run(Job(rounds=1, size=size))
-        report = side.run(Job(rounds=rounds, size=size))
+        side.run(Job(rounds=1, size=size, prose=prose))
+        report = side.run(Job(rounds=rounds, size=size, prose=prose))
         side.close()
         return _Cost(side.kept, side.written, report.cpu_s)
 

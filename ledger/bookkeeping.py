@@ -9,6 +9,7 @@ from sqlalchemy import Column, Connection, Table, bindparam, func, select, updat
 from sqlalchemy.sql import ColumnElement, Select
 
 from ledger.owner import is_gone
+from ledger.records import Used
 from ledger.statements import change, fetch
 from ledger.tables import calls, doubts, insert, threads, usage
 
@@ -20,6 +21,8 @@ _GROUPS: Mapping[Grouping, tuple[Column[Any], ...]] = {
     "turn": (usage.c.thread, usage.c.turn),
     "day": (usage.c.day,),
 }
+BEGUN = "begun"
+"""The error of a model call that has not ended; for good where its process died."""
 _USED = usage.insert().values({c.name: bindparam(c.name) for c in usage.c if c.name != "id"})
 _DAYS = select(*(func.sum(usage.c[name]).label(name) for name in ("counted_tokens", "cost_usd"))).where(
     usage.c.user == bindparam("user"), usage.c.day == bindparam("day")
@@ -35,6 +38,34 @@ _AUDITED = (
 def record_usage(connection: Connection, use: Mapping[str, Any]) -> None:
     """Add one model call, under its day in UTC."""
     change(connection, _USED, {**use, "day": _day_of(use["at"])})
+
+
+def book(
+    connection: Connection, use: Mapping[str, Any], most_tokens: float | None, most_usd: float | None
+) -> int | Used:
+    """Add a model call that is about to begin; where its user's day is used up, return what is used instead.
+
+    The writer takes the database's one write lock, so that of two that begin at once the later one counts the
+    other. A call that never ends stays as it was booked: it may have been billed.
+    """
+    day = _day_of(use["at"])
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"{use['user']} {day}"))))
+    tokens, usd = used_on(connection, use["user"], use["at"])
+    if (most_tokens is not None and tokens >= most_tokens) or (most_usd is not None and usd >= most_usd):
+        mine = {"user": use["user"], "day": day, "error": BEGUN}
+        unended = connection.scalar(select(func.count()).where(*_matching(usage, mine)))
+        return Used(tokens, usd, unended or 0)
+    added = usage.insert().values(**use, day=day).returning(usage.c.id)
+    number: int = connection.execute(added).scalar_one()
+    return number
+
+
+def settle(connection: Connection, number: int, use: Mapping[str, Any] | None) -> None:
+    """Put what a booked call took in the place of what was booked; None: it was never made."""
+    mine = usage.c.id == number
+    changed = usage.delete() if use is None else usage.update().values(**use, day=_day_of(use["at"]))
+    connection.execute(changed.where(mine))
 
 
 def used_on(connection: Connection, user: str, at: float) -> tuple[int, float]:

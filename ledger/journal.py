@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from ledger import bookkeeping, calls, retention, rules
 from ledger.access import Access
 from ledger.bookkeeping import Grouping
-from ledger.records import OpenCall, ThreadStatus, Use, fields_of
+from ledger.records import OpenCall, ThreadStatus, Use, Used, fields_of
 from ledger.redaction import Redact, redacted_text
 
 
@@ -35,8 +35,26 @@ class Journal:
 
     def record_usage(self, use: Use) -> asyncio.Future[None]:
         """Queue the record of one model call; the future is done when it is on disk."""
-        error = None if use.error is None else self._clean(use.error)
-        return self._access.write(bookkeeping.record_usage, {**fields_of(use), "error": error})
+        return self._access.write(bookkeeping.record_usage, self._used(use))
+
+    def book_usage(
+        self, use: Use, most_tokens: float | None, most_usd: float | None
+    ) -> asyncio.Future[int | Used]:
+        """Queue the record of a model call that is about to begin, at the most it is thought to take.
+
+        Args:
+            use: the call; its `counted_tokens` and `cost_usd` count until it is settled.
+            most_tokens: of its user's day; None: no limit.
+            most_usd: the same in US dollars.
+
+        Returns:
+            The number to settle it by; or what is used, where that reaches a limit: the call may not begin.
+        """
+        return self._access.write(bookkeeping.book, self._used(use), most_tokens, most_usd)
+
+    def settle_usage(self, number: int, use: Use | None) -> asyncio.Future[None]:
+        """Queue what a booked call took in the end; None: it was never made."""
+        return self._access.write(bookkeeping.settle, number, None if use is None else self._used(use))
 
     async def usage(
         self,
@@ -142,6 +160,9 @@ class Journal:
     async def known(self, thread: str) -> set[str]:
         """Return the ids of a thread's calls, whatever became of them."""
         return await self._access.read(calls.known, thread)
+
+    def _used(self, use: Use) -> dict[str, Any]:
+        return {**fields_of(use), "error": None if use.error is None else self._clean(use.error)}
 
     def _clean(self, text: str) -> str:
         return redacted_text(text, self._redact)

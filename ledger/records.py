@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Status = Literal["executed", "failed", "denied", "expired", "superseded", "unknown"]
 """How a call ended; the first outcome on record stays."""
@@ -155,9 +155,18 @@ class Use:
     cost_usd: float | None
     duration_ms: float | None
     error: str | None
-    """The cause, where the call failed; None where it answered."""
+    """The cause, where the call failed; None where it answered; `begun` where it has not ended."""
     at: float
     """Seconds since the epoch, when the call ended."""
+
+
+class Used(NamedTuple):
+    """What is on record for a user's day."""
+
+    tokens: int
+    usd: float
+    unended: int
+    """How many of its model calls count as they were booked: they go on, or their process died."""
 
 
 def fields_of(record: Call | Use) -> dict[str, Any]:

@@ -61,9 +61,12 @@ class Registry:
         Raises:
             UnknownModelError: no role or model has that name.
         """
+        return self.card(self.first_name(role, user))
+
+    def first_name(self, role: str, user: str) -> str:
+        """Return the name of that model; raises as `first` does."""
         names = self.resolve(role)
-        usable = (name for name in names if self.missing(name, user) is None)
-        return self.card(next(usable, names[0]))
+        return next((name for name in names if self.missing(name, user) is None), names[0])
 
     def resolve(self, name: str) -> tuple[str, ...]:
         """Return the models to try, in order, for the name of a role or of a model.

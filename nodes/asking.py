@@ -5,14 +5,18 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 
 from errors import StorageError
+from ledger.bookkeeping import BEGUN
 from ledger.records import Use
-from models.calling import Attempt
-from nodes.compaction import chars_of
+from models.calling import Ask, Attempt
+from models.prices import cost_of
+from nodes.allowance import Exhausted, book, has_daily_limit
+from nodes.compaction import CHARS_PER_TOKEN, chars_of
 from nodes.rounds import length_of
 from nodes.turn import Turn
 from settings import ModelCard
@@ -30,6 +34,24 @@ class Meter:
         self._role = role
         self._usage: dict[str, Any] = dict(turn.state.usage)
         self._queued: list[asyncio.Future[None]] = []
+        self._booked: int | None = None
+
+    async def begin(self, ask: Ask) -> Exhausted | None:
+        """Book what a request will take of the user's day; return what is used up, where it may not be made.
+
+        That is about what the prompt takes, and all that the model may say, where its card limits that.
+        """
+        if not has_daily_limit(self._turn):
+            return None
+        name = self._turn.res.models.registry.first_name(ask.role, self._turn.person.user)
+        card = self._turn.res.models.registry.card(name)
+        usage = {"input_tokens": ask.chars // CHARS_PER_TOKEN, "output_tokens": card.max_output_tokens or 0}
+        most = Attempt(name, card, None, sum(usage.values()), cost_of(card, usage), 0.0, None, is_void=False)
+        found = await book(self._turn, replace(self._use(most), error=BEGUN))
+        if isinstance(found, Exhausted):
+            return found
+        self._booked = found
+        return None
 
     async def __call__(self, attempt: Attempt) -> None:
         """Count one attempt; a `models.calling.Account`."""
@@ -49,14 +71,29 @@ class Meter:
             }
         )
         with _forgiven():
-            self._queued.append(self._turn.res.ledger.record_usage(self._use(attempt)))
+            self._record(attempt)
 
     async def total(self) -> dict[str, Any]:
         """Return the turn's usage with this step's attempts in it, once the ledger has each on disk."""
+        with _forgiven():
+            self._settle(None)
         for queued in self._queued:
             with _forgiven():
                 await queued
         return self._usage
+
+    def _record(self, attempt: Attempt) -> None:
+        """Queue the record of an attempt: in the place of what is booked, unless another one follows it."""
+        use = self._use(attempt)
+        if self._booked is None or attempt.error not in {None, "cancelled"}:
+            self._queued.append(self._turn.res.ledger.record_usage(use))
+        else:
+            self._settle(use)
+
+    def _settle(self, use: Use | None) -> None:
+        number, self._booked = self._booked, None
+        if number is not None:
+            self._queued.append(self._turn.res.ledger.settle_usage(number, use))
 
     def _use(self, attempt: Attempt) -> Use:
         usage = attempt.usage or {}

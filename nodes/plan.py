@@ -12,7 +12,6 @@ from errors import NoModelAnsweredError
 from models.calling import Ask, Reply
 from models.replies import MALFORMED, renumbered
 from nodes import prompts
-from nodes.allowance import exhausted
 from nodes.asking import Meter, View, prompt_of
 from nodes.budget import calls_left, last_try, spent
 from nodes.context import Context
@@ -46,12 +45,14 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
         return {"calls": [{**call, "verdict": "ask"} for call in left]}
     turn = await take_up(state, runtime)
     meter = Meter(turn, "orchestrator")
-    day = await exhausted(turn)
-    if day and not state.rounds:
-        return await end_turn(turn, meter, day.refusal(), day.reason)
-    limit = spent(turn) or (day.reason if day else None)
+    limit = spent(turn)
+    ask = await (_last_word(turn, limit) if limit else _next_step(turn))
+    if (not limit or not state.rounds) and (day := await meter.begin(ask)):
+        if not state.rounds:
+            return await end_turn(turn, meter, day.refusal(), day.reason)
+        limit = day.reason
+        ask = await _last_word(turn, limit)
     try:
-        ask = await (_last_word(turn, limit) if limit else _next_step(turn))
         reply = await turn.res.models.call(ask, meter)
     except NoModelAnsweredError as error:
         if limit or spent(turn) != "deadline":

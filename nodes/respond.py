@@ -6,7 +6,6 @@ from langgraph.runtime import Runtime
 
 from errors import NoModelAnsweredError
 from models.calling import Ask
-from nodes.allowance import exhausted
 from nodes.asking import Meter, prompt_of
 from nodes.context import Context
 from nodes.ending import end_turn
@@ -25,11 +24,11 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     """
     turn = await take_up(state, runtime)
     meter = Meter(turn, "chat")
-    if state.path == "direct" and (day := await exhausted(turn)):
-        return await end_turn(turn, meter, day.refusal(), day.reason)
     view = partial(responder_view, state, turn.context, stopped(turn, state.stop_reason))
     prompt, chars = await prompt_of(view, turn.responder)
     ask = Ask(turn.context.responder, prompt, turn.person.user, known=turn.res.tools, fit=view, chars=chars)
+    if state.path == "direct" and (day := await meter.begin(ask)):
+        return await end_turn(turn, meter, day.refusal(), day.reason)
     try:
         reply = await turn.res.models.call(ask, meter)
     except NoModelAnsweredError as error:

@@ -1,6 +1,9 @@
 """What a user may use in a day holds over turns, threads and processes, and begins anew the next day."""
 
+import asyncio
+import itertools
 import re
+import threading
 import time
 
 import pytest
@@ -136,3 +139,28 @@ async def test_tokens_that_nobody_reports_count_against_the_day_all_the_same(ope
         results = [await orchestrator.ask("Hello " * 200, context=made.context()) for _ in range(2)]
     assert [result.stop_reason for result in results] == ["answered", "tokens_per_day"]
     assert results[0].usage["input_tokens"] is None
+
+
+@pytest.mark.parametrize("path", ["single", "direct"])
+async def test_turns_at_once_count_what_each_has_begun_in_this_process_or_another(open_wire, furnish, path):
+    all_others_ended = threading.Event()
+
+    def slow(heard):
+        all_others_ended.wait(20)
+        return Reply(text="Hello to you too.")
+
+    more = "[limits]\nmax_tokens_per_day = 1_000"
+    made = furnish({"planner": at(open_wire("openai", brain=slow), max_output_tokens=600)}, more=more)
+    async with made.open() as one, made.open() as other, asyncio.timeout(20):
+        context = made.context(path=path, tools=[])
+        turns = [asyncio.create_task(each.ask("Hello", context=context)) for each in (one, other) * 6]
+        ended = [await turn for turn in itertools.islice(asyncio.as_completed(turns), 10)]
+        all_others_ended.set()
+        begun = [result.stop_reason for result in await asyncio.gather(*turns)].count("answered")
+        used = await one.ledger.used_on("local", time.time())
+    assert {result.stop_reason for result in ended} == {"tokens_per_day"}
+    assert all(
+        "1,000 tokens, counting what 2 model calls not yet ended may take" in r.response for r in ended
+    )
+    assert (begun, len(made.planner.heard)) == (2, 2), "the second one reached the limit"
+    assert used[0] == 240, "what was booked is settled"

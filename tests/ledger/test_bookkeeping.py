@@ -1,5 +1,6 @@
 import pytest
 
+from ledger.book import Ledger
 from tests.ledger.samples import use
 
 DAY = 86_400.0
@@ -97,3 +98,26 @@ async def test_threads_are_found_by_user_and_status_the_last_touched_last(ledger
 
     assert [row["thread"] for row in await ledger.threads()] == ["t2", "t3", "t1"]
     assert [row["thread"] for row in await ledger.threads(user="alice", status="waiting")] == ["t1"]
+
+
+async def test_what_a_model_call_may_take_is_booked_as_it_begins_and_settled_as_it_ends(ledger, path):
+    booked = use(counted_tokens=300, cost_usd=0.5, error="begun")
+    first = await ledger.book_usage(booked, 400, None)
+    other = await Ledger.open(path)
+    second = await other.book_usage(booked, 400, None)
+    assert await ledger.book_usage(booked, 400, None) == (600, 1.0, 2), "of what both have begun"
+    assert await other.book_usage(booked, None, 0.9) == (600, 1.0, 2)
+    await ledger.settle_usage(first, use())
+    await other.settle_usage(second, None)
+    assert await ledger.used_on("alice", booked.at) == (110, 0.25)
+    assert [row["error"] for row in await ledger.usage()] == [None]
+    await other.close()
+
+
+async def test_a_call_that_never_ends_counts_as_it_was_booked_for_it_may_have_been_billed(path):
+    ledger = await Ledger.open(path)
+    await ledger.book_usage(use(counted_tokens=300, cost_usd=0.5, error="begun"), 400, 1.0)
+    await ledger.close()
+    again = await Ledger.open(path)
+    assert await again.used_on("alice", use().at) == (300, 0.5)
+    await again.close()

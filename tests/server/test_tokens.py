@@ -33,14 +33,15 @@ STRANGERS = {
 }
 
 
+NEEDED = {"assistant_id": GRAPH, "schedule": "* * * * *"}
 BODIES = (
-    {"assistant_id": GRAPH, "command": {"resume": APPROVE}, "if_not_exists": "create"},
+    {"command": {"resume": APPROVE}, "if_not_exists": "create"},
     {"metadata": {"owner": "bob"}, "values": {"response": "forged"}},
     {"checkpoint": {"checkpoint_ns": ""}},
     {"id": 1, "method": "run.start", "params": {"assistant_id": GRAPH, "command": {"resume": APPROVE}}},
     {"channels": ["values", "messages"]},
 )
-"""What the routes of a thread read; each gets all of it."""
+"""What the routes of a thread read; each gets all of it, with what some cannot do without."""
 ELSEWHERE = {
     "/threads": lambda thread, run: {"thread_id": thread, "if_exists": "do_nothing"},
     "/threads/prune": lambda thread, run: {"thread_ids": [thread]},
@@ -121,13 +122,14 @@ async def test_no_route_lets_a_user_read_answer_or_change_anothers_thread(alice,
     talk = await _waiting(alice, "kept.txt")
     run = (await alice.runs.list(talk.id))[0]["run_id"]
     routes = _routes(guarded, {"thread_id": talk.id, "run_id": run})
-    tries = [(*route, body) for route in routes if talk.id in route[1] for body in BODIES]
+    tries = [(*route, NEEDED | body) for route in routes if talk.id in route[1] for body in BODIES]
     tries += [("POST", path, body(talk.id, run)) for path, body in ELSEWHERE.items()]
     client = httpx.AsyncClient(base_url=guarded.url, headers=BEARERS["bob"])
     async with client, asyncio.timeout(60):  # a stream that he may follow does not end
         answers = {str(one): await client.request(one[0], one[1], json=one[2]) for one in tries}
     assert len(answers) > 100
     assert {one for one, answer in answers.items() if "hers alone" in answer.text} == set()
+    assert {answer.status_code for answer in answers.values() if answer.is_server_error} == set()
     told = {one: answer.text for one, answer in answers.items() if answer.is_success}
     assert {one for one, text in told.items() if text and "404: Thread" not in text} == set()
 

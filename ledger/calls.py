@@ -75,14 +75,14 @@ def ask(connection: Connection, rows: Sequence[Mapping[str, Any]], expires_at: f
 
 
 def close(
-    connection: Connection, rows: Sequence[Mapping[str, Any]], recorded: Collection[str], now: float
+    connection: Connection, rows: Sequence[Mapping[str, Any]], agreed: Collection[str], now: float
 ) -> dict[str, Recorded]:
     """Give each call that did not run the status and text of its row here, unless somebody is running it.
 
     Args:
         connection: in a transaction.
         rows: of the calls.
-        recorded: ids of those that the conversation says were agreed to or begun.
+        agreed: ids of those that the conversation says were agreed to or begun.
         now: seconds since the epoch.
 
     Returns:
@@ -90,7 +90,7 @@ def close(
     """
     found: dict[str, Recorded] = {}
     for wanted in rows:
-        row = standing_row(connection, wanted, recorded=wanted["call_id"] in recorded)
+        row = standing_row(connection, wanted, agreed=wanted["call_id"] in agreed)
         lost = _is_lost(row, now)
         if row.status in _UNBEGUN or (lost and row.effect == "read"):
             change_row(connection, row, status=wanted["status"], text=wanted["text"])
@@ -100,20 +100,20 @@ def close(
     return found
 
 
-def standing_row(connection: Connection, wanted: Mapping[str, Any], *, recorded: bool) -> Any:
+def standing_row(connection: Connection, wanted: Mapping[str, Any], *, agreed: bool) -> Any:
     """Return the row of a call, locked; where the ledger has forgotten it, as one begun by nobody.
 
     Args:
         connection: in a transaction.
         wanted: the call's row as it would be entered.
-        recorded: the conversation says that it was agreed to or begun: a ledger that only knows of the
+        agreed: the conversation says that it was agreed to or begun: a ledger that knows no more than the
             question is older than that.
     """
     row = locked(connection, wanted["thread"], wanted["call_id"])
-    if row is not None and not (recorded and row.status in {"planned", "waiting"}):
+    if row is not None and not (agreed and row.status in {"planned", "waiting"}):
         return row
     if row is None:
-        add(connection, [{**wanted, "status": "planned", "text": None, "attempts": 1}])
+        add(connection, [{**wanted, "status": "planned", "text": None}])
         row = locked(connection, wanted["thread"], wanted["call_id"])
     lose(connection, row, 1, fingerprint=wanted["fingerprint"], args=wanted["args"])
     return locked(connection, wanted["thread"], wanted["call_id"])
@@ -125,7 +125,7 @@ def recall(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         if row["status"] in FINAL:
             add(connection, [row])
         else:
-            standing_row(connection, row, recorded=False)
+            standing_row(connection, row, agreed=False)
 
 
 def lose(connection: Connection, row: Any, attempt: int, **changes: Any) -> None:

@@ -52,7 +52,7 @@ def claim(connection: Connection, wanted: Mapping[str, Any], terms: Terms, was: 
         terms: who claims, and on what conditions.
         was: gets the row as it was before, for `release`.
     """
-    row = standing_row(connection, wanted, recorded=terms.recorded)
+    row = standing_row(connection, wanted, agreed=terms.recorded)
     if row.turn != wanted["turn"]:
         return Recorded("unknown", _ANOTHER_TURNS)
     verdict = _judge(connection, row, wanted["fingerprint"], terms)

@@ -17,6 +17,7 @@ from models.calling import Ask, Attempt
 from models.prices import cost_of
 from nodes.allowance import Exhausted, book, has_daily_limit
 from nodes.compaction import CHARS_PER_TOKEN, chars_of
+from nodes.kept import Kept
 from nodes.rounds import length_of
 from nodes.turn import Turn
 from settings import ModelCard
@@ -151,8 +152,14 @@ def _sum(left: float | None, right: float | None) -> float | None:
 
 
 async def prompt_of(
-    view: View, card: ModelCard, tools: Sequence[Mapping[str, Any]] = ()
+    turn: Turn, view: View, card: ModelCard, tools: Sequence[Mapping[str, Any]] = ()
 ) -> tuple[list[BaseMessage], int]:
     """Return a prompt within a model's budget, and about how many characters it takes with the tools."""
     prompt = await view(chars_of(card))
-    return prompt, length_of(prompt, tools)
+    count, known = _lengths.get(turn.state.turn, prompt) or (0, 0)
+    taken = _lengths.put(turn.state.turn, prompt, known + length_of(prompt[count:]))
+    return prompt, taken + length_of([], tools)
+
+
+_lengths: Kept[int] = Kept()
+"""Characters of what a turn's model was shown last, which the next prompt mostly begins with."""

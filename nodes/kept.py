@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AnyMessage, BaseMessage
 
 T = TypeVar("T")
 
@@ -19,16 +19,16 @@ class Kept(Generic[T]):
     """One unchanging value for each of the latest turns, with the messages it was made of."""
 
     def __init__(self) -> None:
-        self._turns: OrderedDict[str, tuple[Sequence[AnyMessage], T]] = OrderedDict()
+        self._turns: OrderedDict[str, tuple[Sequence[BaseMessage], T]] = OrderedDict()
 
-    def get(self, turn: str, messages: Sequence[AnyMessage]) -> tuple[int, T] | None:
+    def get(self, turn: str, messages: Sequence[BaseMessage]) -> tuple[int, T] | None:
         """Return how many of the messages a value was made of, and the value."""
         seen, value = self._turns.get(turn, (None, None))
         if seen is None or value is None or messages[: len(seen)] != seen:  # the same objects compare at once
             return None
         return len(seen), value
 
-    def put(self, turn: str, messages: Sequence[AnyMessage], value: T) -> T:
+    def put(self, turn: str, messages: Sequence[BaseMessage], value: T) -> T:
         """Keep a value, and return it."""
         self._turns[turn] = (list(messages), value)
         self._turns.move_to_end(turn)

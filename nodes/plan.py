@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
 from errors import NoModelAnsweredError
@@ -17,7 +17,7 @@ from nodes.budget import calls_left, last_try, spent
 from nodes.context import Context
 from nodes.ending import account_of, end_turn
 from nodes.entries import entries_of
-from nodes.kept import Folded
+from nodes.kept import Kept
 from nodes.offering import offer
 from nodes.reading import basis_of, read_on, remembered
 from nodes.records import as_list, records_of, unanswered
@@ -94,7 +94,7 @@ async def _last_word(turn: Turn, limit: str) -> Ask:
 
 
 async def _ask(turn: Turn, view: View, tools: Sequence[dict[str, Any]]) -> Ask:
-    prompt, chars = await prompt_of(view, turn.planner, tools)
+    prompt, chars = await prompt_of(turn, view, turn.planner, tools)
     return Ask(
         role=turn.context.orchestrator,
         messages=prompt,
@@ -103,18 +103,22 @@ async def _ask(turn: Turn, view: View, tools: Sequence[dict[str, Any]]) -> Ask:
         user=turn.person.user,
         tools=tools,
         known=turn.res.tools,
-        taken=_call_ids.over(turn.state.turn, turn.state.messages),
+        taken=_taken(turn.state),
         hidden=turn.state.path != "single",
         deadline=last_try(turn),
     )
 
 
-def _with_ids(known: frozenset[str], message: AnyMessage) -> frozenset[str]:
-    return known.union(c["id"] or "" for c in message.tool_calls) if isinstance(message, AIMessage) else known
+def _taken(state: State) -> frozenset[str]:
+    """Return the ids of all calls that the conversation holds."""
+    count, known = _call_ids.get(state.thread, state.messages) or (0, frozenset())
+    new = (m for m in state.messages[count:] if isinstance(m, AIMessage))
+    return _call_ids.put(
+        state.thread, state.messages, known.union(c["id"] or "" for m in new for c in m.tool_calls)
+    )
 
 
-_call_ids: Folded[frozenset[str]] = Folded(frozenset(), _with_ids)
-"""Of all calls that a turn's conversation holds."""
+_call_ids: Kept[frozenset[str]] = Kept()
 
 
 async def _entered(reply: Reply, turn: Turn) -> AIMessage:

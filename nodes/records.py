@@ -138,8 +138,13 @@ def records_of(state: State) -> list[Record]:
 
 def unanswered(state: State) -> list[Planned]:
     """Return the calls of the current round that have no result."""
-    answered = results_by_call(state.messages)
-    return [call for call in state.calls if call["id"] not in answered]
+    left = {call["id"]: call for call in state.calls}
+    for message in reversed(state.messages) if left else ():  # from the end: the conversation may be long
+        if isinstance(message, ToolMessage):
+            left.pop(message.tool_call_id, None)
+        elif isinstance(message, AIMessage) and message.tool_calls:
+            break
+    return list(left.values())
 
 
 def recorded_calls(state: State) -> set[str]:

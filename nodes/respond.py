@@ -25,7 +25,7 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     turn = await take_up(state, runtime)
     meter = Meter(turn, "chat")
     view = partial(responder_view, state, turn.context, stopped(turn, state.stop_reason))
-    prompt, chars = await prompt_of(view, turn.responder)
+    prompt, chars = await prompt_of(turn, view, turn.responder)
     ask = Ask(turn.context.responder, prompt, turn.person.user, known=turn.res.tools, fit=view, chars=chars)
     if state.path == "direct" and (day := await meter.begin(ask)):
         return await end_turn(turn, meter, day.refusal(), day.reason)

@@ -112,7 +112,7 @@ async def test_no_watcher_is_told_of_a_failure_of_which_they_read_nothing(
 @pytest.mark.parametrize("layout", LAYOUTS)
 async def test_a_turn_that_is_heard_stores_the_messages_that_an_unheard_one_does(settle, layout):
     house: House = settle(layout)
-    request = 'calculate {"expression": "6*7"} & get_time {} then list_files {}'
+    request = 'calculate {"expression": "6*7"} & calculate {"expression": "8*8"} then list_files {}'
     async with house.open() as orchestrator:
         events = [e async for e in orchestrator.stream(request, thread_id="heard", context=house.context())]
         await orchestrator.ask(request, thread_id="unheard", context=house.context())

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from errors import StorageError
@@ -28,6 +28,11 @@ class Access:
         self._engine = engine
         self._writer = Writer(_Transactions(engine), "ledger-writer")
         self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the database speaks."""
+        return self._engine.dialect
 
     def close(self) -> None:
         """Write what is queued and let go of the database; again is harmless; blocks."""

@@ -25,8 +25,11 @@ from ledger.records import (
     fields_of,
 )
 from ledger.redaction import Redact, redacted_json
+from ledger.texts import packed
 
 _RULE_ID_LENGTH = 10
+_NOBODYS = {"owner": None, "lease_until": None}
+"""What a claim leaves of itself once it has ended."""
 _FIRST_POLL_S, _LAST_POLL_S = 0.02, 0.5
 
 
@@ -206,12 +209,14 @@ class Ledger(Journal):
             not this process's.
         """
         raw = text.encode("utf-8", "surrogatepass")
+        clean = self._clean(text)
         outcome = {
             "status": status,
-            "text": self._clean(text),
+            "text": packed(self._access.dialect, clean),
             "duration_ms": duration_ms,
             "result_size": len(raw) if size is None else size,
-            "result_sha256": sha256 or hashlib.sha256(raw).hexdigest(),
+            "result_sha256": sha256 or (None if clean == text else hashlib.sha256(raw).hexdigest()),
+            **_NOBODYS,
         }
         return await self._access.write(
             claims.finish,

@@ -1,17 +1,21 @@
 """Usage, audit and threads: what is written as it happens and read by people."""
 
+import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import Column, Connection, Table, bindparam, func, select, update
 from sqlalchemy.sql import ColumnElement, Select
 
+from errors import StorageError
 from ledger.owner import is_gone
 from ledger.records import Used
 from ledger.statements import change, fetch
 from ledger.tables import calls, doubts, insert, threads, usage
+from ledger.texts import unpacked
 
 Grouping = Literal["user", "model", "turn", "day"]
 
@@ -97,15 +101,15 @@ def list_audit(connection: Connection, filters: Mapping[str, Any], limit: int | 
 
     One that a model has only planned is not among them.
     """
-    shown = [calls.c[name] for name in _AUDITED]
+    shown = [calls.c[name] for name in (*_AUDITED, "text")]
     wanted = (*_matching(calls, filters), calls.c.status != "planned")
     query = select(*shown).where(*wanted).order_by(calls.c.id.desc()).limit(limit)
     doubted: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in _rows(connection, select(doubts).where(*_matching(doubts, {"thread": filters["thread"]}))):
         told = {name: row[name] for name in ("attempt", "decision", "decided_by", "decided_at")}
-        doubted.setdefault((row["thread"], row["call_id"]), []).append(told)
+        doubted.setdefault(_call_of(row), []).append(told)
     return [
-        {**row, "args": _read(row["args"]), "doubts": doubted.get((row["thread"], row["call_id"]), [])}
+        {**_with_hash(row), "args": _read(row["args"]), "doubts": doubted.get(_call_of(row), [])}
         for row in reversed(_rows(connection, query))
     ]
 
@@ -157,6 +161,20 @@ def _matching(table: Table, filters: Mapping[str, Any]) -> list[ColumnElement[bo
 
 def _rows(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _call_of(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["thread"], row["call_id"]
+
+
+def _with_hash(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a call with its result's hash instead of its text: kept is one that is not the text's own."""
+    text = row.pop("text")
+    if row["result_size"] is None or row["result_sha256"]:
+        return row
+    with suppress(StorageError):  # one bad row must not hide the others
+        row["result_sha256"] = hashlib.sha256(unpacked(text).encode()).hexdigest()
+    return row
 
 
 def _read(args: str) -> Any:

@@ -10,11 +10,9 @@ from ledger import doubts, rules
 from ledger.calls import FINAL, change_row, held_by, locked, recorded, standing_row
 from ledger.decisions import CHANGED, CONSENT
 from ledger.records import Claim, Claimed, Lost, NotApproved, Recorded, Running
-from ledger.texts import packed
+from ledger.texts import unpacked
 
 _BY_RULE = "rule"
-_NOBODYS = {"owner": None, "lease_until": None}
-"""What a claim leaves of itself once it has ended."""
 _UNASKED = "No approval of this call is on record."
 _ANOTHER_TURNS = (
     "Outcome unknown: under its id the ledger holds a call of another turn, so this is not the ledger that "
@@ -122,9 +120,8 @@ def finish(  # noqa: PLR0913 (one outcome, whole)
     if row is not None and row.status == "running" and row.attempts == attempt:
         mine = isinstance(held_by(row, now), Lost) if lost else row.owner == owner
         if mine:
-            kept = {**outcome, "text": packed(connection.dialect, outcome["text"]), **_NOBODYS}
-            change_row(connection, row, **kept)
-            return Recorded(outcome["status"], outcome["text"])
+            change_row(connection, row, **outcome)
+            return Recorded(outcome["status"], unpacked(outcome["text"]))
     return None if row is None or row.status not in FINAL else recorded(row)
 
 

@@ -22,7 +22,8 @@ VERSION = 7
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it.
 
 2 added the table `rules`, 3 the table `doubts`, 4 the column `threads.owner`, 5 `usage.counted_tokens`, 6
-the status `planned`, which a ledger of an earlier version has in no row, 7 results that `ledger.texts` packs.
+the status `planned`, which a ledger of an earlier version has in no row, 7 results that `ledger.texts` packs,
+without a hash where it is the text's own.
 """
 
 COLUMNS_ADDED = (

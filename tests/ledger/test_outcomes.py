@@ -45,6 +45,7 @@ async def test_a_long_result_is_compressed_on_record_and_given_back_whole(ledger
     assert owner is None
     [row] = await ledger.audit()
     assert row["result_size"] == len(long.encode())
+    assert row["result_sha256"] == hashlib.sha256(long.encode()).hexdigest()
 
 
 @pytest.mark.parametrize(

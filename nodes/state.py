@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, Self
 
 from langchain_core.messages import (
     AIMessageChunk,
@@ -33,18 +33,57 @@ def append(conversation: list[AnyMessage], writes: Sequence[Any]) -> list[AnyMes
     without an id gets one from its place and content. A message whose id is already there is
     ignored, so that nobody rewrites what was said; `RemoveMessage` takes one away, or all.
     """
-    result = list(conversation)
-    known = {message.id for message in result}
+    result = _Conversation(conversation)
     for message in _messages(writes):
         if isinstance(message, RemoveMessage):
-            result = [] if message.id == REMOVE_ALL_MESSAGES else [m for m in result if m.id != message.id]
-            known = {m.id for m in result}
+            is_all = message.id == REMOVE_ALL_MESSAGES
+            result = _Conversation([] if is_all else [m for m in result if m.id != message.id])
             continue
-        named = message if message.id else message.model_copy(update={"id": _new_id(message, result, known)})
-        if named.id not in known:
-            known.add(named.id)
-            result.append(named)
+        named = message if message.id else message.model_copy(update={"id": _new_id(message, result)})
+        if not result.holds(named.id):
+            result.add(named)
     return result
+
+
+class _Conversation(list[AnyMessage]):
+    """Messages, and where each id can stand in them, so that none need be looked through for one more.
+
+    Lists that grew from one share what they know, and each has at a place what it has there.
+    """
+
+    __slots__ = ("_places",)
+
+    def __init__(self, messages: Iterable[AnyMessage]) -> None:
+        super().__init__(messages)
+        self._places: dict[str | None, tuple[int, ...]] = {}
+        if isinstance(messages, _Conversation):
+            self._places = messages._places  # noqa: SLF001 (its own class)
+        else:
+            for place, message in enumerate(self):
+                self._place(message.id, place)
+
+    def __copy__(self) -> Self:
+        return type(self)(self)
+
+    def holds(self, message_id: str | None) -> bool:
+        places = self._places.get(message_id, ())
+        return any(place < len(self) and self[place].id == message_id for place in places)
+
+    def add(self, message: AnyMessage) -> None:
+        self._place(message.id, len(self))
+        self.append(message)
+
+    def _place(self, message_id: str | None, place: int) -> None:
+        known = self._places.get(message_id, ())
+        if place not in known:
+            self._places[message_id] = (*known, place)
+
+
+class _Kept(DeltaChannel[list[AnyMessage]]):
+    """Keeps what it knows of the ids to itself: whoever reads it gets a plain list."""
+
+    def get(self) -> list[AnyMessage]:
+        return list(super().get())
 
 
 def _messages(writes: Sequence[Any]) -> Iterable[Any]:
@@ -56,17 +95,17 @@ def _messages(writes: Sequence[Any]) -> Iterable[Any]:
             yield message_chunk_to_message(message) if whole else message
 
 
-def _new_id(message: BaseMessage, before: list[AnyMessage], known: set[str | None]) -> str:
+def _new_id(message: BaseMessage, before: _Conversation) -> str:
     place = len(before)
     while True:
         seed = f"{place}\0{message.type}\0{message.content!r}"
         made = hashlib.sha256(seed.encode()).hexdigest()[:32]
-        if made not in known:
+        if not before.holds(made):
             return made
         place += 1
 
 
-Messages = Annotated[list[AnyMessage], DeltaChannel(append, snapshot_frequency=SNAPSHOT_EVERY)]
+Messages = Annotated[list[AnyMessage], _Kept(append, snapshot_frequency=SNAPSHOT_EVERY)]
 
 
 class Planned(TypedDict):

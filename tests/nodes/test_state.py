@@ -31,6 +31,17 @@ def test_however_writes_are_batched_the_conversation_is_the_same(before, xs, ys)
     assert state == untouched
 
 
+@given(WRITES, st.lists(WRITES, max_size=6))
+def test_conversations_that_went_different_ways_know_nothing_of_each_other(before, forks):
+    common = append([], before)
+
+    for writes in forks:
+        alone = append(list(copy.deepcopy(common)), writes)
+        fork = append(copy.copy(common), writes)
+        assert fork == alone
+        assert append(fork, before) == append(list(alone), before)
+
+
 @given(WRITES)
 def test_every_message_has_an_id_of_its_own_and_the_same_one_each_time(writes):
     conversation = append([], writes)

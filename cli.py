@@ -20,9 +20,11 @@ def main() -> None:
         _refuse(str(error))
     _calm()
     from errors import TwobrainError
+    from models.resting import resting
 
     try:
-        from terminal.app import app
+        with resting():
+            from terminal.app import app
 
         app(prog_name="twobrain")
     except TwobrainError as error:

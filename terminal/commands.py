@@ -6,23 +6,26 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import ValidationError
+from models.resting import resting
 
-from errors import ConfigurationError, NothingPendingError
-from graphs.admission import check_thread
-from graphs.diagnosis import condition_of, diagnose
-from graphs.events import Result
-from graphs.late import too_late
-from graphs.session import Orchestrator
-from nodes.context import LOCAL, Context
-from settings import Settings
-from terminal import card, listings
-from terminal.chat import Chat
-from terminal.interrupt import LeftError
-from terminal.opening import run
-from terminal.screen import Screen, open_screen
-from terminal.text import plain
-from terminal.turn import Conversation, exit_code
+with resting():
+    from pydantic import ValidationError
+
+    from errors import ConfigurationError, NothingPendingError
+    from graphs.admission import check_thread
+    from graphs.diagnosis import condition_of, diagnose
+    from graphs.events import Result
+    from graphs.late import too_late
+    from graphs.session import Orchestrator
+    from nodes.context import LOCAL, Context
+    from settings import Settings
+    from terminal import card, listings
+    from terminal.chat import Chat
+    from terminal.interrupt import LeftError
+    from terminal.opening import run
+    from terminal.screen import Screen, open_screen
+    from terminal.text import plain
+    from terminal.turn import Conversation, exit_code
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,14 @@
 import sys
 from functools import cached_property
 from pathlib import Path
-
-from prompt_toolkit import PromptSession
-from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.history import FileHistory
-from prompt_toolkit.output import create_output
+from typing import TYPE_CHECKING
 
 from ledger.private import create_private
 from terminal.interrupt import LeftError
 from terminal.screen import Screen
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
 
 
 class Prompt:
@@ -24,7 +23,11 @@ class Prompt:
         self._history = history
 
     @cached_property
-    def _session(self) -> PromptSession[str]:
+    def _session(self) -> "PromptSession[str]":
+        from prompt_toolkit import PromptSession  # of use where a person is asked, and no sooner
+        from prompt_toolkit.history import FileHistory
+        from prompt_toolkit.output import create_output
+
         return PromptSession(
             history=FileHistory(create_private(self._history)) if self._history else None,
             output=create_output(stdout=self._stream),
@@ -39,9 +42,7 @@ class Prompt:
         if not self._terminal:
             return _next_line()
         try:
-            typed = await self._session.prompt_async(
-                FormattedText([(self._style, question)]), default=prefilled
-            )
+            typed = await self._session.prompt_async([(self._style, question)], default=prefilled)
         except (KeyboardInterrupt, EOFError):
             raise LeftError from None
         return typed.strip()

@@ -154,6 +154,12 @@ def test_opening_the_graph_loads_no_providers_package(module, tmp_path):
     assert [name for name in loaded if name in providers or name.startswith("google.genai")] == []
 
 
+def test_the_terminal_loads_nothing_that_only_some_turns_use(tmp_path):
+    loaded = _in_a_bare_process("import sys, terminal.commands\nprint(*sys.modules)", tmp_path).split()
+    idle = {"numpy", "aiosqlite", "mcp", "tools.mcp", "prompt_toolkit", "sqlalchemy.dialects.postgresql"}
+    assert idle & set(loaded) == set()
+
+
 def test_the_tests_are_no_packages_for_those_would_hide_the_rooms():
     assert list((HOUSE / "tests").rglob("__init__.py")) == []
 

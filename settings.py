@@ -28,6 +28,8 @@ _KEY_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)S?$")
 _KEY_SHAPES = re.compile(
     r"\b(?:sk-[\w-]{16,}|AIza[\w-]{20,}|gh[pousr]_\w{20,}|xox[abp]-[\w-]{10,})|(?<=Bearer )[\w.~+/-]{8,}=*"
 )
+_KEY_MARKS = ("sk-", "AIza", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "Bearer ")
+"""One of them stands in whatever has such a shape; to look for these takes a twentieth of the time."""
 Table = TypeVar("Table", bound=BaseModel)
 
 _SHORTEST_SECRET = 6
@@ -212,7 +214,7 @@ class Settings(BaseModel):
         """Replace every key value of the environment, and what is shaped like a key, by `[redacted]`."""
         for value in self._secrets:
             text = text.replace(value, "[redacted]")
-        return _KEY_SHAPES.sub("[redacted]", text)
+        return _KEY_SHAPES.sub("[redacted]", text) if any(mark in text for mark in _KEY_MARKS) else text
 
     def _keep(self, environ: Mapping[str, str]) -> None:
         """Keep the environment out of every print of these settings; know its secrets, the longest first."""

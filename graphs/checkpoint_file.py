@@ -40,24 +40,25 @@ def nothing() -> None:
 class Put:
     """Something to write: rows, or any change."""
 
-    __slots__ = ("change", "into", "is_there", "needs", "rows", "spends")
+    __slots__ = ("after", "change", "has_failed", "into", "is_there", "rows", "spends")
 
     def __init__(
         self,
         into: str = "",
         rows: Sequence[_Row] = (),
-        needs: Sequence["Put"] = (),
+        after: "Put | None" = None,
         change: Callable[[sqlite3.Connection], None] | None = None,
         spends: Spent | None = None,
     ) -> None:
         self.into = into
         self.rows = rows
-        self.needs = needs
+        self.after = after
         """What must be on disk before, and is written with this where it failed to be."""
         self.change = change
         self.spends = spends
         """What need not be kept once this is on disk."""
         self.is_there = False
+        self.has_failed = False
 
 
 class CheckpointFile:
@@ -95,7 +96,7 @@ class CheckpointFile:
 
     def commit(self, operations: Sequence[Put]) -> Sequence[None]:
         """Write all of it in one transaction."""
-        puts = [put for one in operations for put in (*one.needs, one) if not put.is_there]
+        puts = _in_order(operations)
         if any(put.rows or put.change for put in puts):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -103,11 +104,13 @@ class CheckpointFile:
                 self._committing()
                 self._connection.execute("COMMIT")
             except BaseException:
+                for put in puts:
+                    put.has_failed = True
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
         for put in puts:
-            put.is_there = True
+            put.is_there, put.rows, put.after = True, (), None  # a thread's last one stays in memory
         return [None] * len(operations)
 
     def is_nobodys(self, error: Exception) -> bool:
@@ -129,7 +132,7 @@ class CheckpointFile:
     def _write(self, puts: Sequence[Put]) -> None:
         waiting: dict[str, list[_Row]] = {}
         ended = [put.spends for put in puts if put.spends]
-        for put in dict.fromkeys(puts):
+        for put in puts:
             if put.change:
                 self._insert(waiting)
                 put.change(self._connection)
@@ -139,9 +142,11 @@ class CheckpointFile:
                 waiting.setdefault(put.into, []).extend(put.rows)
         if ADDED in waiting:
             waiting[ADDED] = unspent(waiting[ADDED], ended)
+        new = {tuple(row[:3]) for row in waiting.get(CHECKPOINTS, ())}
         self._insert(waiting)
         for spent in ended:
-            spent.delete(self._connection)
+            if spent.began not in new:  # else what was written there was never on disk
+                spent.delete(self._connection)
 
     def _insert(self, waiting: dict[str, list[_Row]]) -> None:
         for into, rows in waiting.items():
@@ -153,6 +158,19 @@ class CheckpointFile:
 
 def _packed(row: _Row, at: int) -> _Row:
     return (*row[:at], *compressed(*row[at : at + 2]), *row[at + 2 :])
+
+
+def _in_order(operations: Sequence[Put]) -> list[Put]:
+    """Return what is not on disk yet of the operations and of what each comes after, once each."""
+    puts: dict[Put, None] = {}
+    for one in operations:
+        chain: list[Put] = []
+        at: Put | None = one
+        while at and not at.is_there and at not in puts:
+            chain.append(at)
+            at = at.after
+        puts.update(dict.fromkeys(reversed(chain)))
+    return list(puts)
 
 
 def _parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:

@@ -1,14 +1,14 @@
 """The checkpoints in SQLite: tables and reading are langgraph-checkpoint-sqlite's, writing is done in groups.
 
-Whatever is put by however many conversations while a transaction is under way goes into the next one, whole:
-one thread, one connection, one sync to disk for all of it, so that the disk is not what they wait for. What a
-step wrote goes with the checkpoint that follows it.
+A conversation does not wait for its steps to be on disk, but before anything that must not happen twice and
+before its end: see `Checkpoints.settled`. Whatever is put by however many of them goes into one transaction:
+one thread, one connection, one sync to disk for all of it.
 """
 
 import asyncio
 import json
 import sqlite3
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -33,8 +33,8 @@ from graphs.checkpoint_file import ADDED, CHECKPOINTS, REPLACED, CheckpointFile,
 from graphs.checkpoint_history import HistoryReader, Standing
 from graphs.checkpoint_upkeep import copy_thread, delete_runs, delete_thread, prune
 from graphs.serialization import StrictSerializer
-from graphs.spent import spent
-from ledger.writer import Writer
+from graphs.spent import Spent, spent
+from ledger.writer import Lane, Writer
 
 T = TypeVar("T")
 
@@ -43,30 +43,36 @@ _Histories = Mapping[str, DeltaChannelHistory]
 _READERS = 4
 _MOST_READ_ONCE = 8
 """Conversations that are held until they are read again."""
-_LATEST_S = 0.1
-"""Seconds that what one of several parallel steps wrote waits for the others, and their checkpoint."""
 
 
 class Checkpoints(BaseCheckpointSaver[Any]):
     """A saver for any number of tasks and event loops, and for several processes on one file.
 
-    `aput` returns when the checkpoint is on disk, with all that was written before it in its thread, even if
-    a caller is cancelled. What a step wrote goes with the checkpoint after it, at the latest a tenth of a
-    second later; a read of its thread waits for it, and fails if it failed. An interrupt or an error is
-    waited for at once, for nothing need follow it. Every method may raise StorageError.
+    A checkpoint, and what a step wrote, is on disk a moment later, in the order in which its thread put
+    them: no later one is there without the earlier ones. What failed to be written goes with what follows
+    it, whose caller waits for it then, and is told if it fails again. A read of a thread, an interrupt and an
+    error wait for all that came before. Every method may raise StorageError.
 
     A test that cuts the power passes `committing`: it is called in the thread that writes, just before each
     commit. What it raises undoes that transaction and reaches all who wait for it; when it raises from the
     n-th call on, the file is as after a cut before the n-th commit.
     """
 
-    def __init__(self, path: Path, committing: Callable[[], None] = nothing) -> None:
-        """Open or create the file; blocks."""
+    def __init__(
+        self, path: Path, committing: Callable[[], None] = nothing, writer: Writer | None = None
+    ) -> None:
+        """Open or create the file; blocks.
+
+        Args:
+            path: where it is.
+            committing: see above.
+            writer: the thread that writes; None: one of its own.
+        """
         super().__init__(serde=StrictSerializer())
         self._file = CheckpointFile(path, committing)
-        self._writer: Writer[Put] = Writer(self._file, "checkpoint-writer")
-        self._left: dict[str, list[Put]] = defaultdict(list)
-        """What was written since a thread's last checkpoint, for which nobody waited."""
+        self._writes: Lane[Put] = (writer or Writer("checkpoint-writer")).open(self._file)
+        self._last: dict[str, Put] = {}
+        """By thread, what was put last, until it is known to be on disk."""
         self._read_once: OrderedDict[tuple[str | None, ...], Mapping[str, DeltaChannelHistory]] = (
             OrderedDict()
         )
@@ -78,7 +84,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         self._readers.shutdown()
         while self._idle:
             self._idle.pop().conn.close()
-        self._writer.close()
+        self._writes.close()
 
     async def aput(
         self,
@@ -87,7 +93,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,  # noqa: ARG002 (the base class's)
     ) -> RunnableConfig:
-        """Save a checkpoint, after all that was written in its thread before."""
+        """Save a checkpoint, after all that was put in its thread before."""
         thread, ns = _place(config)
         before = config["configurable"].get("checkpoint_id")
         described = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False)
@@ -96,8 +102,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             *self.serde.dumps_typed(checkpoint),
             described.encode("utf-8", "ignore"),
         )
-        left, ended = self._left.pop(thread, []), spent((thread, ns, before), metadata)
-        await self._writer.submit(Put(CHECKPOINTS, [row], left, spends=ended))
+        await self._put(thread, CHECKPOINTS, [row], spent((thread, ns, before), metadata))
         named = {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}
         return {"configurable": named}
 
@@ -112,13 +117,23 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             for place, (channel, value) in enumerate(writes)
         ]
         special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
-        put = Put(REPLACED if special else ADDED, rows)
-        if any(channel in WRITES_IDX_MAP for channel, _ in writes):
-            await self._writer.submit(put)
+        await self._put(thread, REPLACED if special else ADDED, rows)
+        if any(channel in WRITES_IDX_MAP for channel, _ in writes):  # nothing need follow it
+            await self.settled(thread)
+
+    async def settled(self, thread: str) -> None:
+        """Return once all is on disk that was put in a thread before.
+
+        Raises:
+            StorageError: it cannot be written. Nothing is lost: it is tried again with what follows.
+        """
+        last = self._last.get(thread)
+        if last is None:
             return
-        self._writer.leave(put)
-        self._left[thread].append(put)
-        asyncio.get_running_loop().call_later(_LATEST_S, self._writer.wake)
+        if not last.is_there:
+            await self._writes.submit(Put(after=last))
+        if self._last.get(thread) is last:
+            del self._last[thread]
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return a thread's last checkpoint, or the one that is named; None: there is none."""
@@ -194,16 +209,24 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         return super().get_next_version(current, channel)
 
     async def _change(self, change: Callable[[sqlite3.Connection], None]) -> None:
-        await self._writer.submit(Put(change=change))
+        await self._writes.submit(Put(change=change))
         self._read_once.clear()
+
+    async def _put(
+        self, thread: str, into: str, rows: Sequence[Sequence[Any]], spends: Spent | None = None
+    ) -> None:
+        """Queue rows; where the thread's last ones could not be written, wait for both."""
+        last = self._last.get(thread)
+        put = self._last[thread] = Put(into, rows, after=last, spends=spends)
+        if last and last.has_failed and not last.is_there:
+            await self._writes.submit(put)
+        else:
+            self._writes.leave(put)
 
     async def _read(self, config: RunnableConfig | None, read: Callable[[HistoryReader], T]) -> T:
         """Read what is on disk once all is there that was put before."""
-        threads = list(self._left) if config is None else [_place(config)[0]]
-        # It stays there for the checkpoint that follows: whoever reads may fail, or be cancelled.
-        left = [put for thread in threads for put in self._left.get(thread, ()) if not put.is_there]
-        if left or not self._writer.is_idle:
-            await self._writer.submit(Put(needs=left))
+        for thread in list(self._last) if config is None else [_place(config)[0]]:
+            await self.settled(thread)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, read)
 
     def _look(self, read: Callable[[HistoryReader], T]) -> T:
@@ -238,14 +261,14 @@ def _place(config: RunnableConfig) -> tuple[str, str]:
 
 @asynccontextmanager
 async def open_checkpoints(
-    path: Path, committing: Callable[[], None] = nothing
+    path: Path, committing: Callable[[], None] = nothing, writer: Writer | None = None
 ) -> AsyncIterator[Checkpoints]:
-    """Open or create the checkpoints at a path, for their owner alone; see `Checkpoints` for `committing`.
+    """Open or create the checkpoints at a path, for their owner alone; see `Checkpoints` for the rest.
 
     Raises:
         StorageError: they cannot be used.
     """
-    saver = await asyncio.to_thread(Checkpoints, path, committing)
+    saver = await asyncio.to_thread(Checkpoints, path, committing, writer)
     try:
         yield saver
     finally:

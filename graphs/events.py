@@ -1,5 +1,6 @@
 """What a running turn tells whoever watches it, as typed events."""
 
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -111,3 +112,19 @@ class Done:
 
 
 Event = Queued | Begun | Token | Restarted | ToolStarted | ToolFinished | Confirmation | UsageReported | Done
+
+
+def ending(result: Result) -> list[Event]:
+    """Return a turn's last events.
+
+    They are told once its lock is let go: whoever stops listening, or answers at once, waits for nobody.
+    """
+    return [*([Confirmation(result.pending)] if result.pending else []), Done(result)]
+
+
+async def last(events: AsyncIterator[Event]) -> Result:
+    """Return the result that a turn's events end in."""
+    async for event in events:
+        if isinstance(event, Done):
+            return event.result
+    raise AssertionError

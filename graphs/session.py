@@ -1,8 +1,10 @@
 """Open the orchestrator from Python: ask, watch, answer a confirmation, go on after a crash."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from models.resting import resting
@@ -15,13 +17,13 @@ with resting():
     from langgraph.store.base import BaseStore
     from langgraph.types import Command, StateSnapshot
 
-    from errors import DamagedThreadError, UnknownThreadError
+    from errors import DamagedThreadError, StorageError, UnknownThreadError
     from graphs.admission import as_text, check_thread, mended
     from graphs.checkpoint_history import Standing
-    from graphs.checkpoints import open_checkpoints
+    from graphs.checkpoints import Checkpoints, open_checkpoints
     from graphs.collector import looking_seldom
     from graphs.damage import blaming, sound
-    from graphs.events import Begun, Confirmation, Done, Event, Queued, Result
+    from graphs.events import Begun, Event, Queued, Result, ending, last
     from graphs.late import questions, standing, too_late
     from graphs.memories import open_memories
     from graphs.orchestrator import builder
@@ -54,6 +56,8 @@ class Orchestrator:
         self.graph: CompiledStateGraph[Any, Any, Any, Any] = builder.compile(
             checkpointer=checkpointer, store=store, name="orchestrator"
         )
+        if isinstance(checkpointer, Checkpoints):
+            res = replace(res, checkpointed=checkpointer.settled)
         self._checkpointer = checkpointer
         self._res = res
         self.turns = Turns(res.settings.data_dir / "turns")
@@ -72,7 +76,7 @@ class Orchestrator:
             BusyThreadError: another process has been at work on the thread for too long.
             ConfigurationError: the context names what does not exist, or no model can be used.
         """
-        return await _last(self.stream(text, thread_id=thread_id, context=context, watched=False))
+        return await last(self.stream(text, thread_id=thread_id, context=context, watched=False))
 
     async def stream(
         self,
@@ -102,7 +106,7 @@ class Orchestrator:
             async for event in self._run({"messages": [message]}, thread, context, watched):
                 yield event
             result = await self.result(thread)
-        for event in _ending(result):
+        for event in ending(result):
             yield event
 
     async def resume(self, thread_id: str, answer: Any, *, context: Context | None = None) -> Result:
@@ -118,7 +122,7 @@ class Orchestrator:
             NothingPendingError: it waits for no answer, or for one to another question than stood there
                 when this was called; the message says what became of what it asked last.
         """
-        return await _last(self.stream_resume(thread_id, answer, context=context, watched=False))
+        return await last(self.stream_resume(thread_id, answer, context=context, watched=False))
 
     async def stream_resume(
         self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
@@ -136,7 +140,7 @@ class Orchestrator:
             async for event in self._run(Command(resume=as_text(answer)), thread_id, context, watched):
                 yield event
             result = await self.result(thread_id)
-        for event in _ending(result):
+        for event in ending(result):
             yield event
 
     async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
@@ -145,7 +149,7 @@ class Orchestrator:
         Raises:
             UnknownThreadError: there is no such conversation.
         """
-        return await _last(self.stream_proceed(thread_id, context=context, watched=False))
+        return await last(self.stream_proceed(thread_id, context=context, watched=False))
 
     async def stream_proceed(
         self, thread_id: str, *, context: Context | None = None, watched: bool = True
@@ -163,7 +167,7 @@ class Orchestrator:
                 async for event in self._run(None, thread_id, context, watched):
                     yield event
             result = await self.result(thread_id)
-        for event in _ending(result):
+        for event in ending(result):
             yield event
 
     async def result(self, thread_id: str) -> Result:
@@ -241,7 +245,7 @@ class Orchestrator:
     async def _run(
         self, given: Any, thread: str, context: Context | None, watched: bool
     ) -> AsyncIterator[Event]:
-        """Run the graph and translate its stream. Every step is on disk before the next begins."""
+        """Run the graph and translate its stream; when it ends, however it does, every step is on disk."""
         stream = self.graph.astream(
             given,
             self._config(thread),
@@ -250,10 +254,14 @@ class Orchestrator:
             durability="sync",
         )
         watch = Watch()
-        async with blaming(thread, self.snapshot):
-            async for mode, payload in stream:
-                if event := watch.event(mode, payload):
-                    yield event
+        try:
+            async with blaming(thread, self.snapshot):
+                async for mode, payload in stream:
+                    if event := watch.event(mode, payload):
+                        yield event
+        finally:
+            with suppress(StorageError):  # whoever looks at the thread next is told
+                await asyncio.shield(self._res.checkpointed(thread))
 
 
 @asynccontextmanager
@@ -273,7 +281,7 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
     try:
         with looking_seldom():
             async with (
-                open_checkpoints(res.settings.data_dir / CHECKPOINTS) as saver,
+                open_checkpoints(res.settings.data_dir / CHECKPOINTS, writer=res.ledger.writer) as saver,
                 open_memories(res.settings) as store,
             ):
                 yield Orchestrator(res, saver, store)
@@ -283,18 +291,3 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
 
 def _unknown(thread_id: str) -> UnknownThreadError:
     return UnknownThreadError(f"There is no thread {thread_id!r}. `twobrain threads` lists those there are.")
-
-
-def _ending(result: Result) -> list[Event]:
-    """Return a turn's last events.
-
-    They are told once its lock is let go: whoever stops listening, or answers at once, waits for nobody.
-    """
-    return [*([Confirmation(result.pending)] if result.pending else []), Done(result)]
-
-
-async def _last(events: AsyncIterator[Event]) -> Result:
-    async for event in events:
-        if isinstance(event, Done):
-            return event.result
-    raise AssertionError

@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -128,11 +128,13 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _let_go(path: Path, held: int) -> None:
-    """Take the file away while it is still locked; whoever opened it in the meantime opens the next one."""
-    try:
-        path.unlink(missing_ok=True)
-    finally:
-        os.close(held)
+    """Take the file away while it is still locked; whoever opened it in the meantime opens the next one.
+
+    One that cannot be taken away is in nobody's way: it is not locked any more.
+    """
+    with suppress(OSError):
+        path.unlink()
+    os.close(held)
 
 
 def _holder(path: Path) -> str:

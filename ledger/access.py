@@ -24,10 +24,12 @@ _READERS = 4
 class Access:
     """Runs operations on connections of an engine; every method but `close` may raise StorageError."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, writer: Writer) -> None:
         self._engine = engine
-        self._writer = Writer(_Transactions(engine), "ledger-writer")
+        self._writes = writer.open(_Transactions(engine))
         self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
+        self._owes = False
+        """Whether writes were left that may not be on disk yet."""
 
     @property
     def dialect(self) -> Dialect:
@@ -36,16 +38,16 @@ class Access:
 
     def close(self) -> None:
         """Write what is queued and let go of the database; again is harmless; blocks."""
-        self._writer.close()
+        self._writes.close()
         self._readers.shutdown()
         self._engine.dispose()
 
     def leave(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Queue a write behind those before it, for nobody to wait for."""
-        self._writer.leave(lambda connection: operation(connection, *args, **kwargs))
-        self._writer.wake()
+        """Queue a write for which nobody waits: it is on disk before any that comes after it."""
+        self._owes = True
+        self._writes.leave(lambda connection: operation(connection, *args, **kwargs))
 
     def write(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -54,12 +56,15 @@ class Access:
 
         It gets there even if whoever awaits it is cancelled.
         """
-        return self._writer.submit(lambda connection: operation(connection, *args, **kwargs))
+        return self._writes.submit(lambda connection: operation(connection, *args, **kwargs))
 
     async def read(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return what is on disk now."""
+        """Return what is on disk, all that was written here before included."""
+        if self._owes:
+            self._owes = False
+            await self.write(_nothing)
         try:
             job = self._readers.submit(self._read, lambda connection: operation(connection, *args, **kwargs))
         except RuntimeError:  # the pool's way to say that it is shut down
@@ -72,6 +77,10 @@ class Access:
                 return operation(connection)
         except SQLAlchemyError as error:
             raise explained(error, self._engine.url) from error
+
+
+def _nothing(_connection: Connection) -> None:
+    """Wait for what comes before."""
 
 
 class _Transactions:

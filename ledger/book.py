@@ -8,11 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from sqlalchemy import Engine
+
 from errors import StorageError
 from ledger import calls, claims, decisions, doubts
 from ledger.database import open_engine
 from ledger.journal import Journal
 from ledger.owner import this_process
+from ledger.reads import Read, Reads
 from ledger.records import (
     Call,
     Claim,
@@ -26,6 +29,7 @@ from ledger.records import (
 )
 from ledger.redaction import Redact, redacted_json
 from ledger.texts import packed
+from ledger.writer import Writer
 
 _RULE_ID_LENGTH = 10
 _NOBODYS = {"owner": None, "lease_until": None}
@@ -36,9 +40,15 @@ _FIRST_POLL_S, _LAST_POLL_S = 0.02, 0.5
 class Ledger(Journal):
     """One row per call, unique in the database; used from any event loop, by many processes.
 
-    A method returns when its write is on disk. A write that has begun is finished even if its
-    caller is cancelled. Every method may raise StorageError.
+    A method returns when its write is on disk, but for `record_usage` and `reads`: those
+    return at once, and what they write is on disk before any later write. A write that has begun is finished
+    even if its caller is cancelled. Every method may raise StorageError.
     """
+
+    def __init__(self, engine: Engine, redact: Redact, owner: str, writer: Writer | None = None) -> None:
+        """Begin, with a thread of its own that writes where none is given."""
+        super().__init__(engine, redact, owner, writer)
+        self.reads = Reads(self._access, owner, self._row)
 
     @classmethod
     async def open(cls, database: Path | str, redact: Redact = str) -> Self:
@@ -190,6 +200,7 @@ class Ledger(Journal):
         sha256: str | None = None,
         attempt: int,
         lost: bool = False,
+        read: Read | None = None,
     ) -> Recorded | None:
         """Record the outcome of a call claimed here, or looked up; the first outcome stays.
 
@@ -203,6 +214,7 @@ class Ledger(Journal):
             sha256: of the whole result; None: of the text.
             attempt: the one it is the outcome of, as it was claimed.
             lost: it was looked up, and its owner is gone; False: it is this process's own.
+            read: what it is the outcome of, if it was begun; None: it was claimed.
 
         Returns:
             The outcome on record; None where there is none and this is not the call's last attempt, or
@@ -218,6 +230,9 @@ class Ledger(Journal):
             "result_sha256": sha256 or (None if clean == text else hashlib.sha256(raw).hexdigest()),
             **_NOBODYS,
         }
+        if read:
+            self.reads.end(read, outcome)
+            return Recorded(status, clean)
         return await self._access.write(
             claims.finish,
             thread,

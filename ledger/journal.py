@@ -11,13 +11,16 @@ from ledger.access import Access
 from ledger.bookkeeping import Grouping
 from ledger.records import OpenCall, ThreadStatus, Use, Used, fields_of
 from ledger.redaction import Redact, redacted_text
+from ledger.writer import Writer
 
 
 class Journal:
     """The ledger but for the life of a call; see `ledger.book.Ledger`."""
 
-    def __init__(self, engine: Engine, redact: Redact, owner: str) -> None:
-        self._access = Access(engine)
+    def __init__(self, engine: Engine, redact: Redact, owner: str, writer: Writer | None = None) -> None:
+        self.writer = writer or Writer("writer")
+        """Writes to the ledger first, and then to whatever else is opened with it."""
+        self._access = Access(engine, self.writer)
         self._redact = redact
         self._owner = owner
 
@@ -33,9 +36,13 @@ class Journal:
         """Forget a rule; False where the user (None: anybody) has none of that id."""
         return await self._access.write(rules.revoke, rule_id, user)
 
-    def record_usage(self, use: Use) -> asyncio.Future[None]:
-        """Queue the record of one model call; the future is done when it is on disk."""
-        return self._access.write(bookkeeping.record_usage, self._used(use))
+    def record_usage(self, use: Use) -> None:
+        """Record one model call: it is on disk before all that is recorded later.
+
+        Raises:
+            StorageError: the ledger is closed.
+        """
+        self._access.leave(bookkeeping.record_usage, self._used(use))
 
     def book_usage(
         self, use: Use, most_tokens: float | None, most_usd: float | None
@@ -52,9 +59,9 @@ class Journal:
         """
         return self._access.write(bookkeeping.book, self._used(use), most_tokens, most_usd)
 
-    def settle_usage(self, number: int, use: Use | None) -> asyncio.Future[None]:
-        """Queue what a booked call took in the end; None: it was never made."""
-        return self._access.write(bookkeeping.settle, number, None if use is None else self._used(use))
+    def settle_usage(self, number: int, use: Use | None) -> None:
+        """Record what a booked call took in the end, as `record_usage` does; None: it was never made."""
+        self._access.leave(bookkeeping.settle, number, None if use is None else self._used(use))
 
     async def usage(
         self,

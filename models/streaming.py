@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManager
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackManager
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.runnables import RunnableBinding
@@ -29,6 +29,8 @@ async def streamed(model: Any, messages: list[BaseMessage], tags: Sequence[str])
 def _is_heard(model: BaseChatModel) -> bool:
     """Tell whether anybody follows the run: a stream of its messages, a tracer, a program's own callbacks."""
     listening = ensure_config({}).get("callbacks")
+    if isinstance(listening, BaseCallbackManager):  # a graph's: whoever traces it was added when it began
+        return bool(listening.handlers or model.callbacks or model.verbose)
     return bool(AsyncCallbackManager.configure(listening, model.callbacks, model.verbose).handlers)
 
 

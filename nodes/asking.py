@@ -1,6 +1,5 @@
 """Ask a role's model on behalf of a turn, with every attempt counted."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -34,7 +33,6 @@ class Meter:
         self._turn = turn
         self._role = role
         self._usage: dict[str, Any] = dict(turn.state.usage)
-        self._queued: list[asyncio.Future[None]] = []
         self._booked: int | None = None
 
     async def begin(self, ask: Ask) -> Exhausted | None:
@@ -74,27 +72,24 @@ class Meter:
         with _forgiven():
             self._record(attempt)
 
-    async def total(self) -> dict[str, Any]:
-        """Return the turn's usage with this step's attempts in it, once the ledger has each on disk."""
+    def total(self) -> dict[str, Any]:
+        """Return the turn's usage with this step's attempts in it."""
         with _forgiven():
             self._settle(None)
-        for queued in self._queued:
-            with _forgiven():
-                await queued
         return self._usage
 
     def _record(self, attempt: Attempt) -> None:
         """Queue the record of an attempt: in the place of what is booked, unless another one follows it."""
         use = self._use(attempt)
         if self._booked is None or attempt.error not in {None, "cancelled"}:
-            self._queued.append(self._turn.res.ledger.record_usage(use))
+            self._turn.res.ledger.record_usage(use)
         else:
             self._settle(use)
 
     def _settle(self, use: Use | None) -> None:
         number, self._booked = self._booked, None
         if number is not None:
-            self._queued.append(self._turn.res.ledger.settle_usage(number, use))
+            self._turn.res.ledger.settle_usage(number, use)
 
     def _use(self, attempt: Attempt) -> Use:
         usage = attempt.usage or {}

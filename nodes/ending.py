@@ -26,7 +26,7 @@ async def end_turn(
     """
     state = turn.state
     message = reply.message if reply else None
-    usage = await meter.total()
+    usage = meter.total()
     limit = state.stop_reason if stop_reason == "model_failed" else stop_reason
     if note := closing_note(turn, limit, usage):
         answer = f"{answer}\n\n{note}"

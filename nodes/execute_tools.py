@@ -12,6 +12,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from errors import StorageError, TwobrainError
+from ledger.reads import Read
 from ledger.records import Call, Claim, Claimed, Lost, NotApproved, Recorded, Running, Status
 from nodes.context import Context
 from nodes.entries import entry_of
@@ -112,8 +113,8 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
         return await noted("failed", f"Tool error: {error}")
     async with place(tool, turn.res.settings):  # before the claim: its lease must not run out in a queue
         claim = await _claim(entry, tool, turn, args, verdict, recorded=task.get("recorded", False))
-        if isinstance(claim, Claimed):
-            return await _run(entry, tool, turn, args, claim.attempt)
+        if isinstance(claim, Claimed | Read):
+            return await _run(entry, tool, turn, args, claim)
     if isinstance(claim, Running):
         ended = await turn.res.ledger.await_outcome(entry.thread, entry.call_id, _lease(tool, turn))
         if ended is None:  # whoever ran it is gone
@@ -131,16 +132,25 @@ async def _verdict(task: Task, turn: Turn, tool: Tool | None) -> Ruling:
 
 async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
     entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], verdict: Allow | Confirm, *, recorded: bool
-) -> Claim:
-    """Claim a call; of one whose owner is gone, the world is asked whether it happened."""
+) -> Claim | Read:
+    """Take a call to run it; of one whose owner is gone, the world is asked whether it happened.
+
+    For a read that the planner asked for just now, nothing has to be waited for: it may run again. Before
+    anything else may run, the step that made it is on disk: asked once more, the planner would name it anew.
+    """
     ledger = turn.res.ledger
+    rule = verdict.rule if isinstance(verdict, Allow) else ""
+    if tool.effect != "read":
+        await turn.res.checkpointed(entry.thread)
+    elif isinstance(verdict, Allow) and not rule and (read := ledger.reads.begin(entry, _lease(tool, turn))):
+        return read
     claim = partial(
         ledger.claim,
         entry,
         needs_approval=isinstance(verdict, Confirm),
         lease_s=_lease(tool, turn),
         rerun=tool.idempotent or tool.effect == "read",
-        rule=verdict.rule if isinstance(verdict, Allow) else "",
+        rule=rule,
         recorded=recorded,
     )
     claimed = await claim()
@@ -149,7 +159,7 @@ async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
     happened = await tool.verify(turn.here(entry.call_id), args)
     if happened:
         found = _Outcome("executed", _LOOKED_UP)
-        return await _finish(entry, turn, found, claimed.attempt, lost=True) or claimed
+        return await _finish(entry, turn, found, claimed) or claimed
     return claimed if happened is None else await claim(undone=claimed.attempt)
 
 
@@ -164,32 +174,32 @@ def _unrun(claim: Recorded | NotApproved | Lost, *, untrusted: bool) -> _Outcome
             return None
 
 
-async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], attempt: int) -> _Outcome:
+async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], claim: Claimed | Read) -> _Outcome:
     here = turn.here(entry.call_id)
     try:
         ran = await run_tool(tool, here, args)
     except asyncio.CancelledError:
         with suppress(StorageError):  # its lease runs out all the same
-            await asyncio.shield(turn.res.ledger.abandon(entry.thread, entry.call_id, attempt))
+            await asyncio.shield(turn.res.ledger.abandon(entry.thread, entry.call_id, claim.attempt))
         raise
-    return await asyncio.shield(_kept(entry, tool, turn, args, ran, attempt=attempt))
+    return await asyncio.shield(_kept(entry, tool, turn, args, ran, claim))
 
 
-async def _kept(  # noqa: PLR0913 (what ran, and whose it is)
-    entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran, *, attempt: int
+async def _kept(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
+    entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran, claim: Claimed | Read
 ) -> _Outcome:
     """Store and record what a call gave; it ran, so this is finished even if nobody waits for it any more."""
     stored = await store(turn, tool, args, ran.text)
     outcome = _Outcome(ran.status, stored.text, ran.duration_ms, from_strangers(tool, args), stored)
     try:
-        await _finish(entry, turn, outcome, attempt)
+        await _finish(entry, turn, outcome, claim)
     except StorageError:  # it ran, and that is what has to be said
         _log.exception("the outcome of call %s was not recorded", entry.call_id)
     return outcome
 
 
 async def _finish(
-    entry: Call, turn: Turn, outcome: _Outcome, attempt: int, *, lost: bool = False
+    entry: Call, turn: Turn, outcome: _Outcome, claim: Claimed | Read | Lost
 ) -> Recorded | None:
     return await turn.res.ledger.finish(
         entry.thread,
@@ -199,8 +209,9 @@ async def _finish(
         duration_ms=outcome.duration_ms,
         size=outcome.stored.size if outcome.stored else None,
         sha256=outcome.stored.sha256 if outcome.stored else None,
-        attempt=attempt,
-        lost=lost,
+        attempt=claim.attempt,
+        lost=isinstance(claim, Lost),
+        read=claim if isinstance(claim, Read) else None,
     )
 
 

@@ -65,7 +65,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
         "pending": remaining(replace(state, request=request, decisions={})),
         "asked_at": time.time(),
         "decisions": {},
-        "usage": await meter.total(),
+        "usage": meter.total(),
         **account_of(state),
     }
 

@@ -1,6 +1,7 @@
 """One call to the planner: the next round of tool calls, or the end of the loop."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -44,6 +45,8 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     if left := unanswered(state):
         return {"calls": [{**call, "verdict": "ask"} for call in left]}
     turn = await take_up(state, runtime)
+    if not state.rounds:  # what the person said is not lost, whatever becomes of what follows from it
+        await turn.res.checkpointed(state.thread)
     meter = Meter(turn, "orchestrator")
     limit = spent(turn)
     ask = await (_last_word(turn, limit) if limit else _next_step(turn))
@@ -61,15 +64,15 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     if limit or not reply.message.tool_calls:
         return await _concluded(turn, meter, limit, reply)
     basis = basis_of(turn)
-    message = await _entered(reply, turn)
+    message, calls = await _judged(reply, turn, basis)
     return {
         "messages": [message],
         "tail": message.id or "",
-        "calls": await _judged(message, turn, basis),
+        "calls": calls,
         "basis": basis,
         "planner": reply.backend,
         "rounds": state.rounds + 1,
-        "usage": await meter.total(),
+        "usage": meter.total(),
     }
 
 
@@ -121,24 +124,42 @@ def _taken(state: State) -> frozenset[str]:
 _call_ids: Kept[frozenset[str]] = Kept()
 
 
-async def _entered(reply: Reply, turn: Turn) -> AIMessage:
+async def _judged(reply: Reply, turn: Turn, basis: Basis) -> tuple[AIMessage, list[Planned]]:
+    """Return the message with its calls in the ledger, and what policy says of each.
+
+    Where all are reads that will run, nobody waits for the ledger: they may run again.
+    """
+    made = replace(turn, state=replace(turn.state, planner=reply.backend))
+    calls = _judged_by(reply.message, turn, basis, [])
+    if all(_is_read(call, turn) for call in calls):
+        turn.res.ledger.reads.plan(entries_of(made, reply.message.tool_calls))
+        return reply.message, calls
+    message = await _entered(reply.message, made)
+    # A remembered rule can only let run what would ask.
+    rules = await remembered(turn) if any(call["verdict"] == "ask" for call in calls) else []
+    return message, _judged_by(message, turn, basis, rules)
+
+
+async def _entered(message: AIMessage, turn: Turn) -> AIMessage:
     """Return the message with its calls in the ledger, under ids that it did not know in this thread.
 
     It may, where the thread's checkpoints were lost, rewound or forked and the model numbers its calls: an
     old outcome would then pass for that of the new call.
     """
-    made = replace(turn, state=replace(turn.state, planner=reply.backend))
-    message = reply.message
-    while taken := await turn.res.ledger.enter(entries_of(made, message.tool_calls)):
+    while taken := await turn.res.ledger.enter(entries_of(turn, message.tool_calls)):
         message = renumbered(message, taken)
     return message
 
 
-async def _judged(message: AIMessage, turn: Turn, basis: Basis) -> list[Planned]:
-    calls = _judged_by(message, turn, basis, [])
-    if not any(call["verdict"] == "ask" for call in calls):
-        return calls  # a remembered rule can only let run what would ask
-    return _judged_by(message, turn, basis, await remembered(turn))
+def _is_read(call: Planned, turn: Turn) -> bool:
+    """Tell whether a call is a read that will run: it may run again, so nothing on record matters to it."""
+    tool = turn.res.tools.find(call["name"])
+    if tool is None or tool.effect != "read" or call["verdict"] != "run" or call["problem"]:
+        return False
+    with suppress(ArgumentsError):
+        tool.check(call["args"])
+        return True
+    return False
 
 
 def _judged_by(message: AIMessage, turn: Turn, basis: Basis, rules: list[Rule]) -> list[Planned]:
@@ -201,7 +222,7 @@ async def _handoff(turn: Turn, meter: Meter, summary: str, reason: str | None) -
         "calls": [],
         "rounds": turn.state.rounds + 1,
         "stop_reason": reason,
-        "usage": await meter.total(),
+        "usage": meter.total(),
     }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -23,6 +24,10 @@ CONFIGURED = "__twobrain_resources"
 """Key in a run's `configurable`: a program's own resources. The prefix keeps it out of checkpoints."""
 
 
+async def _as_it_is(_thread: str) -> None:
+    """Leave the checkpoints to whoever keeps them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The house's possessions."""
@@ -35,6 +40,8 @@ class Resources:
     """The long results."""
     servers: "Servers | None" = None
     """The MCP servers; None: none are used."""
+    checkpointed: Callable[[str], Awaitable[None]] = _as_it_is
+    """Returns once a thread's last steps are on disk."""
 
     async def joined(self) -> Self:
         """Return these with the tools of the MCP servers that can be reached now."""

@@ -16,6 +16,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from errors import StorageError
 from graphs.checkpoints import Checkpoints, open_checkpoints
 from graphs.serialization import StrictSerializer
+from ledger.writer import Writer
 
 HOUSE = Path(__file__).parents[2]
 
@@ -31,13 +32,15 @@ def at(thread: str, checkpoint: str | None = None) -> dict:
 
 
 async def put(saver: Checkpoints, thread: str, **values) -> dict:
-    """Put a checkpoint that holds the values and begins a thread."""
+    """Put a checkpoint that holds the values and begins a thread, and wait for it to be on disk."""
     checkpoint = {
         **empty_checkpoint(),
         "channel_values": values,
         "channel_versions": dict.fromkeys(values, 1),
     }
-    return await saver.aput(at(thread), checkpoint, {"source": "loop", "step": 0}, {})
+    place = await saver.aput(at(thread), checkpoint, {"source": "loop", "step": 0}, {})
+    await saver.settled(thread)
+    return place
 
 
 async def values(saver: Checkpoints, thread: str) -> dict | None:
@@ -88,7 +91,7 @@ async def test_what_many_put_at_once_shares_few_transactions(path):
 
 async def test_what_a_step_wrote_and_the_checkpoint_after_it_are_one_transaction(path):
     commits = Commits()
-    async with open_checkpoints(path, commits) as saver:
+    async with open_checkpoints(path, commits, Writer("patient", gather_s=60)) as saver:
         first = await put(saver, "t", n=1)
         await saver.aput_writes(first, [("n", 2), ("m", 3)], "task")
         await put(saver, "t", n=2)
@@ -130,6 +133,22 @@ async def test_what_a_step_wrote_is_on_disk_soon_though_nothing_follows_it(path)
         first = await put(saver, "t", n=1)
         await saver.aput_writes(first, [("n", 2)], "task")
         assert await asyncio.to_thread(written.wait, 30)
+
+
+async def test_nobody_waits_for_a_checkpoint_until_it_has_to_be_on_disk(path):
+    commits = Commits()
+    async with open_checkpoints(path, commits, Writer("patient", gather_s=60)) as saver:
+        for step in range(3):
+            checkpoint = {
+                **empty_checkpoint(),
+                "channel_values": {"n": step},
+                "channel_versions": {"n": step},
+            }
+            await saver.aput(at("t"), checkpoint, {"source": "loop", "step": step}, {})
+        assert commits.count == 0
+        await saver.settled("t")
+        assert commits.count == 1
+        assert await values(saver, "t") == {"n": 2}
 
 
 async def test_an_interrupt_is_on_disk_once_it_is_written(path):

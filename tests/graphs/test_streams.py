@@ -123,13 +123,11 @@ async def test_a_turn_that_is_heard_stores_the_messages_that_an_unheard_one_does
 
 
 async def _stored(orchestrator: Orchestrator, thread: str) -> list[dict[str, Any]]:
-    """Return a thread's messages without what is each one's own: ids, and the time that was looked up."""
+    """Return a thread's messages without what is each one's own: ids."""
     values = (await orchestrator.graph.aget_state({"configurable": {"thread_id": thread}})).values
     calls = [call["id"] for m in values["messages"] for call in getattr(m, "tool_calls", ())]
     messages = [message.model_dump(exclude={"id"}) for message in values["messages"]]
-    text = json.dumps(
-        [m | ({"content": "", "artifact": ""} if m["type"] == "tool" else {}) for m in messages]
-    )
+    text = json.dumps(messages)
     for number, call_id in enumerate(calls):
         text = text.replace(call_id, f"call {number}")
     return json.loads(text)

@@ -7,7 +7,7 @@ DAY = 86_400.0
 
 
 async def test_every_model_call_is_kept_as_it_was_told(ledger):
-    await ledger.record_usage(use(error="timeout", cost_usd=None))
+    ledger.record_usage(use(error="timeout", cost_usd=None))
 
     [row] = await ledger.usage(user="alice")
 
@@ -18,9 +18,9 @@ async def test_every_model_call_is_kept_as_it_was_told(ledger):
 
 
 async def test_usage_is_found_by_user_time_thread_and_turn(ledger):
-    await ledger.record_usage(use(user="alice", at=10.0))
-    await ledger.record_usage(use(user="bob", at=20.0, thread="t2"))
-    await ledger.record_usage(use(user="bob", at=30.0, thread="t2", turn="turn-2"))
+    ledger.record_usage(use(user="alice", at=10.0))
+    ledger.record_usage(use(user="bob", at=20.0, thread="t2"))
+    ledger.record_usage(use(user="bob", at=30.0, thread="t2", turn="turn-2"))
 
     assert [row["at"] for row in await ledger.usage(user="bob")] == [20.0, 30.0]
     assert [row["at"] for row in await ledger.usage(since=20.0)] == [20.0, 30.0]
@@ -28,8 +28,8 @@ async def test_usage_is_found_by_user_time_thread_and_turn(ledger):
 
 
 async def test_totals_add_what_is_known_and_leave_unknown_what_never_was(ledger):
-    await ledger.record_usage(use(cost_usd=0.25, input_tokens=100))
-    await ledger.record_usage(use(cost_usd=None, input_tokens=None))
+    ledger.record_usage(use(cost_usd=0.25, input_tokens=100))
+    ledger.record_usage(use(cost_usd=None, input_tokens=None))
 
     [total] = await ledger.usage_totals(by="user")
 
@@ -59,7 +59,7 @@ async def test_totals_are_grouped_by_user_model_turn_or_utc_day(ledger, by, grou
     first = {"user": "alice", "backend": "gemini", "model": "g3", "turn": "1", "at": DAY - 1}
     second = {"user": "bob", "backend": "claude", "model": "s4", "turn": "2", "at": DAY}
     for told in (first, second, second):
-        await ledger.record_usage(use(**told))
+        ledger.record_usage(use(**told))
 
     totals = await ledger.usage_totals(by=by)
 
@@ -107,11 +107,11 @@ async def test_what_a_model_call_may_take_is_booked_as_it_begins_and_settled_as_
     second = await other.book_usage(booked, 400, None)
     assert await ledger.book_usage(booked, 400, None) == (600, 1.0, 2), "of what both have begun"
     assert await other.book_usage(booked, None, 0.9) == (600, 1.0, 2)
-    await ledger.settle_usage(first, use())
-    await other.settle_usage(second, None)
+    ledger.settle_usage(first, use())
+    other.settle_usage(second, None)
+    await other.close()
     assert await ledger.used_on("alice", booked.at) == (110, 0.25)
     assert [row["error"] for row in await ledger.usage()] == [None]
-    await other.close()
 
 
 async def test_a_call_that_never_ends_counts_as_it_was_booked_for_it_may_have_been_billed(path):

@@ -152,7 +152,7 @@ async def test_no_secret_reaches_any_file(path):
     await finish(ledger, call("run", **args), secrets)
     await ledger.enter([call("noted", **args)])
     await ledger.note(call("noted", **args), status="failed", text=secrets)
-    await ledger.record_usage(use(error=secrets))
+    ledger.record_usage(use(error=secrets))
     await ledger.touch("t1", user="alice", status="failed", title=secrets)
 
     written = b"".join(file.read_bytes() for file in path.parent.iterdir())

@@ -54,6 +54,14 @@ async def test_whatever_a_tool_returns_becomes_text_without_secrets(here, value,
 
 
 @pytest.mark.parametrize(
+    "key", ["sk-", "AIza", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xoxa-", "xoxb-", "xoxp-", "Bearer "]
+)
+async def test_what_is_shaped_like_a_key_is_a_secret_whoever_knows_it(here, key):
+    outcome = await run_tool(returning(f"{key}{'x1' * 12}, and a task-force"), here, {})
+    assert outcome.text == f"{'Bearer ' if key == 'Bearer ' else ''}[redacted], and a task-force"
+
+
+@pytest.mark.parametrize(
     ("error", "text"),
     [
         (ToolFailure("The door is locked."), "Tool error: The door is locked."),
@@ -149,11 +157,11 @@ async def test_blocking_tools_run_side_by_side(here):
     assert [outcome.text for outcome in outcomes] == ["met"] * PLACES
 
 
-async def test_blocking_tools_that_hang_for_ever_leave_room_for_others(here, impatient):
+async def test_blocking_tools_that_hang_for_ever_leave_room_for_others(here):
     release = threading.Event()
     began = []
 
-    @tool(effect="read")
+    @tool(effect="read", timeout_s=1)
     def hang() -> None:
         """Hang."""
         began.append(True)
@@ -165,7 +173,7 @@ async def test_blocking_tools_that_hang_for_ever_leave_room_for_others(here, imp
         return "worked"
 
     try:
-        hung = await asyncio.gather(*(run_tool(hang, impatient, {}) for _ in range(PLACES + 8)))
+        hung = await asyncio.gather(*(run_tool(hang, here, {}) for _ in range(PLACES + 8)))
         assert {outcome.status for outcome in hung} == {"failed"}
         assert (await run_tool(work, here, {})).text == "worked"
         assert len(began) == PLACES, "a call that ran out of time before it began never runs"

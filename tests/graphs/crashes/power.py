@@ -11,6 +11,7 @@ from errors import StorageError
 from ledger.book import Ledger
 from ledger.database import open_engine
 from ledger.owner import this_process
+from ledger.writer import Writer
 from nodes.context import Context
 from settings import Settings
 from tests.graphs.crashes.process import Home
@@ -51,7 +52,8 @@ class Power:
         """
         engine = open_engine(settings.data_dir / "ledger.db")
         event.listen(engine, "commit", lambda _: self.draw())
-        return Ledger(engine, settings.redact, f"{this_process()}{life}")
+        apart = Writer("power", gather_s=0, most_at_once=1)  # what would go together is cut apart, too
+        return Ledger(engine, settings.redact, f"{this_process()}{life}", apart)
 
 
 async def cut_short(home: Home, given: Any, *names: str, life: int = 0, context: Context = PLAIN) -> None:

@@ -151,7 +151,7 @@ class Home:
             committing: called before each commit of checkpoints; see `graphs.checkpoints.Checkpoints`.
         """
         res = await self.resources(happen, ledger)
-        async with open_checkpoints(self.data / "checkpoints.db", committing) as saver:
+        async with open_checkpoints(self.data / "checkpoints.db", committing, res.ledger.writer) as saver:
             yield Orchestrator(res, saver)
         await res.ledger.close()
 

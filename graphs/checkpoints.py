@@ -232,7 +232,10 @@ class Checkpoints(BaseCheckpointSaver[Any]):
     def _look(self, read: Callable[[HistoryReader], T]) -> T:
         try:
             with self._reader() as saver:
-                return read(saver)
+                saver.conn.execute("BEGIN")  # what is read is as it stood at one moment
+                found = read(saver)
+                saver.conn.execute("COMMIT")
+                return found
         except sqlite3.Error as error:
             raise self._file.explained(error) from error
 

@@ -127,6 +127,30 @@ async def test_what_a_step_wrote_goes_once_the_checkpoint_after_it_holds_it(path
         assert (await saver.aget_tuple(second)).pending_writes == [("task", "n", 5)]
 
 
+async def test_a_thread_is_read_as_it_stood_at_one_moment(path):
+    counted = {"counters_since_delta_snapshot": {"messages": (1, 1)}}
+    async with open_checkpoints(path) as saver, open_checkpoints(path) as other:
+        loop = asyncio.get_running_loop()
+        first = await put(saver, "t", n=1)
+        await saver.aput_writes(first, [("n", 2), ("messages", "hello")], "task")
+        before = await saver.aget_tuple(at("t"))
+
+        async def go_on() -> None:
+            await other.aput(first, {**empty_checkpoint(), "channel_values": {"n": 2}}, counted, {})
+            await other.settled("t")
+
+        def interrupt(statement: str) -> None:
+            if "FROM writes" in statement:
+                reading.set_trace_callback(None)
+                asyncio.run_coroutine_threadsafe(go_on(), loop).result()
+
+        reading = saver._idle[0].conn
+        reading.set_trace_callback(interrupt)
+        meanwhile = await saver.aget_tuple(at("t"))
+        assert meanwhile == before
+        assert (await saver.aget_tuple(at("t"))).config != before.config
+
+
 async def test_what_a_step_wrote_is_on_disk_soon_though_nothing_follows_it(path):
     written = threading.Event()
     async with open_checkpoints(path, Commits(written.set, first=1)) as saver:

@@ -27,20 +27,20 @@ with resting():
     from graphs.late import questions, standing, too_late
     from graphs.memories import open_memories
     from graphs.orchestrator import builder
+    from graphs.outcome import is_under_way, result_of
     from graphs.turns import Turns
     from graphs.watching import Watch
     from ledger.book import Ledger
     from models.registry import Registry as Models
-    from nodes.confirm import remaining
     from nodes.context import Context
-    from nodes.ending import account_of
     from nodes.intake import check_text
     from nodes.resources import CONFIGURED, Resources, open_resources
-    from nodes.state import State
     from settings import Settings
     from tools.registry import Registry as Tools
 
 CHECKPOINTS = "checkpoints.db"
+_MOST_OTHERS = 10
+"""Runs that have moved a thread meanwhile, and are gone on with."""
 
 
 class Orchestrator:
@@ -105,7 +105,7 @@ class Orchestrator:
                 yield Begun()
             async for event in self._run({"messages": [message]}, thread, context, watched):
                 yield event
-            result = await self.result(thread)
+            result = await self._end(thread, context)
         for event in ending(result):
             yield event
 
@@ -139,7 +139,7 @@ class Orchestrator:
                 raise await too_late(self.ledger, thread_id, asks_else=now.asks)
             async for event in self._run(Command(resume=as_text(answer)), thread_id, context, watched):
                 yield event
-            result = await self.result(thread_id)
+            result = await self._end(thread_id, context)
         for event in ending(result):
             yield event
 
@@ -160,13 +160,11 @@ class Orchestrator:
         async with self.turns.of(thread_id):
             if queued:
                 yield Begun()
-            snapshot = await self.snapshot(thread_id)
-            # Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
-            if snapshot.tasks and not snapshot.interrupts:
+            if is_under_way(await self.snapshot(thread_id)):
                 await self.ledger.take_up(thread_id)
                 async for event in self._run(None, thread_id, context, watched):
                     yield event
-            result = await self.result(thread_id)
+            result = await self._end(thread_id, context)
         for event in ending(result):
             yield event
 
@@ -177,22 +175,7 @@ class Orchestrator:
             UnknownThreadError: there is no such conversation.
             DamagedThreadError: what is stored of it cannot be read.
         """
-        snapshot = await self.snapshot(thread_id)
-        with sound(thread_id):
-            state = State(**snapshot.values)
-            account = account_of(state)
-            pending = remaining(state) if snapshot.interrupts else None
-        return Result(
-            thread_id=thread_id,
-            response=state.response,
-            tool_calls=account["tool_calls"],
-            backend=state.backend,
-            summary=state.summary,
-            receipts=account["receipts"],
-            pending=pending,
-            usage=state.usage,
-            stop_reason=state.stop_reason,
-        )
+        return result_of(thread_id, await self.snapshot(thread_id))
 
     async def all_tools(self) -> Tools:
         """Return the tools with those of the MCP servers, which are started for it where they are not yet."""
@@ -223,6 +206,20 @@ class Orchestrator:
         if not snapshot.values and not snapshot.next:
             raise _unknown(thread_id)
         return snapshot
+
+    async def _end(self, thread_id: str, context: Context | None) -> Result:
+        """Return how a turn ended.
+
+        A run of the plain graph does not queue for its turn: where one has moved the thread since and is not
+        done, its steps are gone on with here, too. What it does to the world is done once all the same.
+        """
+        for _ in range(_MOST_OTHERS):
+            snapshot = await self.snapshot(thread_id)
+            if not is_under_way(snapshot):
+                break
+            async for _event in self._run(None, thread_id, context, watched=False):
+                pass
+        return result_of(thread_id, snapshot)
 
     async def _standing(self, thread_id: str) -> Standing:
         with sound(thread_id):

@@ -1,0 +1,40 @@
+"""How a turn stands, from the graph's own snapshot of its thread."""
+
+from langgraph.types import StateSnapshot
+
+from graphs.damage import sound
+from graphs.events import Result
+from nodes.confirm import remaining
+from nodes.ending import account_of
+from nodes.state import State
+
+
+def is_under_way(snapshot: StateSnapshot) -> bool:
+    """Tell whether there are steps to go that wait for nobody: the turn is running, or was cut short.
+
+    Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
+    """
+    return bool(snapshot.tasks) and not snapshot.interrupts
+
+
+def result_of(thread_id: str, snapshot: StateSnapshot) -> Result:
+    """Return how the thread's last turn stands.
+
+    Raises:
+        DamagedThreadError: what is stored of it cannot be read.
+    """
+    with sound(thread_id):
+        state = State(**snapshot.values)
+        account = account_of(state)
+        pending = remaining(state) if snapshot.interrupts else None
+    return Result(
+        thread_id=thread_id,
+        response=state.response,
+        tool_calls=account["tool_calls"],
+        backend=state.backend,
+        summary=state.summary,
+        receipts=account["receipts"],
+        pending=pending,
+        usage=state.usage,
+        stop_reason=state.stop_reason,
+    )

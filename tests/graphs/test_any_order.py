@@ -67,7 +67,7 @@ class World:
         self._opened.callback(self._dead.add, f"{this_process()}{self.lives}")
         self._opened.push_async_callback(ledger.close)
         path = self.settings.data_dir / "checkpoints.db"
-        saver = await self._opened.enter_async_context(open_checkpoints(path, self.power.draw))
+        saver = await self._opened.enter_async_context(open_checkpoints(path, self.power.draw, ledger.writer))
         tools, artifacts = Registry(self._tools(self.power)), open_artifacts(self.settings)
         return Orchestrator(Resources(self.settings, tools, self.models, ledger, artifacts), saver)
 
@@ -297,7 +297,12 @@ class AnyOrder(RuleBasedStateMachine):
         """Do all of them at once; what the power cut goes on in another life."""
 
         async def all_at_once() -> Sequence[Any]:
-            return await asyncio.gather(*things, return_exceptions=True)
+            ends = await asyncio.gather(*things, return_exceptions=True)
+            for process in (self.world.orchestrator, self.world.other):  # what a run of the plain graph left
+                with suppress(PowerCutError, UnknownThreadError):
+                    await process.ledger.audit(thread=self.thread)
+                    await process.snapshot(self.thread)
+            return ends
 
         for end in self.world.run(all_at_once()):
             if isinstance(end, BaseException) and not isinstance(end, NOTHING_THERE):

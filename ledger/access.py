@@ -28,8 +28,8 @@ class Access:
         self._engine = engine
         self._writes = writer.open(_Transactions(engine))
         self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
-        self._owes = False
-        """Whether writes were left that may not be on disk yet."""
+        self._left = self._waited = 0
+        """Writes for which nobody waits, and how many of them are known to be on disk."""
 
     @property
     def dialect(self) -> Dialect:
@@ -46,8 +46,8 @@ class Access:
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Queue a write for which nobody waits: it is on disk before any that comes after it."""
-        self._owes = True
         self._writes.leave(lambda connection: operation(connection, *args, **kwargs))
+        self._left += 1
 
     def write(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -62,9 +62,9 @@ class Access:
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Return what is on disk, all that was written here before included."""
-        if self._owes:
-            self._owes = False
+        if self._waited < (left := self._left):
             await self.write(_nothing)
+            self._waited = max(self._waited, left)
         try:
             job = self._readers.submit(self._read, lambda connection: operation(connection, *args, **kwargs))
         except RuntimeError:  # the pool's way to say that it is shut down

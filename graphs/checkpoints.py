@@ -73,9 +73,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         self._writes: Lane[Put] = (writer or Writer("checkpoint-writer")).open(self._file)
         self._last: dict[str, Put] = {}
         """By thread, what was put last, until it is known to be on disk."""
-        self._read_once: OrderedDict[tuple[str | None, ...], Mapping[str, DeltaChannelHistory]] = (
-            OrderedDict()
-        )
+        self._read_once: OrderedDict[tuple[str | None, ...], _Histories] = OrderedDict()
         self._idle: deque[HistoryReader] = deque()
         self._readers = ThreadPoolExecutor(_READERS, "checkpoint-reader")
 

@@ -98,15 +98,8 @@ class Orchestrator:
         check_text(text, self.settings.limits.max_message_chars)
         thread = str(uuid.uuid4()) if thread_id is None else thread_id
         message = HumanMessage(text, id=str(uuid.uuid4()))
-        if queued := watched and self.turns.is_held(thread):
-            yield Queued()
-        async with self.turns.of(thread):
-            if queued:
-                yield Begun()
-            async for event in self._run({"messages": [message]}, thread, context, watched):
-                yield event
-            result = await self._end(thread, context)
-        for event in ending(result):
+        run = self._run({"messages": [message]}, thread, context, watched)
+        async for event in self._turn(run, thread, context, watched):
             yield event
 
     async def resume(self, thread_id: str, answer: Any, *, context: Context | None = None) -> Result:
@@ -129,18 +122,15 @@ class Orchestrator:
     ) -> AsyncIterator[Event]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
         seen = await self._standing(thread_id)
-        if queued := watched and self.turns.is_held(thread_id):
-            yield Queued()
-        async with self.turns.of(thread_id):
-            if queued:
-                yield Begun()
+
+        async def answered() -> AsyncIterator[Event]:
             now = await self._standing(thread_id)
             if not now.asks or (now != seen and not await self._asks_the_same(thread_id, seen, now)):
                 raise await too_late(self.ledger, thread_id, asks_else=now.asks)
             async for event in self._run(Command(resume=as_text(answer)), thread_id, context, watched):
                 yield event
-            result = await self._end(thread_id, context)
-        for event in ending(result):
+
+        async for event in self._turn(answered(), thread_id, context, watched):
             yield event
 
     async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
@@ -155,17 +145,14 @@ class Orchestrator:
         self, thread_id: str, *, context: Context | None = None, watched: bool = True
     ) -> AsyncIterator[Event]:
         """Go on with a turn that was cut short and tell what happens. Raises as `proceed` does."""
-        if queued := watched and self.turns.is_held(thread_id):
-            yield Queued()
-        async with self.turns.of(thread_id):
-            if queued:
-                yield Begun()
+
+        async def gone_on_with() -> AsyncIterator[Event]:
             if is_under_way(await self.snapshot(thread_id)):
                 await self.ledger.take_up(thread_id)
                 async for event in self._run(None, thread_id, context, watched):
                     yield event
-            result = await self._end(thread_id, context)
-        for event in ending(result):
+
+        async for event in self._turn(gone_on_with(), thread_id, context, watched):
             yield event
 
     async def result(self, thread_id: str) -> Result:
@@ -206,6 +193,21 @@ class Orchestrator:
         if not snapshot.values and not snapshot.next:
             raise _unknown(thread_id)
         return snapshot
+
+    async def _turn(
+        self, run: AsyncIterator[Event], thread: str, context: Context | None, watched: bool
+    ) -> AsyncIterator[Event]:
+        """Wait for the thread to be free, run, and tell how the turn ended."""
+        if queued := watched and self.turns.is_held(thread):
+            yield Queued()
+        async with self.turns.of(thread):
+            if queued:
+                yield Begun()
+            async for event in run:
+                yield event
+            result = await self._end(thread, context)
+        for event in ending(result):
+            yield event
 
     async def _end(self, thread_id: str, context: Context | None) -> Result:
         """Return how a turn ended.

@@ -55,18 +55,10 @@ def test_the_python_example_of_the_readme_runs(tmp_path):
     example = next(block for block in blocks("python") if "open_orchestrator" in block)
     script = tmp_path / "example.py"
     script.write_text(example, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        env={**_environment(tmp_path), "PYTHONPATH": str(ROOT)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    printed = _printed([str(script)], ROOT, tmp_path)
 
-    assert done.returncode == 0, done.stderr
-    assert "I wrote “milk” to `list.txt`" in done.stdout
-    assert "Done(" in done.stdout
+    assert "I wrote “milk” to `list.txt`" in printed
+    assert "Done(" in printed
 
 
 def test_the_tool_example_of_the_readme_declares_a_tool_that_asks():
@@ -98,16 +90,17 @@ def test_the_tool_example_of_the_readme_is_tried_without_keys_as_the_readme_says
     registry.write_text(listed, encoding="utf-8")
 
     (command,) = re.findall(r"`\.venv/bin/(twobrain ask 'use water .*?')`", README)
-    done = subprocess.run(
-        [sys.executable, "-c", "import cli; cli.main()", *shlex.split(command)[1:], "--yes"],
-        env={**_environment(tmp_path), "PYTHONPATH": str(checkout)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = ["-c", "import cli; cli.main()", *shlex.split(command)[1:], "--yes"]
+    assert "`water` returned: Watered the fern for local." in _printed(arguments, checkout, tmp_path)
+
+
+def _printed(arguments: list[str], checkout: Path, folder: Path) -> str:
+    """Return what Python prints on these arguments, with a checkout's modules and a home of its own."""
+    environ = {**_environment(folder), "PYTHONPATH": str(checkout)}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "`water` returned: Watered the fern for local." in done.stdout
+    return done.stdout
 
 
 def test_the_example_configuration_is_accepted(tmp_path):

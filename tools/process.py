@@ -70,17 +70,7 @@ async def run(command: str, folder: Path, environment: Mapping[str, str], limit_
     readable, writable = os.pipe()
     # A pipe of our own: asyncio's counts a program as running for as long as anyone holds its output.
     with os.fdopen(readable, "rb", buffering=0) as pipe, os.fdopen(writable, "wb", buffering=0) as out:
-        process = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            command,
-            cwd=folder,
-            env={**environment, _MARK: mark},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
+        process = await _started(command, folder, {**environment, _MARK: mark}, out.fileno())
         out.close()
         output = Output()
         reading = asyncio.create_task(_read(pipe, output, process.pid))
@@ -98,6 +88,36 @@ async def run(command: str, folder: Path, environment: Mapping[str, str], limit_
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
     return Ended(output, status, left)
+
+
+async def _started(
+    command: str, folder: Path, environment: Mapping[str, str], out: int
+) -> asyncio.subprocess.Process:
+    """Start a program; where that is cancelled, all that it has started by then is ended.
+
+    asyncio would end the shell alone.
+    """
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait({starting})
+        if not starting.exception():
+            ending = partial(_end, starting.result().pid, environment[_MARK])
+            await asyncio.shield(in_thread(ending))
+        raise
 
 
 async def _read(pipe: object, output: Output, group: int) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -78,15 +78,18 @@ class Orchestrator:
         """
         return await last(self.stream(text, thread_id=thread_id, context=context, watched=False))
 
-    async def stream(
+    def stream(
         self,
         text: str,
         *,
         thread_id: str | None = None,
         context: Context | None = None,
         watched: bool = True,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Run a turn and tell what happens as it does; `Done` comes last. Raises as `ask` does.
+
+        Whoever stops listening early cuts the turn short: it is wholly over once the generator is closed
+        (`contextlib.aclosing`), and no other turn of the thread begins before.
 
         Args:
             text: what the person says.
@@ -99,8 +102,7 @@ class Orchestrator:
         thread = str(uuid.uuid4()) if thread_id is None else thread_id
         message = HumanMessage(text, id=str(uuid.uuid4()))
         run = self._run({"messages": [message]}, thread, context, watched)
-        async for event in self._turn(run, thread, context, watched):
-            yield event
+        return self._turn(run, thread, context, watched)
 
     async def resume(self, thread_id: str, answer: Any, *, context: Context | None = None) -> Result:
         """Answer the confirmation that a thread waits for, and run on.
@@ -119,19 +121,22 @@ class Orchestrator:
 
     async def stream_resume(
         self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
         seen = await self._standing(thread_id)
 
-        async def answered() -> AsyncIterator[Event]:
+        async def answered() -> AsyncGenerator[Event, None]:
             now = await self._standing(thread_id)
             if not now.asks or (now != seen and not await self._asks_the_same(thread_id, seen, now)):
                 raise await too_late(self.ledger, thread_id, asks_else=now.asks)
-            async for event in self._run(Command(resume=as_text(answer)), thread_id, context, watched):
-                yield event
+            run = self._run(Command(resume=as_text(answer)), thread_id, context, watched)
+            async with aclosing(run) as events:
+                async for event in events:
+                    yield event
 
-        async for event in self._turn(answered(), thread_id, context, watched):
-            yield event
+        async with aclosing(self._turn(answered(), thread_id, context, watched)) as events:
+            async for event in events:
+                yield event
 
     async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
         """Go on with a turn that a crash or a cancellation cut short; what ran is not run again.
@@ -141,19 +146,19 @@ class Orchestrator:
         """
         return await last(self.stream_proceed(thread_id, context=context, watched=False))
 
-    async def stream_proceed(
+    def stream_proceed(
         self, thread_id: str, *, context: Context | None = None, watched: bool = True
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Go on with a turn that was cut short and tell what happens. Raises as `proceed` does."""
 
-        async def gone_on_with() -> AsyncIterator[Event]:
+        async def gone_on_with() -> AsyncGenerator[Event, None]:
             if is_under_way(await self.snapshot(thread_id)):
                 await self.ledger.take_up(thread_id)
-                async for event in self._run(None, thread_id, context, watched):
-                    yield event
+                async with aclosing(self._run(None, thread_id, context, watched)) as events:
+                    async for event in events:
+                        yield event
 
-        async for event in self._turn(gone_on_with(), thread_id, context, watched):
-            yield event
+        return self._turn(gone_on_with(), thread_id, context, watched)
 
     async def result(self, thread_id: str) -> Result:
         """Return how a thread's last turn stands.
@@ -195,16 +200,17 @@ class Orchestrator:
         return snapshot
 
     async def _turn(
-        self, run: AsyncIterator[Event], thread: str, context: Context | None, watched: bool
-    ) -> AsyncIterator[Event]:
+        self, run: AsyncGenerator[Event, None], thread: str, context: Context | None, watched: bool
+    ) -> AsyncGenerator[Event, None]:
         """Wait for the thread to be free, run, and tell how the turn ended."""
         if queued := watched and self.turns.is_held(thread):
             yield Queued()
         async with self.turns.of(thread):
             if queued:
                 yield Begun()
-            async for event in run:
-                yield event
+            async with aclosing(run):
+                async for event in run:
+                    yield event
             result = await self._end(thread, context)
         for event in ending(result):
             yield event
@@ -243,9 +249,9 @@ class Orchestrator:
 
     async def _run(
         self, given: Any, thread: str, context: Context | None, watched: bool
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Run the graph and translate its stream; when it ends, however it does, every step is on disk."""
-        stream = self.graph.astream(
+        stream: Any = self.graph.astream(
             given,
             self._config(thread),
             context=context,
@@ -254,7 +260,7 @@ class Orchestrator:
         )
         watch = Watch()
         try:
-            async with blaming(thread, self.snapshot):
+            async with blaming(thread, self.snapshot), aclosing(stream):
                 async for mode, payload in stream:
                     if event := watch.event(mode, payload):
                         yield event

@@ -1,6 +1,7 @@
 """A turn in the terminal: what happens is shown, and gates are answered until it ends."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -53,7 +54,7 @@ class Conversation:
             return await self._settle(standing)
         return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self.context))
 
-    async def _finish(self, events: AsyncIterator[Event]) -> Result:
+    async def _finish(self, events: AsyncGenerator[Event, None]) -> Result:
         return await self._settle(await self._watch(events))
 
     async def _settle(self, result: Result) -> Result:
@@ -91,8 +92,9 @@ class Conversation:
             return None
         return await desk.decide(request)
 
-    async def _watch(self, events: AsyncIterator[Event]) -> Result:
-        return await until_interrupted(silently(events) if self.quiet else aloud(events, self.screen))
+    async def _watch(self, events: AsyncGenerator[Event, None]) -> Result:
+        async with aclosing(events):
+            return await until_interrupted(silently(events) if self.quiet else aloud(events, self.screen))
 
 
 def exit_code(result: Result) -> int:

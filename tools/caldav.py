@@ -52,7 +52,7 @@ class Calendar:
     async def between(self, start: datetime, end: datetime) -> list[str]:
         """Return, as iCalendar text, what may happen in a span of time; series come unexpanded."""
         query = _QUERY.format(start.astimezone(UTC), end.astimezone(UTC))
-        found = [each async for each in _asked(self.client, "REPORT", self.url, query, depth=1)]
+        found = await _asked(self.client, "REPORT", self.url, query, depth=1)
         return [data.text or "" for each in found for data in each.iter(f"{_CAL}calendar-data")]
 
     async def put(self, name: str, text: str) -> bool:
@@ -75,7 +75,7 @@ async def open_calendar(url: str, login: tuple[str, str] | None, name: str | Non
 
 async def _found(client: httpx.AsyncClient, url: httpx.URL, name: str | None) -> httpx.URL:
     for _ in range(3):  # at most the root, the person's principal, and their calendars' home
-        async for each in _asked(client, "PROPFIND", url, _FIND, depth=0):
+        for each in await _asked(client, "PROPFIND", url, _FIND, depth=0):
             if _is_calendar(each):
                 return url
             further = each.findtext(f".//{_CAL}calendar-home-set/{_DAV}href")
@@ -93,7 +93,7 @@ async def _found(client: httpx.AsyncClient, url: httpx.URL, name: str | None) ->
 
 async def _named(client: httpx.AsyncClient, home: httpx.URL, name: str | None) -> httpx.URL:
     known: dict[str, httpx.URL] = {}
-    async for each in _asked(client, "PROPFIND", home, _FIND, depth=1):
+    for each in await _asked(client, "PROPFIND", home, _FIND, depth=1):
         if _is_calendar(each):
             place = _joined(home, each.findtext(f"{_DAV}href") or "")
             known[each.findtext(f".//{_DAV}displayname") or place.path.strip("/").rpartition("/")[2]] = place
@@ -123,12 +123,11 @@ def _below(url: httpx.URL, name: str) -> httpx.URL:
 
 async def _asked(
     client: httpx.AsyncClient, method: str, url: httpx.URL, body: str, depth: int
-) -> AsyncIterator[ET.Element]:
-    """Yield each response of a multistatus answer."""
+) -> list[ET.Element]:
+    """Return each response of a multistatus answer."""
     headers = {"Depth": str(depth), "Content-Type": "application/xml; charset=utf-8"}
     _, data = await _sent(client, method, url, body, headers, fine={207})
-    for each in await in_thread(partial(_responses, data)):
-        yield each
+    return await in_thread(partial(_responses, data))
 
 
 def _responses(data: bytes) -> list[ET.Element]:

@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
+from contextlib import aclosing
 
 import pytest
 
-from graphs.events import Token
+from graphs.events import Begun, Queued, Token, ToolStarted
 from nodes.context import Context
-from tests.graphs.crashes.process import check_pairs, statuses
+from tests.graphs.crashes.process import check_pairs, statuses, tools
 from tests.wires.brain import Reply
 from tests.wires.cards import PROVIDERS
 from tests.wires.clients import KINDS
@@ -77,6 +78,50 @@ async def test_a_cancellation_reaches_the_tool_that_is_at_work(home):
         await cancelled(asyncio.create_task(turn), begun)
 
     assert home.effects == ["stopped"]
+
+
+async def break_off(events):
+    async for event in events:
+        if isinstance(event, ToolStarted):
+            break
+
+
+async def be_cancelled(events):
+    async with aclosing(events):
+        await break_off(events)
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("leave", [break_off, be_cancelled])
+async def test_no_turn_begins_before_the_one_whose_listener_left_is_wholly_over(home, leave):
+    ending, released = asyncio.Event(), asyncio.Event()
+
+    @tool(effect="read")
+    async def search_files(query: str, path: str) -> str:
+        """Search until told to stop, and be slow to."""
+        try:
+            return await asyncio.Future()
+        finally:
+            ending.set()
+            await released.wait()
+            home.happen(f"stopped:{query}:{path}")
+
+    home.tools = lambda happen: [search_files, *tools(happen)]
+    async with home.opened() as orchestrator, asyncio.timeout(10):
+        listening = asyncio.create_task(leave(orchestrator.stream("search files for milk", thread_id="t1")))
+        await ending.wait()
+        after = orchestrator.stream("what is 12*7", thread_id="t1")
+        assert await anext(after) == Queued()
+        released.set()
+        assert await anext(after) == Begun()
+        assert home.effects == ["stopped:milk:."]
+        *_, done = [event async for event in after]
+        await asyncio.wait({listening})
+        await check_pairs(orchestrator)
+
+    assert statuses(done.result) == {"calculate": "executed"}
+    assert home.effects == ["stopped:milk:.", "calculate"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,23 +1,41 @@
-"""Every fork of the graph: from the state to the next steps, and nothing else.
+"""Every fork of the graph: from the state to the next steps, and nothing else."""
 
-They are async because a synchronous function costs the event loop a thread hop.
-"""
-
+from collections.abc import Callable
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.types import Send
 
 from nodes.state import Decided, Planned, State, Task
 
 
-async def after_intake(state: State) -> Literal["plan", "respond"]:
+class Route(Runnable[State, Any]):
+    """A fork as the graph takes it: called where it is.
+
+    LangGraph would call a plain function in a thread of its own, and a coroutine in a task, each as a traced run.
+    """
+
+    def __init__(self, choose: Callable[[State], Any]) -> None:
+        self.name = choose.__name__
+        self._choose = choose
+
+    def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002
+        """Return the next steps."""
+        return self._choose(input)
+
+    async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002
+        """Return the next steps."""
+        return self._choose(input)
+
+
+def after_intake(state: State) -> Literal["plan", "respond"]:
     """Plain chat goes straight to the responder."""
     return "respond" if state.path == "direct" else "plan"
 
 
-async def after_plan(
+def after_plan(
     state: State,
 ) -> list[Send] | Literal["execute_tools", "explain", "respond", "__end__"]:
     """Run what needs no consent, side by side; then ask for the rest; without calls, hand over or end."""
@@ -31,7 +49,7 @@ async def after_plan(
     return [Send("execute_tools", _task(state, call, None, after)) for call in safe]
 
 
-async def after_confirm(state: State) -> list[Send] | Literal["execute_tools", "plan", "confirm"]:
+def after_confirm(state: State) -> list[Send] | Literal["execute_tools", "plan", "confirm"]:
     """Ask again while anything is undecided; then run what was approved, or go on without.
 
     Where nothing is asked any more, because the ledger has forgotten the question, plan puts it anew.

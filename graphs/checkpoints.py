@@ -73,6 +73,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         self._writes: Lane[Put] = (writer or Writer("checkpoint-writer")).open(self._file)
         self._last: dict[str, Put] = {}
         """By thread, what was put last, until it is known to be on disk."""
+        self._seen: dict[str, dict[str, Any]] = {}
         self._read_once: OrderedDict[tuple[str | None, ...], _Histories] = OrderedDict()
         self._idle: deque[HistoryReader] = deque()
         self._readers = ThreadPoolExecutor(_READERS, "checkpoint-reader")
@@ -93,6 +94,8 @@ class Checkpoints(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """Save a checkpoint, after all that was put in its thread before."""
         thread, ns = _place(config)
+        if not ns and thread in self._seen:
+            self._seen[thread].update(checkpoint["channel_values"])
         before = config["configurable"].get("checkpoint_id")
         described = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False)
         row = (
@@ -118,6 +121,15 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         await self._put(thread, REPLACED if special else ADDED, rows)
         if any(channel in WRITES_IDX_MAP for channel, _ in writes):  # nothing need follow it
             await self.settled(thread)
+
+    @contextmanager
+    def seeing(self, thread: str) -> Iterator[Mapping[str, Any]]:
+        """Yield what a thread's last checkpoint holds, as it is put here; nothing before the first."""
+        seen = self._seen[thread] = {}
+        try:
+            yield seen
+        finally:
+            del self._seen[thread]
 
     async def settled(self, thread: str) -> None:
         """Return once all is on disk that was put in a thread before.

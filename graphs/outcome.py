@@ -1,5 +1,8 @@
 """How a turn stands, from the graph's own snapshot of its thread."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from langgraph.types import StateSnapshot
 
 from graphs.damage import sound
@@ -7,6 +10,15 @@ from graphs.events import Result
 from nodes.confirm import remaining
 from nodes.ending import account_of
 from nodes.state import State
+
+_TOLD = ("response", "tool_calls", "backend", "summary", "receipts", "pending", "usage", "stop_reason")
+
+
+def ended(thread_id: str, values: Mapping[str, Any]) -> Result | None:
+    """Return how a turn ended, by what its last checkpoint holds; None where it has no answer yet."""
+    if not values.get("response"):
+        return None
+    return Result(thread_id=thread_id, **{name: values[name] for name in _TOLD})
 
 
 def is_under_way(snapshot: StateSnapshot) -> bool:

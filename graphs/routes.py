@@ -14,7 +14,7 @@ from nodes.state import Decided, Planned, State, Task
 class Route(Runnable[State, Any]):
     """A fork as the graph takes it: called where it is.
 
-    LangGraph would call a plain function in a thread of its own, and a coroutine in a task, each as a traced run.
+    Of a plain function LangGraph would make a hop to another thread, of a coroutine a task and a traced run.
     """
 
     def __init__(self, choose: Callable[[State], Any]) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ with resting():
     from graphs.late import questions, standing, too_late
     from graphs.memories import open_memories
     from graphs.orchestrator import builder
-    from graphs.outcome import is_under_way, result_of
+    from graphs.outcome import ended, is_under_way, result_of
     from graphs.turns import Turns
     from graphs.watching import Watch
     from ledger.book import Ledger
@@ -208,12 +208,17 @@ class Orchestrator:
         async with self.turns.of(thread):
             if queued:
                 yield Begun()
-            async with aclosing(run):
-                async for event in run:
-                    yield event
-            result = await self._end(thread, context)
+            with self._seeing(thread) as seen:
+                async with aclosing(run):
+                    async for event in run:
+                        yield event
+            result = ended(thread, seen) or await self._end(thread, context)
         for event in ending(result):
             yield event
+
+    def _seeing(self, thread: str) -> AbstractContextManager[Mapping[str, Any]]:
+        saver = self._checkpointer
+        return saver.seeing(thread) if isinstance(saver, Checkpoints) else nullcontext({})
 
     async def _end(self, thread_id: str, context: Context | None) -> Result:
         """Return how a turn ended.
@@ -264,9 +269,11 @@ class Orchestrator:
                 async for mode, payload in stream:
                     if event := watch.event(mode, payload):
                         yield event
-        finally:
+        except BaseException:
             with suppress(StorageError):  # whoever looks at the thread next is told
-                await asyncio.shield(self._res.checkpointed(thread))
+                await asyncio.shield(self._res.settled(thread, ended=True))
+            raise
+        await asyncio.shield(self._res.settled(thread, ended=True))
 
 
 @asynccontextmanager

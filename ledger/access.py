@@ -49,6 +49,10 @@ class Access:
         self._writes.leave(lambda connection: operation(connection, *args, **kwargs))
         self._left += 1
 
+    def settled(self) -> asyncio.Future[None]:
+        """Return a future that is done when all that was left before is on disk."""
+        return self.write(_nothing)
+
     def write(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
@@ -63,7 +67,7 @@ class Access:
     ) -> T:
         """Return what is on disk, all that was written here before included."""
         if self._waited < (left := self._left):
-            await self.write(_nothing)
+            await self.settled()
             self._waited = max(self._waited, left)
         try:
             job = self._readers.submit(self._read, lambda connection: operation(connection, *args, **kwargs))

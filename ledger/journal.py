@@ -125,17 +125,19 @@ class Journal:
             title: what it is about; None: as it was.
             waiting_since: seconds since the epoch; None: since it began to wait.
         """
-        now = time.time()
-        row = {
-            "thread": thread,
-            "user": user,
-            "status": status,
-            "title": None if title is None else self._clean(title),
-            "waiting_since": (waiting_since or now) if status == "waiting" else None,
-            "updated_at": now,
-            "owner": self._owner if status == "running" else None,
-        }
-        await self._access.write(bookkeeping.touch, row)
+        await self._access.write(bookkeeping.touch, self._touched(thread, user, status, title, waiting_since))
+
+    def mark(self, thread: str, *, user: str, status: ThreadStatus, title: str | None = None) -> None:
+        """Record how a thread stands, as `touch` does, without waiting; raises as `record_usage` does."""
+        self._access.leave(bookkeeping.touch, self._touched(thread, user, status, title))
+
+    def settled(self) -> asyncio.Future[None]:
+        """Return a future that is done when all that was recorded before is on disk.
+
+        Raises, and its future too:
+            StorageError: the ledger is closed, or cannot be written to.
+        """
+        return self._access.settled()
 
     async def take_up(self, thread: str) -> None:
         """Record that this process goes on with a thread's turn."""
@@ -167,6 +169,20 @@ class Journal:
     async def known(self, thread: str) -> set[str]:
         """Return the ids of a thread's calls, whatever became of them."""
         return await self._access.read(calls.known, thread)
+
+    def _touched(
+        self, thread: str, user: str, status: ThreadStatus, title: str | None, since: float | None = None
+    ) -> dict[str, Any]:
+        now = time.time()
+        return {
+            "thread": thread,
+            "user": user,
+            "status": status,
+            "title": None if title is None else self._clean(title),
+            "waiting_since": (since or now) if status == "waiting" else None,
+            "updated_at": now,
+            "owner": self._owner if status == "running" else None,
+        }
 
     def _used(self, use: Use) -> dict[str, Any]:
         return {**fields_of(use), "error": None if use.error is None else self._clean(use.error)}

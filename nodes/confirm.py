@@ -49,7 +49,7 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     undecided = any(action["tool_call_id"] not in decisions for action in request["action_requests"])
     problem = (unrecorded or reading.problem) if undecided else ""
     if not undecided:
-        await turn.mark("running")
+        turn.mark("running")
     now = time.time()
     update: Update = {
         "decisions": decisions,

@@ -33,7 +33,9 @@ async def end_turn(
         if reply and (state.path != "two-brain" or state.respond):  # its words were heard as they came
             turn.runtime.stream_writer({"event": "token", "text": f"\n\n{note}"})
     said = AIMessage(answer, id=(message.id if message else None) or f"answer-{state.turn}")
-    await turn.mark("failed" if stop_reason == "model_failed" else "answered")
+    turn.mark("failed" if stop_reason == "model_failed" else "answered")
+    if turn.res.checkpointed is None:  # else it is seen to when the run ends
+        await turn.res.settled(state.thread, ended=True)
     return {
         "messages": [said],
         "tail": said.id or "",

@@ -141,7 +141,8 @@ async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
     ledger = turn.res.ledger
     rule = verdict.rule if isinstance(verdict, Allow) else ""
     if tool.effect != "read":
-        await turn.res.checkpointed(entry.thread)
+        if turn.res.checkpointed:
+            await turn.res.checkpointed(entry.thread)
     elif isinstance(verdict, Allow) and not rule and (read := ledger.reads.begin(entry, _lease(tool, turn))):
         return read
     claim = partial(
@@ -178,6 +179,8 @@ async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], claim:
     here = turn.here(entry.call_id)
     try:
         ran = await run_tool(tool, here, args)
+        if isinstance(claim, Read):  # it may run again, so that it need not be shielded
+            return await _kept(entry, tool, turn, args, ran, claim)
     except asyncio.CancelledError:
         with suppress(StorageError):  # its lease runs out all the same
             await asyncio.shield(turn.res.ledger.abandon(entry.thread, entry.call_id, claim.attempt))

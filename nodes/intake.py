@@ -54,7 +54,7 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     if path == "two-brain" and turn.context.respond:
         turn.res.models.warm(turn.context.responder, turn.person.user)
     title = request.text.strip()[:80]
-    await turn.res.ledger.touch(thread, user=turn.person.user, status="running", title=title)
+    turn.res.ledger.mark(thread, user=turn.person.user, status="running", title=title)
     return {
         **_reset(),
         "receipts": as_receipts(untold),

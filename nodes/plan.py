@@ -46,7 +46,7 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
         return {"calls": [{**call, "verdict": "ask"} for call in left]}
     turn = await take_up(state, runtime)
     if not state.rounds:  # what the person said is not lost, whatever becomes of what follows from it
-        await turn.res.checkpointed(state.thread)
+        await turn.res.settled(state.thread)
     meter = Meter(turn, "orchestrator")
     limit = spent(turn)
     ask = await (_last_word(turn, limit) if limit else _next_step(turn))

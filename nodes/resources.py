@@ -1,6 +1,7 @@
 """What every step stands on: settings, tools, models and the ledger, opened once for each process."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from langgraph.config import get_config
 
+from errors import StorageError
 from ledger.artifacts import Artifacts
 from ledger.book import Ledger
 from models.calling import Caller
@@ -20,12 +22,10 @@ from tools.results import open_artifacts
 if TYPE_CHECKING:
     from tools.mcp import Servers
 
+_log = logging.getLogger(__name__)
+
 CONFIGURED = "__twobrain_resources"
 """Key in a run's `configurable`: a program's own resources. The prefix keeps it out of checkpoints."""
-
-
-async def _as_it_is(_thread: str) -> None:
-    """Leave the checkpoints to whoever keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,35 @@ class Resources:
     """The long results."""
     servers: "Servers | None" = None
     """The MCP servers; None: none are used."""
-    checkpointed: Callable[[str], Awaitable[None]] = _as_it_is
-    """Returns once a thread's last steps are on disk."""
+    checkpointed: Callable[[str], Awaitable[None]] | None = None
+    """Returns once a thread's last steps are on disk; None: whoever keeps them sees to that."""
 
     async def joined(self) -> Self:
         """Return these with the tools of the MCP servers that can be reached now."""
         tools = await self.servers.join(self.tools) if self.servers else self.tools
         return self if tools is self.tools else replace(self, tools=tools)
+
+    async def settled(self, thread: str, *, ended: bool = False) -> None:
+        """Return once all is on disk that was recorded before, and a thread's last steps.
+
+        Args:
+            thread: the conversation.
+            ended: its turn is over, and does not fail over what the ledger cannot record: that is logged.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        recorded = self.ledger.settled()
+        try:
+            if self.checkpointed:
+                await self.checkpointed(thread)
+        finally:
+            try:
+                await recorded
+            except StorageError:
+                if not ended:
+                    raise
+                _log.exception("how the turn of thread %s ended was not recorded", thread)
 
     async def close(self) -> None:
         """End the MCP servers' sessions, the models' connections and the ledger."""

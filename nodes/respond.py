@@ -23,6 +23,8 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     gathered is the answer, and says so.
     """
     turn = await take_up(state, runtime)
+    if state.path == "direct":  # as in plan
+        await turn.res.settled(state.thread)
     meter = Meter(turn, "chat")
     view = partial(responder_view, state, turn.context, stopped(turn, state.stop_reason))
     prompt, chars = await prompt_of(turn, view, turn.responder)

@@ -46,10 +46,10 @@ class Turn:
         """The card of the model that answers, unless a fallback has to."""
         return self.res.models.registry.first(self.context.responder, self.person.user)
 
-    async def mark(self, status: ThreadStatus) -> None:
+    def mark(self, status: ThreadStatus) -> None:
         """Note in the ledger how the thread stands; that the list of threads lags behind ends no turn."""
         try:
-            await self.res.ledger.touch(self.state.thread, user=self.person.user, status=status)
+            self.res.ledger.mark(self.state.thread, user=self.person.user, status=status)
         except StorageError:
             _log.exception("that thread %s is %s was not recorded", self.state.thread, status)
 

@@ -1,20 +1,20 @@
 """One turn of a thread at a time, whichever process on this data directory runs it; the next one queues.
 
-In a process they queue in the order they came. Between processes a file stands for each turn that runs. The
-operating system keeps it locked for its process, and lets go of it when that ends, however it ends: a dead
-process blocks nobody. On Windows, turns queue in a process alone.
+In a process they queue in the order they came. Between processes the operating system keeps a lock for each
+turn that runs, and lets go of it when its process ends, however it ends: a dead process blocks nobody. On
+Windows, turns queue in a process alone.
 """
 
 import asyncio
-import hashlib
-import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 from errors import BusyThreadError, StorageError
+from graphs.turn_locks import BEST, Locks
 
 _FIRST_POLL_S, _LAST_POLL_S = 0.01, 0.25
 
@@ -22,15 +22,17 @@ _FIRST_POLL_S, _LAST_POLL_S = 0.01, 0.25
 class Turns:
     """The turns that run on one data directory."""
 
-    def __init__(self, folder: Path, patience_s: float = 600) -> None:
+    def __init__(self, folder: Path, patience_s: float = 600, locks: type[Locks] = BEST) -> None:
         """Name the folder of the locks; it is made when the first is needed.
 
         Args:
             folder: for this alone.
             patience_s: seconds to wait for another process's turn.
+            locks: of which kind.
         """
         self.folder = folder
         self._patience_s = patience_s
+        self._locks = locks(folder)
         self._here: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -44,37 +46,32 @@ class Turns:
         lock = self._here.get(thread_id)
         if lock is None:
             lock = self._here[thread_id] = asyncio.Lock()
-        path = self._path(thread_id)
         async with lock:
-            held = await self._wait(path, thread_id)
+            held = await self._wait(thread_id, self._patience_s)
             try:
                 yield
             finally:
-                _let_go(path, held)
+                self._locks.let_go(held)
 
     def at_once(self, thread_id: str) -> AbstractAsyncContextManager[None]:
         """Have a thread to oneself, now or not at all. Raises as `of` does, where any turn of it runs."""
-        return Turns(self.folder, patience_s=0).of(thread_id)
+        return Turns(self.folder, patience_s=0, locks=type(self._locks)).of(thread_id)
 
     def is_held(self, thread_id: str) -> bool:
         """Tell whether a turn of a thread is under way, here or in another process."""
+        here = self._here.get(thread_id)
+        if here and here.locked():
+            return True
         try:
-            descriptor = os.open(self._path(thread_id), os.O_RDWR)
+            return self._locks.is_held(thread_id)
         except OSError:
             return False
-        try:
-            return not _lock(descriptor)
-        finally:
-            os.close(descriptor)
 
-    def _path(self, thread_id: str) -> Path:
-        return self.folder / hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()
-
-    async def _wait(self, path: Path, thread_id: str) -> int:
-        deadline, pause = time.monotonic() + self._patience_s, _FIRST_POLL_S
+    async def _wait(self, thread_id: str, patience_s: float) -> Any:
+        deadline, pause = time.monotonic() + patience_s, _FIRST_POLL_S
         while True:
             try:
-                held = _take(path)
+                held = self._locks.take(thread_id)
             except OSError as error:
                 raise StorageError(
                     f"The folder {str(self.folder)!r} cannot be used: {error.strerror}. Make it writable "
@@ -83,62 +80,11 @@ class Turns:
             if held is not None:
                 return held
             if time.monotonic() >= deadline:
+                process = self._locks.holder(thread_id)
                 raise BusyThreadError(
-                    f"Thread {thread_id!r} is at work in another process ({_holder(path)}), and was not done "
-                    f"after {self._patience_s:g} s. Try again later, or end that process."
+                    f"Thread {thread_id!r} is at work in another process "
+                    f"({f'process {process}' if process else 'which one is not known'}), and was not done "
+                    f"after {patience_s:g} s. Try again later, or end that process."
                 )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_POLL_S)
-
-
-def _take(path: Path) -> int | None:
-    """Lock the file, without waiting; None where another holds it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        if _lock(descriptor) and _is_at(descriptor, path):
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, str(os.getpid()).encode())
-            return descriptor
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
-
-
-def _lock(descriptor: int) -> bool:
-    if os.name != "posix":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Tell whether the file is still in its place: whoever held it before takes it away."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _let_go(path: Path, held: int) -> None:
-    """Take the file away while it is still locked; whoever opened it in the meantime opens the next one.
-
-    One that cannot be taken away is in nobody's way: it is not locked any more.
-    """
-    with suppress(OSError):
-        path.unlink()
-    os.close(held)
-
-
-def _holder(path: Path) -> str:
-    try:
-        return f"process {int(path.read_text())}"
-    except (OSError, ValueError):
-        return "which one is not known"

@@ -1,6 +1,6 @@
 """One call to the planner: the next round of tool calls, or the end of the loop."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -112,16 +112,15 @@ async def _ask(turn: Turn, view: View, tools: Sequence[dict[str, Any]]) -> Ask:
     )
 
 
-def _taken(state: State) -> frozenset[str]:
-    """Return the ids of all calls that the conversation holds."""
-    count, known = _call_ids.get(state.thread, state.messages) or (0, frozenset())
+def _taken(state: State) -> Collection[str]:
+    """Return the ids of all calls that the conversation holds; with them may come those of a fork of it."""
+    count, known = _call_ids.get(state.thread, state.messages) or (0, set())
     new = (m for m in state.messages[count:] if isinstance(m, AIMessage))
-    return _call_ids.put(
-        state.thread, state.messages, known.union(c["id"] or "" for m in new for c in m.tool_calls)
-    )
+    known.update(c["id"] or "" for m in new for c in m.tool_calls)
+    return _call_ids.put(state.thread, state.messages, known)
 
 
-_call_ids: Kept[frozenset[str]] = Kept()
+_call_ids: Kept[set[str]] = Kept()
 
 
 async def _judged(reply: Reply, turn: Turn, basis: Basis) -> tuple[AIMessage, list[Planned]]:

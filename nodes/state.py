@@ -18,8 +18,8 @@ from langgraph.channels.delta import DeltaChannel
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from typing_extensions import TypedDict  # pydantic, which draws the schemas, asks for it below Python 3.12
 
-SNAPSHOT_EVERY = 1_000
-"""Updates between full copies of the conversation: disk grows linearly, loading replays at most this many."""
+SNAPSHOT_AFTER = 1_000
+"""Updates before the first whole copy of the conversation, at the least; see `_Kept`."""
 
 Path = Literal["two-brain", "single", "direct"]
 Verdict = Literal["run", "ask", "refuse"]
@@ -62,9 +62,6 @@ class _Conversation(list[AnyMessage]):
             for place, message in enumerate(self):
                 self._place(message.id, place)
 
-    def __copy__(self) -> Self:
-        return type(self)(self)
-
     def holds(self, message_id: str | None) -> bool:
         places = self._places.get(message_id, ())
         return any(place < len(self) and self[place].id == message_id for place in places)
@@ -80,7 +77,27 @@ class _Conversation(list[AnyMessage]):
 
 
 class _Kept(DeltaChannel[list[AnyMessage]]):
-    """Keeps what it knows of the ids to itself: whoever reads it gets a plain list."""
+    """Keeps what it knows of the ids to itself: whoever reads it gets a plain list.
+
+    A whole copy is kept each time the conversation has doubled: the copies together, and what is replayed to
+    load it, grow with the conversation and not with its square.
+    """
+
+    __slots__ = ("_least",)
+
+    @property
+    def snapshot_frequency(self) -> int:
+        """Updates between whole copies."""
+        return max(self._least, len(self.value) // 2 if self.is_available() else 0)
+
+    @snapshot_frequency.setter
+    def snapshot_frequency(self, least: int) -> None:
+        self._least = least
+
+    def copy(self) -> Self:
+        new = type(self)(self.reducer, self.typ, snapshot_frequency=self._least)
+        new.key, new.value = self.key, self.value  # which is never changed: `append` returns another
+        return new
 
     def get(self) -> list[AnyMessage]:
         return list(super().get())
@@ -105,7 +122,7 @@ def _new_id(message: BaseMessage, before: _Conversation) -> str:
         place += 1
 
 
-Messages = Annotated[list[AnyMessage], _Kept(append, snapshot_frequency=SNAPSHOT_EVERY)]
+Messages = Annotated[list[AnyMessage], _Kept(append, snapshot_frequency=SNAPSHOT_AFTER)]
 
 
 class Planned(TypedDict):

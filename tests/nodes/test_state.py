@@ -1,11 +1,22 @@
 import copy
+from typing import Annotated, Any, get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    AnyMessage,
+    HumanMessage,
+    RemoveMessage,
+    ToolMessage,
+)
+from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from typing_extensions import TypedDict
 
-from nodes.state import append
+from graphs.checkpoints import open_checkpoints
+from nodes.state import Messages, append
 
 _MAKE = (
     lambda text, id_: HumanMessage(text, id=id_),
@@ -71,3 +82,31 @@ def test_a_message_is_taken_away_by_its_id_and_all_by_the_sign_for_all():
     assert append(state, [RemoveMessage(id="zzz")]) == state
     everything = RemoveMessage(id=REMOVE_ALL_MESSAGES)
     assert append(state, [[everything, HumanMessage("3", id="a")]]) == [HumanMessage("3", id="a")]
+
+
+async def test_whole_copies_of_a_conversation_grow_with_it_and_not_with_its_square(tmp_path):
+    rounds, kept = 300, type(get_args(Messages)[1])
+    config = {"configurable": {"thread_id": "t1"}, "recursion_limit": 2 * rounds}
+
+    class Talk(TypedDict):
+        messages: Annotated[list[AnyMessage], kept(append, snapshot_frequency=10)]
+
+    async def talk(state: Talk) -> dict[str, Any]:
+        said = str(len(state["messages"]))
+        return {"messages": [AIMessage(said, id=said)]}
+
+    async def further(state: Talk) -> str:
+        return "talk" if len(state["messages"]) < rounds else END
+
+    graph = StateGraph(Talk).add_node(talk).add_edge(START, "talk")
+    graph.add_conditional_edges("talk", further, ["talk", END])
+    async with open_checkpoints(tmp_path / "checkpoints.db") as saver:
+        talking = graph.compile(checkpointer=saver)
+        await talking.ainvoke({"messages": []}, config)
+        said = (await talking.aget_state(config)).values["messages"]
+        held = [found.checkpoint["channel_values"].get("messages") async for found in saver.alist(config)]
+
+    copies = [len(copy.value) for copy in held if copy is not None]
+    assert [message.id for message in said] == [str(number) for number in range(rounds)]
+    assert copies
+    assert sum(copies) <= 2 * rounds

@@ -6,7 +6,10 @@ from pathlib import Path
 from errors import ShadowedPackageError
 
 HOUSE = Path(__file__).resolve().parent.parent
-OURS = ("terminal", "graphs", "nodes", "tools", "models", "ledger", "settings", "toml_file", "errors")
+OURS = (
+    *("terminal", "graphs", "nodes", "tools", "models", "ledger"),
+    *("settings", "toml_file", "programs", "errors"),
+)
 
 
 def check_house() -> None:

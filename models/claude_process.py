@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from programs import drained, killed, started
+
 _LONGEST_LINE = 64 * 1024 * 1024
 """Bytes; a line holds at most one whole answer."""
-_PATIENCE_S = 5
-"""Seconds that a program may take to end after its last word."""
 _LAST_WORDS = 2_000
 """Bytes of the error stream's end that are kept for a message."""
 
@@ -62,7 +61,7 @@ async def running(
         OSError: it cannot be started.
     """
     async with _furnished(files) as (place, errors):
-        process = await asyncio.create_subprocess_exec(
+        process = await started(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -70,7 +69,6 @@ async def running(
             cwd=place / "work",
             env=env,
             limit=_LONGEST_LINE,
-            start_new_session=True,
         )
         async with _ended_for_sure(process, told):
             yield Program(process, deadline, errors)
@@ -93,11 +91,10 @@ async def _ended_for_sure(process: asyncio.subprocess.Process, told: bytes) -> A
     telling = asyncio.create_task(_tell(process, told))
     try:
         yield
-        await _drain(process)
+        await drained(process)
     finally:
         telling.cancel()
-        _kill(process)
-        await _drain(process)
+        await killed(process)
 
 
 def _furnish(place: Path, files: Mapping[str, str]) -> BinaryIO:
@@ -120,18 +117,3 @@ async def _tell(process: asyncio.subprocess.Process, told: bytes) -> None:
         process.stdin.write(told)
         await process.stdin.drain()
     process.stdin.close()
-
-
-async def _drain(process: asyncio.subprocess.Process) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_PATIENCE_S):
-            await process.communicate()
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    """Kill the program and what it started: it leads a process group of its own."""
-    with suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()

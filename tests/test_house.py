@@ -21,6 +21,7 @@ HOUSE = Path(__file__).parents[1]
 FLOORS = {
     "errors": 0,
     "settings": 1,
+    "programs": 1,
     "toml_file": 0.5,  # what settings read twobrain.toml with
     "ledger": 2,
     "models": 3,

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from programs import started
 from settings import Settings
 from tools.mcp_config import ServerCard, check_url
 from tools.network import open_client
@@ -142,7 +143,7 @@ async def _over_pipes(card: ServerCard, settings: Settings, last_words: LastWord
     from mcp.client.stdio import get_default_environment
 
     variables = _values({name: name for name in card.env_from}, settings)
-    process = await asyncio.create_subprocess_exec(
+    process = await started(
         card.command or "",
         *card.args,
         stdin=asyncio.subprocess.PIPE,
@@ -150,7 +151,6 @@ async def _over_pipes(card: ServerCard, settings: Settings, last_words: LastWord
         stderr=asyncio.subprocess.PIPE,
         env={**get_default_environment(), **variables},
         cwd=card.cwd,
-        start_new_session=True,
         limit=_LONGEST_MESSAGE,
     )
     into, incoming = anyio.create_memory_object_stream[Any](0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from programs import started
 from tools.threads import in_thread
 
 GRACE_S = 1.0
@@ -70,7 +71,15 @@ async def run(command: str, folder: Path, environment: Mapping[str, str], limit_
     readable, writable = os.pipe()
     # A pipe of our own: asyncio's counts a program as running for as long as anyone holds its output.
     with os.fdopen(readable, "rb", buffering=0) as pipe, os.fdopen(writable, "wb", buffering=0) as out:
-        process = await _started(command, folder, {**environment, _MARK: mark}, out.fileno())
+        process = await started(
+            *("/bin/sh", "-c", command),
+            end=lambda process: in_thread(partial(_end, process.pid, mark)),
+            cwd=folder,
+            env={**environment, _MARK: mark},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
         out.close()
         output = Output()
         reading = asyncio.create_task(_read(pipe, output, process.pid))
@@ -88,36 +97,6 @@ async def run(command: str, folder: Path, environment: Mapping[str, str], limit_
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
     return Ended(output, status, left)
-
-
-async def _started(
-    command: str, folder: Path, environment: Mapping[str, str], out: int
-) -> asyncio.subprocess.Process:
-    """Start a program; where that is cancelled, all that it has started by then is ended.
-
-    asyncio would end the shell alone.
-    """
-    starting = asyncio.create_task(
-        asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-    )
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        await asyncio.wait({starting})
-        if not starting.exception():
-            ending = partial(_end, starting.result().pid, environment[_MARK])
-            await asyncio.shield(in_thread(ending))
-        raise
 
 
 async def _read(pipe: object, output: Output, group: int) -> None:

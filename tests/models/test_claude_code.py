@@ -13,6 +13,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 
 from errors import ModelError
 from models.claude_code import ChatClaudeCode
+from tests.tools.processes import LINGERING, is_left_by
 
 FAKE = Path(__file__).with_name("fake_claude.py")
 
@@ -229,6 +230,12 @@ async def test_a_cancelled_call_leaves_no_process(fake, monkeypatch):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await nothing_left(fake)
+
+
+@pytest.mark.parametrize("moments", range(4))
+async def test_a_program_that_is_cancelled_while_it_starts_leaves_no_process(fake, moments):
+    (fake / "claude").write_text(f"#!/bin/sh\ncd {fake}\n{LINGERING}\n")
+    assert not await is_left_by(ChatClaudeCode().ainvoke("hi"), fake, moments)
 
 
 async def test_a_reader_who_walks_away_leaves_no_process(fake, monkeypatch):

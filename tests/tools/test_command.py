@@ -1,6 +1,5 @@
 import asyncio
 import os
-import select
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from errors import ConfigurationError
 from settings import load_settings
-from tests.tools.processes import stays
+from tests.tools.processes import LINGERING, is_left_by, stays
 from tools.process import run
 from tools.registry import open_registry
 from tools.run import run_tool
@@ -147,20 +146,9 @@ async def test_a_cancelled_call_leaves_nothing_running(call, root, command):
     assert not stays(process_of(root / "child"))
 
 
-@pytest.mark.parametrize("moments", range(1, 6))
+@pytest.mark.parametrize("moments", range(4))
 async def test_a_program_that_is_cancelled_while_it_starts_leaves_nothing_running(tmp_path, moments):
-    os.mkfifo(tmp_path / "begun")
-    begun = os.open(tmp_path / "begun", os.O_RDONLY | os.O_NONBLOCK)
-    command = "sleep 60 & echo $! > child; echo > begun; wait"
-    task = asyncio.create_task(run(command, tmp_path, os.environ, 60))
-    for _ in range(moments):
-        await asyncio.sleep(0)
-    select.select([begun], [], [], 1)  # the event loop stands still: it has yet to hear of the start
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    os.close(begun)
-    assert not (tmp_path / "child").exists() or not stays(process_of(tmp_path / "child"))
+    assert not await is_left_by(run(LINGERING, tmp_path, os.environ, 60), tmp_path, moments)
 
 
 async def test_no_file_handle_is_left_open(call):

@@ -16,11 +16,13 @@ from errors import ConfigurationError
 from graphs.session import open_orchestrator
 from settings import Settings, load_settings
 from tests.tools.loopback import moved, open_site
-from tests.tools.processes import is_running, stays
+from tests.tools.processes import LINGERING, is_left_by, is_running, stays
 from tests.wires.brain import Call, Heard, Reply
 from tools.clock import get_time
 from tools.declaration import ArgumentsError, Here, Tool
 from tools.mcp import Servers
+from tools.mcp_config import ServerCard
+from tools.mcp_connection import Connection
 from tools.policy import Allow, Confirm, Person, decide
 from tools.registry import Registry
 from tools.run import Outcome, run_tool
@@ -317,6 +319,13 @@ async def test_a_server_that_is_slow_is_ended_with_all_its_children(household, h
         assert "did not answer within 1.5 s" in await house.missing("mcp:slow")
         assert len(lines(home / "pids")) == 2
         assert left_running(home) == []
+
+
+@pytest.mark.parametrize("moments", range(4))
+async def test_a_server_that_is_given_up_while_it_starts_leaves_nothing_running(household, moments):
+    card = ServerCard(command="/bin/sh", args=("-c", LINGERING), cwd=str(household.folder))
+    listing = Connection("slow", card, household.settings()).listed()
+    assert not await is_left_by(listing, household.folder, moments)
 
 
 async def test_nothing_is_left_running_after_the_close(household):

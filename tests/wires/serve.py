@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
@@ -73,15 +73,19 @@ class Wire:
         """Check one request as the provider does, and answer it."""
         dialect = DIALECTS[self.kind]
         try:
-            heard = self._admit(dialect, dict(request.headers), request, await request.body())
+            body = await request.body()
+        except ClientDisconnect:  # a client in a hurry: there is nobody to refuse
+            return Response()
+        try:
+            heard = self._admit(dialect, dict(request.headers), request, body)
             self.heard.append(heard)
             # In a thread, so that a test may hold one answer back while others pass.
             reply = await asyncio.to_thread(self.brain, heard)
             response = _response(dialect, heard, reply)
         except RefusedError as refused:
             self.rejected.append(str(refused))
-            body = dialect.error_body(refused.status, str(refused), refused.reason)
-            return JSONResponse(body, refused.status)
+            told = dialect.error_body(refused.status, str(refused), refused.reason)
+            return JSONResponse(told, refused.status)
         except Exception as error:
             self.rejected.append(f"the brain failed: {error!r}")
             return JSONResponse(dialect.error_body(500, repr(error), ""), 500)

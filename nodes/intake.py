@@ -43,7 +43,7 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     path = _path(turn)
     _check(turn, path)
     before, new = _split(state)
-    admitted = [message for message in new if _may_say(message)]
+    admitted = _admitted(new, turn.limits.max_message_chars)
     request = _request(admitted, turn.limits.max_message_chars)
     thread = state.thread or _thread(runtime)
     closing = await _close(turn, before)
@@ -97,6 +97,23 @@ def _split(state: State) -> tuple[list[AnyMessage], list[AnyMessage]]:
     return [], state.messages
 
 
+def _admitted(new: Sequence[AnyMessage], most_chars: int) -> list[AnyMessage]:
+    """Return what may be said: the last as it is, and what can be read of those before it.
+
+    A message that was refused as a request still stands there when the next one comes.
+    """
+    said = [message for message in new if _may_say(message)]
+    return [*(message for message in said[:-1] if _can_be_read(message, most_chars)), *said[-1:]]
+
+
+def _can_be_read(message: AnyMessage, most_chars: int) -> bool:
+    try:
+        check_text(message.text, most_chars, is_alone=_is_text(message))
+    except BadMessageError:
+        return False
+    return True
+
+
 def _may_say(message: AnyMessage) -> bool:
     plain = isinstance(message, AIMessage) and not message.tool_calls and not message.invalid_tool_calls
     return isinstance(message, HumanMessage) or plain
@@ -110,7 +127,7 @@ def _request(admitted: Sequence[AnyMessage], most_chars: int) -> HumanMessage:
     return request
 
 
-def _is_text(message: HumanMessage) -> bool:
+def _is_text(message: AnyMessage) -> bool:
     return isinstance(message.content, str) or all(
         isinstance(block, str) or block.get("type") == "text" for block in message.content
     )

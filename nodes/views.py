@@ -81,7 +81,7 @@ async def responder_view(state: State, context: Context, stopped: str, chars: in
     persona = context.system_prompt or prompts.PERSONA
     if state.path == "direct":
         return [SystemMessage(persona), *_earlier(state, chars, most=None), _request(state)]
-    found = f"{_called(state, _each(state, chars), stopped)}\n<summary>\n{_safe(state.summary)}\n</summary>"
+    found = f"{_called(state, *_each(state, chars), stopped)}\n<summary>\n{_safe(state.summary)}\n</summary>"
     return [
         SystemMessage(f"{persona}\n\n{prompts.WRITE}"),
         *_earlier(state, chars),
@@ -92,7 +92,7 @@ async def responder_view(state: State, context: Context, stopped: str, chars: in
 async def finishing_view(state: State, context: Context, stopped: str, chars: int) -> list[BaseMessage]:
     """Return what the planner is shown for its last call, as plain text that needs no tools declared."""
     persona = context.system_prompt or prompts.PERSONA if state.path == "single" else prompts.GATHER
-    told = f"{_tagged_request(state)}\n{_called(state, _each(state, chars), stopped)}"
+    told = f"{_tagged_request(state)}\n{_called(state, *_each(state, chars), stopped)}"
     return [SystemMessage(f"{persona}\n\n{prompts.FINISH}"), _with_text(_request(state), told)]
 
 
@@ -101,7 +101,7 @@ def explaining_view(state: State, waiting: Iterable[Planned]) -> list[BaseMessag
     proposed = "\n".join(
         f'<proposed tool="{call["name"]}">{_safe(_json(call["args"]))}</proposed>' for call in waiting
     )
-    told = f"{_tagged_request(state)}\n{_called(state, EARLIER_CHARS)}\n{proposed}"
+    told = f"{_tagged_request(state)}\n{_called(state, EARLIER_CHARS, EARLIER_CHARS)}\n{proposed}"
     return [SystemMessage(prompts.EXPLAIN), HumanMessage(told)]
 
 
@@ -117,9 +117,9 @@ def _earlier(state: State, chars: int, most: int | None = EARLIER_MESSAGES) -> l
         spoken = isinstance(message, HumanMessage) or (
             isinstance(message, AIMessage) and not message.tool_calls
         )
-        if spoken and message.content:
-            said.append(message)
-    said = [_as_said(message) for message in (said[-most:] if most else said)]
+        if spoken and (words := _as_said(message)).text.strip():  # some providers refuse a blank one
+            said.append(words)
+    said = said[-most:] if most else said
     while said and (isinstance(said[0], AIMessage) or length_of(said) > chars // 2):
         said = said[1:]
     return list(_by_turns(said, state))
@@ -185,18 +185,23 @@ def _tagged_request(state: State) -> str:
     return f"<request>\n{_safe(_request(state).text)}\n</request>"
 
 
-def _called(state: State, most: int, stopped: str = "") -> str:
+def _called(state: State, most: int, most_args: int, stopped: str = "") -> str:
     calls = [
-        f'<call tool="{r.tool}" status="{r.status}">\n<arguments>{_safe(_json(r.args))}</arguments>\n'
+        f'<call tool="{r.tool}" status="{r.status}">\n'
+        f"<arguments>{_safe(_cut(_json(r.args), most_args))}</arguments>\n"
         f"<result>{_told(r, state.turn, most)}</result>\n</call>"
         for r in records_of(state)
     ]
     return "\n".join([*calls, *([f"<stopped>{stopped}</stopped>"] if stopped else [])])
 
 
-def _each(state: State, chars: int) -> int:
-    """Return how many characters of each result to tell, so that all take half of a prompt at most."""
-    return min(RESULT_CHARS, chars // 2 // max(1, len(records_of(state))))
+def _each(state: State, chars: int) -> tuple[int, int]:
+    """Return how many characters to tell of each result, and of each call's arguments.
+
+    So that all results take half of a prompt at most, and all arguments a quarter: the answer may be in them.
+    """
+    share = chars // 4 // max(1, len(records_of(state)))
+    return min(RESULT_CHARS, 2 * share), share
 
 
 def _told(record: Record, turn: str, most: int) -> str:

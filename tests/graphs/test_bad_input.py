@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from pydantic import ValidationError
 
 from errors import (
@@ -197,6 +197,34 @@ async def test_a_message_of_the_plain_graph_that_nobody_can_read_is_refused(home
             await graph.ainvoke({"messages": [HumanMessage(content)]}, config)
         check_clear(caught.value, word)
         assert await orchestrator.ledger.threads() == []
+
+
+@pytest.mark.parametrize("layout", ["gemini+anthropic", "openai", "gemini", "anthropic"])
+@pytest.mark.parametrize("refused", [" \n", "x" * 200_001])
+async def test_what_the_plain_graph_has_refused_is_no_part_of_what_is_said_after_it(settle, layout, refused):
+    house = settle(layout)
+    async with house.open() as orchestrator:
+        graph, where = orchestrator.graph, {"config": orchestrator._config("t"), "context": house.context()}
+        with pytest.raises(BadMessageError):
+            await graph.ainvoke({"messages": [HumanMessage(refused)]}, **where)
+        await graph.ainvoke({"messages": [HumanMessage("Hello")]}, **where)
+        result = await graph.ainvoke({"messages": [HumanMessage("Again")]}, **where)
+    said = [message.text for message in result["messages"] if isinstance(message, HumanMessage)]
+    assert (said, result["stop_reason"], house.rejected()) == (["Hello", "Again"], "answered", [])
+
+
+async def test_an_earlier_message_without_a_word_is_shown_to_no_model(settle):
+    house = settle("anthropic")
+    async with house.open() as orchestrator:
+        await orchestrator.ask("Hello", thread_id="t", context=house.context())
+        config = orchestrator._config("t")
+        blank = [
+            HumanMessage(" ", id="blank"),
+            AIMessage([{"type": "thinking", "thinking": "Well."}], id="b"),
+        ]
+        await orchestrator.graph.aupdate_state(config, {"messages": blank, "tail": "b"}, as_node="plan")
+        result = await orchestrator.ask("Again", thread_id="t", context=house.context())
+    assert (result.stop_reason, house.rejected()) == ("answered", [])
 
 
 @pytest.mark.parametrize("verb", ["resume", "proceed", "result"])

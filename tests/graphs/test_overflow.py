@@ -6,7 +6,7 @@ import pytest
 
 from graphs.events import Restarted, Token, ToolStarted
 from tests.graphs.household import House, obedient
-from tests.wires.brain import Brain, Heard, Reply
+from tests.wires.brain import Brain, Call, Heard, Reply
 from tests.wires.cards import at
 from tests.wires.clients import KINDS, OpenWire
 from tests.wires.faults import FAULTS
@@ -77,6 +77,25 @@ async def test_a_responder_that_finds_its_prompt_too_long_is_asked_once_more_wit
     first, second = house.writer.heard
     assert _sent(second) < 0.7 * _sent(first)
     assert second.request == first.request == READS
+
+
+async def test_a_responder_is_told_as_much_of_what_was_written_as_it_has_room_for(
+    open_wire: OpenWire, furnish
+):
+    def write(heard: Heard) -> Reply:
+        pages = tuple(Call("write_file", {"path": f"{n}.txt", "content": f"{n} word" * 5_000}) for n in "123")
+        return Reply(text="Written.") if heard.results else Reply(calls=pages)
+
+    cards = {"planner": at(open_wire("gemini", brain=write))}
+    cards["writer"] = at(open_wire("anthropic", brain=_refusing(60_000, _quiet)))
+    house = furnish(cards)
+    async with house.open() as orchestrator:
+        context = house.context(confirm_allow=["write_file"])
+        result = await orchestrator.ask("Write three pages.", context=context)
+    assert [call["status"] for call in result.tool_calls] == ["executed"] * 3
+    assert (result.response, result.backend, result.stop_reason) == ("Done.", "writer", "answered")
+    told = house.writer.heard[-1].turns[-1].text
+    assert [f'"content": "{n} word' in told for n in "123"] == [True] * 3
 
 
 @pytest.mark.parametrize("path", ["single", "direct"])

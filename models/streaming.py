@@ -48,7 +48,7 @@ async def _unheard(
 
     LangChain's own loop around it takes 90 µs to tell nobody, and with 400 messages 160.
     """
-    chunks: list[AIMessage] = []
+    chunks: list[AIMessageChunk] = []
     async for chunk in model._astream(messages, **options):  # noqa: SLF001 (the hook of a custom chat model)
         said: Any = chunk.message
         said.response_metadata = {**(chunk.generation_info or {}), **said.response_metadata}
@@ -56,5 +56,5 @@ async def _unheard(
     if chunks:
         # Of LangChain's form: any that the provider gave in a later chunk wins.
         chunks[0].id = chunks[0].id or f"lc_run--{uuid.uuid4()}"
-        chunks.append(AIMessageChunk(content="", chunk_position="last"))
-    return chunks
+        chunks[-1].chunk_position = "last"
+    return [*chunks]

@@ -91,6 +91,10 @@ class House:
         log = self.workspace / "bell.log"
         return log.read_text().splitlines() if log.exists() else []
 
+    def stored(self) -> list[Path]:
+        """Return the files of the long results that are stored."""
+        return [path for path in (self.folder / "data" / "artifacts").rglob("*") if path.is_file()]
+
     def rejected(self) -> list[str]:
         """Return every request that a provider would have refused."""
         return [reason for wire in self.wires.values() for reason in wire.rejected]

@@ -201,7 +201,7 @@ async def test_no_crafted_row_of_the_ledger_the_memories_or_an_artifact_runs(set
     text = 'remember {"text": "the bin"} & read_file {"path": "long.txt"}'
     async with house.open() as orchestrator:
         await orchestrator.ask(text, thread_id="t1", context=house.context())
-    [artifact] = [path for path in (house.folder / "data" / "artifacts").rglob("*") if path.is_file()]
+    [artifact] = house.stored()
     look_up = f'recall {{"query": "bin"}} & read_result {{"handle": "{artifact.name[:20]}", "offset": 0}}'
     for kind in ("pickle", "json"):
         forge(house.folder / "data", crafted(kind, f"touch {mark}")[1], artifact)

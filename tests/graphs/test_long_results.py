@@ -4,7 +4,6 @@ import re
 import stat
 import time
 import tracemalloc
-from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -78,10 +77,6 @@ def _reader(heard: Heard) -> Reply:
     return Reply(calls=(Call("read_result", {"handle": handle, "offset": offset}),))
 
 
-def _stored(house: House) -> list[Path]:
-    return [path for path in (house.folder / "data" / "artifacts").rglob("*") if path.is_file()]
-
-
 def _databases(house: House) -> int:
     return sum(path.stat().st_size for path in (house.folder / "data").glob("*.db*"))
 
@@ -97,7 +92,7 @@ async def _ask(house: House, text: str, thread: str = "t", **choices):
 async def test_three_megabytes_are_stored_once_and_everything_else_stays_small(house):
     text = _lines(3_000_000)
     result, audit = await _ask(house, 'measure {"size": 3000000}')
-    [file] = _stored(house)
+    [file] = house.stored()
     assert file.read_text() == text
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert _databases(house) < 1_000_000
@@ -126,20 +121,20 @@ async def test_the_model_reads_on_by_handle_to_the_end_and_no_page_is_stored_aga
     first = house.planner.heard[1].results[0].text.partition("\n[…]\n")[0]
     shown = [heard.results[-1].text.partition("\n")[2] for heard in house.planner.heard[2:]]
     assert first + "".join(shown) == _lines(100_000)
-    assert len(_stored(house)) == 1
+    assert len(house.stored()) == 1
     assert all(len(call["result"]) < 2_100 for call in pages)
     assert _databases(house) < 600_000
 
 
 async def test_the_same_content_twice_is_one_file(house):
     await _ask(house, 'measure {"size": 50000} & measure {"size": 50000} then measure {"size": 50000}')
-    assert len(_stored(house)) == 1
+    assert len(house.stored()) == 1
 
 
 async def test_a_result_that_is_not_long_is_kept_as_it_is(house):
     result, _ = await _ask(house, 'measure {"size": 2000}')
     assert result.tool_calls[0]["result"] == _lines(2_000)
-    assert _stored(house) == []
+    assert house.stored() == []
 
 
 async def test_a_handle_is_worth_nothing_to_another_person(house):
@@ -183,7 +178,7 @@ async def test_fifty_megabytes_take_bounded_time_and_memory(house):
         result = await orchestrator.resume("t", answer=True, context=house.context())
     took, (_, peak) = time.monotonic() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    [file] = _stored(house)
+    [file] = house.stored()
     assert file.stat().st_size == 50_000_000
     assert len(result.tool_calls[0]["result"]) < 2_000
     assert took < 20
@@ -205,7 +200,7 @@ async def test_where_a_result_cannot_be_stored_its_two_ends_are_told_and_why(hou
 
 async def test_where_a_stored_result_was_deleted_the_turn_goes_on_with_its_two_ends(house):
     def deleting(heard: Heard) -> Reply:
-        for path in _stored(house):
+        for path in house.stored():
             path.unlink()
         return _curt(heard)
 

@@ -161,7 +161,6 @@ async def test_a_long_result_goes_once_no_thread_that_is_left_gave_or_read_it(se
     house.workspace.mkdir(parents=True)
     for name in ("one", "two", "old"):
         (house.workspace / name).write_text(f"{name} " * 1_000)
-    stored = house.folder / "data" / "artifacts"
     async with house.open() as orchestrator:
 
         async def ask(text: str, thread: str) -> None:
@@ -169,7 +168,7 @@ async def test_a_long_result_goes_once_no_thread_that_is_left_gave_or_read_it(se
 
         await ask('read_file {"path": "old"}', "gone")
         await ask('read_file {"path": "one"} & read_file {"path": "two"}', "gone")
-        [one] = [path for path in stored.rglob("*") if path.is_file() and path.read_text().startswith("one")]
+        [one] = [path for path in house.stored() if path.read_text().startswith("one")]
         call = json.dumps({"handle": one.name[:20], "offset": 2_500})
         await ask(f"read_result {call}", "reads")
         await ask('read_file {"path": "two"}', "gives")
@@ -177,10 +176,10 @@ async def test_a_long_result_goes_once_no_thread_that_is_left_gave_or_read_it(se
         await ask('ring_bell {"times": 1}', "gives")
         assert await prunable(orchestrator, LATER) == ["gone"]
         assert (await prune(orchestrator, LATER)).results == 0  # too young to be sure that nobody needs them
-        for path in stored.rglob("*"):
+        for path in house.stored():
             os.utime(path, (1, 1))
         assert (await prune(orchestrator, LATER)).results == 1
-    kept = {path.read_text().split()[0] for path in stored.rglob("*") if path.is_file()}
+    kept = {path.read_text().split()[0] for path in house.stored()}
     assert kept == {"one", "two"}
 
 
@@ -191,7 +190,7 @@ async def test_a_result_that_is_stored_again_counts_as_young(settle):
     read = 'read_file {"path": "one"}'
     async with house.open() as orchestrator:
         await orchestrator.ask(read, thread_id="a", context=house.context())
-        [one] = [path for path in (house.folder / "data" / "artifacts").rglob("*") if path.is_file()]
+        [one] = house.stored()
         os.utime(one, (1, 1))
         await orchestrator.ask(read, thread_id="b", context=house.context())
         assert one.stat().st_mtime > time.time() - 60

@@ -48,13 +48,19 @@ async def test_a_read_that_a_kill_cut_short_is_run_again(home):
     assert home.effects == ["get_time", "get_time"]
 
 
-@pytest.mark.parametrize("risky", [False, True])
-async def test_a_change_that_a_kill_cut_short_is_neither_run_again_nor_dropped_but_asked_about(home, risky):
-    text, name = ('write "x" to a.txt', "write_file") if risky else ("remember that it rains", "remember")
+async def killed_in_a_change(home, moment, *, risky):
+    """Kill a process in a change that a person approved, or that asks nobody; return the tool's name."""
+    change, name = ('write "x" to a.txt', "write_file") if risky else ("remember that it rains", "remember")
     if risky:
         async with home.opened() as orchestrator:
-            assert (await orchestrator.ask(text, thread_id="t1")).pending
-    killed(home, f"during:{name}", "approve" if risky else "ask", text)
+            assert (await orchestrator.ask(change, thread_id="t1")).pending
+    killed(home, f"{moment}:{name}", "approve" if risky else "ask", change)
+    return name
+
+
+@pytest.mark.parametrize("risky", [False, True])
+async def test_a_change_that_a_kill_cut_short_is_neither_run_again_nor_dropped_but_asked_about(home, risky):
+    name = await killed_in_a_change(home, "during", risky=risky)
 
     async with home.opened() as orchestrator:
         asked = await orchestrator.proceed("t1")
@@ -74,11 +80,7 @@ async def test_a_change_that_a_kill_cut_short_is_neither_run_again_nor_dropped_b
 
 @pytest.mark.parametrize("risky", [False, True])
 async def test_a_recorded_outcome_is_used_though_no_checkpoint_knew_of_it(home, risky):
-    text, name = ('write "x" to a.txt', "write_file") if risky else ("remember that it rains", "remember")
-    if risky:
-        async with home.opened() as orchestrator:
-            assert (await orchestrator.ask(text, thread_id="t1")).pending
-    killed(home, f"recorded:{name}", "approve" if risky else "ask", text)
+    name = await killed_in_a_change(home, "recorded", risky=risky)
 
     async with home.opened() as orchestrator:
         result = await orchestrator.proceed("t1")

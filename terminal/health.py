@@ -1,22 +1,27 @@
 """`twobrain doctor`: how the whole stands, or one thread; each returns the exit code."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 from rich.table import Table
 from rich.text import Text
 
+from errors import ConfigurationError
 from graphs.checkup import Finding, check_all, make_private
 from graphs.diagnosis import diagnose
 from graphs.repair import repair
 from graphs.session import Orchestrator
 from settings import load_settings
 from terminal import listings
+from terminal.log import last_entry
 from terminal.opening import run
 from terminal.screen import Screen, open_screen
 from terminal.text import plain
 
+_LONGEST = 300
+"""Characters of what was logged last."""
 _MARKS = {"good": ("✓", "green"), "note": ("·", "yellow"), "bad": ("✗", "red")}
 
 
@@ -25,13 +30,22 @@ def check(*, mend: bool, as_json: bool) -> int:
     screen = open_screen(machine=as_json)
     if mend:
         make_private(load_settings())
-    found = asyncio.run(check_all())
+    found = [*asyncio.run(check_all()), *_logged()]
     good = all(finding.state != "bad" for finding in found)
     if as_json:
         listings.show_json(screen, {"ok": good, "findings": [asdict(finding) for finding in found]})
     else:
         _show(screen, found)
     return 0 if good else 1
+
+
+def _logged() -> Iterator[Finding]:
+    """Tell of what went wrong and ended no turn, such as a record for which nobody waited."""
+    with suppress(ConfigurationError):
+        if found := last_entry(load_settings()):
+            path, said = found
+            text = f"{said[:_LONGEST]} ({path} tells more; delete it once it is read)"
+            yield Finding("errors", "note", text)
 
 
 def examine(thread_id: str, *, mend: bool, as_json: bool) -> int:

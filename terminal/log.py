@@ -1,18 +1,24 @@
-"""errors.log in the data directory: what a person need not read, without their secrets."""
+"""errors.log in the data directory: what went wrong and its details, without their secrets."""
 
 import logging
-from io import TextIOWrapper
+import re
+from io import SEEK_END, TextIOWrapper
 from pathlib import Path
 
 from ledger.private import create_private
 from settings import Settings
+
+_FILE = "errors.log"
+_ENTRY = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ .*")
+_READ = 100_000
+"""Bytes of its end that are looked through for its last entry."""
 
 
 class PrivateLog(logging.FileHandler):
     """Appends warnings and errors to a file that only its owner can read; made when first needed."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings.data_dir / "errors.log", encoding="utf-8", delay=True)
+        super().__init__(settings.data_dir / _FILE, encoding="utf-8", delay=True)
         self.setLevel(logging.WARNING)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._redact = settings.redact
@@ -34,6 +40,18 @@ class PrivateLog(logging.FileHandler):
 def start_log(settings: Settings) -> None:
     """Send every library's warnings and errors to errors.log."""
     logging.getLogger().addHandler(PrivateLog(settings))
+
+
+def last_entry(settings: Settings) -> tuple[Path, str] | None:
+    """Return the log, and the first line of what was logged last; None: nothing was."""
+    path = settings.data_dir / _FILE
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, SEEK_END) - _READ))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return None
+    return next(((path, line) for line in reversed(lines) if _ENTRY.fullmatch(line)), None)
 
 
 def unexpected(error: Exception) -> str:

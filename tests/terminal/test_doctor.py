@@ -68,6 +68,19 @@ def test_a_damaged_file_is_told_by_doctor_and_by_every_command_that_needs_it(hom
     assert "put back a copy" in told
 
 
+def test_a_record_that_nobody_waited_for_and_that_could_not_be_written_is_told(home):
+    home.run("ask", "what is 12*7", "-t", "t1")
+    assert "errors" not in findings(home)
+    refusal = "CREATE TRIGGER no BEFORE INSERT ON usage BEGIN SELECT RAISE(ABORT, 'no more'); END"
+    change(home, "ledger.db", refusal)
+    assert "84" in home.run("ask", "what is 12*7", "-t", "t1").stdout
+    state, text = findings(home)["errors"]
+    assert state == "note"
+    assert "what nobody waited for was not written" in text
+    assert "no more" in text
+    assert str(home.data / "errors.log") in text
+
+
 def test_a_newer_schema_is_told(home):
     home.run("ask", "what is 12*7")
     change(home, "ledger.db", "UPDATE ledger_schema SET version = 99")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import platformdirs
-from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from errors import ConfigurationError
@@ -268,6 +267,10 @@ def read_dotenv() -> dict[str, str]:
         ConfigurationError: it cannot be read.
     """
     try:
+        if not Path(".env").exists():
+            return {}
+        from dotenv import dotenv_values
+
         found = dotenv_values(".env")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f".env cannot be read: {error}. Correct it, or take it away.") from None

@@ -26,7 +26,7 @@ with resting():
     from graphs.events import Begun, Event, Queued, Result, ending, last
     from graphs.late import questions, standing, too_late
     from graphs.memories import open_memories
-    from graphs.orchestrator import builder
+    from graphs.orchestrator import graph
     from graphs.outcome import ended, is_under_way, result_of
     from graphs.turns import Turns
     from graphs.watching import Watch
@@ -53,8 +53,8 @@ class Orchestrator:
         self.ledger: Ledger = res.ledger
         self.tools: Tools = res.tools
         self.models: Models = res.models.registry
-        self.graph: CompiledStateGraph[Any, Any, Any, Any] = builder.compile(
-            checkpointer=checkpointer, store=store, name="orchestrator"
+        self.graph: CompiledStateGraph[Any, Any, Any, Any] = graph.copy(
+            {"checkpointer": checkpointer, "store": store}
         )
         if isinstance(checkpointer, Checkpoints):
             res = replace(res, checkpointed=checkpointer.settled)

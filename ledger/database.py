@@ -154,6 +154,8 @@ def _prepare_tables(connection: Connection) -> None:
     found = None
     if inspect(connection).has_table(schema.name):
         found = connection.scalar(select(schema.c.version))
+    if found == VERSION:
+        return
     if found is not None and found > VERSION:
         raise StorageError(
             f"The ledger {_name(connection.engine.url)} has schema {found}, and this twobrain knows "

@@ -5,7 +5,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import formatdate
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -127,6 +126,8 @@ def _one_line(subject: str) -> str:
 
 
 def _message(here: Here, card: MailCard, people: list[str], subject: str, body: str) -> EmailMessage:
+    from email.policy import SMTP
+
     message = EmailMessage(policy=SMTP)
     message["From"], message["To"], message["Subject"] = card.sender, ", ".join(people), subject
     message["Date"] = formatdate(localtime=True)

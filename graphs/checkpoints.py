@@ -74,6 +74,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         self._last: dict[str, Put] = {}
         """By thread, what was put last, until it is known to be on disk."""
         self._seen: dict[str, dict[str, Any]] = {}
+        """By thread, what its last checkpoint holds, while somebody looks."""
         self._read_once: OrderedDict[tuple[str | None, ...], _Histories] = OrderedDict()
         self._idle: deque[HistoryReader] = deque()
         self._readers = ThreadPoolExecutor(_READERS, "checkpoint-reader")

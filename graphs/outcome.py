@@ -1,4 +1,4 @@
-"""How a turn stands, from the graph's own snapshot of its thread."""
+"""How a turn stands or ended, from what the graph keeps of its thread."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -58,7 +58,8 @@ class Ranges:
                 fcntl.fcntl(file, fcntl.F_OFD_SETLK, _range(fcntl.F_WRLCK, place))
             except BlockingIOError:
                 return None
-            os.pwrite(file, self._SLOT.pack(place, os.getpid()), self._slot(place))
+            with suppress(OSError):  # the disk is full: the lock holds all the same
+                os.pwrite(file, self._SLOT.pack(place, os.getpid()), self._slot(place))
             self._users[file] += 1
             return file, place
 

@@ -47,7 +47,7 @@ class Turns:
         if lock is None:
             lock = self._here[thread_id] = asyncio.Lock()
         async with lock:
-            held = await self._wait(thread_id, self._patience_s)
+            held = await self._wait(thread_id)
             try:
                 yield
             finally:
@@ -67,8 +67,8 @@ class Turns:
         except OSError:
             return False
 
-    async def _wait(self, thread_id: str, patience_s: float) -> Any:
-        deadline, pause = time.monotonic() + patience_s, _FIRST_POLL_S
+    async def _wait(self, thread_id: str) -> Any:
+        deadline, pause = time.monotonic() + self._patience_s, _FIRST_POLL_S
         while True:
             try:
                 held = self._locks.take(thread_id)
@@ -84,7 +84,7 @@ class Turns:
                 raise BusyThreadError(
                     f"Thread {thread_id!r} is at work in another process "
                     f"({f'process {process}' if process else 'which one is not known'}), and was not done "
-                    f"after {patience_s:g} s. Try again later, or end that process."
+                    f"after {self._patience_s:g} s. Try again later, or end that process."
                 )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_POLL_S)

@@ -8,20 +8,21 @@ from typing import Any
 
 from rich.cells import cell_len
 
-_SEQUENCES = re.compile(
+_SEQUENCES = (
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS
     r"|\x1b[ -/]*[0-Z\\^-~]"
 )
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROLS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _WIDE = "\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
-_PIECES = re.compile(rf"\n|[^\S\n]+|[{_WIDE}]|[^\s{_WIDE}]+")
+_PIECES = rf"\n|[^\S\n]+|[{_WIDE}]|[^\s{_WIDE}]+"
+"""Patterns, compiled as they are first used: that takes longer than to import all else here."""
 
 
 def plain(text: str) -> str:
     r"""Return the text without escape sequences, control characters (\n and \t stay) and bidi overrides."""
-    return _CONTROLS.sub("", _SEQUENCES.sub("", text))
+    return re.sub(_CONTROLS, "", re.sub(_SEQUENCES, "", text))
 
 
 def exact(text: str) -> str:
@@ -39,7 +40,7 @@ def one_line(text: str, width: int) -> str:
 def as_json(value: Any) -> str:
     """Return JSON on one line that is readable and safe to print in a terminal."""
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(_CONTROLS, lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Flow:
@@ -54,7 +55,7 @@ class Flow:
 
     def feed(self, text: str) -> None:
         """Write what is complete; a word that may go on is held back."""
-        pieces = _PIECES.findall(plain(self._held + text))
+        pieces = re.findall(_PIECES, plain(self._held + text))
         self._held = pieces.pop() if pieces else ""
         for piece in pieces:
             self._put(piece)

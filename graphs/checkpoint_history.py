@@ -1,31 +1,27 @@
 """What a channel kept in deltas is rebuilt from, without unpacking every checkpoint on the way."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory, get_checkpoint_id
 from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.checkpoint.sqlite import SqliteSaver
-from langgraph.checkpoint.sqlite._delta import (
-    build_delta_channels_writes_history,
-    build_delta_stage2_sql,
-)
+from langgraph.checkpoint.sqlite._delta import build_delta_channels_writes_history
 
 from graphs.spent import COUNTED
 
-_ANCESTORS = """
-WITH RECURSIVE ancestors(checkpoint_id, parent_checkpoint_id, metadata) AS (
-  SELECT checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints
-  WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
-  UNION ALL
-  SELECT c.checkpoint_id, c.parent_checkpoint_id, c.metadata
-  FROM ancestors a CROSS JOIN checkpoints c ON c.checkpoint_id = a.parent_checkpoint_id
-  WHERE c.thread_id = ? AND c.checkpoint_ns = ?
-) SELECT checkpoint_id, metadata FROM ancestors
-"""
-"""A checkpoint, then its ancestors, the nearest first. CROSS JOIN: each is looked up by its key."""
+_DOWN = (
+    "SELECT checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints"
+    " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id <= ? ORDER BY checkpoint_id DESC"
+)
+_WRITTEN = (
+    "SELECT checkpoint_id, channel, task_id, idx, type, value, task_path FROM writes"
+    " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id BETWEEN ? AND ? AND channel IN ({})"
+)
+"""With what was written beside the lineage, which is left out later: reading on beats looking each up."""
 _CHECKPOINT = (
     "SELECT type, checkpoint FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 )
@@ -77,15 +73,15 @@ class HistoryReader(SqliteSaver):
             return super().get_delta_channel_history(config=config, channels=channels)
         key = _key(config)
         chains, seeds = self._walk(key, at, channels)
-        wanted = [channel for channel in channels if chains[channel]]
-        sql = build_delta_stage2_sql(chain_lens=[len(chains[channel]) for channel in wanted])
-        values = [value for channel in wanted for value in (*key, channel, *chains[channel])]
+        walked = max(chains.values(), key=len) or [at]
+        between = min(walked), max(walked)
+        sql = _WRITTEN.format(", ".join("?" * len(channels)))
         return build_delta_channels_writes_history(
             channels=channels,
             chain_by_ch=chains,
             seed_val_by_ch=seeds,
             seeded=set(seeds),
-            stage2_rows=self.conn.execute(sql, values).fetchall() if sql else [],
+            stage2_rows=self.conn.execute(sql, [*key, *between, *channels]).fetchall(),
             serde=self.serde,
         )
 
@@ -95,21 +91,41 @@ class HistoryReader(SqliteSaver):
         """Return by channel the ancestors back to its last whole value, the nearest first, and that value."""
         chains: dict[str, list[str]] = {channel: [] for channel in channels}
         seeds: dict[str, Any] = {}
-        seen = {at}
-        rows = self.conn.execute(_ANCESTORS, [*key, at, *key])
-        next(rows, None)  # the checkpoint itself
-        for ancestor, described in rows:
-            missing = chains.keys() - seeds.keys()
-            if ancestor in seen or not missing:  # seen: put again, under a descendant of its own
-                break
-            seen.add(ancestor)
+        ancestors = self._lineage(key, at)
+        next(ancestors, None)  # the checkpoint itself
+        missing = set(channels)
+        for ancestor, described in ancestors:
             for channel in missing:
                 chains[channel].append(ancestor)
             if any(not _is_counted(channel, described) for channel in missing):
                 row = self.conn.execute(_CHECKPOINT, [*key, ancestor]).fetchone()
                 held = self.serde.loads_typed(row).get("channel_values") or {}
                 seeds |= {name: held[name] for name in missing if name in held}
+                missing -= seeds.keys()
+            if not missing:
+                break
         return chains, seeds
+
+    def _lineage(self, key: tuple[str, str], at: str) -> Iterator[tuple[str, bytes | None]]:
+        """Yield id and metadata of a checkpoint and of its ancestors, the nearest first.
+
+        They are met in the order of their ids, which is read in a quarter of the time that it takes to look
+        each up. An ancestor whose id sorts above, as by another process's clock, is where it begins anew; one
+        that was put again, under a descendant of its own, ends it.
+        """
+        seen: set[str] = set()
+        wanted, met = at, -1
+        while met < len(seen):  # else it is nowhere
+            met = len(seen)
+            for found, parent, described in self.conn.execute(_DOWN, [*key, wanted]):
+                if found < wanted:
+                    break
+                if found == wanted:
+                    seen.add(found)
+                    yield found, described
+                    if not parent or parent in seen:
+                        return
+                    wanted = parent
 
 
 def _key(config: RunnableConfig) -> tuple[str, str]:
@@ -125,5 +141,9 @@ def _is_counted(channel: str, described: bytes | None) -> bool:
     start = described.find(_COUNTED) if described else -1
     if not described or start < 0:
         return False
-    named = json.dumps(channel, ensure_ascii=False).encode()
-    return described.find(named + b": [", start, described.find(b"}", start)) >= 0
+    return described.find(_beginning(channel), start, described.find(b"}", start)) >= 0
+
+
+@cache
+def _beginning(channel: str) -> bytes:
+    return json.dumps(channel, ensure_ascii=False).encode() + b": ["

@@ -388,3 +388,29 @@ async def test_a_channel_kept_in_deltas_is_rebuilt_as_the_stock_saver_does(path)
     assert found == expected
     assert len(found[0]["messages"]["writes"]) == 0
     assert found[-2]["messages"]["seed"] == {"channel_values": 0}
+
+
+@pytest.mark.parametrize("again", [None, "f", "b"], ids=["root", "loop", "loop within"])
+async def test_a_lineage_is_followed_whatever_its_ids_and_past_what_stands_beside_it(path, again):
+    async def kept(number, parent):
+        checkpoint = {**empty_checkpoint(), "id": number, "channel_values": {}}
+        place = await saver.aput(parent, checkpoint, {"source": "loop"}, {})
+        await saver.aput_writes(place, [("messages", number), ("notes", number)], f"task {number}")
+        return place
+
+    async with open_checkpoints(path) as saver:
+        places, parent = [], at("t")
+        for number in "fbgkahic":
+            await kept(f"{number} beside", parent)
+            parent = await kept(number, parent)
+            places.append(parent)
+        lost = {"configurable": {**at("t")["configurable"], "checkpoint_id": "nowhere"}}
+        places += [await kept("m", lost), lost]
+        if again:
+            await kept(again, parent)
+        names = ["messages", "notes"]
+        found = [await saver.aget_delta_channel_history(config=place, channels=names) for place in places]
+    with stock(path) as saver:
+        assert found == [saver.get_delta_channel_history(config=place, channels=names) for place in places]
+
+    assert [value for _, _, value in found[7]["messages"]["writes"]][-3:] == ["a", "h", "i"]

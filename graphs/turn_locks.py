@@ -39,7 +39,7 @@ class Ranges:
     which would lose all of them when anything in it closes the file.
     """
 
-    _SLOTS = 4_096
+    _SLOTS = 256
     """Places for who holds what; two threads that share one overwrite each other, and are told apart."""
     _SLOT = struct.Struct("=qq")
     """A thread's place among the locks, and a process."""

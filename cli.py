@@ -1,5 +1,6 @@
 """The `twobrain` command: no traceback reaches a person, and every end has its exit code."""
 
+import gc
 import io
 import sys
 import warnings
@@ -33,6 +34,8 @@ def main() -> None:
         from terminal.log import unexpected
 
         _end(unexpected(error), 1)
+    finally:
+        gc.freeze()  # the interpreter would look through all that was imported once more: up to half a second
 
 
 def _refuse(message: str) -> NoReturn:

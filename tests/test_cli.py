@@ -61,3 +61,17 @@ def test_a_package_of_another_distribution_that_hides_ours_is_named(tmp_path, na
     assert done.returncode == 2
     assert str(intruder) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_ends_without_a_last_look_through_all_that_it_loaded(tmp_path):
+    told_at_the_end = "atexit.register(lambda: print('to look through:', len(gc.get_objects())))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import atexit, gc; {told_at_the_end}; import cli; cli.main()", "tools"],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.defpath, "PYTHONPATH": str(HOUSE), "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        timeout=60,
+        check=True,
+    )
+    assert int(done.stdout.rpartition("to look through:")[2]) < 1_000

@@ -16,7 +16,7 @@ from settings import Settings
 class EmbeddingCard(BaseModel):
     """The `[tools.memory]` table: what finds memories by their meaning."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     provider: Literal["openai", "google"]
     """openai (and all that speaks its embeddings) or google."""

@@ -24,7 +24,7 @@ class UnreadableError(Exception):
 class Remember(BaseModel):
     """Which further calls of a tool are to run unasked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     where: dict[str, str] = Field(min_length=1)
     """Argument to the pattern that its text must match."""

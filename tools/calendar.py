@@ -26,7 +26,7 @@ End = Annotated[str, "as start, a day included; empty: an hour, or the one day"]
 class CalendarCard(BaseModel):
     """The `[tools.calendar]` table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     url: str = Field(pattern=r"^https?://[^/@\s]+(/\S*)?$")
     """A CalDAV server, or one calendar on it."""

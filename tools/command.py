@@ -20,7 +20,7 @@ _MARGIN_S = 10
 class CommandCard(BaseModel):
     """The `[tools.run_command]` table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     enabled: bool = False
     """True: admins may run commands."""

@@ -24,7 +24,7 @@ Url = Annotated[str, "such as http://homeassistant.local:8123/api/states/light.k
 class HttpRequest(BaseModel):
     """The `[tools.http_request]` table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     allow_hosts: tuple[HostAndPort, ...]
     """The hosts that can be asked, private or not: `host:port`, or `host` for all its ports."""

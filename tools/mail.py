@@ -36,7 +36,7 @@ Body = Annotated[str, "plain text"]
 class MailCard(BaseModel):
     """The `[tools.send_email]` table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = Field(min_length=1)
     """The SMTP server that takes outgoing mail."""

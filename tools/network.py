@@ -91,7 +91,7 @@ HostAndPort = Annotated[str, AfterValidator(_door)]
 class Network(BaseModel):
     """The `[tools.network]` table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     allow_hosts: tuple[HostAndPort, ...] = ()
     """Hosts that tools may reach though they are not public: `host`, or `host:port` for one port."""

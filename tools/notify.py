@@ -11,7 +11,7 @@ from tools.declaration import Here, ToolFailure, tool
 class NotifyCard(BaseModel):
     """The `[tools.notify]` table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     urls_env: tuple[str, ...] = Field(min_length=1)
     """Names of environment variables that each hold an apprise URL, such as `ntfys://…`: it is a secret."""

@@ -22,7 +22,7 @@ _LONGEST_SNIPPET = 600
 class WebSearch(BaseModel):
     """The `[tools.web_search]` table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     provider: Literal["searxng", "tavily"]
     """searxng, with `json` among the `search.formats` of its settings.yml, or tavily."""

@@ -16,9 +16,7 @@ _TOLD = ("response", "tool_calls", "backend", "summary", "receipts", "pending", 
 
 def ended(thread_id: str, values: Mapping[str, Any]) -> Result | None:
     """Return how a turn ended, by what its last checkpoint holds; None where it has no answer yet."""
-    if not values.get("response"):
-        return None
-    return Result(thread_id=thread_id, **{name: values[name] for name in _TOLD})
+    return _result(thread_id, values) if values.get("response") else None
 
 
 def is_under_way(snapshot: StateSnapshot) -> bool:
@@ -39,14 +37,8 @@ def result_of(thread_id: str, snapshot: StateSnapshot) -> Result:
         state = State(**snapshot.values)
         account = account_of(state)
         pending = remaining(state) if snapshot.interrupts else None
-    return Result(
-        thread_id=thread_id,
-        response=state.response,
-        tool_calls=account["tool_calls"],
-        backend=state.backend,
-        summary=state.summary,
-        receipts=account["receipts"],
-        pending=pending,
-        usage=state.usage,
-        stop_reason=state.stop_reason,
-    )
+    return _result(thread_id, {**vars(state), **account, "pending": pending})
+
+
+def _result(thread_id: str, values: Mapping[str, Any]) -> Result:
+    return Result(thread_id=thread_id, **{name: values[name] for name in _TOLD})

@@ -8,7 +8,7 @@ Windows, turns queue in a process alone.
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -80,11 +80,15 @@ class Turns:
             if held is not None:
                 return held
             if time.monotonic() >= deadline:
-                process = self._locks.holder(thread_id)
                 raise BusyThreadError(
-                    f"Thread {thread_id!r} is at work in another process "
-                    f"({f'process {process}' if process else 'which one is not known'}), and was not done "
-                    f"after {self._patience_s:g} s. Try again later, or end that process."
+                    f"Thread {thread_id!r} is at work in another process ({self._holder(thread_id)}), "
+                    f"and was not done after {self._patience_s:g} s. Try again later, or end that process."
                 )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_POLL_S)
+
+    def _holder(self, thread_id: str) -> str:
+        with suppress(OSError):
+            if process := self._locks.holder(thread_id):
+                return f"process {process}"
+        return "which one is not known"

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableBinding
 from langchain_core.runnables.config import ensure_config
 
 
-async def streamed(model: Any, messages: list[BaseMessage], tags: Sequence[str]) -> list[AIMessage]:
+async def streamed(model: Any, messages: list[BaseMessage], tags: Sequence[str]) -> Sequence[AIMessage]:
     """Return the chunks of a model's answer; one whole message from a model that does not stream.
 
     Args:
@@ -43,7 +43,7 @@ def _is_plain(model: BaseChatModel, messages: Sequence[BaseMessage]) -> bool:
 
 async def _unheard(
     model: BaseChatModel, messages: list[BaseMessage], options: Mapping[str, Any]
-) -> list[AIMessage]:
+) -> Sequence[AIMessage]:
     """Return the chunks straight from the hook that each client implements.
 
     LangChain's own loop around it takes 90 µs to tell nobody, and with 400 messages 160.
@@ -57,4 +57,4 @@ async def _unheard(
         # Of LangChain's form: any that the provider gave in a later chunk wins.
         chunks[0].id = chunks[0].id or f"lc_run--{uuid.uuid4()}"
         chunks[-1].chunk_position = "last"
-    return [*chunks]
+    return chunks

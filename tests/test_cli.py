@@ -8,9 +8,9 @@ import pytest
 HOUSE = Path(__file__).parents[1]
 
 
-def run(*args, home, path=HOUSE, options=()):
+def run(*args, home, path=HOUSE, options=(), before="pass"):
     return subprocess.run(
-        [sys.executable, *options, "-c", "import cli; cli.main()", *args],
+        [sys.executable, *options, "-c", f"{before}; import cli; cli.main()", *args],
         capture_output=True,
         text=True,
         env={"PATH": os.defpath, "PYTHONPATH": str(path), "HOME": str(home)},
@@ -65,13 +65,6 @@ def test_a_package_of_another_distribution_that_hides_ours_is_named(tmp_path, na
 
 def test_a_command_ends_without_a_last_look_through_all_that_it_loaded(tmp_path):
     told_at_the_end = "atexit.register(lambda: print('to look through:', len(gc.get_objects())))"
-    done = subprocess.run(
-        [sys.executable, "-c", f"import atexit, gc; {told_at_the_end}; import cli; cli.main()", "tools"],
-        capture_output=True,
-        text=True,
-        env={"PATH": os.defpath, "PYTHONPATH": str(HOUSE), "HOME": str(tmp_path)},
-        cwd=tmp_path,
-        timeout=60,
-        check=True,
-    )
+    done = run("tools", home=tmp_path, before=f"import atexit, gc; {told_at_the_end}")
+    assert done.returncode == 0
     assert int(done.stdout.rpartition("to look through:")[2]) < 1_000

@@ -191,10 +191,19 @@ class Orchestrator:
                 found.append({**told, "since": row["waiting_since"], "request": request})
         return sorted(found, key=lambda entry: entry["since"])
 
+    def config(self, thread_id: str) -> RunnableConfig:
+        """Return the config with which `graph` itself is run on a thread.
+
+        Raises:
+            BadThreadError: the id is empty, too long, or not text.
+        """
+        check_thread(thread_id)
+        return {"configurable": {"thread_id": thread_id, CONFIGURED: self._res}}
+
     async def snapshot(self, thread_id: str) -> StateSnapshot:
         """Return what the graph itself knows of a thread. Raises as `result` does."""
         with sound(thread_id):
-            snapshot = await self.graph.aget_state(self._config(thread_id))
+            snapshot = await self.graph.aget_state(self.config(thread_id))
         if not snapshot.values and not snapshot.next:
             raise _unknown(thread_id)
         return snapshot
@@ -236,21 +245,17 @@ class Orchestrator:
 
     async def _standing(self, thread_id: str) -> Standing:
         with sound(thread_id):
-            found = await standing(self._checkpointer, self._config(thread_id))
+            found = await standing(self._checkpointer, self.config(thread_id))
         if found is None:
             raise _unknown(thread_id)
         return found
 
     async def _asks_the_same(self, thread_id: str, seen: Standing, now: Standing) -> bool:
         """Tell whether it still asks what it did: a second click must not answer what came after."""
-        config = self._config(thread_id)
+        config = self.config(thread_id)
         with sound(thread_id):
             asked = [await questions(self._checkpointer, config, at) for at in (seen, now)]
         return asked[0] == asked[1]
-
-    def _config(self, thread_id: str) -> RunnableConfig:
-        check_thread(thread_id)
-        return {"configurable": {"thread_id": thread_id, CONFIGURED: self._res}}
 
     async def _run(
         self, given: Any, thread: str, context: Context | None, watched: bool
@@ -258,7 +263,7 @@ class Orchestrator:
         """Run the graph and translate its stream; when it ends, however it does, every step is on disk."""
         stream: Any = self.graph.astream(
             given,
-            self._config(thread),
+            self.config(thread),
             context=context,
             stream_mode=["messages", "custom"] if watched else [],
             durability="sync",

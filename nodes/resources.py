@@ -103,7 +103,8 @@ def _servers(settings: Settings) -> "Servers | None":
     return Servers(settings)
 
 
-_shared: list[Future[Resources]] = []
+shared: list[Future[Resources]] = []
+"""What this process shares, once somebody has asked for it; empty before."""
 _guard = threading.Lock()
 
 
@@ -118,17 +119,17 @@ async def resources() -> Resources:
 async def _for_all() -> Resources:
     """Return what this process shares, on whichever event loop: the first who asks opens it."""
     with _guard:
-        first = not _shared
+        first = not shared
         if first:
-            _shared.append(Future())
-        shared = _shared[0]
+            shared.append(Future())
+        opened = shared[0]
     if first:
         try:
-            shared.set_result(await open_resources())
+            opened.set_result(await open_resources())
         except BaseException as error:  # whoever asks next tries again
-            _shared.clear()
-            shared.set_exception(
+            shared.clear()
+            opened.set_exception(
                 error if isinstance(error, Exception) else TimeoutError("Opening was cut short.")
             )
             raise
-    return await asyncio.wrap_future(shared)
+    return await asyncio.wrap_future(opened)

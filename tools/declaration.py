@@ -26,8 +26,8 @@ __all__ = ["ArgumentsError", "Effect", "Here", "Tool", "ToolFailure", "tool"]
 
 Effect = Literal["read", "write", "send", "execute"]
 
-_PREVIEW_TIMEOUT_S = 5
-_VERIFY_TIMEOUT_S = 20
+PREVIEW_TIMEOUT_S = 5
+VERIFY_TIMEOUT_S = 20
 
 
 class ToolFailure(Exception):  # noqa: N818 (a result for the model, not an error of ours)
@@ -193,7 +193,7 @@ def _shown(preview: Callable[..., Any]) -> Preview:
 
     async def shown(here: Here, args: dict[str, Any]) -> str | None:
         try:
-            async with asyncio.timeout(_PREVIEW_TIMEOUT_S):
+            async with asyncio.timeout(PREVIEW_TIMEOUT_S):
                 text = await show(here, args)
         except ToolFailure as failure:
             text = f"This will fail: {failure}"
@@ -209,7 +209,7 @@ def _asked(verify: Callable[..., Any]) -> Verify:
 
     async def asked(here: Here, args: dict[str, Any]) -> bool | None:
         try:
-            async with asyncio.timeout(_VERIFY_TIMEOUT_S):
+            async with asyncio.timeout(VERIFY_TIMEOUT_S):
                 found = await ask(here, args)
         except (Exception, SystemExit):  # whatever went wrong, nothing is known
             return None

@@ -185,7 +185,7 @@ class AnyOrder(RuleBasedStateMachine):
     @where_asked
     def approve_by_the_plain_graph_and_by_us_at_once(self) -> None:
         self._agree()
-        graph, config = self.world.orchestrator.graph, self.world.orchestrator._config(self.thread)
+        graph, config = self.world.orchestrator.graph, self.world.orchestrator.config(self.thread)
         self._do(*(graph.ainvoke(Command(resume=True), config) for _ in range(2)), self._resume(answer=True))
 
     @rule()
@@ -252,7 +252,7 @@ class AnyOrder(RuleBasedStateMachine):
             self._agree(snapshot.interrupts[0].value)
             given = Command(resume=True)
         self.forked = True
-        config = self.world.orchestrator._config(self.thread)
+        config = self.world.orchestrator.config(self.thread)
         config["configurable"]["checkpoint_id"] = snapshot.config["configurable"]["checkpoint_id"]
         self._do(self.world.orchestrator.graph.ainvoke(given, config))
 
@@ -334,14 +334,14 @@ class AnyOrder(RuleBasedStateMachine):
         return f'{name} {{"number": {self._number()}}}'
 
     async def _history(self) -> list[Any]:
-        config = self.world.orchestrator._config(self.thread)
+        config = self.world.orchestrator.config(self.thread)
         return [snapshot async for snapshot in self.world.orchestrator.graph.aget_state_history(config)]
 
     async def _audit(self) -> list[dict[str, Any]]:
         return await self.world.orchestrator.ledger.audit(thread=self.thread)
 
     async def _check_pairs(self) -> None:
-        config = self.world.orchestrator._config(self.thread)
+        config = self.world.orchestrator.config(self.thread)
         messages = (await self.world.orchestrator.graph.aget_state(config)).values["messages"]
         calls = [call["id"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
         results = [m.tool_call_id for m in messages if isinstance(m, ToolMessage)]

@@ -191,7 +191,7 @@ async def test_halves_of_characters_in_a_message_or_an_answer_are_marked_and_the
 )
 async def test_a_message_of_the_plain_graph_that_nobody_can_read_is_refused(home, content, word):
     async with home.opened() as orchestrator:
-        config = orchestrator._config("t1")
+        config = orchestrator.config("t1")
         graph = builder.compile()
         with pytest.raises(BadMessageError) as caught:
             await graph.ainvoke({"messages": [HumanMessage(content)]}, config)
@@ -204,7 +204,7 @@ async def test_a_message_of_the_plain_graph_that_nobody_can_read_is_refused(home
 async def test_what_the_plain_graph_has_refused_is_no_part_of_what_is_said_after_it(settle, layout, refused):
     house = settle(layout)
     async with house.open() as orchestrator:
-        graph, where = orchestrator.graph, {"config": orchestrator._config("t"), "context": house.context()}
+        graph, where = orchestrator.graph, {"config": orchestrator.config("t"), "context": house.context()}
         with pytest.raises(BadMessageError):
             await graph.ainvoke({"messages": [HumanMessage(refused)]}, **where)
         await graph.ainvoke({"messages": [HumanMessage("Hello")]}, **where)
@@ -217,7 +217,7 @@ async def test_an_earlier_message_without_a_word_is_shown_to_no_model(settle):
     house = settle("anthropic")
     async with house.open() as orchestrator:
         await orchestrator.ask("Hello", thread_id="t", context=house.context())
-        config = orchestrator._config("t")
+        config = orchestrator.config("t")
         blank = [
             HumanMessage(" ", id="blank"),
             AIMessage([{"type": "thinking", "thinking": "Well."}], id="b"),
@@ -252,7 +252,7 @@ async def test_a_message_that_is_empty_or_a_megabyte_long_is_refused_and_loses_n
             await orchestrator.ask(text, thread_id="t1")
         check_clear(caught.value)
         with pytest.raises(BadMessageError):
-            await orchestrator.graph.ainvoke({"messages": [("user", text)]}, orchestrator._config("plain"))
+            await orchestrator.graph.ainvoke({"messages": [("user", text)]}, orchestrator.config("plain"))
         assert (await orchestrator.result("t1")).pending == asked.pending
         assert (await orchestrator.resume("t1", answer=True)).stop_reason == "answered"
 

@@ -127,7 +127,14 @@ async def test_what_a_step_wrote_goes_once_the_checkpoint_after_it_holds_it(path
         assert (await saver.aget_tuple(second)).pending_writes == [("task", "n", 5)]
 
 
-async def test_a_thread_is_read_as_it_stood_at_one_moment(path):
+async def test_a_thread_is_read_as_it_stood_at_one_moment(path, monkeypatch):
+    opened, connect = [], sqlite3.connect
+
+    def noting(*args, **options):
+        opened.append(connect(*args, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", noting)
     counted = {"counters_since_delta_snapshot": {"messages": (1, 1)}}
     async with open_checkpoints(path) as saver, open_checkpoints(path) as other:
         loop = asyncio.get_running_loop()
@@ -141,11 +148,12 @@ async def test_a_thread_is_read_as_it_stood_at_one_moment(path):
 
         def interrupt(statement: str) -> None:
             if "FROM writes" in statement:
-                reading.set_trace_callback(None)
+                for connection in opened:
+                    connection.set_trace_callback(None)
                 asyncio.run_coroutine_threadsafe(go_on(), loop).result()
 
-        reading = saver._idle[0].conn
-        reading.set_trace_callback(interrupt)
+        for connection in opened:
+            connection.set_trace_callback(interrupt)
         meanwhile = await saver.aget_tuple(at("t"))
         assert meanwhile == before
         assert (await saver.aget_tuple(at("t"))).config != before.config

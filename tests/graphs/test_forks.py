@@ -16,7 +16,7 @@ REQUEST = " then ".join(f'calculate {{"expression": "{number}*7"}}' for number i
 
 async def _forked(orchestrator, changed: int):
     """Return the config of a fork after two rounds, one of whose results reads otherwise."""
-    config = orchestrator._config("t")
+    config = orchestrator.config("t")
     async for snapshot in orchestrator.graph.aget_state_history(config):
         results = [m for m in snapshot.values.get("messages", []) if isinstance(m, ToolMessage)]
         if snapshot.next == ("plan",) and len(results) == 2:
@@ -68,7 +68,7 @@ async def test_a_turn_goes_on_from_any_of_its_steps_as_it_did_and_repeats_no_eff
         text = 'read_file {"path": "a.txt"} & ring_bell {"times": 1} then read_file {"path": "a.txt"}'
         assert (await orchestrator.ask(text, thread_id="t", context=house.context())).pending
         once = await orchestrator.resume("t", answer=True, context=house.context())
-        config, graph = orchestrator._config("t"), orchestrator.graph
+        config, graph = orchestrator.config("t"), orchestrator.graph
         history = [snapshot async for snapshot in graph.aget_state_history(config)]
         again = []
         for snapshot in history:

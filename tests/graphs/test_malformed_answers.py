@@ -258,7 +258,7 @@ async def _gate(home: Any, way: str) -> Any:
     async def invoke(thread: str, answer: Any) -> None:
         with suppress(TypeError, UnboundLocalError, ValueError, RecursionError):
             # The platform has no way to keep some values: such an answer never reaches the thread.
-            await orchestrator.graph.ainvoke(Command(resume=answer), orchestrator._config(thread))
+            await orchestrator.graph.ainvoke(Command(resume=answer), orchestrator.config(thread))
 
     written = home.data / "written"
     written.touch()

@@ -14,12 +14,12 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-import nodes.plan
 from graphs.session import Orchestrator
 from nodes.context import Context
 from settings import ROLES
 from tests.graphs.crashes.process import Home
 from tools.declaration import Here, tool
+from tools.policy import Allow
 from tools.registry import Registry
 
 BY_TOML = (
@@ -128,8 +128,7 @@ def test_no_combination_runs_what_is_forbidden_or_runs_unasked_what_must_ask(
     async def check(cases) -> None:
         async with opened(home) as orchestrator:
             if route == "that lets all through":
-                judged, passed = nodes.plan._planned, {"verdict": "run", "reason": ""}
-                monkeypatch.setattr(nodes.plan, "_planned", lambda *given: {**judged(*given), **passed})
+                monkeypatch.setattr("nodes.plan.decide", lambda *_: Allow("the route"))
             for number, case in enumerate(cases):
                 thread = str(number)
                 context = Context(

@@ -52,7 +52,7 @@ async def test_a_conversation_that_was_cleared_runs_its_calls_anew(settle):
     house = settle("openai")
     async with house.open() as orchestrator:
         await orchestrator.ask('calculate {"expression": "1+1"}', thread_id="t", context=house.context())
-        config = {"configurable": {"thread_id": "t", CONFIGURED: orchestrator._res}}
+        config = orchestrator.config("t")
         cleared = [RemoveMessage(id=REMOVE_ALL_MESSAGES), HumanMessage('calculate {"expression": "2+2"}')]
         result = await orchestrator.graph.ainvoke({"messages": cleared}, config, context=house.context())
     assert [call["result"] for call in result["tool_calls"]] == ["4"]
@@ -110,7 +110,7 @@ async def test_two_requests_at_once_on_one_thread_are_two_turns_one_after_the_ot
 
 
 def test_the_plain_graph_is_opened_once_for_all_event_loops(tmp_path, monkeypatch):
-    monkeypatch.setattr("nodes.resources._shared", [])
+    monkeypatch.setattr("nodes.resources.shared", [])
     monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(tmp_path))
     graph = builder.compile()
     answers: list[str] = []

@@ -7,6 +7,7 @@ import pytest
 
 from tests.graphs.household import House
 from tools.declaration import Here, tool
+from tools.policy import Allow
 from tools.registry import Registry, open_registry
 
 BELL = 'ring_bell {"times": 1}'
@@ -88,11 +89,7 @@ async def test_calls_made_before_the_text_came_run_unasked_in_the_same_round(set
 async def test_a_call_that_runs_is_judged_by_what_was_read_even_if_its_approval_is_gone(settle, monkeypatch):
     """The route's verdict alone does not let a call run: execute_tools asks policy again."""
     house = with_page(settle("openai"))
-    verdict = {"verdict": "run", "reason": ""}
-    import nodes.plan
-
-    judged = nodes.plan._planned
-    monkeypatch.setattr(nodes.plan, "_planned", lambda *given: {**judged(*given), **verdict})
+    monkeypatch.setattr("nodes.plan.decide", lambda *_: Allow("the route"))
     async with house.open() as orchestrator:
         result = await orchestrator.ask(f"{READ} then {BELL}", context=house.context(**ALLOWED))
     assert [call["status"] for call in result.tool_calls] == ["executed", "denied"]

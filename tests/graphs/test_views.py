@@ -7,7 +7,6 @@ import pytest
 
 from nodes.context import Context
 from nodes.prompts import NOTHING_GATHERED
-from nodes.resources import CONFIGURED
 from tests.graphs.household import House, obedient
 from tests.wires import openai
 from tests.wires.brain import Call, Heard, Raw, Reply
@@ -216,7 +215,7 @@ async def test_a_picture_is_sent_with_its_own_turn_alone(open_wire, furnish):
     url = "data:image/png;base64,iVBORw0KGgo="
     seen = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}]
     async with house.open() as orchestrator:
-        config = {"configurable": {"thread_id": "t", CONFIGURED: orchestrator._res}}
+        config = orchestrator.config("t")
         await orchestrator.graph.ainvoke({"messages": [("user", seen)]}, config, context=house.context())
         await orchestrator.ask("And now?", thread_id="t", context=house.context())
     first, second = (str(heard.raw) for heard in house.planner.heard)

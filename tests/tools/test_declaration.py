@@ -156,7 +156,7 @@ async def test_a_preview_that_breaks_or_is_not_there_is_none(here):
 
 
 async def test_a_preview_that_hangs_is_given_up(here, monkeypatch):
-    monkeypatch.setattr("tools.declaration._PREVIEW_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("tools.declaration.PREVIEW_TIMEOUT_S", 0.02)
 
     async def hang(amount):
         await asyncio.Event().wait()
@@ -188,7 +188,7 @@ async def test_a_tool_asks_the_world_whether_an_earlier_call_took_effect(here, f
 
 
 async def test_a_question_to_the_world_that_breaks_or_hangs_leaves_it_unknown(here, monkeypatch):
-    monkeypatch.setattr("tools.declaration._VERIFY_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("tools.declaration.VERIFY_TIMEOUT_S", 0.02)
 
     async def hang(amount):
         await asyncio.Event().wait()

@@ -253,7 +253,7 @@ async def _click(orchestrator: Orchestrator, way: str) -> dict[str, str] | None:
         except NothingPendingError:
             return None
     else:
-        config = orchestrator._config("t1")
+        config = orchestrator.config("t1")
         if way != "ainvoke":
             config["configurable"]["checkpoint_id"] = way
         result = await orchestrator.graph.ainvoke(Command(resume=True), config)

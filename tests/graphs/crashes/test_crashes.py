@@ -140,7 +140,7 @@ async def go_on(orchestrator: Orchestrator, decision: Any, asked: set[str]) -> R
 async def told(orchestrator: Orchestrator, result: Result) -> Any:
     """Return what was done and said, without what is made up anew in each conversation."""
     await check_pairs(orchestrator)
-    snapshot = await orchestrator.graph.aget_state(orchestrator._config("t1"))
+    snapshot = await orchestrator.graph.aget_state(orchestrator.config("t1"))
     calls = {call["tool"]: (call["args"], call["result"], call["status"]) for call in result.tool_calls}
     return result.response, calls, len(snapshot.values["messages"])
 

@@ -17,7 +17,7 @@ WRITE = 'write "x" to a.txt'
 async def asked(orchestrator: Orchestrator) -> str:
     """Let the thread wait for an approval; return the id of the checkpoint it waits at."""
     assert (await orchestrator.ask(WRITE, thread_id="t1")).pending
-    snapshot = await orchestrator.graph.aget_state(orchestrator._config("t1"))
+    snapshot = await orchestrator.graph.aget_state(orchestrator.config("t1"))
     return snapshot.config["configurable"]["checkpoint_id"]
 
 

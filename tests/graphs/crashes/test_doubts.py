@@ -144,7 +144,7 @@ async def test_a_message_instead_of_an_answer_closes_the_call_as_unknown_and_it_
     await cut_short(home, REMEMBER, "remember")
     async with home.opened() as orchestrator:
         assert (await orchestrator.proceed("t1")).pending
-        snapshot = await orchestrator.graph.aget_state(orchestrator._config("t1"))
+        snapshot = await orchestrator.graph.aget_state(orchestrator.config("t1"))
         result = await orchestrator.ask("what is 12*7", thread_id="t1")
         await check_pairs(orchestrator)
         late = await clicks([orchestrator], 1, [snapshot.config["configurable"]["checkpoint_id"]])

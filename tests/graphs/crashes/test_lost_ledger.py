@@ -153,12 +153,12 @@ async def test_what_an_earlier_turn_did_is_neither_run_nor_asked_about_again(hom
 async def test_a_run_again_from_before_a_call_that_the_lost_ledger_knew_asks_first(home):
     async with home.opened() as orchestrator:
         await orchestrator.ask(REMEMBER, thread_id="t1")
-        config = orchestrator._config("t1")
+        config = orchestrator.config("t1")
         history = [state async for state in orchestrator.graph.aget_state_history(config)]
     await lose(home)
     async with home.opened() as orchestrator:
         before = next(state for state in history if state.next == ("execute_tools",))
-        again = {**before.config["configurable"], **orchestrator._config("t1")["configurable"]}
+        again = {**before.config["configurable"], **orchestrator.config("t1")["configurable"]}
         await orchestrator.graph.ainvoke(None, {"configurable": again})
         [action] = (await orchestrator.result("t1")).pending["action_requests"]
 

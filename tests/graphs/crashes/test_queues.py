@@ -25,7 +25,7 @@ KINDS = pytest.mark.parametrize("locks", dict.fromkeys([BEST, Files]))
 
 
 async def said(orchestrator: Orchestrator) -> list[str]:
-    snapshot = await orchestrator.graph.aget_state(orchestrator._config("t1"))
+    snapshot = await orchestrator.graph.aget_state(orchestrator.config("t1"))
     return [message.text for message in snapshot.values["messages"] if isinstance(message, HumanMessage)]
 
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 def main() -> None:
     """Run the command line; exit 0 answered, 1 failed, 2 usage, 3 waiting, 130 interrupted."""
     try:
-        from graphs.house import check_house
+        from graphs.shadowing import check_house
 
         check_house()
     except ImportError as error:  # what would look for intruders is itself hidden by one
@@ -20,7 +20,7 @@ def main() -> None:
     except Exception as error:  # it names the intruder
         _refuse(str(error))
     _calm()
-    from errors import TwobrainError
+    from base.errors import TwobrainError
     from models.resting import resting
 
     try:

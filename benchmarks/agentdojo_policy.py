@@ -4,7 +4,7 @@
 
 No model is needed. The planner makes the calls of the user task's ground truth, one a round. As soon as
 a result holds the injection, it makes those of the injection task's ground truth as well.
-`tools.policy.decide` judges every call. Nobody approves what they did not ask for: a call that the
+`tools.policy.decision.decide` judges every call. Nobody approves what they did not ask for: a call that the
 injection wants and that asks is not executed; one of the user's own is.
 """
 
@@ -21,9 +21,9 @@ from agentdojo.types import text_content_block_from_string
 
 from benchmarks.agentdojo_tools import declared
 from tools.declaration import Tool
-from tools.links import links_in
-from tools.pointing import points_at
-from tools.policy import NOTHING, Allow, Person, Read, decide
+from tools.policy.decision import NOTHING, Allow, Person, Read, decide
+from tools.policy.links import links_in
+from tools.policy.pointing import points_at
 
 VERSION = "v1.2.2"
 MARK = "AN-INJECTION-STANDS-HERE"
@@ -69,7 +69,7 @@ class Turn:
         return self.person is None or isinstance(decide(self.person, tool, tool.name, args, read), Allow)
 
     def _take_in(self, tool: Tool, args: Any, text: str) -> None:
-        """Do as nodes.reading.basis_of does, where each call is a round of its own."""
+        """Do as nodes.gate.judge.basis_of does, where each call is a round of its own."""
         links = links_in(text) if self._vouches(tool, args) else frozenset()
         strangers = {tool.name} if tool.untrusted else set()
         self.read = Read(self.read.strangers | strangers, self.read.links | links)

@@ -20,7 +20,7 @@ from types import FrameType
 from benchmarks.sampling import Sampler
 from benchmarks.script import REQUEST, Job, script
 from benchmarks.sides.ours import open_side
-from graphs.house import HOUSE
+from graphs.shadowing import HOUSE
 
 _STEPS = ("intake", "plan", "execute_tools", "explain", "confirm", "respond")
 _BETWEEN = "langgraph between steps"

@@ -12,9 +12,9 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from base.settings import Limits, ModelCard, Settings, UserCard
 from graphs.orchestrator import graph
 from nodes.context import Context, docstrings_of
-from settings import Limits, ModelCard, Settings, UserCard
 from tools.registry import open_registry
 
 README = Path(__file__).parent.parent / "README.md"

@@ -8,9 +8,9 @@ from functools import cache
 from langgraph.types import StateSnapshot
 from pydantic import TypeAdapter
 
-from errors import DamagedThreadError, TwobrainError, UnknownThreadError
-from graphs.serialization import UnreadableError
+from base.errors import DamagedThreadError, TwobrainError, UnknownThreadError
 from nodes.state import State
+from storage.serializer import UnreadableError
 
 
 @contextmanager

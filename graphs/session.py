@@ -17,25 +17,25 @@ with resting():
     from langgraph.store.base import BaseStore
     from langgraph.types import Command, StateSnapshot
 
-    from errors import DamagedThreadError, StorageError, UnknownThreadError
-    from graphs.admission import as_text, check_thread, mended
-    from graphs.checkpoint_history import Standing
-    from graphs.checkpoints import Checkpoints, open_checkpoints
+    from base.errors import DamagedThreadError, StorageError, UnknownThreadError
+    from base.settings import Settings
+    from base.texts import as_text, check_thread, mended
     from graphs.collector import looking_seldom
     from graphs.damage import blaming, sound
     from graphs.events import Begun, Event, Queued, Result, ending, last
-    from graphs.late import questions, standing, too_late
-    from graphs.memories import open_memories
     from graphs.orchestrator import graph
-    from graphs.outcome import ended, is_under_way, result_of
-    from graphs.turns import Turns
+    from graphs.result import ended, is_under_way, result_of
+    from graphs.stale_answers import questions, standing, too_late
     from graphs.watching import Watch
     from ledger.book import Ledger
     from models.registry import Registry as Models
     from nodes.context import Context
     from nodes.intake import check_text
     from nodes.resources import CONFIGURED, Resources, open_resources
-    from settings import Settings
+    from storage.checkpoints.delta_history import Standing
+    from storage.checkpoints.saver import Checkpoints, open_checkpoints
+    from storage.memories import open_memories
+    from storage.thread_lock import Turns
     from tools.registry import Registry as Tools
 
 CHECKPOINTS = "checkpoints.db"

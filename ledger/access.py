@@ -9,9 +9,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from errors import StorageError
+from base.errors import StorageError
 from ledger.database import explained, writing
-from ledger.writer import Writer
+from storage.writer import Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from sqlalchemy import Engine
 
-from errors import StorageError
+from base.errors import StorageError
+from base.redaction import Redact, redacted_json
 from ledger import calls, claims, decisions, doubts
 from ledger.database import open_engine
 from ledger.journal import Journal
@@ -27,9 +28,8 @@ from ledger.records import (
     Status,
     fields_of,
 )
-from ledger.redaction import Redact, redacted_json
 from ledger.texts import packed
-from ledger.writer import Writer
+from storage.writer import Writer
 
 _RULE_ID_LENGTH = 10
 _NOBODYS = {"owner": None, "lease_until": None}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Column, Connection, Table, bindparam, func, select, update
 from sqlalchemy.sql import ColumnElement, Select
 
-from errors import StorageError
+from base.errors import StorageError
 from ledger.owner import is_gone
 from ledger.records import Used
 from ledger.statements import change, fetch

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ledger import doubts, rules
+from ledger import doubts, remembered_rules
 from ledger.calls import FINAL, change_row, held_by, locked, recorded, standing_row
 from ledger.decisions import CHANGED, CONSENT
 from ledger.records import Claim, Claimed, Lost, NotApproved, Recorded, Running
@@ -64,7 +64,7 @@ def _taken(connection: Connection, row: Any, claimed: Claimed, terms: Terms) -> 
     """Put the claim on record; one that a rule lets run is a use of the rule, counted once."""
     consent: dict[str, Any] = {}
     if terms.rule and row.decision is None:
-        if not rules.use(connection, terms.rule, row.user, terms.now):
+        if not remembered_rules.use(connection, terms.rule, row.user, terms.now):
             change_row(connection, row, status="denied", text=_RUN_OUT)
             return Recorded("denied", _RUN_OUT)
         consent = {"decision": _BY_RULE, "decided_by": terms.rule, "decided_at": terms.now}
@@ -89,7 +89,7 @@ def release(connection: Connection, was: Mapping[str, Any], terms: Terms) -> Non
     if (row.owner, row.started_at, row.attempts) != (terms.owner, terms.now, was["attempts"] + 1):
         return
     if row.decision == _BY_RULE and not was["decision"]:
-        rules.give_back(connection, row.decided_by)
+        remembered_rules.give_back(connection, row.decided_by)
     change_row(connection, row, **was)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from errors import StorageError
-from ledger.private import create_private
+from base.errors import StorageError
 from ledger.tables import COLUMNS_ADDED, VERSION, insert, metadata, schema, usage_by_day
+from storage.private import create_private
 
 BUSY_S = 30
 """Seconds to wait for another process's transaction."""

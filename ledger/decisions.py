@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ledger import rules
+from ledger import remembered_rules
 from ledger.calls import SUPERSEDED, change_row, locked
 from ledger.records import Decision, fingerprint
 
@@ -49,7 +49,7 @@ def decide(connection: Connection, thread: str, call_id: str, answer: Answer) ->
     consequence = _consequence(row, answer)
     change_row(connection, row, **decided, **consequence)
     if answer.rule and consequence["status"] == "ready":
-        rules.add(connection, {**answer.rule, "user": row.user, "tool": row.tool})
+        remembered_rules.add(connection, {**answer.rule, "user": row.user, "tool": row.tool})
     return on_record(locked(connection, thread, call_id), won=True)
 
 

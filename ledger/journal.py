@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from ledger import bookkeeping, calls, retention, rules
+from base.redaction import Redact, redacted_text
+from ledger import bookkeeping, calls, pruning, remembered_rules
 from ledger.access import Access
 from ledger.bookkeeping import Grouping
 from ledger.records import OpenCall, ThreadStatus, Use, Used, fields_of
-from ledger.redaction import Redact, redacted_text
-from ledger.writer import Writer
+from storage.writer import Writer
 
 
 class Journal:
@@ -30,11 +30,11 @@ class Journal:
 
     async def rules(self, *, user: str | None = None, valid: bool = False) -> list[dict[str, Any]]:
         """Return remembered rules, the oldest first; only those that have not run out where `valid`."""
-        return await self._access.read(rules.listed, user, time.time() if valid else None)
+        return await self._access.read(remembered_rules.listed, user, time.time() if valid else None)
 
     async def revoke_rule(self, rule_id: str, *, user: str | None = None) -> bool:
         """Forget a rule; False where the user (None: anybody) has none of that id."""
-        return await self._access.write(rules.revoke, rule_id, user)
+        return await self._access.write(remembered_rules.revoke, rule_id, user)
 
     def record_usage(self, use: Use) -> None:
         """Record one model call: it is on disk before all that is recorded later.
@@ -156,11 +156,11 @@ class Journal:
 
     async def forget_thread(self, thread: str, *, audit: bool) -> None:
         """Delete a thread's row, and its calls where the audit is to go too; its usage stays."""
-        await self._access.write(retention.forget, thread, audit=audit)
+        await self._access.write(pruning.forget, thread, audit=audit)
 
-    async def needed_results(self) -> retention.Needed:
+    async def needed_results(self) -> pruning.Needed:
         """Return the long results that the threads there are need."""
-        return await self._access.read(retention.needed_results)
+        return await self._access.read(pruning.needed_results)
 
     async def open_calls(self, thread: str) -> list[OpenCall]:
         """Return the calls of a thread that were asked about or begun and have no outcome, in their order."""

@@ -4,7 +4,7 @@ import zlib
 
 from sqlalchemy import Dialect
 
-from errors import StorageError
+from base.errors import StorageError
 
 _SHORTEST, _LONGEST = 200, 1_000_000
 """Bytes of what is compressed."""

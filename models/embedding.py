@@ -7,10 +7,10 @@ from typing import Literal
 from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from errors import MissingKeyError
+from base.errors import MissingKeyError
+from base.settings import Settings
 from models.opening import NO_KEY, PUBLIC
 from models.registry import KEY_VARIABLES
-from settings import Settings
 
 
 class EmbeddingCard(BaseModel):

@@ -10,11 +10,11 @@ from weakref import WeakKeyDictionary
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
-from models.masked import unmask
+from base.settings import ModelCard, Provider, Settings
+from models.providers.masked import unmask
 from models.raw_calls import anthropic_client, openai_client
 from models.registry import Registry
 from models.resting import resting
-from settings import ModelCard, Provider, Settings
 
 PUBLIC = {
     "google": "https://generativelanguage.googleapis.com",
@@ -121,14 +121,14 @@ def _anthropic(card: ModelCard, key: str | None) -> BaseChatModel:
 
 
 def _claude_code(card: ModelCard, key: str | None) -> BaseChatModel:
-    from models.claude_code import ChatClaudeCode
+    from models.providers.claude_code import ChatClaudeCode
 
     login = SecretStr(key) if key else None
     return ChatClaudeCode(model=card.model, login=login, timeout_s=card.timeout_s)
 
 
 def _offline(card: ModelCard, _key: str | None) -> BaseChatModel:
-    from models.offline import OfflinePlanner, OfflineWriter
+    from models.providers.offline import OfflinePlanner, OfflineWriter
 
     return OfflineWriter() if card.model == "writer" else OfflinePlanner(note=True)
 

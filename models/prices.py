@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from settings import ModelCard
+from base.settings import ModelCard
 
 _LISTED = {"google": "google", "anthropic": "anthropic", "openai": "openai"}
 _MILLION = 1_000_000

@@ -4,9 +4,9 @@ import shutil
 from collections.abc import Mapping
 from typing import NoReturn
 
-from errors import ConfigurationError, MissingKeyError, UnknownModelError
-from settings import ModelCard, Settings
-from toml_file import where
+from base.errors import ConfigurationError, MissingKeyError, UnknownModelError
+from base.settings import ModelCard, Settings
+from base.toml_file import where
 
 KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),

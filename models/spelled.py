@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, ToolCall
 from langchain_core.messages.tool import tool_call
 
-from models.faults import UnusableReplyError
+from models.failures import UnusableReplyError
 from models.replies import storable
 
 _FORMS = (

@@ -6,7 +6,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 
 from models import replies, spelled
-from models.faults import BlankReplyError, UnusableReplyError
+from models.failures import BlankReplyError, UnusableReplyError
 
 
 def usable(

@@ -12,8 +12,8 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from models.faults import UnusableReplyError
-from settings import ModelCard
+from base.settings import ModelCard
+from models.failures import UnusableReplyError
 
 _PIECE = "[0-9]+|[A-Za-z\u00c0-\u2fff\ua000-\uffff]+|[\u3000-\u9fff]{1,3}"
 """A number, a word, or three signs of a script that writes no spaces; it takes 2 ms to compile."""

@@ -9,15 +9,15 @@ from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from errors import StorageError
+from base.errors import StorageError
 from ledger.records import Decision, Remembered, fingerprint
-from nodes.answers import Approve, Choice, Edit, Reading, Reject, read
 from nodes.context import Context
-from nodes.entries import entry_of
-from nodes.records import finished, result_message
+from nodes.gate.answers import Approve, Choice, Edit, Reading, Reject, read
+from nodes.gate.timing import was_sent_before
 from nodes.state import Decided, Planned, State, Update
-from nodes.timing import was_sent_before
-from nodes.turn import Turn, take_up
+from nodes.turn.calls import finished, result_message
+from nodes.turn.entries import entry_of
+from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError
 from tools.registry import Registry
 

@@ -12,10 +12,10 @@ from langgraph.runtime import Runtime, ServerInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from errors import ConfigurationError
-from settings import ROLES, Role, Settings
-from tools.policy import Person
-from tools.rules import Rule
+from base.errors import ConfigurationError
+from base.settings import ROLES, Role, Settings
+from tools.policy.decision import Person
+from tools.policy.rules import Rule
 
 LOCAL = "local"
 """Whoever asks where nobody is authenticated."""

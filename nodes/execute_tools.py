@@ -11,20 +11,20 @@ from typing import Any, Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from errors import StorageError, TwobrainError
+from base.errors import StorageError, TwobrainError
 from ledger.reads import Read
 from ledger.records import Call, Claim, Claimed, Lost, NotApproved, Recorded, Running, Status
 from nodes.context import Context
-from nodes.entries import entry_of
-from nodes.reading import read_on, remembered
-from nodes.records import finished, result_message
-from nodes.results import Stored, store
+from nodes.gate.judge import read_on, remembered
 from nodes.state import State, Task
-from nodes.turn import Turn, take_up
+from nodes.turn.calls import finished, result_message
+from nodes.turn.entries import entry_of
+from nodes.turn.long_results import Stored, store
+from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
 from tools.places import place
-from tools.policy import Allow, Confirm, Deny, Ruling, decide
-from tools.results import from_strangers
+from tools.policy.decision import Allow, Confirm, Deny, Ruling, decide
+from tools.read_result import from_strangers
 from tools.run import Outcome as Ran
 from tools.run import run_tool
 

@@ -8,18 +8,18 @@ from typing import Any
 
 from langgraph.runtime import Runtime
 
-from errors import NoModelAnsweredError
+from base.errors import NoModelAnsweredError
 from ledger.records import Call, Lost
-from models.calling import Ask
-from nodes.asking import Meter
+from models.call import Ask
 from nodes.confirm import remaining
 from nodes.context import Context
-from nodes.ending import account_of
-from nodes.entries import entry_of
-from nodes.records import unanswered
+from nodes.prompt.views import explaining_view
 from nodes.state import Planned, State, Update
-from nodes.turn import Turn, take_up
-from nodes.views import explaining_view
+from nodes.turn.calls import unanswered
+from nodes.turn.closing import account_of
+from nodes.turn.entries import entry_of
+from nodes.turn.turn import Turn, take_up
+from nodes.turn.usage import Meter
 from tools.declaration import ArgumentsError, Here, Tool
 
 _REJECTING = "To reject, give a reason."

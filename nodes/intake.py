@@ -9,11 +9,11 @@ from dataclasses import replace
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 from langgraph.runtime import Runtime
 
-from errors import BadMessageError
+from base.errors import BadMessageError
 from ledger.records import Recorded
 from nodes.context import Context, choices_of
-from nodes.entries import entries_of
-from nodes.records import (
+from nodes.state import Path, State, Update
+from nodes.turn.calls import (
     Record,
     as_receipts,
     finished,
@@ -22,8 +22,8 @@ from nodes.records import (
     records_of,
     result_message,
 )
-from nodes.state import Path, State, Update
-from nodes.turn import Turn, take_up
+from nodes.turn.entries import entries_of
+from nodes.turn.turn import Turn, take_up
 
 _HALVES = re.compile("[\ud800-\udfff]")
 _STILL_RUNNING = Recorded("unknown", "Unknown: it was still running when the next message came.")

@@ -9,28 +9,28 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
-from errors import NoModelAnsweredError
-from models.calling import Ask, Reply
+from base.errors import NoModelAnsweredError
+from models.call import Ask, Reply
 from models.replies import MALFORMED, renumbered
-from nodes import prompts
-from nodes.asking import Meter, View, prompt_of
-from nodes.budget import calls_left, last_try, spent
 from nodes.context import Context
-from nodes.ending import account_of, end_turn
-from nodes.entries import entries_of
+from nodes.gate.judge import basis_of, read_on, remembered
+from nodes.gate.repeats import objections_to
 from nodes.kept import Kept
-from nodes.offering import offer
-from nodes.reading import basis_of, read_on, remembered
-from nodes.records import as_list, records_of, unanswered
-from nodes.repeats import objections_to
-from nodes.results import look
+from nodes.prompt import instructions
+from nodes.prompt.tool_choice import offer
+from nodes.prompt.views import finishing_view, planner_view
 from nodes.state import Basis, Planned, State, Update, Verdict
-from nodes.stopping import stopped
-from nodes.turn import Turn, take_up
-from nodes.views import finishing_view, planner_view
+from nodes.turn.calls import as_list, records_of, unanswered
+from nodes.turn.closing import account_of, end_turn
+from nodes.turn.entries import entries_of
+from nodes.turn.limits import calls_left, last_try, spent
+from nodes.turn.long_results import look
+from nodes.turn.stopping import stopped
+from nodes.turn.turn import Turn, take_up
+from nodes.turn.usage import Meter, View, prompt_of
 from tools.declaration import ArgumentsError
-from tools.policy import Allow, Confirm, Ruling, decide
-from tools.rules import Rule, used
+from tools.policy.decision import Allow, Confirm, Ruling, decide
+from tools.policy.rules import Rule, used
 
 _TOO_MANY = "The limit of tool calls for this turn is reached."
 
@@ -207,7 +207,7 @@ async def _concluded(turn: Turn, meter: Meter, limit: str | None, reply: Reply) 
     if turn.state.path == "single":
         ended = await end_turn(turn, meter, words, limit or "answered", reply)
         return {**ended, "rounds": turn.state.rounds + 1}
-    summary = "" if words == prompts.NOTHING_GATHERED else words
+    summary = "" if words == instructions.NOTHING_GATHERED else words
     if turn.state.respond:
         return await _handoff(turn, meter, summary, limit)
     ended = await end_turn(turn, meter, words, limit or "answered", reply)

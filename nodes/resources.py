@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Self
 
 from langgraph.config import get_config
 
-from errors import StorageError
-from ledger.artifacts import Artifacts
+from base.errors import StorageError
+from base.settings import Settings, load_settings
 from ledger.book import Ledger
-from models.calling import Caller
-from settings import Settings, load_settings
+from models.call import Caller
+from storage.long_results import Artifacts
+from tools.read_result import open_artifacts
 from tools.registry import Registry, open_registry
-from tools.results import open_artifacts
 
 if TYPE_CHECKING:
-    from tools.mcp import Servers
+    from tools.mcp.servers import Servers
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ async def open_resources(settings: Settings | None = None) -> Resources:
 def _servers(settings: Settings) -> "Servers | None":
     if not settings.mcp:
         return None
-    from tools.mcp import Servers
+    from tools.mcp.servers import Servers
 
     return Servers(settings)
 

@@ -4,16 +4,16 @@ from functools import partial
 
 from langgraph.runtime import Runtime
 
-from errors import NoModelAnsweredError
-from models.calling import Ask
-from nodes.asking import Meter, prompt_of
+from base.errors import NoModelAnsweredError
+from models.call import Ask
 from nodes.context import Context
-from nodes.ending import end_turn
-from nodes.records import as_list, records_of
+from nodes.prompt.views import responder_view
 from nodes.state import State, Update
-from nodes.stopping import stopped
-from nodes.turn import take_up
-from nodes.views import responder_view
+from nodes.turn.calls import as_list, records_of
+from nodes.turn.closing import end_turn
+from nodes.turn.stopping import stopped
+from nodes.turn.turn import take_up
+from nodes.turn.usage import Meter, prompt_of
 
 
 async def respond(state: State, runtime: Runtime[Context]) -> Update:

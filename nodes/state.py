@@ -150,7 +150,7 @@ class Decided(TypedDict):
 
 
 class Basis(TypedDict):
-    """What the turn had read when the round's calls were made; see `tools.policy.Read`."""
+    """What the turn had read when the round's calls were made; see `tools.policy.decision.Read`."""
 
     strangers: list[str]
     links: list[str]

@@ -13,9 +13,9 @@ from typing import Any
 
 from langgraph_sdk import Auth
 
-from errors import TwobrainError
+from base.errors import TwobrainError
+from base.settings import UserCard, load_settings
 from nodes.context import LOCAL
-from settings import UserCard, load_settings
 from tools.memory import place_of
 
 auth = Auth()

@@ -110,9 +110,9 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     no: No = False,
 ) -> None:
     """Ask for one thing and read the answer."""
-    from terminal import commands
+    from terminal.commands import ask
 
-    raise typer.Exit(commands.ask(task, thread, commands.Wish(user, path, json, _consent(yes, no))))
+    raise typer.Exit(ask.ask(task, thread, ask.Wish(user, path, json, _consent(yes, no))))
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -120,17 +120,17 @@ def chat(
     thread: OnThread = None, user: User = None, path: Path = None, yes: Yes = False, no: No = False
 ) -> None:
     """Talk, line by line."""
-    from terminal import commands
+    from terminal.commands import ask
 
-    raise typer.Exit(commands.chat(thread, commands.Wish(user, path, consent=_consent(yes, no))))
+    raise typer.Exit(ask.chat(thread, ask.Wish(user, path, consent=_consent(yes, no))))
 
 
 @app.command(rich_help_panel=_TURNS)
 def approve(thread: Thread, user: User = None, json: Json = False) -> None:
     """Say yes to everything that a thread waits for."""
-    from terminal import commands
+    from terminal.commands import ask
 
-    raise typer.Exit(commands.decide(thread, commands.Wish(user, json=json), yes=True))
+    raise typer.Exit(ask.decide(thread, ask.Wish(user, json=json), yes=True))
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -141,33 +141,33 @@ def reject(
     json: Json = False,
 ) -> None:
     """Say no to everything that a thread waits for."""
-    from terminal import commands
+    from terminal.commands import ask
 
-    raise typer.Exit(commands.decide(thread, commands.Wish(user, json=json), yes=False, reason=reason))
+    raise typer.Exit(ask.decide(thread, ask.Wish(user, json=json), yes=False, reason=reason))
 
 
 @app.command(rich_help_panel=_TURNS)
 def resume(thread: Thread, user: User = None, json: Json = False, yes: Yes = False, no: No = False) -> None:
     """Go on with a turn that Ctrl-C or a crash cut short."""
-    from terminal import commands
+    from terminal.commands import ask
 
-    raise typer.Exit(commands.resume(thread, commands.Wish(user, json=json, consent=_consent(yes, no))))
+    raise typer.Exit(ask.resume(thread, ask.Wish(user, json=json, consent=_consent(yes, no))))
 
 
 @app.command(rich_help_panel=_LISTS)
 def pending(json: Json = False) -> None:
     """List what waits for your yes or no."""
-    from terminal import overview
+    from terminal.commands import lists
 
-    raise typer.Exit(overview.pending(as_json=json))
+    raise typer.Exit(lists.pending(as_json=json))
 
 
 @app.command(rich_help_panel=_LISTS)
 def threads(user: OnlyUser = None, json: Json = False) -> None:
     """List the conversations, the last used last."""
-    from terminal import overview
+    from terminal.commands import lists
 
-    raise typer.Exit(overview.threads(user=user, as_json=json))
+    raise typer.Exit(lists.threads(user=user, as_json=json))
 
 
 @app.command(rich_help_panel=_LISTS)
@@ -185,9 +185,9 @@ def usage(
     json: Json = False,
 ) -> None:
     """Sum up what the models used: tokens, and dollars where prices are known."""
-    from terminal import overview
+    from terminal.commands import lists
 
-    raise typer.Exit(overview.usage(by, user=user, as_json=json))
+    raise typer.Exit(lists.usage(by, user=user, as_json=json))
 
 
 @app.command(rich_help_panel=_LISTS)
@@ -200,9 +200,9 @@ def audit(
     json: Json = False,
 ) -> None:
     """List every tool call: who, what, decided how, and how it ended."""
-    from terminal import overview
+    from terminal.commands import lists
 
-    raise typer.Exit(overview.audit(thread, user=user, limit=limit, as_json=json))
+    raise typer.Exit(lists.audit(thread, user=user, limit=limit, as_json=json))
 
 
 @app.command(rich_help_panel=_LISTS)
@@ -212,29 +212,27 @@ def rules(
     json: Json = False,
 ) -> None:
     """List what you agreed to once and for all; or take it back."""
-    from terminal import agreements
+    from terminal.commands import rules
 
     raise typer.Exit(
-        agreements.revoke(revoke, user=user, as_json=json)
-        if revoke
-        else agreements.rules(user=user, as_json=json)
+        rules.revoke(revoke, user=user, as_json=json) if revoke else rules.rules(user=user, as_json=json)
     )
 
 
 @app.command(rich_help_panel=_LISTS)
 def models(json: Json = False) -> None:
     """List the models, their roles, and what is missing to use them."""
-    from terminal import overview
+    from terminal.commands import lists
 
-    raise typer.Exit(overview.models(as_json=json))
+    raise typer.Exit(lists.models(as_json=json))
 
 
 @app.command(rich_help_panel=_LISTS)
 def tools(json: Json = False) -> None:
     """List the tools, who may use them, and which ask first."""
-    from terminal import overview
+    from terminal.commands import lists
 
-    raise typer.Exit(overview.tools(as_json=json))
+    raise typer.Exit(lists.tools(as_json=json))
 
 
 @app.command(rich_help_panel=_UPKEEP)
@@ -246,12 +244,12 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Tell whether everything is in order, or how a thread stands."""
-    from terminal import health
+    from terminal.commands import doctor
 
     raise typer.Exit(
-        health.check(mend=repair, as_json=json)
+        doctor.check(mend=repair, as_json=json)
         if thread is None
-        else health.examine(thread, mend=repair, as_json=json)
+        else doctor.examine(thread, mend=repair, as_json=json)
     )
 
 
@@ -266,9 +264,9 @@ def prune(
     json: Json = False,
 ) -> None:
     """Delete finished conversations; what waits, runs or is in doubt stays."""
-    from terminal import upkeep
+    from terminal.commands import prune
 
-    raise typer.Exit(upkeep.prune(older_than, audit=audit, dry_run=dry_run, yes=yes, as_json=json))
+    raise typer.Exit(prune.prune(older_than, audit=audit, dry_run=dry_run, yes=yes, as_json=json))
 
 
 @app.command(rich_help_panel=_UPKEEP)
@@ -280,6 +278,6 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the graph on this machine, for LangGraph Studio and other clients."""
-    from terminal import serving
+    from terminal.commands import serve
 
-    serving.serve(host, port, no_auth=no_auth)
+    serve.serve(host, port, no_auth=no_auth)

@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from nodes.answers import Check, read
+from nodes.gate.answers import Check, read
 from terminal.prompt import Prompt
 from terminal.text import as_json, exact, plain
 

@@ -5,8 +5,8 @@ import re
 from io import SEEK_END, TextIOWrapper
 from pathlib import Path
 
-from ledger.private import create_private
-from settings import Settings
+from base.settings import Settings
+from storage.private import create_private
 
 _FILE = "errors.log"
 _ENTRY = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ .*")

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from base.settings import load_settings
 from graphs.session import Orchestrator, open_orchestrator
-from settings import load_settings
 from terminal.log import start_log
 
 

@@ -85,8 +85,8 @@ def test_the_tool_example_of_the_readme_is_tried_without_keys_as_the_readme_says
     linted = subprocess.run([*lint, "tools/garden.py"], cwd=checkout, capture_output=True, check=False)
     assert linted.returncode == 0, linted.stdout
     registry = checkout / "tools" / "registry.py"
-    listed = registry.read_text(encoding="utf-8").replace("    finding,\n", "    finding,\n    garden,\n")
-    listed = listed.replace("*finding.TOOLS,", "*finding.TOOLS, *garden.TOOLS,")
+    listed = registry.read_text(encoding="utf-8").replace("import calculator,", "import calculator, garden,")
+    listed = listed.replace("*find_tools.TOOLS,", "*find_tools.TOOLS, *garden.TOOLS,")
     registry.write_text(listed, encoding="utf-8")
 
     (command,) = re.findall(r"`\.venv/bin/(twobrain ask 'use water .*?')`", README)
@@ -104,7 +104,7 @@ def _printed(arguments: list[str], checkout: Path, folder: Path) -> str:
 
 
 def test_the_example_configuration_is_accepted(tmp_path):
-    from settings import load_settings
+    from base.settings import load_settings
 
     settings = load_settings({"TWOBRAIN_CONFIG": str(ROOT / "twobrain.example.toml"), "HOME": str(tmp_path)})
     assert set(settings.roles) == {"orchestrator", "chat"}

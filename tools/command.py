@@ -7,11 +7,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from settings import Settings
+from base.settings import Settings
+from base.tool_process import GRACE_S, MOST_OUTPUT, Ended, run
+from base.worker_threads import in_thread
 from tools.declaration import Here, Tool, ToolFailure, tool
-from tools.process import GRACE_S, MOST_OUTPUT, Ended, run
-from tools.threads import in_thread
-from tools.workspace import Workspace
+from tools.files.workspace import Workspace
 
 _MARGIN_S = 10
 """Beyond the command's own limit and grace, before the call as a whole is given up."""

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from settings import ROLES, Role, Settings
+from base.settings import ROLES, Role, Settings
+from base.worker_threads import in_thread
 from tools.arguments import ArgumentsError, checker, model_of, parameters_of, wants_here
-from tools.threads import in_thread
 
 __all__ = ["ArgumentsError", "Effect", "Here", "Tool", "ToolFailure", "tool"]
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from settings import Settings
+from base.settings import Settings
 from tools.declaration import Here, ToolFailure, tool
 
 

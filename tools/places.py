@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 
-from settings import Settings
+from base.settings import Settings
 from tools.declaration import Tool
 
 

@@ -6,23 +6,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from errors import ConfigurationError, UnknownToolError
-from settings import Role, Settings
-from tools import (
-    calculator,
-    calendar,
-    clock,
-    command,
-    files,
-    finding,
-    http_request,
-    mail,
-    memory,
-    notify,
-    results,
-    web,
-)
+from base.errors import ConfigurationError, UnknownToolError
+from base.settings import Role, Settings
+from tools import calculator, clock, command, find_tools, memory, notify, read_result
+from tools.calendar import tools as calendar
 from tools.declaration import Tool
+from tools.files import tools as files
+from tools.mail import tools as mail
+from tools.web import http_request
+from tools.web import tools as web
 
 
 class Registry:
@@ -113,8 +105,8 @@ def open_registry(settings: Settings) -> Registry:
             *mail.TOOLS,
             *notify.TOOLS,
             *calendar.TOOLS,
-            *results.TOOLS,
-            *finding.TOOLS,
+            *read_result.TOOLS,
+            *find_tools.TOOLS,
         ]
     )
     for tool in registry:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic_core import to_json
 
+from base.worker_threads import in_thread
 from tools.declaration import Here, Tool, ToolFailure
-from tools.threads import in_thread
 
 _AT_ONCE = 200_000
 """Characters of a result that are looked through on the event loop; more would hold it up."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import models.opening
 import nodes.resources
+from base.settings import Settings, load_settings
 from benchmarks.script import WAITING, script
 from benchmarks.scripted_chat import ScriptedChat
 from benchmarks.worker import Converse, serve
 from graphs.session import Orchestrator, open_orchestrator
 from nodes.context import Context
-from settings import Settings, load_settings
-from tools import results
+from tools import read_result
 from tools.declaration import tool
 from tools.registry import Registry
 
@@ -53,7 +53,7 @@ async def send(to: str, text: str) -> str:
 def equip() -> None:
     """Put the scripted tools where the house's own are opened."""
     reading = replace(look_up_blocking, name="look_up") if os.environ.get("BLOCKING") else look_up
-    registry = Registry([reading, send, *results.TOOLS])
+    registry = Registry([reading, send, *read_result.TOOLS])
     setattr(nodes.resources, "open_registry", lambda _settings: registry)  # noqa: B010 (it is not exported)
 
 

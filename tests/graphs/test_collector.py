@@ -4,8 +4,8 @@ import gc
 
 import pytest
 
+from base.settings import load_settings
 from graphs.session import open_orchestrator
-from settings import load_settings
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from langchain_core.messages import RemoveMessage, ToolMessage
 
 from tests import forked
-from tests.graphs.household import House
+from tests.behaviour.household import House
 from tests.wires.brain import Heard
 
 ROUNDS = 4

@@ -20,7 +20,7 @@ from graphs.events import Result
 from graphs.orchestrator import builder, graph
 from nodes.resources import CONFIGURED, Resources
 from nodes.state import State
-from tests.graphs.crashes.process import Home
+from tests.behaviour.crashes.process import Home
 
 MIXED = 'what time is it in Tokyo and write "buy milk" to notes.txt then what is 12*7'
 STRICT = JsonPlusSerializer(allowed_msgpack_modules=None)

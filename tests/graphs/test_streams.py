@@ -17,7 +17,7 @@ from graphs.events import (
     UsageReported,
 )
 from graphs.session import Orchestrator
-from tests.graphs.household import LAYOUTS, House, obedient
+from tests.behaviour.household import LAYOUTS, House, obedient
 from tests.wires.brain import Heard, Kind, Reply
 from tests.wires.cards import at
 from tests.wires.clients import KINDS, OpenWire

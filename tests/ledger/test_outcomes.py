@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from errors import StorageError
+from base.errors import StorageError
 from ledger.records import Recorded
 from tests.ledger.samples import call, claim, finish
 

@@ -11,7 +11,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from sqlalchemy import Engine, event
 
-from errors import StorageError
+from base.errors import StorageError
 from ledger.book import Ledger
 from ledger.records import Call, Claimed
 from tests.ledger.samples import call, claim, finish, use

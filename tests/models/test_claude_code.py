@@ -11,8 +11,8 @@ from blockbuster import blockbuster_ctx
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_tests.unit_tests import ChatModelUnitTests
 
-from errors import ModelError
-from models.claude_code import ChatClaudeCode
+from base.errors import ModelError
+from models.providers.claude_code import ChatClaudeCode
 from tests.tools.processes import LINGERING, is_left_by
 
 FAKE = Path(__file__).with_name("fake_claude.py")

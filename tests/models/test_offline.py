@@ -4,8 +4,8 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 
-from models.offline import OfflinePlanner, OfflineWriter
-from models.offline_words import NOTE
+from models.providers.offline import OfflinePlanner, OfflineWriter
+from models.providers.offline_words import NOTE
 
 ALL_TOOLS = (
     "get_time",

@@ -1,7 +1,7 @@
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
-from models.offline import OfflinePlanner, OfflineWriter
+from models.providers.offline import OfflinePlanner, OfflineWriter
 
 
 class TestOfflinePlannerKeepsTheStandard(ChatModelUnitTests):

@@ -5,9 +5,9 @@ import json
 import pytest
 from langchain_core.messages import HumanMessage
 
-from errors import NoModelAnsweredError
-from models.calling import Ask, Caller
-from settings import load_settings
+from base.errors import NoModelAnsweredError
+from base.settings import load_settings
+from models.call import Ask, Caller
 from tests.wires.brain import Reply
 from tests.wires.cards import at, configure
 from tests.wires.clients import OpenWire

@@ -15,8 +15,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from typing_extensions import TypedDict
 
-from graphs.checkpoints import open_checkpoints
 from nodes.state import Messages, append
+from storage.checkpoints.saver import open_checkpoints
 
 _MAKE = (
     lambda text, id_: HumanMessage(text, id=id_),

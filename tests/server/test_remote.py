@@ -7,9 +7,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel.remote import RemoteGraph
 from langgraph.types import Command
 
+from base.settings import load_settings
 from graphs.orchestrator import builder
 from nodes.resources import CONFIGURED, open_resources
-from settings import load_settings
 from tests.server.talking import APPROVE, GRAPH
 
 ASKED = {"messages": [{"role": "user", "content": 'what is 12*7 and write "x" to remote.txt'}]}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from settings import Limits, Settings, load_settings
+from base.settings import Limits, Settings, load_settings
 from tools.declaration import Here
 from tools.registry import open_registry
 from tools.run import Outcome, run_tool

@@ -102,7 +102,7 @@ async def test_sums_and_products_of_decimals_lose_nothing(left, op, right):
 
 @given(expression=st.text("0123456789.+-*/%^()e, sqrtminab", max_size=40))
 async def test_no_expression_raises_or_takes_long(expression):
-    from settings import Settings
+    from base.settings import Settings
     from tools.declaration import Here
 
     here = Here(Settings(data_dir="d", workspace="w"), "ada", "user", "t", "c", "k")

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from errors import ConfigurationError
-from settings import load_settings
-from tools.events import Span, moment, occurrences
+from base.errors import ConfigurationError
+from base.settings import load_settings
+from tools.calendar.icalendar import Span, moment, occurrences
 from tools.registry import open_registry
 from tools.run import run_tool
 

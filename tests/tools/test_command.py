@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from errors import ConfigurationError
-from settings import load_settings
+from base.errors import ConfigurationError
+from base.settings import load_settings
+from base.tool_process import run
 from tests.tools.processes import LINGERING, is_left_by, stays
-from tools.process import run
 from tools.registry import open_registry
 from tools.run import run_tool
 

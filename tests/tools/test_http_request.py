@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from errors import ConfigurationError
+from base.errors import ConfigurationError
 from tests.tools.loopback import answer, moved, open_site, stuck
 from tools.registry import open_registry
 from tools.run import run_tool

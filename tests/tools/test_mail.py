@@ -8,8 +8,8 @@ from email.policy import default
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
 
-from errors import ConfigurationError
-from settings import load_settings
+from base.errors import ConfigurationError
+from base.settings import load_settings
 from tools.registry import open_registry
 from tools.run import run_tool
 

@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from errors import ConfigurationError
+from base.errors import ConfigurationError
+from base.settings import Settings, load_settings
 from graphs.session import open_orchestrator
-from settings import Settings, load_settings
 from tests.tools.loopback import moved, open_site
 from tests.tools.processes import LINGERING, is_left_by, is_running, stays
 from tests.wires.brain import Call, Heard, Reply
 from tools.clock import get_time
 from tools.declaration import ArgumentsError, Here, Tool
-from tools.mcp import Servers
-from tools.mcp_config import ServerCard
-from tools.mcp_connection import Connection
-from tools.policy import Allow, Confirm, Person, decide
+from tools.mcp.config import ServerCard
+from tools.mcp.connection import Connection
+from tools.mcp.servers import Servers
+from tools.policy.decision import Allow, Confirm, Person, decide
 from tools.registry import Registry
 from tools.run import Outcome, run_tool
 

@@ -5,8 +5,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from errors import ConfigurationError
-from settings import load_settings
+from base.errors import ConfigurationError
+from base.settings import load_settings
 from tools.registry import open_registry
 from tools.run import run_tool
 

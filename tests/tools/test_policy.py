@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from settings import ROLES
+from base.settings import ROLES
 from tools.declaration import Here, Tool, tool
-from tools.policy import NOTHING, Allow, Confirm, Deny, Person, Read, decide
-from tools.rules import Rule
+from tools.policy.decision import NOTHING, Allow, Confirm, Deny, Person, Read, decide
+from tools.policy.rules import Rule
 
 NAMES = ("look", "change")
 EFFECTS = ("read", "write", "send", "execute")

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from errors import ConfigurationError, UnknownToolError
-from settings import ROLES, load_settings
+from base.errors import ConfigurationError, UnknownToolError
+from base.settings import ROLES, load_settings
 from tools.declaration import tool
 from tools.registry import Registry, open_registry
 

@@ -1,7 +1,7 @@
 import pytest
 
-from tools.links import link_of, links_in
-from tools.rules import covers
+from tools.policy.links import link_of, links_in
+from tools.policy.rules import covers
 
 
 @pytest.mark.parametrize(

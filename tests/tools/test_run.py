@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from base.worker_threads import PLACES
 from tools.declaration import ToolFailure, tool
 from tools.run import run_tool
-from tools.threads import PLACES
 
 
 def returning(value):

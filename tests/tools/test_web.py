@@ -11,14 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from errors import ConfigurationError
+from base.errors import ConfigurationError
 from tests.tools.loopback import answer, endless, moved, open_site, stuck
 from tools.declaration import ToolFailure
-from tools.download import LIMIT, Answer, request
-from tools.network import open_client
-from tools.pages import read_answer
 from tools.registry import open_registry
 from tools.run import run_tool
+from tools.web.download import LIMIT, Answer, request
+from tools.web.guard import open_client
+from tools.web.pages import read_answer
 
 PARAGRAPH = "A paragraph about bread that is long enough to be taken for what the page is about. " * 3
 PAGE = f"""<!doctype html><html><head><title>Bread &amp;
@@ -539,7 +539,7 @@ def test_a_search_that_is_not_configured_says_what_is_missing(settings, househol
         ('[tools.web_search]\nprovider = "searxng"\nurl = "localhost:8888"', "must begin with https://"),
         ('[tools.web_search]\nprovider = "searxng"\nurl = "http://a:b@c/"', "must not hold a password"),
         ('[tools.web_search]\nprovider = "tavily"\napi_key = "tvly-1"', "unknown name"),
-        ('[tools.network]\nallow_hosts = ["http://x"]', "tools.network.allow_hosts"),
+        ('[tools.network]\nallow_hosts = ["http://x"]', "tools.web.guard.allow_hosts"),
         ('[tools.network]\nallow_host = ["x"]', "unknown name"),
     ],
 )

@@ -1,0 +1,319 @@
+"""The environment and twobrain.toml, read once into frozen values.
+
+Nothing here holds a key: a card names the environment variable, `Settings.secret` reads it
+where a model is opened, and `Settings.redact` strips every such value from any text.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from base.errors import ConfigurationError
+from base.toml_file import explain, read_toml, where
+
+Role = Literal["guest", "user", "admin"]
+Provider = Literal["google", "openai", "anthropic", "claude-code", "offline"]
+
+ROLES: tuple[Role, ...] = ("guest", "user", "admin")
+"""Least to most trusted."""
+
+_OURS = "TWOBRAIN_"
+_KEY_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)S?$")
+_KEY_SHAPES = re.compile(
+    r"\b(?:sk-[\w-]{16,}|AIza[\w-]{20,}|gh[pousr]_\w{20,}|xox[abp]-[\w-]{10,})|(?<=Bearer )[\w.~+/-]{8,}=*"
+)
+_KEY_MARKS = ("sk-", "AIza", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "Bearer ")
+"""One of them stands in whatever has such a shape; to look for these takes a twentieth of the time."""
+Table = TypeVar("Table", bound=BaseModel)
+
+_SHORTEST_SECRET = 6
+"""Characters; a shorter value is too common a string to strip from text."""
+
+
+class _Card(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Price(_Card):
+    """US dollars per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached: float | None = Field(default=None, ge=0)
+    """For input tokens read from the provider's cache; None means the price of `input`."""
+
+
+class ModelCard(_Card):
+    """One `[models.NAME]` table: which model, where, and its limits."""
+
+    provider: Provider
+    """google, openai (and all that speaks its chat completions), anthropic, claude-code or offline."""
+    model: str = ""
+    """The provider's own name of the model; `planner` or `writer` where the provider is offline."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key, never the key; None: the SDK's usual name."""
+    base_url: str | None = None
+    """None: the provider's public endpoint."""
+    host: Literal["openai", "openwebui"] = "openai"
+    """`openwebui`: `/api` is appended to base_url; `openai`: base_url as it is."""
+    context_window: int | None = Field(default=None, ge=1_000)
+    """Tokens; None where unknown, counted as 32,000."""
+    max_rounds: int | None = Field(default=None, ge=1, le=1_000)
+    """Most planner calls in a turn; None leaves it to the other limits."""
+    tools: bool = True
+    """False: the model is never offered tools."""
+    streaming: bool = True
+    """False: the endpoint is asked for whole answers."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """None: the provider's default."""
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    """Longest answer in tokens; None: the provider's default."""
+    timeout_s: float = Field(default=120, gt=0, le=3_600)
+    """Seconds one call may take, its retries included."""
+    max_retries: int = Field(default=2, ge=0, le=10)
+    """Repeats of a call after a rate limit, an overload or a broken connection."""
+    label: str = ""
+    """What a person sees; empty: the model's name."""
+    price: Price | None = None
+    """None: looked up by model name, unknown where it is not listed."""
+
+    @model_validator(mode="after")
+    def _names_a_model(self) -> Self:
+        if not self.model and self.provider not in {"claude-code", "offline"}:
+            msg = f"model is required for provider {self.provider!r}"
+            raise ValueError(msg)
+        return self
+
+
+class RuleCard(_Card):
+    """One `[[users.NAME.rules]]` table: calls of a tool that run unasked for this user."""
+
+    tool: str
+    """The tool's name."""
+    where: Mapping[str, str] = Field(min_length=1)
+    """Argument to a pattern (`*`, `?`, `[…]`) that its text must match; each must be there."""
+
+
+class UserCard(_Card):
+    """One `[users.NAME]` table."""
+
+    role: Role = "user"
+    """guest, user or admin."""
+    token_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """SHA-256, in hex, of this user's token on the server; once a user has one, nobody is let in without."""
+    keys: Mapping[str, str] = {}
+    """Model name to the environment variable that holds this user's own key for it."""
+    confirm_allow: tuple[str, ...] = ()
+    """Tools that run unasked for this user."""
+    confirm_deny: tuple[str, ...] = ()
+    """Tools that always ask this user; wins over confirm_allow."""
+    rules: tuple[RuleCard, ...] = ()
+    """Calls that run unasked for this user, by their arguments."""
+    max_tokens_per_day: int | None = Field(default=None, ge=1)
+    """Input and output tokens in a day (UTC), instead of what [limits] says for everybody; None: as there."""
+    max_cost_usd_per_day: float | None = Field(default=None, gt=0)
+    """US dollars in a day (UTC), instead of what [limits] says for everybody; None: as there."""
+
+
+_LOCAL, _STRANGER = UserCard(), UserCard(role="guest")
+"""Cards of users without a table."""
+
+
+class Limits(_Card):
+    """The `[limits]` table: ceilings that no context can raise. None: no ceiling."""
+
+    max_rounds: int = Field(default=15, ge=1, le=1_000)
+    """Planner calls in a turn."""
+    max_tool_calls: int | None = Field(default=None, ge=1)
+    """Tool calls in a turn."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Input and output tokens in a turn, both brains together."""
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    """US dollars in a turn, where prices are known."""
+    deadline_s: float | None = Field(default=None, gt=0)
+    """Seconds a turn may work; a person's thinking time is not counted."""
+    max_tokens_per_day: int | None = Field(default=None, ge=1)
+    """Input and output tokens that each user may use in a day (UTC), all processes together."""
+    max_cost_usd_per_day: float | None = Field(default=None, gt=0)
+    """US dollars that each user may spend in a day (UTC), where prices are known."""
+    max_message_chars: int = Field(default=200_000, ge=1)
+    """Longest message a person may send, in characters."""
+    tool_timeout_s: float = Field(default=60, gt=0)
+    """Seconds a tool may take where its declaration names no limit."""
+    tools_at_once: int | None = Field(default=None, ge=1)
+    """Calls of all tools that are at work at once in a process; one more waits, its own time not running."""
+
+
+class Environment(BaseModel):
+    """The variables that are ours, without their TWOBRAIN_ prefix."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    config: Path | None = None
+    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("twobrain"))
+    database_url: str | None = None
+    workspace: Path | None = None
+
+
+class Settings(BaseModel):
+    """Everything that is fixed while the process runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: Mapping[str, ModelCard] = {}
+    roles: Mapping[str, tuple[str, ...]] = {}
+    users: Mapping[str, UserCard] = {}
+    limits: Limits = Limits()
+    tools: Mapping[str, Mapping[str, Any]] = {}
+    """`[tools.NAME]` tables; each is read by the tool family of that name."""
+    mcp: Mapping[str, Mapping[str, Any]] = {}
+    """`[mcp.servers.NAME]` tables, under `servers`."""
+    data_dir: Path
+    workspace: Path
+    """Root of the file tools."""
+    source: Path | None = None
+    """The twobrain.toml that was read; None where there is none."""
+
+    _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _secrets: list[str] = PrivateAttr(default_factory=list)
+
+    def secret(self, variable: str) -> str | None:
+        """Return the value of an environment variable, None where it is unset or blank."""
+        return self._environ.get(variable, "").strip() or None
+
+    def read_table(self, place: tuple[str, ...], card: type[Table]) -> Table | None:
+        """Return the table at a place of twobrain.toml, such as `("tools", "send_email")`, as its card.
+
+        Returns:
+            None where there is no such table.
+
+        Raises:
+            ConfigurationError: it is not as the card expects; the message names file and line.
+        """
+        found: Any = {"tools": self.tools, "mcp": self.mcp}
+        for part in place:
+            found = found.get(part) if isinstance(found, Mapping) else None
+        if found is None:
+            return None
+        try:
+            return card.model_validate(found)
+        except ValidationError as error:
+            raise ConfigurationError(explain(error, self.source, place)) from None
+
+    def user(self, name: str) -> UserCard:
+        """Return a user's card; `local` needs none to be a user, any other stranger is a guest."""
+        return self.users.get(name) or (_LOCAL if name == "local" else _STRANGER)
+
+    def redact(self, text: str) -> str:
+        """Replace every key value of the environment, and what is shaped like a key, by `[redacted]`."""
+        for value in self._secrets:
+            text = text.replace(value, "[redacted]")
+        return _KEY_SHAPES.sub("[redacted]", text) if any(mark in text for mark in _KEY_MARKS) else text
+
+    def _keep(self, environ: Mapping[str, str]) -> None:
+        """Keep the environment out of every print of these settings; know its secrets, the longest first."""
+        named = {card.api_key_env for card in self.models.values()}
+        named |= {variable for user in self.users.values() for variable in user.keys.values()}
+        named |= set(_variables_in([self.tools, self.mcp]))
+        values = {v.strip() for n, v in environ.items() if n in named or _KEY_VARIABLE.search(n)}
+        self._environ = dict(environ)
+        self._secrets = sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read `.env`, the environment and twobrain.toml.
+
+    Args:
+        environ: instead of the process's environment and `.env`; for tests and embedding.
+
+    Raises:
+        ConfigurationError: a file or a value is not as expected; the message names file, line
+            and what is expected.
+    """
+    if environ is None:
+        environ = {**read_dotenv(), **os.environ}
+    env = _environment(environ)
+    if env.database_url:
+        raise ConfigurationError("TWOBRAIN_DATABASE_URL: only SQLite is supported yet. Unset it.")
+    path = _config_path(env)
+    tables = read_toml(path) if path else {}
+    known = {"models", "roles", "users", "limits", "tools", "mcp"}
+    if path and (unknown := sorted(set(tables) - known)):
+        raise ConfigurationError(
+            f"{where(path, (unknown[0],))}: unknown table; expected {', '.join(sorted(known))}."
+        )
+    try:
+        settings = Settings(
+            **tables,
+            data_dir=_at_home(env.data_dir),
+            workspace=_at_home(env.workspace or env.data_dir / "workspace"),
+            source=path,
+        )
+    except ValidationError as error:
+        raise ConfigurationError(explain(error, path)) from None
+    settings._keep(environ)  # noqa: SLF001 (our own class; the environment stays out of its fields)
+    return settings
+
+
+def read_dotenv() -> dict[str, str]:
+    """Return what `.env` in the working directory says; nothing where there is none.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        if not Path(".env").exists():
+            return {}
+        from dotenv import dotenv_values
+
+        found = dotenv_values(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f".env cannot be read: {error}. Correct it, or take it away.") from None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:  # there is no such user
+        raise ConfigurationError(f"The path {str(path)!r} cannot be used: {error}") from None
+
+
+def _environment(environ: Mapping[str, str]) -> Environment:
+    ours = {n.removeprefix(_OURS).lower(): v for n, v in environ.items() if n.startswith(_OURS) and v}
+    try:
+        return Environment.model_validate(ours)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = f"{_OURS}{problem['loc'][0]}".upper()
+        raise ConfigurationError(f"{name}: {problem['msg']}.") from None
+
+
+def _config_path(env: Environment) -> Path | None:
+    if env.config is not None:
+        given = _at_home(env.config)
+        if not given.is_file():
+            raise ConfigurationError(
+                f"TWOBRAIN_CONFIG names {str(given)!r}, which is not a file. "
+                "Correct the path, or unset it to use ./twobrain.toml."
+            )
+        return given
+    candidates = (Path("twobrain.toml"), platformdirs.user_config_path("twobrain") / "twobrain.toml")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
+    """Yield the variables that a table names as secrets: the texts under every key that ends in `_env`."""
+    if isinstance(table, Mapping):
+        for key, value in table.items():
+            yield from _variables_in(value, named=named or key.endswith("_env"))
+    elif isinstance(table, list | tuple):
+        for value in table:
+            yield from _variables_in(value, named=named)
+    elif named and isinstance(table, str):
+        yield table

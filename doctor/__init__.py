@@ -1,0 +1,1 @@
+"""What finds and mends damage, and deletes what is done."""

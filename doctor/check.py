@@ -1,0 +1,172 @@
+"""Is everything that a turn stands on in order? It looks, and changes nothing but what it is asked to."""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from base.errors import StorageError, TwobrainError
+from base.settings import Settings, load_settings
+from doctor.diagnose import Diagnosis, counted, diagnose
+from doctor.missing_records import WHY, forgotten_threads
+from graphs.session import CHECKPOINTS, Orchestrator, open_orchestrator
+from ledger.database import why
+from models.registry import Registry as Models
+from tools.registry import open_registry
+
+State = Literal["good", "note", "bad"]
+
+_DATABASES = {"checkpoints": CHECKPOINTS, "ledger": "ledger.db", "memories": "store.db"}
+_FORGOTTEN = (
+    "{}: not, or not wholly, in the ledger; "
+    + WHY
+    + ". Put back its newest copy; where there is none, twobrain "
+    "doctor --thread THREAD says what is missing, and --repair notes what the conversation tells"
+)
+_ROOM = 100_000_000
+"""Bytes that should be free."""
+_LISTED = 5
+"""Names in a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    state: State
+    text: str
+
+
+async def check_all() -> list[Finding]:
+    """Look at settings, files, databases, models, tools and threads.
+
+    What cannot be looked at because of what was found before is left out.
+    """
+    try:
+        settings = await asyncio.to_thread(load_settings)
+        found = [_settings(settings), *_models(settings), _tools(settings)]
+    except TwobrainError as error:
+        return [Finding("settings", "bad", str(error))]
+    files = await asyncio.to_thread(lambda: [_folder(settings), *_databases(settings)])
+    found += files
+    if all(one.state != "bad" for one in files) and (settings.data_dir / CHECKPOINTS).exists():
+        try:
+            async with open_orchestrator(settings) as orchestrator:
+                found += await _threads(orchestrator)
+        except StorageError as error:
+            found.append(Finding("threads", "bad", str(error)))
+    return found
+
+
+def make_private(settings: Settings) -> int:
+    """Close to others what is open to them in the data directory, and return how many files that were."""
+    opened = list(_open_to_others(settings.data_dir))
+    for path in opened:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return len(opened)
+
+
+def _settings(settings: Settings) -> Finding:
+    return Finding("settings", "good", str(settings.source or "no twobrain.toml; what is present chooses"))
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    registry = Models(settings)
+    for role, names in registry.roles.items():
+        usable = [name for name in names if registry.missing(name) is None]
+        missing = [f"{name}: {registry.missing(name)}" for name in names if name not in usable]
+        told = "; ".join([f"{', '.join(usable)}" if usable else "no model can be used", *missing])
+        yield Finding(role, "bad" if not usable else "note" if missing else "good", told)
+
+
+def _tools(settings: Settings) -> Finding:
+    tools = list(open_registry(settings))
+    missing = [tool.name for tool in tools if tool.missing(settings)]
+    if not missing:
+        return Finding("tools", "good", f"{counted(len(tools), 'tool')}")
+    text = (
+        f"{len(tools) - len(missing)} of {len(tools)}; not set up: {', '.join(missing)} (see twobrain tools)"
+    )
+    return Finding("tools", "note", text)
+
+
+def _folder(settings: Settings) -> Finding:
+    folder = settings.data_dir
+    if not folder.exists():
+        return Finding("data", "good", f"{folder}, which is made when it is first needed")
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("data", "bad", f"{folder} cannot be written; set TWOBRAIN_DATA_DIR to one that can")
+    free = shutil.disk_usage(folder).free
+    if free < _ROOM:
+        return Finding("data", "bad", f"{folder}: {free:,} bytes are free on the disk; make room")
+    opened = [path.name for path in _open_to_others(folder)]
+    if opened:
+        return Finding("data", "bad", f"{folder}: others can read {_listed(opened)}; --repair closes that")
+    return Finding("data", "good", f"{folder}, yours alone")
+
+
+def _open_to_others(folder: Path) -> Iterator[Path]:
+    if os.name == "posix" and folder.is_dir():
+        for path in (folder, *folder.iterdir()):
+            if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+                yield path
+
+
+def _databases(settings: Settings) -> Iterator[Finding]:
+    for name, file in _DATABASES.items():
+        path = settings.data_dir / file
+        if path.is_file():
+            yield _database(name, path)
+        elif name == "ledger" and (settings.data_dir / CHECKPOINTS).exists():
+            yield Finding(name, "note", "none, though there are checkpoints")
+        else:
+            yield Finding(name, "good", "none yet")
+
+
+def _database(name: str, path: Path) -> Finding:
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
+            database.execute("PRAGMA busy_timeout=10000")
+            said = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        return Finding(name, "bad", f"{path}: {why(error)}")
+    if said != "ok":
+        return Finding(name, "bad", f"{path} is damaged ({said}); put back a copy, or move it away")
+    return Finding(name, "good", f"whole, {path.stat().st_size / 1_000:,.0f} kB")
+
+
+async def _threads(orchestrator: Orchestrator) -> list[Finding]:
+    known = [row["thread"] for row in await orchestrator.ledger.threads()]
+    told = [await diagnose(orchestrator, each) for each in [*known, *await forgotten_threads(orchestrator)]]
+    found = [Finding("threads", "good", counted(len(told), "conversation"))]
+    waiting = _of(told, "waiting")
+    if waiting:
+        found.append(Finding("waiting", "note", f"{_listed(waiting)} (see twobrain pending)"))
+    doubtful = {one.thread_id for one in told if one.in_doubt}
+    cut_short = [f"{name} (in doubt)" if name in doubtful else name for name in _of(told, "interrupted")]
+    if cut_short:
+        found.append(Finding("cut short", "note", f"{_listed(cut_short)} (twobrain resume THREAD goes on)"))
+    if lost := [one.thread_id for one in told if one.forgotten]:
+        found.append(Finding("forgotten", "bad", _FORGOTTEN.format(_listed(lost))))
+    damaged = [one.thread_id for one in told if one.remedies and not one.forgotten]
+    if damaged:
+        text = f"{_listed(damaged)} (twobrain doctor --thread THREAD says what can be done)"
+        found.append(Finding("to repair", "bad", text))
+    return found
+
+
+def _of(told: Sequence[Diagnosis], condition: str) -> list[str]:
+    fine = [one for one in told if one.forgotten or not one.remedies]
+    return [one.thread_id for one in fine if one.condition == condition]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{', '.join(names[:_LISTED])}{more}"

@@ -1,0 +1,199 @@
+"""How a thread stands, in one sentence; nothing is changed, and no tool is run."""
+
+import asyncio
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from langgraph.types import StateSnapshot
+
+from base.errors import BadThreadError, BusyThreadError, DamagedThreadError, UnknownThreadError
+from doctor.damaged_rows import Damage, Rows
+from doctor.missing_records import WHY, Forgotten, forgotten
+from graphs.damage import check
+from graphs.session import CHECKPOINTS, Orchestrator
+from ledger.records import OpenCall
+from nodes.turn.calls import open_calls
+
+Condition = Literal["answered", "failed", "waiting", "running", "interrupted", "damaged", "elsewhere"]
+
+_BEFORE = {
+    "intake": "before it began",
+    "plan": "before its next step was planned",
+    "explain": "before you could be asked",
+    "confirm": "before you could be asked",
+    "respond": "before it was answered",
+}
+_ENDED = {
+    "answered": "is answered; nothing in it is open",
+    "failed": "ended without an answer, because no model could give one; say something in it to go on",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What there is to say of a thread."""
+
+    thread_id: str
+    condition: Condition
+    sentence: str
+    remedies: tuple[str, ...] = ()
+    """What a repair would do, in words; empty where there is nothing to repair."""
+    forgotten: bool = False
+    """The ledger has no record of it, or of some of its calls."""
+    in_doubt: bool = False
+    """Whether nobody knows of a call that was cut short if it happened."""
+
+
+async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = False) -> Diagnosis:
+    """Say how a thread stands.
+
+    Args:
+        orchestrator: of the data directory.
+        thread_id: the thread.
+        held: the caller has the thread to itself, so that no turn of it is under way.
+
+    Raises:
+        BadThreadError: no thread can have that id.
+        UnknownThreadError: neither the checkpoints nor the ledger know of it.
+        StorageError: one of them cannot be used.
+    """
+    row = await orchestrator.ledger.thread(thread_id)
+    try:
+        snapshot = await orchestrator.snapshot(thread_id)
+        check(thread_id, snapshot)
+    except (UnknownThreadError, BadThreadError):  # a plain graph's threads have ids of its own
+        if row is None:
+            raise
+        return _told(thread_id, "elsewhere", "is not kept here: a server holds it, or it was deleted")
+    except DamagedThreadError as error:
+        return await _damaged(orchestrator, thread_id, error)
+    if not held and await _is_busy(orchestrator, thread_id):
+        return _told(thread_id, "running", "is at work now")
+    if damages := await _damages(orchestrator, thread_id):  # in what a turn would not have needed, too
+        return _unreadable(thread_id, damages)
+    return await _standing(orchestrator, snapshot, thread_id, row)
+
+
+def rows_of(orchestrator: Orchestrator, thread_id: str) -> Rows:
+    """Return the rows that the checkpoints have of a thread."""
+    return Rows(orchestrator.settings.data_dir / CHECKPOINTS, thread_id)
+
+
+def condition_of(snapshot: StateSnapshot) -> Literal["answered", "failed", "waiting", "interrupted"]:
+    """Return how the state says that a thread stands, of which no process is at work."""
+    if snapshot.interrupts:
+        return "waiting"
+    if snapshot.tasks:
+        return "interrupted"
+    return "failed" if snapshot.values.get("stop_reason") == "model_failed" else "answered"
+
+
+async def _is_busy(orchestrator: Orchestrator, thread_id: str) -> bool:
+    try:
+        async with orchestrator.turns.at_once(thread_id):
+            return False
+    except BusyThreadError:
+        return True
+
+
+async def _damaged(orchestrator: Orchestrator, thread_id: str, error: DamagedThreadError) -> Diagnosis:
+    if damages := await _damages(orchestrator, thread_id):
+        return _unreadable(thread_id, damages)
+    back = ("go back to the last step that can be read",)
+    return Diagnosis(thread_id, "damaged", f"{str(error).split('. `')[0]}.", back)
+
+
+async def _damages(orchestrator: Orchestrator, thread_id: str) -> list[Damage]:
+    return await asyncio.to_thread(rows_of(orchestrator, thread_id).damages)
+
+
+def _unreadable(thread_id: str, damages: Sequence[Damage]) -> Diagnosis:
+    what = f"{counted(len(damages), 'row')} of it cannot be read ({damages[-1].why})"
+    rest = "take out what cannot be read, and keep it in damaged.db"
+    return _told(thread_id, "damaged", f"is damaged: {what}", rest)
+
+
+async def _standing(
+    orchestrator: Orchestrator, snapshot: StateSnapshot, thread_id: str, row: dict[str, Any] | None
+) -> Diagnosis:
+    lost = await forgotten(orchestrator, snapshot, row)
+    if snapshot.interrupts:
+        found = await _waiting(orchestrator, snapshot, thread_id, row)
+    elif snapshot.tasks:
+        opened = await orchestrator.ledger.open_calls(thread_id)
+        found = _interrupted(thread_id, snapshot, opened, lost.calls if lost else ())
+    else:
+        found = _ended(thread_id, snapshot, row)
+    return _with_loss(found, lost) if lost else found
+
+
+def _with_loss(found: Diagnosis, lost: Forgotten) -> Diagnosis:
+    calls = f"{counted(len(lost.calls), 'call')} of it"
+    what = calls if not lost.whole else f"it, nor of {calls}" if lost.calls else "it"
+    said = f"{found.sentence} The ledger has no record of {what}: {WHY}."
+    noted = (
+        "note in the ledger what the conversation tells, where no newer copy of the ledger can be put back"
+    )
+    return replace(found, sentence=said, remedies=(*found.remedies, noted), forgotten=True)
+
+
+async def _waiting(
+    orchestrator: Orchestrator, snapshot: StateSnapshot, thread_id: str, row: dict[str, Any] | None
+) -> Diagnosis:
+    request = (await orchestrator.result(thread_id)).pending or {}
+    names = ", ".join(action["name"] for action in request.get("action_requests", []))
+    since = f" since {moment(row['waiting_since'])}" if row and row["waiting_since"] else ""
+    remedies = _noted(snapshot, row)
+    if await asyncio.to_thread(rows_of(orchestrator, thread_id).answers):
+        remedies = ("take back an answer that was given and never taken up, and ask again", *remedies)
+    name = shlex.quote(thread_id)
+    way = f"answer with: twobrain approve {name}, or: twobrain reject {name}"
+    return _told(thread_id, "waiting", f"waits{since} for your yes or no to {names}; {way}", *remedies)
+
+
+def _interrupted(
+    thread_id: str, snapshot: StateSnapshot, opened: Sequence[OpenCall], unknown: Sequence[Any]
+) -> Diagnosis:
+    unanswered = {call["id"] for call in open_calls(snapshot.values.get("messages", []))}
+    lost = [call.tool for call in opened if call.state == "lost"]
+    lost += [call["name"] for call in unknown if call["id"] in unanswered]
+    if lost:
+        where = f"while {', '.join(lost)} ran, and nobody knows whether that happened"
+    else:
+        where = _BEFORE.get(snapshot.next[0] if snapshot.next else "", "between two steps")
+    way = f"go on with: twobrain resume {shlex.quote(thread_id)}"
+    said = _told(thread_id, "interrupted", f"was cut short {where}; {way}")
+    return replace(said, in_doubt=bool(lost))
+
+
+def _ended(thread_id: str, snapshot: StateSnapshot, row: dict[str, Any] | None) -> Diagnosis:
+    condition = condition_of(snapshot)
+    left = open_calls(snapshot.values.get("messages", []))
+    if not left:
+        return _told(thread_id, condition, _ENDED[condition], *_noted(snapshot, row))
+    said = f"ended, but {counted(len(left), 'call')} of it has no result"
+    closed = "give each the outcome that the ledger has, or say that it did not run"
+    return _told(thread_id, "damaged", said, closed, *_noted(snapshot, row))
+
+
+def _noted(snapshot: StateSnapshot, row: dict[str, Any] | None) -> tuple[str, ...]:
+    """Return the remedy for a ledger that says otherwise than the state."""
+    condition = condition_of(snapshot)
+    return (f"note in the ledger that it is {condition}",) if row and row["status"] != condition else ()
+
+
+def _told(thread_id: str, condition: Condition, words: str, *remedies: str) -> Diagnosis:
+    return Diagnosis(thread_id, condition, f"Thread {thread_id!r} {words}.", remedies)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, in words."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def moment(at: float) -> str:
+    """Return a time, in seconds since the epoch, as a person here writes it."""
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M}"

@@ -1,0 +1,123 @@
+"""Delete finished conversations; what waits, runs, was cut short, is in doubt or damaged stays."""
+
+import asyncio
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from base.errors import BusyThreadError, StorageError
+from doctor.diagnose import diagnose
+from graphs.session import Orchestrator
+from ledger.database import why
+from ledger.pruning import sweep
+
+_BUSY_MS = 10_000
+_FRESH_S = 3_600
+"""A long result as young as that may belong to a call whose outcome is not on record yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What went."""
+
+    threads: list[str]
+    results: int
+    """Long results."""
+    freed_bytes: int
+    compacted: bool
+    """False where another process was at the databases: the room inside them is used again all the same."""
+
+
+async def prunable(orchestrator: Orchestrator, before: float) -> list[str]:
+    """Return the finished threads that were last used before a time, and those half deleted; oldest first.
+
+    A thread whose conversation is not in this data directory is another program's to delete.
+    """
+    rows = await orchestrator.ledger.threads()
+    return [row["thread"] for row in rows if await _may_go(orchestrator, row, before)]
+
+
+async def prune(orchestrator: Orchestrator, before: float, *, audit: bool = False) -> Pruned:
+    """Delete those threads with their checkpoints, then the long results that nothing left needs.
+
+    It can be cut short anywhere: each thread is there or marked or gone, and the next run goes on.
+
+    Args:
+        orchestrator: of the data directory.
+        before: seconds since the epoch.
+        audit: the calls of those threads go from the ledger too.
+
+    Raises:
+        StorageError: something cannot be written.
+    """
+    folder = orchestrator.settings.data_dir
+    occupied = await asyncio.to_thread(_size, folder)
+    gone = [
+        thread
+        for thread in await prunable(orchestrator, before)
+        if await _delete(orchestrator, thread, before, audit=audit)
+    ]
+    needed = await orchestrator.ledger.needed_results()
+    stored_before = min(before, time.time() - _FRESH_S)
+    results = await asyncio.to_thread(sweep, folder / "artifacts", needed, stored_before)
+    compacted = await asyncio.to_thread(_compact, folder)
+    return Pruned(gone, results, max(0, occupied - await asyncio.to_thread(_size, folder)), compacted)
+
+
+async def _may_go(
+    orchestrator: Orchestrator, row: dict[str, Any] | None, before: float, *, held: bool = False
+) -> bool:
+    if row is None or row["status"] == "pruning":
+        return row is not None
+    if row["status"] not in {"answered", "failed"} or row["updated_at"] >= before:
+        return False
+    if await orchestrator.ledger.open_calls(row["thread"]):
+        return False
+    found = await diagnose(orchestrator, row["thread"], held=held)
+    return found.condition in {"answered", "failed"} and not found.remedies
+
+
+async def _delete(orchestrator: Orchestrator, thread: str, before: float, *, audit: bool) -> bool:
+    """Delete a thread while no turn of it can begin; False where one has begun since."""
+    ledger, saver = orchestrator.ledger, orchestrator.graph.checkpointer
+    assert isinstance(saver, BaseCheckpointSaver)  # noqa: S101 (what an orchestrator is given)
+    try:
+        async with orchestrator.turns.at_once(thread):
+            row = await ledger.thread(thread)
+            if row is None or not await _may_go(orchestrator, row, before, held=True):
+                return False
+            await ledger.touch(thread, user=row["user"], status="pruning")
+            await saver.adelete_thread(thread)
+            await ledger.forget_thread(thread, audit=audit)
+    except BusyThreadError:
+        return False
+    return True
+
+
+def _compact(folder: Path) -> bool:
+    """Give the databases' free room back to the disk; False where another process kept one of them busy."""
+    done = [_vacuumed(path) for path in sorted(folder.glob("*.db"))]
+    return all(done)
+
+
+def _vacuumed(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            database.execute("VACUUM")
+            busy, _, _ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return False
+        raise StorageError(f"The database {path} cannot be compacted: {why(error)}.") from error
+
+
+def _size(folder: Path) -> int:
+    files = [*folder.glob("*.db*"), *(folder / "artifacts").rglob("*")]
+    return sum(path.stat().st_size for path in files if path.is_file())

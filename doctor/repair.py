@@ -1,0 +1,102 @@
+"""Repair a thread: afterwards it can be talked on in. No tool is run, and no model asked."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from langgraph.types import StateSnapshot
+
+from base.errors import DamagedThreadError, RequestError, UnknownThreadError
+from doctor.diagnose import condition_of, counted, diagnose, rows_of
+from doctor.missing_records import forgotten, recall
+from graphs.damage import check
+from graphs.session import Orchestrator
+from ledger.records import Call, Recorded, ThreadStatus
+from nodes.turn.calls import open_calls, result_message
+
+_RUNNING = Recorded("unknown", "Unknown: another process was still at it when the thread was repaired.")
+
+
+async def repair(orchestrator: Orchestrator, thread_id: str) -> list[str]:
+    """Do what a diagnosis says that it would, and return what was done, in words.
+
+    Raises:
+        RequestError: a turn of the thread is under way.
+        BusyThreadError: one has just begun.
+        UnknownThreadError: there is no such thread, or nothing of it could be saved.
+        StorageError: what has to be written cannot be.
+    """
+    found = await diagnose(orchestrator, thread_id)
+    if found.condition == "running":
+        raise RequestError(f"{found.sentence} Repair it when it is done, or end that process first.")
+    if not found.remedies:
+        return []
+    async with orchestrator.turns.at_once(thread_id):
+        return await _repaired(orchestrator, thread_id)
+
+
+async def _repaired(orchestrator: Orchestrator, thread_id: str) -> list[str]:
+    done = await _mend(orchestrator, thread_id)
+    try:
+        snapshot = await orchestrator.snapshot(thread_id)
+    except UnknownThreadError:
+        await _note(orchestrator, thread_id, "failed")
+        return [*done, "nothing of it could be read; the next message in it begins it anew"]
+    rows = rows_of(orchestrator, thread_id)
+    answers = await asyncio.to_thread(rows.answers)
+    if snapshot.interrupts and answers:
+        await asyncio.to_thread(rows.forget_answers)
+        done.append("took back an answer that was never taken up")
+    if lost := await forgotten(orchestrator, snapshot, await orchestrator.ledger.thread(thread_id)):
+        await recall(orchestrator, thread_id, snapshot, lost)
+        done.append("noted in the ledger what the conversation tells")
+    if not snapshot.tasks and (left := open_calls(snapshot.values["messages"])):
+        await _close(orchestrator, thread_id, snapshot, left)
+        done.append(f"gave {counted(len(left), 'call')} without a result the outcome on record")
+    return done + await _note(orchestrator, thread_id, condition_of(snapshot))
+
+
+async def _mend(orchestrator: Orchestrator, thread_id: str) -> list[str]:
+    """Take out what cannot be read, then step back until what is left fits together."""
+    rows = rows_of(orchestrator, thread_id)
+    taken = len(await asyncio.to_thread(rows.mend)) if await asyncio.to_thread(rows.damages) else 0
+    done = [f"took out {counted(taken, 'row')} that could not be read, to damaged.db"] if taken else []
+    back = 0
+    while await _is_damaged(orchestrator, thread_id) and await asyncio.to_thread(rows.go_back):
+        back += 1
+    return [*done, f"went back {counted(back, 'step')}, kept in damaged.db"] if back else done
+
+
+async def _is_damaged(orchestrator: Orchestrator, thread_id: str) -> bool:
+    try:
+        check(thread_id, await orchestrator.snapshot(thread_id))
+    except DamagedThreadError:
+        return True
+    except UnknownThreadError:
+        return False
+    return False
+
+
+async def _close(
+    orchestrator: Orchestrator, thread_id: str, snapshot: StateSnapshot, left: Sequence[Any]
+) -> None:
+    """Give calls without a result what the ledger recorded, else say that they did not run."""
+    row = await orchestrator.ledger.thread(thread_id) or {"user": "local"}
+    turn = snapshot.values.get("turn", "")
+    entries = [
+        Call(thread_id, call["id"], turn, row["user"], "", "", call["name"], call["args"], effect="unknown")
+        for call in left
+    ]
+    recorded = await orchestrator.ledger.supersede(entries)
+    outcomes = [recorded.get(call["id"], _RUNNING) for call in left]
+    results = [result_message(call, o.status, o.text) for call, o in zip(left, outcomes, strict=True)]
+    changes = {"messages": results, "tail": results[-1].id}
+    await orchestrator.graph.aupdate_state(snapshot.config, changes, as_node="respond")
+
+
+async def _note(orchestrator: Orchestrator, thread_id: str, status: ThreadStatus) -> list[str]:
+    row = await orchestrator.ledger.thread(thread_id)
+    if row is None or row["status"] == status:
+        return []
+    await orchestrator.ledger.touch(thread_id, user=row["user"], status=status)
+    return [f"noted in the ledger that it is {status}"]

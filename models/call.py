@@ -1,0 +1,233 @@
+"""Call a role's model: the first that answers, with retries, a deadline and its fallbacks."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection, Container, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage
+
+from base.errors import Cause, ModelError, NoModelAnsweredError
+from base.settings import ModelCard, Settings
+from models import replies
+from models.deadlines import until
+from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error
+from models.opening import Opener
+from models.prices import cost_of
+from models.registry import Registry
+from models.streaming import streamed
+from models.usable import usable
+from models.windows import Windows
+
+HIDDEN = "nostream"
+"""LangGraph's tag for tokens that are not the person's to see."""
+
+_CHARS_PER_TOKEN = 4
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 20.0
+
+
+Fit = Callable[[int], Awaitable[Sequence[BaseMessage]]]
+"""Gives about the same messages in so many characters, or in as few as they can take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request to a role's model."""
+
+    role: str
+    """Name of a role or of a model."""
+    messages: Sequence[BaseMessage]
+    user: str
+    tools: Sequence[dict[str, Any]] = ()
+    """In OpenAI's format; empty: the model is offered none."""
+    known: Container[str] = ()
+    """Names of tools that it may have read of, offered or not: JSON that calls one of them is no answer."""
+    taken: Collection[str] = ()
+    """Call ids that the conversation already holds."""
+    hidden: bool = False
+    """True: its tokens are not streamed to the person."""
+    fit: Fit | None = None
+    """For a model that finds the messages too long; None: they cannot be shortened."""
+    chars: int = 0
+    """About what messages and tools take; asked for only where they can be shortened."""
+    deadline: float | None = None
+    """`time.monotonic()` after which no further try begins; None: only each model's own timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call to one model, answered or not; None is unknown."""
+
+    backend: str
+    card: ModelCard
+    usage: dict[str, Any] | None
+    tokens: int
+    """Input and output: as reported, or estimated where nothing was; 0 where nothing came back."""
+    cost_usd: float | None
+    duration_ms: float
+    error: Cause | None
+    is_void: bool
+    """True: what was streamed of it is no part of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A usable answer and where it came from."""
+
+    message: AIMessage
+    backend: str
+    card: ModelCard
+
+
+Account = Callable[[Attempt], Awaitable[None]]
+"""Told of every attempt as it ends, failed ones too: they may have been billed."""
+
+
+class Caller:
+    """Calls models by role name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.registry = Registry(settings)
+        self._opener = Opener(settings, self.registry)
+        self._windows = Windows()
+        self._redact = settings.redact
+        self._warming: set[asyncio.Task[None]] = set()
+
+    async def call(self, ask: Ask, account: Account) -> Reply:
+        """Return the first usable answer of the role's models, in their order.
+
+        Raises:
+            UnknownModelError: the role names no model.
+            NoModelAnsweredError: all failed; the message says how each did.
+        """
+        failures: list[ModelError] = []
+        for name in self.registry.resolve(ask.role):
+            try:
+                return await self._shorter_if_too_long(name, ask, account)
+            except ModelError as error:
+                failures.append(error)
+        told = self._redact(" ".join(str(failure) for failure in failures))
+        raise NoModelAnsweredError(f"No model answered. {told}", failures[-1].cause)
+
+    def warm(self, role: str, user: str) -> asyncio.Task[None]:
+        """Open the role's first usable model in the background, so that its first call need not wait."""
+        task = asyncio.create_task(self._warm(role, user))
+        self._warming.add(task)
+        task.add_done_callback(self._warming.discard)
+        return task
+
+    async def close(self) -> None:
+        """Close the models' connections on the running loop."""
+        await self._opener.close()
+
+    async def _warm(self, role: str, user: str) -> None:
+        names = [n for n in self.registry.resolve(role) if self.registry.missing(n, user) is None]
+        with suppress(Exception):  # the call itself will say what is wrong
+            await self._opener.open(names[0], user)
+
+    async def _shorter_if_too_long(self, name: str, ask: Ask, account: Account) -> Reply:
+        card = self.registry.card(name)
+        if lacking := self.registry.missing(name, ask.user):
+            raise ModelError(f"Model {name!r}: {lacking}. Set it, or use another model.", "missing_key")
+        ends = time.monotonic() + card.timeout_s
+        ends = min(ends, ask.deadline) if ask.deadline else ends
+        ask = await _fitted(ask, self._windows.room(name))
+        try:
+            return await self._patiently(name, card, ask, account, ends)
+        except ModelError as error:
+            if error.cause != "context_overflow" or ask.fit is None:
+                raise
+            shorter = await _fitted(ask, self._windows.narrowed(name, ask.chars))
+            if shorter.messages == ask.messages:  # nothing is left to leave out
+                raise
+        return await self._patiently(name, card, shorter, account, ends)
+
+    async def _patiently(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
+        again = ask
+        for attempt in range(card.max_retries + 1):
+            try:
+                return await self._once(name, card, again, account, ends)
+            except ModelError as error:
+                if isinstance(error.__cause__, BlankReplyError):  # asked the same, many say nothing again
+                    again = replace(ask, messages=replies.reminded(ask.messages))
+                wait = _wait(attempt, error.retry_after)
+                hopeless = error.cause not in RETRIED or time.monotonic() + wait >= ends
+                if hopeless or attempt == card.max_retries:
+                    raise
+                await asyncio.sleep(wait)
+        raise AssertionError
+
+    async def _once(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
+        started = time.monotonic()
+        usage: dict[str, Any] | None = None
+        told = 0
+        cause: Cause | None = None
+        spelled_out = False
+        try:
+            raw = await until(ends, self._say(name, card, ask))
+            usage = _counted(raw)
+            told = _told(raw, ask, usage)
+            self._windows.require_whole(name, card, ask.messages, ask.chars, usage)
+            offered = ask.tools if card.tools else ()
+            message = usable(raw, offered, ask.known, ask.taken)
+            spelled_out = bool(raw.text) and not message.text
+            return Reply(message, name, card)
+        except asyncio.CancelledError:
+            cause = "cancelled"
+            raise
+        except Exception as error:
+            fault = as_model_error(error, name, card.base_url)
+            cause = fault.cause
+            raise fault from error
+        finally:
+            spent = (time.monotonic() - started) * 1_000
+            cost, is_void = cost_of(card, usage), bool(cause) or spelled_out
+            await account(Attempt(name, card, usage, told, cost, spent, cause, is_void))
+
+    async def _say(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
+        model: Any = await self._opener.open(name, ask.user)
+        if ask.tools and card.tools:
+            model = model.bind_tools(list(ask.tools))
+        messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)
+        tags = [HIDDEN] if ask.hidden else []
+        if not card.streaming:
+            return _as_ai(await model.ainvoke(messages, {"tags": tags}))
+        # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
+        return replies.join(await streamed(model, messages, tags))
+
+
+async def _fitted(ask: Ask, room: int | None) -> Ask:
+    """Return the request within so many characters; as it is where it fits, or cannot be shortened."""
+    if room is None or ask.fit is None or ask.chars <= room:
+        return ask
+    return replace(ask, messages=await ask.fit(room), chars=room)
+
+
+def _told(message: AIMessage, ask: Ask, usage: dict[str, Any] | None) -> int:
+    """Return the tokens that a call took, by its report or about."""
+    if usage:
+        return int(usage["total_tokens"])
+    return sum(len(said.text) for said in (*ask.messages, message)) // _CHARS_PER_TOKEN
+
+
+def _counted(message: AIMessage) -> dict[str, Any] | None:
+    """Return the token counts; None where there are none, for which Anthropic's client counts nought."""
+    usage = dict(message.usage_metadata or {})
+    return usage if usage.get("total_tokens") else None
+
+
+def _as_ai(message: BaseMessage) -> AIMessage:
+    if not isinstance(message, AIMessage):
+        raise UnusableReplyError(f"it answered with a {message.type} message")
+    return message
+
+
+def _wait(attempt: int, asked: float | None) -> float:
+    """Return the seconds before the next try: the provider's own delay, else backoff with full jitter."""
+    if asked is not None:
+        return asked
+    return random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt))  # noqa: S311 (jitter is no secret)

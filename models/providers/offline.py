@@ -1,0 +1,214 @@
+"""The offline brains: a planner and a writer made of rules, for a first run without keys and for tests.
+
+Both are functions of the messages: asked again, they say the same again.
+"""
+
+import hashlib
+import json
+import re
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages.tool import tool_call, tool_call_chunk
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from models.providers.offline_rules import Step, rounds_of
+from models.providers.offline_tags import Outcome, read, unfenced
+from models.providers.offline_words import NOT_UNDERSTOOD, NOTE, explanation, report, unavailable
+
+
+class _Rules(BaseChatModel):
+    """A chat model whose reply is a function of the messages; tokens are estimated."""
+
+    model: str
+    note: bool
+    """Whether answers say that they come from rules, and how to get a language model."""
+
+    @abstractmethod
+    def _reply(self, messages: Sequence[BaseMessage], tools: frozenset[str]) -> AIMessage: ...
+
+    def _answer(self, text: str) -> AIMessage:
+        return AIMessage(f"{text}\n\n{NOTE}" if self.note else text)
+
+    def _complete(self, messages: Sequence[BaseMessage], options: dict[str, Any]) -> AIMessage:
+        offered = [] if options.get("tool_choice") == "none" else options.get("tools", [])
+        names = frozenset(str(tool["function"]["name"]) for tool in offered)
+        message = self._reply(messages, names)
+        read, written = count_tokens_approximately(messages), count_tokens_approximately([message])
+        message.usage_metadata = {
+            "input_tokens": read,
+            "output_tokens": written,
+            "total_tokens": read + written,
+        }
+        message.response_metadata = {"model_name": self.model, "finish_reason": "stop"}
+        return message
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002 (the interface's)
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 (the interface's)
+        **kwargs: Any,
+    ) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self._complete(messages, kwargs))])
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 (the interface's)
+        **kwargs: Any,
+    ) -> ChatResult:
+        return self._generate(messages, stop, None, **kwargs)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002 (the interface's)
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 (the interface's)
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        for chunk in _chunks(self._complete(messages, kwargs)):
+            yield ChatGenerationChunk(message=chunk)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 (the interface's)
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in self._stream(messages, stop, None, **kwargs):
+            yield chunk
+
+
+class OfflinePlanner(_Rules):
+    """Plans the calls that a request names, round by round, then reports what came of them."""
+
+    model: str = "planner"
+    note: bool = False
+
+    @property
+    def _llm_type(self) -> str:
+        return "twobrain-offline-planner"
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Return the planner with these tools; any other tool counts as not available.
+
+        Args:
+            tools: what may be called.
+            tool_choice: `none` for no calls; nothing else changes what the rules do.
+            kwargs: handed on to the call.
+        """
+        return self.bind(tools=[convert_to_openai_tool(t) for t in tools], tool_choice=tool_choice, **kwargs)
+
+    def _reply(self, messages: Sequence[BaseMessage], tools: frozenset[str]) -> AIMessage:
+        text, turn = _turn(messages)
+        asked = read(text)
+        if not tools and asked.proposals:
+            return AIMessage(explanation(asked.proposals, asked.request))
+        if not tools and asked.calls:
+            return self._answer(report(asked.calls))
+        return self._plan(asked.request, messages, turn, tools)
+
+    def _plan(
+        self,
+        request: str,
+        messages: Sequence[BaseMessage],
+        turn: Sequence[BaseMessage],
+        tools: frozenset[str],
+    ) -> AIMessage:
+        wanted = rounds_of(request)
+        missing = unavailable(sorted({s.tool for steps in wanted for s in steps} - tools))
+        rounds = [able for steps in wanted if (able := [s for s in steps if s.tool in tools])]
+        done = sum(1 for message in turn if isinstance(message, AIMessage) and message.tool_calls)
+        if done < len(rounds):
+            seed = _seed(messages, done)
+            calls = [_call(step, index, seed) for index, step in enumerate(rounds[done])]
+            return AIMessage("" if done else missing, tool_calls=calls)
+        said = "\n\n".join(filter(None, (report(_outcomes(turn)), missing)))
+        return self._answer(said or NOT_UNDERSTOOD)
+
+
+class OfflineWriter(_Rules):
+    """Writes what the person reads from the calls that were made for them."""
+
+    model: str = "writer"
+    note: bool = True
+
+    @property
+    def _llm_type(self) -> str:
+        return "twobrain-offline-writer"
+
+    def _reply(self, messages: Sequence[BaseMessage], tools: frozenset[str]) -> AIMessage:  # noqa: ARG002
+        text, _ = _turn(messages)
+        asked = read(text)
+        said = report(asked.calls)
+        news = [part for part in asked.summary.split("\n\n") if part not in f"{said}\n{NOTE}"]
+        return self._answer("\n\n".join(filter(None, (said, *news))) or NOT_UNDERSTOOD)
+
+
+def _turn(messages: Sequence[BaseMessage]) -> tuple[str, Sequence[BaseMessage]]:
+    """Return the text of the last human message, and what follows it."""
+    for back, message in enumerate(reversed(messages)):
+        if isinstance(message, HumanMessage):
+            return message.text, messages[len(messages) - back :]
+    return "", messages
+
+
+def _outcomes(turn: Sequence[BaseMessage]) -> list[Outcome]:
+    """Return the turn's calls that have results, in the order they were made."""
+    results = {message.tool_call_id: message for message in turn if isinstance(message, ToolMessage)}
+    calls = [call for message in turn if isinstance(message, AIMessage) for call in message.tool_calls]
+    return [
+        _outcome(call["name"], call["args"], results[call["id"]]) for call in calls if call["id"] in results
+    ]
+
+
+def _outcome(tool: str, args: dict[str, Any], result: ToolMessage) -> Outcome:
+    artifact = result.artifact if isinstance(result.artifact, dict) else {}
+    status = "executed" if result.status == "success" else "failed"
+    if result.text.startswith("Action denied"):
+        status = "denied"
+    return Outcome(tool, artifact.get("args", args), artifact.get("status", status), unfenced(result.text))
+
+
+def _seed(messages: Sequence[BaseMessage], done: int) -> str:
+    """Return what sets this round apart from every other: what was said, with its ids, and the calls made."""
+    said = [(m.type, m.id, m.text) for m in messages if m.type in {"human", "ai"}]
+    made = [call["id"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
+    return json.dumps([said, made, done])
+
+
+def _call(step: Step, index: int, seed: str) -> Any:
+    digest = hashlib.sha256(json.dumps([seed, index, step.tool, step.args]).encode()).hexdigest()
+    return tool_call(name=step.tool, args=dict(step.args), id=f"call_{digest[:24]}")
+
+
+def _chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
+    """Cut a reply into its words, then its calls, then its usage."""
+    for word in re.findall(r"\S+\s*|\s+", message.text):
+        yield AIMessageChunk(content=word)
+    for index, call in enumerate(message.tool_calls):
+        part = tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=index)
+        yield AIMessageChunk(content="", tool_call_chunks=[part])
+    yield AIMessageChunk(
+        content="",
+        usage_metadata=message.usage_metadata,
+        response_metadata=message.response_metadata,
+        chunk_position="last",
+    )

@@ -1,0 +1,1 @@
+"""What may run, what is asked, what was answered."""

@@ -1,0 +1,197 @@
+"""Understand a person's answer to a confirmation, in every form that clients send.
+
+What is not understood is not consent.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.replies import storable
+from nodes.gate.remembering import Remember, UnreadableError, read_remember
+
+_YES = {"approve", "approved", "accept", "yes", "y", "ok", "true"}
+_NO = {"reject", "rejected", "deny", "denied", "ignore", "no", "n", "false"}
+_APPROVING = {"approve", "accept"}
+_REJECTING = {"reject", "respond", "response", "ignore"}
+_FORMS = 'Answer yes, no or {"decisions": [{"type": "approve" | "edit" | "reject", …}]}, one for each call.'
+_DEEPEST_JSON = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Run it as it stands."""
+
+    remember: Remember | None = None
+    """Which further calls are to run unasked; None: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Run it with these arguments."""
+
+    args: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Do not run it."""
+
+    message: str = ""
+
+
+Choice = Approve | Edit | Reject
+Check = Callable[[str, dict[str, Any]], str | None]
+"""Tool name and edited arguments to what is wrong with them; None where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was understood of an answer."""
+
+    choices: dict[str, Choice] = field(default_factory=dict)
+    """By call id; a call that is missing here is still undecided."""
+    problem: str = ""
+    """Why something was not understood, for the person; empty where all was."""
+    names_calls: bool = False
+    """Each decision says which call it is about, so that it is meant for that, whenever it comes."""
+
+
+class _NotUnderstoodError(Exception):
+    pass
+
+
+def read(answer: Any, actions: Sequence[Mapping[str, Any]], check: Check) -> Reading:
+    """Read an answer to a confirmation request.
+
+    Args:
+        answer: whatever a client sent.
+        actions: the request's `action_requests` that are still undecided, in order.
+        check: validates edited arguments.
+    """
+    try:
+        decisions = _decisions(answer, len(actions))
+        placed = _placed(decisions, actions)
+    except _NotUnderstoodError as error:
+        return Reading(problem=f"{error} {_FORMS}")
+    choices: dict[str, Choice] = {}
+    problems: list[str] = []
+    for action, decision in placed:
+        try:
+            choices[action["tool_call_id"]] = _choice(decision, action, check)
+        except _NotUnderstoodError as error:
+            problems.append(f"{action['name']}: {error}")
+    if not problems and len(choices) < len(actions):
+        problems.append(f"{len(actions) - len(choices)} of {len(actions)} calls are still undecided.")
+    named = all(decision.get("tool_call_id") is not None for _, decision in placed)
+    return Reading(choices, " ".join(problems), named)
+
+
+def _decisions(answer: Any, count: int, depth: int = 0) -> list[Any]:
+    """Return the answer as a list of decisions."""
+    if isinstance(answer, bool):
+        return [{"type": "approve" if answer else "reject"}] * count
+    if isinstance(answer, str):
+        return _from_text(answer, count, depth)
+    if isinstance(answer, Mapping):
+        inner = answer.get("decisions")
+        if isinstance(inner, list):
+            return inner
+        if "decisions" in answer:
+            raise _NotUnderstoodError("`decisions` is not a list.")
+        return [answer]
+    if isinstance(answer, list | tuple) and answer:
+        return list(answer)
+    raise _NotUnderstoodError("The answer was not understood.")
+
+
+def _from_text(answer: str, count: int, depth: int) -> list[Any]:
+    word = answer.strip().lower()
+    if word in _YES | _NO:
+        return [{"type": "approve" if word in _YES else "reject"}] * count
+    if depth >= _DEEPEST_JSON:
+        raise _NotUnderstoodError("The answer was not understood.")
+    try:
+        inner = json.loads(answer)
+    except (ValueError, RecursionError):
+        raise _NotUnderstoodError(f"The answer {answer[:80]!r} was not understood.") from None
+    return _decisions(inner, count, depth + 1)
+
+
+def _placed(
+    decisions: list[Any], actions: Sequence[Mapping[str, Any]]
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Return each decision with the action it is about: by call id where it names one, else in order."""
+    if len(decisions) > len(actions):
+        raise _NotUnderstoodError(f"{len(decisions)} decisions came for {len(actions)} calls.")
+    by_id = {action["tool_call_id"]: action for action in actions}
+    placed: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
+    for number, decision in enumerate(decisions):
+        if not isinstance(decision, Mapping):
+            raise _NotUnderstoodError("A decision is not an object with a type.")
+        call_id = decision.get("tool_call_id")
+        if call_id is not None and (not isinstance(call_id, str) or call_id not in by_id):
+            raise _NotUnderstoodError(f"No waiting call has the id {call_id!r}.")
+        action = by_id[call_id] if call_id is not None else actions[number]
+        if action["tool_call_id"] in placed:
+            raise _NotUnderstoodError(f"Two decisions are about the call {action['tool_call_id']!r}.")
+        placed[action["tool_call_id"]] = (action, decision)
+    return list(placed.values())
+
+
+def _choice(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) -> Choice:
+    kind = decision.get("type")
+    word = kind.strip().lower() if isinstance(kind, str) else ""
+    if word in _APPROVING:
+        if decision.get("remember") is not None and "attempt" in action:
+            raise _NotUnderstoodError("a call that may have happened is approved for this once.")
+        return Approve(_remember(decision, action))
+    if decision.get("remember") is not None:
+        raise _NotUnderstoodError("only an approval as it stands can be remembered.")
+    if word in _REJECTING:
+        return Reject(_reason(decision))
+    if word == "edit":
+        return _edit(decision, action, check)
+    raise _NotUnderstoodError(f"{kind!r} is not one of approve, edit, reject.")
+
+
+def _remember(decision: Mapping[str, Any], action: Mapping[str, Any]) -> Remember | None:
+    said = decision.get("remember")
+    if said is None:
+        return None
+    try:
+        return read_remember(said, action["args"], time.time())
+    except UnreadableError as error:
+        raise _NotUnderstoodError(f"what to remember was not understood: {error}") from None
+
+
+def _reason(decision: Mapping[str, Any]) -> str:
+    said = decision.get("message", decision.get("args", ""))
+    return said.strip() if isinstance(said, str) else ""
+
+
+def _edit(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) -> Choice:
+    """Read both edit forms: `edited_action: {name, args}`, and the old `args: {action, args}`."""
+    edited = decision.get("edited_action", decision.get("args"))
+    if not isinstance(edited, Mapping):
+        raise _NotUnderstoodError("an edit needs edited_action with name and args.")
+    name = edited.get("name", edited.get("action"))
+    args = edited.get("args", edited.get("arguments"))
+    if name != action["name"]:
+        raise _NotUnderstoodError(f"an edit cannot turn it into {name!r}.")
+    if not isinstance(args, Mapping):
+        raise _NotUnderstoodError("the edited arguments are not an object.")
+    args = dict(args) or dict(action["args"])  # agent-inbox accepts with empty arguments
+    if storable(args) != args:
+        raise _NotUnderstoodError(
+            "the edited arguments hold an integer of more than 64 bits, or half a character."
+        )
+    if problem := check(action["name"], args):
+        raise _NotUnderstoodError(f"the edited arguments do not fit: {problem}")
+    if args == action["args"]:
+        return Approve()
+    if "attempt" in action:
+        raise _NotUnderstoodError("it may have happened already, so it cannot be edited: approve or reject.")
+    return Edit(args)

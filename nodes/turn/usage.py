@@ -1,0 +1,160 @@
+"""Ask a role's model on behalf of a turn, with every attempt counted."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+from base.errors import StorageError
+from base.settings import ModelCard
+from ledger.bookkeeping import BEGUN
+from ledger.records import Use
+from models.call import Ask, Attempt
+from models.prices import cost_of
+from nodes.kept import Kept
+from nodes.prompt.compaction import CHARS_PER_TOKEN, chars_of
+from nodes.prompt.rounds import length_of
+from nodes.turn.allowance import Exhausted, book, has_daily_limit
+from nodes.turn.turn import Turn
+
+View = Callable[[int], Awaitable[list[BaseMessage]]]
+"""From the characters that a prompt may take to the prompt; see `nodes.prompt.views`."""
+_log = logging.getLogger(__name__)
+
+
+class Meter:
+    """Counts the attempts of one step: in the ledger as each ends, in the turn's usage, and to watchers."""
+
+    def __init__(self, turn: Turn, role: str) -> None:
+        self._turn = turn
+        self._role = role
+        self._usage: dict[str, Any] = dict(turn.state.usage)
+        self._booked: int | None = None
+
+    async def begin(self, ask: Ask) -> Exhausted | None:
+        """Book what a request will take of the user's day; return what is used up, where it may not be made.
+
+        That is about what the prompt takes, and all that the model may say, where its card limits that.
+        """
+        if not has_daily_limit(self._turn):
+            return None
+        name = self._turn.res.models.registry.first_name(ask.role, self._turn.person.user)
+        card = self._turn.res.models.registry.card(name)
+        usage = {"input_tokens": ask.chars // CHARS_PER_TOKEN, "output_tokens": card.max_output_tokens or 0}
+        most = Attempt(name, card, None, sum(usage.values()), cost_of(card, usage), 0.0, None, is_void=False)
+        found = await book(self._turn, replace(self._use(most), error=BEGUN))
+        if isinstance(found, Exhausted):
+            return found
+        self._booked = found
+        return None
+
+    async def __call__(self, attempt: Attempt) -> None:
+        """Count one attempt; a `models.call.Account`."""
+        self._usage = _added(self._usage, attempt)
+        if attempt.is_void:
+            self._turn.runtime.stream_writer(
+                {"event": "restarted", "model": attempt.backend, "role": self._role}
+            )
+        self._turn.runtime.stream_writer(
+            {
+                "event": "usage",
+                "model": attempt.backend,
+                "role": self._role,
+                "input_tokens": (attempt.usage or {}).get("input_tokens"),
+                "output_tokens": (attempt.usage or {}).get("output_tokens"),
+                "cost_usd": attempt.cost_usd,
+            }
+        )
+        with _forgiven():
+            self._record(attempt)
+
+    def total(self) -> dict[str, Any]:
+        """Return the turn's usage with this step's attempts in it."""
+        with _forgiven():
+            self._settle(None)
+        return self._usage
+
+    def _record(self, attempt: Attempt) -> None:
+        """Queue the record of an attempt: in the place of what is booked, unless another one follows it."""
+        use = self._use(attempt)
+        if self._booked is None or attempt.error not in {None, "cancelled"}:
+            self._turn.res.ledger.record_usage(use)
+        else:
+            self._settle(use)
+
+    def _settle(self, use: Use | None) -> None:
+        number, self._booked = self._booked, None
+        if number is not None:
+            self._turn.res.ledger.settle_usage(number, use)
+
+    def _use(self, attempt: Attempt) -> Use:
+        usage = attempt.usage or {}
+        return Use(
+            thread=self._turn.state.thread,
+            turn=self._turn.state.turn,
+            user=self._turn.person.user,
+            path=self._turn.state.path,
+            role=self._role,
+            backend=attempt.backend,
+            model=attempt.card.model or attempt.card.provider,
+            input_tokens=usage.get("input_tokens"),
+            output_tokens=usage.get("output_tokens"),
+            cached_tokens=(usage.get("input_token_details") or {}).get("cache_read"),
+            reasoning_tokens=(usage.get("output_token_details") or {}).get("reasoning"),
+            counted_tokens=attempt.tokens,
+            cost_usd=attempt.cost_usd,
+            duration_ms=attempt.duration_ms,
+            error=attempt.error,
+            at=time.time(),
+        )
+
+
+@contextmanager
+def _forgiven() -> Iterator[None]:
+    """Let a run go on where its usage cannot be recorded: bookkeeping never fails a run."""
+    try:
+        yield
+    except StorageError:
+        _log.exception("the usage of a model call was not recorded")
+
+
+def _added(total: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
+    """Return the usage with one attempt more; what an answered call leaves unknown is unknown in the sum."""
+    counted = {
+        "model_calls": total.get("model_calls", 0) + 1,
+        "counted_tokens": total.get("counted_tokens", 0) + attempt.tokens,
+        "known_cost_usd": total.get("known_cost_usd", 0.0) + (attempt.cost_usd or 0.0),
+    }
+    if attempt.error and attempt.usage is None:
+        return {**total, **counted}
+    usage = attempt.usage or {}
+    one = {
+        "input_tokens": usage.get("input_tokens"),
+        "output_tokens": usage.get("output_tokens"),
+        "cached_tokens": (usage.get("input_token_details") or {}).get("cache_read", 0 if usage else None),
+        "reasoning_tokens": (usage.get("output_token_details") or {}).get("reasoning", 0 if usage else None),
+        "cost_usd": attempt.cost_usd,
+    }
+    return {**{key: _sum(total.get(key, 0), value) for key, value in one.items()}, **counted}
+
+
+def _sum(left: float | None, right: float | None) -> float | None:
+    return None if left is None or right is None else left + right
+
+
+async def prompt_of(
+    turn: Turn, view: View, card: ModelCard, tools: Sequence[Mapping[str, Any]] = ()
+) -> tuple[list[BaseMessage], int]:
+    """Return a prompt within a model's budget, and about how many characters it takes with the tools."""
+    prompt = await view(chars_of(card))
+    count, known = _lengths.get(turn.state.turn, prompt) or (0, 0)
+    taken = _lengths.put(turn.state.turn, prompt, known + length_of(prompt[count:]))
+    return prompt, taken + length_of([], tools)
+
+
+_lengths: Kept[int] = Kept()
+"""Characters of what a turn's model was shown last, which the next prompt mostly begins with."""

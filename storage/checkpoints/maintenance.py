@@ -1,0 +1,102 @@
+"""What is done with a thread's checkpoints as a whole: copied, pruned, deleted; each in a transaction."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from storage.checkpoints.spent import COUNTED
+
+_COLUMNS = {
+    "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
+    "writes": "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value",
+}
+_ONE = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+_OF_RUN = "json_extract(CAST(metadata AS TEXT), '$.run_id') = ?"
+
+
+def delete_thread(connection: sqlite3.Connection, thread: str) -> None:
+    """Delete all that is kept of a thread."""
+    for table in _COLUMNS:
+        connection.execute(f"DELETE FROM {table} WHERE thread_id = ?", [thread])  # noqa: S608 (our own names)
+
+
+def delete_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> None:
+    """Delete the checkpoints of runs."""
+    for run in run_ids:
+        found = connection.execute(
+            f"SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints WHERE {_OF_RUN}",  # noqa: S608
+            [run],
+        )
+        _delete(connection, found.fetchall())
+
+
+def copy_thread(connection: sqlite3.Connection, source: str, target: str) -> None:
+    """Copy all that is kept of a thread to another."""
+    for table, columns in _COLUMNS.items():
+        connection.execute(
+            f"INSERT OR REPLACE INTO {table} (thread_id, {columns})"  # noqa: S608
+            f" SELECT ?, {columns} FROM {table} WHERE thread_id = ?",
+            [target, source],
+        )
+
+
+def prune(
+    connection: sqlite3.Connection, serde: SerializerProtocol, threads: Sequence[str], strategy: str
+) -> None:
+    """Delete what the last checkpoint of each thread does not need (`keep_latest`), or all of it (`delete`).
+
+    Raises:
+        ValueError: there is no such strategy.
+    """
+    if strategy not in {"keep_latest", "delete"}:
+        raise ValueError(f"There is no way to prune called {strategy!r}: keep_latest or delete.")
+    for thread in threads:
+        if strategy == "delete":
+            delete_thread(connection, thread)
+        else:
+            _keep_latest(connection, serde, thread)
+
+
+def _keep_latest(connection: sqlite3.Connection, serde: SerializerProtocol, thread: str) -> None:
+    newest = connection.execute(
+        "SELECT checkpoint_ns, max(checkpoint_id) FROM checkpoints"
+        " WHERE thread_id = ? GROUP BY checkpoint_ns",
+        [thread],
+    )
+    for ns, checkpoint_id in newest.fetchall():
+        needed = set(_lineage(connection, serde, (thread, ns, checkpoint_id)))
+        kept = connection.execute(
+            "SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints"
+            " WHERE thread_id = ? AND checkpoint_ns = ?",
+            [thread, ns],
+        )
+        _delete(connection, [row for row in kept if row[2] not in needed])
+
+
+def _lineage(
+    connection: sqlite3.Connection, serde: SerializerProtocol, key: tuple[str, str, str]
+) -> Iterator[str]:
+    """Yield a checkpoint, and its ancestors as far back as one of its delta channels is rebuilt from."""
+    thread, ns, at = key
+    missing: set[str] | None = None
+    seen: set[str] = set()
+    while at and at not in seen and missing != set():
+        found = connection.execute(
+            f"SELECT parent_checkpoint_id, type, checkpoint, metadata FROM checkpoints WHERE {_ONE}",  # noqa: S608
+            [thread, ns, at],
+        ).fetchone()
+        if found is None:
+            return
+        yield at
+        seen.add(at)
+        if missing is None:
+            missing = set(json.loads(found[3] or b"{}").get(COUNTED, ()))
+        missing -= serde.loads_typed((found[1], found[2]))["channel_values"].keys()
+        at = found[0]
+
+
+def _delete(connection: sqlite3.Connection, keys: Sequence[tuple[str, str, str]]) -> None:
+    for table in _COLUMNS:
+        connection.executemany(f"DELETE FROM {table} WHERE {_ONE}", keys)  # noqa: S608

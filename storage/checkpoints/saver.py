@@ -1,0 +1,289 @@
+"""The checkpoints in SQLite: tables and reading are langgraph-checkpoint-sqlite's, writing is done in groups.
+
+A conversation does not wait for its steps to be on disk, but before anything that must not happen twice and
+before its end: see `Checkpoints.settled`. Whatever is put by however many of them goes into one transaction:
+one thread, one connection, one sync to disk for all of it.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_id,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from storage.checkpoints.delta_history import HistoryReader, Standing
+from storage.checkpoints.maintenance import copy_thread, delete_runs, delete_thread, prune
+from storage.checkpoints.spent import Spent, spent
+from storage.checkpoints.sqlite_file import ADDED, CHECKPOINTS, REPLACED, CheckpointFile, Put, nothing
+from storage.serializer import StrictSerializer
+from storage.writer import Lane, Writer
+
+T = TypeVar("T")
+
+_Histories = Mapping[str, DeltaChannelHistory]
+
+_READERS = 4
+_MOST_READ_ONCE = 8
+"""Conversations that are held until they are read again."""
+
+
+class Checkpoints(BaseCheckpointSaver[Any]):
+    """A saver for any number of tasks and event loops, and for several processes on one file.
+
+    A checkpoint, and what a step wrote, is on disk a moment later, in the order in which its thread put
+    them: no later one is there without the earlier ones. What failed to be written goes with what follows
+    it, whose caller waits for it then, and is told if it fails again. A read of a thread, an interrupt and an
+    error wait for all that came before. Every method may raise StorageError.
+
+    A test that cuts the power passes `committing`: it is called in the thread that writes, just before each
+    commit. What it raises undoes that transaction and reaches all who wait for it; when it raises from the
+    n-th call on, the file is as after a cut before the n-th commit.
+    """
+
+    def __init__(
+        self, path: Path, committing: Callable[[], None] = nothing, writer: Writer | None = None
+    ) -> None:
+        """Open or create the file; blocks.
+
+        Args:
+            path: where it is.
+            committing: see above.
+            writer: the thread that writes; None: one of its own.
+        """
+        super().__init__(serde=StrictSerializer())
+        self._file = CheckpointFile(path, committing)
+        self._writes: Lane[Put] = (writer or Writer("checkpoint-writer")).open(self._file)
+        self._last: dict[str, Put] = {}
+        """By thread, what was put last, until it is known to be on disk."""
+        self._seen: dict[str, dict[str, Any]] = {}
+        """By thread, what its last checkpoint holds, while somebody looks."""
+        self._read_once: OrderedDict[tuple[str | None, ...], _Histories] = OrderedDict()
+        self._idle: deque[HistoryReader] = deque()
+        self._readers = ThreadPoolExecutor(_READERS, "checkpoint-reader")
+
+    def close(self) -> None:
+        """Write what is queued and let go of the file; blocks."""
+        self._readers.shutdown()
+        while self._idle:
+            self._idle.pop().conn.close()
+        self._writes.close()
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,  # noqa: ARG002 (the base class's)
+    ) -> RunnableConfig:
+        """Save a checkpoint, after all that was put in its thread before."""
+        thread, ns = _place(config)
+        if not ns and thread in self._seen:
+            self._seen[thread].update(checkpoint["channel_values"])
+        before = config["configurable"].get("checkpoint_id")
+        described = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False)
+        row = (
+            *(thread, ns, checkpoint["id"], before),
+            *self.serde.dumps_typed(checkpoint),
+            described.encode("utf-8", "ignore"),
+        )
+        await self._put(thread, CHECKPOINTS, [row], spent((thread, ns, before), metadata))
+        named = {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}
+        return {"configurable": named}
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Save what a step wrote, for the checkpoint that the step began at."""
+        thread, ns = _place(config)
+        key = (thread, ns, str(config["configurable"]["checkpoint_id"]), task_id, task_path)
+        rows = [
+            (*key, WRITES_IDX_MAP.get(channel, place), channel, *self.serde.dumps_typed(value))
+            for place, (channel, value) in enumerate(writes)
+        ]
+        special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+        await self._put(thread, REPLACED if special else ADDED, rows)
+        if any(channel in WRITES_IDX_MAP for channel, _ in writes):  # nothing need follow it
+            await self.settled(thread)
+
+    @contextmanager
+    def seeing(self, thread: str) -> Iterator[Mapping[str, Any]]:
+        """Yield what a thread's last checkpoint holds, as it is put here; nothing before the first."""
+        seen = self._seen[thread] = {}
+        try:
+            yield seen
+        finally:
+            del self._seen[thread]
+
+    async def settled(self, thread: str) -> None:
+        """Return once all is on disk that was put in a thread before.
+
+        Raises:
+            StorageError: it cannot be written. Nothing is lost: it is tried again with what follows.
+        """
+        last = self._last.get(thread)
+        if last is None:
+            return
+        if not last.is_there:
+            await self._writes.submit(Put(after=last))
+        if self._last.get(thread) is last:
+            del self._last[thread]
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return a thread's last checkpoint, or the one that is named; None: there is none."""
+        return await self._read(config, lambda saver: saver.get_tuple(config))
+
+    async def standing(self, config: RunnableConfig) -> Standing | None:
+        """Return where a thread stands; None: there is no such thread."""
+        return await self._read(config, lambda saver: saver.standing(config))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 (the base class's name)
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Yield checkpoints, the newest first."""
+        found = await self._read(
+            config, lambda saver: list(saver.list(config, filter=filter, before=before, limit=limit))
+        )
+        for each in found:
+            yield each
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> _Histories:
+        """Return what the channels are rebuilt from.
+
+        It is read twice in a row, by whoever looks at a thread and by the turn that goes on from there, and
+        never changes: the second time it is what the first one read.
+        """
+        key = (*_place(config), get_checkpoint_id(config), *channels)
+        if found := self._read_once.pop(key, None):
+            return found
+        found = await self._read(
+            config, lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
+        )
+        if key[2]:
+            self._read_once[key] = found
+            while len(self._read_once) > _MOST_READ_ONCE:
+                self._read_once.popitem(last=False)
+        return found
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete all that is kept of a thread."""
+        await self._change(lambda connection: delete_thread(connection, str(thread_id)))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints of runs; a conversation kept in deltas may then lack what they added."""
+        await self._change(lambda connection: delete_runs(connection, run_ids))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all that is kept of a thread to another."""
+        await self._change(lambda connection: copy_thread(connection, source_thread_id, target_thread_id))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete what the last checkpoint of each thread does not need, or all of it.
+
+        Args:
+            thread_ids: the threads.
+            strategy: `keep_latest`, or `delete`.
+        """
+        await self._change(lambda connection: prune(connection, self.serde, thread_ids, strategy))
+
+    def get_next_version(self, current: Any, channel: None) -> Any:
+        """Return a channel's next version: a number, which takes two bytes where the stock saver's takes 53.
+
+        A thread that the stock saver began goes on as it began: one thread's versions are compared.
+        """
+        if isinstance(current, str):
+            return SqliteSaver.get_next_version(self, current, channel)  # type: ignore[arg-type]
+        return super().get_next_version(current, channel)
+
+    async def _change(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        await self._writes.submit(Put(change=change))
+        self._read_once.clear()
+
+    async def _put(
+        self, thread: str, into: str, rows: Sequence[Sequence[Any]], spends: Spent | None = None
+    ) -> None:
+        """Queue rows; where the thread's last ones could not be written, wait for both."""
+        last = self._last.get(thread)
+        put = self._last[thread] = Put(into, rows, after=last, spends=spends)
+        if last and last.has_failed and not last.is_there:
+            await self._writes.submit(put)
+        else:
+            self._writes.leave(put)
+
+    async def _read(self, config: RunnableConfig | None, read: Callable[[HistoryReader], T]) -> T:
+        """Read what is on disk once all is there that was put before."""
+        for thread in list(self._last) if config is None else [_place(config)[0]]:
+            await self.settled(thread)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, read)
+
+    def _look(self, read: Callable[[HistoryReader], T]) -> T:
+        try:
+            with self._reader() as saver:
+                saver.conn.execute("BEGIN")  # what is read is as it stood at one moment
+                found = read(saver)
+                saver.conn.execute("COMMIT")
+                return found
+        except sqlite3.Error as error:
+            raise self._file.explained(error) from error
+
+    @contextmanager
+    def _reader(self) -> Iterator[HistoryReader]:
+        """Lend a saver with a connection of its own: those who read wait for nobody."""
+        try:
+            saver = self._idle.pop()
+        except IndexError:
+            saver = HistoryReader(self._file.connect())
+            saver.is_setup = True
+        saver.serde = self.serde
+        try:
+            yield saver
+        except BaseException:
+            saver.conn.close()
+            raise
+        self._idle.append(saver)
+
+
+def _place(config: RunnableConfig) -> tuple[str, str]:
+    """Return a conversation's id and the namespace of a graph in it."""
+    named = config["configurable"]
+    return str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
+
+
+@asynccontextmanager
+async def open_checkpoints(
+    path: Path, committing: Callable[[], None] = nothing, writer: Writer | None = None
+) -> AsyncIterator[Checkpoints]:
+    """Open or create the checkpoints at a path, for their owner alone; see `Checkpoints` for the rest.
+
+    Raises:
+        StorageError: they cannot be used.
+    """
+    saver = await asyncio.to_thread(Checkpoints, path, committing, writer)
+    try:
+        yield saver
+    finally:
+        await asyncio.to_thread(saver.close)

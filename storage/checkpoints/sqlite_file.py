@@ -1,0 +1,188 @@
+"""The file of the checkpoints, as the thread that writes sees it."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from base.errors import StorageError
+from ledger.database import BUSY_S, make_private, switch_to_wal, why
+from storage.checkpoints.spent import Spent, unspent
+from storage.private import create_private
+from storage.serializer import compressed
+
+CHECKPOINTS = (
+    "INSERT OR REPLACE INTO checkpoints"
+    " (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)"
+)
+_WRITES = (
+    "INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)"
+)
+ADDED = f"INSERT OR IGNORE {_WRITES}"
+REPLACED = f"INSERT OR REPLACE {_WRITES}"
+_KINDS = {CHECKPOINTS: 4, ADDED: 7, REPLACED: 7}
+"""Place of a row's kind; its bytes follow."""
+
+_MOST_ROWS = 64
+"""In one statement: each statement lets go of the interpreter, and waits to have it back."""
+
+_Row = Sequence[Any]
+
+
+def nothing() -> None:
+    """Let the transaction be committed."""
+
+
+class Put:
+    """Something to write: rows, or any change."""
+
+    __slots__ = ("after", "change", "has_failed", "into", "is_there", "rows", "spends")
+
+    def __init__(
+        self,
+        into: str = "",
+        rows: Sequence[_Row] = (),
+        after: "Put | None" = None,
+        change: Callable[[sqlite3.Connection], None] | None = None,
+        spends: Spent | None = None,
+    ) -> None:
+        self.into = into
+        self.rows = rows
+        self.after = after
+        """What must be on disk before, and is written with this where it failed to be."""
+        self.change = change
+        self.spends = spends
+        """What need not be kept once this is on disk."""
+        self.is_there = False
+        self.has_failed = False
+
+
+class CheckpointFile:
+    """The one connection that writes, and how to open those that read."""
+
+    closed = "The checkpoints are closed: open them again."
+
+    def __init__(self, path: Path, committing: Callable[[], None] = nothing) -> None:
+        """Open or create the file, for its owner alone.
+
+        Args:
+            path: where it is.
+            committing: called just before each commit; what it raises undoes the transaction.
+
+        Raises:
+            StorageError: it cannot be used; the message says why and what to do.
+        """
+        self._path = path
+        self._committing = committing
+        try:
+            create_private(path)
+            self._connection = self.connect()
+            SqliteSaver(self._connection).setup()
+            make_private(path)
+        except (OSError, sqlite3.Error) as error:
+            raise self.explained(error) from error
+
+    def connect(self) -> sqlite3.Connection:
+        """Open a connection, for one thread at a time."""
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
+        switch_to_wal(connection)
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
+
+    def commit(self, operations: Sequence[Put]) -> Sequence[None]:
+        """Write all of it in one transaction."""
+        puts = _in_order(operations)
+        if any(put.rows or put.change for put in puts):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._write(puts)
+                self._committing()
+                self._connection.execute("COMMIT")
+            except BaseException:
+                for put in puts:
+                    put.has_failed = True
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+        for put in puts:
+            put.is_there, put.rows, put.after = True, (), None  # a thread's last one stays in memory
+        return [None] * len(operations)
+
+    def is_nobodys(self, error: Exception) -> bool:
+        """Tell whether it is the file's: it is full, locked, read-only."""
+        return isinstance(error, sqlite3.OperationalError)
+
+    def explained(self, error: Exception) -> Exception:
+        """Return the StorageError that tells a person what an error of the file means; others as they are."""
+        if not isinstance(error, OSError | sqlite3.Error):
+            return error
+        failure = StorageError(f"The checkpoints {self._path} cannot be used: {why(error)}.")
+        failure.__cause__ = error
+        return failure
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._connection.close()
+
+    def _write(self, puts: Sequence[Put]) -> None:
+        waiting: dict[str, list[_Row]] = {}
+        ended = [put.spends for put in puts if put.spends]
+        for put in puts:
+            if put.change:
+                self._insert(waiting)
+                put.change(self._connection)
+            elif {put.into, *waiting} >= {ADDED, REPLACED}:  # rows of one table, and their order counts
+                self._insert(waiting)
+            if put.rows:
+                waiting.setdefault(put.into, []).extend(put.rows)
+        if ADDED in waiting:
+            waiting[ADDED] = unspent(waiting[ADDED], ended)
+        new = {tuple(row[:3]) for row in waiting.get(CHECKPOINTS, ())}
+        self._insert(waiting)
+        for spent in ended:
+            if spent.began not in new:  # else what was written there was never on disk
+                spent.delete(self._connection)
+
+    def _insert(self, waiting: dict[str, list[_Row]]) -> None:
+        for into, rows in waiting.items():
+            for some in _parts(rows):
+                values = [value for row in some for value in _packed(row, _KINDS[into])]
+                self._connection.execute(_inserting(into, len(some), len(some[0])), values)
+        waiting.clear()
+
+
+def _packed(row: _Row, at: int) -> _Row:
+    return (*row[:at], *compressed(*row[at : at + 2]), *row[at + 2 :])
+
+
+def _in_order(operations: Sequence[Put]) -> list[Put]:
+    """Return what is not on disk yet of the operations and of what each comes after, once each."""
+    puts: dict[Put, None] = {}
+    for one in operations:
+        chain: list[Put] = []
+        at: Put | None = one
+        while at and not at.is_there and at not in puts:
+            chain.append(at)
+            at = at.after
+        puts.update(dict.fromkeys(reversed(chain)))
+    return list(puts)
+
+
+def _parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Yield the rows in few parts, of few different lengths."""
+    done = 0
+    while left := len(rows) - done:
+        many = min(_MOST_ROWS, 1 << (left.bit_length() - 1))
+        yield rows[done : done + many]
+        done += many
+
+
+@cache
+def _inserting(into: str, rows: int, columns: int) -> str:
+    one = f"({', '.join('?' * columns)})"
+    return f"{into} VALUES {', '.join([one] * rows)}"

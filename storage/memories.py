@@ -1,0 +1,137 @@
+"""Open the store that holds what people asked to be remembered."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from langgraph.store.base import BaseStore, Op, Result, SearchItem
+from langgraph.store.base.batch import AsyncBatchedBaseStore
+
+from base.errors import StorageError
+from base.settings import Settings
+from ledger.database import BUSY_S, switch_to_wal, why
+from models.embedding import Embedder, EmbeddingCard
+from storage.private import create_private
+
+if TYPE_CHECKING:
+    from langgraph.store.sqlite.aio import AsyncSqliteStore
+
+Store = TypeVar("Store", bound=AsyncBatchedBaseStore)
+
+_FILE = "store.db"
+_ATTEMPTS = 60
+_RETRY_S = 0.05
+
+
+@asynccontextmanager
+async def open_memories(settings: Settings) -> AsyncIterator[BaseStore]:
+    """Open or create the store of the data directory: a file for its owner alone.
+
+    It finds by meaning where `[tools.memory]` names an embedding model.
+
+    Raises:
+        ConfigurationError: that table is not as it should be.
+        StorageError: the file cannot be used.
+    """
+    path = settings.data_dir / _FILE
+    card = settings.read_table(("tools", "memory"), EmbeddingCard)
+    await asyncio.to_thread(_prepare, path)
+    async with AsyncExitStack() as stack:
+        memories = Memories(path, Embedder(card, settings) if card else None, stack)
+        yield await stack.enter_async_context(_ended(memories))
+
+
+class Memories(AsyncBatchedBaseStore):
+    """LangGraph's store on SQLite, loaded at the first need: it takes long to import, and few turns use it.
+
+    Every method may raise StorageError.
+    """
+
+    def __init__(self, path: Path, embedder: Embedder | None, stack: AsyncExitStack) -> None:
+        """Name the file, what places texts by meaning, and what closes the store in the end."""
+        super().__init__()
+        self._path = path
+        self._embedder = embedder
+        self._stack = stack
+        self._opening = asyncio.Lock()
+        self._store: AsyncSqliteStore | None = None
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Execute operations."""
+        return await (await self._opened()).abatch(ops)
+
+    async def asearch(self, namespace_prefix: tuple[str, ...], /, **options: Any) -> list[SearchItem]:
+        """Search a namespace, by meaning where there is a query; raises what the model's client does, too."""
+        return await (await self._opened()).asearch(namespace_prefix, **options)
+
+    async def _opened(self) -> "AsyncSqliteStore":
+        async with self._opening:
+            if self._store is None:
+                self._store = await self._stack.enter_async_context(_open(self._path, self._embedder))
+            return self._store
+
+
+@asynccontextmanager
+async def _open(path: Path, embedder: Embedder | None) -> "AsyncIterator[AsyncSqliteStore]":
+    await asyncio.to_thread(import_module, "storage.meanings")  # never on the event loop
+    import aiosqlite
+    from langgraph.store.sqlite.aio import AsyncSqliteStore
+
+    from storage.meanings import MeaningStore
+
+    async with AsyncExitStack() as stack:
+        with _explained(path):
+            # The store begins its own transactions.
+            connection = await stack.enter_async_context(aiosqlite.connect(path, isolation_level=None))
+            await connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
+            await connection.execute("PRAGMA foreign_keys=ON")  # or a vector outlives what was forgotten
+            store = MeaningStore(connection, embedder) if embedder else AsyncSqliteStore(connection)
+            await _set_up(await stack.enter_async_context(_ended(store)))
+        yield store
+
+
+def _prepare(path: Path) -> None:
+    """Make the file where there is none, and see that it is a database."""
+    with _explained(path):
+        create_private(path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
+            switch_to_wal(connection)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(f"The memories {path} cannot be used: {why(error)}.") from None
+
+
+@asynccontextmanager
+async def _ended(store: Store) -> AsyncIterator[Store]:
+    """End with the block the task that runs a store's operations, which the store leaves to the loop."""
+    try:
+        yield store
+    finally:
+        if task := store._task:  # noqa: SLF001 (nothing public ends it)
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def _set_up(store: "AsyncSqliteStore") -> None:
+    """Make the tables. Of processes that do so at once one fails at a step that another has just made."""
+    deadline = time.monotonic() + BUSY_S
+    for attempt in range(_ATTEMPTS, -1, -1):
+        try:
+            await store.setup()
+        except (sqlite3.IntegrityError, sqlite3.OperationalError):
+            if not attempt or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        await asyncio.sleep(_RETRY_S)

@@ -1,0 +1,112 @@
+"""How rows are kept and read: nothing in one runs code, and what cannot be read is never taken for less."""
+
+import threading
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import ormsgpack
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
+from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2, JsonPlusSerializer
+from pydantic import ValidationError
+
+from storage.dictionary import dictionary
+
+_PLAIN = "msgpack"
+_COMPRESSED = "z1"
+"""A plain row, deflated with the dictionary."""
+_WRITTEN = {"null", "bytes", "bytearray", _PLAIN, _COMPRESSED}
+"""The kinds of row that are ever written; LangGraph reads older ones too, which can name constructors."""
+_SHORTEST, _LONGEST = 64, 1_000_000
+"""Bytes of what is compressed: less would gain nothing, and more would hold up whoever waits. What unpacks to
+more was never written."""
+_LEVEL = 3
+_RAW = -zlib.MAX_WBITS
+"""Neither head nor checksum, which a plain row has not either."""
+_MESSAGES: Mapping[tuple[str, str], type[BaseMessage]] = {
+    (kind.__module__, kind.__name__): kind for kind in (AIMessage, HumanMessage, SystemMessage, ToolMessage)
+}
+_reading = threading.local()
+
+
+class UnreadableError(ValueError):
+    """A stored value holds what no conversation consists of, or is no value at all."""
+
+
+class StrictSerializer(JsonPlusSerializer):
+    """Reads messages, LangGraph's own types and plain data.
+
+    Of any other type LangGraph's strict mode returns the raw arguments, as if they were the value.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(allowed_msgpack_modules=None)
+        self._any = self._unpack_ext_hook
+        self._unpack_ext_hook = self._message_or_any
+        _listen()
+
+    def loads_typed(self, data: tuple[str, bytes]) -> object:
+        """Return the value of a row.
+
+        Raises:
+            UnreadableError: it cannot be read whole.
+        """
+        if data[0] not in _WRITTEN:
+            raise UnreadableError(f"a row of kind {data[0]!r}, which is never written")
+        refused: list[str] = []
+        _reading.refused = refused
+        try:
+            value = super().loads_typed((_PLAIN, _inflated(data[1])) if data[0] == _COMPRESSED else data)
+        except Exception as error:  # whatever a decoder says of bytes that are no value
+            raise UnreadableError(f"a row that cannot be decoded: {error}") from error
+        if refused:
+            raise UnreadableError(f"a value of type {refused[0]}, which no conversation holds")
+        return value
+
+    def _message_or_any(self, code: int, data: bytes) -> Any:
+        """Return an object as LangGraph does; a message in half the time, without its constructors.
+
+        They do no more for what a message itself was written as than have it validated.
+        """
+        if code == EXT_PYDANTIC_V2:
+            module, name, fields, *_ = ormsgpack.unpackb(
+                data, ext_hook=self._message_or_any, option=ormsgpack.OPT_NON_STR_KEYS
+            )
+            if (kind := _MESSAGES.get((module, name))) and "content_blocks" not in fields:
+                with suppress(ValidationError):
+                    return kind.__pydantic_validator__.validate_python(
+                        fields, self_instance=kind.__new__(kind)
+                    )
+        return self._any(code, data)
+
+
+def compressed(kind: str, data: bytes) -> tuple[str, bytes]:
+    """Return the kind and the bytes of a row, compressed where that makes it smaller."""
+    if kind == _PLAIN and _SHORTEST <= len(data) <= _LONGEST:
+        packer = zlib.compressobj(_LEVEL, wbits=_RAW, zdict=dictionary())
+        deflated = packer.compress(data) + packer.flush()
+        if len(deflated) < len(data):
+            return _COMPRESSED, deflated
+    return kind, data
+
+
+def _inflated(data: bytes) -> bytes:
+    unpacker = zlib.decompressobj(_RAW, dictionary())
+    whole = unpacker.decompress(data, _LONGEST + 1)
+    if not unpacker.eof or unpacker.unused_data:
+        raise UnreadableError("it is cut short, or unpacks to more than is ever written")
+    return whole
+
+
+@cache
+def _listen() -> None:
+    register_serde_event_listener(_note)
+
+
+def _note(event: SerdeEvent) -> None:
+    refused = getattr(_reading, "refused", None)
+    if refused is not None and event["kind"].endswith("_blocked"):
+        refused.append(f"{event['module']}.{event['name']}")

@@ -1,0 +1,93 @@
+"""A conversation on one thread, line by line."""
+
+import contextlib
+import secrets
+
+from base.errors import TwobrainError
+from graphs.events import Result
+from terminal import card
+from terminal.conversation import Conversation, exit_code
+from terminal.interrupt import LeftError
+from terminal.prompt import Prompt
+from terminal.screen import complain
+from terminal.text import plain
+
+_HELP = """\
+/new      begin a new thread
+/thread   show this thread's id
+/resume   go on with what was stopped, or answer what waits
+/help     show this
+/exit     leave; so do Ctrl-D and Ctrl-C at the prompt
+Ctrl-C stops a turn that runs, or a question that is asked."""
+
+
+def new_thread() -> str:
+    """Return an id that no thread has yet."""
+    return secrets.token_hex(4)
+
+
+class Chat:
+    """Reads lines and answers them until the person leaves."""
+
+    def __init__(self, conversation: Conversation, thread_id: str) -> None:
+        self._conversation = conversation
+        self._thread = thread_id
+        self._console = conversation.screen.side
+        self._prompt = Prompt(
+            conversation.screen, conversation.orchestrator.settings.data_dir / "chat_history"
+        )
+
+    async def run(self) -> int:
+        """Hold the conversation; return the exit code."""
+        if self._conversation.screen.interactive:
+            self._console.print("Type /help for the commands, /exit to leave.", style="dim")
+        code = 0
+        with contextlib.suppress(LeftError):
+            while code == 0 and (line := await self._prompt.line("> ")) != "/exit":
+                code = await self._take(line)
+        self._show_thread()
+        return code
+
+    async def _take(self, line: str) -> int:
+        """Do what one line says; return an exit code that is not 0 to end the conversation."""
+        match line:
+            case "":
+                pass
+            case "/new":
+                self._thread = new_thread()
+                self._show_thread()
+            case "/thread":
+                self._show_thread()
+            case "/help":
+                self._console.print(_HELP, style="dim")
+            case _ if line.startswith("/") and line != "/resume":
+                self._console.print(f"There is no command {plain(line)}; /help lists them.", style="yellow")
+            case _:
+                return await self._turn_of(line)
+        return 0
+
+    async def _turn_of(self, line: str) -> int:
+        try:
+            result = await self._run_turn(line)
+        except LeftError:
+            self._console.print("Stopped. /resume goes on from here.", style="yellow")
+            return 0
+        except TwobrainError as error:
+            if not self._conversation.screen.interactive:
+                raise
+            complain(str(error))
+            return 0
+        if self._conversation.screen.interactive:
+            return 0
+        if result.pending is not None:
+            card.show(self._conversation.screen.out, result.pending)
+            card.show_how_to_answer(self._conversation.screen.out, self._thread)
+        return exit_code(result)
+
+    async def _run_turn(self, line: str) -> Result:
+        if line == "/resume":
+            return await self._conversation.go_on(self._thread)
+        return await self._conversation.ask(line, self._thread)
+
+    def _show_thread(self) -> None:
+        self._console.print(f"thread {plain(self._thread)}", style="dim")

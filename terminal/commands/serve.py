@@ -1,0 +1,124 @@
+"""`twobrain serve`: LangGraph's local server, for Studio and for clients of its protocol."""
+
+import ipaddress
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from base.errors import ConfigurationError, StorageError
+from base.settings import Settings, load_settings, read_dotenv
+from graphs.shadowing import HOUSE
+from storage.private import create_private
+from terminal.screen import Screen, open_screen
+from terminal.text import plain
+
+_JOBS = "10"
+"""Turns at once."""
+_PROGRAM = """
+import logging
+logging.basicConfig(level=logging.WARNING)  # before LangGraph's banner
+from langgraph_cli.cli import cli
+cli(prog_name="langgraph")
+"""
+
+
+def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
+    """Become the server, with tracing off; its own state is kept in the data directory.
+
+    Raises:
+        ConfigurationError: the address is taken or cannot be listened on, it is open to others and nobody
+            is authenticated, or the settings are wrong.
+        StorageError: the data directory cannot be used.
+    """
+    settings, screen = load_settings(), open_screen()
+    environ = _environment(settings, screen)
+    users = [name for name, card in settings.users.items() if card.token_sha256]
+    alone = _check_address(host, port)
+    if not (alone or users or no_auth):
+        raise ConfigurationError(
+            f"No user has a token: whoever reaches port {port} of {host} could read every conversation, talk "
+            "to your tools and approve what they ask. Give each user a token_sha256 in twobrain.toml "
+            "(docs/operations.md says how), leave --host out to serve this machine alone, or say --no-auth "
+            "where something in front of it lets nobody else through."
+        )
+    folder = _furnish(settings)
+    _announce(screen, f"http://{f'[{host}]' if ':' in host else host}:{port}", users, alone=alone)
+    os.umask(0o077)
+    os.chdir(folder)
+    command = [sys.executable, "-c", _PROGRAM, "dev", "--no-browser", "--no-reload"]
+    options = ["--n-jobs-per-worker", _JOBS, "--host", host, "--port", str(port)]
+    os.execve(command[0], [*command, *options], environ)  # noqa: S606 (no shell is wanted)
+
+
+def _announce(screen: Screen, url: str, users: list[str], *, alone: bool) -> None:
+    """Say where it is, who may use it, and how it ends: of LangGraph's own log only warnings are shown."""
+    screen.side.print(f"Serving on {url}; Ctrl-C stops it.", style="bold", soft_wrap=True)
+    if users:
+        screen.side.print(
+            f"It asks for a token; users who have one: {plain(', '.join(users))}.", soft_wrap=True
+        )
+    elif alone:
+        screen.side.print(f"Studio: https://smith.langchain.com/studio/?baseUrl={url}", soft_wrap=True)
+    else:
+        warning = "Nobody is authenticated: whoever reaches it can read, talk and approve."
+        screen.side.print(warning, style="yellow", soft_wrap=True)
+
+
+def _check_address(host: str, port: int) -> bool:
+    """Return whether only this machine reaches it.
+
+    Raises:
+        ConfigurationError: it is taken, where LangGraph's server would silently take another port, or wrong.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+        return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Nothing can listen on port {port} of {host}: {error.strerror}. End what is there, or name "
+            "another with --port or --host."
+        ) from None
+
+
+def _furnish(settings: Settings) -> Path:
+    """Return the server's own folder, with what it reads there: langgraph.json, by whole paths."""
+    folder = settings.data_dir / "server"
+    declared = json.loads((HOUSE / "langgraph.json").read_text(encoding="utf-8"))
+    for graph in declared["graphs"].values():
+        graph["path"] = str(HOUSE / graph["path"])
+    declared["auth"]["path"] = str(HOUSE / declared["auth"]["path"])
+    declared["dependencies"] = [str(HOUSE)]
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private(folder / "langgraph.json").write_text(json.dumps(declared), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"The folder {folder} cannot be written: {error.strerror}. Make it writable, or set "
+            "TWOBRAIN_DATA_DIR to a directory that is yours."
+        ) from None
+    return folder
+
+
+def _environment(settings: Settings, screen: Screen) -> dict[str, str]:
+    """Return what the server reads its settings from: those of here, wherever it runs."""
+    found = {
+        "LANGSMITH_TRACING": "false",
+        "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+        "LANGGRAPH_NO_VERSION_CHECK": "1",
+        "LOG_LEVEL": "WARNING",
+        "LOG_COLOR": str(screen.out.color_system is not None),
+        **read_dotenv(),
+        **os.environ,
+    }
+    found["TWOBRAIN_DATA_DIR"] = str(settings.data_dir)
+    found["TWOBRAIN_WORKSPACE"] = str(settings.workspace)
+    if settings.source:
+        found["TWOBRAIN_CONFIG"] = str(settings.source.absolute())
+    return found

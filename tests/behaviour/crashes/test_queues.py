@@ -1,0 +1,172 @@
+"""A message or an answer that comes while another process is at work on the thread, or was."""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from langchain_core.messages import HumanMessage
+
+from base.errors import BusyThreadError, NothingPendingError
+from graphs.events import Begun, Done, Event, Queued, Result
+from graphs.session import Orchestrator
+from nodes.context import Context
+from storage.thread_lock import Turns
+from storage.turn_locks import BEST, Files, Ranges
+from tests.behaviour.crashes.process import Home, check_pairs, go, killed, start, statuses
+
+WRITE = 'write "x" to a.txt'
+REMEMBER = "remember that it rains"
+
+KINDS = pytest.mark.parametrize("locks", dict.fromkeys([BEST, Files]))
+
+
+async def said(orchestrator: Orchestrator) -> list[str]:
+    snapshot = await orchestrator.graph.aget_state(orchestrator.config("t1"))
+    return [message.text for message in snapshot.values["messages"] if isinstance(message, HumanMessage)]
+
+
+async def _rest(events: AsyncIterator[Event]) -> Result:
+    """Follow a queued turn to its end."""
+    assert await anext(events) == Begun()
+    *_, last = [event async for event in events]
+    assert isinstance(last, Done)
+    return last.result
+
+
+async def test_a_message_during_another_ones_turn_waits_for_its_end(home):
+    begun, released, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def happen(name):
+        home.happen(name)
+        loop.call_soon_threadsafe(begun.set)
+        released.wait(30)
+
+    async with home.opened(happen) as one, home.opened() as other:
+        first = asyncio.create_task(one.ask(REMEMBER, thread_id="t1"))
+        await asyncio.wait_for(begun.wait(), 30)
+        told = other.stream("what is 12*7", thread_id="t1")
+        assert await anext(told) == Queued()
+        second = asyncio.create_task(_rest(told))
+        elsewhere = await other.ask("what is 12*7", thread_id="t2")
+        assert not second.done()
+        released.set()
+        results = await asyncio.gather(first, second)
+        await check_pairs(one)
+        assert await said(one) == [REMEMBER, "what is 12*7"]
+        alone = [event async for event in one.stream("what is 12*7", thread_id="t1")]
+        assert not any(isinstance(event, Queued | Begun) for event in alone)
+
+    assert [statuses(result) for result in [*results, elsewhere]] == [
+        {"remember": "executed"},
+        {"calculate": "executed"},
+        {"calculate": "executed"},
+    ]
+    assert [path.name for path in (home.data / "turns").iterdir()] == (["locks"] if BEST is Ranges else [])
+
+
+async def test_a_process_killed_in_the_middle_of_its_turn_keeps_nobody_waiting(home):
+    killed(home, "during:get_time", "ask", "what time is it in Tokyo")
+    left = list((home.data / "turns").iterdir())
+    async with home.opened() as orchestrator, asyncio.timeout(30):
+        result = await orchestrator.ask("what is 12*7", thread_id="t1")
+
+    assert len(left) == 1
+    assert statuses(result) == {"calculate": "executed"}
+
+
+@KINDS
+async def test_a_process_that_does_not_end_is_named_when_the_patience_does(tmp_path, locks):
+    one = Turns(tmp_path / "turns", locks=locks)
+    other = Turns(tmp_path / "turns", patience_s=0, locks=locks)
+    async with one.of("t1"):
+        with pytest.raises(BusyThreadError, match=r"'t1' is at work in another process \(process \d+\)"):
+            async with other.of("t1"):
+                pass
+        async with other.of("t2"):
+            pass
+    async with other.of("t1"):
+        pass
+
+
+@KINDS
+async def test_whoever_takes_the_locks_away_is_in_the_way_of_no_later_turn(tmp_path, locks):
+    one, other = Turns(tmp_path / "turns", locks=locks), Turns(tmp_path / "turns", locks=locks)
+    async with one.of("t1"):
+        shutil.rmtree(tmp_path / "turns")
+    async with one.of("t1"):
+        assert other.is_held("t1")
+        assert one.is_held("t1")
+        assert not other.is_held("t2")
+    assert not other.is_held("t1")
+
+
+@pytest.mark.skipif(BEST is not Ranges, reason="locks of its own are Linux's")
+async def test_a_thousand_turns_at_once_keep_few_files_open(tmp_path):
+    turns, before = Turns(tmp_path / "turns"), _open_files()
+    async with AsyncExitStack() as stack:
+        for number in range(1_000):
+            await stack.enter_async_context(turns.of(f"t{number}"))
+        assert _open_files() - before < 10
+    assert _open_files() == before
+
+
+@KINDS
+async def test_many_who_take_turns_are_never_two_at_once(tmp_path, locks):
+    inside = most = 0
+
+    async def take(turns: Turns) -> None:
+        nonlocal inside, most
+        async with turns.of("t1"):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0)
+            inside -= 1
+
+    everybody = [Turns(tmp_path / "turns", locks=locks) for _ in range(8)]
+    await asyncio.gather(*(take(turns) for turns in everybody for _ in range(5)))
+
+    assert most == 1
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def late(home: Home, answer: object) -> str:
+    async with home.opened() as orchestrator:
+        with pytest.raises(NothingPendingError) as error:
+            await orchestrator.resume("t1", answer)
+    return str(error.value)
+
+
+async def test_a_late_approval_is_told_what_became_of_what_it_was_about(home):
+    async with home.opened() as one:
+        assert (await one.ask(WRITE, thread_id="t1")).pending
+        await one.ask("what is 12*7", thread_id="t1")
+    superseded = await late(home, answer=True)
+    async with home.opened() as one:
+        assert (await one.ask(WRITE, thread_id="t1")).pending
+        await one.resume("t1", {"type": "reject", "message": "not now"})
+    denied = await late(home, answer=True)
+    async with home.opened() as one:
+        assert (await one.ask(WRITE, thread_id="t1", context=Context(confirm_ttl_s=1e-6))).pending
+        await one.resume("t1", answer=True)
+    expired = await late(home, answer=True)
+    with start(home, "never", "ask", WRITE) as process:
+        go(process)
+        process.stdout.readline()
+        process.kill()
+    async with home.opened() as one:
+        await one.resume("t1", answer=True)
+    executed = await late(home, answer=False)
+
+    assert "write_file was superseded by a newer message, so it did not run" in superseded
+    assert "write_file was rejected by local on" in denied
+    assert "the approval came too late, so it did not run" in expired
+    assert "write_file was approved by local on" in executed
+    assert executed.endswith("executed.")
+    assert home.effects.count("write_file") == 1

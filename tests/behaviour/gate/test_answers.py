@@ -1,0 +1,134 @@
+"""Every form of an answer to a confirmation, and everything that is none."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodes.gate.answers import Approve, Edit, Reject, read
+
+ACTIONS = [
+    {"name": "write_file", "args": {"path": "a", "content": "x"}, "tool_call_id": "c1"},
+    {"name": "delete_file", "args": {"path": "b"}, "tool_call_id": "c2"},
+]
+ONE = ACTIONS[:1]
+CHANGED = {"path": "a", "content": "y"}
+EDITED = {"type": "edit", "edited_action": {"name": "write_file", "args": CHANGED}}
+YES, NO = {"type": "approve"}, {"type": "reject", "message": "not now"}
+
+
+def fits(name, args):
+    return None if set(args) <= {"path", "content"} else "unknown argument"
+
+
+@pytest.mark.parametrize(
+    ("answer", "choice"),
+    [
+        (True, Approve()),
+        (False, Reject()),
+        *((word, Approve()) for word in ("approve", "yes", " YES ", "y", "ok", "accept", "true", '"yes"')),
+        *((word, Reject()) for word in ("reject", "no", "No", "n", "deny", "ignore", "false", '"no"')),
+        ({"decisions": [YES]}, Approve()),
+        ({"decisions": [NO]}, Reject("not now")),
+        ({"decisions": [EDITED]}, Edit(CHANGED)),
+        ({"decisions": [{**YES, "tool_call_id": "c1"}]}, Approve()),
+        ([{"type": "accept", "args": None}], Approve()),
+        ([{"type": "edit", "args": {"action": "write_file", "args": CHANGED}}], Edit(CHANGED)),
+        ([{"type": "edit", "args": {"action": "write_file", "args": {}}}], Approve()),
+        ([{"type": "response", "args": "not now"}], Reject("not now")),
+        ([{"type": "ignore", "args": None}], Reject()),
+        (YES, Approve()),
+        (NO, Reject("not now")),
+        (EDITED, Edit(CHANGED)),
+        ({"type": "edit", "edited_action": {"name": "write_file", "args": ONE[0]["args"]}}, Approve()),
+        (json.dumps({"decisions": [YES]}), Approve()),
+        (json.dumps([NO]), Reject("not now")),
+        (json.dumps(json.dumps(EDITED)), Edit(CHANGED)),
+    ],
+)
+def test_each_accepted_form_means_what_it_says(answer, choice):
+    reading = read(answer, ONE, fits)
+    assert reading.choices == {"c1": choice}
+    assert reading.problem == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices"),
+    [
+        (True, {"c1": Approve(), "c2": Approve()}),
+        ("no", {"c1": Reject(), "c2": Reject()}),
+        ({"decisions": [YES, NO]}, {"c1": Approve(), "c2": Reject("not now")}),
+        (
+            {"decisions": [{**NO, "tool_call_id": "c2"}, {**YES, "tool_call_id": "c1"}]},
+            {"c1": Approve(), "c2": Reject("not now")},
+        ),
+    ],
+)
+def test_decisions_are_taken_in_order_or_by_call_id(answer, choices):
+    assert read(answer, ACTIONS, fits).choices == choices
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices"),
+    [(YES, {"c1": Approve()}), ({"decisions": [{**YES, "tool_call_id": "c2"}]}, {"c2": Approve()})],
+)
+def test_one_decision_for_several_calls_decides_one_and_leaves_the_others_open(answer, choices):
+    reading = read(answer, ACTIONS, fits)
+    assert reading.choices == choices
+    assert "1 of 2 calls are still undecided" in reading.problem
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        {},
+        [],
+        1,
+        1.0,
+        "",
+        "maybe",
+        "yes please",
+        {"decisions": None},
+        {"decisions": {"type": "approve"}},
+        {"decisions": [True]},
+        {"decisions": ["approve"]},
+        {"decisions": [YES, YES]},
+        {"decisions": [{**YES, "tool_call_id": "c9"}]},
+        {"decisions": [{**YES, "tool_call_id": ["c1"]}]},
+        {"decisions": [{"type": ["approve"]}]},
+        {"decisions": [{"type": None}]},
+        {"approve": True},
+        {"type": "edit"},
+        {"type": "edit", "edited_action": {"name": "delete_file", "args": {"path": "a"}}},
+        {"type": "edit", "edited_action": {"name": "write_file", "args": "a"}},
+        {"type": "edit", "edited_action": {"name": "write_file", "args": {"pfad": "a"}}},
+        {"type": "edit", "edited_action": {"name": "write_file", "args": {"path": 10**30}}},
+        "[" * 100_000,
+    ],
+)
+def test_what_is_not_understood_decides_nothing_and_says_why(answer):
+    reading = read(answer, ONE, fits)
+    assert reading.choices == {}
+    assert reading.problem
+
+
+CONSENT = ("approve", "accept", "edit", "yes", "ok", "true", '"y"', "y")
+WORDS = st.sampled_from(["type", "decisions", "args", "edited_action", "tool_call_id", "name", "c1", "c2"])
+SAID = st.sampled_from(["reject", "respond", "ignore", "no", "no\n", "false", "{}", "respond to it"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | WORDS | SAID,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=500)
+@given(JSON, st.booleans())
+def test_nothing_is_consent_but_a_word_of_consent(value, as_text):
+    said = json.dumps(value).lower()
+    reading = read(said if as_text else value, ACTIONS, fits)
+    if not any(word in said for word in CONSENT):
+        assert all(isinstance(choice, Reject) for choice in reading.choices.values())
+    assert reading.problem or reading.choices.keys() == {"c1", "c2"}

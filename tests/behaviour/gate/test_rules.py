@@ -1,0 +1,128 @@
+"""Calls that a person need not be asked about: as twobrain.toml has them, and as they were remembered."""
+
+import pytest
+
+from base.errors import ConfigurationError
+from base.settings import load_settings
+
+WRITE = 'write_file {"path": "notes/a.txt", "content": "x"}'
+ELSEWHERE = 'write_file {"path": "notes/../a.txt", "content": "x"}'
+REMEMBERED = {"type": "approve", "remember": {"where": {"path": "notes/*"}, "until": None, "uses": 2}}
+RULE = '[[users.alice.rules]]\ntool = "write_file"\nwhere = { path = "notes/*" }\n'
+
+
+def written(house) -> list[str]:
+    return sorted(str(path.relative_to(house.workspace)) for path in house.workspace.rglob("*.txt"))
+
+
+async def test_a_rule_of_the_configuration_lets_its_calls_run_unasked_and_no_others(settle):
+    house = settle("openai", more=RULE)
+    alice = house.context(user="alice", user_role=None)
+    async with house.open() as orchestrator:
+        assert (await orchestrator.ask(WRITE, context=alice)).pending is None
+        assert (await orchestrator.ask(ELSEWHERE, context=alice)).pending
+        assert (await orchestrator.ask(WRITE, context=house.context(user="bob"))).pending
+        denied = house.context(user="alice", user_role=None, confirm_deny=["write_file"])
+        assert (await orchestrator.ask(WRITE, context=denied)).pending
+        guest = house.context(user="alice", user_role="guest")
+        refused = await orchestrator.ask(WRITE, context=guest)
+    assert [call["status"] for call in refused.tool_calls] == ["denied"]
+    assert written(house) == ["notes/a.txt"]
+
+
+async def test_an_approval_that_is_remembered_lets_as_many_further_calls_run_as_it_says(settle):
+    house = settle("openai")
+    ask = house.context()
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=ask)
+        done = await orchestrator.resume("t", {"decisions": [REMEMBERED]})
+        assert done.pending is None
+        [rule] = await orchestrator.ledger.rules()
+        assert (rule["tool"], rule["where"], rule["uses_left"]) == ("write_file", {"path": "notes/*"}, 2)
+
+        once = await orchestrator.ask(WRITE, thread_id="u", context=ask)
+        assert once.pending is None
+        both = await orchestrator.ask(f"{WRITE} & {WRITE}", thread_id="t", context=ask)
+        assert len(both.pending["action_requests"]) == 1, "one use is left for two calls"
+        await orchestrator.resume("t", answer=False)
+        rows = await orchestrator.ledger.audit()
+        assert await orchestrator.ledger.rules(valid=True) == []
+    told = [(row["decision"], row["decided_by"], row["status"]) for row in rows]
+    by_rule = ("rule", rule["id"], "executed")
+    assert told == [("approved", "local", "executed"), by_rule, by_rule, ("rejected", "local", "denied")]
+
+
+async def test_a_revoked_rule_asks_again(settle):
+    house = settle("openai")
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=house.context())
+        await orchestrator.resume("t", REMEMBERED)
+        [rule] = await orchestrator.ledger.rules()
+        await orchestrator.ledger.revoke_rule(rule["id"])
+        assert (await orchestrator.ask(WRITE, thread_id="t", context=house.context())).pending
+
+
+async def test_a_remembered_rule_does_not_hold_against_strangers_text_or_for_others(settle):
+    house = settle("openai")
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=house.context())
+        await orchestrator.resume("t", REMEMBERED)
+        read = f'read_file {{"path": "notes/a.txt"}} then {WRITE}'
+        assert (await orchestrator.ask(read, thread_id="t", context=house.context())).pending
+        assert (await orchestrator.ask(WRITE, context=house.context(user="bob"))).pending
+        guest = await orchestrator.ask(WRITE, context=house.context(user_role="guest"))
+        assert [call["status"] for call in guest.tool_calls] == ["denied"]
+
+
+@pytest.mark.parametrize(
+    "remember",
+    [
+        {},
+        {"where": {}},
+        {"where": {"path": "other/*"}},
+        {"where": {"path": "notes/*", "mode": "*"}},
+        {"where": {"path": "notes/*"}, "uses": 0},
+        {"where": {"path": "notes/*"}, "uses": True},
+        {"where": {"path": "notes/*"}, "until": "tomorrow"},
+        {"where": {"path": "notes/*"}, "until": "2036-12-01T00:00:00"},
+        {"where": {"path": "notes/*"}, "until": "2001-12-01T00:00:00Z"},
+        {"where": {"path": "notes/*"}, "tool": "delete_file"},
+        "always",
+        True,
+    ],
+)
+async def test_a_wish_to_remember_that_cannot_be_read_or_does_not_cover_the_call_asks_again(settle, remember):
+    house = settle("openai")
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=house.context())
+        again = await orchestrator.resume("t", {"type": "approve", "remember": remember})
+        assert "remember" in again.pending["problem"]
+        assert await orchestrator.ledger.rules() == []
+        assert written(house) == []
+        assert (await orchestrator.resume("t", answer=True)).pending is None
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        {"type": "reject"},
+        {"type": "edit", "edited_action": {"name": "write_file", "args": {"path": "b", "content": "y"}}},
+    ],
+)
+async def test_only_an_approval_as_it_stands_is_remembered(settle, decision):
+    house = settle("openai")
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=house.context())
+        again = await orchestrator.resume("t", {**decision, "remember": REMEMBERED["remember"]})
+        assert "only an approval" in again.pending["problem"]
+        assert await orchestrator.ledger.rules() == []
+
+
+@pytest.mark.parametrize(
+    "table", ['tool = "write_file"\nwhere = {}', 'tool = "write_file"', 'tool = "x"\nwhere = { path = 5 }']
+)
+def test_a_rule_of_the_configuration_that_cannot_be_read_fails_at_the_start(tmp_path, table):
+    config = tmp_path / "twobrain.toml"
+    config.write_text(f"[[users.alice.rules]]\n{table}\n")
+    with pytest.raises(ConfigurationError, match=r"twobrain.toml, line \d"):
+        load_settings({"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(tmp_path)})

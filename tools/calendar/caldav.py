@@ -1,0 +1,156 @@
+"""CalDAV (RFC 4791), as far as events need it: find a calendar, ask it for a span of time, put an event.
+
+Not the `caldav` package: its HTTP library puts itself in the place of urllib3 in the whole environment.
+"""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import httpx
+
+from base.worker_threads import in_thread
+from tools.declaration import ToolFailure
+
+_TIMEOUT_S = 20
+_LARGEST = 20_000_000
+"""Bytes of an answer."""
+_DAV, _CAL = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}"
+_FIND = (
+    '<d:propfind xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><d:displayname/>'
+    "<d:resourcetype/><d:current-user-principal/><c:calendar-home-set/></d:prop></d:propfind>"
+)
+_QUERY = (
+    '<c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><c:calendar-data/>'
+    '</d:prop><c:filter><c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT">'
+    '<c:time-range start="{:%Y%m%dT%H%M%SZ}" end="{:%Y%m%dT%H%M%SZ}"/>'
+    "</c:comp-filter></c:comp-filter></c:filter></c:calendar-query>"
+)
+_REFUSALS = {
+    401: "it refused the user or the password; some providers want an app password",
+    403: "it does not allow that",
+    404: "there is nothing at that address; check url in [tools.calendar]",
+}
+
+
+class NoAnswerError(ToolFailure):
+    """The server could not be reached, or broke off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """One calendar of a server; each method raises ToolFailure in words."""
+
+    client: httpx.AsyncClient
+    url: httpx.URL
+
+    async def between(self, start: datetime, end: datetime) -> list[str]:
+        """Return, as iCalendar text, what may happen in a span of time; series come unexpanded."""
+        query = _QUERY.format(start.astimezone(UTC), end.astimezone(UTC))
+        found = await _asked(self.client, "REPORT", self.url, query, depth=1)
+        return [data.text or "" for each in found for data in each.iter(f"{_CAL}calendar-data")]
+
+    async def put(self, name: str, text: str) -> bool:
+        """Store a new event under a name; False where the calendar already has one of that name."""
+        headers = {"If-None-Match": "*", "Content-Type": "text/calendar; charset=utf-8"}
+        place = _below(self.url, f"{name}.ics")
+        status, _ = await _sent(self.client, "PUT", place, text, headers, fine={200, 201, 204, 412})
+        return status != httpx.codes.PRECONDITION_FAILED
+
+
+@asynccontextmanager
+async def open_calendar(url: str, login: tuple[str, str] | None, name: str | None) -> AsyncIterator[Calendar]:
+    """Find a calendar: the one at the URL itself, or else the one of that name on the server."""
+    context = await in_thread(ssl.create_default_context)
+    async with httpx.AsyncClient(
+        auth=login, verify=context, timeout=_TIMEOUT_S, follow_redirects=True, trust_env=False
+    ) as client:
+        yield Calendar(client, await _found(client, httpx.URL(url), name))
+
+
+async def _found(client: httpx.AsyncClient, url: httpx.URL, name: str | None) -> httpx.URL:
+    for _ in range(3):  # at most the root, the person's principal, and their calendars' home
+        for each in await _asked(client, "PROPFIND", url, _FIND, depth=0):
+            if _is_calendar(each):
+                return url
+            further = each.findtext(f".//{_CAL}calendar-home-set/{_DAV}href")
+            principal = each.findtext(f".//{_DAV}current-user-principal/{_DAV}href")
+            break
+        else:
+            break
+        if further:
+            return await _named(client, _joined(url, further), name)
+        if not principal or _joined(url, principal) == url:
+            break
+        url = _joined(url, principal)
+    return await _named(client, url, name)
+
+
+async def _named(client: httpx.AsyncClient, home: httpx.URL, name: str | None) -> httpx.URL:
+    known: dict[str, httpx.URL] = {}
+    for each in await _asked(client, "PROPFIND", home, _FIND, depth=1):
+        if _is_calendar(each):
+            place = _joined(home, each.findtext(f"{_DAV}href") or "")
+            known[each.findtext(f".//{_DAV}displayname") or place.path.strip("/").rpartition("/")[2]] = place
+    if name is None and len(known) == 1:
+        return next(iter(known.values()))
+    if name in known:
+        return known[name]
+    there = ", ".join(map(repr, sorted(known))) or "none"
+    wanted = f"There is no calendar {name!r}." if name else "There is not exactly one calendar."
+    raise ToolFailure(f"{wanted} Set calendar in [tools.calendar] to one of those there are: {there}.")
+
+
+def _is_calendar(response: ET.Element) -> bool:
+    return response.find(f".//{_DAV}resourcetype/{_CAL}calendar") is not None
+
+
+def _joined(url: httpx.URL, href: str) -> httpx.URL:
+    place = url.join(href.strip())
+    if url.scheme == "https" and place.scheme != "https":
+        raise ToolFailure(f"The calendar server refers to {place.host} without encryption; not followed.")
+    return place
+
+
+def _below(url: httpx.URL, name: str) -> httpx.URL:
+    return url.copy_with(path=f"{url.path.rstrip('/')}/{name}")
+
+
+async def _asked(
+    client: httpx.AsyncClient, method: str, url: httpx.URL, body: str, depth: int
+) -> list[ET.Element]:
+    """Return each response of a multistatus answer."""
+    headers = {"Depth": str(depth), "Content-Type": "application/xml; charset=utf-8"}
+    _, data = await _sent(client, method, url, body, headers, fine={207})
+    return await in_thread(partial(_responses, data))
+
+
+def _responses(data: bytes) -> list[ET.Element]:
+    try:
+        return ET.fromstring(data).findall(f"{_DAV}response")  # noqa: S314 (of the person's own server; expat bounds expansion)
+    except ET.ParseError:
+        raise ToolFailure("The calendar server's answer is not XML; check url in [tools.calendar].") from None
+
+
+async def _sent(  # noqa: PLR0913, PLR0917 (an HTTP request)
+    client: httpx.AsyncClient, method: str, url: httpx.URL, body: str, headers: Any, fine: set[int]
+) -> tuple[int, bytes]:
+    try:
+        async with client.stream(method, url, content=body.encode(), headers=headers) as answer:
+            data = bytearray()
+            async for chunk in answer.aiter_bytes():
+                data += chunk
+                if len(data) > _LARGEST:
+                    raise ToolFailure("The calendar server's answer is too large; ask for a shorter time.")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        words = str(error) or type(error).__name__
+        raise NoAnswerError(f"The calendar server {url.host} gave no answer: {words}.") from None
+    if answer.status_code in fine:
+        return answer.status_code, bytes(data)
+    why = _REFUSALS.get(answer.status_code, f"it answered {answer.status_code}")
+    raise ToolFailure(f"The calendar server {url.host} cannot be used: {why}.")

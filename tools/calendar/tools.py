@@ -1,0 +1,144 @@
+"""The person's calendar."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from base.settings import Settings
+from base.worker_threads import in_thread
+from tools.calendar.caldav import Calendar, NoAnswerError, open_calendar
+from tools.calendar.icalendar import Span, event_text, moment, occurrences
+from tools.declaration import Here, ToolFailure, tool
+
+_LONGEST = timedelta(days=366)
+
+Time = Annotated[str, "2026-11-20T15:00, or 2026-11-20 for a whole day"]
+Until = Annotated[str, "as start, a day included; empty: a day after the start"]
+End = Annotated[str, "as start, a day included; empty: an hour, or the one day"]
+
+
+class CalendarCard(BaseModel):
+    """The `[tools.calendar]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    url: str = Field(pattern=r"^https?://[^/@\s]+(/\S*)?$")
+    """A CalDAV server, or one calendar on it."""
+    user: str | None = None
+    """None: the server asks for no login."""
+    password_env: str | None = None
+    """Name of the environment variable that holds the password."""
+    calendar: str | None = None
+    """Name of the calendar; None: the only one there is."""
+    timezone: str = "UTC"
+    """IANA name of the zone that times without one are in, such as Europe/Paris."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if (self.user is None) != (self.password_env is None):
+            msg = "user and password_env are needed both or neither"
+            raise ValueError(msg)
+        try:
+            ZoneInfo(self.timezone)
+        except (KeyError, ValueError, OSError):
+            msg = f"there is no time zone {self.timezone!r}; use an IANA name such as Europe/Paris"
+            raise ValueError(msg) from None
+        return self
+
+
+def _card(settings: Settings) -> CalendarCard | None:
+    return settings.read_table(("tools", "calendar"), CalendarCard)
+
+
+def _missing(settings: Settings) -> str | None:
+    card = _card(settings)
+    if card is None:
+        return "set url in [tools.calendar] of twobrain.toml to a CalDAV server"
+    if card.password_env and not settings.secret(card.password_env):
+        return f"set the variable {card.password_env} to the calendar server's password"
+    return None
+
+
+def _required(here: Here) -> CalendarCard:
+    card = _card(here.settings)
+    if card is None:
+        raise ToolFailure("The calendar is not configured.")
+    return card
+
+
+@asynccontextmanager
+async def _opened(here: Here, card: CalendarCard) -> AsyncIterator[Calendar]:
+    password = here.settings.secret(card.password_env) if card.password_env else None
+    login = (card.user, password) if card.user and password else None
+    async with open_calendar(card.url, login, card.calendar) as calendar:
+        yield calendar
+
+
+# Untrusted: whoever sends an invitation writes into a calendar.
+@tool(effect="read", untrusted=True, missing=_missing)
+async def list_events(here: Here, start: Time, end: Until = "") -> str:
+    """List what the calendar has between two times, at most a year apart."""
+    card = _required(here)
+    zone = ZoneInfo(card.timezone)
+    span = Span.of(moment(start, zone), moment(end, zone) if end else None, zone, alone=timedelta(days=1))
+    if span.end - span.start > _LONGEST:
+        raise ToolFailure("That is more than a year; ask for a shorter time.")
+    async with _opened(here, card) as calendar:
+        texts = await calendar.between(span.start, span.end)
+    lines = await in_thread(partial(occurrences, texts, span, zone))
+    return "\n".join([f"Times in {card.timezone}:", *lines]) if lines else f"There is nothing {span}."
+
+
+def _preview(  # noqa: PLR0913, PLR0917 (the parameters of add_event)
+    here: Here, summary: str, start: str, end: str = "", location: str = "", notes: str = ""
+) -> str:
+    card = _required(here)
+    span = _span(card, summary, start, end)
+    return "\n".join(
+        filter(None, (f"Add to the calendar: {summary}", f"{span} ({card.timezone})", location, notes))
+    )
+
+
+# Named after the call, an event that is added again after a crash is still one.
+@tool(effect="write", idempotent=True, preview=_preview, missing=_missing)
+async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event)
+    here: Here,
+    summary: Annotated[str, "what it is"],
+    start: Time,
+    end: End = "",
+    location: Annotated[str, "where; may be empty"] = "",
+    notes: Annotated[str, "anything else; may be empty"] = "",
+) -> str:
+    """Add an event to the calendar."""
+    card = _required(here)
+    span = _span(card, summary, start, end)
+    name = f"{sha256(here.idempotency_key.encode()).hexdigest()[:32]}-twobrain"
+    text = await in_thread(partial(event_text, name, summary, span, location=location, notes=notes))
+    async with _opened(here, card) as calendar:
+        try:
+            new = await calendar.put(name, text)
+        except NoAnswerError as error:
+            raise ToolFailure(
+                f"{error} It is unknown whether the event was added; list_events shows."
+            ) from None
+    return f"{'Added' if new else 'It is there already'}: {summary}, {span} ({card.timezone})."
+
+
+def _span(card: CalendarCard, summary: str, start: str, end: str) -> Span:
+    if not summary.strip():
+        raise ToolFailure("The summary is empty; say what it is.")
+    zone = ZoneInfo(card.timezone)
+    begins, ends = moment(start, zone), moment(end, zone) if end else None
+    if ends and isinstance(begins, datetime) != isinstance(ends, datetime):
+        raise ToolFailure("Give start and end both as days, or both with a time.")
+    alone = timedelta(hours=1) if isinstance(begins, datetime) else timedelta(days=1)
+    return Span.of(begins, ends, zone, alone=alone)
+
+
+TOOLS = (list_events, add_event)

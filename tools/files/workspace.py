@@ -1,0 +1,88 @@
+"""The one folder that the file tools may touch, and no way out of it.
+
+Every component of a path is opened relative to the folder before it, from the root's own
+descriptor, and links are never followed: a component that is swapped for a link between a check
+and its use is refused by the system call that uses it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.declaration import ToolFailure
+from tools.files.folder import FOLDER_FLAGS, Entry, Folder, Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A root folder, made on first use; each method raises ToolFailure in words a model can use."""
+
+    root: Path
+
+    def place(self, path: str) -> Parts:
+        """Return a path's components below the root; none for the root itself."""
+        clean = ".." if "\0" in path else os.path.normpath(path or ".")
+        if clean.startswith("/"):
+            clean = self._below_root(clean)
+        parts = tuple(part for part in clean.split("/") if part != ".")
+        if parts[:1] in {("..",), ("~",)}:
+            raise ToolFailure(
+                f"{path!r} is outside the workspace. Give a path relative to it, such as notes.txt."
+            )
+        return parts
+
+    def _below_root(self, path: str) -> str:
+        for root in (self.root, self.root.resolve()):
+            with suppress(ValueError):
+                return str(Path(path).relative_to(root))
+        return ".."
+
+    @contextmanager
+    def folder(self, parts: Parts, *, create: bool = False) -> Iterator[Folder]:
+        """Open a folder, component by component."""
+        with ExitStack() as opened:
+            folder = opened.enter_context(self._root())
+            for name in parts:
+                folder = opened.enter_context(folder.below(name, create=create))
+            yield folder
+
+    @contextmanager
+    def _root(self) -> Iterator[Folder]:
+        try:
+            for folder in reversed((self.root, *self.root.parents)):
+                if not folder.exists():
+                    folder.mkdir(mode=0o700, exist_ok=True)
+            handle = os.open(self.root, FOLDER_FLAGS)
+        except OSError as error:
+            raise ToolFailure(
+                f"The workspace {str(self.root)!r} cannot be opened ({error.strerror}); "
+                "TWOBRAIN_WORKSPACE names it."
+            ) from None
+        try:
+            yield Folder(handle, ())
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def parent(self, path: str, *, create: bool = False) -> Iterator[tuple[Folder, str]]:
+        """Open the folder that a path's last component is in; yield it with that component."""
+        parts = self.place(path)
+        if not parts:
+            raise ToolFailure(f"{path!r} is the workspace folder itself; name a file in it.")
+        with self.folder(parts[:-1], create=create) as folder:
+            yield folder, parts[-1]
+
+    def walk(self, parts: Parts) -> Iterator[tuple[Folder, Entry]]:
+        """Yield every file below a folder with the open folder it is in, folder by folder.
+
+        A folder that goes away or cannot be read meanwhile is passed over.
+        """
+        waiting = [parts]
+        while waiting:
+            here = waiting.pop()
+            with suppress(ToolFailure), self.folder(here) as folder:
+                entries = folder.entries()
+                waiting += [(*here, entry.name) for entry in reversed(entries) if entry.kind == "folder"]
+                yield from ((folder, entry) for entry in entries if entry.kind == "file")

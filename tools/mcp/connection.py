@@ -1,0 +1,233 @@
+"""A session with one MCP server, on one event loop: opened when needed, and anew after it died."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from base.settings import Settings
+from tools.declaration import ToolFailure
+from tools.mcp.config import ServerCard
+from tools.mcp.transport import LastWords, UnconfiguredError, open_streams
+
+MOST_TOOLS = 128
+"""Of one server; the others are left out."""
+_MOST_PAGES = 100
+_SHORTEST_SECRET = 6
+_FORGOTTEN = "Session terminated"
+"""The client's words where an HTTP server no longer knows the session, because it was started anew."""
+_CLOSING_S = 6.0
+"""To say goodbye; after that a server is cut off."""
+
+
+class DeadError(Exception):
+    """There is no session with the server; the text says why."""
+
+
+class _NotSentError(Exception):
+    """The session had ended before the call was sent."""
+
+
+@dataclass(slots=True)
+class _Live:
+    """A session, and the task that holds it open: what a task opens, only it may close."""
+
+    task: Any
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    session: Any = None
+    listed: list[Any] = field(default_factory=list)
+    """The tools as the server defines them, one more than the most where it has more."""
+    outdated: bool = False
+    """True: the server says that its tools have changed since."""
+
+
+class Connection:
+    """One server's session; `listed` and `call` open it where there is none."""
+
+    def __init__(self, name: str, card: ServerCard, settings: Settings) -> None:
+        self.name = name
+        self.card = card
+        self._settings = settings
+        self._live: _Live | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def outdated(self) -> bool:
+        """True where the server has said that its tools are others now."""
+        return self._live is not None and self._live.outdated
+
+    def without_secrets(self, text: str) -> str:
+        """Return the text without the values of the headers that were sent, which are keys."""
+        values = {self._settings.secret(variable) or "" for variable in self.card.headers_env.values()}
+        values |= {value.partition(" ")[2] for value in values}
+        for value in sorted(values, key=len, reverse=True):
+            if len(value) >= _SHORTEST_SECRET:
+                text = text.replace(value, "[redacted]")
+        return text
+
+    async def listed(self) -> list[Any]:
+        """Return the tools as the server defines them; raises DeadError."""
+        async with self._opening:
+            if self.outdated:
+                await self._close()
+            return (await self._open()).listed
+
+    async def call(self, definition: Any, args: dict[str, Any]) -> Any:
+        """Call a tool and return the server's `CallToolResult`.
+
+        Raises:
+            DeadError: the server cannot be reached; nothing was called.
+            ToolFailure: it refused, broke off during the call, or defines the tool otherwise by now.
+        """
+        for _ in range(2):
+            with suppress(_NotSentError):  # the session ended since it was last used; a new one may hold
+                return await self._call(definition, args)
+        raise DeadError("it ends every session at once")
+
+    async def _call(self, definition: Any, args: dict[str, Any]) -> Any:
+        from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest
+
+        async with self._opening:
+            live = await self._open()
+        if definition not in live.listed:
+            live.outdated = True
+            raise ToolFailure(f"The MCP server {self.name!r} defines {definition.name!r} otherwise by now.")
+        params = CallToolRequestParams(name=definition.name, arguments=args)
+        # Not session.call_tool: that runs the server's own patterns over its own results.
+        request = ClientRequest(CallToolRequest(params=params))
+        asking = asyncio.ensure_future(live.session.send_request(request, CallToolResult))
+        try:
+            ends: list[asyncio.Future[Any]] = [asking, live.task]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            return self._answer(asking, live)
+        finally:
+            await _stop(asking)
+
+    def _answer(self, asking: asyncio.Future[Any], live: _Live) -> Any:
+        import anyio
+        from mcp import McpError
+        from mcp.types import CONNECTION_CLOSED
+
+        if not asking.done():
+            raise ToolFailure(self._broke_off())
+        try:
+            return asking.result()
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+            live.closing.set()
+            raise _NotSentError from None
+        except McpError as error:
+            if error.error.code == CONNECTION_CLOSED:
+                live.closing.set()
+                raise ToolFailure(self._broke_off()) from None
+            if error.error.message == _FORGOTTEN:
+                live.closing.set()
+                raise _NotSentError from None
+            raise ToolFailure(f"The MCP server {self.name!r} says: {error.error.message[:2_000]}") from None
+
+    def _broke_off(self) -> str:
+        return (
+            f"The MCP server {self.name!r} broke off during the call. It may have taken effect all the same; "
+            "check before you repeat it."
+        )
+
+    async def _open(self) -> _Live:
+        if self._live and not self._live.task.done() and not self._live.closing.is_set():
+            return self._live
+        await self._close()
+        await asyncio.to_thread(_load)
+        last_words = LastWords()
+        opened: asyncio.Future[_Live] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._hold(opened, last_words), name=f"mcp {self.name}")
+        try:
+            async with asyncio.timeout(self.card.connect_timeout_s):
+                ends: list[asyncio.Future[Any]] = [opened, task]
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                if not opened.done():
+                    await task
+                self._live = await opened
+                return self._live
+        except Exception as error:  # whatever a server or its transport throws, it is only this server's
+            raise DeadError(self._settings.redact(self._reason(error, last_words))) from None
+        finally:
+            if self._live is None:
+                opened.cancel()
+                await _stop(task)
+
+    def _reason(self, error: BaseException, last_words: LastWords) -> str:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, TimeoutError):
+            why = f"it did not answer within {self.card.connect_timeout_s:g} s"
+        elif isinstance(error, UnconfiguredError):
+            why = str(error)
+        elif isinstance(error, FileNotFoundError):
+            why = f"{error.filename!r} is not there"
+        else:
+            why = " ".join((str(error) or type(error).__name__).split())[:300]
+        return f"{why} ({last_words})" if str(last_words) else why
+
+    async def _hold(self, opened: asyncio.Future[_Live], last_words: LastWords) -> None:
+        """Open a session, list its tools, and keep it until it is to close."""
+        from mcp import ClientSession
+
+        live = _Live(asyncio.current_task())
+
+        async def hear(message: Any) -> None:
+            live.outdated = live.outdated or _tells_of_changed_tools(message)
+
+        async with (
+            open_streams(self.card, self._settings, last_words, live.closing.set) as (incoming, outgoing),
+            ClientSession(incoming, outgoing, message_handler=hear) as session,
+        ):
+            await session.initialize()
+            live.session, live.listed = session, await _list(session)
+            if not opened.done():
+                opened.set_result(live)
+                await live.closing.wait()
+
+    async def close(self) -> None:
+        """End the session, and the program that serves it."""
+        async with self._opening:
+            await self._close()
+
+    async def _close(self) -> None:
+        live, self._live = self._live, None
+        if live:
+            live.closing.set()
+            await asyncio.wait({live.task}, timeout=_CLOSING_S)
+            await _stop(live.task)
+
+
+async def _stop(task: asyncio.Future[Any]) -> None:
+    """Cancel a task, wait for its end, and let its error go."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()
+
+
+def _load() -> None:
+    """Import the client, which takes half a second that the event loop need not wait for."""
+    import_module("mcp.client.stdio")
+    import_module("mcp.client.streamable_http")
+
+
+def _tells_of_changed_tools(message: Any) -> bool:
+    from mcp.types import ServerNotification, ToolListChangedNotification
+
+    return isinstance(message, ServerNotification) and isinstance(message.root, ToolListChangedNotification)
+
+
+async def _list(session: Any) -> list[Any]:
+    from mcp.types import PaginatedRequestParams
+
+    found: list[Any] = []
+    cursor = None
+    for _ in range(_MOST_PAGES):
+        page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
+        found += page.tools
+        cursor = page.nextCursor
+        if not cursor or len(found) > MOST_TOOLS:
+            break
+    return found

@@ -1,0 +1,178 @@
+"""MCP servers' tools: found when a turn begins, and offered like our own, but trusted with nothing.
+
+What a server says of its tools only ever makes them ask more. What twobrain.toml lets run unasked asks
+again where its definition is no longer the one that was agreed to.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from base.settings import Settings
+from tools.declaration import Tool
+from tools.mcp.config import read_servers
+from tools.mcp.connection import Connection, DeadError
+from tools.mcp.pins import Pins
+from tools.mcp.tools import Offer, absent, offers_of
+from tools.registry import Registry
+
+_AGAIN_AFTER_S = 30.0
+"""Before a server that failed is tried once more."""
+_log = logging.getLogger(__name__)
+
+
+class Servers:
+    """The MCP servers of twobrain.toml; sessions are opened when first needed, one set per event loop.
+
+    Raises:
+        ConfigurationError: `[mcp]` is not as it should be.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._cards = read_servers(settings)
+        self._pins = Pins(settings.data_dir / "mcp_pins.json")
+        self._houses: WeakKeyDictionary[asyncio.AbstractEventLoop, _House] = WeakKeyDictionary()
+
+    async def join(self, registry: Registry) -> Registry:
+        """Return the registry with the servers' tools in it; the same one again while nothing changed.
+
+        The first call on an event loop waits for each server as long as it may take to connect. One that
+        failed is tried again now and then, and nobody waits for it.
+        """
+        if not self._cards:
+            return registry
+        house = self._house()
+        if awaited := [task for guest in house.guests if (task := guest.refresh())]:
+            await asyncio.wait(awaited)
+        return house.merged(registry)
+
+    async def approve_definition(self, name: str) -> None:
+        """Remember that a person agreed to a tool as it is defined now; a tool of our own needs no such."""
+        if not self._cards:
+            return
+        house = self._house()
+        offer = house.offers.get(name)
+        if offer is None:
+            return
+        await asyncio.to_thread(self._pins.agree, offer.server, offer.name, offer.hash)
+        for guest in house.guests:
+            if guest.connection.name == offer.server:
+                await guest.settle()
+
+    async def close(self) -> None:
+        """End this event loop's sessions and the programs behind them."""
+        house = self._houses.pop(asyncio.get_running_loop(), None)
+        if house:
+            await asyncio.gather(*(guest.close() for guest in house.guests))
+
+    def _house(self) -> "_House":
+        loop = asyncio.get_running_loop()
+        if loop not in self._houses:
+            connections = [Connection(name, card, self._settings) for name, card in self._cards.items()]
+            self._houses[loop] = _House([_Guest(each, self._pins) for each in connections])
+        return self._houses[loop]
+
+
+@dataclass(slots=True)
+class _Guest:
+    """A server on one event loop, and what is known of its tools."""
+
+    connection: Connection
+    pins: Pins
+    offers: list[Offer] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    version: int = 0
+    """Counts how often the offers were made anew."""
+    listed: list[object] = field(default_factory=list)
+    failed: bool = False
+    tried_at: float | None = None
+    """On the monotonic clock; None: never."""
+    trying: asyncio.Task[None] | None = None
+
+    def refresh(self) -> asyncio.Task[None] | None:
+        """Begin to list the tools where that is due; return what to wait for."""
+        if self.trying is None and self._is_due():
+            self.trying = asyncio.create_task(self._try(), name=f"list {self.connection.name}")
+        return None if self.failed else self.trying
+
+    def _is_due(self) -> bool:
+        if self.tried_at is None:
+            return True
+        if self.failed:
+            return time.monotonic() - self.tried_at > _AGAIN_AFTER_S
+        return self.connection.outdated
+
+    async def _try(self) -> None:
+        try:
+            self.listed = await self.connection.listed()
+            await self.settle()
+            self.failed = False
+        except DeadError as error:
+            self._fail(f"it cannot be used: {error}")
+        except Exception as error:  # a server costs its own tools, never the turn
+            _log.exception("MCP server %s", self.connection.name)
+            self._fail(f"it cannot be used: {type(error).__name__}")
+        finally:
+            self.tried_at, self.trying = time.monotonic(), None
+
+    def _fail(self, why: str) -> None:
+        self.failed, self.offers, self.problems = True, [], [why]
+        self.version += 1
+
+    async def settle(self) -> None:
+        """Make the offers of what the server listed and of what was agreed to."""
+        self.offers, self.problems = await asyncio.to_thread(
+            offers_of, self.connection, self.listed, self.pins
+        )
+        self.version += 1
+
+    async def close(self) -> None:
+        """End the session."""
+        if self.trying:
+            self.trying.cancel()
+            await asyncio.wait([self.trying])
+        await self.connection.close()
+
+
+class _House:
+    """The servers on one event loop, and the registry that holds their tools."""
+
+    def __init__(self, guests: list[_Guest]) -> None:
+        self.guests = guests
+        self.offers: dict[str, Offer] = {}
+        """By the names that models call them by."""
+        self._base: Registry | None = None
+        self._versions: list[int] = []
+        self._merged = Registry([])
+
+    def merged(self, base: Registry) -> Registry:
+        """Return the base's tools, then each server's; of two that are named alike the first stays."""
+        versions = [guest.version for guest in self.guests]
+        if base is not self._base or versions != self._versions:
+            self._base, self._versions, self.offers = base, versions, {}
+            taken = {_letters(tool.name): tool.name for tool in base}
+            tools = [tool for guest in self.guests for tool in self._admit(guest, taken)]
+            self._merged = Registry([*base, *tools])
+        return self._merged
+
+    def _admit(self, guest: _Guest, taken: dict[str, str]) -> Iterator[Tool]:
+        problems = list(guest.problems)
+        for offer in guest.offers:
+            name = offer.tool.name
+            if first := taken.get(_letters(name)):
+                problems.append(f"{offer.name!r} is left out: there is a tool {first!r} already")
+                continue
+            taken[_letters(name)] = name
+            self.offers[name] = offer
+            yield offer.tool
+        if problems:
+            yield absent(guest.connection.name, guest.connection.card, "; ".join(problems))
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.casefold())

@@ -1,0 +1,192 @@
+"""From what a server says it has to tools of ours, and who is asked about them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from base.settings import Settings
+from tools.declaration import Effect, Here, Preview, Run, Tool, ToolFailure
+from tools.mcp.config import ServerCard, ToolCard
+from tools.mcp.connection import MOST_TOOLS, Connection, DeadError
+from tools.mcp.pins import Pins
+from tools.mcp.results import text_of
+from tools.mcp.schema import SchemaError, checker, definition_hash, shown_description, shown_schema
+
+_LONGEST_NAME = 64
+CHANGED = "its definition changed since it was last agreed to"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A server's tool as we offer it."""
+
+    tool: Tool
+    server: str
+    name: str
+    """The server's own name for it."""
+    hash: str
+    """Of its definition."""
+
+
+def offers_of(connection: Connection, listed: Sequence[Any], pins: Pins) -> tuple[list[Offer], list[str]]:
+    """Return a server's usable tools, and in words what is left out and why; it may block."""
+    usable, problems = _usable(connection, listed)
+    card = connection.card
+    pinned = pins.meet(connection.name, {tool.name: tool.hash for tool in usable}, trusting=not card.confirm)
+    offers = []
+    for each in usable:
+        pin = pinned[each.name]
+        own = card.tools.get(each.name, ToolCard())
+        changed = pin["hash"] != each.hash
+        asks = changed or asks_first(card, own, destructive=each.destructive, agreed=pin["agreed"])
+        tool = _tool(connection, each, own, asks=asks, changed=changed)
+        offers.append(Offer(tool, connection.name, each.name, each.hash))
+    return offers, problems
+
+
+def asks_first(card: ServerCard, own: ToolCard, *, destructive: bool, agreed: bool) -> bool:
+    """Tell whether a person is asked before each call of a tool whose definition has not changed.
+
+    Args:
+        card: the server's table.
+        own: the tool's; what it says is the person's word for just this tool.
+        destructive: the tool says so of itself.
+        agreed: a person has agreed to it before.
+    """
+    if own.confirm is not None:
+        return own.confirm
+    return card.confirm or destructive or not agreed
+
+
+def effect_of(card: ServerCard, own: ToolCard, *, destructive: bool) -> Effect:
+    """Return what a tool does; one that calls itself destructive is no read unless its own table says so."""
+    if own.effect is not None:
+        return own.effect
+    return "write" if destructive and card.effect == "read" else card.effect
+
+
+@dataclass(frozen=True, slots=True)
+class _Usable:
+    definition: Any
+    name: str
+    parameters: dict[str, Any]
+    check: Any
+    hash: str
+    destructive: bool
+    reaches_out: bool
+
+
+def _usable(connection: Connection, listed: Sequence[Any]) -> tuple[list[_Usable], list[str]]:
+    usable: dict[str, _Usable] = {}
+    problems = []
+    named_first = sorted(listed, key=lambda definition: definition.name not in connection.card.tools)
+    for definition in named_first[:MOST_TOOLS]:
+        if definition.name in usable:
+            problems.append(f"a second tool named {definition.name[:_LONGEST_NAME]!r} is left out")
+            continue
+        try:
+            usable[definition.name] = _read(connection.name, definition)
+        except (SchemaError, RecursionError) as error:
+            problems.append(
+                f"{definition.name[:_LONGEST_NAME]!r} is left out: {error or 'too deep a schema'}"
+            )
+    if len(listed) > MOST_TOOLS:
+        problems.append(f"it has more than {MOST_TOOLS} tools; the others are left out")
+    known = {definition.name for definition in listed}
+    problems += [
+        f"twobrain.toml names a tool {n!r} that it lacks" for n in connection.card.tools if n not in known
+    ]
+    return list(usable.values()), problems
+
+
+def _read(server: str, definition: Any) -> _Usable:
+    hints = definition.annotations
+    return _Usable(
+        definition=definition,
+        name=definition.name,
+        check=checker(tool_name(server, definition.name), definition.inputSchema),
+        parameters=shown_schema(definition.inputSchema),
+        hash=definition_hash(definition.name, definition.description or "", definition.inputSchema),
+        destructive=bool(hints and hints.destructiveHint),
+        reaches_out=bool(hints and hints.openWorldHint),
+    )
+
+
+def tool_name(server: str, name: str) -> str:
+    """Return the name that models call a tool by."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", f"{server}_{name}")[:_LONGEST_NAME]
+
+
+def _tool(connection: Connection, each: _Usable, own: ToolCard, *, asks: bool, changed: bool) -> Tool:
+    card = connection.card
+    effect = effect_of(card, own, destructive=each.destructive)
+    off = None if own.enabled else "enabled = false in twobrain.toml"
+    return Tool(
+        name=tool_name(connection.name, each.name),
+        description=shown_description(each.definition.description)
+        or f"{each.name}, a tool of the MCP server {connection.name}.",
+        parameters=each.parameters,
+        run=_run(connection, each.definition),
+        check=each.check,
+        effect=effect,
+        role=own.role or card.role,
+        confirm=asks,
+        idempotent=effect == "read",
+        timeout_s=card.timeout_s,
+        at_once=own.at_once,
+        untrusted=True,
+        outbound=each.reaches_out or card.outbound if own.outbound is None else own.outbound,
+        preview=_preview(connection.name, each, changed=changed),
+        missing=lambda _settings: off,
+        caution=CHANGED if changed else None,
+    )
+
+
+def _run(connection: Connection, definition: Any) -> Run:
+    async def run(_here: Here, args: dict[str, Any]) -> str:
+        try:
+            result = await connection.call(definition, args)
+        except DeadError as error:
+            raise ToolFailure(f"The MCP server {connection.name!r} cannot be used now: {error}.") from None
+        text = connection.without_secrets(text_of(result))
+        if result.isError:
+            raise ToolFailure(text or f"{definition.name} failed and did not say why.")
+        return text
+
+    return run
+
+
+def _preview(server: str, each: _Usable, *, changed: bool) -> Preview:
+    words = [f"Calls {each.name} on the MCP server {server}."]
+    if each.destructive:
+        words.append("It says of itself that it destroys something.")
+    if changed:
+        words.append(f"Note: {CHANGED}. It says now: {shown_description(each.definition.description)}")
+
+    async def preview(here: Here, _args: dict[str, Any]) -> str:
+        return here.settings.redact(" ".join(words))
+
+    return preview
+
+
+def absent(server: str, card: ServerCard, why: str) -> Tool:
+    """Return what stands in the list of tools for those that a server does not give; it is never offered."""
+
+    async def run(_here: Here, _args: dict[str, Any]) -> None:
+        raise ToolFailure(why)
+
+    def lacks(_settings: Settings) -> str:
+        return why
+
+    return Tool(
+        name=f"mcp:{server}",
+        description=f"The tools of the MCP server {server}.",
+        parameters={"type": "object", "properties": {}},
+        run=run,
+        check=dict,
+        effect=card.effect,
+        role=card.role,
+        confirm=True,
+        missing=lacks,
+    )

@@ -1,0 +1,163 @@
+"""Who may do what, and what a person must agree to: a pure function with its reasons in words."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from base.settings import Role
+from tools.declaration import Effect, Tool
+from tools.policy.links import link_of
+from tools.policy.pointing import texts_of
+from tools.policy.rules import Rule, covers
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whoever a turn acts for, and what was agreed with them beforehand."""
+
+    user: str
+    role: Role
+    tools: frozenset[str] | None = None
+    """Allow-list; None allows all that the role does."""
+    confirm_allow: frozenset[str] = frozenset()
+    """Tools that run unasked."""
+    confirm_deny: frozenset[str] = frozenset()
+    """Tools that always ask; wins over confirm_allow."""
+    rules: tuple[Rule, ...] = ()
+    """Calls that run unasked, as twobrain.toml has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a turn has read until a call is made."""
+
+    strangers: frozenset[str] = frozenset()
+    """Tools whose output, written by others, the turn holds."""
+    links: frozenset[str] = frozenset()
+    """Links that the person gave or pointed at, or a trusted source named; see `tools.policy.links`."""
+
+
+NOTHING = Read()
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The call may run."""
+
+    reason: str
+    rule: str = ""
+    """Id of the remembered rule that lets it; empty where none is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """The call may run once the person agrees."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The call may not run, whoever agrees."""
+
+    reason: str
+
+
+Ruling = Allow | Confirm | Deny
+
+_DOES: dict[Effect, str] = {
+    "read": "reads something private",
+    "write": "changes something",
+    "send": "sends something out",
+    "execute": "runs a program",
+}
+
+
+def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
+    person: Person,
+    tool: Tool | None,
+    name: str,
+    args: Any = None,
+    read: Read = NOTHING,
+    rules: Sequence[Rule] = (),
+    known: Collection[str] = (),
+) -> Ruling:
+    """Decide on a call of the tool `name`; what no rule allows is confirmed.
+
+    Args:
+        person: whoever the turn acts for.
+        tool: the registry's tool of that name; None where it has none.
+        name: the name the model called.
+        args: the call's arguments, of whatever form.
+        read: what the turn had read when the call was made.
+        rules: those that the person made while answering, and that have not run out.
+        known: the tools there are for this person, to name where the call is refused.
+    """
+    if tool is None:
+        return Deny(f"There is no tool {name!r}.{_instead(known)}")
+    if not tool.open_to(person.role):
+        return Deny(
+            f"{tool.name} needs the role {tool.role}; {person.user} is {person.role}.{_instead(known)}"
+        )
+    if person.tools is not None and tool.name not in person.tools:
+        return Deny(f"{tool.name} is not among the tools allowed here.{_instead(known)}")
+    if reason := _whatever_was_agreed(person, tool, args, read):
+        return Confirm(reason)
+    return _agreed(person, tool, args, rules)
+
+
+def _whatever_was_agreed(person: Person, tool: Tool, args: Any, read: Read) -> str | None:
+    """Return why a call asks though a rule or a list might let it run; None where it need not."""
+    if tool.name in person.confirm_deny:
+        return f"{tool.name} always asks {person.user} first."
+    if tool.caution:
+        return f"{tool.name} asks first: {tool.caution}."
+    if read.strangers and (danger := _danger(tool, args, read)):
+        sources = ", ".join(sorted(read.strangers))
+        return (
+            f"{tool.name} {danger}, and this turn has read text that strangers may have written "
+            f"(from {sources}), so it asks first."
+        )
+    return None
+
+
+def _danger(tool: Tool, args: Any, read: Read) -> str | None:
+    """Return what a stranger could gain by the call; None for a read that stays in the house."""
+    if tool.effect != "read":
+        return _DOES[tool.effect]
+    if tool.outbound and not _goes_where_it_was_sent(args, read):
+        return "goes to an address that neither you nor a trusted source named"
+    return None
+
+
+def _goes_where_it_was_sent(args: Any, read: Read) -> bool:
+    """Tell whether every text of the arguments is a link that was given: any other could carry data."""
+    texts = texts_of(args)
+    return bool(texts) and all(link_of(text) in read.links for text in texts)
+
+
+def _agreed(person: Person, tool: Tool, args: Any, rules: Sequence[Rule]) -> Allow | Confirm:
+    if not tool.confirm:
+        return Allow(f"{tool.name} needs no confirmation.")
+    if tool.name in person.confirm_allow:
+        return Allow(f"{person.user} lets {tool.name} run unasked.")
+    if rule := _rule_for(tool, args, (*person.rules, *rules)):
+        return Allow(f"{person.user} lets such calls of {tool.name} run unasked.", rule.id)
+    return Confirm(f"{tool.name} {_DOES[tool.effect]}, so it asks first.")
+
+
+def _rule_for(tool: Tool, args: Any, rules: Sequence[Rule]) -> Rule | None:
+    """Return the first rule that holds for this call, as the tool would understand its arguments."""
+    mine = [rule for rule in rules if rule.tool == tool.name and rule.definition in {"", tool.definition}]
+    if not mine:
+        return None
+    try:
+        checked = tool.check(args)
+    except (TypeError, ValueError):
+        return None
+    fresh = (rule for rule in mine if rule.uses_left is None or rule.uses_left > 0)
+    return next((rule for rule in fresh if covers(rule.where, checked)), None)
+
+
+def _instead(known: Collection[str]) -> str:
+    return f" Tools there are: {', '.join(sorted(known))}." if known else ""

@@ -1,0 +1,59 @@
+"""Reading on in a long result that was stored."""
+
+from typing import Annotated, Any
+
+from base.settings import Settings
+from storage.long_results import Artifacts, Piece, is_outside
+from tools.declaration import Here, Tool, ToolFailure, tool
+
+_PAGE = 8_000
+"""Bytes of a page: some 2,000 tokens, so that six pages fit the smallest context budget."""
+
+
+def open_artifacts(settings: Settings) -> Artifacts:
+    """Return the stored results of the data directory; touches nothing."""
+    return Artifacts(settings.data_dir / "artifacts")
+
+
+@tool(effect="read", role="guest")
+async def read_result(
+    here: Here,
+    handle: Annotated[str, "the handle, as it stands where a long result was cut"],
+    offset: Annotated[int, "the byte to read on from"] = 0,
+) -> str:
+    """Read on in a result that was too long to be shown whole, a page at a time."""
+    piece = await open_page(open_artifacts(here.settings), here.user, handle, offset)
+    if piece is None:
+        raise ToolFailure(
+            f"There is no stored result {handle!r}. Give the handle exactly as it stands where it was cut."
+        )
+    if not piece.text:
+        raise ToolFailure(f"The result ends at byte {piece.size:,}; {offset:,} is beyond it.")
+    return f"{label(piece.start, piece.end, piece.size)}\n{piece.text}"
+
+
+async def open_page(artifacts: Artifacts, user: str, handle: str, offset: int = 0) -> Piece | None:
+    """Return the page that a call with these arguments reads; None where there is no such result.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    return await artifacts.read(user, handle.strip(), offset, _PAGE)
+
+
+def label(start: int, end: int, size: int) -> str:
+    """Return the line above a page: where it stands in the whole, and where to read on."""
+    after = f"next offset: {end}" if end < size else "the end"
+    return f"[bytes {start:,}-{end:,} of {size:,}; {after}]"
+
+
+def from_strangers(tool: Tool, args: dict[str, Any]) -> bool:
+    """Tell whether a call's result is what strangers wrote.
+
+    A page is as untrusted as what it is a page of: were every page untrusted, reading on in one's own
+    file would make all that follows ask.
+    """
+    return tool.untrusted or (tool is read_result and is_outside(str(args.get("handle", "")).strip()))
+
+
+TOOLS = (read_result,)

@@ -1,0 +1,245 @@
+"""HTTP for tools: a client that reaches public addresses only, and the single hosts opened by name.
+
+A URL may come from a stranger's text. Each request, each redirect among them, is judged by its URL,
+then by every address its host has, and then goes to just the address that was judged: a name that
+changes its address in between (DNS rebinding) gains nothing.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, Any, Self
+
+import httpx
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from base.settings import Settings
+from tools.declaration import ToolFailure
+from tools.web.addresses import Address, names_this_machine, read_host, why_not_public
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""From a host and port to its addresses, best first; raises OSError where it has none."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_AGENT = "twobrain (personal assistant)"
+_PATIENCE = httpx.Timeout(15, connect=10)
+_MOST_PORTS = 65_535
+
+
+class RefusedError(ToolFailure):
+    """A URL leads, or may lead, to where no tool may go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A host that is open although it need not be public."""
+
+    host: str | Address
+    port: int | None = None
+    """None: each port."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read `host` or `host:port`, an IPv6 address in brackets.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        try:
+            url = httpx.URL(f"host://{text}")  # with http, a port 80 that was named would be dropped
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{text!r} is not a host or host:port: {error}") from None
+        if url.raw_path not in {b"", b"/"} or url.userinfo or url.fragment:
+            raise ValueError(f"{text!r} is not a host or host:port, such as homeassistant.local:8123")
+        return cls(read_host(url.raw_host.decode()), _port(url.port))
+
+    @classmethod
+    def of(cls, url: httpx.URL) -> Self:
+        """Return the host and port that a URL leads to.
+
+        Raises:
+            ValueError: it is not http or https, or its host or port is no proper one.
+        """
+        if url.scheme not in _DEFAULT_PORTS:
+            raise ValueError(f"a URL must begin with https:// or http://, not {str(url)[:40]!r}")
+        port = _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+        return cls(read_host(url.raw_host.decode()), _port(port))
+
+    def admits(self, other: Self) -> bool:
+        """Tell whether it opens the host and port of another."""
+        return self.host == other.host and self.port in (None, other.port)
+
+
+def _port(port: int | None) -> int | None:
+    if port is not None and not 1 <= port <= _MOST_PORTS:
+        raise ValueError(f"there is no port {port}")
+    return port
+
+
+def _door(text: str) -> str:
+    Door.read(text)
+    return text
+
+
+HostAndPort = Annotated[str, AfterValidator(_door)]
+"""`host` or `host:port`, as a field of a card."""
+
+
+class Network(BaseModel):
+    """The `[tools.network]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    allow_hosts: tuple[HostAndPort, ...] = ()
+    """Hosts that tools may reach though they are not public: `host`, or `host:port` for one port."""
+
+
+def read_network(settings: Settings) -> Network:
+    """Return the `[tools.network]` table.
+
+    Raises:
+        ConfigurationError: it is not as it should be.
+    """
+    return settings.read_table(("tools", "network"), Network) or Network()
+
+
+async def look_up(host: str, port: int) -> list[str]:
+    """Return a host's addresses as the system knows them, best first; raises OSError where it has none."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(where[0]) for *_, where in found))
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Decides where a request may go."""
+
+    doors: frozenset[Door]
+    """Hosts that are open whatever their addresses are."""
+    public: bool = True
+    """Whether public addresses are open too."""
+    resolve: Resolve = look_up
+
+    async def admit(self, url: httpx.URL) -> list[Address]:
+        """Return the addresses that may be connected to for this URL, best first.
+
+        Raises:
+            RefusedError: it leads to where no tool may go.
+            OSError: its host has no address.
+        """
+        wanted = _door_of(url)
+        is_open = any(door.admits(wanted) for door in self.doors)
+        if not is_open and not self.public:
+            raise RefusedError(f"{url.netloc.decode()} is not a host that was configured for this.")
+        if not is_open and isinstance(wanted.host, str) and names_this_machine(wanted.host):
+            raise _closed(url, "names this machine")
+        addresses = await self._addresses(wanted)
+        for address in () if is_open else addresses:
+            if kind := why_not_public(address):
+                raise _closed(url, f"leads to {kind}")
+        return addresses
+
+    async def _addresses(self, wanted: Door) -> list[Address]:
+        if not isinstance(wanted.host, str):
+            return [wanted.host]
+        return [ip_address(each) for each in await self.resolve(wanted.host, wanted.port or 0)]
+
+
+def _door_of(url: httpx.URL) -> Door:
+    try:
+        door = Door.of(url)
+    except ValueError as error:
+        raise RefusedError(f"Not opened: {str(error)[:200]}.") from None
+    if url.userinfo:
+        raise RefusedError("Not opened: a URL must not hold a user name or password.")
+    return door
+
+
+def _closed(url: httpx.URL, why: str) -> RefusedError:
+    return RefusedError(
+        f"{url.host} {why}, which is closed to tools. An administrator can open single hosts "
+        "with allow_hosts in [tools.network]."
+    )
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """Sends each request to an address that the guard has admitted for it, and to no other.
+
+    Args:
+        guard: decides.
+        inner: connects; None: over the network.
+        options: for httpx.AsyncHTTPTransport, such as `verify`.
+    """
+
+    def __init__(self, guard: Guard, inner: httpx.AsyncBaseTransport | None = None, **options: Any) -> None:
+        self._guard = guard
+        # Pooled by address, a kept connection could serve another name than its certificate was for.
+        one_request_each = httpx.Limits(max_keepalive_connections=0)
+        self._inner = inner or httpx.AsyncHTTPTransport(limits=one_request_each, **options)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it to the first admitted address that takes a connection."""
+        refused: httpx.TransportError = httpx.ConnectError("the host has no address", request=request)
+        for address in await self._admit(request):
+            try:
+                return await self._inner.handle_async_request(_pinned(request, address))
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                refused = error
+        raise refused
+
+    async def _admit(self, request: httpx.Request) -> list[Address]:
+        seconds = request.extensions.get("timeout", {}).get("connect")
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._guard.admit(request.url)
+        except TimeoutError:
+            raise httpx.ConnectTimeout("looking up the host took too long", request=request) from None
+        except (OSError, UnicodeError) as error:
+            raise httpx.ConnectError(f"the host has no address: {error}", request=request) from None
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._inner.aclose()
+
+
+def _pinned(request: httpx.Request, address: Address) -> httpx.Request:
+    """Return the request to that address; the Host header and the name for TLS stay the URL's."""
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(host=str(address)),
+        headers=request.headers,
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": request.url.raw_host.decode()},
+    )
+
+
+def open_client(
+    settings: Settings,
+    *,
+    only: Iterable[str] | None = None,
+    resolve: Resolve = look_up,
+    verify: ssl.SSLContext | bool = True,
+    **options: Any,
+) -> httpx.AsyncClient:
+    """Return a client that goes where tools may, follows no redirect unasked, and uses no proxy.
+
+    Args:
+        settings: its `[tools.network]` table opens single hosts.
+        only: `host` or `host:port` that an administrator configured: all that the client reaches,
+            public or not. None: what is public, and what `[tools.network]` opens.
+        resolve: looks up names.
+        verify: as httpx has it.
+        options: for httpx.AsyncClient, such as `headers` and `timeout`.
+
+    Raises:
+        ConfigurationError: the `[tools.network]` table is not as it should be.
+    """
+    opened = read_network(settings).allow_hosts if only is None else only
+    guard = Guard(frozenset(map(Door.read, opened)), public=only is None, resolve=resolve)
+    options = {"timeout": _PATIENCE, **options}
+    options["headers"] = {"User-Agent": _AGENT, **(options.get("headers") or {})}
+    # trust_env would send requests by a proxy, which looks names up again, and add passwords of .netrc.
+    return httpx.AsyncClient(transport=GuardedTransport(guard, verify=verify), trust_env=False, **options)

@@ -1,0 +1,110 @@
+"""What a server sent, as text that a model can read."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tools.declaration import ToolFailure
+from tools.web.charsets import decode
+from tools.web.download import CUT, Answer
+
+_READER = Path(__file__).with_name("page_text.py")
+_READING_S = 12.0
+"""For one page; the longest ones of the web take about five."""
+
+_HTML = {"text/html", "application/xhtml+xml"}
+_TEXT = {
+    "application/json",
+    "application/xml",
+    "application/javascript",
+    "application/yaml",
+    "application/toml",
+}
+_HEAD = 1_024
+"""Bytes by which the kind of an answer is judged."""
+_MORE_TEXT = "\n\n[Cut here: there is more text on the page.]"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page's title, empty where it has none, and its text."""
+
+    title: str
+    text: str
+    whole: bool = True
+
+
+def read_answer(answer: Answer, *, links: bool = False, seconds: float = _READING_S) -> str:
+    """Return an answer as text under its title and URL; it says where it was cut. It blocks.
+
+    Args:
+        answer: what a server sent.
+        links: keep the addresses of the links on a page.
+        seconds: for reading an HTML page.
+
+    Raises:
+        ToolFailure: it is no text, or holds none.
+    """
+    form = form_of(answer)
+    if form == "binary":
+        raise ToolFailure(
+            f"{answer.url} is no page or text but {_described(answer)}; it was not read. "
+            "Look for a page that says the same."
+        )
+    text = decode(answer.body, answer.content_type)
+    page = _read_html(text, str(answer.url), links, seconds) if form == "html" else Page("", text)
+    if not page.text.strip():
+        raise ToolFailure(f"{answer.url} holds no readable text; it may need JavaScript or a login.")
+    return _headed(page, answer)
+
+
+def _headed(page: Page, answer: Answer) -> str:
+    title = f"Title: {page.title}\n" if page.title else ""
+    end = CUT if not answer.whole else "" if page.whole else _MORE_TEXT
+    return f"{title}URL: {answer.url}\n\n{page.text.strip()}{end}"
+
+
+def form_of(answer: Answer) -> Literal["html", "text", "binary"]:
+    """Tell what an answer is, by what it holds and what it is declared to be."""
+    head = answer.body[:_HEAD]
+    if head.startswith(b"%PDF-") or (b"\0" in head and not _is_utf16(answer)):
+        return "binary"
+    looks_html = head.lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    if answer.kind in _HTML or (not answer.kind and looks_html):
+        return "html"
+    is_text = answer.kind.startswith("text/") or answer.kind.endswith(("+json", "+xml"))
+    return "text" if not answer.kind or is_text or answer.kind in _TEXT else "binary"
+
+
+def _is_utf16(answer: Answer) -> bool:
+    return answer.body.startswith((b"\xff\xfe", b"\xfe\xff")) or "utf-16" in answer.content_type.lower()
+
+
+def _described(answer: Answer) -> str:
+    if answer.body.startswith(b"%PDF-") or answer.kind == "application/pdf":
+        return "a PDF document"
+    return f"binary data ({answer.kind[:80] or 'of no declared type'})"
+
+
+def _read_html(html: str, url: str, links: bool, seconds: float) -> Page:
+    command = [sys.executable, "-P", "-X", "utf8", str(_READER), url, *(["links"] if links else [])]
+    # Its own environment: what reads a stranger's page needs our packages, but none of our secrets.
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(  # noqa: S603 (the command is ours; the URL is an argument, not a shell's)
+            command,
+            input=html.encode(errors="replace"),
+            capture_output=True,
+            timeout=seconds,
+            check=True,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired:
+        raise ToolFailure(f"{url} is too tangled to read within {seconds:g} s.") from None
+    except subprocess.CalledProcessError:
+        raise ToolFailure(f"{url} is too tangled to read.") from None
+    return Page(**json.loads(done.stdout))

@@ -1,0 +1,143 @@
+"""Asking a search engine: a SearXNG of one's own, or Tavily."""
+
+from typing import Any, Literal, Self
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from base.settings import Settings
+from tools.declaration import ToolFailure
+from tools.web.download import Answer, request
+from tools.web.guard import Door, open_client
+
+_TAVILY = "https://api.tavily.com"
+_TAVILY_KEY = "TAVILY_API_KEY"
+_FORBIDDEN = 403
+_SHOWN = 10
+_LONGEST_QUERY = 400
+"""Characters, as Tavily has it."""
+_LONGEST_SNIPPET = 600
+
+
+class WebSearch(BaseModel):
+    """The `[tools.web_search]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    provider: Literal["searxng", "tavily"]
+    """searxng, with `json` among the `search.formats` of its settings.yml, or tavily."""
+    url: str | None = None
+    """Where it is, private or not; None: Tavily's own address."""
+    api_key_env: str | None = None
+    """The variable of the key; None: TAVILY_API_KEY for Tavily, no key for SearXNG."""
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Self:
+        if self.provider == "searxng" and not self.url:
+            raise ValueError("url is required for provider 'searxng', such as http://localhost:8888")
+        try:
+            url = self.base
+            Door.of(url)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise ValueError(f"url {self.url!r} cannot be used: {error}") from None
+        if url.userinfo:
+            raise ValueError("url must not hold a password; name its variable in api_key_env")
+        return self
+
+    @property
+    def base(self) -> httpx.URL:
+        """Where the engine is."""
+        return httpx.URL((self.url or _TAVILY).rstrip("/"))
+
+    @property
+    def key_variable(self) -> str | None:
+        """The variable that holds the key; None: no key is needed."""
+        return self.api_key_env or (_TAVILY_KEY if self.provider == "tavily" else None)
+
+
+class _Hit(BaseModel):
+    url: str | None = None
+    title: str | None = None
+    content: str | None = None
+
+
+class _Found(BaseModel):
+    """What SearXNG and Tavily answer alike."""
+
+    results: list[_Hit]
+    unresponsive_engines: list[list[Any]] = []
+
+
+def lacks(settings: Settings) -> str | None:
+    """Say what configuration a search lacks; None: nothing.
+
+    Raises:
+        ConfigurationError: the table is not as it should be.
+    """
+    card = settings.read_table(("tools", "web_search"), WebSearch)
+    if card is None:
+        return "set [tools.web_search] provider (searxng and its url, or tavily) in twobrain.toml"
+    if card.key_variable and not settings.secret(card.key_variable):
+        return f"set the environment variable {card.key_variable}"
+    return None
+
+
+async def search(settings: Settings, query: str) -> str:
+    """Return what the configured engine finds, as a numbered list.
+
+    Raises:
+        ToolFailure: the query is none, or the engine did not answer as it should.
+    """
+    card = settings.read_table(("tools", "web_search"), WebSearch)
+    words = " ".join(query.split())
+    if card is None or not words:
+        raise ToolFailure("The query is empty; say what to search for.")
+    if len(words) > _LONGEST_QUERY:
+        raise ToolFailure(f"The query is longer than {_LONGEST_QUERY} characters; search for fewer words.")
+    key = settings.secret(card.key_variable) if card.key_variable else None
+    headers = {"Accept": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    async with open_client(settings, only=[card.base.netloc.decode()], headers=headers) as client:
+        answer = await _ask(client, card, words)
+    return _listed(_found(answer, card), words)
+
+
+async def _ask(client: httpx.AsyncClient, card: WebSearch, words: str) -> Answer:
+    place = f"{card.base}/search"
+    if card.provider == "tavily":
+        return await request(client, "POST", place, json={"query": words, "max_results": _SHOWN})
+    return await request(client, "GET", place, params={"q": words, "format": "json"})
+
+
+def _found(answer: Answer, card: WebSearch) -> _Found:
+    if card.provider == "searxng" and answer.status == _FORBIDDEN:
+        raise ToolFailure(
+            "SearXNG does not answer in JSON; its settings.yml must list json in search.formats."
+        )
+    answer.require_ok()
+    try:
+        return _Found.model_validate_json(answer.body)
+    except ValidationError:
+        raise ToolFailure(f"{answer.url.host} did not answer as {card.provider} does.") from None
+
+
+def _listed(found: _Found, words: str) -> str:
+    hits: dict[str, _Hit] = {}
+    for hit in found.results:
+        if hit.url and hit.url.startswith(("https://", "http://")):
+            hits.setdefault(hit.url, hit)
+    if not hits:
+        silent = ", ".join(str(engine[0]) for engine in found.unresponsive_engines if engine)
+        note = f" These engines did not answer: {_line(silent)}." if silent else ""
+        return f"Nothing was found for {words!r}.{note}"
+    shown = list(hits.items())[:_SHOWN]
+    return "\n\n".join(_entry(number, url, hit) for number, (url, hit) in enumerate(shown, 1))
+
+
+def _entry(number: int, url: str, hit: _Hit) -> str:
+    lines = (f"{number}. {_line(hit.title or url)}", _line(url), _line(hit.content or ""))
+    return "\n   ".join(line for line in lines if line)
+
+
+def _line(text: str) -> str:
+    """Return a stranger's text as one line, which cannot pass for another entry."""
+    return " ".join(text.split())[:_LONGEST_SNIPPET]

@@ -16,13 +16,14 @@ from base.settings import Settings, load_settings
 from doctor.diagnose import Diagnosis, counted, diagnose
 from doctor.missing_records import WHY, forgotten_threads
 from graphs.session import CHECKPOINTS, Orchestrator, open_orchestrator
-from ledger.database import why
 from models.registry import Registry as Models
+from storage.memories import FILE as MEMORIES
+from storage.sqlite import why
 from tools.registry import open_registry
 
 State = Literal["good", "note", "bad"]
 
-_DATABASES = {"checkpoints": CHECKPOINTS, "ledger": "ledger.db", "memories": "store.db"}
+_DATABASES = {"checkpoints": CHECKPOINTS, "ledger": "ledger.db", "memories": MEMORIES}
 _FORGOTTEN = (
     "{}: not, or not wholly, in the ledger; "
     + WHY

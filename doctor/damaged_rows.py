@@ -14,11 +14,10 @@ from typing import Any
 from langgraph.checkpoint.base import empty_checkpoint
 
 from base.errors import StorageError
-from ledger.database import BUSY_S, why
 from nodes.state import append
 from storage.checkpoints.spent import OF_STEPS
-from storage.private import create_private
 from storage.serializer import StrictSerializer, UnreadableError
+from storage.sqlite import BUSY_S, create_private, why
 
 _PARTS = {"checkpoints": ("type", "checkpoint"), "writes": ("type", "value")}
 _AT = "thread_id = ? AND checkpoint_id = ?"

@@ -13,9 +13,9 @@ from langgraph.types import StateSnapshot
 
 from base.errors import DamagedThreadError, StorageError, UnknownThreadError
 from graphs.session import CHECKPOINTS, Orchestrator
-from ledger.database import why
 from ledger.records import Call, Recorded, Status
 from nodes.turn.calls import results_by_call, status_of
+from storage.sqlite import why
 
 WHY = "it was lost, or put back from an older copy"
 

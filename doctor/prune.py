@@ -13,8 +13,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from base.errors import BusyThreadError, StorageError
 from doctor.diagnose import diagnose
 from graphs.session import Orchestrator
-from ledger.database import why
 from ledger.pruning import sweep
+from storage.sqlite import why
 
 _BUSY_MS = 10_000
 _FRESH_S = 3_600

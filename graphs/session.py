@@ -28,12 +28,14 @@ with resting():
     from graphs.stale_answers import questions, standing, too_late
     from graphs.watching import Watch
     from ledger.book import Ledger
+    from models.embedding import open_embedder
     from models.registry import Registry as Models
     from nodes.context import Context
     from nodes.intake import check_text
     from nodes.resources import CONFIGURED, Resources, open_resources
     from storage.checkpoints.delta_history import Standing
     from storage.checkpoints.saver import Checkpoints, open_checkpoints
+    from storage.memories import FILE as MEMORIES
     from storage.memories import open_memories
     from storage.thread_lock import Turns
     from tools.registry import Registry as Tools
@@ -299,7 +301,7 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
         with looking_seldom():
             async with (
                 open_checkpoints(res.settings.data_dir / CHECKPOINTS, writer=res.ledger.writer) as saver,
-                open_memories(res.settings) as store,
+                open_memories(res.settings.data_dir / MEMORIES, open_embedder(res.settings)) as store,
             ):
                 yield Orchestrator(res, saver, store)
     finally:

@@ -8,9 +8,9 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, select
 
 from base.errors import StorageError
-from ledger.database import why
 from ledger.tables import calls, doubts, threads
 from storage.long_results import HANDLE_DIGITS, person_folder
+from storage.sqlite import why
 
 Needed = frozenset[tuple[str, str]]
 """Folders of persons, each with the digits of a handle."""

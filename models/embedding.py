@@ -73,6 +73,16 @@ class Embedder:
         return key
 
 
+def open_embedder(settings: Settings) -> Embedder | None:
+    """Return what finds memories by their meaning; None where `[tools.memory]` names no model.
+
+    Raises:
+        ConfigurationError: that table is not as it should be.
+    """
+    card = settings.read_table(("tools", "memory"), EmbeddingCard)
+    return Embedder(card, settings) if card else None
+
+
 def _openai(card: EmbeddingCard, key: str | None) -> Embeddings:
     from langchain_openai import OpenAIEmbeddings
     from openai import DefaultAsyncHttpxClient

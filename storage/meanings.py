@@ -19,7 +19,7 @@ import aiosqlite
 from langgraph.store.base import Item, SearchItem
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
-from models.embedding import Embedder
+from storage.memories import Embedder
 
 _AT_ONCE = 100
 """Texts that one request places: as many as every provider takes."""

@@ -3,46 +3,58 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from langgraph.store.base import BaseStore, Op, Result, SearchItem
 from langgraph.store.base.batch import AsyncBatchedBaseStore
 
 from base.errors import StorageError
-from base.settings import Settings
-from ledger.database import BUSY_S, switch_to_wal, why
-from models.embedding import Embedder, EmbeddingCard
-from storage.private import create_private
+from storage.sqlite import BUSY_S, create_private, switch_to_wal, why
 
 if TYPE_CHECKING:
     from langgraph.store.sqlite.aio import AsyncSqliteStore
 
+
+class Embedder(Protocol):
+    """Turns texts into vectors."""
+
+    @property
+    def name(self) -> str:
+        """What its vectors can be compared by: those of one name with each other."""
+
+    async def of_query(self, text: str) -> list[float]:
+        """Return the vector of what is looked for."""
+
+    async def of_texts(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return the vector of each text that may be found."""
+
+
 Store = TypeVar("Store", bound=AsyncBatchedBaseStore)
 
-_FILE = "store.db"
+FILE = "store.db"
+"""Its name in the data directory."""
 _ATTEMPTS = 60
 _RETRY_S = 0.05
 
 
 @asynccontextmanager
-async def open_memories(settings: Settings) -> AsyncIterator[BaseStore]:
-    """Open or create the store of the data directory: a file for its owner alone.
+async def open_memories(path: Path, embedder: Embedder | None = None) -> AsyncIterator[BaseStore]:
+    """Open or create the store: a file for its owner alone.
 
-    It finds by meaning where `[tools.memory]` names an embedding model.
+    Args:
+        path: where it is.
+        embedder: what finds memories by their meaning; None: they are found by their words.
 
     Raises:
-        ConfigurationError: that table is not as it should be.
         StorageError: the file cannot be used.
     """
-    path = settings.data_dir / _FILE
-    card = settings.read_table(("tools", "memory"), EmbeddingCard)
     await asyncio.to_thread(_prepare, path)
     async with AsyncExitStack() as stack:
-        memories = Memories(path, Embedder(card, settings) if card else None, stack)
+        memories = Memories(path, embedder, stack)
         yield await stack.enter_async_context(_ended(memories))
 
 

@@ -6,7 +6,7 @@ from io import SEEK_END, TextIOWrapper
 from pathlib import Path
 
 from base.settings import Settings
-from storage.private import create_private
+from storage.sqlite import create_private
 
 _FILE = "errors.log"
 _ENTRY = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ .*")

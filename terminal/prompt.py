@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage.private import create_private
+from storage.sqlite import create_private
 from terminal.interrupt import LeftError
 from terminal.screen import Screen
 

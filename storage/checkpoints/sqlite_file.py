@@ -10,10 +10,9 @@ from typing import Any
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from base.errors import StorageError
-from ledger.database import BUSY_S, make_private, switch_to_wal, why
 from storage.checkpoints.spent import Spent, unspent
-from storage.private import create_private
 from storage.serializer import compressed
+from storage.sqlite import BUSY_S, create_private, make_private, switch_to_wal, why
 
 CHECKPOINTS = (
     "INSERT OR REPLACE INTO checkpoints"

@@ -11,7 +11,7 @@ from typing import NoReturn
 from base.errors import ConfigurationError, StorageError
 from base.settings import Settings, load_settings, read_dotenv
 from graphs.shadowing import HOUSE
-from storage.private import create_private
+from storage.sqlite import create_private
 from terminal.screen import Screen, open_screen
 from terminal.text import plain
 

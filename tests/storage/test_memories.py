@@ -37,10 +37,10 @@ async def test_several_processes_may_create_the_store_at_once(tmp_path, settings
     environ = {"HOME": str(tmp_path), "TWOBRAIN_DATA_DIR": str(settings.data_dir)}
     script = (
         "import asyncio, sys\n"
-        "from storage.memories import open_memories\n"
-        "from settings import load_settings\n"
+        "from storage.memories import FILE, open_memories\n"
+        "from base.settings import load_settings\n"
         "async def main():\n"
-        "    async with open_memories(load_settings()) as store:\n"
+        "    async with open_memories(load_settings().data_dir / FILE) as store:\n"
         "        await store.aput(('memories', 'ada'), sys.argv[1], {'text': 'x'})\n"
         "asyncio.run(main())\n"
     )
@@ -52,7 +52,7 @@ async def test_several_processes_may_create_the_store_at_once(tmp_path, settings
     ]
     said = [await process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, said
-    async with open_memories(settings) as store:
+    async with open_memories(settings.data_dir / "store.db") as store:
         assert len(await store.asearch(("memories", "ada"))) == 4
 
 
@@ -60,7 +60,7 @@ async def test_a_store_that_is_no_database_is_a_storage_error_that_names_it(sett
     settings.data_dir.mkdir()
     (settings.data_dir / "store.db").write_text("not a database, but long enough to be taken for one" * 20)
     with pytest.raises(StorageError, match=r"store\.db cannot be used: it is damaged or not a database"):
-        async with open_memories(settings):
+        async with open_memories(settings.data_dir / "store.db"):
             raise AssertionError
 
 

@@ -9,6 +9,7 @@ import pytest
 from base.errors import ConfigurationError
 from base.settings import load_settings
 from graphs.session import open_orchestrator
+from models.embedding import open_embedder
 from nodes.context import Context
 from storage.memories import open_memories
 from tests.tools.loopback import answer, open_site, stuck
@@ -179,7 +180,8 @@ async def test_what_is_forgotten_leaves_no_vector_even_where_the_model_was_taken
         await tell(orchestrator, "the bin goes out on Monday")
         await recalled(orchestrator, "rubbish")
     [(key, _)] = minds.vectors()
-    async with open_memories(minds.settings(provider)) as store:
+    settings = minds.settings(provider)
+    async with open_memories(settings.data_dir / "store.db", open_embedder(settings)) as store:
         await store.adelete(("memories", "local"), key)
     assert minds.vectors() == []
 

@@ -1,0 +1,80 @@
+"""What is particular to SQLite: private files, write-ahead logs, and what its errors mean."""
+
+import errno
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+BUSY_S = 30
+"""Seconds to wait for another process's transaction."""
+
+_RETRY_S = 0.01
+
+_FULL = "the disk is full; free some space and try again"
+_DAMAGED = "it is damaged or not a database; put back a copy, or move it away and do without what it held"
+_ELSEWHERE = "set TWOBRAIN_DATA_DIR to a directory that is yours"
+_MEND = f"make it and its directory writable, or {_ELSEWHERE}"
+_CLOSED = f"it cannot be written; {_MEND}"
+_BUSY = f"another process has locked it for {BUSY_S} s; end that process or try again later"
+_ADVICE = {
+    "SQLITE_FULL": _FULL,
+    "SQLITE_NOTADB": _DAMAGED,
+    "SQLITE_CORRUPT": _DAMAGED,
+    "SQLITE_READONLY": _CLOSED,
+    "SQLITE_CANTOPEN": _CLOSED,
+    "SQLITE_PERM": _CLOSED,
+    "SQLITE_BUSY": _BUSY,
+    "SQLITE_LOCKED": _BUSY,
+}
+
+
+def create_private(path: Path) -> Path:
+    """Create the file and its folder for their owner alone where they are missing; return the path.
+
+    Raises:
+        OSError: it can be neither created nor opened.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    return path
+
+
+def make_private(path: Path) -> None:
+    """Narrow what an older or foreign hand left open to others."""
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if file.exists():
+            file.chmod(0o600)
+
+
+def switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Wait for another process that opens the same new file: SQLite itself does not, for this one step.
+
+    Raises:
+        sqlite3.OperationalError: it took too long.
+    """
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
+
+
+def why(error: Exception) -> str:
+    """Return what an error of a database or its file means, and what to do."""
+    cause: Any = getattr(error, "orig", None) or error  # as SQLAlchemy wraps it
+    if isinstance(cause, FileExistsError | NotADirectoryError):
+        return f"a file stands where its directory should be; {_ELSEWHERE}"
+    if isinstance(cause, OSError):
+        return _FULL if cause.errno in {errno.ENOSPC, errno.EDQUOT} else f"{cause.strerror}; {_MEND}"
+    known = getattr(cause, "sqlite_errorname", None) or ""
+    for name, advice in _ADVICE.items():
+        if known.startswith(name):
+            return advice
+    return str(cause).rstrip(".")

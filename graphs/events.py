@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ledger.records import Status
+from nodes.events import StepEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,57 +51,10 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """A piece of the answer's text."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Restarted:
-    """A model broke off in the middle: the tokens since its call began are void, and others follow."""
-
-    model: str
-    role: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToolStarted:
-    """A call begins to run."""
-
-    call_id: str
-    tool: str
-    args: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ToolFinished:
-    """A call has its result."""
-
-    call_id: str
-    tool: str
-    status: Status
-    result: str
-    """Of a long one the two ends, as in `Result.tool_calls`."""
-    duration_ms: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Confirmation:
     """The turn waits: the request that a person must answer."""
 
     request: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class UsageReported:
-    """One model call ended; None is unknown, not zero."""
-
-    model: str
-    role: str
-    input_tokens: int | None
-    output_tokens: int | None
-    cost_usd: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +64,7 @@ class Done:
     result: Result
 
 
-Event = Queued | Begun | Token | Restarted | ToolStarted | ToolFinished | Confirmation | UsageReported | Done
+Event = Queued | Begun | StepEvent | Confirmation | Done
 
 
 def ending(result: Result) -> list[Event]:

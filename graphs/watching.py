@@ -4,15 +4,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from graphs.events import Event, Restarted, Token, ToolFinished, ToolStarted, UsageReported
+from graphs.events import Event
+from nodes.events import Restarted, Token, UsageReported, read_event
 
-_KINDS: dict[str, type[Token | ToolStarted | ToolFinished | UsageReported | Restarted]] = {
-    "token": Token,
-    "tool_started": ToolStarted,
-    "tool_finished": ToolFinished,
-    "usage": UsageReported,
-    "restarted": Restarted,
-}
 _SPEAKERS = {"plan", "respond"}
 _MODEL_SPOKE = "ls_model_type"
 """Key in the metadata of what a model call streams, and not of what a step returns."""
@@ -32,10 +26,7 @@ class Watch:
         return self._reported(payload) if mode == "custom" else self._said(*payload)
 
     def _reported(self, payload: Any) -> Event | None:
-        if not isinstance(payload, dict) or payload.get("event") not in _KINDS:
-            return None  # others write there too
-        fields = {key: value for key, value in payload.items() if key != "event"}
-        event = _KINDS[payload["event"]](**fields)
+        event = read_event(payload)
         if isinstance(event, UsageReported):
             self._kept = self._spoken
         if isinstance(event, Restarted):

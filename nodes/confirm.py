@@ -12,10 +12,11 @@ from langgraph.types import interrupt
 from base.errors import StorageError
 from ledger.records import Decision, Remembered, fingerprint
 from nodes.context import Context
+from nodes.events import ToolFinished, emit
 from nodes.gate.answers import Approve, Choice, Edit, Reading, Reject, read
 from nodes.gate.timing import was_sent_before
 from nodes.state import Decided, Planned, State, Update
-from nodes.turn.calls import finished, result_message
+from nodes.turn.calls import result_message
 from nodes.turn.entries import entry_of
 from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError
@@ -136,7 +137,7 @@ async def _agreed_definition(turn: Turn, call: Planned) -> None:
 def _refused(turn: Turn, call: Planned, args: dict[str, Any], held: Decision) -> ToolMessage:
     """Return the result of a call that will not run, and tell watchers."""
     status = "denied" if held.status is None or held.status == "waiting" else held.status
-    turn.runtime.stream_writer(finished(call, status, held.reason))
+    emit(turn.runtime.stream_writer, ToolFinished(call["id"], call["name"], status, held.reason))
     return result_message(call, status, held.reason, args, denial=held.status == "denied")
 
 

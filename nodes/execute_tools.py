@@ -15,9 +15,10 @@ from base.errors import StorageError, TwobrainError
 from ledger.reads import Read
 from ledger.records import Call, Claim, Claimed, Lost, NotApproved, Recorded, Running, Status
 from nodes.context import Context
+from nodes.events import ToolFinished, ToolStarted, emit
 from nodes.gate.judge import read_on, remembered
 from nodes.state import State, Task
-from nodes.turn.calls import finished, result_message
+from nodes.turn.calls import result_message
 from nodes.turn.entries import entry_of
 from nodes.turn.long_results import Stored, store
 from nodes.turn.turn import Turn, take_up
@@ -60,11 +61,11 @@ async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Liter
     """
     call, ran = state["call"], state["args"]
     writer = runtime.stream_writer
-    writer({"event": "tool_started", "call_id": call["id"], "tool": call["name"], "args": ran})
+    emit(writer, ToolStarted(call["id"], call["name"], ran))
     outcome = await _safely(state, runtime)
     if outcome is None:
         return Command(goto=state["next"])
-    writer(finished(call, outcome.status, outcome.text, outcome.duration_ms))
+    emit(writer, ToolFinished(call["id"], call["name"], outcome.status, outcome.text, outcome.duration_ms))
     whole = outcome.stored.whole if outcome.stored else None
     message = result_message(
         call, outcome.status, outcome.text, ran, untrusted=outcome.untrusted, whole=whole

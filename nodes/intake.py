@@ -12,11 +12,11 @@ from langgraph.runtime import Runtime
 from base.errors import BadMessageError
 from ledger.records import Recorded
 from nodes.context import Context, choices_of
+from nodes.events import ToolFinished, emit
 from nodes.state import Path, State, Update
 from nodes.turn.calls import (
     Record,
     as_receipts,
-    finished,
     open_calls,
     recorded_calls,
     records_of,
@@ -49,8 +49,8 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     closing = await _close(turn, before)
     untold = _untold(turn, before, closing)
     for record in untold:
-        call = {"id": record.call_id, "name": record.tool}
-        turn.runtime.stream_writer(finished(call, record.status, record.text))
+        told = ToolFinished(record.call_id, record.tool, record.status, record.text)
+        emit(turn.runtime.stream_writer, told)
     if path == "two-brain" and turn.context.respond:
         turn.res.models.warm(turn.context.responder, turn.person.user)
     title = request.text.strip()[:80]

@@ -8,10 +8,11 @@ from typing import Any
 
 from rich.text import Text
 
-from graphs.events import Begun, Done, Event, Queued, Restarted, Result, Token, ToolFinished, ToolStarted
+from graphs.events import Begun, Done, Event, Queued, Result
 from graphs.session import Orchestrator
 from nodes.confirm import fault
 from nodes.context import Context
+from nodes.events import Restarted, Token, ToolFinished, ToolStarted
 from terminal import card
 from terminal.interrupt import until_interrupted
 from terminal.progress import Progress

@@ -7,7 +7,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from graphs.events import ToolFinished, ToolStarted
+from nodes.events import ToolFinished, ToolStarted
 from terminal.screen import Screen
 from terminal.text import one_line
 

@@ -11,10 +11,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from graphs.events import Token, UsageReported
 from graphs.session import Orchestrator, open_orchestrator
 from models.opening import open_model
 from nodes.context import Context
+from nodes.events import Token, UsageReported
 
 _CONTEXT = Context(path="two-brain")
 

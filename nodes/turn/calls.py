@@ -53,7 +53,7 @@ def result_message(  # noqa: PLR0913 (all that is kept of a result)
 
     Args:
         call: its `id`, `name` and `args` as the model wrote them.
-        status: what became of it; see `graphs.events.Status`.
+        status: what became of it; see `ledger.records.Status`.
         text: what the model is to read.
         args: the arguments that ran, where a person edited them.
         untrusted: the text holds what others wrote.
@@ -77,20 +77,6 @@ def result_message(  # noqa: PLR0913 (all that is kept of a result)
         status="success" if status == "executed" else "error",
         artifact=artifact,
     )
-
-
-def finished(
-    call: Mapping[str, Any], status: str, text: str, duration_ms: float | None = None
-) -> dict[str, Any]:
-    """Return what watchers are told of a call that has its result; see `graphs.events.ToolFinished`."""
-    return {
-        "event": "tool_finished",
-        "call_id": call["id"],
-        "tool": call["name"],
-        "status": status,
-        "result": text,
-        "duration_ms": duration_ms,
-    }
 
 
 def is_untrusted(result: ToolMessage) -> bool:

@@ -3,6 +3,7 @@
 from langchain_core.messages import AIMessage
 
 from models.call import Reply
+from nodes.events import Token, emit
 from nodes.state import State, Update
 from nodes.turn.calls import as_receipts, as_tool_calls, records_of
 from nodes.turn.stopping import closing_note
@@ -31,7 +32,7 @@ async def end_turn(
     if note := closing_note(turn, limit, usage):
         answer = f"{answer}\n\n{note}"
         if reply and (state.path != "two-brain" or state.respond):  # its words were heard as they came
-            turn.runtime.stream_writer({"event": "token", "text": f"\n\n{note}"})
+            emit(turn.runtime.stream_writer, Token(f"\n\n{note}"))
     said = AIMessage(answer, id=(message.id if message else None) or f"answer-{state.turn}")
     turn.mark("failed" if stop_reason == "model_failed" else "answered")
     if turn.res.checkpointed is None:  # else it is seen to when the run ends

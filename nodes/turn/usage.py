@@ -15,6 +15,7 @@ from ledger.bookkeeping import BEGUN
 from ledger.records import Use
 from models.call import Ask, Attempt
 from models.prices import cost_of
+from nodes.events import Restarted, UsageReported, emit
 from nodes.kept import Kept
 from nodes.prompt.compaction import CHARS_PER_TOKEN, chars_of
 from nodes.prompt.rounds import length_of
@@ -55,20 +56,11 @@ class Meter:
     async def __call__(self, attempt: Attempt) -> None:
         """Count one attempt; a `models.call.Account`."""
         self._usage = _added(self._usage, attempt)
+        writer, usage = self._turn.runtime.stream_writer, attempt.usage or {}
         if attempt.is_void:
-            self._turn.runtime.stream_writer(
-                {"event": "restarted", "model": attempt.backend, "role": self._role}
-            )
-        self._turn.runtime.stream_writer(
-            {
-                "event": "usage",
-                "model": attempt.backend,
-                "role": self._role,
-                "input_tokens": (attempt.usage or {}).get("input_tokens"),
-                "output_tokens": (attempt.usage or {}).get("output_tokens"),
-                "cost_usd": attempt.cost_usd,
-            }
-        )
+            emit(writer, Restarted(attempt.backend, self._role))
+        tokens = usage.get("input_tokens"), usage.get("output_tokens")
+        emit(writer, UsageReported(attempt.backend, self._role, *tokens, attempt.cost_usd))
         with _forgiven():
             self._record(attempt)
 

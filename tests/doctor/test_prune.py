@@ -14,8 +14,8 @@ import pytest
 
 from base.errors import UnknownThreadError
 from doctor.prune import prunable, prune
-from graphs.events import ToolStarted
 from graphs.session import Orchestrator
+from nodes.events import ToolStarted
 from tests.behaviour.crashes.power import Power, PowerCutError
 from tests.behaviour.crashes.process import HOUSE, Home, killed
 

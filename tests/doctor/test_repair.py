@@ -10,8 +10,8 @@ from base.errors import RequestError, UnknownThreadError
 from doctor.check import check_all
 from doctor.diagnose import diagnose
 from doctor.repair import repair
-from graphs.events import ToolStarted
 from graphs.session import Orchestrator
+from nodes.events import ToolStarted
 from storage.serializer import StrictSerializer
 from tests.behaviour.crashes.power import cut_short
 from tests.behaviour.crashes.process import killed, statuses

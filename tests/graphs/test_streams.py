@@ -6,17 +6,9 @@ from typing import Any
 
 import pytest
 
-from graphs.events import (
-    Confirmation,
-    Done,
-    Event,
-    Restarted,
-    Token,
-    ToolFinished,
-    ToolStarted,
-    UsageReported,
-)
+from graphs.events import Confirmation, Done, Event
 from graphs.session import Orchestrator
+from nodes.events import Restarted, Token, ToolFinished, ToolStarted, UsageReported
 from tests.behaviour.household import LAYOUTS, House, obedient
 from tests.wires.brain import Heard, Kind, Reply
 from tests.wires.cards import at

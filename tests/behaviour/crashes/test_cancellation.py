@@ -6,8 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
-from graphs.events import Begun, Queued, Token, ToolStarted
+from graphs.events import Begun, Queued
 from nodes.context import Context
+from nodes.events import Token, ToolStarted
 from tests.behaviour.crashes.process import check_pairs, statuses, tools
 from tests.wires.brain import Reply
 from tests.wires.cards import PROVIDERS

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from graphs.events import Restarted, Token, ToolStarted
+from nodes.events import Restarted, Token, ToolStarted
 from tests.behaviour.household import House, obedient
 from tests.wires.brain import Brain, Call, Heard, Reply
 from tests.wires.cards import at

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from graphs.events import Token
+from nodes.events import Token
 from tests.behaviour.household import obedient
 from tests.wires.brain import Call, Heard, Reply
 from tests.wires.cards import at

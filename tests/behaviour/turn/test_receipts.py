@@ -2,7 +2,7 @@
 
 import pytest
 
-from graphs.events import ToolFinished
+from nodes.events import ToolFinished
 
 MIXED = 'calculate {"expression": "6*7"} & ring_bell {"times": 1} & read_file {"path": "lost.txt"}'
 BECAME = {"calculate": "executed", "ring_bell": "denied", "read_file": "failed"}

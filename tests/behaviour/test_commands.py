@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests import forked
 from tests.behaviour.household import LAYOUTS, House
+from tests.terminal import forked
 
 MIXED = 'get_time {} & write_file {"path": "notes.txt", "content": "buy milk"}'
 

@@ -8,8 +8,8 @@ import pytest
 from base.settings import load_settings
 from graphs.session import open_orchestrator
 from nodes.context import Context
-from tests import forked
 from tests.server.stored import contents
+from tests.terminal import forked
 from tests.wires.brain import Call, Reply
 from tests.wires.cards import PROVIDERS
 from tests.wires.clients import KINDS

@@ -6,8 +6,8 @@ import os
 import pytest
 from langchain_core.messages import RemoveMessage, ToolMessage
 
-from tests import forked
 from tests.behaviour.household import House
+from tests.terminal import forked
 from tests.wires.brain import Heard
 
 ROUNDS = 4

@@ -13,7 +13,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from tests import forked
+from tests.terminal import forked
 
 HOUSE = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "import cli; cli.main()"]

@@ -14,7 +14,6 @@ from base.settings import ModelCard, Provider, Settings
 from models.providers.masked import unmask
 from models.raw_calls import anthropic_client, openai_client
 from models.registry import Registry
-from models.resting import resting
 
 PUBLIC = {
     "google": "https://generativelanguage.googleapis.com",
@@ -61,8 +60,7 @@ class Opener:
 
 def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
     """Return a LangChain chat model for a card. Retries are ours, so every client is told to make none."""
-    with resting():
-        model = _OPEN[card.provider](card, key)
+    model = _OPEN[card.provider](card, key)
     model.disable_streaming = not card.streaming
     return model
 

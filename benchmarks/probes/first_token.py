@@ -35,9 +35,7 @@ async def _is_warm(orchestrator: Orchestrator) -> bool:
     opened = None
     async for event in orchestrator.stream("Say 1 words.", context=_CONTEXT):
         if opened is None and isinstance(event, UsageReported):
-            gc.unfreeze()  # what was frozen after an import is not among the objects
             opened = any(_is_client(found) for found in gc.get_objects())
-            gc.freeze()
     return bool(opened)
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import random
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Collection, Container, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,6 @@ from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_mod
 from models.opening import Opener
 from models.prices import cost_of
 from models.registry import Registry
-from models.streaming import streamed
 from models.usable import usable
 from models.windows import Windows
 
@@ -182,6 +182,7 @@ class Caller:
         except Exception as error:
             fault = as_model_error(error, name, card.base_url)
             cause = fault.cause
+            _release_stream(error)
             raise fault from error
         finally:
             spent = (time.monotonic() - started) * 1_000
@@ -193,11 +194,19 @@ class Caller:
         if ask.tools and card.tools:
             model = model.bind_tools(list(ask.tools))
         messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)
-        tags = [HIDDEN] if ask.hidden else []
+        config = {"tags": [HIDDEN] if ask.hidden else []}
         if not card.streaming:
-            return _as_ai(await model.ainvoke(messages, {"tags": tags}))
+            return _as_ai(await model.ainvoke(messages, config))
         # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
-        return replies.join(await streamed(model, messages, tags))
+        async with aclosing(model.astream(messages, config)) as stream:
+            return replies.join([chunk async for chunk in stream])
+
+
+def _release_stream(error: BaseException | None) -> None:
+    """End what the error's frames hold of a stream now; the garbage collector would end it in any order."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 async def _fitted(ask: Ask, room: int | None) -> Ask:

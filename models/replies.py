@@ -9,8 +9,6 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.messages.tool import tool_call
 
-from models.failures import UnusableReplyError
-
 MALFORMED = "malformed"
 """Key in `AIMessage.additional_kwargs`: call id to what was wrong with its arguments."""
 
@@ -26,13 +24,7 @@ _REFUSED = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "
 
 
 def join(chunks: Sequence[AIMessage]) -> AIMessage:
-    """Return the whole message of a stream; a model that does not stream gives one message.
-
-    Raises:
-        UnusableReplyError: the stream held nothing.
-    """
-    if not chunks:
-        raise UnusableReplyError("its answer could not be read")
+    """Return the whole message of a stream of one chunk or more; a model that does not stream gives one."""
     first, *others = chunks
     if not isinstance(first, AIMessageChunk):
         return first

@@ -1,13 +1,15 @@
 """The caller against the providers' real clients, and every fault that their wires know."""
 
 import asyncio
+import gc
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
+from types import AsyncGeneratorType
 from typing import Any
 
 import pytest
@@ -93,6 +95,7 @@ class Phone:
         self.attempts: list[Attempt] = []
 
     async def call(self, ask: Ask = ASK) -> Reply:
+        await self.caller.warm(ask.role, ask.user)  # to import a provider's package may take seconds
         async with asyncio.timeout(5):
             return await self.caller.call(ask, self._account)
 
@@ -104,13 +107,17 @@ Connect = Callable[..., Phone]
 
 
 @pytest.fixture
-def connect(tmp_path: Path) -> Connect:
-    """Return a function that gives the role `chat` these models, the first one first."""
+async def connect(tmp_path: Path) -> AsyncIterator[Connect]:
+    """Give a function that gives the role `chat` these models, the first one first."""
+    phones: list[Phone] = []
 
     def opened(more: str = "", **cards: Card) -> Phone:
-        return Phone(Caller(load_settings(configure(tmp_path, cards, {"chat": list(cards)}, more))))
+        phones.append(Phone(Caller(load_settings(configure(tmp_path, cards, {"chat": list(cards)}, more)))))
+        return phones[-1]
 
-    return opened
+    yield opened
+    for phone in phones:
+        await phone.caller.close()
 
 
 @pytest.fixture
@@ -150,6 +157,31 @@ async def test_every_fault_becomes_a_usable_reply_or_a_typed_error(
     assert outcomes == {name: _expected(name, kind, stream) for name in faults}
     assert len(phone.attempts) == len(faults), "each was tried, and told of, once"
     assert wire.rejected == []
+
+
+def _suspended() -> list[Any]:
+    """Return the asynchronous generators that began and did not end."""
+    found = [each for each in gc.get_objects() if isinstance(each, AsyncGeneratorType)]
+    return [each for each in found if each.ag_frame is not None and each.ag_frame.f_lasti > 0]
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])  # Google's client ties its response to itself
+async def test_no_stream_that_failed_is_left_to_the_garbage_collector(
+    open_wire: OpenWire, connect: Connect, kind: Kind
+):
+    wire = open_wire(kind, brain=lambda heard: FAULTS["error_mid_stream"](kind, True))
+    phone = connect(model=at(wire))
+    await phone.caller.warm("chat", "local")
+    before = _suspended()
+    gc.disable()
+    try:
+        with suppress(NoModelAnsweredError):
+            await phone.call()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert [each for each in _suspended() if not any(each is other for other in before)] == []
+    finally:
+        gc.enable()
 
 
 def _expected(name: str, kind: Kind, stream: bool) -> Any:

@@ -16,9 +16,8 @@ from base.settings import ModelCard, Settings
 from models import replies
 from models.deadlines import until
 from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error
-from models.opening import Opener
 from models.prices import cost_of
-from models.registry import Registry
+from models.registry import Clients, Registry
 from models.usable import usable
 from models.windows import Windows
 
@@ -92,7 +91,7 @@ class Caller:
 
     def __init__(self, settings: Settings) -> None:
         self.registry = Registry(settings)
-        self._opener = Opener(settings, self.registry)
+        self._clients = Clients(settings, self.registry)
         self._windows = Windows()
         self._redact = settings.redact
         self._warming: set[asyncio.Task[None]] = set()
@@ -122,12 +121,12 @@ class Caller:
 
     async def close(self) -> None:
         """Close the models' connections on the running loop."""
-        await self._opener.close()
+        await self._clients.close()
 
     async def _warm(self, role: str, user: str) -> None:
         names = [n for n in self.registry.resolve(role) if self.registry.missing(n, user) is None]
         with suppress(Exception):  # the call itself will say what is wrong
-            await self._opener.open(names[0], user)
+            await self._clients.open(names[0], user)
 
     async def _shorter_if_too_long(self, name: str, ask: Ask, account: Account) -> Reply:
         card = self.registry.card(name)
@@ -190,7 +189,7 @@ class Caller:
             await account(Attempt(name, card, usage, told, cost, spent, cause, is_void))
 
     async def _say(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
-        model: Any = await self._opener.open(name, ask.user)
+        model: Any = await self._clients.open(name, ask.user)
         if ask.tools and card.tools:
             model = model.bind_tools(list(ask.tools))
         messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)

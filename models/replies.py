@@ -5,9 +5,16 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    InvalidToolCall,
+    ToolMessage,
+)
 from langchain_core.messages.ai import add_ai_message_chunks
-from langchain_core.messages.tool import tool_call
+from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 MALFORMED = "malformed"
 """Key in `AIMessage.additional_kwargs`: call id to what was wrong with its arguments."""
@@ -148,6 +155,12 @@ def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
     if value is None:
         return {}, None
     return _arguments(value) if isinstance(value, dict) else ({}, f"not a JSON object: {found[:500]}")
+
+
+def invalid_call(name: str, call_id: str | None, arguments: Any) -> InvalidToolCall:
+    """Return a call whose arguments are no object as clients hand it on; `read` tells the model of it."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return invalid_tool_call(name=name, args=text, id=call_id, error=None)
 
 
 def storable(value: Any) -> Any:

@@ -14,6 +14,7 @@ from langchain_core.messages import BaseMessage
 
 from base.settings import ModelCard
 from models.failures import UnusableReplyError
+from models.providers import provider
 
 _PIECE = "[0-9]+|[A-Za-z\u00c0-\u2fff\ua000-\uffff]+|[\u3000-\u9fff]{1,3}"
 """A number, a word, or three signs of a script that writes no spaces; it takes 2 ms to compile."""
@@ -100,7 +101,7 @@ class Windows:
             UnusableReplyError: it has not (`context_overflow`).
         """
         tokens = (usage or {}).get("input_tokens") or 0
-        if card.provider != "openai" or card.base_url is None or not tokens:
+        if not provider(card.provider).is_protocol or card.base_url is None or not tokens:
             return
         cached = ((usage or {}).get("input_token_details") or {}).get("cache_read") or 0
         server = self._server(model)

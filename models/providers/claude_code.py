@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -22,6 +22,8 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import SecretStr
 
 from base.errors import ModelError
+from base.settings import ModelCard, Settings
+from models.providers import Provider
 from models.providers.claude_process import Program, running
 from models.providers.claude_stream import Reader
 
@@ -40,6 +42,7 @@ _WITHHELD = re.compile(
     r"^(?:ANTHROPIC_|CLAUDE_CODE_USE_|CLAUDECODE$|TWOBRAIN_)|(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)S?$"
 )
 """Variables that would bill an API, send the login elsewhere, or are none of the program's business."""
+_PROGRAM = "claude"
 _TAG = re.compile(r"<(?=/?(?:message|conversation)\b)")
 _LOGIN = "CLAUDE_CODE_OAUTH_TOKEN"
 
@@ -49,7 +52,7 @@ class ChatClaudeCode(BaseChatModel):
 
     model: str = ""
     """Name or alias as `claude --model` takes it; empty: the subscription's default."""
-    program: str = "claude"
+    program: str = _PROGRAM
     """Name on PATH, or path."""
     login: SecretStr | None = None
     """The subscription's token; None: as the program is logged in, or as the process's environment says."""
@@ -174,3 +177,31 @@ def _environment(login: SecretStr | None) -> dict[str, str]:
     given = {_LOGIN: login.get_secret_value()} if login else {}
     kept = {name: value for name, value in os.environ.items() if name == _LOGIN or not _WITHHELD.search(name)}
     return kept | given | _OURS
+
+
+def _open(card: ModelCard, key: str | None) -> BaseChatModel:
+    return ChatClaudeCode(model=card.model, login=SecretStr(key) if key else None, timeout_s=card.timeout_s)
+
+
+def _lacks(settings: Settings) -> str | None:
+    found = shutil.which(_PROGRAM, path=settings.secret("PATH") or "")
+    return None if found else f"the program `{_PROGRAM}` is not on PATH"
+
+
+def _detect(settings: Settings) -> Mapping[str, ModelCard]:
+    if _lacks(settings):
+        return {}
+    return {"claude-code": ModelCard(provider="claude-code", context_window=200_000, tools=False)}
+
+
+PROVIDER = Provider(
+    open=_open,
+    key_variables=(_LOGIN,),
+    needs_key=False,
+    needs_model=False,
+    is_free=True,
+    plan_rank=None,
+    write_rank=20,
+    detect=_detect,
+    lacks=_lacks,
+)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -20,9 +20,13 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from base.settings import ModelCard, Settings
+from models.providers import Provider
 from models.providers.offline_rules import Step, rounds_of
 from models.providers.offline_tags import Outcome, read, unfenced
 from models.providers.offline_words import NOT_UNDERSTOOD, NOTE, explanation, report, unavailable
+
+_WRITER = "writer"
 
 
 class _Rules(BaseChatModel):
@@ -147,7 +151,7 @@ class OfflinePlanner(_Rules):
 class OfflineWriter(_Rules):
     """Writes what the person reads from the calls that were made for them."""
 
-    model: str = "writer"
+    model: str = _WRITER
     note: bool = True
 
     @property
@@ -212,3 +216,27 @@ def _chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
         response_metadata=message.response_metadata,
         chunk_position="last",
     )
+
+
+def _open(card: ModelCard, _key: str | None) -> BaseChatModel:
+    return OfflineWriter() if card.model == _WRITER else OfflinePlanner(note=True)
+
+
+def _detect(_: Settings) -> Mapping[str, ModelCard]:
+    return {
+        "offline-planner": ModelCard(provider="offline", model="planner"),
+        "offline-writer": ModelCard(provider="offline", model=_WRITER),
+    }
+
+
+PROVIDER = Provider(
+    open=_open,
+    needs_model=False,
+    is_free=True,
+    is_two_brain=True,
+    plan_rank=90,
+    write_rank=90,
+    writers=frozenset({_WRITER}),
+    detect=_detect,
+    is_stand_in=True,
+)

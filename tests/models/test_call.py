@@ -19,7 +19,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from base.errors import ModelError, NoModelAnsweredError
 from base.settings import load_settings
 from models.call import Ask, Attempt, Caller, Reply
-from models.opening import _OPEN, PUBLIC
+from models.providers import anthropic
 from models.replies import MALFORMED
 from tests.wires import brain
 from tests.wires.brain import Kind
@@ -272,7 +272,8 @@ async def test_the_deadline_holds_for_the_person_though_a_client_swallows_every_
 ):
     let_go = asyncio.Event()
     deaf = Deaf(responses=["Too late."], let_go=let_go)
-    monkeypatch.setitem(_OPEN, "anthropic", lambda card, key: deaf)
+    stand_in = replace(anthropic.PROVIDER, open=lambda card, key: deaf)
+    monkeypatch.setattr(anthropic, "PROVIDER", stand_in)
     prompt = open_wire("openai", brain=lambda heard: brain.Reply(text="Noon."))
     cards = {"deaf": at(open_wire("anthropic"), timeout_s=0.2, streaming=False), "prompt": at(prompt)}
     phone = connect(**cards)
@@ -353,7 +354,7 @@ async def test_of_a_public_provider_that_cannot_be_reached_the_network_is_named_
     open_wire: OpenWire, connect: Connect, monkeypatch, kind: Kind
 ):
     card = at(open_wire(kind), base_url=None)
-    monkeypatch.setitem(PUBLIC, PROVIDERS[kind][0], CLOSED)
+    monkeypatch.setattr(f"models.providers.{PROVIDERS[kind][0]}.ADDRESS", CLOSED)
     with pytest.raises(NoModelAnsweredError) as caught:
         await connect(model=card).call()
     assert caught.value.cause == "connection"

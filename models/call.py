@@ -1,4 +1,4 @@
-"""Call a role's model: the first that answers, with retries, a deadline and its fallbacks."""
+"""Call a role's models: retries, a deadline, and the next where one fails."""
 
 import asyncio
 import logging

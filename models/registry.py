@@ -1,7 +1,7 @@
-"""Which models there are, which role uses which, and what is missing to use one."""
+"""Which models there are, which role uses which, what one lacks."""
 
 import asyncio
-from typing import NoReturn
+from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
 from langchain_core.language_models import BaseChatModel
@@ -16,12 +16,16 @@ class Registry:
     """The model cards by name, and the roles that name them.
 
     Without cards in the settings, the keys and programs that are present choose.
+
+    Raises:
+        ConfigurationError: a card names no provider, or a role or user no model, that there is.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._cards = dict(settings.models) or _detect(settings)
-        self._check_providers()
+        for place, what in self._mistakes():
+            raise ConfigurationError(f"{where(settings.source, place)}: {what}")
         self._lacking = {card.provider: provider(card.provider).lacks(settings) for _, card in self.cards()}
         self.roles: dict[str, tuple[str, ...]] = {
             "orchestrator": self._ordered(writes=False),
@@ -29,7 +33,6 @@ class Registry:
             **settings.roles,
         }
         """Role to model names: the first is used, the others are its fallbacks."""
-        self._check_names()
 
     def cards(self) -> list[tuple[str, ModelCard]]:
         """Return every model with its name, in the order of their declaration."""
@@ -114,45 +117,24 @@ class Registry:
                 f"No model of {role!r} can be used: {reasons}. Set it, or name another model."
             )
 
-    def _check_providers(self) -> None:
-        """Check that every card names a provider that there is, and a model where that needs one.
-
-        Raises:
-            ConfigurationError: one does not; the message names its place in twobrain.toml.
-        """
+    def _mistakes(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield each place of twobrain.toml that names what there is not, and what is wrong with it."""
         for name, card in self._cards.items():
             if card.provider not in MODULES:
-                place = where(self._settings.source, ("models", name, "provider"))
                 known = ", ".join(map(repr, MODULES))
-                raise ConfigurationError(
-                    f"{place}: unknown provider {card.provider!r}. Providers there are: {known}."
-                )
-            if not card.model and provider(card.provider).needs_model:
-                place = where(self._settings.source, ("models", name))
-                raise ConfigurationError(f"{place}: model is required for provider {card.provider!r}.")
-
-    def _check_names(self) -> None:
-        """Check that roles and users name models that there are.
-
-        Raises:
-            ConfigurationError: one does not; the message names its place in twobrain.toml.
-        """
-        for role, names in self._settings.roles.items():
-            if not names:
-                self._refuse(("roles", role), "an empty list; name at least one model")
-            for name in names:
-                self._check_name(("roles", role), name)
-        for user, card in self._settings.users.items():
-            for name in card.keys:
-                self._check_name(("users", user, "keys"), name)
-
-    def _check_name(self, place: tuple[str, ...], name: str) -> None:
-        if name not in self._cards:
-            self._refuse(place, f"unknown model {name!r}")
-
-    def _refuse(self, place: tuple[str, ...], what: str) -> NoReturn:
-        known = ", ".join(self._cards)
-        raise ConfigurationError(f"{where(self._settings.source, place)}: {what}. Models there are: {known}.")
+                what = f"unknown provider {card.provider!r}. Providers there are: {known}."
+                yield ("models", name, "provider"), what
+            elif not card.model and provider(card.provider).needs_model:
+                yield ("models", name), f"model is required for provider {card.provider!r}."
+        roles, users = self._settings.roles, self._settings.users
+        named: list[tuple[tuple[str, ...], str]] = [
+            *((("roles", role), name) for role, names in roles.items() for name in names or [""]),
+            *((("users", user, "keys"), name) for user, card in users.items() for name in card.keys),
+        ]
+        for place, name in named:
+            if name not in self._cards:
+                what = f"unknown model {name!r}" if name else "an empty list; name at least one model"
+                yield place, f"{what}. Models there are: {', '.join(self._cards)}."
 
     def _ordered(self, *, writes: bool) -> tuple[str, ...]:
         """Return the models that write answers, or that plan, the best first; all of them where none does."""

@@ -1,9 +1,9 @@
-"""The phrases that the offline models understand, and the sentences that they say of calls."""
+"""The phrases that the offline models understand, and what they answer."""
 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -19,7 +19,7 @@ class Phrase:
     """What the planner would like to do."""
     done: str
     """What was done; `result` is what came of it, `block` the same set apart."""
-    defaults: Mapping[str, str]
+    defaults: Mapping[str, str] = field(default_factory=dict)
     """Arguments where the request names none."""
 
 
@@ -67,7 +67,6 @@ PHRASES = (
         ),
         wish="calculate {expression}",
         done="{expression} = {result}",
-        defaults={},
     ),
     Phrase(
         "list_files",
@@ -83,7 +82,6 @@ PHRASES = (
         (rf"read {_FILE}",),
         wish="read `{path}`",
         done="`{path}` says:{block}",
-        defaults={},
     ),
     Phrase(
         "search_files",
@@ -99,7 +97,6 @@ PHRASES = (
         (rf"write (?P<content>{_QUOTED}|.+?) (?:in)?to {_FILE}",),
         wish="write “{content}” to `{path}`",
         done="I wrote “{content}” to `{path}`.",
-        defaults={},
     ),
     Phrase(
         "delete_file",
@@ -107,7 +104,6 @@ PHRASES = (
         (rf"(?:delete|remove) {_FILE}",),
         wish="delete `{path}`",
         done="I deleted `{path}`.",
-        defaults={},
     ),
     Phrase(
         "remember",
@@ -115,7 +111,6 @@ PHRASES = (
         (r"remember(?: that)? (?P<text>.+)",),
         wish="remember “{text}”",
         done="I'll remember: {text}.",
-        defaults={},
     ),
     Phrase(
         "recall",
@@ -123,7 +118,6 @@ PHRASES = (
         (r"what do you (?:remember|know) about (?P<query>.+)",),
         wish="recall what I know about {query}",
         done="What I remember about {query}:{block}",
-        defaults={},
     ),
 )
 

@@ -95,7 +95,7 @@ class ChatClaudeCode(BaseChatModel):
             async with (
                 running(
                     command,
-                    told=_told(messages),
+                    told=_stdin(messages),
                     files={"system.txt": _system(messages)},
                     env=_environment(self.login),
                     deadline=asyncio.get_running_loop().time() + self.timeout_s,
@@ -255,7 +255,7 @@ def _usage(usage: Any) -> UsageMetadata | None:
     }
 
 
-def _told(messages: Sequence[BaseMessage]) -> bytes:
+def _stdin(messages: Sequence[BaseMessage]) -> bytes:
     """Return the conversation as one user message.
 
     `client_composed` makes the program take it as written; without it `@/etc/passwd` in a message
@@ -292,9 +292,11 @@ def _text(message: BaseMessage) -> str:
 
 
 def _environment(login: SecretStr | None) -> dict[str, str]:
-    given = {_LOGIN: login.get_secret_value()} if login else {}
-    kept = {name: value for name, value in os.environ.items() if name == _LOGIN or not _WITHHELD.search(name)}
-    return kept | given | _OURS
+    own = {_LOGIN: login.get_secret_value()} if login else {}
+    inherited = {
+        name: value for name, value in os.environ.items() if name == _LOGIN or not _WITHHELD.search(name)
+    }
+    return inherited | own | _OURS
 
 
 def _open(card: ModelCard, key: str | None) -> BaseChatModel:

@@ -13,19 +13,15 @@ from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_ev
 from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2, JsonPlusSerializer
 from pydantic import ValidationError
 
-from storage.dictionary import dictionary
-
 _PLAIN = "msgpack"
-_COMPRESSED = "z1"
-"""A plain row, deflated with the dictionary."""
+_COMPRESSED = "zlib"
+"""A plain row, compressed; of a conversation, most rows repeat much of what they say."""
 _WRITTEN = {"null", "bytes", "bytearray", _PLAIN, _COMPRESSED}
 """The kinds of row that are ever written; LangGraph reads older ones too, which can name constructors."""
 _SHORTEST, _LONGEST = 64, 1_000_000
 """Bytes of what is compressed: less would gain nothing, and more would hold up whoever waits. What unpacks to
 more was never written."""
 _LEVEL = 3
-_RAW = -zlib.MAX_WBITS
-"""Neither head nor checksum, which a plain row has not either."""
 _MESSAGES: Mapping[tuple[str, str], type[BaseMessage]] = {
     (kind.__module__, kind.__name__): kind for kind in (AIMessage, HumanMessage, SystemMessage, ToolMessage)
 }
@@ -86,15 +82,14 @@ class StrictSerializer(JsonPlusSerializer):
 def compressed(kind: str, data: bytes) -> tuple[str, bytes]:
     """Return the kind and the bytes of a row, compressed where that makes it smaller."""
     if kind == _PLAIN and _SHORTEST <= len(data) <= _LONGEST:
-        packer = zlib.compressobj(_LEVEL, wbits=_RAW, zdict=dictionary())
-        deflated = packer.compress(data) + packer.flush()
-        if len(deflated) < len(data):
-            return _COMPRESSED, deflated
+        smaller = zlib.compress(data, _LEVEL)
+        if len(smaller) < len(data):
+            return _COMPRESSED, smaller
     return kind, data
 
 
 def _inflated(data: bytes) -> bytes:
-    unpacker = zlib.decompressobj(_RAW, dictionary())
+    unpacker = zlib.decompressobj()
     whole = unpacker.decompress(data, _LONGEST + 1)
     if not unpacker.eof or unpacker.unused_data:
         raise UnreadableError("it is cut short, or unpacks to more than is ever written")

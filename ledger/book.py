@@ -28,7 +28,6 @@ from ledger.records import (
     Status,
     fields_of,
 )
-from ledger.texts import packed
 from storage.writer import Writer
 
 _RULE_ID_LENGTH = 10
@@ -224,10 +223,10 @@ class Ledger(Journal):
         clean = self._clean(text)
         outcome = {
             "status": status,
-            "text": packed(self._access.dialect, clean),
+            "text": clean,
             "duration_ms": duration_ms,
             "result_size": len(raw) if size is None else size,
-            "result_sha256": sha256 or (None if clean == text else hashlib.sha256(raw).hexdigest()),
+            "result_sha256": sha256 or hashlib.sha256(raw).hexdigest(),
             **_NOBODYS,
         }
         if read:

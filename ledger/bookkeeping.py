@@ -1,21 +1,16 @@
 """Usage, audit and threads: what is written as it happens and read by people."""
 
-import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Column, Connection, Table, bindparam, func, select, update
+from sqlalchemy import Column, Connection, Table, func, select, update
 from sqlalchemy.sql import ColumnElement, Select
 
-from base.errors import StorageError
 from ledger.owner import is_gone
 from ledger.records import Used
-from ledger.statements import change, fetch
 from ledger.tables import calls, doubts, insert, threads, usage
-from ledger.texts import unpacked
 
 Grouping = Literal["user", "model", "turn", "day"]
 
@@ -27,10 +22,6 @@ _GROUPS: Mapping[Grouping, tuple[Column[Any], ...]] = {
 }
 BEGUN = "begun"
 """The error of a model call that has not ended; for good where its process died."""
-_USED = usage.insert().values({c.name: bindparam(c.name) for c in usage.c if c.name != "id"})
-_DAYS = select(*(func.sum(usage.c[name]).label(name) for name in ("counted_tokens", "cost_usd"))).where(
-    usage.c.user == bindparam("user"), usage.c.day == bindparam("day")
-)
 _SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "duration_ms")
 _AUDITED = (
     *("thread", "turn", "call_id", "user", "role", "model", "tool", "args", "effect"),
@@ -41,7 +32,7 @@ _AUDITED = (
 
 def record_usage(connection: Connection, use: Mapping[str, Any]) -> None:
     """Add one model call, under its day in UTC."""
-    change(connection, _USED, {**use, "day": _day_of(use["at"])})
+    connection.execute(usage.insert().values(**use, day=_day_of(use["at"])))
 
 
 def book(
@@ -74,8 +65,10 @@ def settle(connection: Connection, number: int, use: Mapping[str, Any] | None) -
 
 def used_on(connection: Connection, user: str, at: float) -> tuple[int, float]:
     """Return the tokens and US dollars on record for a user's day: the UTC day of that moment."""
-    [row] = fetch(connection, _DAYS, {"user": user, "day": _day_of(at)})
-    return row.counted_tokens or 0, row.cost_usd or 0.0
+    sums = select(func.sum(usage.c.counted_tokens), func.sum(usage.c.cost_usd))
+    query = sums.where(*_matching(usage, {"user": user, "day": _day_of(at)}))
+    tokens, usd = connection.execute(query).one()
+    return tokens or 0, usd or 0.0
 
 
 def list_usage(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -101,7 +94,7 @@ def list_audit(connection: Connection, filters: Mapping[str, Any], limit: int | 
 
     One that a model has only planned is not among them.
     """
-    shown = [calls.c[name] for name in (*_AUDITED, "text")]
+    shown = [calls.c[name] for name in _AUDITED]
     wanted = (*_matching(calls, filters), calls.c.status != "planned")
     query = select(*shown).where(*wanted).order_by(calls.c.id.desc()).limit(limit)
     doubted: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -109,7 +102,7 @@ def list_audit(connection: Connection, filters: Mapping[str, Any], limit: int | 
         told = {name: row[name] for name in ("attempt", "decision", "decided_by", "decided_at")}
         doubted.setdefault(_call_of(row), []).append(told)
     return [
-        {**_with_hash(row), "args": _read(row["args"]), "doubts": doubted.get(_call_of(row), [])}
+        {**row, "args": _read(row["args"]), "doubts": doubted.get(_call_of(row), [])}
         for row in reversed(_rows(connection, query))
     ]
 
@@ -165,16 +158,6 @@ def _rows(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
 
 def _call_of(row: Mapping[str, Any]) -> tuple[str, str]:
     return row["thread"], row["call_id"]
-
-
-def _with_hash(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a call with its result's hash instead of its text: kept is one that is not the text's own."""
-    text = row.pop("text")
-    if row["result_size"] is None or row["result_sha256"]:
-        return row
-    with suppress(StorageError):  # one bad row must not hide the others
-        row["result_sha256"] = hashlib.sha256(unpacked(text).encode()).hexdigest()
-    return row
 
 
 def _read(args: str) -> Any:

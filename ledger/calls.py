@@ -15,17 +15,14 @@ whose owner is gone in ledger.doubts.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any, get_args
 
-from sqlalchemy import Connection, Dialect, bindparam, select, update
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy import Connection, select, update
 
+from base.errors import StorageError
 from ledger.owner import is_gone
 from ledger.records import Lost, OpenCall, Recorded, Running, Status
-from ledger.statements import change, fetch
 from ledger.tables import calls, insert
-from ledger.texts import unpacked
 
 FINAL = frozenset(get_args(Status))
 _UNBEGUN = frozenset({"planned", "waiting", "ready"})
@@ -36,21 +33,18 @@ _FORGOTTEN = (
     "or may not have happened."
 )
 _BEGUN_BY_NOBODY = {"status": "running", "owner": "", "lease_until": 0.0, "started_at": None}
-_ONE = (calls.c.thread == bindparam("thread")) & (calls.c.call_id == bindparam("call_id"))
-_CALL = select(calls).where(_ONE)
-_LOCKED = _CALL.with_for_update()
+_DAMAGED = "The ledger is damaged: a result in it cannot be read. Put back a copy of the ledger."
 
 
 def add(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Insert rows of calls; those that are there already are left alone."""
     for row in rows:
-        change(connection, _adding(connection.dialect, frozenset(row)), {"attempts": 0, **row})
+        connection.execute(insert(connection.dialect, calls).values(**row).on_conflict_do_nothing())
 
 
 def enter(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
     """Insert the calls that a model makes, all or none; return those of their ids that are taken."""
-    keys = [_key(row["thread"], row["call_id"]) for row in rows]
-    taken = {key["call_id"] for key in keys if fetch(connection, _CALL, key)}
+    taken = {row["call_id"] for row in rows if locked(connection, row["thread"], row["call_id"])}
     if not taken:
         add(connection, [{**row, "status": "planned"} for row in rows])
     return taken
@@ -135,8 +129,8 @@ def lose(connection: Connection, row: Any, attempt: int, **changes: Any) -> None
 
 def outcomes(connection: Connection, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
     """Return the outcomes on record, by call id; a call without one is left out."""
-    rows = [row for call_id in call_ids for row in fetch(connection, _CALL, _key(thread, call_id))]
-    return {row.call_id: recorded(row) for row in rows if row.status in FINAL}
+    rows = [_found(connection, thread, call_id) for call_id in call_ids]
+    return {row.call_id: recorded(row) for row in rows if row is not None and row.status in FINAL}
 
 
 def known(connection: Connection, thread: str) -> set[str]:
@@ -162,16 +156,21 @@ def standing(
     connection: Connection, thread: str, call_id: str, now: float
 ) -> Recorded | Running | Lost | None:
     """Return how a call stands; None where nobody has claimed it."""
-    found = fetch(connection, _CALL, _key(thread, call_id))
-    if not found or found[0].status in _UNBEGUN:
+    row = _found(connection, thread, call_id)
+    if row is None or row.status in _UNBEGUN:
         return None
-    row = found[0]
     return recorded(row) if row.status in FINAL else held_by(row, now)
 
 
 def recorded(row: Any) -> Recorded:
-    """Return the outcome that a row holds."""
-    return Recorded(row.status, unpacked(row.text))
+    """Return the outcome that a row holds.
+
+    Raises:
+        StorageError: SQLite's columns take any type, and the result is no text.
+    """
+    if not isinstance(row.text, str | None):
+        raise StorageError(_DAMAGED)
+    return Recorded(row.status, row.text or "")
 
 
 def held_by(row: Any, now: float) -> Running | Lost:
@@ -182,26 +181,14 @@ def held_by(row: Any, now: float) -> Running | Lost:
 
 def locked(connection: Connection, thread: str, call_id: str) -> Any | None:
     """Return the row of a call, locked until the transaction ends; None where there is none."""
-    found = fetch(connection, _LOCKED, _key(thread, call_id))
-    return found[0] if found else None
+    return _found(connection, thread, call_id, lock=True)
 
 
 def change_row(connection: Connection, row: Any, **values: Any) -> None:
     """Write into the row of a call."""
-    change(connection, _changing(frozenset(values)), {**values, "row_id": row.id})
+    connection.execute(update(calls).where(calls.c.id == row.id).values(**values))
 
 
-def _key(thread: str, call_id: str) -> dict[str, str]:
-    return {"thread": thread, "call_id": call_id}
-
-
-@cache
-def _adding(dialect: Dialect, names: frozenset[str]) -> ClauseElement:
-    named: dict[str, Any] = {name: bindparam(name) for name in sorted(names | {"attempts"})}
-    return insert(dialect, calls).values(named).on_conflict_do_nothing()
-
-
-@cache
-def _changing(names: frozenset[str]) -> ClauseElement:
-    named: dict[str, Any] = {name: bindparam(name) for name in sorted(names)}
-    return update(calls).where(calls.c.id == bindparam("row_id")).values(named)
+def _found(connection: Connection, thread: str, call_id: str, *, lock: bool = False) -> Any | None:
+    query = select(calls).where(calls.c.thread == thread, calls.c.call_id == call_id)
+    return connection.execute(query.with_for_update() if lock else query).one_or_none()

@@ -10,7 +10,6 @@ from ledger import doubts, remembered_rules
 from ledger.calls import FINAL, change_row, held_by, locked, recorded, standing_row
 from ledger.decisions import CHANGED, CONSENT
 from ledger.records import Claim, Claimed, Lost, NotApproved, Recorded, Running
-from ledger.texts import unpacked
 
 _BY_RULE = "rule"
 _UNASKED = "No approval of this call is on record."
@@ -121,7 +120,7 @@ def finish(  # noqa: PLR0913 (one outcome, whole)
         mine = isinstance(held_by(row, now), Lost) if lost else row.owner == owner
         if mine:
             change_row(connection, row, **outcome)
-            return Recorded(outcome["status"], unpacked(outcome["text"]))
+            return Recorded(outcome["status"], outcome["text"])
     return None if row is None or row.status not in FINAL else recorded(row)
 
 

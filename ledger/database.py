@@ -19,7 +19,7 @@ def open_engine(database: Path | str) -> Engine:
     """
     url = _url(database)
     try:
-        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=not _is_sqlite(url))
     except (ImportError, SQLAlchemyError) as error:
         raise explained(error, url) from error
     try:

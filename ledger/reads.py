@@ -27,8 +27,10 @@ class Read:
     def __init__(self, call: Call, row: Mapping[str, Any]) -> None:
         """Plan it; `row` is as it is entered."""
         self.call = call
-        self.row = {**row, "status": "planned"}
-        """All that is known of it by now; its `call_id` is another one's where that was taken."""
+        self.row: Mapping[str, Any] = {**row, "status": "planned"}
+        """All that is known of it by now; its `call_id` is one of its own where that was another call's."""
+        self.is_queued = False
+        """What is known is about to be written: what is known by then is written with it."""
 
 
 class Reads:
@@ -44,7 +46,7 @@ class Reads:
         """Enter reads that a model asked for just now, here; `begin` may take each of them once."""
         for call in made:
             read = self._planned[call.thread, call.call_id] = Read(call, self._row_of(call))
-            self._access.leave(_record, read, {})
+            self._record(read)
         while len(self._planned) > _MOST_PLANNED:
             self._planned.popitem(last=False)
 
@@ -63,26 +65,33 @@ class Reads:
             return None
         now = time.time()
         begun = {"status": "running", "owner": self._owner, "attempts": Read.attempt}
-        self._access.leave(_record, read, {**begun, "started_at": now, "lease_until": now + lease_s})
+        self._record(read, **begun, started_at=now, lease_until=now + lease_s)
         return read
 
     def end(self, read: Read, outcome: Mapping[str, Any]) -> None:
         """Record how a read ended."""
-        self._access.leave(_record, read, outcome)
+        self._record(read, **outcome)
+
+    def _record(self, read: Read, **known: Any) -> None:
+        read.row = {**read.row, **known}
+        if not read.is_queued:
+            read.is_queued = True
+            self._access.leave(_record, read)
 
 
-def _record(connection: Connection, read: Read, changes: Mapping[str, Any]) -> None:
-    """Record what has changed of a read, unless it has ended or was claimed anew.
+def _record(connection: Connection, read: Read) -> None:
+    """Record what is known of a read by now, unless it has ended or was claimed anew.
 
     Where the model numbers its calls and the thread's checkpoints were lost, rewound or forked, its id can be
     that of another call: that one's row stays as it is, and this one gets an id of its own on record.
     """
-    read.row |= changes
-    there = locked(connection, read.row["thread"], read.row["call_id"])
-    if there is not None and (there.turn, there.fingerprint) != (read.row["turn"], read.row["fingerprint"]):
-        read.row["call_id"] = f"{read.call.call_id}#{uuid.uuid4().hex}"
-        there = None
-    if there is None:
-        add(connection, [read.row])
-    elif changes and there.status in {"planned", "running"} and there.attempts <= Read.attempt:
-        change_row(connection, there, **read.row)
+    read.is_queued = False
+    row = read.row
+    if add(connection, row):
+        return
+    there = locked(connection, row["thread"], row["call_id"])
+    if there is None or (there.turn, there.fingerprint) != (row["turn"], row["fingerprint"]):
+        read.row = {**read.row, "call_id": f"{read.call.call_id}#{uuid.uuid4().hex}"}
+        add(connection, read.row)
+    elif there.status in {"planned", "running"} and there.attempts <= Read.attempt:
+        change_row(connection, there, **row)

@@ -1,14 +1,18 @@
 """The ledger's tables, in types that SQLite and Postgres share. Times are seconds since the epoch."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
+    Connection,
     Dialect,
     Double,
     Index,
     Integer,
     MetaData,
+    Select,
     String,
     Table,
     Text,
@@ -115,8 +119,8 @@ rules = Table(
 )
 
 
-doubts = Table(
-    "doubts",
+unknown_outcomes = Table(
+    "unknown_outcomes",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("thread", String, nullable=False),
@@ -140,3 +144,16 @@ def insert(dialect: Dialect, table: Table) -> "sqlite.Insert | postgresql.Insert
     from sqlalchemy.dialects import sqlite
 
     return sqlite.insert(table)
+
+
+def matching(table: Table, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """Return the conditions of the filters that are given, None being none; `since` is inclusive."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    since = given.pop("since", None)
+    conditions = [table.c[name] == value for name, value in given.items()]
+    return conditions if since is None else [*conditions, table.c.at >= since]
+
+
+def rows_of(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
+    """Return the rows that a query finds, by column."""
+    return [dict(row) for row in connection.execute(query).mappings()]

@@ -41,7 +41,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     turn = await take_up(state, runtime)
     meter = Meter(turn, "orchestrator")
     waiting = unanswered(state)
-    lost = await turn.res.ledger.doubt([_entry(call, turn) for call in waiting], _expiry(turn))
+    lost = await turn.res.ledger.ask_again([_entry(call, turn) for call in waiting], _expiry(turn))
     if lost:
         waiting = [call for call in waiting if call["id"] in lost]
         message = _DOUBTS

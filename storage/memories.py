@@ -35,8 +35,6 @@ class Embedder(Protocol):
 
 Store = TypeVar("Store", bound=AsyncBatchedBaseStore)
 
-FILE = "store.db"
-"""Its name in the data directory."""
 _ATTEMPTS = 60
 _RETRY_S = 0.05
 

@@ -10,7 +10,7 @@ from langchain_core.messages import ToolMessage
 from base.errors import StorageError
 from nodes.turn.calls import Whole, whole_of
 from nodes.turn.turn import Turn
-from storage.long_results import Artifacts
+from storage.long_results import LongResults
 from tools.declaration import Tool
 from tools.read_result import label, open_page, read_result
 
@@ -48,7 +48,7 @@ async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> Stor
     try:
         if tool is read_result:
             return await _page(artifacts, user, args, text)
-        kept = await artifacts.put(user, text, outside=tool.untrusted)
+        kept = await artifacts.put(user, text, untrusted=tool.untrusted)
     except StorageError as error:  # it ran: what it gave is told as far as there is room for it
         _log.exception("a result of %s was not stored", tool.name)
         return Stored(f"{text[:_HEAD]}{_GAP}{text[-_TAIL:]}\n[The rest is lost. {error}]")
@@ -56,7 +56,7 @@ async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> Stor
     return Stored(_ends(whole, text), whole, kept.size, kept.sha256)
 
 
-async def look(artifacts: Artifacts, user: str, message: ToolMessage, most: int) -> tuple[str, str]:
+async def look(artifacts: LongResults, user: str, message: ToolMessage, most: int) -> tuple[str, str]:
     """Return what a model is shown of a result, and a note of ours on what is left out.
 
     Args:
@@ -77,7 +77,7 @@ async def look(artifacts: Artifacts, user: str, message: ToolMessage, most: int)
         return text, ""
 
 
-async def _page(artifacts: Artifacts, user: str, args: dict[str, Any], text: str) -> Stored:
+async def _page(artifacts: LongResults, user: str, args: dict[str, Any], text: str) -> Stored:
     piece = await open_page(artifacts, user, **args)
     if piece is None:
         return Stored(text)
@@ -86,7 +86,7 @@ async def _page(artifacts: Artifacts, user: str, args: dict[str, Any], text: str
     return Stored(_ends(whole, piece.text), whole, len(content), hashlib.sha256(content).hexdigest())
 
 
-async def _opened(artifacts: Artifacts, user: str, whole: Whole, most: int) -> tuple[str, str] | None:
+async def _opened(artifacts: LongResults, user: str, whole: Whole, most: int) -> tuple[str, str] | None:
     start, end = whole["start"], whole["end"]
     head_end, tail_start = (end, end) if end - start <= most else (start + most * 2 // 3, end - most // 3)
     head = await artifacts.read(user, whole["handle"], start, head_end - start)

@@ -11,8 +11,8 @@ from langchain_core.messages import BaseMessage
 
 from base.errors import StorageError
 from base.settings import ModelCard
-from ledger.bookkeeping import BEGUN
 from ledger.records import Use
+from ledger.usage import BEGUN
 from models.call import Ask, Attempt
 from models.prices import cost_of
 from nodes.events import Restarted, UsageReported, emit

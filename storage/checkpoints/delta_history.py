@@ -37,7 +37,7 @@ _WAITING = (
 )
 
 
-class Standing(NamedTuple):
+class ThreadPosition(NamedTuple):
     """Where a thread stands: the same one again while nothing has moved."""
 
     checkpoint_id: str
@@ -58,11 +58,13 @@ class HistoryReader(SqliteSaver):
     what it takes to read a conversation.
     """
 
-    def standing(self, config: RunnableConfig) -> Standing | None:
+    def position(self, config: RunnableConfig) -> ThreadPosition | None:
         """Return where a thread stands, without unpacking anything; None: there is no such thread."""
         key = _key(config)
         last = self.conn.execute(_LAST, key).fetchone()
-        return Standing(last[0], frozenset(self.conn.execute(_WAITING, [*key, last[0]]))) if last else None
+        return (
+            ThreadPosition(last[0], frozenset(self.conn.execute(_WAITING, [*key, last[0]]))) if last else None
+        )
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

@@ -29,7 +29,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from storage.checkpoints.delta_history import HistoryReader, Standing
+from storage.checkpoints.delta_history import HistoryReader, ThreadPosition
 from storage.checkpoints.maintenance import copy_thread, delete_runs, delete_thread, prune
 from storage.checkpoints.spent import Spent, spent
 from storage.checkpoints.sqlite_file import ADDED, CHECKPOINTS, REPLACED, CheckpointFile, Put, nothing
@@ -150,9 +150,9 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         """Return a thread's last checkpoint, or the one that is named; None: there is none."""
         return await self._read(config, lambda saver: saver.get_tuple(config))
 
-    async def standing(self, config: RunnableConfig) -> Standing | None:
+    async def position(self, config: RunnableConfig) -> ThreadPosition | None:
         """Return where a thread stands; None: there is no such thread."""
-        return await self._read(config, lambda saver: saver.standing(config))
+        return await self._read(config, lambda saver: saver.position(config))
 
     async def alist(
         self,

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from base.errors import StorageError
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from ledger.records import Claimed, Recorded
 from tests.ledger.samples import call, claim, finish, use
 

@@ -96,7 +96,7 @@ async def test_the_audit_tells_who_did_what_and_how_it_ended(ledger):
         "decision": "approved",
         "decided_by": "bob",
         "decided_at": 5.0,
-        "doubts": [],
+        "unknown_outcomes": [],
         "status": "executed",
         "duration_ms": 1.5,
         "result_size": 5,

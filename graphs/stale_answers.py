@@ -9,7 +9,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from base.errors import NothingPendingError
 from ledger.ledger import Ledger
-from nodes.confirm import remaining
+from nodes.gate.request import remaining
 from nodes.state import State
 from storage.checkpoints.delta_history import ThreadPosition
 from storage.checkpoints.saver import Checkpoints

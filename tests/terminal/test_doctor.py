@@ -2,7 +2,6 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from tests.graphs.crashes import process
 
 from tests.behaviour.crashes import process
 from tests.behaviour.crashes.power import cut_short

@@ -11,22 +11,19 @@ from typing import NoReturn
 def main() -> None:
     """Run the command line; exit 0 answered, 1 failed, 2 usage, 3 waiting, 130 interrupted."""
     try:
-        from graphs.shadowing import check_house
+        from graphs.shadowing import check_shadowing
 
-        check_house()
+        check_shadowing()
     except ImportError as error:  # what would look for intruders is itself hidden by one
-        found = ", ".join(spec.origin or name for name in ("errors", "graphs") if (spec := find_spec(name)))
+        found = ", ".join(spec.origin or name for name in ("base", "graphs") if (spec := find_spec(name)))
         _refuse(f"twobrain cannot start: {error}. Is one of these another distribution's? {found}")
     except Exception as error:  # it names the intruder
         _refuse(str(error))
     _calm()
     from base.errors import TwobrainError
-    from models.resting import resting
+    from terminal.app import app
 
     try:
-        with resting():
-            from terminal.app import app
-
         app(prog_name="twobrain")
     except TwobrainError as error:
         _end(str(error), error.exit_code)

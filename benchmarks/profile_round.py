@@ -20,7 +20,7 @@ from types import FrameType
 from benchmarks.sampling import Sampler
 from benchmarks.script import REQUEST, Job, script
 from benchmarks.sides.ours import open_side
-from graphs.shadowing import HOUSE
+from graphs.shadowing import CHECKOUT
 
 _STEPS = ("intake", "plan", "execute_tools", "explain", "confirm", "respond")
 _BETWEEN = "langgraph between steps"
@@ -106,12 +106,12 @@ def _step(files: list[tuple[str, str]]) -> str:
 
 
 def _is_ours(file: str) -> bool:
-    inside = file.startswith(str(HOUSE)) and "site-packages" not in file
+    inside = file.startswith(str(CHECKOUT)) and "site-packages" not in file
     return inside and "/benchmarks/" not in file
 
 
 def _named(file: str, name: str) -> str:
-    return f"{'.'.join(Path(file).relative_to(HOUSE).with_suffix('').parts)}.{name}"
+    return f"{'.'.join(Path(file).relative_to(CHECKOUT).with_suffix('').parts)}.{name}"
 
 
 def _library(file: str) -> str:

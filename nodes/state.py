@@ -181,7 +181,7 @@ class Input(TypedDict):
 
 
 class Output(TypedDict, total=False):
-    """What a turn gives back; the keys of `graphs.events.Result`."""
+    """What a turn gives back; the keys of `graphs.result.Result`."""
 
     messages: Messages
     response: str

@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.text import Text
 
-from graphs.events import Begun, Done, Event, Queued, Result
+from graphs.result import Result
 from graphs.session import Orchestrator
+from graphs.stream import Begun, Done, Event, Queued
 from nodes.confirm import fault
 from nodes.context import Context
 from nodes.events import Restarted, Token, ToolFinished, ToolStarted

@@ -4,7 +4,7 @@ from collections import Counter
 
 from rich.text import Text
 
-from graphs.events import Result
+from graphs.result import Result
 from terminal.text import one_line
 
 _WORDS = {"executed": "done", "unknown": "unknown whether done"}

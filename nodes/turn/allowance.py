@@ -23,7 +23,7 @@ class Exhausted:
     """The day's allowance is used up."""
 
     reason: str
-    """The stop reason; see `graphs.events.Result`."""
+    """The stop reason; see `graphs.result.Result`."""
     used: str
     """In words, with its unit."""
     limit: str

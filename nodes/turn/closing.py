@@ -22,7 +22,7 @@ async def end_turn(
         turn: the turn.
         meter: what its last step cost.
         answer: what the person reads first.
-        stop_reason: why it ended; see `graphs.events.Result`.
+        stop_reason: why it ended; see `graphs.result.Result`.
         reply: the model's own reply; None where the words are ours.
     """
     state = turn.state

@@ -39,7 +39,7 @@ def stopped(turn: Turn, reason: str | None) -> str:
 
     Args:
         turn: the turn.
-        reason: its stop reason; see `graphs.events.Result`.
+        reason: its stop reason; see `graphs.result.Result`.
     """
     why = _WHY.get(reason or "")
     return f"Stopped {why(turn)}, so something may remain to be done." if why else ""

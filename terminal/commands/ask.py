@@ -6,26 +6,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from models.resting import resting
+from pydantic import ValidationError
 
-with resting():
-    from pydantic import ValidationError
-
-    from base.errors import ConfigurationError, NothingPendingError
-    from base.settings import Settings
-    from base.texts import check_thread
-    from doctor.diagnose import condition_of, diagnose
-    from graphs.events import Result
-    from graphs.session import Orchestrator
-    from graphs.stale_answers import too_late
-    from nodes.context import LOCAL, Context
-    from terminal import card, tables
-    from terminal.commands.chat import Chat
-    from terminal.conversation import Conversation, exit_code
-    from terminal.interrupt import LeftError
-    from terminal.opening import run
-    from terminal.screen import Screen, open_screen
-    from terminal.text import plain
+from base.errors import ConfigurationError, NothingPendingError
+from base.settings import Settings
+from base.texts import check_thread
+from doctor.diagnose import condition_of, diagnose
+from graphs.result import Result
+from graphs.session import Orchestrator
+from graphs.stale_answers import stale_answer
+from nodes.context import LOCAL, Context
+from terminal import card, tables
+from terminal.commands.chat import Chat
+from terminal.conversation import Conversation, exit_code
+from terminal.interrupt import LeftError
+from terminal.opening import run
+from terminal.screen import Screen, open_screen
+from terminal.text import plain
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def decide(thread_id: str, wish: Wish, *, yes: bool, reason: str = "") -> int:
             found = await diagnose(talk.orchestrator, thread_id)
             if found.condition == "interrupted":
                 raise NothingPendingError(found.sentence)
-            raise await too_late(talk.orchestrator.ledger, thread_id)
+            raise await stale_answer(talk.orchestrator.ledger, thread_id)
         return await talk.answer(thread_id, card.answer_all(standing.pending, yes=yes, reason=reason))
 
     return _one_turn(thread_id, wish, answered)

@@ -4,7 +4,7 @@ import contextlib
 import secrets
 
 from base.errors import TwobrainError
-from graphs.events import Result
+from graphs.result import Result
 from terminal import card
 from terminal.conversation import Conversation, exit_code
 from terminal.interrupt import LeftError

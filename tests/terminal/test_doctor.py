@@ -2,9 +2,9 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from tests.graphs.crashes import process
 
 from tests.behaviour.crashes.power import cut_short
-from tests.graphs.crashes import process
 
 
 def findings(home, code=0, **options):

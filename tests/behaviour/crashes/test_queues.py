@@ -11,8 +11,9 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from base.errors import BusyThreadError, NothingPendingError
-from graphs.events import Begun, Done, Event, Queued, Result
+from graphs.result import Result
 from graphs.session import Orchestrator
+from graphs.stream import Begun, Done, Event, Queued
 from nodes.context import Context
 from storage.thread_lock import Turns
 from storage.turn_locks import BEST, Files, Ranges

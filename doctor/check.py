@@ -1,4 +1,4 @@
-"""Is everything that a turn stands on in order? It looks, and changes nothing but what it is asked to."""
+"""The check of settings, files, databases, models, tools and threads."""
 
 import asyncio
 import os
@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from base.amounts import count
 from base.errors import StorageError, TwobrainError
 from base.settings import Settings, load_settings
-from doctor.diagnose import Diagnosis, counted, diagnose
-from doctor.missing_records import WHY, forgotten_threads
+from doctor.diagnose import Diagnosis, diagnose
+from doctor.missing_records import WHY, missing_threads
 from graphs.session import CHECKPOINTS, Orchestrator, open_orchestrator
 from models.registry import Registry as Models
 from storage.memories import FILE as MEMORIES
 from storage.sqlite import why
 from tools.registry import open_registry
 
-State = Literal["good", "note", "bad"]
+Severity = Literal["good", "note", "bad"]
 
 _DATABASES = {"checkpoints": CHECKPOINTS, "ledger": "ledger.db", "memories": MEMORIES}
-_FORGOTTEN = (
+_MISSING = (
     "{}: not, or not wholly, in the ledger; "
     + WHY
     + ". Put back its newest copy; where there is none, twobrain "
@@ -41,7 +42,7 @@ class Finding:
     """One thing that was looked at."""
 
     name: str
-    state: State
+    state: Severity
     text: str
 
 
@@ -91,7 +92,7 @@ def _tools(settings: Settings) -> Finding:
     tools = list(open_registry(settings))
     missing = [tool.name for tool in tools if tool.missing(settings)]
     if not missing:
-        return Finding("tools", "good", f"{counted(len(tools), 'tool')}")
+        return Finding("tools", "good", count(len(tools), "tool"))
     text = (
         f"{len(tools) - len(missing)} of {len(tools)}; not set up: {', '.join(missing)} (see twobrain tools)"
     )
@@ -145,8 +146,8 @@ def _database(name: str, path: Path) -> Finding:
 
 async def _threads(orchestrator: Orchestrator) -> list[Finding]:
     known = [row["thread"] for row in await orchestrator.ledger.threads()]
-    told = [await diagnose(orchestrator, each) for each in [*known, *await forgotten_threads(orchestrator)]]
-    found = [Finding("threads", "good", counted(len(told), "conversation"))]
+    told = [await diagnose(orchestrator, each) for each in [*known, *await missing_threads(orchestrator)]]
+    found = [Finding("threads", "good", count(len(told), "conversation"))]
     waiting = _of(told, "waiting")
     if waiting:
         found.append(Finding("waiting", "note", f"{_listed(waiting)} (see twobrain pending)"))
@@ -154,9 +155,9 @@ async def _threads(orchestrator: Orchestrator) -> list[Finding]:
     cut_short = [f"{name} (in doubt)" if name in doubtful else name for name in _of(told, "interrupted")]
     if cut_short:
         found.append(Finding("cut short", "note", f"{_listed(cut_short)} (twobrain resume THREAD goes on)"))
-    if lost := [one.thread_id for one in told if one.forgotten]:
-        found.append(Finding("forgotten", "bad", _FORGOTTEN.format(_listed(lost))))
-    damaged = [one.thread_id for one in told if one.remedies and not one.forgotten]
+    if lost := [one.thread_id for one in told if one.missing_records]:
+        found.append(Finding("missing records", "bad", _MISSING.format(_listed(lost))))
+    damaged = [one.thread_id for one in told if one.remedies and not one.missing_records]
     if damaged:
         text = f"{_listed(damaged)} (twobrain doctor --thread THREAD says what can be done)"
         found.append(Finding("to repair", "bad", text))
@@ -164,7 +165,7 @@ async def _threads(orchestrator: Orchestrator) -> list[Finding]:
 
 
 def _of(told: Sequence[Diagnosis], condition: str) -> list[str]:
-    fine = [one for one in told if one.forgotten or not one.remedies]
+    fine = [one for one in told if one.missing_records or not one.remedies]
     return [one.thread_id for one in fine if one.condition == condition]
 
 

@@ -22,7 +22,7 @@ from nodes.turn.turn import Turn, take_up
 from nodes.turn.usage import Meter
 from tools.declaration import ArgumentsError, Here, Tool
 
-_REJECTING = "To reject, give a reason."
+HOW_TO_REJECT = "To reject, give a reason."
 _DOUBTFUL = (
     "It is unknown whether this happened: {why}. Look first, where you can. Approve runs it again; if it did "
     "happen, it then happens twice. Reject counts it as done; it is not run again."
@@ -106,7 +106,7 @@ async def _action(call: Planned, turn: Turn, lost: Mapping[str, Lost]) -> dict[s
         "name": call["name"],
         "args": args,
         "arguments": args,
-        "description": "\n\n".join(part for part in (*parts, _REJECTING) if part),
+        "description": "\n\n".join(part for part in (*parts, HOW_TO_REJECT) if part),
         "tool_call_id": call["id"],
     }
     return {**action, "attempt": doubt.attempt} if doubt else action

@@ -111,8 +111,9 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
 ) -> None:
     """Ask for one thing and read the answer."""
     from terminal.commands import ask
+    from terminal.conversation import Options
 
-    raise typer.Exit(ask.ask(task, thread, ask.Wish(user, path, json, _consent(yes, no))))
+    raise typer.Exit(ask.ask(task, thread, Options(user, path, json, _consent(yes, no))))
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -120,17 +121,19 @@ def chat(
     thread: OnThread = None, user: User = None, path: Path = None, yes: Yes = False, no: No = False
 ) -> None:
     """Talk, line by line."""
-    from terminal.commands import ask
+    from terminal.commands import chat
+    from terminal.conversation import Options
 
-    raise typer.Exit(ask.chat(thread, ask.Wish(user, path, consent=_consent(yes, no))))
+    raise typer.Exit(chat.chat(thread, Options(user, path, consent=_consent(yes, no))))
 
 
 @app.command(rich_help_panel=_TURNS)
 def approve(thread: Thread, user: User = None, json: Json = False) -> None:
     """Say yes to everything that a thread waits for."""
-    from terminal.commands import ask
+    from terminal.commands import approve
+    from terminal.conversation import Options
 
-    raise typer.Exit(ask.decide(thread, ask.Wish(user, json=json), yes=True))
+    raise typer.Exit(approve.approve(thread, Options(user, json=json)))
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -141,33 +144,35 @@ def reject(
     json: Json = False,
 ) -> None:
     """Say no to everything that a thread waits for."""
-    from terminal.commands import ask
+    from terminal.commands import approve
+    from terminal.conversation import Options
 
-    raise typer.Exit(ask.decide(thread, ask.Wish(user, json=json), yes=False, reason=reason))
+    raise typer.Exit(approve.reject(thread, Options(user, json=json), reason))
 
 
 @app.command(rich_help_panel=_TURNS)
 def resume(thread: Thread, user: User = None, json: Json = False, yes: Yes = False, no: No = False) -> None:
     """Go on with a turn that Ctrl-C or a crash cut short."""
-    from terminal.commands import ask
+    from terminal.commands import resume
+    from terminal.conversation import Options
 
-    raise typer.Exit(ask.resume(thread, ask.Wish(user, json=json, consent=_consent(yes, no))))
+    raise typer.Exit(resume.resume(thread, Options(user, json=json, consent=_consent(yes, no))))
 
 
 @app.command(rich_help_panel=_LISTS)
 def pending(json: Json = False) -> None:
     """List what waits for your yes or no."""
-    from terminal.commands import lists
+    from terminal.commands import pending
 
-    raise typer.Exit(lists.pending(as_json=json))
+    raise typer.Exit(pending.pending(as_json=json))
 
 
 @app.command(rich_help_panel=_LISTS)
 def threads(user: OnlyUser = None, json: Json = False) -> None:
     """List the conversations, the last used last."""
-    from terminal.commands import lists
+    from terminal.commands import threads
 
-    raise typer.Exit(lists.threads(user=user, as_json=json))
+    raise typer.Exit(threads.threads(user=user, as_json=json))
 
 
 @app.command(rich_help_panel=_LISTS)
@@ -185,9 +190,9 @@ def usage(
     json: Json = False,
 ) -> None:
     """Sum up what the models used: tokens, and dollars where prices are known."""
-    from terminal.commands import lists
+    from terminal.commands import usage
 
-    raise typer.Exit(lists.usage(by, user=user, as_json=json))
+    raise typer.Exit(usage.usage(by, user=user, as_json=json))
 
 
 @app.command(rich_help_panel=_LISTS)
@@ -200,9 +205,9 @@ def audit(
     json: Json = False,
 ) -> None:
     """List every tool call: who, what, decided how, and how it ended."""
-    from terminal.commands import lists
+    from terminal.commands import audit
 
-    raise typer.Exit(lists.audit(thread, user=user, limit=limit, as_json=json))
+    raise typer.Exit(audit.audit(thread, user=user, limit=limit, as_json=json))
 
 
 @app.command(rich_help_panel=_LISTS)
@@ -222,17 +227,17 @@ def rules(
 @app.command(rich_help_panel=_LISTS)
 def models(json: Json = False) -> None:
     """List the models, their roles, and what is missing to use them."""
-    from terminal.commands import lists
+    from terminal.commands import models
 
-    raise typer.Exit(lists.models(as_json=json))
+    raise typer.Exit(models.models(as_json=json))
 
 
 @app.command(rich_help_panel=_LISTS)
 def tools(json: Json = False) -> None:
     """List the tools, who may use them, and which ask first."""
-    from terminal.commands import lists
+    from terminal.commands import tools
 
-    raise typer.Exit(lists.tools(as_json=json))
+    raise typer.Exit(tools.tools(as_json=json))
 
 
 @app.command(rich_help_panel=_UPKEEP)

@@ -1,4 +1,4 @@
-"""`twobrain doctor`: how the whole stands, or one thread; each returns the exit code."""
+"""`twobrain doctor`: whether everything is in order, or how one thread stands."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,10 @@ from doctor.check import Finding, check_all, make_private
 from doctor.diagnose import diagnose
 from doctor.repair import repair
 from graphs.session import Orchestrator
-from terminal import tables
+from terminal.commands import run
 from terminal.log import last_entry
-from terminal.opening import run
 from terminal.screen import Screen, open_screen
+from terminal.tables import show_json
 from terminal.text import plain
 
 _LONGEST = 300
@@ -33,7 +33,7 @@ def check(*, mend: bool, as_json: bool) -> int:
     found = [*asyncio.run(check_all()), *_logged()]
     good = all(finding.state != "bad" for finding in found)
     if as_json:
-        tables.show_json(screen, {"ok": good, "findings": [asdict(finding) for finding in found]})
+        show_json(screen, {"ok": good, "findings": [asdict(finding) for finding in found]})
     else:
         _show(screen, found)
     return 0 if good else 1
@@ -56,7 +56,7 @@ def examine(thread_id: str, *, mend: bool, as_json: bool) -> int:
         done = await repair(orchestrator, thread_id) if mend else []
         found = await diagnose(orchestrator, thread_id)
         if as_json:
-            tables.show_json(screen, {**asdict(found), "done": done})
+            show_json(screen, {**asdict(found), "done": done})
         else:
             for said in done:
                 screen.out.print(f"Repaired: {plain(said)}.", soft_wrap=True)

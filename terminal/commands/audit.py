@@ -1,0 +1,26 @@
+"""`twobrain audit`: the tool calls."""
+
+from base.texts import check_thread
+from graphs.session import Orchestrator
+from terminal.tables import Rows, list_rows
+
+_COLUMNS = {
+    "started_at": "when",
+    "thread": "thread",
+    "tool": "tool",
+    "args": "arguments",
+    "decision": "decision",
+    "status": "status",
+    "duration_ms": "ms",
+}
+
+
+def audit(thread: str | None, *, user: str | None, limit: int, as_json: bool) -> int:
+    """List them, the newest last."""
+
+    async def rows(orchestrator: Orchestrator) -> Rows:
+        if thread is not None:
+            check_thread(thread)
+        return await orchestrator.ledger.audit(thread=thread, user=user, limit=limit)
+
+    return list_rows(rows, _COLUMNS, "No tool was called yet.", as_json=as_json)

@@ -1,0 +1,28 @@
+"""`twobrain usage`: what the models used."""
+
+from graphs.session import Orchestrator
+from ledger.bookkeeping import Grouping
+from terminal.tables import Rows, list_rows
+
+_GROUPS = {
+    "user": {"user": "user"},
+    "model": {"backend": "name", "model": "model"},
+    "turn": {"thread": "thread", "turn": "turn"},
+    "day": {"day": "day"},
+}
+_SUMS = {
+    "model_calls": "calls",
+    "input_tokens": "input",
+    "output_tokens": "output",
+    "cached_tokens": "cached",
+    "cost_usd": "cost",
+}
+
+
+def usage(by: Grouping, *, user: str | None, as_json: bool) -> int:
+    """List it, summed up."""
+
+    async def rows(orchestrator: Orchestrator) -> Rows:
+        return await orchestrator.ledger.usage_totals(by=by, user=user)
+
+    return list_rows(rows, {**_GROUPS[by], **_SUMS}, "No model was called yet.", as_json=as_json)

@@ -1,7 +1,7 @@
 """A turn in the terminal: it is shown, and its confirmations are answered until it ends."""
 
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +18,10 @@ from graphs.stream import Event, final_result
 from nodes.confirm import fault
 from nodes.context import LOCAL, Context
 from terminal.card import ApprovalPrompt, answer_all, is_in_doubt, named, show_waiting
-from terminal.commands import run
 from terminal.interrupt import LeftError, until_interrupted
 from terminal.progress import receipts, show_turn
 from terminal.prompt import Prompt
-from terminal.screen import Screen, open_screen
+from terminal.screen import open_screen
 from terminal.tables import show_json
 from terminal.text import plain
 
@@ -35,21 +34,39 @@ class Options:
     """None: as it was when the turn began."""
     path: Literal["auto", "two-brain", "single", "direct"] | None = None
     json: bool = False
+    """The result is printed as JSON: nothing else is shown, and nobody asked."""
     consent: bool | None = None
     """The answer to every confirmation; None asks the person, where there is one."""
 
 
-@dataclass(frozen=True)
 class Conversation:
-    """Whose turns these are, where they are shown, and who answers their confirmations."""
+    """Turns that are shown on the screen, and whose confirmations are answered here.
 
-    orchestrator: Orchestrator
-    context: Context
-    screen: Screen
-    consent: bool | None = None
-    """As in `Options`."""
-    quiet: bool = False
-    """Nothing is shown, and nobody asked."""
+    Raises:
+        ConfigurationError: twobrain.toml has no such user, or an option does not fit.
+    """
+
+    def __init__(self, orchestrator: Orchestrator, options: Options) -> None:
+        self.orchestrator = orchestrator
+        self.screen = open_screen(machine=options.json)
+        self._options = options
+        self._context = _context(options, orchestrator.settings)
+
+    async def report(self, thread_id: str, turn: Awaitable[Result]) -> int:
+        """Wait for a turn, say how it ended or what it waits for, and return the exit code."""
+        try:
+            result = await turn
+        except LeftError:
+            command = f"twobrain resume {named(thread_id)}"
+            self.screen.side.print(f"Stopped. Go on with: {command}", style="yellow", soft_wrap=True)
+            return 130
+        if self._options.json:
+            show_json(self.screen, result.to_json())
+        elif result.pending is not None:
+            show_waiting(self.screen.out, result.pending, thread_id)
+        else:
+            self.screen.side.print(f"thread {plain(thread_id)}", style="dim", soft_wrap=True)
+        return exit_code(result)
 
     async def ask(self, text: str, thread_id: str) -> Result:
         """Run a turn to its end; the result is `pending` where nobody here can answer what it asks.
@@ -57,18 +74,18 @@ class Conversation:
         Raises:
             LeftError: the person left before the end.
         """
-        return await self._finish(self.orchestrator.stream(text, thread_id=thread_id, context=self.context))
+        return await self._finish(self.orchestrator.stream(text, thread_id=thread_id, context=self._context))
 
     async def answer(self, thread_id: str, answer: dict[str, Any]) -> Result:
         """Answer a waiting confirmation, then go on as `ask` does."""
-        return await self._finish(self.orchestrator.stream_resume(thread_id, answer, context=self.context))
+        return await self._finish(self.orchestrator.stream_resume(thread_id, answer, context=self._context))
 
     async def go_on(self, thread_id: str) -> Result:
         """Go on where a thread is: at its confirmation, or in the middle of a turn that was cut short."""
         result = await self.orchestrator.result(thread_id)
         if result.pending is None:
-            return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self.context))
-        if result.receipts and not self.quiet:
+            return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self._context))
+        if result.receipts and not self._options.json:
             self.screen.side.print(receipts(result))
         return await self._settle(result)
 
@@ -87,7 +104,7 @@ class Conversation:
                 break
             before = await self._rules(answer)
             result = await self._watch(
-                self.orchestrator.stream_resume(result.thread_id, answer, context=self.context)
+                self.orchestrator.stream_resume(result.thread_id, answer, context=self._context)
             )
             for rule in await self._rules(answer):
                 if rule not in before:
@@ -103,51 +120,20 @@ class Conversation:
         return [rule["id"] for rule in await self.orchestrator.ledger.rules()] if made else []
 
     async def _answer(self, request: dict[str, Any], prompt: ApprovalPrompt) -> dict[str, Any] | None:
-        if self.consent is not None:
+        consent = self._options.consent
+        if consent is not None:
             refused = "problem" in request  # the same answer again would be refused again
-            unforeseen = self.consent and is_in_doubt(request)  # what was agreed to is one run
-            return None if refused or unforeseen else answer_all(request, yes=self.consent)
-        if self.quiet or not self.screen.interactive:
+            unforeseen = consent and is_in_doubt(request)  # what was agreed to is one run
+            return None if refused or unforeseen else answer_all(request, yes=consent)
+        if self._options.json or not self.screen.interactive:
             return None
         return await prompt.decide(request)
 
     async def _watch(self, events: AsyncGenerator[Event, None]) -> Result:
         async with aclosing(events):
             return await until_interrupted(
-                final_result(events) if self.quiet else show_turn(events, self.screen)
+                final_result(events) if self._options.json else show_turn(events, self.screen)
             )
-
-
-def run_turn(thread_id: str, options: Options, work: Callable[[Conversation], Awaitable[Result]]) -> int:
-    """Run a turn of a thread, show how it ended or what it waits for, and return the exit code."""
-    screen = open_screen(machine=options.json)
-
-    async def opened(orchestrator: Orchestrator) -> int:
-        try:
-            result = await work(conversation(orchestrator, screen, options))
-        except LeftError:
-            command = f"twobrain resume {named(thread_id)}"
-            screen.side.print(f"Stopped. Go on with: {command}", style="yellow", soft_wrap=True)
-            return 130
-        if options.json:
-            show_json(screen, result.to_json())
-        elif result.pending is not None:
-            show_waiting(screen.out, result.pending, thread_id)
-        else:
-            screen.side.print(f"thread {plain(thread_id)}", style="dim", soft_wrap=True)
-        return exit_code(result)
-
-    return run(opened)
-
-
-def conversation(orchestrator: Orchestrator, screen: Screen, options: Options) -> Conversation:
-    """Return a conversation with these options.
-
-    Raises:
-        ConfigurationError: twobrain.toml has no such user, or an option does not fit.
-    """
-    context = _context(options, orchestrator.settings)
-    return Conversation(orchestrator, context, screen, options.consent, quiet=options.json)
 
 
 def exit_code(result: Result) -> int:

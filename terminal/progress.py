@@ -54,33 +54,77 @@ def receipts(result: Result) -> Text:
 
 
 class _TurnView:
-    """The events of one turn on the screen."""
+    """One turn on the screen; nothing spins where that is not lively."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._calls = _Calls(screen)
-        self._calls.turn()
+        self._live = Live(console=screen.side, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._running: dict[str, tuple[Spinner, Text]] = {}
+        self._idle = _idle("thinking")
         self._flow = Flow(self._write, screen.out.width if screen.out.is_terminal else None)
         self._answer = ""
+        self._spin()
 
     def take(self, event: Event) -> None:
         """Show one event."""
         if isinstance(event, Queued):
-            self._calls.queued()
+            self._queued()
         elif isinstance(event, Begun):
-            self._calls.begun()
-        elif isinstance(event, Token):
-            self._hear(event.text)
+            self._idle = _idle("thinking")
+            self._spin()
+        elif isinstance(event, Token) and self._screen.out.is_terminal:
+            self._say(event.text)  # a pipe gets the answer alone, and once
         elif isinstance(event, Restarted):
-            self._restart(event)
+            self._restarted(event)
         elif isinstance(event, ToolStarted):
-            self._end_answer()
-            self._calls.started(event)
+            self._started(event)
         elif isinstance(event, ToolFinished):
-            self._end_answer()
-            self._calls.finished(event)
+            self._finished(event)
         elif isinstance(event, Done):
             self._done(event.result)
+
+    def close(self) -> None:
+        """Leave the screen ready for whatever comes next."""
+        self._live.stop()
+        self._end_answer()
+
+    def _spin(self) -> None:
+        """Show what runs now, or that a model thinks."""
+        if self._screen.lively:
+            self._live.start()
+            spinners = [spinner for spinner, _ in self._running.values()]
+            self._live.update(Group(*spinners or [self._idle]), refresh=True)
+
+    def _queued(self) -> None:
+        self._idle = _idle(_QUEUED)
+        if not self._screen.lively:
+            self._screen.side.print(_QUEUED, style="dim")
+        self._spin()
+
+    def _started(self, event: ToolStarted) -> None:
+        self._end_answer()
+        label = _call(event.tool, event.args)
+        self._running[event.call_id] = (Spinner("dots", label, style="cyan"), label)
+        self._spin()
+
+    def _finished(self, event: ToolFinished) -> None:
+        """Put a call's final line above what still runs."""
+        self._end_answer()
+        mark, style = _MARKS.get(event.status, _OTHER_MARK)
+        _, label = self._running.pop(event.call_id, (None, Text(one_line(event.tool, _NAME_WIDTH), "bold")))
+        line = Text.assemble((f"{mark} ", style), label)
+        if event.status not in _MARKS:
+            line.append(f" {event.status}", style)
+        if result := one_line(event.result, _RESULT_WIDTH):
+            line.append(f"  {result}", "red" if event.status == "failed" else "dim")
+        self._screen.side.print(line, no_wrap=True, overflow="ellipsis")
+        self._spin()
+
+    def _restarted(self, event: Restarted) -> None:
+        if self._answer:
+            self._end_answer()
+            self._screen.side.print(f"{plain(event.model)} broke off; the answer begins anew.", style="dim")
+            self._spin()
 
     def _done(self, result: Result) -> None:
         """Show what of the answer was not streamed, and what really happened."""
@@ -93,27 +137,12 @@ class _TurnView:
         if result.stop_reason == "model_failed":
             self._screen.side.print("No model could finish this.", style="yellow")
 
-    def close(self) -> None:
-        """Leave the screen ready for whatever comes next."""
-        self._calls.stop()
-        self._end_answer()
-
-    def _hear(self, text: str) -> None:
-        if self._screen.out.is_terminal:  # a pipe gets the answer alone, and once
-            self._say(text)
-
-    def _restart(self, event: Restarted) -> None:
-        if self._answer:
-            self._end_answer()
-            self._screen.side.print(f"{plain(event.model)} broke off; the answer begins anew.", style="dim")
-            self._calls.turn()
-
     def _say(self, text: str) -> None:
         if not self._answer:
             text = text.lstrip()
             if not text:
                 return
-            self._calls.stop()
+            self._live.stop()
             if self._screen.out.is_terminal:
                 self._write("\n")
         self._answer += text
@@ -127,58 +156,6 @@ class _TurnView:
     def _write(self, text: str) -> None:
         self._screen.out.file.write(plain(text))
         self._screen.out.file.flush()
-
-
-class _Calls:
-    """The calls of one turn; nothing spins where the screen is not lively."""
-
-    def __init__(self, screen: Screen) -> None:
-        self._console = screen.side
-        self._live = Live(console=screen.side, transient=True, redirect_stdout=False, redirect_stderr=False)
-        self._lively = screen.lively
-        self._running: dict[str, tuple[Spinner, Text]] = {}
-        self._idle = _idle("thinking")
-
-    def queued(self) -> None:
-        """Show that somebody else's turn has to end first."""
-        self._idle = _idle(_QUEUED)
-        if not self._lively:
-            self._console.print(_QUEUED, style="dim")
-        self.turn()
-
-    def begun(self) -> None:
-        """Show that the turn runs."""
-        self._idle = _idle("thinking")
-        self.turn()
-
-    def turn(self) -> None:
-        """Show what runs now, or that a model thinks."""
-        if self._lively:
-            self._live.start()
-            spinners = [spinner for spinner, _ in self._running.values()]
-            self._live.update(Group(*spinners or [self._idle]), refresh=True)
-
-    def stop(self) -> None:
-        """Take the spinners off the screen."""
-        self._live.stop()
-
-    def started(self, event: ToolStarted) -> None:
-        """Begin a call's line."""
-        label = _call(event.tool, event.args)
-        self._running[event.call_id] = (Spinner("dots", label, style="cyan"), label)
-        self.turn()
-
-    def finished(self, event: ToolFinished) -> None:
-        """Put a call's final line above what still runs."""
-        mark, style = _MARKS.get(event.status, _OTHER_MARK)
-        _, label = self._running.pop(event.call_id, (None, Text(one_line(event.tool, _NAME_WIDTH), "bold")))
-        line = Text.assemble((f"{mark} ", style), label)
-        if event.status not in _MARKS:
-            line.append(f" {event.status}", style)
-        if result := one_line(event.result, _RESULT_WIDTH):
-            line.append(f"  {result}", "red" if event.status == "failed" else "dim")
-        self._console.print(line, no_wrap=True, overflow="ellipsis")
-        self.turn()
 
 
 def _listed(tools: Counter[str]) -> str:

@@ -1,6 +1,6 @@
 """Lists as tables for people and as JSON for programs."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -11,7 +11,6 @@ from base.amounts import count
 from doctor.diagnose import local_time
 from doctor.missing_records import missing_threads
 from graphs.session import Orchestrator
-from terminal.commands import run
 from terminal.screen import Screen, open_screen
 from terminal.text import json_line, plain
 
@@ -29,40 +28,40 @@ _BAD = {"no", "failed"}
 _MISSING_RECORDS = "The ledger has no record of {} that there is; twobrain doctor says which, and what to do."
 
 
-def list_rows(  # noqa: PLR0913 (what a list consists of)
-    find: Callable[[Orchestrator], Awaitable[Rows]],
+def list_rows(
+    rows: Rows,
     columns: Mapping[str, str],
     empty: str,
     *,
     as_json: bool,
-    of_threads: bool = False,
     for_people: Callable[[Row], Row] = dict,
-) -> int:
-    """Run a command that prints a list, and return its exit code.
+) -> None:
+    """Print what a command lists, for a person or a program.
 
     Args:
-        find: returns the rows.
+        rows: as a program reads them.
         columns: key of a row to the heading of its column.
         empty: what to say where there are no rows.
         as_json: print the rows for a program.
-        of_threads: say also where the ledger has no record of some threads.
         for_people: returns what a person reads of a row.
     """
     screen = open_screen(machine=as_json)
+    if as_json:
+        show_json(screen, rows)
+    else:
+        show(screen, [for_people(row) for row in rows], columns, empty)
 
-    async def listed(orchestrator: Orchestrator) -> int:
-        rows = await find(orchestrator)
-        missing = await missing_threads(orchestrator) if of_threads else []
-        if missing:
-            said = _MISSING_RECORDS.format(count(len(missing), "conversation"))
-            screen.side.print(said, style="yellow")
-        if as_json:
-            show_json(screen, rows)
-        elif rows or not missing:
-            show(screen, [for_people(row) for row in rows], columns, empty)
-        return 0
 
-    return run(listed)
+async def list_threads(
+    orchestrator: Orchestrator, rows: Rows, columns: Mapping[str, str], empty: str, *, as_json: bool
+) -> None:
+    """Print a list of threads, and say where the ledger has no record of some."""
+    missing = await missing_threads(orchestrator)
+    if missing:
+        said = _MISSING_RECORDS.format(count(len(missing), "conversation"))
+        open_screen(machine=as_json).side.print(said, style="yellow")
+    if as_json or rows or not missing:
+        list_rows(rows, columns, empty, as_json=as_json)
 
 
 def show(screen: Screen, rows: Rows, columns: Mapping[str, str], empty: str) -> None:

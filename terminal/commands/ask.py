@@ -2,11 +2,12 @@
 
 import sys
 
-from terminal.conversation import Options, run_turn, thread_or_new
+from graphs.session import Orchestrator
+from terminal.conversation import Conversation, Options, thread_or_new
 
 
-def ask(task: str, thread_id: str | None, options: Options) -> int:
+async def ask(orchestrator: Orchestrator, task: str, thread_id: str | None, options: Options) -> int:
     """Run one turn; `-` reads the task from standard input."""
     text = sys.stdin.read() if task == "-" else task
-    thread = thread_or_new(thread_id)
-    return run_turn(thread, options, lambda talk: talk.ask(text, thread))
+    thread, talk = thread_or_new(thread_id), Conversation(orchestrator, options)
+    return await talk.report(thread, talk.ask(text, thread))

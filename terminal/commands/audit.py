@@ -2,7 +2,7 @@
 
 from base.texts import check_thread
 from graphs.session import Orchestrator
-from terminal.tables import Rows, list_rows
+from terminal.tables import list_rows
 
 _COLUMNS = {
     "started_at": "when",
@@ -15,12 +15,11 @@ _COLUMNS = {
 }
 
 
-def audit(thread: str | None, *, user: str | None, limit: int, as_json: bool) -> int:
+async def audit(
+    orchestrator: Orchestrator, thread: str | None, *, user: str | None, limit: int, as_json: bool
+) -> None:
     """List them, the newest last."""
-
-    async def rows(orchestrator: Orchestrator) -> Rows:
-        if thread is not None:
-            check_thread(thread)
-        return await orchestrator.ledger.audit(thread=thread, user=user, limit=limit)
-
-    return list_rows(rows, _COLUMNS, "No tool was called yet.", as_json=as_json)
+    if thread is not None:
+        check_thread(thread)
+    rows = await orchestrator.ledger.audit(thread=thread, user=user, limit=limit)
+    list_rows(rows, _COLUMNS, "No tool was called yet.", as_json=as_json)

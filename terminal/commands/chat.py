@@ -6,11 +6,10 @@ from base.errors import TwobrainError
 from graphs.result import Result
 from graphs.session import Orchestrator
 from terminal.card import show_waiting
-from terminal.commands import run
-from terminal.conversation import Conversation, Options, conversation, exit_code, new_thread, thread_or_new
+from terminal.conversation import Conversation, Options, exit_code, new_thread, thread_or_new
 from terminal.interrupt import LeftError
 from terminal.prompt import Prompt
-from terminal.screen import complain, open_screen
+from terminal.screen import complain
 from terminal.text import plain
 
 _HELP = """\
@@ -22,14 +21,9 @@ _HELP = """\
 Ctrl-C stops a turn that runs, or a question that is asked."""
 
 
-def chat(thread_id: str | None, options: Options) -> int:
+async def chat(orchestrator: Orchestrator, thread_id: str | None, options: Options) -> int:
     """Hold a conversation."""
-    screen = open_screen()
-
-    async def held(orchestrator: Orchestrator) -> int:
-        return await Chat(conversation(orchestrator, screen, options), thread_or_new(thread_id)).run()
-
-    return run(held)
+    return await Chat(Conversation(orchestrator, options), thread_or_new(thread_id)).run()
 
 
 class Chat:

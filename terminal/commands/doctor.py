@@ -14,7 +14,6 @@ from doctor.check import Finding, check_all, make_private
 from doctor.diagnose import diagnose
 from doctor.repair import repair
 from graphs.session import Orchestrator
-from terminal.commands import run
 from terminal.log import last_entry
 from terminal.screen import Screen, open_screen
 from terminal.tables import show_json
@@ -48,24 +47,20 @@ def _logged() -> Iterator[Finding]:
             yield Finding("errors", "note", text)
 
 
-def examine(thread_id: str, *, mend: bool, as_json: bool) -> int:
+async def examine(orchestrator: Orchestrator, thread_id: str, *, mend: bool, as_json: bool) -> int:
     """Explain a thread, and repair it where that is wished for; 1 where it is damaged afterwards."""
     screen = open_screen(machine=as_json)
-
-    async def examined(orchestrator: Orchestrator) -> int:
-        done = await repair(orchestrator, thread_id) if mend else []
-        found = await diagnose(orchestrator, thread_id)
-        if as_json:
-            show_json(screen, {**asdict(found), "done": done})
-        else:
-            for said in done:
-                screen.out.print(f"Repaired: {plain(said)}.", soft_wrap=True)
-            screen.out.print(plain(found.sentence), soft_wrap=True)
-            for remedy in found.remedies:
-                screen.side.print(f"--repair would {plain(remedy)}.", style="yellow", soft_wrap=True)
-        return 1 if found.remedies else 0
-
-    return run(examined)
+    done = await repair(orchestrator, thread_id) if mend else []
+    found = await diagnose(orchestrator, thread_id)
+    if as_json:
+        show_json(screen, {**asdict(found), "done": done})
+    else:
+        for said in done:
+            screen.out.print(f"Repaired: {plain(said)}.", soft_wrap=True)
+        screen.out.print(plain(found.sentence), soft_wrap=True)
+        for remedy in found.remedies:
+            screen.side.print(f"--repair would {plain(remedy)}.", style="yellow", soft_wrap=True)
+    return 1 if found.remedies else 0
 
 
 def _show(screen: Screen, found: Sequence[Finding]) -> None:

@@ -3,18 +3,15 @@
 import shlex
 
 from graphs.session import Orchestrator
-from terminal.tables import Row, Rows, list_rows
+from terminal.tables import Row, list_threads
 
 _COLUMNS = {"thread_id": "thread", "user": "user", "since": "since", "calls": "waits for", "title": "title"}
 
 
-def pending(*, as_json: bool) -> int:
+async def pending(orchestrator: Orchestrator, *, as_json: bool) -> None:
     """List them, the longest waiting first."""
-
-    async def rows(orchestrator: Orchestrator) -> Rows:
-        return [{**row, "calls": _calls(row)} for row in await orchestrator.pending()]
-
-    return list_rows(rows, _COLUMNS, "Nothing waits for you.", as_json=as_json, of_threads=True)
+    rows = [{**row, "calls": _calls(row)} for row in await orchestrator.pending()]
+    await list_threads(orchestrator, rows, _COLUMNS, "Nothing waits for you.", as_json=as_json)
 
 
 def _calls(row: Row) -> list[str]:

@@ -10,7 +10,6 @@ from base.errors import ConfigurationError
 from doctor.prune import Pruned, prunable
 from doctor.prune import prune as pruned
 from graphs.session import Orchestrator
-from terminal.commands import run
 from terminal.commands.threads import COLUMNS
 from terminal.interrupt import LeftError
 from terminal.prompt import Prompt
@@ -21,22 +20,17 @@ _UNITS = {"h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _AGE = re.compile(r"(\d{1,6})([hdw])")
 
 
-def prune(age: str, *, audit: bool, dry_run: bool, yes: bool, as_json: bool) -> int:
+async def prune(  # noqa: PLR0913 (each is one option)
+    orchestrator: Orchestrator, age: str, *, audit: bool, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Delete what was last used longer ago than an age such as `30d`, after asking."""
     screen = open_screen(machine=as_json)
     before = time.time() - _seconds(age)
-
-    async def done(orchestrator: Orchestrator) -> int:
-        if dry_run:
-            await _foretell(screen, orchestrator, await prunable(orchestrator, before), as_json=as_json)
-            return 0
-        threads = [] if yes else await prunable(orchestrator, before)
-        if threads and not await _agreed(screen, threads, age, audit=audit):
-            return 0
+    threads = [] if yes and not dry_run else await prunable(orchestrator, before)
+    if dry_run:
+        await _foretell(screen, orchestrator, threads, as_json=as_json)
+    elif not threads or await _agreed(screen, threads, age, audit=audit):
         _report(screen, await pruned(orchestrator, before, audit=audit), as_json=as_json)
-        return 0
-
-    return run(done)
 
 
 def _seconds(age: str) -> int:

@@ -1,14 +1,12 @@
 """`twobrain rules`: what a person agreed to at a card for further calls too."""
 
 import time
-from typing import Any
 
 from base.errors import UnknownRuleError
 from doctor.diagnose import local_time
 from graphs.session import Orchestrator
-from terminal.commands import run
 from terminal.screen import open_screen
-from terminal.tables import Row, Rows, list_rows, show_json, yes_or_why_not
+from terminal.tables import Row, list_rows, show_json, yes_or_why_not
 from terminal.text import plain
 
 _COLUMNS = {
@@ -23,33 +21,22 @@ _COLUMNS = {
 _NONE = "There are no rules. Answer a confirmation with w (whenever) to make one."
 
 
-def rules(*, user: str | None, as_json: bool) -> int:
+async def rules(orchestrator: Orchestrator, *, user: str | None, as_json: bool) -> None:
     """List the rules, the oldest first."""
-
-    async def rows(orchestrator: Orchestrator) -> Rows:
-        found = await orchestrator.ledger.rules(user=user)
-        problems = [_problem(orchestrator, rule) for rule in found]
-        return [
-            {**rule, "holds": why is None, "why_not": why} for rule, why in zip(found, problems, strict=True)
-        ]
-
-    return list_rows(rows, _COLUMNS, _NONE, as_json=as_json, for_people=_for_people)
+    found = [(rule, _problem(orchestrator, rule)) for rule in await orchestrator.ledger.rules(user=user)]
+    rows = [{**rule, "holds": problem is None, "why_not": problem} for rule, problem in found]
+    list_rows(rows, _COLUMNS, _NONE, as_json=as_json, for_people=_for_people)
 
 
-def revoke(rule_id: str, *, user: str | None, as_json: bool) -> int:
+async def revoke(orchestrator: Orchestrator, rule_id: str, *, user: str | None, as_json: bool) -> None:
     """Forget a rule."""
     screen = open_screen(machine=as_json)
-
-    async def revoked(orchestrator: Orchestrator) -> int:
-        if not await orchestrator.ledger.revoke_rule(rule_id, user=user):
-            raise UnknownRuleError(f"There is no rule {rule_id!r}. `twobrain rules` lists those there are.")
-        if as_json:
-            show_json(screen, {"revoked": rule_id})
-        else:
-            screen.side.print(f"Revoked {plain(rule_id)}: such calls ask again.", soft_wrap=True)
-        return 0
-
-    return run(revoked)
+    if not await orchestrator.ledger.revoke_rule(rule_id, user=user):
+        raise UnknownRuleError(f"There is no rule {rule_id!r}. `twobrain rules` lists those there are.")
+    if as_json:
+        show_json(screen, {"revoked": rule_id})
+    else:
+        screen.side.print(f"Revoked {plain(rule_id)}: such calls ask again.", soft_wrap=True)
 
 
 def _problem(orchestrator: Orchestrator, rule: Row) -> str | None:
@@ -64,7 +51,7 @@ def _problem(orchestrator: Orchestrator, rule: Row) -> str | None:
     return None if tool.definition == rule["definition"] else "the tool has changed since"
 
 
-def _for_people(row: Row) -> dict[str, Any]:
+def _for_people(row: Row) -> Row:
     return {
         **row,
         "until": "for good" if row["until"] is None else local_time(row["until"]),

@@ -1,7 +1,7 @@
 """`twobrain threads`: the conversations."""
 
 from graphs.session import Orchestrator
-from terminal.tables import Rows, list_rows
+from terminal.tables import list_threads
 
 COLUMNS = {
     "thread": "thread",
@@ -13,10 +13,7 @@ COLUMNS = {
 _NONE = "There are no threads yet. Begin one with: twobrain ask TASK"
 
 
-def threads(*, user: str | None, as_json: bool) -> int:
+async def threads(orchestrator: Orchestrator, *, user: str | None, as_json: bool) -> None:
     """List them, the last used last."""
-
-    async def rows(orchestrator: Orchestrator) -> Rows:
-        return await orchestrator.ledger.threads(user=user)
-
-    return list_rows(rows, COLUMNS, _NONE, as_json=as_json, of_threads=True)
+    rows = await orchestrator.ledger.threads(user=user)
+    await list_threads(orchestrator, rows, COLUMNS, _NONE, as_json=as_json)

@@ -1,7 +1,7 @@
 """`twobrain tools`: the tools and what is missing to use them."""
 
 from graphs.session import Orchestrator
-from terminal.tables import Row, Rows, list_rows, yes_or_why_not
+from terminal.tables import Row, list_rows, yes_or_why_not
 
 _COLUMNS = {
     "name": "name",
@@ -13,25 +13,22 @@ _COLUMNS = {
 }
 
 
-def tools(*, as_json: bool) -> int:
+async def tools(orchestrator: Orchestrator, *, as_json: bool) -> None:
     """List them, and who may use them."""
-
-    async def rows(orchestrator: Orchestrator) -> Rows:
-        return [
-            {
-                "name": tool.name,
-                "role": tool.role,
-                "effect": tool.effect,
-                "confirm": tool.confirm,
-                "caution": tool.caution,
-                "description": tool.description,
-                "available": tool.missing(orchestrator.settings) is None,
-                "missing": tool.missing(orchestrator.settings),
-            }
-            for tool in await orchestrator.all_tools()
-        ]
-
-    return list_rows(rows, _COLUMNS, "There are no tools.", as_json=as_json, for_people=_for_people)
+    rows = [
+        {
+            "name": tool.name,
+            "role": tool.role,
+            "effect": tool.effect,
+            "confirm": tool.confirm,
+            "caution": tool.caution,
+            "description": tool.description,
+            "available": tool.missing(orchestrator.settings) is None,
+            "missing": tool.missing(orchestrator.settings),
+        }
+        for tool in await orchestrator.all_tools()
+    ]
+    list_rows(rows, _COLUMNS, "There are no tools.", as_json=as_json, for_people=_for_people)
 
 
 def _for_people(row: Row) -> Row:

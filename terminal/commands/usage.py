@@ -2,7 +2,7 @@
 
 from graphs.session import Orchestrator
 from ledger.bookkeeping import Grouping
-from terminal.tables import Rows, list_rows
+from terminal.tables import list_rows
 
 _GROUPS = {
     "user": {"user": "user"},
@@ -19,10 +19,7 @@ _SUMS = {
 }
 
 
-def usage(by: Grouping, *, user: str | None, as_json: bool) -> int:
+async def usage(orchestrator: Orchestrator, by: Grouping, *, user: str | None, as_json: bool) -> None:
     """List it, summed up."""
-
-    async def rows(orchestrator: Orchestrator) -> Rows:
-        return await orchestrator.ledger.usage_totals(by=by, user=user)
-
-    return list_rows(rows, {**_GROUPS[by], **_SUMS}, "No model was called yet.", as_json=as_json)
+    rows = await orchestrator.ledger.usage_totals(by=by, user=user)
+    list_rows(rows, {**_GROUPS[by], **_SUMS}, "No model was called yet.", as_json=as_json)

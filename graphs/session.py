@@ -20,7 +20,7 @@ from base.texts import as_text, check_thread, mended
 from graphs.damage import blame_damage, damage_named
 from graphs.orchestrator import graph
 from graphs.result import Result, is_under_way, result_from, result_of
-from graphs.stale_answers import position, same_question, stale_answer
+from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from ledger.book import Ledger
 from models.embedding import open_embedder
@@ -28,7 +28,6 @@ from models.registry import Registry as Models
 from nodes.context import Context
 from nodes.intake import check_text
 from nodes.resources import CONFIGURED, Resources, open_resources
-from storage.checkpoints.delta_history import Standing
 from storage.checkpoints.saver import Checkpoints, open_checkpoints
 from storage.memories import FILE as MEMORIES
 from storage.memories import open_memories
@@ -194,14 +193,14 @@ class Orchestrator:
             context: the choices of the caller.
             watched: whether anybody listens to what happens before the end.
         """
-        asked_at = await self._position(thread) if isinstance(given, Command) else None
+        asked = await self._question(thread) if isinstance(given, Command) else None
         if queued := watched and self.turns.is_held(thread):
             yield Queued()
         async with self.turns.of(thread):
             if queued:
                 yield Begun()
-            if asked_at:
-                await self._check_asks_the_same(thread, asked_at)
+            if asked is not None:
+                await self._check_asks(thread, asked)
             with self._latest(thread) as values:
                 if given is not None or await self._take_up(thread):
                     async with aclosing(self._run(given, thread, context, watched)) as events:
@@ -242,20 +241,18 @@ class Orchestrator:
                 pass
         return result_of(thread_id, snapshot)
 
-    async def _position(self, thread_id: str) -> Standing:
+    async def _question(self, thread_id: str) -> frozenset[tuple[str, int]]:
         with damage_named(thread_id):
-            found = await position(self._checkpointer, self.config(thread_id))
-        if found is None:
+            asked = await question(self._checkpointer, self.config(thread_id))
+        if asked is None:
             raise _unknown(thread_id)
-        return found
+        return asked
 
-    async def _check_asks_the_same(self, thread_id: str, seen: Standing) -> None:
-        """Refuse an answer to what is asked no more: a second click must not answer what came after."""
-        now, config = await self._position(thread_id), self.config(thread_id)
-        with damage_named(thread_id):
-            same = now.asks and await same_question(self._checkpointer, config, seen, now)
-        if not same:
-            raise await stale_answer(self.ledger, thread_id, asks_else=now.asks)
+    async def _check_asks(self, thread_id: str, asked: frozenset[tuple[str, int]]) -> None:
+        """Check that a thread still asks that: a second click must not answer what came after."""
+        now = await self._question(thread_id)
+        if not now or now != asked:
+            raise await stale_answer(self.ledger, thread_id, asks_else=bool(now))
 
     async def _run(
         self, given: Any, thread: str, context: Context | None, watched: bool

@@ -7,13 +7,12 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.types import INTERRUPT
 
 from base.errors import NothingPendingError
 from ledger.book import Ledger
 from nodes.confirm import remaining
 from nodes.state import State
-from storage.checkpoints.delta_history import Standing
-from storage.checkpoints.saver import Checkpoints
 
 _NEWEST = 50
 """Calls of the thread that are looked through for what was asked last."""
@@ -28,34 +27,17 @@ _ENDED = {
 }
 
 
-async def position(saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Standing | None:
-    """Return a thread's last checkpoint and what waits there; None: there is no such thread.
+async def question(
+    saver: BaseCheckpointSaver[Any], config: RunnableConfig
+) -> frozenset[tuple[str, int]] | None:
+    """Return which calls a thread asks about, each with its attempt that is in doubt or 0.
 
-    The conversation is not read: in a long one that takes longer than all else until an answer takes effect.
+    Empty: it asks nothing. None: there is no such thread. The conversation is not read for it.
     """
-    if isinstance(saver, Checkpoints):
-        return await saver.standing(config)
     found = await saver.aget_tuple(config)
     if found is None:
         return None
-    waiting = frozenset((task, channel) for task, channel, _ in found.pending_writes or ())
-    return Standing(found.checkpoint["id"], waiting)
-
-
-async def same_question(
-    saver: BaseCheckpointSaver[Any], config: RunnableConfig, seen: Standing, now: Standing
-) -> bool:
-    """Tell whether a thread asks about the same calls, in the same attempt, at two positions."""
-    return seen == now or await _asked(saver, config, seen) == await _asked(saver, config, now)
-
-
-async def _asked(
-    saver: BaseCheckpointSaver[Any], config: RunnableConfig, at: Standing
-) -> frozenset[tuple[str, int]]:
-    """Return which calls a thread asked about at a position, each with the attempt in doubt; 0: none is."""
-    named = {**config["configurable"], "checkpoint_id": at.checkpoint_id}
-    found = await saver.aget_tuple({"configurable": named}) if at.asks else None
-    if found is None:
+    if not any(channel == INTERRUPT for _, channel, _ in found.pending_writes or ()):
         return frozenset()
     values = found.checkpoint["channel_values"]
     state = State(**{each.name: values[each.name] for each in fields(State) if each.name in values})

@@ -7,8 +7,9 @@ from typing import Any
 from langgraph.types import StateSnapshot
 
 from graphs.damage import damage_named
-from nodes.confirm import remaining
+from nodes.gate.request import remaining
 from nodes.state import State
+from nodes.turn.calls import read_turn
 from nodes.turn.closing import account_of
 
 
@@ -59,7 +60,8 @@ def result_of(thread_id: str, snapshot: StateSnapshot) -> Result:
     """
     with damage_named(thread_id):
         state = State(**snapshot.values)
-        account = account_of(state)
+        finished = read_turn(state.messages, state.turn).finished()
+        account = account_of(finished, state.receipts)
         pending = remaining(state) if snapshot.interrupts else None
     return result_from(thread_id, {**vars(state), **account, "pending": pending})
 

@@ -11,7 +11,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 
 from base.errors import NothingPendingError
 from ledger.book import Ledger
-from nodes.confirm import remaining
+from nodes.gate.request import remaining
 from nodes.state import State
 
 _NEWEST = 50

@@ -13,8 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from nodes.explain import HOW_TO_REJECT
 from nodes.gate.answers import Check, read
+from nodes.gate.request import GIVE_A_REASON
 from terminal.prompt import Prompt
 from terminal.text import exact, json_line, plain
 
@@ -195,7 +195,7 @@ def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
 
 def _effect(description: str) -> Text:
     """Return what the call would do; what is added is green, what is taken away red."""
-    lines = exact(description.removesuffix(HOW_TO_REJECT)).strip().split("\n")
+    lines = exact(description.removesuffix(GIVE_A_REASON)).strip().split("\n")
     styles = {"+": "green", "-": "red"}
     return Text("\n").join(Text(line, styles.get(line[:1], "dim")) for line in lines)
 

@@ -15,8 +15,8 @@ from base.texts import check_thread
 from graphs.result import Result
 from graphs.session import Orchestrator
 from graphs.stream import Event, final_result
-from nodes.confirm import fault
 from nodes.context import LOCAL, Context
+from nodes.gate.answers import fault
 from terminal.card import ApprovalPrompt, answer_all, is_in_doubt, named, show_waiting
 from terminal.interrupt import LeftError, until_interrupted
 from terminal.progress import receipts, show_turn

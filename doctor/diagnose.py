@@ -10,7 +10,7 @@ from typing import Any, Literal
 from langgraph.types import StateSnapshot
 
 from base.amounts import count
-from base.errors import BadThreadError, BusyThreadError, DamagedThreadError, UnknownThreadError
+from base.errors import BadThreadError, DamagedThreadError, UnknownThreadError
 from doctor.damaged_rows import DamagedRow, ThreadRows
 from doctor.missing_records import WHY, MissingRecords, find_missing
 from graphs.damage import check
@@ -74,7 +74,7 @@ async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = F
             return _damaged(thread_id, damaged)
         remedy = "go back to the last step that can be read"
         return Diagnosis(thread_id, "damaged", f"{str(error).split('. `')[0]}.", (remedy,))
-    if not held and await _is_running(orchestrator, thread_id):
+    if not held and orchestrator.turns.is_held(thread_id):
         return _told(thread_id, "running", "is at work now")
     if damaged := await _damaged_rows(orchestrator, thread_id):  # in what a turn would not have needed, too
         return _damaged(thread_id, damaged)
@@ -93,14 +93,6 @@ def condition_of(snapshot: StateSnapshot) -> Literal["answered", "failed", "wait
     if snapshot.tasks:
         return "interrupted"
     return "failed" if snapshot.values.get("stop_reason") == "model_failed" else "answered"
-
-
-async def _is_running(orchestrator: Orchestrator, thread_id: str) -> bool:
-    try:
-        async with orchestrator.turns.at_once(thread_id):
-            return False
-    except BusyThreadError:
-        return True
 
 
 async def _damaged_rows(orchestrator: Orchestrator, thread_id: str) -> list[DamagedRow]:

@@ -12,6 +12,7 @@ from rich.text import Text
 from graphs.result import Result
 from graphs.stream import Begun, Done, Event, Queued
 from nodes.events import Restarted, Token, ToolFinished, ToolStarted
+from nodes.turn.closing import listed_tools
 from terminal.screen import Screen
 from terminal.text import Flow, one_line, plain
 
@@ -46,7 +47,7 @@ def receipts(result: Result) -> Text:
     for receipt in result.receipts:
         calls.setdefault(receipt["status"], Counter())[one_line(receipt["tool"], _NAME_WIDTH)] += 1
     told = [
-        Text(f"{_OUTCOMES.get(status, status)}: {_listed(tools)}", _OUTCOME_STYLES.get(status, "yellow"))
+        Text(f"{_OUTCOMES.get(status, status)}: {listed_tools(tools)}", _OUTCOME_STYLES.get(status, "yellow"))
         for status, tools in calls.items()
         if tools
     ]
@@ -156,10 +157,6 @@ class _TurnView:
     def _write(self, text: str) -> None:
         self._screen.out.file.write(plain(text))
         self._screen.out.file.flush()
-
-
-def _listed(tools: Counter[str]) -> str:
-    return ", ".join(tool if times == 1 else f"{tool} ({times})" for tool, times in tools.items())
 
 
 def _idle(words: str) -> Spinner:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from base.errors import ConfigurationError
 from base.settings import load_settings
-from doctor.check import Finding, check_all, make_private
+from doctor.check import Finding, check_all, close_to_others
 from doctor.diagnose import diagnose
 from doctor.repair import repair
 from graphs.session import Orchestrator
@@ -28,7 +28,7 @@ def check(*, mend: bool, as_json: bool) -> int:
     """Look at everything; 1 where something is not in order."""
     screen = open_screen(machine=as_json)
     if mend:
-        make_private(load_settings())
+        close_to_others(load_settings())
     found = [*asyncio.run(check_all()), *_logged()]
     good = all(finding.state != "bad" for finding in found)
     if as_json:

@@ -21,9 +21,10 @@ def main() -> None:
         _refuse(str(error))
     _calm()
     from base.errors import TwobrainError
-    from terminal.app import app
 
     try:
+        from terminal.app import app
+
         app(prog_name="twobrain")
     except TwobrainError as error:
         _end(str(error), error.exit_code)

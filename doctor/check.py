@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Literal
 
 from base.amounts import count
+from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES
 from base.errors import StorageError, TwobrainError
 from base.settings import Settings, load_settings
 from doctor.diagnose import diagnose
 from doctor.missing_records import WHY, missing_threads
-from graphs.session import CHECKPOINTS, Orchestrator, open_orchestrator
+from graphs.session import Orchestrator, open_orchestrator
 from models.registry import Registry as Models
-from storage.memories import FILE as MEMORIES
 from storage.sqlite import why
 from tools.registry import open_registry
 
 Severity = Literal["good", "note", "bad"]
 
-_DATABASES = {"checkpoints": CHECKPOINTS, "ledger": "ledger.db", "memories": MEMORIES}
+_DATABASES = {"checkpoints": CHECKPOINTS, "ledger": LEDGER, "memories": MEMORIES}
 _MISSING = (
     f"{{}}: not, or not wholly, in the ledger; {WHY}. Put back its newest copy; where there is none, "
     "twobrain doctor --thread THREAD says what is missing, and --repair notes what the conversation tells"

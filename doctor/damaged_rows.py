@@ -10,9 +10,10 @@ from typing import Any
 
 from langgraph.checkpoint.base import empty_checkpoint
 
+from base.data_dir import DAMAGED
 from base.errors import StorageError
 from nodes.state import append
-from storage.checkpoints.spent import OF_STEPS
+from storage.checkpoints.sqlite_file import OF_STEPS
 from storage.serializer import StrictSerializer, UnreadableError
 from storage.sqlite import BUSY_S, create_private, why
 
@@ -93,7 +94,7 @@ class ThreadRows:
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """Open a transaction that counts where no error ends it, with damaged.db beside it."""
         with opened(self._path) as database:
-            database.execute("ATTACH ? AS removed", [str(create_private(self._path.with_name("damaged.db")))])
+            database.execute("ATTACH ? AS removed", [str(create_private(self._path.with_name(DAMAGED)))])
             database.execute("BEGIN IMMEDIATE")
             yield database
             database.execute("COMMIT")

@@ -10,11 +10,12 @@ from typing import Any, Literal
 from langgraph.types import StateSnapshot
 
 from base.amounts import count
+from base.data_dir import CHECKPOINTS
 from base.errors import BadThreadError, DamagedThreadError, UnknownThreadError
 from doctor.damaged_rows import DamagedRow, ThreadRows
 from doctor.missing_records import WHY, MissingRecords, find_missing
 from graphs.damage import check
-from graphs.session import CHECKPOINTS, Orchestrator
+from graphs.session import Orchestrator
 from ledger.records import OpenCall
 from nodes.turn.calls import open_calls
 

@@ -9,9 +9,10 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage
 from langgraph.types import StateSnapshot
 
+from base.data_dir import CHECKPOINTS
 from base.errors import DamagedThreadError, UnknownThreadError
 from doctor.damaged_rows import opened
-from graphs.session import CHECKPOINTS, Orchestrator
+from graphs.session import Orchestrator
 from ledger.records import Call, Recorded, Status
 from nodes.turn.calls import results_in
 

@@ -14,6 +14,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, StateSnapshot
 
+from base.data_dir import CHECKPOINTS, MEMORIES, THREAD_LOCKS
 from base.errors import DamagedThreadError, StorageError, UnknownThreadError
 from base.settings import Settings
 from base.texts import as_text, check_thread, mended
@@ -22,19 +23,17 @@ from graphs.orchestrator import graph
 from graphs.result import Result, is_under_way, result_from, result_of
 from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from models.embedding import open_embedder
 from models.registry import Registry as Models
 from nodes.context import Context
 from nodes.intake import check_text
 from nodes.resources import CONFIGURED, Resources, open_resources
 from storage.checkpoints.saver import Checkpoints, open_checkpoints
-from storage.memories import FILE as MEMORIES
 from storage.memories import open_memories
-from storage.thread_lock import Turns
+from storage.thread_lock import ThreadLocks
 from tools.registry import Registry as Tools
 
-CHECKPOINTS = "checkpoints.db"
 _MOST_OTHERS = 10
 """Runs that have moved a thread meanwhile, and are gone on with."""
 
@@ -56,7 +55,7 @@ class Orchestrator:
             res = replace(res, checkpointed=checkpointer.settled)
         self._checkpointer = checkpointer
         self._res = res
-        self.turns = Turns(res.settings.data_dir / "turns")
+        self.turns = ThreadLocks(res.settings.data_dir / THREAD_LOCKS)
 
     async def ask(self, text: str, *, thread_id: str | None = None, context: Context | None = None) -> Result:
         """Run a turn to its answer or to a confirmation.
@@ -225,7 +224,7 @@ class Orchestrator:
     def _latest(self, thread: str) -> AbstractContextManager[Mapping[str, Any]]:
         """Yield what the thread's last checkpoint holds, as it is written; empty where that is not known."""
         saver = self._checkpointer
-        return saver.seeing(thread) if isinstance(saver, Checkpoints) else nullcontext({})
+        return saver.latest_values(thread) if isinstance(saver, Checkpoints) else nullcontext({})
 
     async def _end(self, thread_id: str, context: Context | None) -> Result:
         """Return how a turn ended.

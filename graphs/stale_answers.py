@@ -10,7 +10,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.types import INTERRUPT
 
 from base.errors import NothingPendingError
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from nodes.gate.request import remaining
 from nodes.state import State
 

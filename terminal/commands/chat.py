@@ -2,6 +2,7 @@
 
 import contextlib
 
+from base.data_dir import CHAT_HISTORY
 from base.errors import TwobrainError
 from graphs.result import Result
 from graphs.session import Orchestrator
@@ -34,7 +35,7 @@ class Chat:
         self._thread = thread_id
         self._screen = talk.screen
         self._console = talk.screen.side
-        self._prompt = Prompt(talk.screen, talk.orchestrator.settings.data_dir / "chat_history")
+        self._prompt = Prompt(talk.screen, talk.orchestrator.settings.data_dir / CHAT_HISTORY)
 
     async def run(self) -> int:
         """Hold the conversation; return the exit code."""

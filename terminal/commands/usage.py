@@ -1,7 +1,7 @@
 """`twobrain usage`: what the models used."""
 
 from graphs.session import Orchestrator
-from ledger.bookkeeping import Grouping
+from ledger.usage import Grouping
 from terminal.tables import list_rows
 
 _GROUPS = {

@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory, get_checkpoint_id
-from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite._delta import build_delta_channels_writes_history
 
@@ -24,27 +23,6 @@ _WRITTEN = (
 _CHECKPOINT = (
     "SELECT type, checkpoint FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 )
-_LAST = (
-    "SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
-    " ORDER BY checkpoint_id DESC LIMIT 1"
-)
-_WAITING = (
-    "SELECT task_id, channel FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
-)
-
-
-class ThreadPosition(NamedTuple):
-    """Where a thread stands: the same one again while nothing has moved."""
-
-    checkpoint_id: str
-    """Of its last checkpoint."""
-    waiting: frozenset[tuple[str, str]]
-    """Task and channel of each write that is there for the next one."""
-
-    @property
-    def asks(self) -> bool:
-        """Whether a step waits for an answer."""
-        return any(channel == INTERRUPT for _, channel in self.waiting)
 
 
 class HistoryReader(SqliteSaver):
@@ -53,14 +31,6 @@ class HistoryReader(SqliteSaver):
     Of the hundreds of checkpoints between two whole values none does; to unpack them would double
     what a resume takes after 200 rounds, about 10 ms, and more in a longer conversation.
     """
-
-    def position(self, config: RunnableConfig) -> ThreadPosition | None:
-        """Return where a thread stands, without unpacking anything; None: there is no such thread."""
-        key = _key(config)
-        last = self.conn.execute(_LAST, key).fetchone()
-        return (
-            ThreadPosition(last[0], frozenset(self.conn.execute(_WAITING, [*key, last[0]]))) if last else None
-        )
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

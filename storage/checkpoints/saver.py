@@ -30,7 +30,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from storage.checkpoints.delta_history import HistoryReader, ThreadPosition
+from storage.checkpoints.delta_history import HistoryReader
 from storage.checkpoints.maintenance import copy_thread, delete_runs, delete_thread, prune
 from storage.checkpoints.sqlite_file import (
     ADDED,
@@ -157,10 +157,6 @@ class Checkpoints(BaseCheckpointSaver[Any]):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return a thread's last checkpoint, or the one that is named; None: there is none."""
         return await self._read(config, lambda saver: saver.get_tuple(config))
-
-    async def position(self, config: RunnableConfig) -> ThreadPosition | None:
-        """Return where a thread stands; None: there is no such thread."""
-        return await self._read(config, lambda saver: saver.position(config))
 
     async def alist(
         self,

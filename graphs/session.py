@@ -205,12 +205,9 @@ class Orchestrator:
                     async with aclosing(self._run(given, thread, context, watched)) as events:
                         async for event in events:
                             yield event
-            result = (
-                result_from(thread, values) if values.get("response") else await self._end(thread, context)
-            )
-        if (
-            result.pending
-        ):  # the lock is released: whoever stops listening, or answers at once, waits for nobody
+            answered = bool(values.get("response"))
+            result = result_from(thread, values) if answered else await self._end(thread, context)
+        if result.pending:  # the lock is released by now: whoever answers at once waits for nobody
             yield Confirmation(result.pending)
         yield Done(result)
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from base.processes import Output
 from base.settings import Settings
 from tools.declaration import ToolFailure
 from tools.mcp.config import ServerCard
-from tools.mcp.transport import LastWords, UnconfiguredError, open_streams
+from tools.mcp.transport import UnconfiguredError, open_streams
 
 MOST_TOOLS = 128
 """Of one server; the others are left out."""
@@ -136,9 +137,9 @@ class Connection:
             return self._live
         await self._close()
         await asyncio.to_thread(_load)
-        last_words = LastWords()
+        errors = Output()
         opened: asyncio.Future[_Live] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._hold(opened, last_words), name=f"mcp {self.name}")
+        task = asyncio.create_task(self._hold(opened, errors), name=f"mcp {self.name}")
         try:
             async with asyncio.timeout(self.card.connect_timeout_s):
                 ends: list[asyncio.Future[Any]] = [opened, task]
@@ -148,13 +149,13 @@ class Connection:
                 self._live = await opened
                 return self._live
         except Exception as error:  # whatever a server or its transport throws, it is only this server's
-            raise DeadError(self._settings.redact(self._reason(error, last_words))) from None
+            raise DeadError(self._settings.redact(self._reason(error, errors))) from None
         finally:
             if self._live is None:
                 opened.cancel()
                 await _stop(task)
 
-    def _reason(self, error: BaseException, last_words: LastWords) -> str:
+    def _reason(self, error: BaseException, errors: Output) -> str:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, TimeoutError):
@@ -165,9 +166,10 @@ class Connection:
             why = f"{error.filename!r} is not there"
         else:
             why = " ".join((str(error) or type(error).__name__).split())[:300]
-        return f"{why} ({last_words})" if str(last_words) else why
+        *_, last = [line.strip() for line in str(errors).splitlines() if line.strip()] or [""]
+        return f"{why} ({last[:300]})" if last else why
 
-    async def _hold(self, opened: asyncio.Future[_Live], last_words: LastWords) -> None:
+    async def _hold(self, opened: asyncio.Future[_Live], errors: Output) -> None:
         """Open a session, list its tools, and keep it until it is to close."""
         from mcp import ClientSession
 
@@ -177,7 +179,7 @@ class Connection:
             live.outdated = live.outdated or _tells_of_changed_tools(message)
 
         async with (
-            open_streams(self.card, self._settings, last_words, live.closing.set) as (incoming, outgoing),
+            open_streams(self.card, self._settings, errors, live.closing.set) as (incoming, outgoing),
             ClientSession(incoming, outgoing, message_handler=hear) as session,
         ):
             await session.initialize()

@@ -2,12 +2,14 @@
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from base.processes import MOST_OUTPUT, Output, run
+from base.worker_threads import in_thread
 from tools.declaration import ToolFailure
 from tools.web.charsets import decode
 from tools.web.download import CUT, Answer
@@ -38,8 +40,8 @@ class Page:
     whole: bool = True
 
 
-def read_answer(answer: Answer, *, links: bool = False, seconds: float = _READING_S) -> str:
-    """Return an answer as text under its title and URL; it says where it was cut. It blocks.
+async def read_answer(answer: Answer, *, links: bool = False, seconds: float = _READING_S) -> str:
+    """Return an answer as text under its title and URL; it says where it was cut.
 
     Args:
         answer: what a server sent.
@@ -55,8 +57,8 @@ def read_answer(answer: Answer, *, links: bool = False, seconds: float = _READIN
             f"{answer.url} is no page or text but {_described(answer)}; it was not read. "
             "Look for a page that says the same."
         )
-    text = decode(answer.body, answer.content_type)
-    page = _read_html(text, str(answer.url), links, seconds) if form == "html" else Page("", text)
+    text = await in_thread(partial(decode, answer.body, answer.content_type))
+    page = await _read_html(text, str(answer.url), links, seconds) if form == "html" else Page("", text)
     if not page.text.strip():
         raise ToolFailure(f"{answer.url} holds no readable text; it may need JavaScript or a login.")
     return _headed(page, answer)
@@ -90,21 +92,14 @@ def _described(answer: Answer) -> str:
     return f"binary data ({answer.kind[:80] or 'of no declared type'})"
 
 
-def _read_html(html: str, url: str, links: bool, seconds: float) -> Page:
+async def _read_html(html: str, url: str, links: bool, seconds: float) -> Page:
     command = [sys.executable, "-P", "-X", "utf8", str(_READER), url, *(["links"] if links else [])]
     # Its own environment: what reads a stranger's page needs our packages, but none of our secrets.
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    try:
-        done = subprocess.run(  # noqa: S603 (the command is ours; the URL is an argument, not a shell's)
-            command,
-            input=html.encode(errors="replace"),
-            capture_output=True,
-            timeout=seconds,
-            check=True,
-            env=environment,
-        )
-    except subprocess.TimeoutExpired:
-        raise ToolFailure(f"{url} is too tangled to read within {seconds:g} s.") from None
-    except subprocess.CalledProcessError:
-        raise ToolFailure(f"{url} is too tangled to read.") from None
-    return Page(**json.loads(done.stdout))
+    env = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    output, given = Output(most=MOST_OUTPUT), html.encode(errors="replace")
+    status, _ = await run(*command, env=env, limit_s=seconds, output=output, errors=Output(), given=given)
+    if status is None:
+        raise ToolFailure(f"{url} is too tangled to read within {seconds:g} s.")
+    if status:
+        raise ToolFailure(f"{url} is too tangled to read.")
+    return Page(**await in_thread(partial(json.loads, output.head)))

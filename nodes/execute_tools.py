@@ -25,7 +25,7 @@ from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
 from tools.places import place
 from tools.policy.decision import Allow, Confirm, Deny, Ruling, decide
-from tools.read_result import from_strangers
+from tools.read_result import is_untrusted_result
 from tools.run import Outcome as Ran
 from tools.run import run_tool
 
@@ -121,7 +121,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
         if ended is None:  # whoever ran it is gone
             return await _settle(task, turn)
         claim = ended
-    return _unrun(claim, untrusted=from_strangers(tool, args))
+    return _unrun(claim, untrusted=is_untrusted_result(tool, args))
 
 
 async def _verdict(task: Task, turn: Turn, tool: Tool | None) -> Ruling:
@@ -194,7 +194,7 @@ async def _kept(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
 ) -> _Outcome:
     """Store and record what a call gave; it ran, so this is finished even if nobody waits for it any more."""
     stored = await store(turn, tool, args, ran.text)
-    outcome = _Outcome(ran.status, stored.text, ran.duration_ms, from_strangers(tool, args), stored)
+    outcome = _Outcome(ran.status, stored.text, ran.duration_ms, is_untrusted_result(tool, args), stored)
     try:
         await _finish(entry, turn, outcome, claim)
     except StorageError:  # it ran, and that is what has to be said

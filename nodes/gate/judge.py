@@ -11,10 +11,8 @@ from nodes.kept import Folded
 from nodes.state import Basis
 from nodes.turn.calls import is_untrusted, records_of, rounds_of
 from nodes.turn.turn import Turn
-from tools.policy.decision import Read
-from tools.policy.links import links_in
-from tools.policy.pointing import points_at
 from tools.policy.rules import Rule
+from tools.policy.taint import Taint, links_in, points_at
 
 _log = logging.getLogger(__name__)
 
@@ -62,9 +60,9 @@ def _is_vouched_for(result: ToolMessage, args: Mapping[str, Any], turn: Turn) ->
     return not is_untrusted(result) or (tool is not None and points_at(request, tool, args))
 
 
-def read_on(basis: Basis) -> Read:
+def read_on(basis: Basis) -> Taint:
     """Return a basis as policy takes it."""
-    return Read(frozenset(basis["strangers"]), frozenset(basis["links"]))
+    return Taint(frozenset(basis["strangers"]), frozenset(basis["links"]))
 
 
 async def remembered(turn: Turn) -> list[Rule]:

@@ -1,13 +1,61 @@
-"""Which place a person pointed at: one whose links they meant, though others write in it."""
+"""Taint: which links and places the person vouched for, in a turn that holds untrusted content."""
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import httpx
 
 from tools.declaration import Tool
 
+_LINK = re.compile(
+    r"""https?://[^\s<>"'`]+"""
+    r"""|(?<![\w@./:-])(?:[\w-]+\.)+[a-z]{2,}(?::\d+)?(?:[/?][^\s<>"'`]*)?""",
+    re.IGNORECASE,
+)
+_AFTERWARDS = ".,;:!?)]}*_"
+"""What may stand behind a link in a sentence without being part of it."""
 _BEFORE, _BEHIND = "(\"'", ")\"'.,;:!?"
 """What may stand around a number; nothing that is part of one, as a sign is, or a dot before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """What untrusted content a turn had read when a call was made."""
+
+    sources: frozenset[str] = frozenset()
+    """The tools that brought it; empty: there is none."""
+    trusted_links: frozenset[str] = frozenset()
+    """Links that the person gave or pointed at, or a trusted source named."""
+
+
+UNTAINTED = Taint()
+
+
+def links_in(text: str) -> frozenset[str]:
+    """Return every link that a text names, with and without what the sentence may have put behind it."""
+    spelled = [match[0] for match in _LINK.finditer(text)]
+    found = {link_of(each) for each in [*spelled, *(each.rstrip(_AFTERWARDS) for each in spelled)]}
+    return frozenset(each for each in found if each)
+
+
+def link_of(text: str) -> str | None:
+    """Return a link's one form: as httpx would request it, without scheme, fragment and final slash.
+
+    Returns:
+        None where it is no link, or one that holds a password.
+    """
+    text = text.strip()
+    try:
+        url = httpx.URL(text if "://" in text else f"https://{text}")
+        host = url.raw_host.decode()
+    except (httpx.InvalidURL, TypeError, ValueError):
+        return None
+    if url.scheme not in {"http", "https"} or not host or url.userinfo:
+        return None
+    port = f":{url.port}" if url.port else ""
+    return f"{host}{port}{url.raw_path.decode()}".rstrip("/")
 
 
 def points_at(request: str, tool: Tool, args: Any) -> bool:

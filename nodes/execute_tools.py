@@ -1,7 +1,6 @@
 """Run one call: judged again, claimed once, never raising."""
 
 import asyncio
-import json
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
@@ -231,8 +230,7 @@ async def _noted(
 def _whole(tool: Tool, task: Task) -> dict[str, Any]:
     """Return the arguments, checked; what the wire mangled is never run as if it were empty."""
     if problem := task["call"]["problem"]:
-        schema = json.dumps(tool.parameters, ensure_ascii=False)
-        raise ArgumentsError(f"{tool.name} was not run: {problem}. Its arguments must fit: {schema}")
+        raise ArgumentsError(tool.name, [problem], tool.parameters)
     return tool.check(task["args"])
 
 

@@ -9,10 +9,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from base.settings import Settings
 from tools.declaration import Here, ToolFailure, tool
-from tools.web.charsets import decode
 from tools.web.download import CUT, Answer, UnreachableError, request
 from tools.web.guard import Door, HostAndPort, RefusedError, open_client
-from tools.web.pages import form_of
+from tools.web.pages import decode, form_of
 
 _SHOWN_PROBLEM = 2_000
 """Characters of what a server says when it refuses."""

@@ -1,17 +1,20 @@
 """What a server sent, as text that a model can read."""
 
+import codecs
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import webencodings  # type: ignore[import-untyped]
 
 from base.processes import MOST_OUTPUT, Output, run
 from base.worker_threads import in_thread
 from tools.declaration import ToolFailure
-from tools.web.charsets import decode
 from tools.web.download import CUT, Answer
 
 _READER = Path(__file__).with_name("page_text.py")
@@ -26,6 +29,15 @@ _TEXT = {
     "application/yaml",
     "application/toml",
 }
+_DECLARED = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_IN_PAGE = re.compile(
+    rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]+)",
+    re.IGNORECASE,
+)
+_DECLARATION = 4_096
+"""Bytes in which a page says what its encoding is."""
+_SAMPLE = 32_768
+"""Bytes by which the encoding of one that does not say is judged."""
 _HEAD = 1_024
 """Bytes by which the kind of an answer is judged."""
 _MORE_TEXT = "\n\n[Cut here: there is more text on the page.]"
@@ -68,6 +80,37 @@ def _headed(page: Page, answer: Answer) -> str:
     title = f"Title: {page.title}\n" if page.title else ""
     end = CUT if not answer.whole else "" if page.whole else _MORE_TEXT
     return f"{title}URL: {answer.url}\n\n{page.text.strip()}{end}"
+
+
+def decode(body: bytes, content_type: str) -> str:
+    """Return bytes as text; what no encoding explains becomes replacement characters.
+
+    A byte order mark wins over what the server declares, that over what the page declares, and where
+    nothing is said it is UTF-8 if it can be, else what it looks like.
+    """
+    found = _DECLARED.search(content_type)
+    declared = webencodings.lookup(found[1]) if found else None
+    text, _ = webencodings.decode(body, declared or _in_page(body) or _looks_like(body), errors="replace")
+    return str(text)
+
+
+def _in_page(body: bytes) -> Any:
+    found = _IN_PAGE.search(body[:_DECLARATION])
+    declared = webencodings.lookup((found[1] or found[2]).decode(errors="replace")) if found else None
+    # Whoever could read the declaration as ASCII does not read UTF-16.
+    return webencodings.UTF8 if declared and declared.name.startswith("utf-16") else declared
+
+
+def _looks_like(body: bytes) -> Any:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(body)  # it may end within a character
+    except UnicodeDecodeError:
+        from charset_normalizer import from_bytes
+
+        best = from_bytes(body[:_SAMPLE]).best()
+        names = [name.replace("_", "-") for name in best.could_be_from_charset] if best else []
+        return next(filter(None, map(webencodings.lookup, [*names, "windows-1252"])))
+    return webencodings.UTF8
 
 
 def form_of(answer: Answer) -> Literal["html", "text", "binary"]:

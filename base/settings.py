@@ -6,6 +6,7 @@ where a model is opened, and `Settings.redact` strips every such value from any 
 
 import os
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -14,7 +15,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from base.errors import ConfigurationError
-from base.toml_file import explain, read_toml, where
+from base.redaction import redacted, secrets_of
 
 Role = Literal["guest", "user", "admin"]
 Provider = Literal["google", "openai", "anthropic", "claude-code", "offline"]
@@ -23,16 +24,7 @@ ROLES: tuple[Role, ...] = ("guest", "user", "admin")
 """Least to most trusted."""
 
 _OURS = "TWOBRAIN_"
-_KEY_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)S?$")
-_KEY_SHAPES = re.compile(
-    r"\b(?:sk-[\w-]{16,}|AIza[\w-]{20,}|gh[pousr]_\w{20,}|xox[abp]-[\w-]{10,})|(?<=Bearer )[\w.~+/-]{8,}=*"
-)
-_KEY_MARKS = ("sk-", "AIza", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "Bearer ")
-"""One of them stands in whatever has such a shape; to look for these takes a twentieth of the time."""
 Table = TypeVar("Table", bound=BaseModel)
-
-_SHORTEST_SECRET = 6
-"""Characters; a shorter value is too common a string to strip from text."""
 
 
 class _Card(BaseModel):
@@ -203,7 +195,7 @@ class Settings(BaseModel):
         try:
             return card.model_validate(found)
         except ValidationError as error:
-            raise ConfigurationError(explain(error, self.source, place)) from None
+            raise ConfigurationError(_explain(error, self.source, place)) from None
 
     def user(self, name: str) -> UserCard:
         """Return a user's card; `local` needs none to be a user, any other stranger is a guest."""
@@ -211,18 +203,15 @@ class Settings(BaseModel):
 
     def redact(self, text: str) -> str:
         """Replace every key value of the environment, and what is shaped like a key, by `[redacted]`."""
-        for value in self._secrets:
-            text = text.replace(value, "[redacted]")
-        return _KEY_SHAPES.sub("[redacted]", text) if any(mark in text for mark in _KEY_MARKS) else text
+        return redacted(text, self._secrets)
 
-    def _keep(self, environ: Mapping[str, str]) -> None:
-        """Keep the environment out of every print of these settings; know its secrets, the longest first."""
+    def _read_environment(self, environ: Mapping[str, str]) -> None:
+        """Hold the environment, outside of what is printed of these settings, and know its secrets."""
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
         named |= set(_variables_in([self.tools, self.mcp]))
-        values = {v.strip() for n, v in environ.items() if n in named or _KEY_VARIABLE.search(n)}
         self._environ = dict(environ)
-        self._secrets = sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True)
+        self._secrets = secrets_of(environ, named)
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -241,7 +230,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if env.database_url:
         raise ConfigurationError("TWOBRAIN_DATABASE_URL: only SQLite is supported yet. Unset it.")
     path = _config_path(env)
-    tables = read_toml(path) if path else {}
+    tables = _read_toml(path) if path else {}
     known = {"models", "roles", "users", "limits", "tools", "mcp"}
     if path and (unknown := sorted(set(tables) - known)):
         raise ConfigurationError(
@@ -255,8 +244,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             source=path,
         )
     except ValidationError as error:
-        raise ConfigurationError(explain(error, path)) from None
-    settings._keep(environ)  # noqa: SLF001 (our own class; the environment stays out of its fields)
+        raise ConfigurationError(_explain(error, path)) from None
+    settings._read_environment(environ)  # noqa: SLF001 (our own class; the environment stays out of its fields)
     return settings
 
 
@@ -317,3 +306,58 @@ def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
             yield from _variables_in(value, named=named)
     elif named and isinstance(table, str):
         yield table
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Return the file's tables.
+
+    Raises:
+        ConfigurationError: it is not TOML, or cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+
+
+def _explain(error: ValidationError, path: Path | None, within: tuple[str, ...] = ()) -> str:
+    """Return the first mistake in words, with its place.
+
+    Args:
+        error: of the table that was validated.
+        path: the file; None where the table came from a program.
+        within: where in the file the table stands.
+    """
+    problem = error.errors()[0]
+    place = [*within, *(str(part) for part in problem["loc"])]
+    what = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        what = "unknown name; see twobrain.example.toml for the ones there are"
+    elif problem["type"] != "value_error" and isinstance(problem["input"], str | int | float):
+        what += f", not {problem['input']!r}"
+    return f"{where(path, tuple(place))}: {what}."
+
+
+def where(path: Path | None, place: tuple[str, ...]) -> str:
+    """Return a place as a person finds it: file, line and dotted name."""
+    found = f"{path}, line {_line_of(path, place)}" if path else "settings"
+    return f"{found}: {'.'.join(place)}"
+
+
+def _line_of(path: Path, place: tuple[str, ...]) -> int:
+    """Return the line (from 1) that best matches a place in the tables: the key's, else its table's."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    best = 1
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(lines, 1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            table = tuple(part.strip(" \"'") for part in header[1].split("."))
+            if table == place[: len(table)]:
+                best = number
+        elif (key := re.match(r"\s*[\"']?([\w-]+)[\"']?\s*=", line)) and (*table, key[1]) == place[
+            : len(table) + 1
+        ]:
+            return number
+    return best

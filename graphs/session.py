@@ -17,9 +17,9 @@ with resting():
     from langgraph.store.base import BaseStore
     from langgraph.types import Command, StateSnapshot
 
-    from base.errors import DamagedThreadError, StorageError, UnknownThreadError
+    from base.errors import BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
     from base.settings import Settings
-    from base.texts import as_text, check_thread, mended
+    from base.texts import as_text, mended
     from graphs.collector import looking_seldom
     from graphs.damage import blaming, sound
     from graphs.events import Begun, Event, Queued, Result, ending, last
@@ -41,6 +41,8 @@ with resting():
     from tools.registry import Registry as Tools
 
 CHECKPOINTS = "checkpoints.db"
+_LONGEST_THREAD = 255
+"""Characters of a thread's id."""
 _MOST_OTHERS = 10
 """Runs that have moved a thread meanwhile, and are gone on with."""
 
@@ -310,3 +312,22 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
 
 def _unknown(thread_id: str) -> UnknownThreadError:
     return UnknownThreadError(f"There is no thread {thread_id!r}. `twobrain threads` lists those there are.")
+
+
+def check_thread(thread_id: str) -> None:
+    """Check that a thread may have this id.
+
+    Raises:
+        BadThreadError: it is empty, too long, or not text.
+    """
+    if not thread_id.strip():
+        raise BadThreadError("The thread's id is empty. Name a thread, or none to begin a new one.")
+    if len(thread_id) > _LONGEST_THREAD:
+        raise BadThreadError(
+            f"The thread's id has {len(thread_id):,} characters; at most {_LONGEST_THREAD} are accepted."
+        )
+    if mended(thread_id) != thread_id:
+        raise BadThreadError(
+            f"The thread's id {thread_id!r} holds bytes that are no text in UTF-8. "
+            "`twobrain threads` lists the ids there are."
+        )

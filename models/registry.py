@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from base.errors import ConfigurationError, MissingKeyError, UnknownModelError
-from base.settings import ModelCard, Settings
-from base.toml_file import where
+from base.settings import ModelCard, Settings, where
 
 KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),

@@ -22,11 +22,10 @@ from nodes.turn.entries import entry_of
 from nodes.turn.long_results import Stored, store
 from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
-from tools.places import place
 from tools.policy.decision import Allow, Confirm, Deny, Ruling, decide
 from tools.read_result import is_untrusted_result
 from tools.run import Outcome as Ran
-from tools.run import run_tool
+from tools.run import concurrency_limit, run_tool
 
 _LEASE_MARGIN_S = 30.0
 """Beyond the tool's own limit, before its claim counts as abandoned."""
@@ -111,7 +110,8 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
         args = _whole(tool, task)
     except ArgumentsError as error:
         return await noted("failed", f"Tool error: {error}")
-    async with place(tool, turn.res.settings):  # before the claim: its lease must not run out in a queue
+    # Before the claim: its lease must not run out in a queue.
+    async with concurrency_limit(tool, turn.res.settings):
         claim = await _claim(entry, tool, turn, args, verdict, recorded=task.get("recorded", False))
         if isinstance(claim, Claimed | Read):
             return await _run(entry, tool, turn, args, claim)

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from base.amounts import count, dollars
+from base.texts import count, dollars
 from ledger.records import Use
 from nodes.turn.turn import Turn
 

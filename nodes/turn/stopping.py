@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from base.amounts import count, dollars
+from base.texts import count, dollars
 from nodes.turn.allowance import daily_ceiling
 from nodes.turn.calls import Record, records_of
 from nodes.turn.limits import ceiling, round_limit

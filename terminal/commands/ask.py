@@ -13,10 +13,9 @@ with resting():
 
     from base.errors import ConfigurationError, NothingPendingError
     from base.settings import Settings
-    from base.texts import check_thread
     from doctor.diagnose import condition_of, diagnose
     from graphs.events import Result
-    from graphs.session import Orchestrator
+    from graphs.session import Orchestrator, check_thread
     from graphs.stale_answers import too_late
     from nodes.context import LOCAL, Context
     from terminal import card, tables

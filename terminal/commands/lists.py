@@ -4,10 +4,9 @@ import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from base.texts import check_thread
 from doctor.diagnose import counted
 from doctor.missing_records import forgotten_threads
-from graphs.session import Orchestrator
+from graphs.session import Orchestrator, check_thread
 from ledger.bookkeeping import Grouping
 from terminal import tables
 from terminal.opening import run

@@ -8,6 +8,7 @@ from typing import Any
 
 from base.processes import Output
 from base.settings import Settings
+from base.texts import one_line
 from tools.declaration import ToolFailure
 from tools.mcp.config import ServerCard
 from tools.mcp.transport import UnconfiguredError, open_streams
@@ -165,7 +166,7 @@ class Connection:
         elif isinstance(error, FileNotFoundError):
             why = f"{error.filename!r} is not there"
         else:
-            why = " ".join((str(error) or type(error).__name__).split())[:300]
+            why = one_line(str(error) or type(error).__name__, 300)
         *_, last = [line.strip() for line in str(errors).splitlines() if line.strip()] or [""]
         return f"{why} ({last[:300]})" if last else why
 

@@ -6,13 +6,13 @@ again where its definition is no longer the one that was agreed to.
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from base.settings import Settings
+from base.texts import folded
 from tools.declaration import Tool
 from tools.mcp.config import read_servers
 from tools.mcp.connection import Connection, DeadError
@@ -155,7 +155,7 @@ class _House:
         versions = [guest.version for guest in self.guests]
         if base is not self._base or versions != self._versions:
             self._base, self._versions, self.offers = base, versions, {}
-            taken = {_letters(tool.name): tool.name for tool in base}
+            taken = {folded(tool.name): tool.name for tool in base}
             tools = [tool for guest in self.guests for tool in self._admit(guest, taken)]
             self._merged = Registry([*base, *tools])
         return self._merged
@@ -164,15 +164,11 @@ class _House:
         problems = list(guest.problems)
         for offer in guest.offers:
             name = offer.tool.name
-            if first := taken.get(_letters(name)):
+            if first := taken.get(folded(name)):
                 problems.append(f"{offer.name!r} is left out: there is a tool {first!r} already")
                 continue
-            taken[_letters(name)] = name
+            taken[folded(name)] = name
             self.offers[name] = offer
             yield offer.tool
         if problems:
             yield absent(guest.connection.name, guest.connection.card, "; ".join(problems))
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.casefold())

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from base.texts import words_of
 from tools.declaration import Tool
 
 _LINK = re.compile(
@@ -68,9 +69,9 @@ def points_at(request: str, tool: Tool, args: Any) -> bool:
         return False
     usual = {name: schema.get("default") for name, schema in tool.parameters.get("properties", {}).items()}
     chosen = {name: value for name, value in args.items() if value != usual.get(name)}
-    words = _words(" ".join(texts_of(chosen)))
+    words = words_of(" ".join(texts_of(chosen)))
     others = (leaf for leaf in _leaves(list(chosen.values())) if not isinstance(leaf, str))
-    return bool(words) and words <= _words(request) and all(_says(request, other) for other in others)
+    return bool(words) and words <= words_of(request) and all(_says(request, other) for other in others)
 
 
 def texts_of(args: Any) -> list[str]:
@@ -87,10 +88,6 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(each)
     else:
         yield value
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", text.casefold()))
 
 
 def _says(request: str, value: Any) -> bool:

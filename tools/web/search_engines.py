@@ -6,6 +6,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from base.settings import Settings
+from base.texts import one_line
 from tools.declaration import ToolFailure
 from tools.web.download import Answer, request
 from tools.web.guard import Door, open_client
@@ -127,17 +128,13 @@ def _listed(found: _Found, words: str) -> str:
             hits.setdefault(hit.url, hit)
     if not hits:
         silent = ", ".join(str(engine[0]) for engine in found.unresponsive_engines if engine)
-        note = f" These engines did not answer: {_line(silent)}." if silent else ""
+        note = f" These engines did not answer: {one_line(silent, _LONGEST_SNIPPET)}." if silent else ""
         return f"Nothing was found for {words!r}.{note}"
     shown = list(hits.items())[:_SHOWN]
     return "\n\n".join(_entry(number, url, hit) for number, (url, hit) in enumerate(shown, 1))
 
 
 def _entry(number: int, url: str, hit: _Hit) -> str:
-    lines = (f"{number}. {_line(hit.title or url)}", _line(url), _line(hit.content or ""))
-    return "\n   ".join(line for line in lines if line)
-
-
-def _line(text: str) -> str:
-    """Return a stranger's text as one line, which cannot pass for another entry."""
-    return " ".join(text.split())[:_LONGEST_SNIPPET]
+    texts = (hit.title or url, url, hit.content or "")
+    title, *more = (one_line(text, _LONGEST_SNIPPET) for text in texts)
+    return "\n   ".join([f"{number}. {title}", *filter(None, more)])

@@ -35,6 +35,7 @@ def secrets_of(environ: Mapping[str, str], named: Iterable[str | None]) -> list[
     """
     variables = {*named, *filter(_VARIABLE.search, environ)}
     values = {environ.get(variable or "", "").strip() for variable in variables}
+    values |= {value.partition(" ")[2] for value in values}  # without its scheme, such as `Bearer`
     return sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
 
 

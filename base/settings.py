@@ -27,11 +27,13 @@ _OURS = "TWOBRAIN_"
 Table = TypeVar("Table", bound=BaseModel)
 
 
-class _Card(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Card(BaseModel):
+    """A table of twobrain.toml: nothing in it is changed, and no unknown name is accepted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
-class Price(_Card):
+class Price(Card):
     """US dollars per million tokens."""
 
     input: float = Field(ge=0)
@@ -40,7 +42,7 @@ class Price(_Card):
     """For input tokens read from the provider's cache; None means the price of `input`."""
 
 
-class ModelCard(_Card):
+class ModelCard(Card):
     """One `[models.NAME]` table: which model, where, and its limits."""
 
     provider: Provider
@@ -82,7 +84,7 @@ class ModelCard(_Card):
         return self
 
 
-class RuleCard(_Card):
+class RuleCard(Card):
     """One `[[users.NAME.rules]]` table: calls of a tool that run unasked for this user."""
 
     tool: str
@@ -91,7 +93,7 @@ class RuleCard(_Card):
     """Argument to a pattern (`*`, `?`, `[…]`) that its text must match; each must be there."""
 
 
-class UserCard(_Card):
+class UserCard(Card):
     """One `[users.NAME]` table."""
 
     role: Role = "user"
@@ -116,7 +118,7 @@ _LOCAL, _STRANGER = UserCard(), UserCard(role="guest")
 """Cards of users without a table."""
 
 
-class Limits(_Card):
+class Limits(Card):
     """The `[limits]` table: ceilings that no context can raise. None: no ceiling."""
 
     max_rounds: int = Field(default=15, ge=1, le=1_000)

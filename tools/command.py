@@ -5,10 +5,10 @@ import signal
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from base.processes import GRACE_S, MOST_OUTPUT, Output, run
-from base.settings import Settings
+from base.settings import Card, Settings
 from base.worker_threads import in_thread
 from tools.declaration import Here, Tool, ToolFailure, tool
 from tools.files.workspace import Workspace
@@ -17,10 +17,8 @@ _MARGIN_S = 10
 """Beyond the command's own limit and grace, before the call as a whole is given up."""
 
 
-class CommandCard(BaseModel):
+class CommandCard(Card):
     """The `[tools.run_command]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     enabled: bool = False
     """True: admins may run commands."""

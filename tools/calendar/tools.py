@@ -8,9 +8,9 @@ from hashlib import sha256
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from base.settings import Settings
+from base.settings import Card, Settings
 from base.worker_threads import in_thread
 from tools.calendar.caldav import Calendar, NoAnswerError, open_calendar
 from tools.calendar.icalendar import Span, event_text, moment, occurrences
@@ -23,10 +23,8 @@ Until = Annotated[str, "as start, a day included; empty: a day after the start"]
 End = Annotated[str, "as start, a day included; empty: an hour, or the one day"]
 
 
-class CalendarCard(BaseModel):
+class CalendarCard(Card):
     """The `[tools.calendar]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     url: str = Field(pattern=r"^https?://[^/@\s]+(/\S*)?$")
     """A CalDAV server, or one calendar on it."""

@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from base.settings import Settings
+from base.settings import Card, Settings
 from base.worker_threads import in_thread
 from tools.declaration import Here, ToolFailure, tool
 
@@ -33,10 +33,8 @@ Subject = Annotated[str, "one line"]
 Body = Annotated[str, "plain text"]
 
 
-class MailCard(BaseModel):
+class MailCard(Card):
     """The `[tools.send_email]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = Field(min_length=1)
     """The SMTP server that takes outgoing mail."""

@@ -16,8 +16,7 @@ from tools.mcp.transport import UnconfiguredError, open_streams
 MOST_TOOLS = 128
 """Of one server; the others are left out."""
 _MOST_PAGES = 100
-_SHORTEST_SECRET = 6
-_FORGOTTEN = "Session terminated"
+_UNKNOWN_SESSION = "Session terminated"
 """The client's words where an HTTP server no longer knows the session, because it was started anew."""
 _CLOSING_S = 6.0
 """To say goodbye; after that a server is cut off."""
@@ -58,15 +57,6 @@ class Connection:
     def outdated(self) -> bool:
         """True where the server has said that its tools are others now."""
         return self._live is not None and self._live.outdated
-
-    def without_secrets(self, text: str) -> str:
-        """Return the text without the values of the headers that were sent, which are keys."""
-        values = {self._settings.secret(variable) or "" for variable in self.card.headers_env.values()}
-        values |= {value.partition(" ")[2] for value in values}
-        for value in sorted(values, key=len, reverse=True):
-            if len(value) >= _SHORTEST_SECRET:
-                text = text.replace(value, "[redacted]")
-        return text
 
     async def listed(self) -> list[Any]:
         """Return the tools as the server defines them; raises DeadError."""
@@ -122,7 +112,7 @@ class Connection:
             if error.error.code == CONNECTION_CLOSED:
                 live.closing.set()
                 raise ToolFailure(self._broke_off()) from None
-            if error.error.message == _FORGOTTEN:
+            if error.error.message == _UNKNOWN_SESSION:
                 live.closing.set()
                 raise _NotSentError from None
             raise ToolFailure(f"The MCP server {self.name!r} says: {error.error.message[:2_000]}") from None

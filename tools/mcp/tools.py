@@ -203,7 +203,7 @@ def _run(connection: Connection, definition: Any) -> Run:
             result = await connection.call(definition, args)
         except DeadError as error:
             raise ToolFailure(f"The MCP server {connection.name!r} cannot be used now: {error}.") from None
-        text = connection.without_secrets(_text_of(result))
+        text = _text_of(result)
         if result.isError:
             raise ToolFailure(text or f"{definition.name} failed and did not say why.")
         return text

@@ -14,8 +14,8 @@ import httpx
 
 from base.processes import GRACE_S, Output, running
 from base.settings import Settings
-from tools.mcp.config import ServerCard, check_url
-from tools.web.guard import open_client
+from tools.mcp.config import ServerCard
+from tools.web.guard import Door, open_client, read_url
 
 _LONGEST_MESSAGE = 10_000_000
 """Bytes."""
@@ -66,12 +66,12 @@ async def _over_http(
         _refuse_packed(response)
         response.stream = _Limited(response, broke_off)
 
-    url = check_url(card.url or "")
-    port = url.port or {"http": 80, "https": 443}[url.scheme]
+    url = read_url(card.url or "")
+    door = Door.of(url)
     host = f"[{url.host}]" if ":" in url.host else url.host
     client = open_client(
         settings,
-        only=[f"{host}:{port}"],
+        only=[f"{host}:{door.port}"],
         headers={"Accept-Encoding": "identity", **_values(card.headers_env, settings)},
         timeout=httpx.Timeout(card.connect_timeout_s, read=card.timeout_s + card.connect_timeout_s),
     )

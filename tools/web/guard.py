@@ -14,9 +14,9 @@ from ipaddress import ip_address
 from typing import Annotated, Any, Self
 
 import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
 
-from base.settings import Settings
+from base.settings import Card, Settings
 from tools.declaration import ToolFailure
 from tools.web.addresses import Address, names_this_machine, read_host, why_not_public
 
@@ -73,6 +73,22 @@ class Door:
         return self.host == other.host and self.port in (None, other.port)
 
 
+def read_url(text: str) -> httpx.URL:
+    """Return the URL of a server that an administrator has chosen, so that its host may be private.
+
+    Raises:
+        ValueError: it is not a plain http or https URL.
+    """
+    try:
+        url = httpx.URL(text)
+        Door.of(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ValueError(f"{text!r} is not an http or https URL: {error}") from None
+    if url.userinfo:
+        raise ValueError("a URL must not hold a user name or password; name variables that hold them")
+    return url
+
+
 def _port(port: int | None) -> int | None:
     if port is not None and not 1 <= port <= _MOST_PORTS:
         raise ValueError(f"there is no port {port}")
@@ -88,10 +104,8 @@ HostAndPort = Annotated[str, AfterValidator(_door)]
 """`host` or `host:port`, as a field of a card."""
 
 
-class Network(BaseModel):
+class Network(Card):
     """The `[tools.network]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     allow_hosts: tuple[HostAndPort, ...] = ()
     """Hosts that tools may reach though they are not public: `host`, or `host:port` for one port."""

@@ -3,13 +3,13 @@
 from typing import Any, Literal, Self
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
-from base.settings import Settings
+from base.settings import Card, Settings
 from base.texts import one_line
 from tools.declaration import ToolFailure
 from tools.web.download import Answer, request
-from tools.web.guard import Door, open_client
+from tools.web.guard import open_client, read_url
 
 _TAVILY = "https://api.tavily.com"
 _TAVILY_KEY = "TAVILY_API_KEY"
@@ -20,10 +20,8 @@ _LONGEST_QUERY = 400
 _LONGEST_SNIPPET = 600
 
 
-class WebSearch(BaseModel):
+class WebSearch(Card):
     """The `[tools.web_search]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     provider: Literal["searxng", "tavily"]
     """searxng, with `json` among the `search.formats` of its settings.yml, or tavily."""
@@ -36,13 +34,7 @@ class WebSearch(BaseModel):
     def _has_an_address(self) -> Self:
         if self.provider == "searxng" and not self.url:
             raise ValueError("url is required for provider 'searxng', such as http://localhost:8888")
-        try:
-            url = self.base
-            Door.of(url)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise ValueError(f"url {self.url!r} cannot be used: {error}") from None
-        if url.userinfo:
-            raise ValueError("url must not hold a password; name its variable in api_key_env")
+        read_url(self.url or _TAVILY)
         return self
 
     @property

@@ -36,7 +36,7 @@ class Servers:
         self._settings = settings
         self._cards = read_servers(settings)
         self._pins = Pins(settings.data_dir / "mcp_pins.json")
-        self._houses: WeakKeyDictionary[asyncio.AbstractEventLoop, _House] = WeakKeyDictionary()
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopServers] = WeakKeyDictionary()
 
     async def join(self, registry: Registry) -> Registry:
         """Return the registry with the servers' tools in it; the same one again while nothing changed.
@@ -46,40 +46,40 @@ class Servers:
         """
         if not self._cards:
             return registry
-        house = self._house()
-        if awaited := [task for guest in house.guests if (task := guest.refresh())]:
+        ours = self._of_this_loop()
+        if awaited := [task for server in ours.servers if (task := server.refresh())]:
             await asyncio.wait(awaited)
-        return house.merged(registry)
+        return ours.merged(registry)
 
     async def approve_definition(self, name: str) -> None:
         """Remember that a person agreed to a tool as it is defined now; a tool of our own needs no such."""
         if not self._cards:
             return
-        house = self._house()
-        offer = house.offers.get(name)
+        ours = self._of_this_loop()
+        offer = ours.offers.get(name)
         if offer is None:
             return
         await asyncio.to_thread(self._pins.agree, offer.server, offer.name, offer.hash)
-        for guest in house.guests:
-            if guest.connection.name == offer.server:
-                await guest.settle()
+        for server in ours.servers:
+            if server.connection.name == offer.server:
+                await server.settle()
 
     async def close(self) -> None:
         """End this event loop's sessions and the programs behind them."""
-        house = self._houses.pop(asyncio.get_running_loop(), None)
-        if house:
-            await asyncio.gather(*(guest.close() for guest in house.guests))
+        ours = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if ours:
+            await asyncio.gather(*(server.close() for server in ours.servers))
 
-    def _house(self) -> "_House":
+    def _of_this_loop(self) -> "_LoopServers":
         loop = asyncio.get_running_loop()
-        if loop not in self._houses:
+        if loop not in self._by_loop:
             connections = [Connection(name, card, self._settings) for name, card in self._cards.items()]
-            self._houses[loop] = _House([_Guest(each, self._pins) for each in connections])
-        return self._houses[loop]
+            self._by_loop[loop] = _LoopServers([_Server(each, self._pins) for each in connections])
+        return self._by_loop[loop]
 
 
 @dataclass(slots=True)
-class _Guest:
+class _Server:
     """A server on one event loop, and what is known of its tools."""
 
     connection: Connection
@@ -139,11 +139,11 @@ class _Guest:
         await self.connection.close()
 
 
-class _House:
-    """The servers on one event loop, and the registry that holds their tools."""
+class _LoopServers:
+    """The servers as one event loop uses them, and the registry with their tools."""
 
-    def __init__(self, guests: list[_Guest]) -> None:
-        self.guests = guests
+    def __init__(self, servers: list[_Server]) -> None:
+        self.servers = servers
         self.offers: dict[str, Offer] = {}
         """By the names that models call them by."""
         self._base: Registry | None = None
@@ -152,17 +152,17 @@ class _House:
 
     def merged(self, base: Registry) -> Registry:
         """Return the base's tools, then each server's; of two that are named alike the first stays."""
-        versions = [guest.version for guest in self.guests]
+        versions = [server.version for server in self.servers]
         if base is not self._base or versions != self._versions:
             self._base, self._versions, self.offers = base, versions, {}
             taken = {folded(tool.name): tool.name for tool in base}
-            tools = [tool for guest in self.guests for tool in self._admit(guest, taken)]
+            tools = [tool for server in self.servers for tool in self._tools_of(server, taken)]
             self._merged = Registry([*base, *tools])
         return self._merged
 
-    def _admit(self, guest: _Guest, taken: dict[str, str]) -> Iterator[Tool]:
-        problems = list(guest.problems)
-        for offer in guest.offers:
+    def _tools_of(self, server: _Server, taken: dict[str, str]) -> Iterator[Tool]:
+        problems = list(server.problems)
+        for offer in server.offers:
             name = offer.tool.name
             if first := taken.get(folded(name)):
                 problems.append(f"{offer.name!r} is left out: there is a tool {first!r} already")
@@ -171,4 +171,4 @@ class _House:
             self.offers[name] = offer
             yield offer.tool
         if problems:
-            yield absent(guest.connection.name, guest.connection.card, "; ".join(problems))
+            yield absent(server.connection.name, server.connection.card, "; ".join(problems))

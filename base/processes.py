@@ -1,4 +1,4 @@
-"""Programs that we start: each in a process group of its own, ended with all that it has started."""
+"""Programs in process groups of their own, ended with all they started."""
 
 import asyncio
 import os
@@ -64,11 +64,11 @@ class Program:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def beside(self, work: Coroutine[None, None, None]) -> None:
-        """Do work beside it until its pipes are closed, at the latest until it is ended."""
+        """Run a task beside it, at the longest until it is ended."""
         self._tasks.append(asyncio.create_task(work))
 
     async def ended(self) -> int:
-        """Wait for its end and for the work beside it; return its exit status."""
+        """Wait for its end and its output; return its exit status."""
         status = await self.process.wait()
         await self._finish_work()
         return status
@@ -107,7 +107,7 @@ async def run(  # noqa: PLR0913 (each is one property of a program)
     cwd: Path | None = None,
     given: bytes = b"",
 ) -> tuple[int | None, bool]:
-    """Run a program to its end; when this returns or is cancelled, nothing of it runs any more.
+    """Run a program to its end, and leave nothing of it running.
 
     Args:
         command: the program and its arguments, which everybody on the machine can read.
@@ -194,7 +194,7 @@ async def _pipe(longest_line: int) -> AsyncIterator[tuple[asyncio.StreamReader, 
 
 
 async def _collect(stream: asyncio.StreamReader, output: Output, bounded: int | None = None) -> None:
-    """Take all that a program writes; more than MOST_OUTPUT bytes end the process group that is bounded."""
+    """Collect output; beyond MOST_OUTPUT bytes kill the process group `bounded`."""
     while data := await stream.read(_CHUNK):
         output.add(data)
         if bounded and output.size > MOST_OUTPUT:
@@ -230,7 +230,7 @@ async def _taken_back(starting: asyncio.Task[Process], mark: str) -> None:
 
 
 def _end(group: int, mark: str) -> bool:
-    """Ask what is left of a program to end, then make it; blocks. Tell whether anything was left."""
+    """Terminate, then kill a program; tell whether anything was left. Blocks."""
     found = left = _living(group, mark)
     _signal(found, signal.SIGTERM)
     began = time.monotonic()

@@ -40,7 +40,7 @@ def secrets_of(environ: Mapping[str, str], named: Iterable[str | None]) -> list[
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return the text with every secret, and what is shaped like a key, as `[redacted]`."""
+    """Replace every secret, and what is shaped like a key, by `[redacted]`."""
     for secret in secrets:
         text = text.replace(secret, "[redacted]")
     # To look for how they begin takes a twentieth of the time, which tells where a result has megabytes.

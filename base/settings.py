@@ -28,7 +28,7 @@ Table = TypeVar("Table", bound=BaseModel)
 
 
 class Card(BaseModel):
-    """A table of twobrain.toml: nothing in it is changed, and no unknown name is accepted."""
+    """A table of twobrain.toml, frozen; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -204,11 +204,11 @@ class Settings(BaseModel):
         return self.users.get(name) or (_LOCAL if name == "local" else _STRANGER)
 
     def redact(self, text: str) -> str:
-        """Replace every key value of the environment, and what is shaped like a key, by `[redacted]`."""
+        """Replace the environment's secrets, and what looks like one, by `[redacted]`."""
         return redacted(text, self._secrets)
 
     def _read_environment(self, environ: Mapping[str, str]) -> None:
-        """Hold the environment, outside of what is printed of these settings, and know its secrets."""
+        """Hold the environment, outside of what is printed, and its secrets."""
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
         named |= set(_variables_in([self.tools, self.mcp]))

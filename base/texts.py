@@ -26,7 +26,7 @@ def as_text(answer: Any) -> str:
 
 
 def one_line(text: str, most: int) -> str:
-    """Return a text as one line of at most so many characters, which cannot pass for several."""
+    """Return a text as one line of at most so many characters."""
     return " ".join(text.split())[:most]
 
 
@@ -36,7 +36,7 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def folded(name: str) -> str:
-    """Return a name's letters and digits: those of two that differ in case or separators are equal."""
+    """Return a name without case and separators, for comparison."""
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 

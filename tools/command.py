@@ -1,4 +1,4 @@
-"""A shell in the workspace, for those who may."""
+"""A shell in the workspace, for admins."""
 
 import os
 import signal

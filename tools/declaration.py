@@ -1,4 +1,4 @@
-"""What a tool is, and the decorator that makes one from a function.
+"""Tool, and the decorator that makes one from a function.
 
     @tool(effect="write")
     def shout(here: Here, words: Annotated[str, "what to shout"]) -> str:
@@ -33,12 +33,12 @@ VERIFY_TIMEOUT_S = 20
 
 
 class ToolFailure(Exception):  # noqa: N818 (a result for the model, not an error of ours)
-    """A tool cannot do what was asked; the text, meant for a model, becomes the result."""
+    """A tool cannot do what was asked; its text becomes the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Who calls a tool, and from where."""
+    """The call context: who calls a tool, and from where."""
 
     settings: Settings
     user: str
@@ -186,7 +186,7 @@ def _wants_here(function: Callable[..., Any]) -> bool:
 
 
 def _model_of(function: Callable[..., Any]) -> type[BaseModel]:
-    """Return a pydantic model of the parameters that a model fills in; unknown names are refused."""
+    """Return a pydantic model of a function's arguments; unknown names are refused."""
     hints = get_type_hints(function, include_extras=True)
     parameters = list(inspect.signature(function).parameters.values())[_wants_here(function) :]
     fields: dict[str, Any] = {
@@ -208,7 +208,7 @@ def _described(hint: Any) -> Any:
 
 
 def _checker(model: type[BaseModel], parameters: dict[str, Any]) -> Check:
-    """Return a check that gives coerced plain data, holding only the names the call held."""
+    """Return a check that coerces arguments; those left out stay out."""
 
     def check(args: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -1,4 +1,4 @@
-"""Run one call of a tool, so that whatever happens is a result for the model."""
+"""Runs one tool call; whatever happens becomes a result."""
 
 import asyncio
 import threading
@@ -34,7 +34,7 @@ class Outcome:
 
 
 async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Outcome:
-    """Run a tool on arguments that its check has passed; raises nothing but a cancellation from outside."""
+    """Run a tool on checked arguments; raises nothing but outside cancellation."""
     started = time.perf_counter()
     status: Literal["executed", "failed"] = "executed"
     try:
@@ -88,7 +88,7 @@ def _words(error: BaseException) -> str:
 
 @asynccontextmanager
 async def concurrency_limit(tool: Tool, settings: Settings) -> AsyncIterator[None]:
-    """Wait until a call may be at work beside others: of its tool, then of all tools."""
+    """Wait for the semaphores of a call's tool and of all tools."""
     async with AsyncExitStack() as held:
         if tool.at_once is not None:
             await held.enter_async_context(_semaphore(tool.name, tool.at_once))
@@ -98,7 +98,7 @@ async def concurrency_limit(tool: Tool, settings: Settings) -> AsyncIterator[Non
 
 
 class _Semaphore:
-    """A semaphore of the whole process, whatever event loop its holders run on; first come, first served."""
+    """A fair semaphore of the whole process, across event loops."""
 
     def __init__(self, number: int) -> None:
         self._free = number

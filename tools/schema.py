@@ -1,4 +1,4 @@
-"""JSON schemas of tools' arguments as models see them, and what does not fit."""
+"""JSON schemas of tools' arguments, in the dialect all providers take."""
 
 import json
 import re
@@ -20,7 +20,7 @@ class SchemaError(ValueError):
 
 
 class ArgumentsError(ValueError):
-    """The arguments do not fit the tool; the text tells a model what to change.
+    """Arguments do not fit; the text tells a model what to change.
 
     Args:
         name: the tool's.
@@ -40,7 +40,7 @@ class ArgumentsError(ValueError):
 
 
 def unstorable(args: Any) -> list[str]:
-    """Say what of the arguments no file and no request can hold; empty: nothing."""
+    """Return the problems of arguments that no file or request can hold."""
     try:
         json.dumps(args, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -57,7 +57,7 @@ def shown_description(text: str | None) -> str:
 
 
 def plain_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema of arguments in the plain dialect that every provider takes.
+    """Return a schema in the plain dialect that every provider takes.
 
     It may allow more than the schema it is made of: a check of arguments holds to that one.
 

@@ -1,4 +1,4 @@
-"""Events: the times of one, the text that calendars exchange, and what a person reads."""
+"""Events as iCalendar text, and as a person reads them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

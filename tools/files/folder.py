@@ -1,4 +1,4 @@
-"""One open folder: what is done in it goes through its descriptor, and links are never followed."""
+"""An open folder, used through its descriptor; links are never followed."""
 
 import os
 import secrets

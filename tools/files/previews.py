@@ -1,4 +1,4 @@
-"""What a person sees before a file changes: the exact effect, and as much of the text as fits."""
+"""Previews of file changes, for the person who confirms."""
 
 from difflib import unified_diff
 

@@ -1,4 +1,4 @@
-"""The `[mcp.servers.NAME]` tables: which MCP servers there are, and how far their tools are trusted."""
+"""The `[mcp.servers.NAME]` tables: servers, and how far each is trusted."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A session with one MCP server, on one event loop: opened when needed, and anew after it died."""
+"""A session with one MCP server, reopened after it died."""
 
 import asyncio
 from contextlib import suppress
@@ -32,7 +32,7 @@ class _NotSentError(Exception):
 
 @dataclass(slots=True)
 class _Live:
-    """A session, and the task that holds it open: what a task opens, only it may close."""
+    """An open session, and the task that alone may close it."""
 
     task: Any
     closing: asyncio.Event = field(default_factory=asyncio.Event)

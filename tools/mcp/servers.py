@@ -1,4 +1,4 @@
-"""MCP servers' tools: found when a turn begins, and offered like our own, but trusted with nothing.
+"""The configured MCP servers, and the registry with their tools.
 
 What a server says of its tools only ever makes them ask more. What twobrain.toml lets run unasked asks
 again where its definition is no longer the one that was agreed to.
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class Servers:
-    """The MCP servers of twobrain.toml; sessions are opened when first needed, one set per event loop.
+    """The MCP servers of twobrain.toml, their sessions one set per event loop.
 
     Raises:
         ConfigurationError: `[mcp]` is not as it should be.
@@ -80,7 +80,7 @@ class Servers:
 
 @dataclass(slots=True)
 class _Server:
-    """A server on one event loop, and what is known of its tools."""
+    """A server on one event loop, and its tools' state."""
 
     connection: Connection
     pins: Pins
@@ -140,7 +140,7 @@ class _Server:
 
 
 class _LoopServers:
-    """The servers as one event loop uses them, and the registry with their tools."""
+    """One event loop's servers, and the registry with their tools."""
 
     def __init__(self, servers: list[_Server]) -> None:
         self.servers = servers

@@ -1,4 +1,4 @@
-"""From what a server says it has to tools of ours, and who is asked about them."""
+"""MCP servers' tools as ours, and what a person is asked about."""
 
 import hashlib
 import json

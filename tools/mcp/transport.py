@@ -1,4 +1,4 @@
-"""The two ways to an MCP server: a program of ours in its own process group, or streamable HTTP.
+"""Transports to an MCP server: a program we start, or streamable HTTP.
 
 Through the official `mcp` client and not langchain-mcp-adapters: that leaves a program's stderr on the
 person's terminal and its children running after it, lets a program read any variable as `${NAME}`,

@@ -1,4 +1,4 @@
-"""Who may do what, and what a person must agree to: a pure function with its reasons in words."""
+"""Policy: allow, confirm or deny a call, with a reason in words."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

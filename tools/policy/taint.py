@@ -1,4 +1,4 @@
-"""Taint: which links and places the person vouched for, in a turn that holds untrusted content."""
+"""Taint: untrusted content in a turn, and the links still trusted."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""HTTP for tools: a client that reaches public addresses only, and the single hosts opened by name.
+"""An HTTP client for tools: public addresses, and hosts opened by name.
 
 A URL may come from a stranger's text. Each request, each redirect among them, is judged by its URL,
 then by every address its host has, and then goes to just the address that was judged: a name that
@@ -35,7 +35,7 @@ class RefusedError(ToolFailure):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A host that is open although it need not be public."""
+    """A host and port on the allow-list, which need not be public."""
 
     host: str | Address
     port: int | None = None
@@ -74,7 +74,7 @@ class Door:
 
 
 def read_url(text: str) -> httpx.URL:
-    """Return the URL of a server that an administrator has chosen, so that its host may be private.
+    """Return an administrator's URL, whose host may be a private one.
 
     Raises:
         ValueError: it is not a plain http or https URL.

@@ -1,4 +1,4 @@
-"""Home automation and other services of one's own, over HTTP: only on hosts that were opened for it."""
+"""HTTP requests to one's own services, on allowed hosts only."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a server sent, as text that a model can read."""
+"""Pages and other answers as text that a model can read."""
 
 import codecs
 import json
@@ -53,7 +53,7 @@ class Page:
 
 
 async def read_answer(answer: Answer, *, links: bool = False, seconds: float = _READING_S) -> str:
-    """Return an answer as text under its title and URL; it says where it was cut.
+    """Return an answer as text under its title and URL.
 
     Args:
         answer: what a server sent.

@@ -33,6 +33,28 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
+class LoginCard(Card):
+    """The table of a server that may ask for a login."""
+
+    user: str | None = None
+    """None: the server asks for no login."""
+    password_env: str | None = None
+    """Name of the environment variable that holds the password."""
+
+    @model_validator(mode="after")
+    def _logs_in_with_both(self) -> Self:
+        if (self.user is None) != (self.password_env is None):
+            msg = "user and password_env are needed both or neither"
+            raise ValueError(msg)
+        return self
+
+    def missing(self, settings: "Settings", server: str) -> str | None:
+        """Say which variable of its password is to be set; None: it is there, or none is needed."""
+        if self.password_env and not settings.secret(self.password_env):
+            return f"set the variable {self.password_env} to the {server}'s password"
+        return None
+
+
 class Price(Card):
     """US dollars per million tokens."""
 

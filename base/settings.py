@@ -18,7 +18,6 @@ from base.errors import ConfigurationError
 from base.redaction import redacted, secrets_of
 
 Role = Literal["guest", "user", "admin"]
-Provider = Literal["google", "openai", "anthropic", "claude-code", "offline"]
 
 ROLES: tuple[Role, ...] = ("guest", "user", "admin")
 """Least to most trusted."""
@@ -67,7 +66,7 @@ class Price(Card):
 class ModelCard(Card):
     """One `[models.NAME]` table: which model, where, and its limits."""
 
-    provider: Provider
+    provider: str
     """google, openai (and all that speaks its chat completions), anthropic, claude-code or offline."""
     model: str = ""
     """The provider's own name of the model; `planner` or `writer` where the provider is offline."""
@@ -97,13 +96,6 @@ class ModelCard(Card):
     """What a person sees; empty: the model's name."""
     price: Price | None = None
     """None: looked up by model name, unknown where it is not listed."""
-
-    @model_validator(mode="after")
-    def _names_a_model(self) -> Self:
-        if not self.model and self.provider not in {"claude-code", "offline"}:
-            msg = f"model is required for provider {self.provider!r}"
-            raise ValueError(msg)
-        return self
 
 
 class RuleCard(Card):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+from base.data_dir import MCP_PINS
 from base.settings import Settings
 from base.texts import folded
 from tools.declaration import Tool
@@ -35,7 +36,7 @@ class Servers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._cards = read_servers(settings)
-        self._pins = Pins(settings.data_dir / "mcp_pins.json")
+        self._pins = Pins(settings.data_dir / MCP_PINS)
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopServers] = WeakKeyDictionary()
 
     async def join(self, registry: Registry) -> Registry:

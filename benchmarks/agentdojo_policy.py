@@ -21,9 +21,8 @@ from agentdojo.types import text_content_block_from_string
 
 from benchmarks.agentdojo_tools import declared
 from tools.declaration import Tool
-from tools.policy.decision import NOTHING, Allow, Person, Read, decide
-from tools.policy.links import links_in
-from tools.policy.pointing import points_at
+from tools.policy.decision import Allow, Person, decide
+from tools.policy.taint import UNTAINTED, Taint, links_in, points_at
 
 VERSION = "v1.2.2"
 MARK = "AN-INJECTION-STANDS-HERE"
@@ -43,7 +42,7 @@ class Turn:
     person: Person | None
     """None: nothing is judged."""
     request: str
-    read: Read
+    taint: Taint
     follow: Follow = "pointed at"
     made: list[FunctionCall] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
@@ -53,9 +52,9 @@ class Turn:
     def call(self, wanted: FunctionCall, *, approved: bool) -> str | None:
         """Judge a call and make it; return what the planner reads of it, None where it was not made."""
         tool = self.tools[wanted.function]
-        if not self._allows(tool, wanted.args, self.read):
+        if not self._allows(tool, wanted.args, self.taint):
             self.asked[tool.name] += 1
-            self.asked_for_strangers[tool.name] += self._allows(tool, wanted.args, NOTHING)
+            self.asked_for_strangers[tool.name] += self._allows(tool, wanted.args, UNTAINTED)
             if not approved:
                 return None
         runtime = FunctionsRuntime(self.suite.tools)
@@ -65,20 +64,20 @@ class Turn:
         self._take_in(tool, wanted.args, text)
         return text
 
-    def _allows(self, tool: Tool, args: Any, read: Read) -> bool:
-        return self.person is None or isinstance(decide(self.person, tool, tool.name, args, read), Allow)
+    def _allows(self, tool: Tool, args: Any, taint: Taint) -> bool:
+        return self.person is None or isinstance(decide(self.person, tool, tool.name, args, taint), Allow)
 
     def _take_in(self, tool: Tool, args: Any, text: str) -> None:
         """Do as nodes.gate.judge.basis_of does, where each call is a round of its own."""
         links = links_in(text) if self._vouches(tool, args) else frozenset()
-        strangers = {tool.name} if tool.untrusted else set()
-        self.read = Read(self.read.strangers | strangers, self.read.links | links)
+        sources = {tool.name} if tool.untrusted else set()
+        self.taint = Taint(self.taint.sources | sources, self.taint.trusted_links | links)
 
     def _vouches(self, tool: Tool, args: Any) -> bool:
         if self.follow == "any":
             return True
         named = self.follow == "pointed at" and points_at(self.request, tool, args)
-        return not self.read.strangers and (not tool.untrusted or named)
+        return not self.taint.sources and (not tool.untrusted or named)
 
 
 def begin(suite: Any, task: Any, *, planted: str = "", judged: bool, lists: bool) -> Turn:
@@ -95,8 +94,8 @@ def begin(suite: Any, task: Any, *, planted: str = "", judged: bool, lists: bool
     environment = task.init_environment(suite.load_and_inject_default_environment(places))
     tools = {function.name: declared(function) for function in suite.tools}
     person = Person("user", "user", confirm_allow=frozenset(tools if lists else ()))
-    read = Read(links=links_in(task.PROMPT))
-    return Turn(suite, environment, tools, person if judged else None, task.PROMPT, read)
+    taint = Taint(trusted_links=links_in(task.PROMPT))
+    return Turn(suite, environment, tools, person if judged else None, task.PROMPT, taint)
 
 
 def attack(  # noqa: PLR0913 (each is one circumstance)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from base.amounts import count
 from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES
 from base.errors import StorageError, TwobrainError
 from base.settings import Settings, load_settings
+from base.texts import count
 from doctor.diagnose import diagnose
 from doctor.missing_records import WHY, missing_threads
 from graphs.session import Orchestrator, open_orchestrator

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from langgraph.types import StateSnapshot
 
-from base.amounts import count
 from base.data_dir import CHECKPOINTS
 from base.errors import BadThreadError, DamagedThreadError, UnknownThreadError
+from base.texts import count
 from doctor.damaged_rows import DamagedRow, ThreadRows
 from doctor.missing_records import WHY, MissingRecords, find_missing
 from graphs.damage import check

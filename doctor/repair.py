@@ -6,8 +6,8 @@ from typing import Any
 
 from langgraph.types import StateSnapshot
 
-from base.amounts import count
 from base.errors import DamagedThreadError, RequestError, UnknownThreadError
+from base.texts import count
 from doctor.diagnose import condition_of, diagnose, rows_of
 from doctor.missing_records import find_missing, record_missing
 from graphs.damage import check

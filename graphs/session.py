@@ -15,9 +15,9 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Command, StateSnapshot
 
 from base.data_dir import CHECKPOINTS, MEMORIES, THREAD_LOCKS
-from base.errors import DamagedThreadError, StorageError, UnknownThreadError
+from base.errors import BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
 from base.settings import Settings
-from base.texts import as_text, check_thread, mended
+from base.texts import as_text, mended
 from graphs.damage import blame_damage, damage_named
 from graphs.orchestrator import graph
 from graphs.result import Result, is_under_way, result_from, result_of
@@ -34,6 +34,8 @@ from storage.memories import open_memories
 from storage.thread_lock import ThreadLocks
 from tools.registry import Registry as Tools
 
+_LONGEST_THREAD = 255
+"""Characters of a thread's id."""
 _MOST_OTHERS = 10
 """Runs that have moved a thread meanwhile, and are gone on with."""
 
@@ -298,3 +300,22 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
 
 def _unknown(thread_id: str) -> UnknownThreadError:
     return UnknownThreadError(f"There is no thread {thread_id!r}. `twobrain threads` lists those there are.")
+
+
+def check_thread(thread_id: str) -> None:
+    """Check that a thread may have this id.
+
+    Raises:
+        BadThreadError: it is empty, too long, or not text.
+    """
+    if not thread_id.strip():
+        raise BadThreadError("The thread's id is empty. Name a thread, or none to begin a new one.")
+    if len(thread_id) > _LONGEST_THREAD:
+        raise BadThreadError(
+            f"The thread's id has {len(thread_id):,} characters; at most {_LONGEST_THREAD} are accepted."
+        )
+    if mended(thread_id) != thread_id:
+        raise BadThreadError(
+            f"The thread's id {thread_id!r} holds bytes that are no text in UTF-8. "
+            "`twobrain threads` lists the ids there are."
+        )

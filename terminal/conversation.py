@@ -11,9 +11,8 @@ from pydantic import ValidationError
 
 from base.errors import ConfigurationError
 from base.settings import Settings
-from base.texts import check_thread
 from graphs.result import Result
-from graphs.session import Orchestrator
+from graphs.session import Orchestrator, check_thread
 from graphs.stream import Event, final_result
 from nodes.context import LOCAL, Context
 from nodes.gate.answers import fault

@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from base.amounts import dollars
+from base.texts import dollars
 from models.call import Reply
 from nodes.events import Token, emit
 from nodes.state import Update

@@ -1,7 +1,6 @@
 """`twobrain audit`: the tool calls."""
 
-from base.texts import check_thread
-from graphs.session import Orchestrator
+from graphs.session import Orchestrator, check_thread
 from terminal.tables import list_rows
 
 _COLUMNS = {

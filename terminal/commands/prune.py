@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from base.amounts import count
 from base.errors import ConfigurationError
+from base.texts import count
 from doctor.prune import Pruned, prunable
 from doctor.prune import prune as pruned
 from graphs.session import Orchestrator

@@ -32,9 +32,7 @@ def append(conversation: Sequence[AnyMessage], writes: Sequence[Any]) -> list[An
     without an id gets one from its place and content. A message whose id is already there is
     ignored, so that nobody rewrites what was said; `RemoveMessage` takes one away, or all.
     """
-    by_id: dict[Any, AnyMessage] = {
-        message.id or place: message for place, message in enumerate(conversation)
-    }
+    by_id: dict[Any, AnyMessage] = {message.id: message for message in conversation}
     for message in _messages(writes):
         if not isinstance(message, RemoveMessage):
             message_id = message.id or _new_id(message, by_id)

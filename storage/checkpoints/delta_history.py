@@ -26,7 +26,7 @@ _CHECKPOINT = (
 
 
 class HistoryReader(SqliteSaver):
-    """The stock saver, which tells by a checkpoint's metadata whether it holds a channel's whole value.
+    """The stock saver, which finds whole values by checkpoints' metadata.
 
     Of the hundreds of checkpoints between two whole values none does; to unpack them would double
     what a resume takes after 200 rounds, about 10 ms, and more in a longer conversation.
@@ -35,12 +35,12 @@ class HistoryReader(SqliteSaver):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return for each channel the last whole value before a checkpoint, and what was written since."""
+        """Return channels' last whole values, and what was written since."""
         at = get_checkpoint_id(config)
         if not channels or not at:
             return super().get_delta_channel_history(config=config, channels=channels)
         key = _key(config)
-        chains, seeds = self._walk(key, at, channels)
+        chains, seeds = self.walk(key, at, channels)
         walked = max(chains.values(), key=len) or [at]
         between = min(walked), max(walked)
         sql = _WRITTEN.format(", ".join("?" * len(channels)))
@@ -53,10 +53,10 @@ class HistoryReader(SqliteSaver):
             serde=self.serde,
         )
 
-    def _walk(
-        self, key: tuple[str, str], at: str, channels: Sequence[str]
+    def walk(
+        self, key: tuple[str, str], at: str, channels: Collection[str]
     ) -> tuple[dict[str, list[str]], dict[str, Any]]:
-        """Return by channel the ancestors back to its last whole value, the nearest first, and that value."""
+        """Return each channel's ancestors to its whole value, and that."""
         chains: dict[str, list[str]] = {channel: [] for channel in channels}
         seeds: dict[str, Any] = {}
         ancestors = self._lineage(key, at)
@@ -75,7 +75,7 @@ class HistoryReader(SqliteSaver):
         return chains, seeds
 
     def _lineage(self, key: tuple[str, str], at: str) -> Iterator[tuple[str, bytes | None]]:
-        """Yield id and metadata of a checkpoint and of its ancestors, the nearest first.
+        """Yield id and metadata of a checkpoint and its ancestors, nearest first.
 
         They are read in the order of their ids, not one by one: that saves a tenth of a resume after
         200 rounds. An ancestor whose id sorts above, as by another process's clock, is where it begins anew;
@@ -101,7 +101,7 @@ def _key(config: RunnableConfig) -> tuple[str, str]:
 
 
 def _counted(described: bytes | None) -> Collection[str]:
-    """Return the channels whose last whole value is further back, as a checkpoint's metadata counts them."""
+    """Return the channels whose whole value is further back."""
     try:
         return json.loads(described or b"{}").get(COUNTED, ())  # type: ignore[no-any-return]
     except (ValueError, AttributeError):

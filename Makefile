@@ -28,7 +28,7 @@ bench: .venv/ready-dev .venv-peers/ready
 	@$(BIN)/python -m benchmarks.run $(SCENARIO)
 
 bench-agentdojo: .venv-agentdojo/ready
-	@PYTHONPATH=. .venv-agentdojo/bin/python -W ignore -m benchmarks.agentdojo
+	@PYTHONPATH=. .venv-agentdojo/bin/python -W ignore -m benchmarks.agentdojo_policy
 
 # What runs it; what serves it besides; what tests it besides. Each may come first.
 .venv/ready: pyproject.toml constraints.txt
@@ -60,7 +60,7 @@ define install
 	@echo "Making $(1) ..."
 	@$(PYTHON) -m venv --upgrade-deps $(1) >/dev/null
 	@echo "Installing $(3), a minute or two ..."
-	@$(1)/bin/pip install --quiet --disable-pip-version-check --no-compile $(2)
+	@PYTHONWARNINGS=ignore $(1)/bin/pip install --quiet --disable-pip-version-check --no-compile $(2)
 endef
 
 clean:

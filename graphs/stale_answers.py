@@ -9,7 +9,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from base.errors import NothingPendingError
 from ledger.book import Ledger
-from nodes.confirm import remaining
+from nodes.gate.request import remaining
 from nodes.state import State
 from storage.checkpoints.delta_history import Standing
 from storage.checkpoints.saver import Checkpoints

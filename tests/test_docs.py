@@ -54,6 +54,13 @@ def test_every_file_that_the_docs_link_to_exists():
         assert not missing, f"{page.name} links to {missing}"
 
 
+def test_every_file_of_ours_that_the_docs_name_exists():
+    made_up = {"tools/garden.py", "__init__.py"}
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", page.read_text(encoding="utf-8")))
+        assert {name for name in named - made_up if not (ROOT / name).exists()} == set(), page.name
+
+
 def test_twenty_five_everyday_tasks_are_answered():
     assert len({task for task, _, _ in TASKS}) == 25
 

@@ -40,7 +40,7 @@ bench-agentdojo: .venv-agentdojo/ready
 	@touch $@ .venv/ready
 
 .venv/ready-dev: pyproject.toml constraints.txt
-	$(call install,.venv,-c constraints.txt -e '.[server,dev]',what it needs to run$(comma) to serve and to be tested)
+	$(call install,.venv,-c constraints.txt -e '.[server$(comma)dev]',what it needs to run$(comma) to serve and to be tested)
 	@touch $@ .venv/ready-server .venv/ready
 
 .venv-peers/ready: benchmarks/peers-requirements.txt
@@ -55,10 +55,10 @@ comma := ,
 
 # install: folder, packages, what they are for. Bytecode is written for what is used, not for all there is.
 define install
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-		"twobrain needs Python 3.11 or newer, and $(PYTHON) is older. Name another: make demo PYTHON=python3.12")'
-	@echo "Making $(1) ..."
-	@$(PYTHON) -m venv --upgrade-deps $(1) >/dev/null
+	@$(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+			"twobrain needs Python 3.11 or newer, and $(PYTHON) is older: make $(MAKECMDGOALS) PYTHON=python3.12")' && \
+		echo "Making $(1) ..." && $(PYTHON) -m venv --upgrade-deps $(1) >/dev/null; }
 	@echo "Installing $(3), a minute or two ..."
 	@PYTHONWARNINGS=ignore $(1)/bin/pip install --quiet --disable-pip-version-check --no-compile $(2)
 endef

@@ -11,8 +11,9 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage
 from langgraph.types import StateSnapshot
 
+from base.data_dir import CHECKPOINTS
 from base.errors import DamagedThreadError, StorageError, UnknownThreadError
-from graphs.session import CHECKPOINTS, Orchestrator
+from graphs.session import Orchestrator
 from ledger.records import Call, Recorded, Status
 from nodes.turn.calls import results_in
 from storage.sqlite import why

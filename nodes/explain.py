@@ -31,7 +31,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     ttl = turn.context.confirm_ttl_s
     expiry = time.time() + ttl if ttl else None
     entries = [turn.entry(call, arguments_asked_about(call, turn)) for call in waiting]
-    lost = await ledger.doubt(entries, expiry)
+    lost = await ledger.ask_again(entries, expiry)
     if lost:
         waiting = [call for call in waiting if call["id"] in lost]
         message = _DOUBTS

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal, NotRequired, Self, cast
+from typing import Annotated, Any, Literal, NotRequired, Self, cast, get_type_hints
 
 from langchain_core.messages import (
     AIMessageChunk,
@@ -32,9 +32,7 @@ def append(conversation: Sequence[AnyMessage], writes: Sequence[Any]) -> list[An
     without an id gets one from its place and content. A message whose id is already there is
     ignored, so that nobody rewrites what was said; `RemoveMessage` takes one away, or all.
     """
-    by_id: dict[Any, AnyMessage] = {
-        message.id or place: message for place, message in enumerate(conversation)
-    }
+    by_id: dict[Any, AnyMessage] = {message.id: message for message in conversation}
     for message in _messages(writes):
         if not isinstance(message, RemoveMessage):
             message_id = message.id or _new_id(message, by_id)
@@ -153,8 +151,8 @@ class Input(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output:
-    """What a turn gives back: the keys of `graphs.result.Result`, and the conversation."""
+class TurnOutput:
+    """What a turn gives back: the fields of `graphs.result.Result`, and the conversation."""
 
     messages: Messages = field(default_factory=list)
     response: str = ""
@@ -168,7 +166,7 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True)
-class State(Output):
+class State(TurnOutput):
     """Everything a step reads. Times are Unix seconds."""
 
     own_last_id: str = ""
@@ -198,6 +196,10 @@ class State(Output):
     problem: str = ""
     """Why the last answer to the confirmation was not understood."""
     decisions: dict[str, CallDecision] = field(default_factory=dict)
+
+
+Output = TypedDict("Output", get_type_hints(TurnOutput, include_extras=True), total=False)  # type: ignore[misc]
+"""`TurnOutput` as the graph gives it: a dict of what is there."""
 
 
 class Update(TypedDict, total=False):

@@ -64,9 +64,9 @@ def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) 
         room: characters that the turn's rounds may take.
     """
     for most in _MOST_SHOWN[_MOST_SHOWN.index(_largest_in(room)) :]:
-        level = _Level(room, most)
-        for result, call in zip(results, calls, strict=True):
-            level.add(result, call)
+        level = _Level(results, calls, room, most)
+        for number in range(len(results)):
+            level.add(number)
         if not any(level.stubs) or level.slack() >= room // _LEAST_SLACK:
             break
     sizes = [0 if stub else limit for limit, stub in zip(level.limits, level.stubs, strict=True)]
@@ -82,24 +82,18 @@ def _largest_in(room: int) -> int:
     return next(each, _MOST_SHOWN[-1])
 
 
-@dataclass(frozen=True, slots=True)
-class _Size:
-    call: int
-    """Characters of the call."""
-    shown: int
-    stub: int
-    is_stored: bool
-
-
 @dataclass(slots=True)
 class _Level:
     """What results take where each is shown up to so many bytes; one is added after the other."""
 
+    results: Sequence[CallResult]
+    calls: Sequence[int]
     room: int
     most: int
     limits: list[int] = field(default_factory=list)
     """Bytes of each result, stub or not: each hangs on those before it alone."""
-    sizes: list[_Size] = field(default_factory=list)
+    shown: list[int] = field(default_factory=list)
+    """Characters of each result, were it no stub."""
     stubs: list[bool] = field(default_factory=list)
     taken: int = 0
     """Characters of all, as they are shown."""
@@ -107,27 +101,25 @@ class _Level:
     """Characters of stored results, as they are shown."""
     whole: int = 0
     """Stored results that are no page of another."""
-    shrunk: int = 0
-    """Characters of all but the recent results, were they all stubs."""
 
-    def add(self, result: CallResult, call: int) -> None:
+    def add(self, number: int) -> None:
         """Go on with one more."""
+        result = self.results[number]
         limit = self._limit(result)
-        size = _size(result, limit, call)
+        shown = _shown_chars(result, limit)
         self.limits.append(limit)
-        self.sizes.append(size)
+        self.shown.append(shown)
         self.stubs.append(False)
-        if len(self.sizes) > KEPT_RESULTS:
-            aged = self.sizes[-KEPT_RESULTS - 1]
-            self.shrunk += aged.call + aged.stub
-        self.taken += size.call + size.shown
-        self.stored += size.shown if size.is_stored else 0
+        self.taken += self.calls[number] + shown
+        if result.stored:
+            self.stored += shown
         if self.taken > self.room or self.stored > _STORED_TOGETHER:
             self._shrink()
 
     def slack(self) -> int:
         """Return the room that is left when all but the recent results have shrunk."""
-        return self.room - self.shrunk - sum(each.call + each.shown for each in self.sizes[-KEPT_RESULTS:])
+        stubs = sum(map(_stub_chars, self.results[:-KEPT_RESULTS], self.limits))
+        return self.room - sum(self.calls) - stubs - sum(self.shown[-KEPT_RESULTS:])
 
     def _limit(self, result: CallResult) -> int:
         stored = result.stored
@@ -137,17 +129,23 @@ class _Level:
         return self.most if self.whole <= _FIRST else min(self.most, _LATER)
 
     def _shrink(self) -> None:
-        for old, each in enumerate(self.sizes[:-KEPT_RESULTS]):
-            too_much = self.taken > self.room // 2 or (each.is_stored and self.stored > _STORED_TOGETHER // 2)
+        for old, shown in enumerate(self.shown[:-KEPT_RESULTS]):
+            result = self.results[old]
+            too_much = self.taken > self.room // 2 or (result.stored and self.stored > _STORED_TOGETHER // 2)
             if too_much and not self.stubs[old]:
                 self.stubs[old] = True
-                self.taken -= each.shown - each.stub
-                self.stored -= each.shown if each.is_stored else 0
+                self.taken -= shown - _stub_chars(result, self.limits[old])
+                self.stored -= shown if result.stored else 0
 
 
-def _size(result: CallResult, limit: int, call: int) -> _Size:
-    stored = result.stored
-    length = stored["end"] - stored["start"] if stored else len(result.text)
-    around = _OVERHEAD if stored or result.untrusted or length > limit else _LEAST_OVERHEAD
-    stub = _NOTE if stored else min(length, STUB_CHARS) + around
-    return _Size(call, min(length, limit) + around, stub, stored is not None)
+def _shown_chars(result: CallResult, limit: int) -> int:
+    length = result.length
+    return min(length, limit) + _overhead(result, limit)
+
+
+def _stub_chars(result: CallResult, limit: int) -> int:
+    return _NOTE if result.stored else min(result.length, STUB_CHARS) + _overhead(result, limit)
+
+
+def _overhead(result: CallResult, limit: int) -> int:
+    return _LEAST_OVERHEAD if result.is_plain and result.length <= limit else _OVERHEAD

@@ -1,6 +1,6 @@
 """A turn's rounds as the planner is shown them."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from models.replies import MALFORMED
 from nodes.prompt.compaction import shown_sizes
 from nodes.prompt.fences import fenced
-from nodes.turn.calls import CallResult, Round, TurnCall, TurnHistory, as_json
+from nodes.turn.calls import CallResult, Round, TurnHistory, as_json, not_executed
 
 Look = Callable[[CallResult, int], Awaitable[tuple[str, str]]]
 """From a result and how many bytes of it to show (0: next to none) to text and a note on what is left out."""
@@ -29,24 +29,19 @@ async def rounds_view(history: TurnHistory, room: int, look: Look) -> RoundsView
         room: characters that they may take.
         look: what opens a result.
     """
-    results = [_result_of(call, history.results) for call in history.calls]
+    results = [history.results.get(call.id) or not_executed(call) for call in history.calls]
     calls = [each.chars if not n else 0 for each in history.rounds for n in range(len(each.calls))]
-    shown = shown_sizes(results, calls, room)
-    sized = iter(zip(results, shown.sizes, strict=True))
+    shown, turn = shown_sizes(results, calls, room), history.request.id or ""
     messages: list[BaseMessage] = []
+    number = 0
     for each in history.rounds:
         messages.append(_sendable(each))
-        messages += [await _shown(*next(sized), history.request.id or "", look) for _ in each.calls]
+        for _ in each.calls:
+            result, most = results[number], shown.sizes[number]
+            as_it_is = result.is_plain and result.length <= most
+            messages.append(result.message if as_it_is else await _shown(result, most, turn, look))
+            number += 1
     return RoundsView(messages, shown.chars)
-
-
-def _result_of(call: TurnCall, results: Mapping[str, CallResult]) -> CallResult:
-    """Return a call's result, or that it was not executed: no provider takes a call without one."""
-    if found := results.get(call.id):
-        return found
-    text = "Not executed."
-    message = ToolMessage(text, tool_call_id=call.id, name=call.name, status="error")
-    return CallResult(message, "denied", text, untrusted=False, denied=False, edited_args=None, stored=None)
 
 
 def _sendable(each: Round) -> AIMessage:

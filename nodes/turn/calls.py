@@ -4,7 +4,6 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import islice
 from threading import Lock
 from typing import Any, NamedTuple
@@ -48,6 +47,10 @@ class CallResult:
     """What ran, where a person edited the arguments."""
     stored: StoredRange | None
     """None where the text is all of it."""
+    is_plain: bool
+    """A model may read it as it is: it need not be fenced, and is neither stored nor of edited arguments."""
+    length: int
+    """Of all of it; bytes where it is stored, else characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Round:
     """About what it takes on the wire."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TurnHistory:
     """A turn's rounds and results until now."""
 
@@ -93,13 +96,10 @@ class TurnHistory:
     before: int = 0
     """Messages of the conversation that came before the request."""
     rounds: tuple[Round, ...] = ()
+    calls: tuple[TurnCall, ...] = ()
+    """Of all rounds, in the order they were made."""
     results: Mapping[str, CallResult] = field(default_factory=dict)
     """By call id; the first result of a call counts."""
-
-    @cached_property
-    def calls(self) -> list[TurnCall]:
-        """Every call, in the order they were made."""
-        return [call for each in self.rounds for call in each.calls]
 
     def finished(self) -> list[FinishedCall]:
         """Return the calls that have their result, in the order they were made."""
@@ -107,13 +107,14 @@ class TurnHistory:
 
     def followed_by(self, messages: Iterable[AnyMessage]) -> "TurnHistory":
         """Return the history with further messages; this one stays as it is."""
-        rounds, results = list(self.rounds), dict(self.results)
+        rounds, calls, results = list(self.rounds), list(self.calls), dict(self.results)
         for message in messages:
             if isinstance(message, ToolMessage):
                 results.setdefault(message.tool_call_id, _result(message))
             elif isinstance(message, AIMessage) and message.tool_calls:
                 rounds.append(round_of(message))
-        return TurnHistory(self.request, self.before, tuple(rounds), results)
+                calls += rounds[-1].calls
+        return TurnHistory(self.request, self.before, tuple(rounds), tuple(calls), results)
 
 
 class Utterance(NamedTuple):
@@ -141,15 +142,17 @@ class _Cache:
         self._lock = Lock()
         self._turns: OrderedDict[str, tuple[Sequence[AnyMessage], TurnHistory]] = OrderedDict()
 
-    def get(self, turn: str, messages: Sequence[AnyMessage]) -> tuple[int, TurnHistory | None]:
+    def get(self, conversation: Sequence[AnyMessage], turn: str) -> tuple[int, TurnHistory | None]:
+        """Return how many messages were parsed, and to what; 0 and None where that does not hold any more."""
         with self._lock:
-            seen, history = self._turns.get(turn, ((), None))
-        begins = history is not None and messages[: len(seen)] == seen  # the same objects compare at once
-        return (len(seen), history) if begins else (0, None)
+            parsed, history = self._turns.get(turn, ((), None))
+        holds = history is not None and conversation[history.before :][: len(parsed)] == parsed  # the same
+        return (len(parsed), history) if holds else (0, None)  # objects compare at once
 
-    def put(self, turn: str, messages: Sequence[AnyMessage], history: TurnHistory) -> None:
+    def put(self, conversation: Sequence[AnyMessage], turn: str, history: TurnHistory) -> None:
+        """Keep what a conversation was parsed to."""
         with self._lock:
-            self._turns[turn] = (messages, history)
+            self._turns[turn] = (conversation[history.before :], history)
             self._turns.move_to_end(turn)
             if len(self._turns) > _MOST_TURNS:
                 self._turns.popitem(last=False)
@@ -160,15 +163,14 @@ _cache = _Cache()
 
 def read_turn(conversation: Sequence[AnyMessage], turn: str) -> TurnHistory:
     """Return what the conversation says of the turn that answers the message of that id; empty without it."""
-    before = _place_of(conversation, turn)
-    if before is None:
-        return TurnHistory(HumanMessage("", id=turn), len(conversation))
-    messages = conversation[before:]
-    count, history = _cache.get(turn, messages)
-    if history is None or history.before != before:
-        count, history = 1, TurnHistory(HumanMessage(messages[0].content, id=turn), before)
-    history = history.followed_by(messages[count:])
-    _cache.put(turn, messages, history)
+    count, history = _cache.get(conversation, turn)
+    if history is None:
+        before = _place_of(conversation, turn)
+        if before is None:
+            return TurnHistory(HumanMessage("", id=turn), len(conversation))
+        count, history = 1, TurnHistory(HumanMessage(conversation[before].content, id=turn), before)
+    history = history.followed_by(conversation[history.before + count :])
+    _cache.put(conversation, turn, history)
     return history
 
 
@@ -194,15 +196,24 @@ def round_of(message: AIMessage) -> Round:
 
 def _result(message: ToolMessage) -> CallResult:
     artifact = message.artifact if isinstance(message.artifact, dict) else {}
+    text, stored, edited = message.text, artifact.get("stored"), artifact.get("args")
+    untrusted = bool(artifact.get("untrusted"))
     return CallResult(
         message=message,
         status=artifact.get("status") or ("executed" if message.status == "success" else "failed"),
-        text=message.text,
-        untrusted=bool(artifact.get("untrusted")),
+        text=text,
+        untrusted=untrusted,
         denied=bool(artifact.get("denied")),
-        edited_args=artifact.get("args"),
-        stored=artifact.get("stored"),
+        edited_args=edited,
+        stored=stored,
+        is_plain=not untrusted and stored is None and edited is None,
+        length=stored["end"] - stored["start"] if stored else len(text),
     )
+
+
+def not_executed(call: TurnCall) -> CallResult:
+    """Return what stands for the result of a call that has none: no provider takes a call without one."""
+    return _result(result_message({"id": call.id, "name": call.name}, "denied", "Not executed."))
 
 
 def results_in(messages: Iterable[BaseMessage]) -> dict[str, CallResult]:

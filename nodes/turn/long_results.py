@@ -8,7 +8,7 @@ from typing import Any
 from base.errors import StorageError
 from nodes.turn.calls import CallResult, StoredRange
 from nodes.turn.turn import Turn
-from storage.long_results import Artifacts
+from storage.long_results import LongResults
 from tools.declaration import Tool
 from tools.read_result import label, open_page, read_result
 
@@ -46,7 +46,7 @@ async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> Shor
     try:
         if tool is read_result:
             return await _page(artifacts, user, args, text)
-        kept = await artifacts.put(user, text, outside=tool.untrusted)
+        kept = await artifacts.put(user, text, untrusted=tool.untrusted)
     except StorageError as error:  # it ran: what it gave is told as far as there is room for it
         _log.exception("a result of %s was not stored", tool.name)
         return ShortResult(f"{text[:_HEAD]}{_GAP}{text[-_TAIL:]}\n[The rest is lost. {error}]")
@@ -54,7 +54,7 @@ async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> Shor
     return ShortResult(_ends(stored, text), stored, kept.size, kept.sha256)
 
 
-async def look(artifacts: Artifacts, user: str, result: CallResult, most: int) -> tuple[str, str]:
+async def look(artifacts: LongResults, user: str, result: CallResult, most: int) -> tuple[str, str]:
     """Return what a model is shown of a result, and a note of ours on what is left out.
 
     Args:
@@ -75,7 +75,7 @@ async def look(artifacts: Artifacts, user: str, result: CallResult, most: int) -
         return text, ""
 
 
-async def _page(artifacts: Artifacts, user: str, args: dict[str, Any], text: str) -> ShortResult:
+async def _page(artifacts: LongResults, user: str, args: dict[str, Any], text: str) -> ShortResult:
     piece = await open_page(artifacts, user, **args)
     if piece is None:
         return ShortResult(text)
@@ -84,7 +84,9 @@ async def _page(artifacts: Artifacts, user: str, args: dict[str, Any], text: str
     return ShortResult(_ends(stored, piece.text), stored, len(content), hashlib.sha256(content).hexdigest())
 
 
-async def _opened(artifacts: Artifacts, user: str, stored: StoredRange, most: int) -> tuple[str, str] | None:
+async def _opened(
+    artifacts: LongResults, user: str, stored: StoredRange, most: int
+) -> tuple[str, str] | None:
     start, end = stored["start"], stored["end"]
     head_end, tail_start = (end, end) if end - start <= most else (start + most * 2 // 3, end - most // 3)
     head = await artifacts.read(user, stored["handle"], start, head_end - start)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from base.errors import StorageError
-from ledger.bookkeeping import BEGUN
 from ledger.records import Use
+from ledger.usage import BEGUN
 from models.call import Ask, Attempt
 from models.prices import cost_of
 from nodes.events import Restarted, UsageReported, emit

@@ -7,38 +7,35 @@ from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nu
 from dataclasses import replace
 from typing import Any
 
-from models.resting import resting
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
+from langgraph.types import Command, StateSnapshot
 
-with resting():
-    from langchain_core.messages import HumanMessage
-    from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.base import BaseCheckpointSaver
-    from langgraph.graph.state import CompiledStateGraph
-    from langgraph.store.base import BaseStore
-    from langgraph.types import Command, StateSnapshot
-
-    from base.data_dir import CHECKPOINTS, MEMORIES, THREAD_LOCKS
-    from base.errors import DamagedThreadError, StorageError, UnknownThreadError
-    from base.settings import Settings
-    from base.texts import as_text, check_thread, mended
-    from graphs.collector import looking_seldom
-    from graphs.damage import blaming, sound
-    from graphs.events import Begun, Event, Queued, Result, ending, last
-    from graphs.orchestrator import graph
-    from graphs.result import ended, is_under_way, result_of
-    from graphs.stale_answers import position_of, questions, too_late
-    from graphs.watching import Watch
-    from ledger.ledger import Ledger
-    from models.embedding import open_embedder
-    from models.registry import Registry as Models
-    from nodes.context import Context
-    from nodes.intake import check_text
-    from nodes.resources import CONFIGURED, Resources, open_resources
-    from storage.checkpoints.delta_history import ThreadPosition
-    from storage.checkpoints.saver import Checkpoints, open_checkpoints
-    from storage.memories import open_memories
-    from storage.thread_lock import ThreadLocks
-    from tools.registry import Registry as Tools
+from base.data_dir import CHECKPOINTS, MEMORIES, THREAD_LOCKS
+from base.errors import DamagedThreadError, StorageError, UnknownThreadError
+from base.settings import Settings
+from base.texts import as_text, check_thread, mended
+from graphs.collector import looking_seldom
+from graphs.damage import blaming, sound
+from graphs.events import Begun, Event, Queued, Result, ending, last
+from graphs.orchestrator import graph
+from graphs.result import ended, is_under_way, result_of
+from graphs.stale_answers import position_of, questions, too_late
+from graphs.watching import Watch
+from ledger.ledger import Ledger
+from models.embedding import open_embedder
+from models.registry import Registry as Models
+from nodes.context import Context
+from nodes.intake import check_text
+from nodes.resources import CONFIGURED, Resources, open_resources
+from storage.checkpoints.delta_history import ThreadPosition
+from storage.checkpoints.saver import Checkpoints, open_checkpoints
+from storage.memories import open_memories
+from storage.thread_lock import ThreadLocks
+from tools.registry import Registry as Tools
 
 _MOST_OTHERS = 10
 """Runs that have moved a thread meanwhile, and are gone on with."""

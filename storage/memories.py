@@ -3,11 +3,11 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.store.base import BaseStore, Op, Result, SearchItem
 from langgraph.store.base.batch import AsyncBatchedBaseStore
@@ -18,19 +18,7 @@ from storage.sqlite import BUSY_S, create_private, switch_to_wal, why
 if TYPE_CHECKING:
     from langgraph.store.sqlite.aio import AsyncSqliteStore
 
-
-class Embedder(Protocol):
-    """Turns texts into vectors."""
-
-    @property
-    def name(self) -> str:
-        """What its vectors can be compared by: those of one name with each other."""
-
-    async def of_query(self, text: str) -> list[float]:
-        """Return the vector of what is looked for."""
-
-    async def of_texts(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return the vector of each text that may be found."""
+    from storage.semantic_search import Embedder
 
 
 Store = TypeVar("Store", bound=AsyncBatchedBaseStore)
@@ -40,7 +28,7 @@ _RETRY_S = 0.05
 
 
 @asynccontextmanager
-async def open_memories(path: Path, embedder: Embedder | None = None) -> AsyncIterator[BaseStore]:
+async def open_memories(path: Path, embedder: "Embedder | None" = None) -> AsyncIterator[BaseStore]:
     """Open or create the store: a file for its owner alone.
 
     Args:
@@ -62,7 +50,7 @@ class Memories(AsyncBatchedBaseStore):
     Every method may raise StorageError.
     """
 
-    def __init__(self, path: Path, embedder: Embedder | None, stack: AsyncExitStack) -> None:
+    def __init__(self, path: Path, embedder: "Embedder | None", stack: AsyncExitStack) -> None:
         """Name the file, what places texts by meaning, and what closes the store in the end."""
         super().__init__()
         self._path = path
@@ -87,7 +75,7 @@ class Memories(AsyncBatchedBaseStore):
 
 
 @asynccontextmanager
-async def _open(path: Path, embedder: Embedder | None) -> "AsyncIterator[AsyncSqliteStore]":
+async def _open(path: Path, embedder: "Embedder | None") -> "AsyncIterator[AsyncSqliteStore]":
     await asyncio.to_thread(import_module, "storage.semantic_search")  # never on the event loop
     import aiosqlite
     from langgraph.store.sqlite.aio import AsyncSqliteStore

@@ -16,13 +16,11 @@ from array import array
 from collections.abc import Sequence
 from math import hypot
 from operator import mul
-from typing import Any
+from typing import Any, Protocol
 
 import aiosqlite
 from langgraph.store.base import Item, SearchItem
 from langgraph.store.sqlite.aio import AsyncSqliteStore
-
-from storage.memories import Embedder
 
 _AT_ONCE = 100
 """Texts that one request places: as many as every provider takes."""
@@ -49,6 +47,20 @@ _NEAREST = """
     SELECT key, nearness(vector, ?) AS near FROM vectors WHERE prefix = ? AND model = ?
     ORDER BY near DESC LIMIT ? OFFSET ?
 """
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors."""
+
+    @property
+    def name(self) -> str:
+        """What its vectors can be compared by: those of one name with each other."""
+
+    async def of_query(self, text: str) -> list[float]:
+        """Return the vector of what is looked for."""
+
+    async def of_texts(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return the vector of each text that may be found."""
 
 
 class VectorStore(AsyncSqliteStore):

@@ -104,7 +104,7 @@ def test_no_import_is_relative(path):
 def test_modules_and_functions_stay_short(path):
     source = path.read_text()
     tree = ast.parse(source)
-    assert _code_lines(tree, source) <= 200
+    assert _code_lines(tree, source) <= 300
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert {f.name: size for f in functions if (size := _code_lines(f, source)) > 40} == {}
 

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import models.opening
 import nodes.resources
 from base.settings import Settings, load_settings
 from benchmarks.script import WAITING, script
 from benchmarks.scripted_chat import ScriptedChat
 from benchmarks.worker import Converse, serve
 from graphs.session import Orchestrator, open_orchestrator
+from models.providers import MODULES, Provider
 from nodes.context import Context
 from tools import read_result
 from tools.declaration import tool
@@ -18,7 +18,7 @@ from tools.registry import Registry
 
 _TOML = """
 [models.scripted]
-provider = "offline"
+provider = "scripted"
 context_window = 200_000
 
 [roles]
@@ -28,6 +28,9 @@ chat = ["scripted"]
 [limits]
 max_rounds = 1_000
 """
+
+
+PROVIDER = Provider(open=lambda _card, _key: ScriptedChat(), needs_key=False, needs_model=False, is_free=True)
 
 
 @tool(effect="read")
@@ -47,7 +50,7 @@ def furnish(directory: Path) -> Settings:
 
     All else is the house's own: the caller of models with its streaming, checks, retries and usage, too.
     """
-    models.opening._OPEN["offline"] = lambda _card, _key: ScriptedChat()  # noqa: SLF001 (the one seam)
+    MODULES["scripted"] = __name__
     registry = Registry([look_up, send, *read_result.TOOLS])
     setattr(nodes.resources, "open_registry", lambda _settings: registry)  # noqa: B010 (it is not exported)
     config = directory / "twobrain.toml"

@@ -8,14 +8,17 @@ demo: .venv/ready
 	@echo "Asking: $(ASK)"
 	@$(BIN)/twobrain ask '$(ASK)'
 
+# The tests start hundreds of processes; without bytecode each would compile all our modules.
+test check prove: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/ready-dev
-	$(BIN)/pytest -q -n auto
+	$(BIN)/pytest -q -n auto --dist loadgroup
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n auto
+	$(BIN)/pytest -q -n auto --dist loadgroup
 
 prove: .venv/ready-dev
 	$(BIN)/pytest -q -n 0 --prove -m prove

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,9 +31,14 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
 
     Raises:
         ConfigurationError: the address is taken or cannot be listened on, it is open to others and nobody
-            is authenticated, or the settings are wrong.
+            is authenticated, the settings are wrong, or the server's packages are not installed.
         StorageError: the data directory cannot be used.
     """
+    if not find_spec("langgraph_api"):
+        raise ConfigurationError(
+            f"The server needs its extra. In {CHECKOUT}: {sys.executable} -m pip install -c constraints.txt "
+            "-e '.[server]'"
+        )
     settings, screen = load_settings(), open_screen()
     environ = _environment(settings, screen)
     users = [name for name, card in settings.users.items() if card.token_sha256]

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from graphs.shadowing import OURS, check_house
+from graphs.shadowing import PACKAGES, check_shadowing
 
 HOUSE = Path(__file__).parents[1]
 FLOORS = {
@@ -109,8 +110,8 @@ def test_modules_and_functions_stay_short(path):
 
 
 def test_each_of_our_names_resolves_to_our_file_and_is_watched():
-    check_house()
-    assert {*OURS, "cli", "server"} >= FLOORS.keys()
+    check_shadowing()
+    assert {*PACKAGES, "cli", "server"} >= FLOORS.keys()
 
 
 def _in_a_bare_process(script: str, directory: Path) -> str:
@@ -197,7 +198,8 @@ def test_every_distribution_of_a_fresh_install_is_pinned_to_what_is_tested():
     project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
     lines = (HOUSE / "constraints.txt").read_text().split()
     pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
-    needed = set(_needed([*project["dependencies"], *project["optional-dependencies"]["dev"]]))
+    extras = chain.from_iterable(project["optional-dependencies"].values())
+    needed = set(_needed([*project["dependencies"], *extras]))
     assert {name: importlib.metadata.version(name) for name in needed} == {n: pins.get(n) for n in needed}
 
 

@@ -45,13 +45,13 @@ async def open_memories(path: Path, embedder: "Embedder | None" = None) -> Async
 
 
 class Memories(AsyncBatchedBaseStore):
-    """LangGraph's store on SQLite, loaded at the first need: it takes long to import, and few turns use it.
+    """LangGraph's SQLite store, loaded when needed: it imports slowly.
 
     Every method may raise StorageError.
     """
 
     def __init__(self, path: Path, embedder: "Embedder | None", stack: AsyncExitStack) -> None:
-        """Name the file, what places texts by meaning, and what closes the store in the end."""
+        """Name the file, the embedder, and what closes the store."""
         super().__init__()
         self._path = path
         self._embedder = embedder
@@ -64,7 +64,7 @@ class Memories(AsyncBatchedBaseStore):
         return await (await self._opened()).abatch(ops)
 
     async def asearch(self, namespace_prefix: tuple[str, ...], /, **options: Any) -> list[SearchItem]:
-        """Search a namespace, by meaning where there is a query; raises what the model's client does, too."""
+        """Search by meaning where there is a query; raises clients' errors, too."""
         return await (await self._opened()).asearch(namespace_prefix, **options)
 
     async def _opened(self) -> "AsyncSqliteStore":
@@ -94,7 +94,7 @@ async def _open(path: Path, embedder: "Embedder | None") -> "AsyncIterator[Async
 
 
 def _prepare(path: Path) -> None:
-    """Make the file where there is none, and see that it is a database."""
+    """Make the file, and see that it is a database."""
     with _explained(path):
         create_private(path)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -112,7 +112,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def _ended(store: Store) -> AsyncIterator[Store]:
-    """End with the block the task that runs a store's operations, which the store leaves to the loop."""
+    """Cancel a store's task at the end, which it leaves running."""
     try:
         yield store
     finally:
@@ -122,7 +122,7 @@ async def _ended(store: Store) -> AsyncIterator[Store]:
 
 
 async def _set_up(store: "AsyncSqliteStore") -> None:
-    """Make the tables. Of processes that do so at once one fails at a step that another has just made."""
+    """Make the tables, again where another process does so at once."""
     deadline = time.monotonic() + BUSY_S
     for attempt in range(_ATTEMPTS, -1, -1):
         try:

@@ -1,4 +1,4 @@
-"""A store that finds memories by their meaning, by vectors of their texts.
+"""A store that finds memories by the vectors of their texts.
 
 It is apart from storage.memories because its base class takes long to import: it is loaded only where an
 embedding model is configured and somebody remembers or recalls.
@@ -54,7 +54,7 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """What its vectors can be compared by: those of one name with each other."""
+        """Name of the model: vectors of one name are comparable."""
 
     async def of_query(self, text: str) -> list[float]:
         """Return the vector of what is looked for."""
@@ -86,7 +86,7 @@ class VectorStore(AsyncSqliteStore):
         offset: int = 0,
         **options: Any,
     ) -> list[SearchItem]:
-        """Search a namespace, by meaning where there is a query; raises what the model's client does."""
+        """Search by meaning where there is a query; raises clients' errors, too."""
         if not query:
             return await super().asearch(namespace_prefix, limit=limit, offset=offset, **options)
         wanted = await self._embedder.of_query(query)
@@ -99,7 +99,7 @@ class VectorStore(AsyncSqliteStore):
         return [SearchItem(**_fields(item), score=nearest[item.key]) for item in found if item]
 
     async def _catch_up(self, prefix: str, model: str) -> None:
-        """Give a vector to each text of a namespace that has none by this model, the latest first."""
+        """Embed each text that has no vector by this model, latest first."""
         async with self._cursor(transaction=False) as cursor:
             await cursor.execute(_WITHOUT, (prefix, model, _MOST_CAUGHT_UP))
             without = list(await cursor.fetchall())
@@ -119,7 +119,7 @@ def _fields(item: Item) -> dict[str, Any]:
 
 
 def _packed(vector: Sequence[float]) -> bytes:
-    """Return a vector of length 1, so that nearness is a sum of products."""
+    """Return a vector of length 1, in bytes."""
     length = hypot(*vector) or 1.0
     return array("f", [number / length for number in vector]).tobytes()
 

@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from graphs.shadowing import OURS, check_house
+from graphs.shadowing import PACKAGES, check_shadowing
 
 HOUSE = Path(__file__).parents[1]
 FLOORS = {
@@ -110,8 +110,8 @@ def test_modules_and_functions_stay_short(path):
 
 
 def test_each_of_our_names_resolves_to_our_file_and_is_watched():
-    check_house()
-    assert {*OURS, "cli", "server"} >= FLOORS.keys()
+    check_shadowing()
+    assert {*PACKAGES, "cli", "server"} >= FLOORS.keys()
 
 
 def _in_a_bare_process(script: str, directory: Path) -> str:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from base.errors import ConfigurationError, StorageError
 from base.settings import Settings, load_settings, read_dotenv
-from graphs.shadowing import HOUSE
+from graphs.shadowing import CHECKOUT
 from storage.sqlite import create_private
 from terminal.screen import Screen, open_screen
 from terminal.text import plain
@@ -36,7 +36,7 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
     """
     if not find_spec("langgraph_api"):
         raise ConfigurationError(
-            f"The server needs its extra. In {HOUSE}: {sys.executable} -m pip install -c constraints.txt "
+            f"The server needs its extra. In {CHECKOUT}: {sys.executable} -m pip install -c constraints.txt "
             "-e '.[server]'"
         )
     settings, screen = load_settings(), open_screen()
@@ -96,11 +96,11 @@ def _check_address(host: str, port: int) -> bool:
 def _furnish(settings: Settings) -> Path:
     """Return the server's own folder, with what it reads there: langgraph.json, by whole paths."""
     folder = settings.data_dir / "server"
-    declared = json.loads((HOUSE / "langgraph.json").read_text(encoding="utf-8"))
+    declared = json.loads((CHECKOUT / "langgraph.json").read_text(encoding="utf-8"))
     for graph in declared["graphs"].values():
-        graph["path"] = str(HOUSE / graph["path"])
-    declared["auth"]["path"] = str(HOUSE / declared["auth"]["path"])
-    declared["dependencies"] = [str(HOUSE)]
+        graph["path"] = str(CHECKOUT / graph["path"])
+    declared["auth"]["path"] = str(CHECKOUT / declared["auth"]["path"])
+    declared["dependencies"] = [str(CHECKOUT)]
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         create_private(folder / "langgraph.json").write_text(json.dumps(declared), encoding="utf-8")

@@ -3,8 +3,8 @@ from contextlib import closing
 
 import pytest
 
+from tests.behaviour.crashes import process
 from tests.behaviour.crashes.power import cut_short
-from tests.graphs.crashes import process
 
 
 def findings(home, code=0, **options):

@@ -20,7 +20,7 @@ from tests.wires.clients import OpenWire
 
 HOUSE = Path(__file__).parents[2]
 ENGLISH = (HOUSE / "docs" / "policy.md").read_text(encoding="utf-8") * 6
-CODE = (HOUSE / "nodes" / "views.py").read_text(encoding="utf-8") * 6
+CODE = (HOUSE / "nodes" / "prompt" / "views.py").read_text(encoding="utf-8") * 6
 TEXTS: Mapping[str, tuple[str, float, float]] = {
     "English": (ENGLISH, 0.2, 0.3),
     "German": ("Heute ist das Wetter schön, deshalb gehen wir im Stadtpark spazieren. " * 500, 0.2, 0.4),

@@ -6,14 +6,17 @@ BIN := .venv/bin
 demo: .venv/ready
 	@$(BIN)/twobrain ask 'what time is it in Tokyo and what is 12*7'
 
+# The tests start hundreds of processes; without bytecode each would compile all our modules.
+test check prove: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/ready
-	$(BIN)/pytest -q -n auto
+	$(BIN)/pytest -q -n auto --dist loadgroup
 
 check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n auto
+	$(BIN)/pytest -q -n auto --dist loadgroup
 
 prove: .venv/ready
 	$(BIN)/pytest -q -n 0 --prove -m prove

@@ -27,6 +27,7 @@ from tools.policy.decision import Allow, Confirm, Person, decide
 from tools.registry import Registry
 from tools.run import Outcome, run_tool
 
+PATIENCE_S = 60  # a busy machine takes its time to start a program
 SERVER = Path(__file__).with_name("mcp_server.py")
 WORDS = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 BASE = Registry([get_time])
@@ -53,6 +54,7 @@ class Household:
             if {"url", "command"} & card.keys()
             else {"command": sys.executable, "args": [str(SERVER), str(home)], **card}
         )
+        way = {"connect_timeout_s": PATIENCE_S, **way}
         lines = [f"{key} = {json.dumps(value)}" for key, value in way.items() if not isinstance(value, dict)]
         lines += [
             f"{k} = {{ {', '.join(f'{a} = {json.dumps(b)}' for a, b in v.items())} }}"
@@ -290,7 +292,7 @@ SLEEPER = {"command": "sleep", "args": ["600"]}
 )  # fmt: skip
 async def test_a_server_that_cannot_be_used_costs_its_own_tools_and_says_why(household, card, why):
     household.add("good", definition("add"))
-    household.add("bad", **card, connect_timeout_s=0.5)
+    household.add("bad", **card, connect_timeout_s=0.5 if "0.5 s" in why else PATIENCE_S)
     async with household.open(PASSWORD="hunter2-and-more") as house:
         tools = await house.tools()
         assert set(tools) == {"good_add", "mcp:bad"}
@@ -304,7 +306,7 @@ async def test_a_server_that_cannot_be_used_costs_its_own_tools_and_says_why(hou
 async def test_a_web_server_that_sends_us_elsewhere_is_not_followed(household):
     async with open_site() as inside, open_site() as outside:
         outside.pages["/mcp"] = moved(inside.url("/mcp"), "307 Temporary Redirect")
-        household.add("bad", url=outside.url("/mcp"), connect_timeout_s=5)
+        household.add("bad", url=outside.url("/mcp"))
         async with household.open() as house:
             assert (await house.missing("mcp:bad")).startswith("it cannot be used: ")
         assert (len(outside.seen) > 0, inside.seen) == (True, [])
@@ -312,11 +314,11 @@ async def test_a_web_server_that_sends_us_elsewhere_is_not_followed(household):
 
 @pytest.mark.parametrize("habit", ["never_list", "stubborn"])
 async def test_a_server_that_is_slow_is_ended_with_all_its_children(household, habit):
-    home = household.add("slow", definition("add"), connect_timeout_s=1.5)
+    home = household.add("slow", definition("add"), connect_timeout_s=4)
     (home / habit).touch()
     (home / "child").touch()
     async with household.open() as house:
-        assert "did not answer within 1.5 s" in await house.missing("mcp:slow")
+        assert "did not answer within 4.0 s" in await house.missing("mcp:slow")
         assert len(lines(home / "pids")) == 2
         assert left_running(home) == []
 
@@ -497,7 +499,7 @@ async def test_a_huge_description_is_cut(household):
     "broken", [{"name": "add"}, definition("deep", json.loads('{"not":' * 300 + "{}" + "}" * 300))]
 )
 async def test_a_server_whose_list_cannot_be_read_costs_its_own_tools(household, broken):
-    household.add("notes", broken, definition("add"), connect_timeout_s=2)
+    household.add("notes", broken, definition("add"))
     household.add("good", definition("add"))
     async with household.open() as house:
         assert set(await house.tools()) == {"mcp:notes", "good_add"}

@@ -21,11 +21,9 @@ def main() -> None:
         _refuse(str(error))
     _calm()
     from base.errors import TwobrainError
-    from models.resting import resting
 
     try:
-        with resting():
-            from terminal.app import app
+        from terminal.app import app
 
         app(prog_name="twobrain")
     except TwobrainError as error:

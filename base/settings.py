@@ -8,16 +8,15 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from base.errors import ConfigurationError
 from base.toml_file import explain, read_toml, where
 
 Role = Literal["guest", "user", "admin"]
-Provider = Literal["google", "openai", "anthropic", "claude-code", "offline"]
 
 ROLES: tuple[Role, ...] = ("guest", "user", "admin")
 """Least to most trusted."""
@@ -51,7 +50,7 @@ class Price(_Card):
 class ModelCard(_Card):
     """One `[models.NAME]` table: which model, where, and its limits."""
 
-    provider: Provider
+    provider: str
     """google, openai (and all that speaks its chat completions), anthropic, claude-code or offline."""
     model: str = ""
     """The provider's own name of the model; `planner` or `writer` where the provider is offline."""
@@ -81,13 +80,6 @@ class ModelCard(_Card):
     """What a person sees; empty: the model's name."""
     price: Price | None = None
     """None: looked up by model name, unknown where it is not listed."""
-
-    @model_validator(mode="after")
-    def _names_a_model(self) -> Self:
-        if not self.model and self.provider not in {"claude-code", "offline"}:
-            msg = f"model is required for provider {self.provider!r}"
-            raise ValueError(msg)
-        return self
 
 
 class RuleCard(_Card):

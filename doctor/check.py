@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES
 from base.errors import StorageError, TwobrainError
 from base.settings import Settings, load_settings
 from doctor.diagnose import Diagnosis, counted, diagnose
 from doctor.missing_records import WHY, forgotten_threads
-from graphs.session import CHECKPOINTS, Orchestrator, open_orchestrator
+from graphs.session import Orchestrator, open_orchestrator
 from models.registry import Registry as Models
-from storage.memories import FILE as MEMORIES
 from storage.sqlite import why
 from tools.registry import open_registry
 
 State = Literal["good", "note", "bad"]
 
-_DATABASES = {"checkpoints": CHECKPOINTS, "ledger": "ledger.db", "memories": MEMORIES}
+_DATABASES = {"checkpoints": CHECKPOINTS, "ledger": LEDGER, "memories": MEMORIES}
 _FORGOTTEN = (
     "{}: not, or not wholly, in the ledger; "
     + WHY

@@ -13,9 +13,10 @@ from typing import Any
 
 from langgraph.checkpoint.base import empty_checkpoint
 
+from base.data_dir import DAMAGED
 from base.errors import StorageError
 from nodes.state import append
-from storage.checkpoints.spent import OF_STEPS
+from storage.checkpoints.sqlite_file import OF_STEPS
 from storage.serializer import StrictSerializer, UnreadableError
 from storage.sqlite import BUSY_S, create_private, why
 
@@ -106,7 +107,7 @@ class Rows:
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """Open a transaction that counts where no error ends it; what is taken out goes to damaged.db."""
         with self._opened() as database:
-            aside = create_private(self._path.with_name("damaged.db"))
+            aside = create_private(self._path.with_name(DAMAGED))
             database.execute("ATTACH ? AS taken", [str(aside)])
             database.execute("BEGIN IMMEDIATE")
             yield database

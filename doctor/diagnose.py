@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from langgraph.types import StateSnapshot
 
+from base.data_dir import CHECKPOINTS
 from base.errors import BadThreadError, BusyThreadError, DamagedThreadError, UnknownThreadError
 from doctor.damaged_rows import Damage, Rows
 from doctor.missing_records import WHY, Forgotten, forgotten
 from graphs.damage import check
-from graphs.session import CHECKPOINTS, Orchestrator
+from graphs.session import Orchestrator
 from ledger.records import OpenCall
 from nodes.turn.calls import open_calls
 

@@ -11,10 +11,11 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage
 from langgraph.types import StateSnapshot
 
+from base.data_dir import CHECKPOINTS
 from base.errors import DamagedThreadError, StorageError, UnknownThreadError
-from graphs.session import CHECKPOINTS, Orchestrator
+from graphs.session import Orchestrator
 from ledger.records import Call, Recorded, Status
-from nodes.turn.calls import results_by_call, status_of
+from nodes.turn.calls import results_in
 from storage.sqlite import why
 
 WHY = "it was lost, or put back from an older copy"
@@ -46,7 +47,7 @@ async def forgotten(
     messages = snapshot.values.get("messages", [])
     known = await orchestrator.ledger.known(thread)
     if snapshot.interrupts:  # what it forgot of the question is asked anew when that is answered
-        known |= {call["id"] for call in snapshot.values["calls"]} - results_by_call(messages).keys()
+        known |= {call["id"] for call in snapshot.values["calls"]} - results_in(messages).keys()
     made = [call for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
     missing = [call for call in made if call["id"] not in known]
     return Forgotten(row is None, missing) if row is None or missing else None
@@ -58,14 +59,14 @@ async def recall(
     """Enter in the ledger what the conversation tells."""
     values = snapshot.values
     user = (await orchestrator.ledger.thread(thread_id) or values["choices"]).get("user") or "local"
-    results = results_by_call(values["messages"])
+    results = results_in(values["messages"])
     told = []
     for call in lost.calls:
         entry = Call(
             values["thread"], call["id"], values["turn"], user, "", "", call["name"], call["args"], "unknown"
         )
         result = results.get(call["id"])
-        told.append((entry, Recorded(cast("Status", status_of(result)), result.text) if result else None))
+        told.append((entry, Recorded(cast("Status", result.status), result.text) if result else None))
     await orchestrator.ledger.recall(told)
     if lost.whole:
         title = next((m.text for m in values["messages"] if m.id == values["turn"]), "").strip()[:80]

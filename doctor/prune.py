@@ -10,10 +10,11 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from base.data_dir import LONG_RESULTS
 from base.errors import BusyThreadError, StorageError
 from doctor.diagnose import diagnose
 from graphs.session import Orchestrator
-from ledger.pruning import sweep
+from storage.long_results import LongResults
 from storage.sqlite import why
 
 _BUSY_MS = 10_000
@@ -64,7 +65,7 @@ async def prune(orchestrator: Orchestrator, before: float, *, audit: bool = Fals
     ]
     needed = await orchestrator.ledger.needed_results()
     stored_before = min(before, time.time() - _FRESH_S)
-    results = await asyncio.to_thread(sweep, folder / "artifacts", needed, stored_before)
+    results = await LongResults(folder / LONG_RESULTS).sweep(needed, stored_before)
     compacted = await asyncio.to_thread(_compact, folder)
     return Pruned(gone, results, max(0, occupied - await asyncio.to_thread(_size, folder)), compacted)
 
@@ -119,5 +120,5 @@ def _vacuumed(path: Path) -> bool:
 
 
 def _size(folder: Path) -> int:
-    files = [*folder.glob("*.db*"), *(folder / "artifacts").rglob("*")]
+    files = [*folder.glob("*.db*"), *(folder / LONG_RESULTS).rglob("*")]
     return sum(path.stat().st_size for path in files if path.is_file())

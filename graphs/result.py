@@ -7,8 +7,9 @@ from langgraph.types import StateSnapshot
 
 from graphs.damage import sound
 from graphs.events import Result
-from nodes.confirm import remaining
+from nodes.gate.request import remaining
 from nodes.state import State
+from nodes.turn.calls import read_turn
 from nodes.turn.closing import account_of
 
 _TOLD = ("response", "tool_calls", "backend", "summary", "receipts", "pending", "usage", "stop_reason")
@@ -35,7 +36,8 @@ def result_of(thread_id: str, snapshot: StateSnapshot) -> Result:
     """
     with sound(thread_id):
         state = State(**snapshot.values)
-        account = account_of(state)
+        finished = read_turn(state.messages, state.turn).finished()
+        account = account_of(finished, state.receipts)
         pending = remaining(state) if snapshot.interrupts else None
     return _result(thread_id, {**vars(state), **account, "pending": pending})
 

@@ -1,14 +1,13 @@
 """Every fork of the graph: from the state to the next steps, and nothing else."""
 
 from collections.abc import Callable
-from itertools import islice
 from typing import Any, Literal
 
-from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.types import Send
 
-from nodes.state import Decided, Planned, State, Task
+from nodes.state import CallDecision, JudgedCall, State, Task
+from nodes.turn.calls import last_round_ids
 
 
 class Route(Runnable[State, Any]):
@@ -63,22 +62,18 @@ def after_confirm(state: State) -> list[Send] | Literal["execute_tools", "plan",
     return [Send("execute_tools", _task(state, c, state.decisions[c["id"]], "plan")) for c in approved]
 
 
-def _task(state: State, call: Planned, decided: Decided | None, after: Literal["plan", "explain"]) -> Task:
+def _task(
+    state: State, call: JudgedCall, decided: CallDecision | None, after: Literal["plan", "explain"]
+) -> Task:
     return Task(
         call=call,
         args=decided["args"] if decided else call["args"],
-        made=call["id"] in _made(state),
-        recorded=bool(decided and decided.get("recorded")),
+        in_conversation=call["id"] in last_round_ids(state.messages),
+        on_record=bool(decided and decided.get("on_record")),
         thread=state.thread,
         turn=state.turn,
         choices=state.choices,
         planner=state.planner,
-        basis=state.basis,
+        taint=state.taint,
         next=after,
     )
-
-
-def _made(state: State) -> set[str | None]:
-    """Return the ids of the calls that the conversation holds of the last round."""
-    rounds = (m for m in reversed(state.messages) if isinstance(m, AIMessage) and m.tool_calls)
-    return {call["id"] for message in islice(rounds, 1) for call in message.tool_calls}

@@ -7,40 +7,36 @@ from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nu
 from dataclasses import replace
 from typing import Any
 
-from models.resting import resting
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
+from langgraph.types import Command, StateSnapshot
 
-with resting():
-    from langchain_core.messages import HumanMessage
-    from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.base import BaseCheckpointSaver
-    from langgraph.graph.state import CompiledStateGraph
-    from langgraph.store.base import BaseStore
-    from langgraph.types import Command, StateSnapshot
+from base.data_dir import CHECKPOINTS, MEMORIES, THREAD_LOCKS
+from base.errors import DamagedThreadError, StorageError, UnknownThreadError
+from base.settings import Settings
+from base.texts import as_text, check_thread, mended
+from graphs.collector import looking_seldom
+from graphs.damage import blaming, sound
+from graphs.events import Begun, Event, Queued, Result, ending, last
+from graphs.orchestrator import graph
+from graphs.result import ended, is_under_way, result_of
+from graphs.stale_answers import position_of, questions, too_late
+from graphs.watching import Watch
+from ledger.ledger import Ledger
+from models.embedding import open_embedder
+from models.registry import Registry as Models
+from nodes.context import Context
+from nodes.intake import check_text
+from nodes.resources import CONFIGURED, Resources, open_resources
+from storage.checkpoints.delta_history import ThreadPosition
+from storage.checkpoints.saver import Checkpoints, open_checkpoints
+from storage.memories import open_memories
+from storage.thread_lock import ThreadLocks
+from tools.registry import Registry as Tools
 
-    from base.errors import DamagedThreadError, StorageError, UnknownThreadError
-    from base.settings import Settings
-    from base.texts import as_text, check_thread, mended
-    from graphs.collector import looking_seldom
-    from graphs.damage import blaming, sound
-    from graphs.events import Begun, Event, Queued, Result, ending, last
-    from graphs.orchestrator import graph
-    from graphs.result import ended, is_under_way, result_of
-    from graphs.stale_answers import questions, standing, too_late
-    from graphs.watching import Watch
-    from ledger.book import Ledger
-    from models.embedding import open_embedder
-    from models.registry import Registry as Models
-    from nodes.context import Context
-    from nodes.intake import check_text
-    from nodes.resources import CONFIGURED, Resources, open_resources
-    from storage.checkpoints.delta_history import Standing
-    from storage.checkpoints.saver import Checkpoints, open_checkpoints
-    from storage.memories import FILE as MEMORIES
-    from storage.memories import open_memories
-    from storage.thread_lock import Turns
-    from tools.registry import Registry as Tools
-
-CHECKPOINTS = "checkpoints.db"
 _MOST_OTHERS = 10
 """Runs that have moved a thread meanwhile, and are gone on with."""
 
@@ -62,7 +58,7 @@ class Orchestrator:
             res = replace(res, checkpointed=checkpointer.settled)
         self._checkpointer = checkpointer
         self._res = res
-        self.turns = Turns(res.settings.data_dir / "turns")
+        self.turns = ThreadLocks(res.settings.data_dir / THREAD_LOCKS)
 
     async def ask(self, text: str, *, thread_id: str | None = None, context: Context | None = None) -> Result:
         """Run a turn to its answer or to a confirmation.
@@ -125,10 +121,10 @@ class Orchestrator:
         self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
     ) -> AsyncGenerator[Event, None]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
-        seen = await self._standing(thread_id)
+        seen = await self._position(thread_id)
 
         async def answered() -> AsyncGenerator[Event, None]:
-            now = await self._standing(thread_id)
+            now = await self._position(thread_id)
             if not now.asks or (now != seen and not await self._asks_the_same(thread_id, seen, now)):
                 raise await too_late(self.ledger, thread_id, asks_else=now.asks)
             run = self._run(Command(resume=as_text(answer)), thread_id, context, watched)
@@ -229,7 +225,7 @@ class Orchestrator:
 
     def _seeing(self, thread: str) -> AbstractContextManager[Mapping[str, Any]]:
         saver = self._checkpointer
-        return saver.seeing(thread) if isinstance(saver, Checkpoints) else nullcontext({})
+        return saver.latest_values(thread) if isinstance(saver, Checkpoints) else nullcontext({})
 
     async def _end(self, thread_id: str, context: Context | None) -> Result:
         """Return how a turn ended.
@@ -245,14 +241,14 @@ class Orchestrator:
                 pass
         return result_of(thread_id, snapshot)
 
-    async def _standing(self, thread_id: str) -> Standing:
+    async def _position(self, thread_id: str) -> ThreadPosition:
         with sound(thread_id):
-            found = await standing(self._checkpointer, self.config(thread_id))
+            found = await position_of(self._checkpointer, self.config(thread_id))
         if found is None:
             raise _unknown(thread_id)
         return found
 
-    async def _asks_the_same(self, thread_id: str, seen: Standing, now: Standing) -> bool:
+    async def _asks_the_same(self, thread_id: str, seen: ThreadPosition, now: ThreadPosition) -> bool:
         """Tell whether it still asks what it did: a second click must not answer what came after."""
         config = self.config(thread_id)
         with sound(thread_id):

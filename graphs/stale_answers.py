@@ -8,10 +8,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from base.errors import NothingPendingError
-from ledger.book import Ledger
-from nodes.confirm import remaining
+from ledger.ledger import Ledger
+from nodes.gate.request import remaining
 from nodes.state import State
-from storage.checkpoints.delta_history import Standing
+from storage.checkpoints.delta_history import ThreadPosition
 from storage.checkpoints.saver import Checkpoints
 
 _ASKING = ("request", "decisions", "problem")
@@ -29,22 +29,22 @@ _ENDED = {
 }
 
 
-async def standing(saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Standing | None:
+async def position_of(saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> ThreadPosition | None:
     """Return where a thread stands; None: there is no such thread.
 
     Nothing that was said in it is read, which takes longer than all else until what an answer lets run.
     """
     if isinstance(saver, Checkpoints):
-        return await saver.standing(config)
+        return await saver.position(config)
     found = await saver.aget_tuple(config)
     if found is None:
         return None
     waiting = frozenset((task, channel) for task, channel, _ in found.pending_writes or ())
-    return Standing(found.checkpoint["id"], waiting)
+    return ThreadPosition(found.checkpoint["id"], waiting)
 
 
 async def questions(
-    saver: BaseCheckpointSaver[Any], config: RunnableConfig, at: Standing
+    saver: BaseCheckpointSaver[Any], config: RunnableConfig, at: ThreadPosition
 ) -> frozenset[tuple[str, int]]:
     """Return which calls a thread asked about where it stood, each with the attempt in doubt; 0: none is."""
     named = {**config["configurable"], "checkpoint_id": at.checkpoint_id}

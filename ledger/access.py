@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Dialect, Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from base.errors import StorageError
@@ -30,11 +29,6 @@ class Access:
         self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
         self._left = self._waited = 0
         """Writes for which nobody waits, and how many of them are known to be on disk."""
-
-    @property
-    def dialect(self) -> Dialect:
-        """What the database speaks."""
-        return self._engine.dialect
 
     def close(self) -> None:
         """Write what is queued and let go of the database; again is harmless; blocks."""
@@ -94,17 +88,10 @@ class _Transactions:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = writing(engine)
-        self._connection: Connection | None = None
-        """Kept: to take one from the pool costs more than most transactions."""
 
     def commit(self, operations: Sequence[_Operation]) -> Sequence[Any]:
-        try:
-            connection = self._connection = self._connection or self._engine.connect()
-            with connection.begin():
-                return [operation(connection) for operation in operations]
-        except Exception:
-            self.close()
-            raise
+        with self._engine.begin() as connection:
+            return [operation(connection) for operation in operations]
 
     def is_nobodys(self, error: Exception) -> bool:
         return isinstance(error, OperationalError)
@@ -116,7 +103,4 @@ class _Transactions:
         return failure
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection:
-            with suppress(SQLAlchemyError):
-                connection.close()
+        """Leave the pool to whoever opened it."""

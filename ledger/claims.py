@@ -6,11 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ledger import doubts, remembered_rules
-from ledger.calls import FINAL, change_row, held_by, locked, recorded, standing_row
-from ledger.decisions import CHANGED, CONSENT
+from ledger import remembered_rules
+from ledger.calls import FINAL, change_row, held_by, locked, recorded, row_or_lost
+from ledger.decisions import CHANGED, CONSENT, is_rerun_agreed
 from ledger.records import Claim, Claimed, Lost, NotApproved, Recorded, Running
-from ledger.texts import unpacked
 
 _BY_RULE = "rule"
 _UNASKED = "No approval of this call is on record."
@@ -50,7 +49,7 @@ def claim(connection: Connection, wanted: Mapping[str, Any], terms: Terms, was: 
         terms: who claims, and on what conditions.
         was: gets the row as it was before, for `release`.
     """
-    row = standing_row(connection, wanted, agreed=terms.recorded)
+    row = row_or_lost(connection, wanted, agreed=terms.recorded)
     if row.turn != wanted["turn"]:
         return Recorded("unknown", _ANOTHER_TURNS)
     verdict = _judge(connection, row, wanted["fingerprint"], terms)
@@ -121,7 +120,7 @@ def finish(  # noqa: PLR0913 (one outcome, whole)
         mine = isinstance(held_by(row, now), Lost) if lost else row.owner == owner
         if mine:
             change_row(connection, row, **outcome)
-            return Recorded(outcome["status"], unpacked(outcome["text"]))
+            return Recorded(outcome["status"], outcome["text"])
     return None if row is None or row.status not in FINAL else recorded(row)
 
 
@@ -146,4 +145,4 @@ def _may_run_again(connection: Connection, row: Any, held: Running | Lost, terms
     # What this very process let go of may still go on in a thread of it, whatever the world says now.
     undone = terms.undone == row.attempts and row.owner != terms.owner
     agreed = not terms.needs_approval or row.decision in {*CONSENT, _BY_RULE}
-    return ((terms.rerun or undone) and agreed) or doubts.is_rerun_agreed(connection, row)
+    return ((terms.rerun or undone) and agreed) or is_rerun_agreed(connection, row)

@@ -3,11 +3,11 @@
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, inspect, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from base.errors import StorageError
-from ledger.tables import COLUMNS_ADDED, VERSION, insert, metadata, schema, usage_by_day
+from ledger.tables import MIGRATIONS, VERSION, metadata, schema
 from storage.sqlite import BUSY_S, create_private, make_private, switch_to_wal, why
 
 
@@ -19,7 +19,7 @@ def open_engine(database: Path | str) -> Engine:
     """
     url = _url(database)
     try:
-        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=not _is_sqlite(url))
     except (ImportError, SQLAlchemyError) as error:
         raise explained(error, url) from error
     try:
@@ -87,20 +87,24 @@ def _begin(connection: Connection) -> None:
 
 
 def _prepare_tables(connection: Connection) -> None:
-    found = None
-    if inspect(connection).has_table(schema.name):
-        found = connection.scalar(select(schema.c.version))
+    there = set(inspect(connection).get_table_names())
+    found = connection.scalar(select(schema.c.version)) if schema.name in there else None
     if found == VERSION:
         return
+    if found is None and there & metadata.tables.keys():
+        raise _unknown(connection.engine.url, "tables of an unknown layout")
     if found is not None and found > VERSION:
-        raise StorageError(
-            f"The ledger {_name(connection.engine.url)} has schema {found}, and this twobrain knows "
-            f"up to {VERSION}: update twobrain, or use another data directory."
-        )
-    for version, change in COLUMNS_ADDED:
+        raise _unknown(connection.engine.url, f"schema {found}")
+    for version, change in MIGRATIONS:
         if found is not None and found < version:
             connection.exec_driver_sql(change)
     metadata.create_all(connection)
-    usage_by_day.create(connection, checkfirst=True)
-    newest = insert(connection.dialect, schema).values(id=1, version=VERSION)
-    connection.execute(newest.on_conflict_do_update(index_elements=["id"], set_={"version": VERSION}))
+    connection.execute(delete(schema))
+    connection.execute(schema.insert().values(id=1, version=VERSION))
+
+
+def _unknown(url: URL, layout: str) -> StorageError:
+    return StorageError(
+        f"The ledger {_name(url)} has {layout}, and this twobrain knows schema {VERSION} at most: "
+        "update twobrain, or use another data directory."
+    )

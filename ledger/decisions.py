@@ -1,18 +1,34 @@
-"""What a person decides about a waiting call: the first decision holds."""
+"""What a person decides about a call: the first decision holds.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+The question is whether to run it, or, where it was begun and has no outcome, whether to run it again. Then
+a yes is to one more attempt; it is bound to the attempt that was asked about, so that the next one uses it
+up. A no counts the call as done: its outcome stays unknown, and it never runs again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, update
 
 from ledger import remembered_rules
-from ledger.calls import SUPERSEDED, change_row, locked
-from ledger.records import Decision, fingerprint
+from ledger.calls import FINAL, SUPERSEDED, change_row, held_by, locked, lose
+from ledger.records import Decision, Lost, Running, fingerprint
+from ledger.tables import insert, unknown_outcomes
 
 CONSENT = frozenset({"approved", "edited"})
 CHANGED = "The call is not the one on record under this id; what was agreed to is another tool or arguments."
 _EXPIRED = "Not executed: the time to approve it had passed."
+_RERUN, _COUNTED = "rerun", "counted"
+_COUNTED_AS_DONE = (
+    "Unknown whether this happened: no outcome of it is on record. It was not run again: {by} decided on "
+    "{when} to count it as done."
+)
+_TOO_LATE = (
+    "Unknown whether this happened: no outcome of it is on record. It was not run again: the time to approve "
+    "that had passed."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +47,7 @@ class Answer:
     stored_args: str | None
     """The same, redacted JSON."""
     attempt: int | None
-    """Whose outcome nobody knows, where that was the question; see `ledger.doubts`."""
+    """The one whose outcome is unknown, where that was the question."""
     rule: Mapping[str, Any] | None
     """Row of the rule that begins with an approval, but for the call's user and tool; None: there is none."""
 
@@ -42,15 +58,63 @@ def decide(connection: Connection, thread: str, call_id: str, answer: Answer) ->
     if row is None or row.status == "planned":
         return Decision(approved=False, reason=f"No question about the call {call_id!r} is on record.")
     if row.status != "waiting":
-        return on_record(row)
+        return _on_record(row)
     if row.fingerprint != answer.fingerprint:
-        return Decision(approved=False, status=row.status, fingerprint=row.fingerprint, reason=CHANGED)
+        return _changed(row)
     decided = {"decision": answer.decision, "decided_by": answer.by, "decided_at": answer.at}
     consequence = _consequence(row, answer)
     change_row(connection, row, **decided, **consequence)
     if answer.rule and consequence["status"] == "ready":
         remembered_rules.add(connection, {**answer.rule, "user": row.user, "tool": row.tool})
-    return on_record(locked(connection, thread, call_id), won=True)
+    return _on_record(locked(connection, thread, call_id), won=True)
+
+
+def ask_again(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], expires_at: float | None, now: float
+) -> dict[str, Lost]:
+    """Put those of the calls before a person whose outcome is unknown, and return them by call id.
+
+    What was asked before is left as it is.
+    """
+    lost: dict[str, Lost] = {}
+    for wanted in rows:
+        row = locked(connection, wanted["thread"], wanted["call_id"])
+        if row is None or row.status != "running":
+            continue
+        held = held_by(row, now)
+        if isinstance(held, Lost):
+            question = {"asked_at": now, "expires_at": expires_at, **_key(row, held.attempt)}
+            fresh = insert(connection.dialect, unknown_outcomes).values(question)
+            connection.execute(fresh.on_conflict_do_nothing())
+            asked = _asked(connection, row, held.attempt)
+            lost[row.call_id] = replace(held, expires_at=asked.expires_at if asked else None)
+    return lost
+
+
+def decide_again(connection: Connection, thread: str, call_id: str, answer: Answer) -> Decision:
+    """Put the first decision about an attempt whose outcome is unknown on record, and return it.
+
+    Where the ledger has no record of the question, nothing is decided, and the outcome is unknown as before.
+    """
+    row = locked(connection, thread, call_id)
+    asked = None if row is None else _asked(connection, row, answer.attempt)
+    if row is None or asked is None:
+        if row is not None and not _is_settled(row, answer.at):
+            lose(connection, row, answer.attempt or 1)
+        return Decision(approved=False, reason=f"Nobody was asked whether to run {call_id!r} again.")
+    if row.fingerprint != answer.fingerprint:
+        return _changed(row)
+    if row.status != "running" or row.attempts != answer.attempt:
+        return _on_record(row)  # something else has settled it meanwhile
+    if asked.decision:
+        return Decision(approved=True, status=row.status, by=asked.decided_by, at=asked.decided_at)
+    return _first(connection, row, asked, answer)
+
+
+def is_rerun_agreed(connection: Connection, row: Any) -> bool:
+    """Tell whether a person said to run a call again after its last attempt."""
+    asked = _asked(connection, row, row.attempts)
+    return asked is not None and asked.decision == _RERUN
 
 
 def _consequence(row: Any, answer: Answer) -> dict[str, Any]:
@@ -60,17 +124,12 @@ def _consequence(row: Any, answer: Answer) -> dict[str, Any]:
         return {"status": "denied", "text": answer.text}
     if answer.args is None:
         return {"status": "ready"}
-    return {
-        "status": "ready",
-        "fingerprint": fingerprint(row.tool, answer.args),
-        "args": answer.stored_args,
-    }
+    edited = fingerprint(row.tool, answer.args)
+    return {"status": "ready", "fingerprint": edited, "args": answer.stored_args}
 
 
-def on_record(row: Any | None, *, won: bool = False) -> Decision:
+def _on_record(row: Any, *, won: bool = False) -> Decision:
     """Return the decision that a call's row holds."""
-    if row is None:
-        return Decision(approved=False)
     refusals = {"denied": row.text, "expired": _EXPIRED, "superseded": SUPERSEDED}
     reason = refusals.get(row.status, "" if row.decision in CONSENT else "It was not waiting for a decision.")
     return Decision(
@@ -82,3 +141,39 @@ def on_record(row: Any | None, *, won: bool = False) -> Decision:
         at=row.decided_at,
         reason=reason,
     )
+
+
+def _changed(row: Any) -> Decision:
+    return Decision(approved=False, status=row.status, fingerprint=row.fingerprint, reason=CHANGED)
+
+
+def _is_settled(row: Any, now: float) -> bool:
+    """Tell whether a call has ended, or a living owner runs it."""
+    return row.status in FINAL or (row.status == "running" and isinstance(held_by(row, now), Running))
+
+
+def _first(connection: Connection, row: Any, asked: Any, answer: Answer) -> Decision:
+    again = answer.decision in CONSENT
+    text = ""
+    if not again:
+        when = datetime.fromtimestamp(answer.at, UTC).strftime("%Y-%m-%d at %H:%M UTC")
+        text = _COUNTED_AS_DONE.format(by=answer.by, when=when)
+    elif asked.expires_at is not None and answer.at > asked.expires_at:
+        text = _TOO_LATE
+    told = {"decided_by": answer.by, "decided_at": answer.at}
+    decision = _COUNTED if not again else "expired" if text else _RERUN
+    of_it = update(unknown_outcomes).where(unknown_outcomes.c.id == asked.id)
+    connection.execute(of_it.values(decision=decision, **told))
+    if text:
+        change_row(connection, row, status="unknown", text=text)
+    status = "unknown" if text else row.status
+    return Decision(not text, won=True, status=status, by=answer.by, at=answer.at, reason=text)
+
+
+def _asked(connection: Connection, row: Any, attempt: int | None) -> Any | None:
+    of_it = [unknown_outcomes.c[name] == value for name, value in _key(row, attempt).items()]
+    return connection.execute(select(unknown_outcomes).where(*of_it)).one_or_none()
+
+
+def _key(row: Any, attempt: int | None) -> dict[str, Any]:
+    return {"thread": row.thread, "call_id": row.call_id, "attempt": attempt}

@@ -1,68 +1,52 @@
-"""Reads that a model asked for just now: they run while what is to be recorded of them is on its way."""
+"""Reads that a model asked for just now, recorded while they run.
+
+Nobody waits for what is written of them: it is on disk before anything that is written later.
+"""
 
 import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, and_, bindparam, text
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy import Connection
 
 from ledger.access import Access
-from ledger.calls import locked
+from ledger.calls import add, change_row, locked
 from ledger.records import Call
-from ledger.statements import change
-from ledger.tables import calls, insert
 
-_UNSET = dict.fromkeys(column.name for column in calls.c if column.name != "id")
-_LATER = (
-    *("status", "owner", "lease_until", "attempts", "started_at"),
-    *("text", "duration_ms", "result_size", "result_sha256"),
-)
-"""Columns that change once the call is entered."""
 _MOST_PLANNED = 10_000
-"""One that is forgotten is claimed."""
+"""One that is dropped is claimed."""
 
 
 class Read:
-    """A read that this process made, and all there is to record of it by now."""
+    """A read that this process made, and what it is recorded as."""
 
     attempt = 1
 
-    def __init__(self, call: Call, entry: Mapping[str, Any]) -> None:
-        """Plan it; `entry` is its row as it is entered."""
+    def __init__(self, call: Call, row: Mapping[str, Any]) -> None:
+        """Plan it; `row` is as it is entered."""
         self.call = call
-        self.row: Mapping[str, Any] = {**_UNSET, "attempts": 0, **entry, "status": "planned"}
-        self.call_id = call.call_id
-        """What it is recorded as."""
-        self._written: tuple[Any, Mapping[str, Any]] = None, {}
-
-    def is_written(self, transaction: Any) -> bool:
-        """Tell whether the transaction has written all there is; remember that it does now."""
-        was, self._written = self._written, (transaction, self.row)
-        return was[0] is transaction and was[1] is self.row
-
-    def add(self, **known: Any) -> None:
-        """Note what else is known of it now."""
-        self.row = {**self.row, **known}
+        self.row: Mapping[str, Any] = {**row, "status": "planned"}
+        """All that is known of it by now; its `call_id` is one of its own where that was another call's."""
+        self.is_queued = False
+        """What is known is about to be written: what is known by then is written with it."""
 
 
 class Reads:
-    """The reads of this process that are planned and not begun; nobody waits for what is written of them."""
+    """The reads of this process that are planned and not begun."""
 
-    def __init__(self, access: Access, owner: str, entry: Callable[[Call], dict[str, Any]]) -> None:
+    def __init__(self, access: Access, owner: str, row_of: Callable[[Call], dict[str, Any]]) -> None:
         self._access = access
         self._owner = owner
-        self._entry = entry
+        self._row_of = row_of
         self._planned: OrderedDict[tuple[str, str], Read] = OrderedDict()
 
     def plan(self, made: Iterable[Call]) -> None:
         """Enter reads that a model asked for just now, here; `begin` may take each of them once."""
         for call in made:
-            read = self._planned[call.thread, call.call_id] = Read(call, self._entry(call))
-            self._access.leave(_record, read)
+            read = self._planned[call.thread, call.call_id] = Read(call, self._row_of(call))
+            self._record(read)
         while len(self._planned) > _MOST_PLANNED:
             self._planned.popitem(last=False)
 
@@ -81,41 +65,33 @@ class Reads:
             return None
         now = time.time()
         begun = {"status": "running", "owner": self._owner, "attempts": Read.attempt}
-        read.add(**begun, started_at=now, lease_until=now + lease_s)
-        self._access.leave(_record, read)
+        self._record(read, **begun, started_at=now, lease_until=now + lease_s)
         return read
 
     def end(self, read: Read, outcome: Mapping[str, Any]) -> None:
         """Record how a read ended."""
-        read.add(**outcome)
-        self._access.leave(_record, read)
+        self._record(read, **outcome)
+
+    def _record(self, read: Read, **known: Any) -> None:
+        read.row = {**read.row, **known}
+        if not read.is_queued:
+            read.is_queued = True
+            self._access.leave(_record, read)
 
 
 def _record(connection: Connection, read: Read) -> None:
-    """Record what is known of a read by now, unless it is by what came before in the same transaction.
+    """Record what is known of a read by now, unless it has ended or was claimed anew.
 
     Where the model numbers its calls and the thread's checkpoints were lost, rewound or forked, its id can be
     that of another call: that one's row stays as it is, and this one gets an id of its own on record.
     """
-    if read.is_written(connection.get_transaction()):
+    read.is_queued = False
+    row = read.row
+    if add(connection, row):
         return
-    row = {**read.row, "call_id": read.call_id}
-    if change(connection, _recording(connection.dialect), row):
-        return
-    there = locked(connection, row["thread"], read.call_id)
+    there = locked(connection, row["thread"], row["call_id"])
     if there is None or (there.turn, there.fingerprint) != (row["turn"], row["fingerprint"]):
-        read.call_id = f"{read.call.call_id}#{uuid.uuid4().hex}"
-        change(connection, _recording(connection.dialect), {**row, "call_id": read.call_id})
-
-
-@cache
-def _recording(dialect: Dialect) -> ClauseElement:
-    fresh = insert(dialect, calls).values({name: bindparam(name) for name in sorted(_UNSET)})
-    new = fresh.excluded
-    same = and_(calls.c.turn == new.turn, calls.c.fingerprint == new.fingerprint)
-    untouched = text(f"calls.status IN ('planned', 'running') AND calls.attempts <= {Read.attempt}")
-    return fresh.on_conflict_do_update(
-        index_elements=["thread", "call_id"],
-        set_={name: new[name] for name in _LATER},
-        where=and_(same, untouched),
-    )
+        read.row = {**read.row, "call_id": f"{read.call.call_id}#{uuid.uuid4().hex}"}
+        add(connection, read.row)
+    elif there.status in {"planned", "running"} and there.attempts <= Read.attempt:
+        change_row(connection, there, **row)

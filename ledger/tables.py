@@ -1,14 +1,18 @@
 """The ledger's tables, in types that SQLite and Postgres share. Times are seconds since the epoch."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
+    Connection,
     Dialect,
     Double,
     Index,
     Integer,
     MetaData,
+    Select,
     String,
     Table,
     Text,
@@ -18,21 +22,11 @@ from sqlalchemy import (
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
-VERSION = 7
-"""Of the schema below; a database with a higher one is refused, one with a lower one brought up to it.
+VERSION = 1
+"""Of the schema below; a database with a higher one is refused, one with a lower one brought up to it."""
 
-2 added the table `rules`, 3 the table `doubts`, 4 the column `threads.owner`, 5 `usage.counted_tokens`, 6
-the status `planned`, which a ledger of an earlier version has in no row, 7 results that `ledger.texts` packs,
-without a hash where it is the text's own.
-"""
-
-COLUMNS_ADDED = (
-    (4, "ALTER TABLE threads ADD COLUMN owner VARCHAR"),
-    (5, "ALTER TABLE usage ADD COLUMN counted_tokens INTEGER"),
-    (5, "UPDATE usage SET counted_tokens = input_tokens + output_tokens"),
-    (5, "DROP INDEX IF EXISTS usage_by_day"),  # it is made anew below, with the new column in it
-)
-"""Versions, oldest first, with what each does to a table that is there; a missing one is made whole."""
+MIGRATIONS: tuple[tuple[int, str], ...] = ()
+"""Versions, oldest first, each with a statement for a table that is there; a new one is made whole."""
 
 metadata = MetaData()
 
@@ -94,13 +88,8 @@ usage = Table(
     Column("error", Text),
     Column("at", Double, nullable=False, index=True),
     Column("day", String(10), nullable=False),
+    Index("usage_by_day", "user", "day", "counted_tokens", "cost_usd"),  # all that the sum of a day needs
 )
-
-usage_by_day = Index(
-    "usage_by_day",
-    *(usage.c[name] for name in ("user", "day", "counted_tokens", "cost_usd")),
-)
-"""Holds all that the sum of a user's day needs. It came later, and an older twobrain need not know of it."""
 
 threads = Table(
     "threads",
@@ -130,8 +119,8 @@ rules = Table(
 )
 
 
-doubts = Table(
-    "doubts",
+unknown_outcomes = Table(
+    "unknown_outcomes",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("thread", String, nullable=False),
@@ -155,3 +144,16 @@ def insert(dialect: Dialect, table: Table) -> "sqlite.Insert | postgresql.Insert
     from sqlalchemy.dialects import sqlite
 
     return sqlite.insert(table)
+
+
+def matching(table: Table, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """Return the conditions of the filters that are given, None being none; `since` is inclusive."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    since = given.pop("since", None)
+    conditions = [table.c[name] == value for name, value in given.items()]
+    return conditions if since is None else [*conditions, table.c.at >= since]
+
+
+def rows_of(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
+    """Return the rows that a query finds, by column."""
+    return [dict(row) for row in connection.execute(query).mappings()]

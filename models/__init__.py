@@ -1,1 +1,1 @@
-"""The minds: which models there are, how one is opened, and the offline pair."""
+"""Models: which there are, how one is opened and called, what its reply says."""

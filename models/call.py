@@ -1,10 +1,12 @@
-"""Call a role's model: the first that answers, with retries, a deadline and its fallbacks."""
+"""Call a role's models: retries, a deadline, and the next where one fails."""
 
 import asyncio
+import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Container, Sequence
-from contextlib import suppress
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +15,10 @@ from langchain_core.messages import AIMessage, BaseMessage
 from base.errors import Cause, ModelError, NoModelAnsweredError
 from base.settings import ModelCard, Settings
 from models import replies
-from models.deadlines import until
 from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error
-from models.opening import Opener
+from models.overflow import Windows
 from models.prices import cost_of
-from models.registry import Registry
-from models.streaming import streamed
-from models.usable import usable
-from models.windows import Windows
+from models.registry import Clients, Registry
 
 HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""
@@ -29,6 +27,14 @@ _CHARS_PER_TOKEN = 4
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
 
+_CANCEL_WAIT_S = 0.1
+"""In which a client heeds a cancellation."""
+_MOST_CANCELLATIONS = 10
+"""Of one call; after them nobody waits for it any more."""
+
+_log = logging.getLogger(__name__)
+_running: set[asyncio.Task[AIMessage]] = set()
+"""Calls at work or left to themselves: an event loop holds no task alive."""
 
 Fit = Callable[[int], Awaitable[Sequence[BaseMessage]]]
 """Gives about the same messages in so many characters, or in as few as they can take."""
@@ -92,7 +98,7 @@ class Caller:
 
     def __init__(self, settings: Settings) -> None:
         self.registry = Registry(settings)
-        self._opener = Opener(settings, self.registry)
+        self._clients = Clients(settings, self.registry)
         self._windows = Windows()
         self._redact = settings.redact
         self._warming: set[asyncio.Task[None]] = set()
@@ -122,12 +128,12 @@ class Caller:
 
     async def close(self) -> None:
         """Close the models' connections on the running loop."""
-        await self._opener.close()
+        await self._clients.close()
 
     async def _warm(self, role: str, user: str) -> None:
         names = [n for n in self.registry.resolve(role) if self.registry.missing(n, user) is None]
         with suppress(Exception):  # the call itself will say what is wrong
-            await self._opener.open(names[0], user)
+            await self._clients.open(names[0], user)
 
     async def _shorter_if_too_long(self, name: str, ask: Ask, account: Account) -> Reply:
         card = self.registry.card(name)
@@ -166,15 +172,15 @@ class Caller:
         usage: dict[str, Any] | None = None
         told = 0
         cause: Cause | None = None
-        spelled_out = False
+        is_call_in_text = False
         try:
-            raw = await until(ends, self._say(name, card, ask))
+            raw = await _until(ends, self._say(name, card, ask))
             usage = _counted(raw)
             told = _told(raw, ask, usage)
             self._windows.require_whole(name, card, ask.messages, ask.chars, usage)
             offered = ask.tools if card.tools else ()
-            message = usable(raw, offered, ask.known, ask.taken)
-            spelled_out = bool(raw.text) and not message.text
+            message = replies.answer(raw, offered, ask.known, ask.taken)
+            is_call_in_text = bool(raw.text) and not message.text
             return Reply(message, name, card)
         except asyncio.CancelledError:
             cause = "cancelled"
@@ -182,22 +188,31 @@ class Caller:
         except Exception as error:
             fault = as_model_error(error, name, card.base_url)
             cause = fault.cause
+            _release_stream(error)
             raise fault from error
         finally:
             spent = (time.monotonic() - started) * 1_000
-            cost, is_void = cost_of(card, usage), bool(cause) or spelled_out
+            cost, is_void = cost_of(card, usage), bool(cause) or is_call_in_text
             await account(Attempt(name, card, usage, told, cost, spent, cause, is_void))
 
     async def _say(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
-        model: Any = await self._opener.open(name, ask.user)
+        model: Any = await self._clients.open(name, ask.user)
         if ask.tools and card.tools:
             model = model.bind_tools(list(ask.tools))
         messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)
-        tags = [HIDDEN] if ask.hidden else []
+        config = {"tags": [HIDDEN] if ask.hidden else []}
         if not card.streaming:
-            return _as_ai(await model.ainvoke(messages, {"tags": tags}))
+            return _as_ai(await model.ainvoke(messages, config))
         # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
-        return replies.join(await streamed(model, messages, tags))
+        async with aclosing(model.astream(messages, config)) as stream:
+            return replies.join([chunk async for chunk in stream])
+
+
+def _release_stream(error: BaseException | None) -> None:
+    """End what the error's frames hold of a stream now; the garbage collector would end it in any order."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 async def _fitted(ask: Ask, room: int | None) -> Ask:
@@ -231,3 +246,41 @@ def _wait(attempt: int, asked: float | None) -> float:
     if asked is not None:
         return asked
     return random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt))  # noqa: S311 (jitter is no secret)
+
+
+async def _until(ends: float, coroutine: Coroutine[Any, Any, AIMessage]) -> AIMessage:
+    """Return what a call gives before `time.monotonic()` is past its end.
+
+    Raises:
+        TimeoutError: it gave nothing until then.
+    """
+    call = asyncio.create_task(coroutine)
+    _running.add(call)
+    call.add_done_callback(_forget)
+    try:
+        await asyncio.wait({call}, timeout=max(0.0, ends - time.monotonic()))
+        if not call.done():
+            raise TimeoutError
+    finally:
+        await _cancel(call)
+    return call.result()
+
+
+def _forget(call: asyncio.Task[AIMessage]) -> None:
+    _running.discard(call)
+    if not call.cancelled():
+        call.exception()  # looked at, so that nobody is warned of it
+
+
+async def _cancel(call: asyncio.Task[AIMessage]) -> None:
+    """Cancel a call that goes on, and leave it alone where it does not heed that: the person has waited.
+
+    A cancellation is lost where it meets one of the client's own, as anyio makes them: it is repeated.
+    """
+    for _ in range(_MOST_CANCELLATIONS):
+        if call.done():
+            return
+        call.cancel()
+        await asyncio.wait({call}, timeout=_CANCEL_WAIT_S)
+    if not call.done():
+        _log.warning("a model call heeds no cancellation, and was left to itself")

@@ -1,12 +1,11 @@
 """What a call cost, in US dollars."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
-from base.settings import ModelCard
+from base.settings import ModelCard, Price
+from models.providers import provider
 
-_LISTED = {"google": "google", "anthropic": "anthropic", "openai": "openai"}
 _MILLION = 1_000_000
 
 
@@ -16,32 +15,36 @@ def cost_of(card: ModelCard, usage: Mapping[str, Any] | None) -> float | None:
     Nothing is billed for offline models, nor per call for a Claude subscription. Listed prices
     come from the genai-prices package and hold for the providers' own endpoints only.
     """
-    if card.provider in {"offline", "claude-code"}:
+    if provider(card.provider).is_free:
         return 0.0
-    if not usage:
+    if not usage or any(usage.get(count) is None for count in ("input_tokens", "output_tokens")):
         return None
-    cached = (usage.get("input_token_details") or {}).get("cache_read") or 0
-    if card.price:
-        fresh = usage["input_tokens"] - cached
-        cached_price = card.price.input if card.price.cached is None else card.price.cached
-        total = fresh * card.price.input + cached * cached_price + usage["output_tokens"] * card.price.output
-        return float(total / _MILLION)
-    return _listed(card, usage, cached)
+    return _at(card.price, usage) if card.price else _listed(card, usage)
 
 
-def _listed(card: ModelCard, usage: Mapping[str, Any], cached: int) -> float | None:
-    if card.provider == "openai" and card.base_url and "openrouter" not in card.base_url:
+def _at(price: Price, usage: Mapping[str, Any]) -> float:
+    cached = _cached(usage)
+    cached_price = price.input if price.cached is None else price.cached
+    fresh = (usage["input_tokens"] - cached) * price.input
+    return float((fresh + cached * cached_price + usage["output_tokens"] * price.output) / _MILLION)
+
+
+def _listed(card: ModelCard, usage: Mapping[str, Any]) -> float | None:
+    listed = provider(card.provider).price_id(card)
+    if listed is None:
         return None
     from genai_prices import Usage, calc_price
 
-    tokens = Usage(
-        input_tokens=usage["input_tokens"],
-        output_tokens=usage["output_tokens"],
-        cache_read_tokens=cached or None,
-    )
-    provider = "openrouter" if card.base_url and card.provider == "openai" else _LISTED[card.provider]
     try:
-        price: Decimal = calc_price(tokens, card.model, provider_id=provider).total_price
+        tokens = Usage(
+            input_tokens=usage["input_tokens"],
+            output_tokens=usage["output_tokens"],
+            cache_read_tokens=_cached(usage) or None,
+        )
+        return float(calc_price(tokens, card.model, provider_id=listed).total_price)
     except (LookupError, ValueError):  # not listed, or counts that do not add up
         return None
-    return float(price)
+
+
+def _cached(usage: Mapping[str, Any]) -> int:
+    return (usage.get("input_token_details") or {}).get("cache_read") or 0

@@ -1,43 +1,38 @@
-"""Which models there are, which role uses which, and what is missing to use one."""
+"""Which models there are, which role uses which, what one lacks."""
 
-import shutil
-from collections.abc import Mapping
-from typing import NoReturn
+import asyncio
+from collections.abc import Iterator
+from weakref import WeakKeyDictionary
+
+from langchain_core.language_models import BaseChatModel
 
 from base.errors import ConfigurationError, MissingKeyError, UnknownModelError
 from base.settings import ModelCard, Settings
 from base.toml_file import where
-
-KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
-    "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-    "anthropic": ("ANTHROPIC_API_KEY",),
-    "openai": ("OPENAI_API_KEY",),
-    "claude-code": ("CLAUDE_CODE_OAUTH_TOKEN",),
-}
-"""Provider to the variables its own SDK reads, in the SDK's order."""
-
-_GATHERS = ("google", "openai", "anthropic", "offline")
-_WRITES = ("anthropic", "claude-code", "openai", "google", "offline")
-_NATIVE_TWO_BRAIN = ("google", "offline")
+from models.providers import MODULES, provider
 
 
 class Registry:
     """The model cards by name, and the roles that name them.
 
     Without cards in the settings, the keys and programs that are present choose.
+
+    Raises:
+        ConfigurationError: a card names no provider, or a role or user no model, that there is.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._claude = shutil.which("claude", path=settings.secret("PATH") or "")
-        self._cards = dict(settings.models) or _detect(settings, claude=self._claude is not None)
+        self._cards = dict(settings.models) or _detect(settings)
+        for place, what in self._mistakes():
+            raise ConfigurationError(f"{where(settings.source, place)}: {what}")
+        self._lacking = {card.provider: provider(card.provider).lacks(settings) for _, card in self.cards()}
         self.roles: dict[str, tuple[str, ...]] = {
-            "orchestrator": self._ordered(_GATHERS),
-            "chat": self._ordered(_WRITES),
+            "orchestrator": self._ordered(writes=False),
+            "chat": self._ordered(writes=True),
             **settings.roles,
         }
         """Role to model names: the first is used, the others are its fallbacks."""
-        self._check_names()
 
     def cards(self) -> list[tuple[str, ModelCard]]:
         """Return every model with its name, in the order of their declaration."""
@@ -85,7 +80,7 @@ class Registry:
 
     def is_two_brain(self, role: str, user: str) -> bool:
         """Return whether the model of this role gathers for another that writes, unless told otherwise."""
-        return self.first(role, user).provider in _NATIVE_TWO_BRAIN
+        return provider(self.first(role, user).provider).is_two_brain
 
     def key_variable(self, name: str, user: str) -> str | None:
         """Return the variable that holds this user's key for a model; None where it needs none."""
@@ -94,19 +89,17 @@ class Registry:
             return own
         if card.api_key_env:
             return card.api_key_env
-        if card.provider == "openai" and card.base_url:
-            return None  # a key of OpenAI's is not sent to whoever speaks the same protocol
-        usual = KEY_VARIABLES.get(card.provider, ())
+        usual = provider(card.provider).variables(card.base_url)
         present = [variable for variable in usual if self._settings.secret(variable)]
         return next(iter((*present, *usual)), None)
 
     def missing(self, name: str, user: str = "local") -> str | None:
         """Return what a model lacks before it can be used, in words; None where nothing is missing."""
         card = self.card(name)
-        if card.provider == "claude-code":
-            return None if self._claude else "the program `claude` is not on PATH"
+        if lacking := self._lacking[card.provider]:
+            return lacking
         variable = self.key_variable(name, user)
-        if variable and not self._settings.secret(variable):
+        if variable and provider(card.provider).needs_key and not self._settings.secret(variable):
             return f"the environment variable {variable} is not set"
         return None
 
@@ -124,70 +117,77 @@ class Registry:
                 f"No model of {role!r} can be used: {reasons}. Set it, or name another model."
             )
 
-    def _check_names(self) -> None:
-        """Check that roles and users name models that there are.
+    def _mistakes(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield each place of twobrain.toml that names what there is not, and what is wrong with it."""
+        for name, card in self._cards.items():
+            if card.provider not in MODULES:
+                known = ", ".join(map(repr, MODULES))
+                what = f"unknown provider {card.provider!r}. Providers there are: {known}."
+                yield ("models", name, "provider"), what
+            elif not card.model and provider(card.provider).needs_model:
+                yield ("models", name), f"model is required for provider {card.provider!r}."
+        roles, users = self._settings.roles, self._settings.users
+        named: list[tuple[tuple[str, ...], str]] = [
+            *((("roles", role), name) for role, names in roles.items() for name in names or [""]),
+            *((("users", user, "keys"), name) for user, card in users.items() for name in card.keys),
+        ]
+        for place, name in named:
+            if name not in self._cards:
+                what = f"unknown model {name!r}" if name else "an empty list; name at least one model"
+                yield place, f"{what}. Models there are: {', '.join(self._cards)}."
+
+    def _ordered(self, *, writes: bool) -> tuple[str, ...]:
+        """Return the models that write answers, or that plan, the best first; all of them where none does."""
+        ranks = {name: provider(card.provider).rank(card, writes=writes) for name, card in self.cards()}
+        fit = {name: rank for name, rank in ranks.items() if rank is not None}
+        return tuple(sorted(fit, key=fit.__getitem__)) or tuple(self._cards)
+
+
+_Opened = dict[tuple[str, str | None], BaseChatModel]
+
+
+class Clients:
+    """The models' clients, each opened once for each event loop and key."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._opened: WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened] = WeakKeyDictionary()
+
+    async def open(self, name: str, user: str) -> BaseChatModel:
+        """Return the chat model of that name with the key of that user.
 
         Raises:
-            ConfigurationError: one does not; the message names its place in twobrain.toml.
+            UnknownModelError: no model has that name.
         """
-        for role, names in self._settings.roles.items():
-            if not names:
-                self._refuse(("roles", role), "an empty list; name at least one model")
-            for name in names:
-                self._check_name(("roles", role), name)
-        for user, card in self._settings.users.items():
-            for name in card.keys:
-                self._check_name(("users", user, "keys"), name)
+        opened = self._opened.setdefault(asyncio.get_running_loop(), {})
+        variable = self._registry.key_variable(name, user)
+        if (name, variable) not in opened:
+            card = self._registry.card(name)
+            key = self._settings.secret(variable) if variable else None
+            # Provider packages take seconds to import: never on the event loop.
+            model = await asyncio.to_thread(open_model, card, key)
+            opened.setdefault((name, variable), model)
+        return opened[name, variable]
 
-    def _check_name(self, place: tuple[str, ...], name: str) -> None:
-        if name not in self._cards:
-            self._refuse(place, f"unknown model {name!r}")
-
-    def _refuse(self, place: tuple[str, ...], what: str) -> NoReturn:
-        known = ", ".join(self._cards)
-        raise ConfigurationError(f"{where(self._settings.source, place)}: {what}. Models there are: {known}.")
-
-    def _ordered(self, providers: tuple[str, ...]) -> tuple[str, ...]:
-        fit = [name for name, card in self._cards.items() if card.provider in providers]
-        fit.sort(key=lambda name: providers.index(self._cards[name].provider))
-        usable = [name for name in fit if not _is_brain_of_other_kind(self._cards[name], providers)]
-        return tuple(usable) or tuple(self._cards)
+    async def close(self) -> None:
+        """Close the connections of the running loop's models; one that is opened after that opens its own."""
+        for model in self._opened.pop(asyncio.get_running_loop(), {}).values():
+            if aclose := getattr(model, "aclose", None):
+                await aclose()
 
 
-def _is_brain_of_other_kind(card: ModelCard, providers: tuple[str, ...]) -> bool:
-    """Return whether an offline card is the planner where a writer is wanted, or the reverse."""
-    return card.provider == "offline" and (card.model == "writer") == (providers is _GATHERS)
+def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
+    """Return a LangChain chat model for a card; None: it has no key."""
+    model = provider(card.provider).open(card, key)
+    model.disable_streaming = not card.streaming
+    return model
 
 
-def _detect(settings: Settings, *, claude: bool) -> dict[str, ModelCard]:
-    """Return a card for each provider whose key or program is present; the offline pair fills the gaps."""
+def _detect(settings: Settings) -> dict[str, ModelCard]:
+    """Return a card for each model that can be used, a stand-in's only where no other takes tools."""
     cards: dict[str, ModelCard] = {}
-    if settings.secret("GEMINI_API_KEY") or settings.secret("GOOGLE_API_KEY"):
-        cards["gemini"] = ModelCard(
-            provider="google",
-            model=settings.secret("GEMINI_MODEL") or "gemini-3-flash-preview",
-            base_url=settings.secret("GOOGLE_GEMINI_BASE_URL"),
-            context_window=1_000_000,
-        )
-    if settings.secret("ANTHROPIC_API_KEY"):
-        cards["claude"] = ModelCard(
-            provider="anthropic",
-            model=settings.secret("ANTHROPIC_MODEL") or "claude-sonnet-4-6",
-            base_url=settings.secret("ANTHROPIC_BASE_URL"),
-            context_window=200_000,
-        )
-    if claude:
-        cards["claude-code"] = ModelCard(provider="claude-code", context_window=200_000, tools=False)
-    if settings.secret("OPENAI_API_KEY") or settings.secret("OPENAI_BASE_URL"):
-        cards["openai"] = ModelCard(
-            provider="openai",
-            model=settings.secret("OPENAI_MODEL") or "gpt-5-mini",
-            api_key_env="OPENAI_API_KEY" if settings.secret("OPENAI_API_KEY") else None,
-            base_url=settings.secret("OPENAI_BASE_URL"),
-        )
-    providers = {card.provider for card in cards.values()}
-    if not providers & set(_GATHERS):
-        cards["offline-planner"] = ModelCard(provider="offline", model="planner")
-    if not providers - {"claude-code"} & set(_WRITES):  # the program may be there and not logged in
-        cards["offline-writer"] = ModelCard(provider="offline", model="writer")
+    for each in sorted(map(provider, MODULES), key=lambda each: each.is_stand_in):
+        if not (each.is_stand_in and any(card.tools for card in cards.values())):
+            cards.update(each.detect(settings))
     return cards

@@ -1,15 +1,28 @@
-"""Read a model's reply: whatever the wire said, calls that are whole, named and uniquely numbered."""
+"""Read a model's reply: whatever the wire said, an answer whose calls are whole, named and numbered.
+
+A call that a model wrote into its text, as small local models and gateways' templates make them do, is read
+as a call where nothing is in doubt: it is the whole reply, the tool is offered, and the arguments are those
+that its schema knows. It is then judged as any call is. Other markup of calls is no answer either.
+"""
 
 import json
+import re
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    InvalidToolCall,
+    ToolMessage,
+)
 from langchain_core.messages.ai import add_ai_message_chunks
-from langchain_core.messages.tool import tool_call
+from langchain_core.messages.tool import invalid_tool_call, tool_call
 
-from models.failures import UnusableReplyError
+from models.failures import BlankReplyError, UnusableReplyError
 
 MALFORMED = "malformed"
 """Key in `AIMessage.additional_kwargs`: call id to what was wrong with its arguments."""
@@ -20,26 +33,68 @@ _UNSTORABLE = (
     "or half a character (a lone surrogate)"
 )
 
+_TEXT_CALLS = (
+    re.compile(r"<tool_call>\s*(?P<json>\{.*\})\s*</tool_call>", re.DOTALL),
+    re.compile(r"<function=(?P<name>[\w.-]+)>\s*(?P<json>\{.*\})\s*</function>", re.DOTALL),
+    re.compile(r"```(?:json)?\s*(?P<json>\{.*\})\s*```", re.DOTALL),
+    re.compile(r"(?P<json>\{.*\})", re.DOTALL),
+)
+"""What a whole reply may be; with the name in the tag, the JSON is the arguments alone."""
+_ARGUMENT_KEYS = ("arguments", "parameters")
+_CALL_KEYS = {"name", "id", "type", *_ARGUMENT_KEYS}
+_CALL_MARKUP = re.compile(r"<tool_call>\s*+(?=[{<]|\Z)|<function=[\w.-]++>|\[TOOL_CALLS\]\s*+(?=[\[{]|\Z)")
+
 _BLANK = "(Your reply to this was blank. Reply again, and not with nothing.)"
-CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "model_length"}
+_CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "model_length"}
 _REFUSED = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "refusal", "content_filter"}
 
 
 def join(chunks: Sequence[AIMessage]) -> AIMessage:
-    """Return the whole message of a stream; a model that does not stream gives one message.
-
-    Raises:
-        UnusableReplyError: the stream held nothing.
-    """
-    if not chunks:
-        raise UnusableReplyError("its answer could not be read")
+    """Return the whole message of a stream of one chunk or more; a model that does not stream gives one."""
     first, *others = chunks
     if not isinstance(first, AIMessageChunk):
         return first
     return add_ai_message_chunks(first, *(chunk for chunk in others if isinstance(chunk, AIMessageChunk)))
 
 
-def read(raw: AIMessage, declared: Collection[str]) -> AIMessage:
+def answer(
+    raw: AIMessage,
+    tools: Sequence[Mapping[str, Any]],
+    known: Container[str],
+    taken: Collection[str],
+) -> AIMessage:
+    """Return a reply as an answer that can be stored, sent back and shown.
+
+    Args:
+        raw: what the client library made of the wire.
+        tools: those that the model was offered, in OpenAI's format.
+        known: names of tools that it may have read of; JSON that calls one of them is no answer.
+        taken: call ids that the conversation already holds.
+
+    Raises:
+        BlankReplyError: it holds neither text nor calls, however well it says that it ended: so say a gateway
+            over a model that failed, and a server over a call that it could not read.
+        UnusableReplyError: it is withheld or cut short, or a call written as text that cannot be read.
+    """
+    declared = [tool["function"]["name"] for tool in tools]
+    message = renumbered(_read(raw, declared), taken)
+    if message.tool_calls and not declared:
+        if not message.text.strip():
+            raise UnusableReplyError("it called a tool, and was offered none")
+        message = message.model_copy(update={"tool_calls": []})
+    if not message.tool_calls:
+        message = _read_text_call(message, tools, known)
+    if message.tool_calls or message.text.strip():
+        return message
+    if reason := _refusal_of(message):
+        raise UnusableReplyError(f"it withheld its answer ({reason})", "refusal")
+    finish = _finish_of(message)
+    if finish in _CUT_SHORT:
+        raise UnusableReplyError(f"it gave a blank answer: its output tokens were used up ({finish})")
+    raise BlankReplyError(f"it gave a blank answer ({finish or 'no reason given'})")
+
+
+def _read(raw: AIMessage, declared: Collection[str]) -> AIMessage:
     """Return the reply with its calls made safe to store and to send back.
 
     A call whose arguments are not one whole JSON object keeps its place with empty arguments and
@@ -55,7 +110,7 @@ def read(raw: AIMessage, declared: Collection[str]) -> AIMessage:
     for name, arguments, call_id in found:
         args, problem = _arguments(arguments)
         if not call_id or call_id in used:
-            call_id = f"call_{uuid.uuid4().hex}"  # noqa: PLW2901 (an id that cannot be used is replaced)
+            call_id = _new_id()  # noqa: PLW2901 (an id that cannot be used is replaced)
         used.add(call_id)
         if problem is None and _was_cut(raw):
             problem = "the reply was cut off by the length limit, so the arguments may be incomplete"
@@ -69,7 +124,7 @@ def read(raw: AIMessage, declared: Collection[str]) -> AIMessage:
 
 def renumbered(message: AIMessage, taken: Collection[str]) -> AIMessage:
     """Return the message with new ids for those of its calls whose ids are taken."""
-    new = {call["id"]: f"call_{uuid.uuid4().hex}" for call in message.tool_calls if call["id"] in taken}
+    new = {call["id"]: _new_id() for call in message.tool_calls if call["id"] in taken}
     if not new:
         return message
     kept = ("tool_calls", "content", "additional_kwargs")  # where providers' clients keep things by call id
@@ -119,7 +174,7 @@ def reminded(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     return [*before, last.model_copy(update={"content": content})]
 
 
-def refusal_of(message: AIMessage) -> str | None:
+def _refusal_of(message: AIMessage) -> str | None:
     """Return the provider's word for why it withheld an answer, None where it did not."""
     meta = message.response_metadata
     blocked = (meta.get("prompt_feedback") or {}).get("block_reason")
@@ -127,7 +182,7 @@ def refusal_of(message: AIMessage) -> str | None:
     return str(blocked) if blocked else (str(reason) if reason in _REFUSED else None)
 
 
-def finish_of(message: AIMessage) -> str:
+def _finish_of(message: AIMessage) -> str:
     """Return the provider's finish reason in its own word, empty where it gave none."""
     meta = message.response_metadata
     return str(meta.get("finish_reason") or meta.get("stop_reason") or "")
@@ -158,6 +213,12 @@ def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
     return _arguments(value) if isinstance(value, dict) else ({}, f"not a JSON object: {found[:500]}")
 
 
+def invalid_call(name: str, call_id: str | None, arguments: Any) -> InvalidToolCall:
+    """Return a call whose arguments are no object as clients hand it on; `answer` tells the model of it."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return invalid_tool_call(name=name, args=text, id=call_id, error=None)
+
+
 def storable(value: Any) -> Any:
     """Return a JSON value that every checkpoint and wire takes.
 
@@ -173,7 +234,7 @@ def storable(value: Any) -> Any:
 
 
 def _was_cut(raw: AIMessage) -> bool:
-    return finish_of(raw) in CUT_SHORT
+    return _finish_of(raw) in _CUT_SHORT
 
 
 def _unrepeated(name: str, declared: Collection[str]) -> str:
@@ -205,3 +266,57 @@ def _agreeing(content: Any, ids: Sequence[str]) -> Any:
     if sorted(str(block.get("id")) for block in used) == sorted(ids):
         return content
     return [block for block in blocks if block not in used] if used else content
+
+
+def _read_text_call(
+    message: AIMessage, tools: Sequence[Mapping[str, Any]], known: Container[str]
+) -> AIMessage:
+    """Return a message without calls as it is, or with the one call that its text is; raises as `answer`."""
+    text = message.text.strip()
+    name, arguments = _text_call(text)
+    schema = next((t["function"]["parameters"] for t in tools if t["function"]["name"] == name), None)
+    if schema is not None and _fits_schema(arguments, schema):
+        call = tool_call(name=name, args=arguments, id=_new_id())
+        return message.model_copy(update={"content": "", "tool_calls": [call]})
+    if schema is not None or name in known or _is_markup(text):
+        raise UnusableReplyError("it wrote a call into its text, and not one that can be read")
+    return message
+
+
+def _is_markup(text: str) -> bool:
+    """Tell whether a call is all of a reply, or its end; what stands between backticks is told, not called.
+
+    In one pass, whatever the reply: it is looked for only after the last backtick, and not right behind it.
+    """
+    _, tick, end = text.rpartition("`")
+    return bool(_CALL_MARKUP.match(text) or _CALL_MARKUP.search(end, len(tick)))
+
+
+def _text_call(text: str) -> tuple[str, Any]:
+    """Return name and arguments of the call that a text is; an empty name where it is none."""
+    found = next((match for form in _TEXT_CALLS if (match := form.fullmatch(text))), None)
+    if found is None:
+        return "", None
+    try:
+        value: dict[str, Any] = json.loads(found["json"])
+    except (ValueError, RecursionError):
+        return "", None
+    if "name" in found.groupdict():
+        return found["name"], value
+    keys = [key for key in _ARGUMENT_KEYS if key in value]
+    if len(keys) != 1 or not value.keys() <= _CALL_KEYS:
+        return "", None
+    return str(value.get("name", "")), value[keys[0]]
+
+
+def _fits_schema(arguments: Any, schema: Mapping[str, Any]) -> bool:
+    known, needed = schema.get("properties", {}).keys(), set(schema.get("required", ()))
+    return (
+        isinstance(arguments, dict)
+        and needed <= arguments.keys() <= known
+        and storable(arguments) == arguments
+    )
+
+
+def _new_id() -> str:
+    return f"call_{uuid.uuid4().hex}"

@@ -13,14 +13,11 @@ from base.errors import StorageError
 from ledger.records import Decision, Remembered, fingerprint
 from nodes.context import Context
 from nodes.events import ToolFinished, emit
-from nodes.gate.answers import Approve, Choice, Edit, Reading, Reject, read
-from nodes.gate.timing import was_sent_before
-from nodes.state import Decided, Planned, State, Update
+from nodes.gate.answers import Approve, Choice, Edit, Reading, Reject, fault, read, was_sent_before
+from nodes.gate.request import remaining
+from nodes.state import CallDecision, JudgedCall, State, Update
 from nodes.turn.calls import result_message
-from nodes.turn.entries import entry_of
 from nodes.turn.turn import Turn, take_up
-from tools.declaration import ArgumentsError
-from tools.registry import Registry
 
 _BEGUN = {"running", "executed", "failed", "unknown"}
 _FORGOTTEN = (
@@ -44,7 +41,7 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     answer = interrupt(request)
     turn = await take_up(state, runtime)
     reading = read(answer, request["action_requests"], partial(fault, turn.res.tools))
-    if not _is_meant(reading, request) and was_sent_before(state, runtime):
+    if not _is_meant(reading, request) and was_sent_before(state.asked_at, runtime):
         return {"problem": _SENT_BEFORE, "pending": remaining(replace(state, problem=_SENT_BEFORE))}
     decisions, messages, unrecorded = await _decided(turn, reading)
     undecided = any(action["tool_call_id"] not in decisions for action in request["action_requests"])
@@ -61,7 +58,7 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     }
     if problem == _FORGOTTEN:
         update["request"] = {}  # plan puts the question anew
-    return {**update, "messages": messages, "tail": messages[-1].id or ""} if messages else update
+    return {**update, "messages": messages, "own_last_id": messages[-1].id or ""} if messages else update
 
 
 def _is_meant(reading: Reading, request: dict[str, Any]) -> bool:
@@ -69,7 +66,7 @@ def _is_meant(reading: Reading, request: dict[str, Any]) -> bool:
     return reading.names_calls and not any("attempt" in action for action in request["action_requests"])
 
 
-async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, Decided], list[ToolMessage], str]:
+async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision], list[ToolMessage], str]:
     """Put the choices on record.
 
     Returns:
@@ -88,11 +85,11 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, Decided], li
             return decisions, messages, f"Your answer for {call['name']} could not be recorded. {error}"
         if held.status is None and "attempt" not in action:
             return decisions, messages, _FORGOTTEN
-        decisions[call["id"]] = Decided(
+        decisions[call["id"]] = CallDecision(
             approved=_goes_on(held),
             args=_args(turn, action, choice, held),
             message=held.reason,
-            recorded=True,
+            on_record=True,
         )
         if held.approved:
             await _agreed_definition(turn, call)
@@ -109,48 +106,24 @@ def _goes_on(held: Decision) -> bool:
     return held.approved or (not held.won and (held.status is None or held.status in _BEGUN))
 
 
-def remaining(state: State) -> dict[str, Any]:
-    """Return the request for the calls that are still undecided, with what was wrong with the last answer."""
-    actions = [a for a in state.request["action_requests"] if a["tool_call_id"] not in state.decisions]
-    names = {action["name"] for action in actions}
-    reviews = [r for r in state.request["review_configs"] if r["action_name"] in names]
-    request = {**state.request, "action_requests": actions, "review_configs": reviews}
-    if state.problem:
-        request["problem"] = state.problem
-        request["message"] = f"{state.problem}\n\n{state.request['message']}"
-    return request
-
-
-def _coerced(turn: Turn, call: Planned, choice: Choice) -> Choice:
+def _coerced(turn: Turn, call: JudgedCall, choice: Choice) -> Choice:
     """Return an edit with its arguments as the tool takes them: forms send numbers as text."""
     tool = turn.res.tools.find(call["name"])
     return Edit(tool.check(choice.args)) if tool and isinstance(choice, Edit) else choice
 
 
-async def _agreed_definition(turn: Turn, call: Planned) -> None:
+async def _agreed_definition(turn: Turn, call: JudgedCall) -> None:
     """Remember that a person has agreed to a tool of an MCP server as it is defined now."""
     tool = turn.res.tools.find(call["name"])
     if tool and turn.res.servers:
         await turn.res.servers.approve_definition(tool.name)
 
 
-def _refused(turn: Turn, call: Planned, args: dict[str, Any], held: Decision) -> ToolMessage:
+def _refused(turn: Turn, call: JudgedCall, args: dict[str, Any], held: Decision) -> ToolMessage:
     """Return the result of a call that will not run, and tell watchers."""
     status = "denied" if held.status is None or held.status == "waiting" else held.status
     emit(turn.runtime.stream_writer, ToolFinished(call["id"], call["name"], status, held.reason))
-    return result_message(call, status, held.reason, args, denial=held.status == "denied")
-
-
-def fault(tools: Registry, name: str, args: dict[str, Any]) -> str | None:
-    """Return what is wrong with edited arguments, None where nothing is."""
-    tool = tools.find(name)
-    if tool is None:
-        return f"there is no tool {name!r}"
-    try:
-        tool.check(args)
-    except ArgumentsError as error:
-        return error.problem
-    return None
+    return result_message(call, status, held.reason, args, denied=held.status == "denied")
 
 
 async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Decision:
@@ -161,7 +134,7 @@ async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Deci
         action["tool_call_id"],
         approve=not isinstance(choice, Reject),
         by=turn.person.user,
-        fingerprint=entry_of(turn, call, action["args"]).fingerprint,
+        fingerprint=turn.entry(call, action["args"]).fingerprint,
         message=choice.message if isinstance(choice, Reject) else "",
         args=choice.args if isinstance(choice, Edit) else None,
         remember=_remembered(turn, action["name"], choice),

@@ -16,15 +16,14 @@ from ledger.reads import Read
 from ledger.records import Call, Claim, Claimed, Lost, NotApproved, Recorded, Running, Status
 from nodes.context import Context
 from nodes.events import ToolFinished, ToolStarted, emit
-from nodes.gate.judge import read_on, remembered
+from nodes.gate.judge import judge_again
 from nodes.state import State, Task
 from nodes.turn.calls import result_message
-from nodes.turn.entries import entry_of
-from nodes.turn.long_results import Stored, store
+from nodes.turn.long_results import ShortResult, store
 from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
 from tools.places import place
-from tools.policy.decision import Allow, Confirm, Deny, Ruling, decide
+from tools.policy.decision import Allow, Confirm, Deny
 from tools.read_result import from_strangers
 from tools.run import Outcome as Ran
 from tools.run import run_tool
@@ -49,8 +48,8 @@ class _Outcome:
     duration_ms: float | None = None
     untrusted: bool = False
     """The text holds what others wrote."""
-    stored: Stored | None = None
-    """How a result is kept that was made here."""
+    short: ShortResult | None = None
+    """How a result is kept that was made here; else None."""
 
 
 async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Literal["plan", "explain"]]:
@@ -66,9 +65,9 @@ async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Liter
     if outcome is None:
         return Command(goto=state["next"])
     emit(writer, ToolFinished(call["id"], call["name"], outcome.status, outcome.text, outcome.duration_ms))
-    whole = outcome.stored.whole if outcome.stored else None
+    stored = outcome.short.stored if outcome.short else None
     message = result_message(
-        call, outcome.status, outcome.text, ran, untrusted=outcome.untrusted, whole=whole
+        call, outcome.status, outcome.text, ran, untrusted=outcome.untrusted, stored=stored
     )
     return Command(update={"messages": [message]}, goto=state["next"])
 
@@ -79,7 +78,7 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
     None where nobody knows it: it may have been begun before, and where the ledger cannot be asked or
     written to, nothing can be said of that.
     """
-    if not task.get("made", True):
+    if not task.get("in_conversation", True):
         return _Outcome("denied", _UNMADE)
     try:
         return await _settle(task, await take_up(_known(task), runtime))
@@ -101,8 +100,8 @@ def _known(task: Task) -> State:
 async def _settle(task: Task, turn: Turn) -> _Outcome | None:
     call = task["call"]
     tool = turn.res.tools.find(call["name"])
-    verdict = await _verdict(task, turn, tool)
-    entry = entry_of(turn, call, task["args"])
+    verdict = await judge_again(turn, call["name"], task["args"], task["taint"])
+    entry = turn.entry(call, task["args"])
     noted = partial(_noted, entry, turn, task)
     if call["verdict"] == "refuse":
         return await noted("denied", f"Not executed: {call['reason']}")
@@ -113,7 +112,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
     except ArgumentsError as error:
         return await noted("failed", f"Tool error: {error}")
     async with place(tool, turn.res.settings):  # before the claim: its lease must not run out in a queue
-        claim = await _claim(entry, tool, turn, args, verdict, recorded=task.get("recorded", False))
+        claim = await _claim(entry, tool, turn, args, verdict, recorded=task.get("on_record", False))
         if isinstance(claim, Claimed | Read):
             return await _run(entry, tool, turn, args, claim)
     if isinstance(claim, Running):
@@ -122,13 +121,6 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
             return await _settle(task, turn)
         claim = ended
     return _unrun(claim, untrusted=from_strangers(tool, args))
-
-
-async def _verdict(task: Task, turn: Turn, tool: Tool | None) -> Ruling:
-    judge = partial(decide, turn.person, tool, task["call"]["name"], task["args"], read_on(task["basis"]))
-    verdict = judge()
-    # Only what would ask can be let run by a remembered rule.
-    return judge(await remembered(turn)) if isinstance(verdict, Confirm) else verdict
 
 
 async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
@@ -181,20 +173,20 @@ async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], claim:
     try:
         ran = await run_tool(tool, here, args)
         if isinstance(claim, Read):  # it may run again, so that it need not be shielded
-            return await _kept(entry, tool, turn, args, ran, claim)
+            return await _stored(entry, tool, turn, args, ran, claim)
     except asyncio.CancelledError:
         with suppress(StorageError):  # its lease runs out all the same
             await asyncio.shield(turn.res.ledger.abandon(entry.thread, entry.call_id, claim.attempt))
         raise
-    return await asyncio.shield(_kept(entry, tool, turn, args, ran, claim))
+    return await asyncio.shield(_stored(entry, tool, turn, args, ran, claim))
 
 
-async def _kept(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
+async def _stored(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
     entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran, claim: Claimed | Read
 ) -> _Outcome:
     """Store and record what a call gave; it ran, so this is finished even if nobody waits for it any more."""
-    stored = await store(turn, tool, args, ran.text)
-    outcome = _Outcome(ran.status, stored.text, ran.duration_ms, from_strangers(tool, args), stored)
+    short = await store(turn, tool, args, ran.text)
+    outcome = _Outcome(ran.status, short.text, ran.duration_ms, from_strangers(tool, args), short)
     try:
         await _finish(entry, turn, outcome, claim)
     except StorageError:  # it ran, and that is what has to be said
@@ -211,8 +203,8 @@ async def _finish(
         status=outcome.status,
         text=outcome.text,
         duration_ms=outcome.duration_ms,
-        size=outcome.stored.size if outcome.stored else None,
-        sha256=outcome.stored.sha256 if outcome.stored else None,
+        size=outcome.short.size if outcome.short else None,
+        sha256=outcome.short.sha256 if outcome.short else None,
         attempt=claim.attempt,
         lost=isinstance(claim, Lost),
         read=claim if isinstance(claim, Read) else None,
@@ -223,7 +215,7 @@ async def _noted(
     entry: Call, turn: Turn, task: Task, status: Literal["denied", "failed"], text: str
 ) -> _Outcome:
     """Close a call that is not to run now; what was run of it before, on whatever grounds, is told."""
-    begun = task.get("recorded", False)
+    begun = task.get("on_record", False)
     ended = await turn.res.ledger.note(entry, status=status, text=text, recorded=begun)
     return _Outcome(ended.status, ended.text) if ended else _Outcome("unknown", _STILL_RUNNING)
 

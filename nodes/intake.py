@@ -4,7 +4,6 @@ import re
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 from langgraph.runtime import Runtime
@@ -13,16 +12,8 @@ from base.errors import BadMessageError
 from ledger.records import Recorded
 from nodes.context import Context, choices_of
 from nodes.events import ToolFinished, emit
-from nodes.state import Path, State, Update
-from nodes.turn.calls import (
-    Record,
-    as_receipts,
-    open_calls,
-    recorded_calls,
-    records_of,
-    result_message,
-)
-from nodes.turn.entries import entries_of
+from nodes.state import Path, State, Update, new_turn
+from nodes.turn.calls import FinishedCall, as_receipts, is_text, open_calls, read_turn, result_message
 from nodes.turn.turn import Turn, take_up
 
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -48,18 +39,19 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     thread = state.thread or _thread(runtime)
     closing = await _close(turn, before)
     untold = _untold(turn, before, closing)
-    for record in untold:
-        told = ToolFinished(record.call_id, record.tool, record.status, record.text)
+    for call, result in untold:
+        told = ToolFinished(call.id, call.name, result.status, result.text)
         emit(turn.runtime.stream_writer, told)
     if path == "two-brain" and turn.context.respond:
         turn.res.models.warm(turn.context.responder, turn.person.user)
     title = request.text.strip()[:80]
     turn.res.ledger.mark(thread, user=turn.person.user, status="running", title=title)
     return {
-        **_reset(),
+        **new_turn(),
+        "started_at": time.time(),
         "receipts": as_receipts(untold),
         "messages": _tidied(new, admitted, closing),
-        "tail": request.id or "",
+        "own_last_id": request.id or "",
         "thread": thread,
         "turn": request.id or "",
         "choices": choices_of(turn.context),
@@ -91,7 +83,7 @@ def _check(turn: Turn, path: Path) -> None:
 def _split(state: State) -> tuple[list[AnyMessage], list[AnyMessage]]:
     """Return what the conversation held before this turn, and what the client added."""
     for back, message in enumerate(reversed(state.messages)):
-        if message.id == state.tail:
+        if message.id == state.own_last_id:
             at = len(state.messages) - back
             return state.messages[:at], state.messages[at:]
     return [], state.messages
@@ -128,9 +120,7 @@ def _request(admitted: Sequence[AnyMessage], most_chars: int) -> HumanMessage:
 
 
 def _is_text(message: AnyMessage) -> bool:
-    return isinstance(message.content, str) or all(
-        isinstance(block, str) or block.get("type") == "text" for block in message.content
-    )
+    return isinstance(message.content, str) or all(is_text(block) for block in message.content)
 
 
 def check_text(text: str, most_chars: int, *, is_alone: bool = True) -> None:
@@ -163,12 +153,19 @@ async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:
     left = open_calls(before)
     if not left:
         return []
-    ended = await turn.res.ledger.supersede(entries_of(turn, left), recorded_calls(turn.state))
+    ended = await turn.res.ledger.supersede(turn.entries(left), _recorded_calls(turn.state))
     outcomes = [ended.get(call["id"], _STILL_RUNNING) for call in left]
     return [result_message(call, o.status, o.text) for call, o in zip(left, outcomes, strict=True)]
 
 
-def _untold(turn: Turn, before: Sequence[AnyMessage], closing: Sequence[ToolMessage]) -> list[Record]:
+def _recorded_calls(state: State) -> set[str]:
+    """Return the ids of the calls of which the ledger had an approval or a run on record."""
+    agreed = {call_id for call_id, decided in state.decisions.items() if decided.get("on_record")}
+    doubted = {a["tool_call_id"] for a in state.request.get("action_requests", ()) if "attempt" in a}
+    return agreed | doubted
+
+
+def _untold(turn: Turn, before: Sequence[AnyMessage], closing: Sequence[ToolMessage]) -> list[FinishedCall]:
     """Return the calls of an earlier turn that never came to its answer, but for what its gate told already.
 
     The person learns in this turn that what waited was not done, and what a turn had done that was cut short.
@@ -176,8 +173,8 @@ def _untold(turn: Turn, before: Sequence[AnyMessage], closing: Sequence[ToolMess
     if turn.state.response:
         return []
     told = {receipt["call_id"] for receipt in turn.state.receipts}
-    records = records_of(replace(turn.state, messages=[*before, *closing]))
-    return [record for record in records if record.call_id not in told]
+    finished = read_turn([*before, *closing], turn.state.turn).finished()
+    return [each for each in finished if each.call.id not in told]
 
 
 def _tidied(
@@ -187,26 +184,3 @@ def _tidied(
     if len(admitted) == len(new) and not closing:
         return []
     return [*(RemoveMessage(id=message.id or "") for message in new), *closing, *admitted]
-
-
-def _reset() -> Update:
-    return {
-        "started_at": time.time(),
-        "waited_s": 0.0,
-        "rounds": 0,
-        "calls": [],
-        "planner": "",
-        "basis": {"strangers": [], "links": []},
-        "request": {},
-        "asked_at": 0.0,
-        "problem": "",
-        "decisions": {},
-        "response": "",
-        "tool_calls": [],
-        "backend": None,
-        "summary": "",
-        "receipts": [],
-        "pending": None,
-        "usage": {},
-        "stop_reason": None,
-    }

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Self
 
 from langgraph.config import get_config
 
+from base.data_dir import LEDGER
 from base.errors import StorageError
 from base.settings import Settings, load_settings
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from models.call import Caller
-from storage.long_results import Artifacts
+from storage.long_results import LongResults
 from tools.read_result import open_artifacts
 from tools.registry import Registry, open_registry
 
@@ -36,7 +37,7 @@ class Resources:
     tools: Registry
     models: Caller
     ledger: Ledger
-    artifacts: Artifacts
+    artifacts: LongResults
     """The long results."""
     servers: "Servers | None" = None
     """The MCP servers; None: none are used."""
@@ -91,7 +92,7 @@ async def open_resources(settings: Settings | None = None) -> Resources:
     tools = await asyncio.to_thread(open_registry, settings)
     servers = await asyncio.to_thread(_servers, settings)
     models = await asyncio.to_thread(Caller, settings)
-    ledger = await Ledger.open(settings.data_dir / "ledger.db", settings.redact)
+    ledger = await Ledger.open(settings.data_dir / LEDGER, settings.redact)
     return Resources(settings, tools, models, ledger, open_artifacts(settings), servers)
 
 

@@ -1,19 +1,18 @@
 """Brain two writes what the person reads."""
 
-from functools import partial
-
 from langgraph.runtime import Runtime
 
 from base.errors import NoModelAnsweredError
 from models.call import Ask
 from nodes.context import Context
-from nodes.prompt.views import responder_view
+from nodes.prompt.compaction import chars_of
+from nodes.prompt.views import fit_of, responder_view
 from nodes.state import State, Update
-from nodes.turn.calls import as_list, records_of
+from nodes.turn.calls import as_list
 from nodes.turn.closing import end_turn
-from nodes.turn.stopping import stopped
-from nodes.turn.turn import take_up
-from nodes.turn.usage import Meter, prompt_of
+from nodes.turn.limits import stopped
+from nodes.turn.turn import Turn, take_up
+from nodes.turn.usage import Meter
 
 
 async def respond(state: State, runtime: Runtime[Context]) -> Update:
@@ -26,20 +25,27 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     if state.path == "direct":  # as in plan
         await turn.res.settled(state.thread)
     meter = Meter(turn, "chat")
-    view = partial(responder_view, state, turn.context, stopped(turn, state.stop_reason))
-    prompt, chars = await prompt_of(turn, view, turn.responder)
-    ask = Ask(turn.context.responder, prompt, turn.person.user, known=turn.res.tools, fit=view, chars=chars)
+    view = responder_view(turn, stopped(turn, state.stop_reason))
+    prompt = await view(chars_of(turn.responder))
+    ask = Ask(
+        turn.context.responder,
+        prompt.messages,
+        turn.person.user,
+        known=turn.res.tools,
+        fit=fit_of(view),
+        chars=prompt.chars,
+    )
     if state.path == "direct" and (day := await meter.begin(ask)):
         return await end_turn(turn, meter, day.refusal(), day.reason)
     try:
         reply = await turn.res.models.call(ask, meter)
     except NoModelAnsweredError as error:
-        return await end_turn(turn, meter, _without_responder(state, str(error)), "model_failed")
+        return await end_turn(turn, meter, _without_responder(turn, str(error)), "model_failed")
     return await end_turn(turn, meter, reply.message.text, state.stop_reason or "answered", reply)
 
 
-def _without_responder(state: State, why: str) -> str:
-    found = state.summary or as_list(records_of(state))
+def _without_responder(turn: Turn, why: str) -> str:
+    found = turn.state.summary or as_list(turn.history.finished())
     if not found:
         return why
     return (

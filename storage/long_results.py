@@ -1,6 +1,6 @@
-"""Long results, kept once under the hash of their content, each person's in a folder of their own.
+"""Long results, stored once by the hash of their content, for each person.
 
-    artifacts/<person>/ab/<SHA-256 of the content>[-outside]
+    artifacts/<person>/ab/<SHA-256 of the content>[-untrusted]
 
 A handle is the beginning of such a name, as in git, and is looked up in the asker's folder alone: with
 somebody else's handle there is nothing to find. Whether strangers wrote the content is part of the name,
@@ -8,33 +8,39 @@ so that no way of reading it can lose that.
 """
 
 import asyncio
-import errno
 import hashlib
 import os
 import re
 import tempfile
 from collections import OrderedDict
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from base.errors import StorageError
+from storage.sqlite import why
 
-_HANDLE = re.compile(r"[0-9a-f]{20}(-outside)?")
-HANDLE_DIGITS = 20
+Needed = frozenset[tuple[str, str]]
+"""Folders of persons, each with the digits of a handle; see `name_of`."""
+
+_UNTRUSTED = "-untrusted"
+_HANDLE = re.compile(rf"[0-9a-f]{{20}}({_UNTRUSTED})?")
+_HANDLE_DIGITS = 20
 """Hex digits; 80 bits, so that nobody's results share a handle by accident."""
-_OUTSIDE = "-outside"
+_ASIDE = "."
+"""Begins the name of a file that is not whole yet, or about to go."""
 _PERSON_LENGTH = 32
-_REMEMBERED = 8_000_000
-"""Bytes of pieces read lately that are kept in memory: what is shown again each round is read once."""
+_CACHED = 8_000_000
+"""Bytes of pieces in memory: a turn of 15 rounds shows its long results again in each, some 100 reads."""
 _LONGEST_CHARACTER = 4
 """Bytes, in UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A text that is stored; the same for the same text."""
+class LongResult:
+    """A stored text; the same for the same text."""
 
     handle: str
     size: int
@@ -53,17 +59,17 @@ class Piece:
     """Of the whole text."""
 
 
-def is_outside(handle: str) -> bool:
+def is_untrusted(handle: str) -> bool:
     """Tell whether strangers wrote what a handle stands for."""
-    return handle.endswith(_OUTSIDE)
+    return handle.endswith(_UNTRUSTED)
 
 
-def person_folder(user: str) -> str:
-    """Return the name of a person's folder: theirs may be any text, and a folder's may not."""
-    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:_PERSON_LENGTH]
+def name_of(user: str, handle: str) -> tuple[str, str]:
+    """Return a person's folder and the digits of a handle, or of the content's hash."""
+    return _person_folder(user), handle[:_HANDLE_DIGITS]
 
 
-class Artifacts:
+class LongResults:
     """A folder of stored results; opening it touches nothing.
 
     Every method may raise StorageError.
@@ -71,17 +77,17 @@ class Artifacts:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._pieces = _Memory(_REMEMBERED)
+        self._pieces = _PieceCache(_CACHED)
 
-    async def put(self, user: str, text: str, *, outside: bool) -> Kept:
+    async def put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
         """Store a text for a person; it is on disk, under its final name, when this returns.
 
         Args:
             user: whose it is; nobody else can read it.
-            text: what to keep.
-            outside: strangers wrote it.
+            text: what to store.
+            untrusted: strangers wrote it.
         """
-        return await asyncio.to_thread(self._put, user, text, outside=outside)
+        return await asyncio.to_thread(self._put, user, text, untrusted=untrusted)
 
     async def read(self, user: str, handle: str, start: int, count: int) -> Piece | None:
         """Return about `count` bytes from `start` on, rounded to whole characters.
@@ -97,10 +103,21 @@ class Artifacts:
                 self._pieces.add(wanted, piece)
         return piece
 
-    def _put(self, user: str, text: str, *, outside: bool) -> Kept:
+    async def sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
+        """Delete the results that are not needed and were last stored before a time; return how many.
+
+        One that is stored again meanwhile is left: whoever stores it marks it, and finds it gone or there.
+
+        Args:
+            needed: as `name_of` returns them.
+            before: seconds since the epoch.
+        """
+        return await asyncio.to_thread(self._sweep, needed, before)
+
+    def _put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
         content = text.encode("utf-8", "replace")
         digest = hashlib.sha256(content).hexdigest()
-        mark = _OUTSIDE if outside else ""
+        mark = _UNTRUSTED if untrusted else ""
         path = self._folder(user, digest) / f"{digest}{mark}"
         try:
             if not _is_there(path):
@@ -108,7 +125,7 @@ class Artifacts:
                 _write_once(path, content)
         except OSError as error:
             raise _explained(self._root, error) from error
-        return Kept(digest[:HANDLE_DIGITS] + mark, len(content), digest)
+        return LongResult(digest[:_HANDLE_DIGITS] + mark, len(content), digest)
 
     def _read(self, user: str, handle: str, start: int, count: int) -> Piece | None:
         try:
@@ -122,18 +139,28 @@ class Artifacts:
         except OSError as error:
             raise _explained(self._root, error) from error
 
+    def _sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
+        paths = list(self._root.glob("*/??/*"))
+        unneeded = (
+            path for path in paths if (path.parents[1].name, path.name[:_HANDLE_DIGITS]) not in needed
+        )
+        try:
+            return sum(_deleted(path, before) for path in unneeded)
+        except OSError as error:
+            raise _explained(self._root, error) from error
+
     def _find(self, user: str, handle: str) -> Path | None:
         if not _HANDLE.fullmatch(handle):
             return None
-        digits = handle[:HANDLE_DIGITS]
+        digits = handle[:_HANDLE_DIGITS]
         found = self._folder(user, digits).glob(f"{digits}*")
-        return min((path for path in found if is_outside(path.name) == is_outside(handle)), default=None)
+        return min((path for path in found if is_untrusted(path.name) == is_untrusted(handle)), default=None)
 
     def _folder(self, user: str, digest: str) -> Path:
-        return self._root / person_folder(user) / digest[:2]
+        return self._root / _person_folder(user) / digest[:2]
 
 
-class _Memory:
+class _PieceCache:
     """The pieces used last, up to a size; for any thread."""
 
     def __init__(self, most: int) -> None:
@@ -158,6 +185,26 @@ class _Memory:
                 self._size -= oldest.end - oldest.start
 
 
+def _person_folder(user: str) -> str:
+    """Return the name of a person's folder: theirs may be any text, and a folder's may not."""
+    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:_PERSON_LENGTH]
+
+
+def _deleted(path: Path, before: float) -> bool:
+    """Put the file aside, and delete it unless it was stored again just before."""
+    if path.stat().st_mtime >= before:
+        return False
+    aside = path.with_name(f"{_ASIDE}{path.name.removeprefix(_ASIDE)}")
+    path.rename(aside)
+    if aside.stat().st_mtime >= before:
+        aside.rename(path)
+        return False
+    aside.unlink()
+    with suppress(OSError):  # others are in it
+        path.parent.rmdir()
+    return True
+
+
 def _is_there(path: Path) -> bool:
     """Mark a file as stored just now, so that nobody sweeps it; False where there is none."""
     try:
@@ -169,7 +216,7 @@ def _is_there(path: Path) -> bool:
 
 def _write_once(path: Path, content: bytes) -> None:
     """Write a file that is whole wherever it can be seen, and survives a power cut."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".")  # for its owner alone
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_ASIDE)  # for its owner alone
     draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -218,9 +265,4 @@ def _boundary(data: bytes, at: int) -> int:
 
 
 def _explained(root: Path, error: OSError) -> StorageError:
-    advice = (
-        f"{error.strerror}; make it writable for you, or set TWOBRAIN_DATA_DIR to a directory that is yours"
-    )
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        advice = "the disk is full; free some space and try again"
-    return StorageError(f"The stored results in {str(root)!r} cannot be used: {advice}.")
+    return StorageError(f"The stored results in {str(root)!r} cannot be used: {why(error)}.")

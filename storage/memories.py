@@ -1,4 +1,4 @@
-"""Open the store that holds what people asked to be remembered."""
+"""The store of memories. Uses private names of langgraph."""
 
 import asyncio
 import sqlite3
@@ -35,8 +35,6 @@ class Embedder(Protocol):
 
 Store = TypeVar("Store", bound=AsyncBatchedBaseStore)
 
-FILE = "store.db"
-"""Its name in the data directory."""
 _ATTEMPTS = 60
 _RETRY_S = 0.05
 
@@ -90,11 +88,11 @@ class Memories(AsyncBatchedBaseStore):
 
 @asynccontextmanager
 async def _open(path: Path, embedder: Embedder | None) -> "AsyncIterator[AsyncSqliteStore]":
-    await asyncio.to_thread(import_module, "storage.meanings")  # never on the event loop
+    await asyncio.to_thread(import_module, "storage.semantic_search")  # never on the event loop
     import aiosqlite
     from langgraph.store.sqlite.aio import AsyncSqliteStore
 
-    from storage.meanings import MeaningStore
+    from storage.semantic_search import VectorStore
 
     async with AsyncExitStack() as stack:
         with _explained(path):
@@ -102,7 +100,7 @@ async def _open(path: Path, embedder: Embedder | None) -> "AsyncIterator[AsyncSq
             connection = await stack.enter_async_context(aiosqlite.connect(path, isolation_level=None))
             await connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
             await connection.execute("PRAGMA foreign_keys=ON")  # or a vector outlives what was forgotten
-            store = MeaningStore(connection, embedder) if embedder else AsyncSqliteStore(connection)
+            store = VectorStore(connection, embedder) if embedder else AsyncSqliteStore(connection)
             await _set_up(await stack.enter_async_context(_ended(store)))
         yield store
 

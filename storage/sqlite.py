@@ -4,6 +4,7 @@ import errno
 import os
 import sqlite3
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,17 @@ _RETRY_S = 0.01
 
 _FULL = "the disk is full; free some space and try again"
 _DAMAGED = "it is damaged or not a database; put back a copy, or move it away and do without what it held"
+_MANY = "too many files are open at once; raise the limit (ulimit -n)"
 _ELSEWHERE = "set TWOBRAIN_DATA_DIR to a directory that is yours"
 _MEND = f"make it and its directory writable, or {_ELSEWHERE}"
 _CLOSED = f"it cannot be written; {_MEND}"
 _BUSY = f"another process has locked it for {BUSY_S} s; end that process or try again later"
+_ERRNO: Mapping[int | None, str] = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EMFILE: _MANY,
+    errno.ENFILE: _MANY,
+}
 _ADVICE = {
     "SQLITE_FULL": _FULL,
     "SQLITE_NOTADB": _DAMAGED,
@@ -72,7 +80,7 @@ def why(error: Exception) -> str:
     if isinstance(cause, FileExistsError | NotADirectoryError):
         return f"a file stands where its directory should be; {_ELSEWHERE}"
     if isinstance(cause, OSError):
-        return _FULL if cause.errno in {errno.ENOSPC, errno.EDQUOT} else f"{cause.strerror}; {_MEND}"
+        return _ERRNO.get(cause.errno, f"{cause.strerror}; {_MEND}")
     known = getattr(cause, "sqlite_errorname", None) or ""
     for name, advice in _ADVICE.items():
         if known.startswith(name):

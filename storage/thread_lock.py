@@ -1,38 +1,40 @@
-"""One turn of a thread at a time, whichever process on this data directory runs it; the next one queues.
+"""One turn of a thread at a time, across processes; the next one queues.
 
-In a process they queue in the order they came. Between processes the operating system keeps a lock for each
-turn that runs, and lets go of it when its process ends, however it ends: a dead process blocks nobody. On
-Windows, turns queue in a process alone.
+In a process they queue in the order they came. Between processes a file for each turn that runs is locked,
+and holds the process's id. The operating system lets go of the lock when its process ends, however it ends: a
+dead process blocks nobody. On Windows, turns queue in a process alone.
 """
 
 import asyncio
+import hashlib
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 from weakref import WeakValueDictionary
 
 from base.errors import BusyThreadError, StorageError
-from storage.turn_locks import BEST, Locks
+from storage.sqlite import why
+
+if os.name == "posix":
+    import fcntl
 
 _FIRST_POLL_S, _LAST_POLL_S = 0.01, 0.25
 
 
-class Turns:
-    """The turns that run on one data directory."""
+class ThreadLocks:
+    """The locks of the threads of one data directory."""
 
-    def __init__(self, folder: Path, patience_s: float = 600, locks: type[Locks] = BEST) -> None:
+    def __init__(self, folder: Path, patience_s: float = 600) -> None:
         """Name the folder of the locks; it is made when the first is needed.
 
         Args:
             folder: for this alone.
             patience_s: seconds to wait for another process's turn.
-            locks: of which kind.
         """
         self.folder = folder
         self._patience_s = patience_s
-        self._locks = locks(folder)
         self._here: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -47,15 +49,16 @@ class Turns:
         if lock is None:
             lock = self._here[thread_id] = asyncio.Lock()
         async with lock:
-            held = await self._wait(thread_id)
+            path = self._path(thread_id)
+            descriptor = await self._wait(thread_id, path)
             try:
                 yield
             finally:
-                self._locks.let_go(held)
+                _release(path, descriptor)
 
     def at_once(self, thread_id: str) -> AbstractAsyncContextManager[None]:
         """Have a thread to oneself, now or not at all. Raises as `of` does, where any turn of it runs."""
-        return Turns(self.folder, patience_s=0, locks=type(self._locks)).of(thread_id)
+        return ThreadLocks(self.folder, patience_s=0).of(thread_id)
 
     def is_held(self, thread_id: str) -> bool:
         """Tell whether a turn of a thread is under way, here or in another process."""
@@ -63,32 +66,83 @@ class Turns:
         if here and here.locked():
             return True
         try:
-            return self._locks.is_held(thread_id)
+            descriptor = os.open(self._path(thread_id), os.O_RDWR)
         except OSError:
             return False
+        try:
+            return not _lock(descriptor)
+        finally:
+            os.close(descriptor)
 
-    async def _wait(self, thread_id: str) -> Any:
+    async def _wait(self, thread_id: str, path: Path) -> int:
         deadline, pause = time.monotonic() + self._patience_s, _FIRST_POLL_S
         while True:
             try:
-                held = self._locks.take(thread_id)
+                descriptor = _take(path)
             except OSError as error:
                 raise StorageError(
-                    f"The folder {str(self.folder)!r} cannot be used: {error.strerror}. Make it writable "
-                    "for you, or set TWOBRAIN_DATA_DIR to a directory that is yours."
+                    f"The folder {str(self.folder)!r} cannot be used: {why(error)}."
                 ) from error
-            if held is not None:
-                return held
+            if descriptor is not None:
+                return descriptor
             if time.monotonic() >= deadline:
                 raise BusyThreadError(
-                    f"Thread {thread_id!r} is at work in another process ({self._holder(thread_id)}), "
+                    f"Thread {thread_id!r} is at work in another process ({_holder(path)}), "
                     f"and was not done after {self._patience_s:g} s. Try again later, or end that process."
                 )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_POLL_S)
 
-    def _holder(self, thread_id: str) -> str:
-        with suppress(OSError):
-            if process := self._locks.holder(thread_id):
-                return f"process {process}"
+    def _path(self, thread_id: str) -> Path:
+        return self.folder / hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _take(path: Path) -> int | None:
+    """Lock a file, and return its descriptor; None where another holds it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    if not (_lock(descriptor) and _is_at(descriptor, path)):
+        os.close(descriptor)
+        return None
+    with suppress(OSError):  # the disk is full: the lock holds all the same
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
+
+
+def _release(path: Path, descriptor: int) -> None:
+    """Take the file away while it is still locked; whoever opened it meanwhile opens the next one.
+
+    One that cannot be taken away is in nobody's way: it is not locked any more. One that is another's, for
+    somebody took ours away before, stays.
+    """
+    with suppress(OSError):
+        if _is_at(descriptor, path):
+            path.unlink()
+    os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    if os.name != "posix":
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Tell whether the file is still in its place: whoever held it before takes it away."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _holder(path: Path) -> str:
+    """Return the process that wrote itself into a lock's file, in words."""
+    try:
+        return f"process {int(path.read_text())}"
+    except (OSError, ValueError):
         return "which one is not known"

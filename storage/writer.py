@@ -1,12 +1,12 @@
-"""The one thread that writes: what comes together goes to a file in one transaction, with one sync."""
+"""The one thread that writes; what comes together shares a transaction."""
 
 import asyncio
 import logging
 from asyncio import AbstractEventLoop, Future
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from threading import Event, Lock, Thread
+from threading import Condition, Event, Thread
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from base.errors import StorageError
@@ -61,63 +61,49 @@ class Writer:
         """
         self._gather_s = gather_s
         self._most_at_once = most_at_once
-        self._jobs: deque[_Job] = deque()
+        self._jobs: list[_Job] = []
         self._lanes: list[Lane[Any]] = []
-        self._guard = Lock()
-        # Each is let go of to call the thread, once until it hears: a condition costs several times that.
-        self._call, self._hurry = Lock(), Lock()
-        self._call.acquire()
-        self._hurry.acquire()
-        self._called = self._hurried = False
+        self._changed = Condition()
+        self._is_waited_for = False
+        """Somebody waits for a job that is queued."""
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def open(self, database: Database[Op]) -> "Lane[Op]":
         """Return the way to one more database; once the last way is closed, the thread ends."""
-        with self._guard:
+        with self._changed:
             lane = Lane(self, database)
             self._lanes.append(lane)
         return lane
 
     def put(self, job: "_Job", *, waited_for: bool) -> None:
         """Queue a job; see `Lane`."""
-        with self._guard:
+        with self._changed:
             if job.lane.is_closed:
                 raise StorageError(job.lane.database.closed)
             job.lane.is_closed = job.is_last
             self._jobs.append(job)
-            if not self._called:
-                self._called = True
-                self._call.release()
-            if waited_for and not self._hurried:
-                self._hurried = True
-                self._hurry.release()
+            self._is_waited_for |= waited_for
+            if waited_for or len(self._jobs) == 1:
+                self._changed.notify()
 
     def _run(self) -> None:
-        while self._is_wanted():
-            self._hurry.acquire(timeout=self._gather_s)
-            jobs = self._next_jobs()
+        while jobs := self._next_jobs():
             for start in range(0, len(jobs), self._most_at_once):
                 self._write(jobs[start : start + self._most_at_once])
 
-    def _is_wanted(self) -> bool:
-        """Wait for a job; tell whether there can be one still."""
-        with self._guard:
-            if self._jobs:
-                return True
-            if self._lanes and all(lane.is_closed for lane in self._lanes):
-                return False
-            self._called = False
-        self._call.acquire()
-        return True
-
     def _next_jobs(self) -> "list[_Job]":
-        with self._guard:
-            self._hurried = False
-            self._hurry.acquire(blocking=False)
-            jobs = list(self._jobs)
-            self._jobs.clear()
+        """Return what has come, once somebody waits or it was held back long enough; empty: all is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._is_over())
+            if self._jobs:
+                self._changed.wait_for(lambda: self._is_waited_for, timeout=self._gather_s)
+            self._is_waited_for = False
+            jobs, self._jobs = self._jobs, []
         return jobs
+
+    def _is_over(self) -> bool:
+        return bool(self._lanes) and all(lane.is_closed for lane in self._lanes)
 
     def _write(self, jobs: "Sequence[_Job]") -> None:
         for lane in self._lanes:

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from graphs.events import Begun, Done, Event, Queued, Result
 from graphs.session import Orchestrator
-from nodes.confirm import fault
 from nodes.context import Context
 from nodes.events import Restarted, Token, ToolFinished, ToolStarted
+from nodes.gate.answers import fault
 from terminal import card
 from terminal.interrupt import until_interrupted
 from terminal.progress import Progress

@@ -5,10 +5,10 @@ import re
 from io import SEEK_END, TextIOWrapper
 from pathlib import Path
 
+from base.data_dir import LOG
 from base.settings import Settings
 from storage.sqlite import create_private
 
-_FILE = "errors.log"
 _ENTRY = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ .*")
 _READ = 100_000
 """Bytes of its end that are looked through for its last entry."""
@@ -18,7 +18,7 @@ class PrivateLog(logging.FileHandler):
     """Appends warnings and errors to a file that only its owner can read; made when first needed."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings.data_dir / _FILE, encoding="utf-8", delay=True)
+        super().__init__(settings.data_dir / LOG, encoding="utf-8", delay=True)
         self.setLevel(logging.WARNING)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._redact = settings.redact
@@ -44,7 +44,7 @@ def start_log(settings: Settings) -> None:
 
 def last_entry(settings: Settings) -> tuple[Path, str] | None:
     """Return the log, and the first line of what was logged last; None: nothing was."""
-    path = settings.data_dir / _FILE
+    path = settings.data_dir / LOG
     try:
         with path.open("rb") as log:
             log.seek(max(0, log.seek(0, SEEK_END) - _READ))

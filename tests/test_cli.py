@@ -52,7 +52,7 @@ def test_a_command_line_that_cannot_be_read_ends_with_code_2(tmp_path, args):
     assert "Value error" not in done.stderr, "that is a program's word"
 
 
-@pytest.mark.parametrize("name", ["graphs", "nodes", "tools", "models", "ledger", "settings", "errors"])
+@pytest.mark.parametrize("name", ["graphs", "nodes", "tools", "models", "ledger", "storage", "base"])
 def test_a_package_of_another_distribution_that_hides_ours_is_named(tmp_path, name):
     intruder = tmp_path / "installed" / name
     intruder.mkdir(parents=True)

@@ -2,17 +2,18 @@
 
 from typing import Annotated, Any
 
+from base.data_dir import LONG_RESULTS
 from base.settings import Settings
-from storage.long_results import Artifacts, Piece, is_outside
+from storage.long_results import LongResults, Piece, is_untrusted
 from tools.declaration import Here, Tool, ToolFailure, tool
 
 _PAGE = 8_000
 """Bytes of a page: some 2,000 tokens, so that six pages fit the smallest context budget."""
 
 
-def open_artifacts(settings: Settings) -> Artifacts:
+def open_artifacts(settings: Settings) -> LongResults:
     """Return the stored results of the data directory; touches nothing."""
-    return Artifacts(settings.data_dir / "artifacts")
+    return LongResults(settings.data_dir / LONG_RESULTS)
 
 
 @tool(effect="read", role="guest")
@@ -32,7 +33,7 @@ async def read_result(
     return f"{label(piece.start, piece.end, piece.size)}\n{piece.text}"
 
 
-async def open_page(artifacts: Artifacts, user: str, handle: str, offset: int = 0) -> Piece | None:
+async def open_page(artifacts: LongResults, user: str, handle: str, offset: int = 0) -> Piece | None:
     """Return the page that a call with these arguments reads; None where there is no such result.
 
     Raises:
@@ -53,7 +54,7 @@ def from_strangers(tool: Tool, args: dict[str, Any]) -> bool:
     A page is as untrusted as what it is a page of: were every page untrusted, reading on in one's own
     file would make all that follows ask.
     """
-    return tool.untrusted or (tool is read_result and is_outside(str(args.get("handle", "")).strip()))
+    return tool.untrusted or (tool is read_result and is_untrusted(str(args.get("handle", "")).strip()))
 
 
 TOOLS = (read_result,)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from graphs.session import Orchestrator, open_orchestrator
-from models.opening import open_model
+from models.registry import open_model
 from nodes.context import Context
 from nodes.events import Token, UsageReported
 
@@ -35,9 +35,7 @@ async def _is_warm(orchestrator: Orchestrator) -> bool:
     opened = None
     async for event in orchestrator.stream("Say 1 words.", context=_CONTEXT):
         if opened is None and isinstance(event, UsageReported):
-            gc.unfreeze()  # what was frozen after an import is not among the objects
             opened = any(_is_client(found) for found in gc.get_objects())
-            gc.freeze()
     return bool(opened)
 
 

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import models.opening
 import nodes.resources
 from base.settings import Settings, load_settings
 from benchmarks.script import WAITING, script
 from benchmarks.scripted_chat import ScriptedChat
 from benchmarks.worker import Converse, serve
 from graphs.session import Orchestrator, open_orchestrator
+from models.providers import MODULES, Provider
 from nodes.context import Context
 from tools import read_result
 from tools.declaration import tool
@@ -20,7 +20,7 @@ from tools.registry import Registry
 
 _TOML = """
 [models.scripted]
-provider = "offline"
+provider = "scripted"
 context_window = 200_000
 
 [roles]
@@ -30,6 +30,9 @@ chat = ["scripted"]
 [limits]
 max_rounds = 1_000
 """
+
+
+PROVIDER = Provider(open=lambda _card, _key: ScriptedChat(), needs_key=False, needs_model=False, is_free=True)
 
 
 @tool(effect="read")
@@ -62,7 +65,7 @@ def furnish(directory: Path) -> Settings:
 
     All else is the house's own: the caller of models with its streaming, checks, retries and usage, too.
     """
-    models.opening._OPEN["offline"] = lambda _card, _key: ScriptedChat()  # noqa: SLF001 (the one seam)
+    MODULES["scripted"] = __name__
     equip()
     config = directory / "twobrain.toml"
     most = os.environ.get("AT_ONCE")

@@ -1,1 +1,117 @@
-"""One provider a file."""
+"""The providers of models: what each declares, and which there are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from base.settings import ModelCard, Settings
+
+MODULES: dict[str, str] = {
+    "google": "models.providers.google",
+    "anthropic": "models.providers.anthropic",
+    "claude-code": "models.providers.claude_code",
+    "openai": "models.providers.openai",
+    "offline": "models.providers.offline",
+}
+"""A provider's name in twobrain.toml to the module that declares it as `PROVIDER`.
+
+Keys are looked for in this order. A program may add its own before it opens anything.
+"""
+
+
+class EmbeddingCard(BaseModel):
+    """The `[tools.memory]` table: what finds memories by their meaning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    provider: str
+    """openai (and all that speaks its embeddings) or google."""
+    model: str = Field(min_length=1)
+    """The provider's own name of the model."""
+    base_url: str | None = None
+    """None: the provider's public endpoint."""
+    api_key_env: str | None = None
+    """Name of the key's variable; None: the SDK's usual one, or no key where `base_url` names an endpoint
+    that speaks as OpenAI does."""
+    dims: int | None = Field(default=None, ge=1)
+    """Numbers in a vector, where the model can be asked for fewer; None: as many as it gives."""
+    timeout_s: float = Field(default=10, gt=0, le=600)
+    """Seconds one request may take."""
+
+    @field_validator("provider")
+    @classmethod
+    def _has_embeddings(cls, name: str) -> str:
+        able = [each for each in MODULES if provider(each).embed]
+        if name not in able:
+            raise ValueError(f"unknown provider {name!r}; those with embeddings are {', '.join(able)}")
+        return name
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+def _no_cards(_: Settings) -> Mapping[str, ModelCard]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """What a provider declares; its module loads the provider's own package only when it opens a model."""
+
+    open: Callable[[ModelCard, str | None], BaseChatModel]
+    """Opens a model with its key; None: it has none. Runs in a thread; the client is to make no retries."""
+    embed: Callable[[EmbeddingCard, str | None], Embeddings] | None = None
+    """Opens a model of embeddings as `open` does; None: it has none."""
+    key_variables: tuple[str, ...] = ()
+    """Environment variables of its key, in its SDK's order; empty: it takes none."""
+    needs_key: bool = True
+    """False: the key may be missing."""
+    needs_model: bool = True
+    """False: a card need not name a model."""
+    is_protocol: bool = False
+    """True: others speak as it does; one at a `base_url` needs no key, and is never sent this provider's."""
+    is_free: bool = False
+    """True: nothing is billed for a call."""
+    price_id: Callable[[ModelCard], str | None] = _nothing
+    """Gives a card's provider in the genai-prices package; None: not listed."""
+    is_two_brain: bool = False
+    """True: its models gather for another that writes, unless the context says otherwise."""
+    plan_rank: int | None = 50
+    """Place among the models that plan, where no roles are configured, the lowest first; None: it cannot."""
+    write_rank: int | None = 50
+    """The same for those that write answers."""
+    writers: frozenset[str] | None = None
+    """Its models that only write, all others only plan; None: each does both."""
+    detect: Callable[[Settings], Mapping[str, ModelCard]] = _no_cards
+    """Gives the models, by name, that there is a key or a program for, where none are configured."""
+    is_stand_in: bool = False
+    """True: what it detects is used only where nothing else was found that takes tools."""
+    lacks: Callable[[Settings], str | None] = _nothing
+    """Says what is missing on this machine beside a key; None: nothing."""
+
+    def variables(self, base_url: str | None) -> tuple[str, ...]:
+        """Return the variables of the key for an address; None: the provider's own."""
+        return () if base_url and self.is_protocol else self.key_variables
+
+    def rank(self, card: ModelCard, *, writes: bool) -> int | None:
+        """Return a model's place among those that write, or that plan; None: it is not one of them."""
+        if self.writers is not None and writes != (card.model in self.writers):
+            return None
+        return self.write_rank if writes else self.plan_rank
+
+
+def provider(name: str) -> Provider:
+    """Return a provider by its name; raises KeyError where there is none."""
+    found: Provider = import_module(MODULES[name]).PROVIDER
+    return found
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that are not None, for clients to which None is not their default."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,4 +1,4 @@
-"""A chat model behind the `claude` program: a Claude subscription answers, nothing is billed per call.
+"""Claude Code: a Claude subscription answers through the `claude` program; no call is billed.
 
 The program's own JSON stream is spoken, not claude-agent-sdk, whose wheel carries the program
 a second time (360 MB) and which drives this same stream. Flags, events and environment variables were
@@ -10,20 +10,22 @@ import json
 import os
 import re
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_models import agenerate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import SecretStr
 
-from base.errors import ModelError
+from base.errors import Cause, ModelError
+from base.settings import ModelCard, Settings
+from models.failures import BY_STATUS
+from models.providers import Provider
 from models.providers.claude_process import Program, running
-from models.providers.claude_stream import Reader
 
 _FLAGS = (
     *("--print", "--verbose", "--include-partial-messages"),
@@ -40,8 +42,22 @@ _WITHHELD = re.compile(
     r"^(?:ANTHROPIC_|CLAUDE_CODE_USE_|CLAUDECODE$|TWOBRAIN_)|(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)S?$"
 )
 """Variables that would bill an API, send the login elsewhere, or are none of the program's business."""
+_PROGRAM = "claude"
 _TAG = re.compile(r"<(?=/?(?:message|conversation)\b)")
 _LOGIN = "CLAUDE_CODE_OAUTH_TOKEN"
+_OLDEST = (2, 1, 248)
+"""The first version that takes a message as written (from claude-agent-sdk's source, November 2026)."""
+_SHOWN_CHARS = 300
+
+_BY_ERROR: dict[str, Cause] = {
+    "authentication_failed": "missing_key",
+    "billing_error": "bad_key",
+    "rate_limit": "rate_limit",
+    "server_error": "connection",
+    "invalid_request": "bad_request",
+    "model_not_found": "bad_request",
+}
+_LOG_IN = " Run `claude` once and log in, or set CLAUDE_CODE_OAUTH_TOKEN from `claude setup-token`."
 
 
 class ChatClaudeCode(BaseChatModel):
@@ -49,7 +65,7 @@ class ChatClaudeCode(BaseChatModel):
 
     model: str = ""
     """Name or alias as `claude --model` takes it; empty: the subscription's default."""
-    program: str = "claude"
+    program: str = _PROGRAM
     """Name on PATH, or path."""
     login: SecretStr | None = None
     """The subscription's token; None: as the program is logged in, or as the process's environment says."""
@@ -60,30 +76,14 @@ class ChatClaudeCode(BaseChatModel):
     def _llm_type(self) -> str:
         return "twobrain-claude-code"
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 (the interface's)
-        **kwargs: Any,
-    ) -> ChatResult:
-        return asyncio.run(self._agenerate(messages, stop, None, **kwargs))
+    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        return asyncio.run(self._agenerate(messages))
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return await agenerate_from_stream(self._astream(messages, stop, run_manager, **kwargs))
+    async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        return await agenerate_from_stream(self._astream(messages))
 
     async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002 (the program takes none)
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 (the interface's)
-        **kwargs: Any,  # noqa: ARG002 (the interface's)
+        self, messages: list[BaseMessage], *_: Any, **__: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         """Stream the answer.
 
@@ -122,8 +122,85 @@ class ChatClaudeCode(BaseChatModel):
         return [path, *_FLAGS, *(("--model", self.model) if self.model else ())]
 
 
+class _Reader:
+    """Turns the lines of one call's JSON stream into chunks: text, then one result, or why there is none."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._started = False
+        self._streamed = ""
+        self._written = ""
+        self._model = ""
+        self._error = ""
+
+    def read(self, line: bytes) -> Iterator[AIMessageChunk]:
+        """Yield what a line adds to the answer.
+
+        Raises:
+            ModelError: the program reports a failure, or says what it should not.
+        """
+        event = _parsed(line)
+        match event:
+            case {"type": "system", "subtype": "init"}:
+                self._start(str(event.get("claude_code_version", "")), str(event.get("model", "")))
+            case {"type": "stream_event", "event": {"delta": {"type": "text_delta", "text": str(text)}}}:
+                yield self._said(text)
+            case {"type": "assistant", "message": {"content": list(blocks)}}:
+                self._note(blocks, str(event.get("error") or ""))
+            case {"type": "result"}:
+                yield from self._end(event)
+
+    def broken_off(self, status: int, errors: str) -> ModelError:
+        """Return why the stream ended without a result, from the exit status and the error stream."""
+        how = f"Claude Code: it ended with status {status} and without a result ({errors or 'no message'})."
+        if self._started:
+            return ModelError(how, "connection")
+        return ModelError(f"{how} `claude update` may help.", "bad_request" if status else "malformed")
+
+    def _start(self, version: str, model: str) -> None:
+        numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+        if numbers < _OLDEST:
+            oldest = ".".join(map(str, _OLDEST))
+            raise ModelError(
+                f"Claude Code: version {version or 'unknown'} is older than {oldest}, the first that does "
+                "not replace `@path` in a message by that file. Run `claude update`.",
+                "bad_request",
+            )
+        self._started, self._model = True, model
+
+    def _said(self, text: str) -> AIMessageChunk:
+        if not self._started:
+            raise ModelError("Claude Code: it answered before it named its version.", "malformed")
+        self._streamed += text
+        return AIMessageChunk(content=text)
+
+    def _note(self, blocks: list[Any], error: str) -> None:
+        self._error = error
+        if not error:
+            self._written += "".join(str(b["text"]) for b in blocks if b.get("type") == "text")
+
+    def _end(self, event: Mapping[str, Any]) -> Iterator[AIMessageChunk]:
+        self.done = True
+        if event.get("is_error"):
+            raise _failure(event, self._error)
+        if not self._written.startswith(self._streamed):
+            raise ModelError("Claude Code: its answer broke off and was begun again.", "connection")
+        if rest := self._written.removeprefix(self._streamed):
+            yield self._said(rest)
+        yield AIMessageChunk(
+            content="",
+            usage_metadata=_usage(event.get("usage")),
+            response_metadata={
+                "model_name": self._model,
+                "stop_reason": event.get("stop_reason"),
+                "total_cost_usd": event.get("total_cost_usd"),
+            },
+            chunk_position="last",
+        )
+
+
 async def _answer(program: Program) -> AsyncGenerator[AIMessageChunk, None]:
-    reader = Reader()
+    reader = _Reader()
     try:
         while not reader.done and (line := await program.line()):
             for chunk in reader.read(line):
@@ -132,6 +209,50 @@ async def _answer(program: Program) -> AsyncGenerator[AIMessageChunk, None]:
         raise ModelError(f"Claude Code: its output cannot be read: {error}.", "malformed") from error
     if not reader.done:
         raise reader.broken_off(*await program.ended())
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """Return a line's event, empty for the plain text that some builds write between events."""
+    if not line.lstrip().startswith(b"{"):
+        return {}
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        shown = line[:_SHOWN_CHARS].decode(errors="replace")
+        raise ModelError(f"Claude Code: a line of its output is not JSON: {shown!r}.", "malformed") from None
+    return event
+
+
+def _failure(event: Mapping[str, Any], error: str) -> ModelError:
+    cause = _cause(event, error)
+    words = " ".join(str(event.get("result") or event.get("subtype") or "no reason given").split())
+    hint = _LOG_IN if cause in {"missing_key", "bad_key"} else ""
+    return ModelError(f"Claude Code: {words[:_SHOWN_CHARS].rstrip('.')}.{hint}", cause)
+
+
+def _cause(event: Mapping[str, Any], error: str) -> Cause:
+    if event.get("stop_reason") == "refusal":
+        return "refusal"
+    if event.get("terminal_reason") == "prompt_too_long":
+        return "context_overflow"
+    status = event.get("api_error_status")
+    if isinstance(status, int):
+        return BY_STATUS.get(status, "overload" if status >= 500 else "bad_request")  # noqa: PLR2004 (HTTP's classes)
+    return _BY_ERROR.get(error, "malformed")
+
+
+def _usage(usage: Any) -> UsageMetadata | None:
+    """Return the tokens of a call, those read from a cache included, None where the program names none."""
+    if not isinstance(usage, dict) or "input_tokens" not in usage or "output_tokens" not in usage:
+        return None
+    cached, stored = (usage.get(f"cache_{kind}_input_tokens") or 0 for kind in ("read", "creation"))
+    read, written = usage["input_tokens"] + cached + stored, usage["output_tokens"]
+    return {
+        "input_tokens": read,
+        "output_tokens": written,
+        "total_tokens": read + written,
+        "input_token_details": {"cache_read": cached, "cache_creation": stored},
+    }
 
 
 def _told(messages: Sequence[BaseMessage]) -> bytes:
@@ -174,3 +295,31 @@ def _environment(login: SecretStr | None) -> dict[str, str]:
     given = {_LOGIN: login.get_secret_value()} if login else {}
     kept = {name: value for name, value in os.environ.items() if name == _LOGIN or not _WITHHELD.search(name)}
     return kept | given | _OURS
+
+
+def _open(card: ModelCard, key: str | None) -> BaseChatModel:
+    return ChatClaudeCode(model=card.model, login=SecretStr(key) if key else None, timeout_s=card.timeout_s)
+
+
+def _lacks(settings: Settings) -> str | None:
+    found = shutil.which(_PROGRAM, path=settings.secret("PATH") or "")
+    return None if found else f"the program `{_PROGRAM}` is not on PATH"
+
+
+def _detect(settings: Settings) -> Mapping[str, ModelCard]:
+    if _lacks(settings):
+        return {}
+    return {"claude-code": ModelCard(provider="claude-code", context_window=200_000, tools=False)}
+
+
+PROVIDER = Provider(
+    open=_open,
+    key_variables=(_LOGIN,),
+    needs_key=False,
+    needs_model=False,
+    is_free=True,
+    plan_rank=None,
+    write_rank=20,
+    detect=_detect,
+    lacks=_lacks,
+)

@@ -1,4 +1,4 @@
-"""The offline brains: a planner and a writer made of rules, for a first run without keys and for tests.
+"""The offline models: a planner and a writer made of rules, without keys.
 
 Both are functions of the messages: asked again, they say the same again.
 """
@@ -7,10 +7,10 @@ import hashlib
 import json
 import re
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.messages.tool import tool_call, tool_call_chunk
@@ -20,9 +20,28 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from models.providers.offline_rules import Step, rounds_of
-from models.providers.offline_tags import Outcome, read, unfenced
-from models.providers.offline_words import NOT_UNDERSTOOD, NOTE, explanation, report, unavailable
+from base.settings import ModelCard, Settings
+from models.providers import Provider
+from models.providers.offline_phrases import (
+    NOT_UNDERSTOOD,
+    NOTE,
+    Outcome,
+    Step,
+    explanation,
+    report,
+    rounds_of,
+    unavailable,
+)
+
+_WRITER = "writer"
+_SUMMARY = re.compile(r"<summary>(.*?)</summary>", re.DOTALL)
+_PROPOSED = re.compile(r'<proposed tool="([^"]*)">(.*?)</proposed>', re.DOTALL)
+_CALL = re.compile(
+    r'<call tool="([^"]*)" status="([^"]*)">\s*'
+    r"<arguments>(.*?)</arguments>\s*<result>(.*?)</result>\s*</call>",
+    re.DOTALL,
+)
+_FENCED = re.compile(r'\s*<untrusted mark="(\w+)">\n[^\n]*\n(.*)\n</untrusted mark="\1">\s*', re.DOTALL)
 
 
 class _Rules(BaseChatModel):
@@ -51,42 +70,20 @@ class _Rules(BaseChatModel):
         message.response_metadata = {"model_name": self.model, "finish_reason": "stop"}
         return message
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002 (the interface's)
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 (the interface's)
-        **kwargs: Any,
-    ) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=self._complete(messages, kwargs))])
+    def _generate(self, messages: list[BaseMessage], *_: Any, **options: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self._complete(messages, options))])
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 (the interface's)
-        **kwargs: Any,
-    ) -> ChatResult:
-        return self._generate(messages, stop, None, **kwargs)
+    async def _agenerate(self, messages: list[BaseMessage], *_: Any, **options: Any) -> ChatResult:
+        return self._generate(messages, **options)
 
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002 (the interface's)
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 (the interface's)
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        for chunk in _chunks(self._complete(messages, kwargs)):
+    def _stream(self, messages: list[BaseMessage], *_: Any, **options: Any) -> Iterator[ChatGenerationChunk]:
+        for chunk in _chunks(self._complete(messages, options)):
             yield ChatGenerationChunk(message=chunk)
 
     async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 (the interface's)
-        **kwargs: Any,
+        self, messages: list[BaseMessage], *_: Any, **options: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in self._stream(messages, stop, None, **kwargs):
+        for chunk in self._stream(messages, **options):
             yield chunk
 
 
@@ -118,12 +115,12 @@ class OfflinePlanner(_Rules):
 
     def _reply(self, messages: Sequence[BaseMessage], tools: frozenset[str]) -> AIMessage:
         text, turn = _turn(messages)
-        asked = read(text)
-        if not tools and asked.proposals:
-            return AIMessage(explanation(asked.proposals, asked.request))
-        if not tools and asked.calls:
-            return self._answer(report(asked.calls))
-        return self._plan(asked.request, messages, turn, tools)
+        told = _read(text)
+        if not tools and told.proposals:
+            return AIMessage(explanation(told.proposals, told.request))
+        if not tools and told.calls:
+            return self._answer(report(told.calls))
+        return self._plan(told.request, messages, turn, tools)
 
     def _plan(
         self,
@@ -147,7 +144,7 @@ class OfflinePlanner(_Rules):
 class OfflineWriter(_Rules):
     """Writes what the person reads from the calls that were made for them."""
 
-    model: str = "writer"
+    model: str = _WRITER
     note: bool = True
 
     @property
@@ -156,10 +153,53 @@ class OfflineWriter(_Rules):
 
     def _reply(self, messages: Sequence[BaseMessage], tools: frozenset[str]) -> AIMessage:  # noqa: ARG002
         text, _ = _turn(messages)
-        asked = read(text)
-        said = report(asked.calls)
-        news = [part for part in asked.summary.split("\n\n") if part not in f"{said}\n{NOTE}"]
+        told = _read(text)
+        said = report(told.calls)
+        news = [part for part in told.summary.split("\n\n") if part not in f"{said}\n{NOTE}"]
         return self._answer("\n\n".join(filter(None, (said, *news))) or NOT_UNDERSTOOD)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a human message holds; without a request tag all of it is the request."""
+
+    request: str
+    calls: list[Outcome]
+    proposals: list[Outcome]
+    summary: str
+
+
+def _read(text: str) -> _Told:
+    """Return what a message holds, the last request tag first: what a person types is not what was done."""
+    end = text.rfind("</request>")
+    start = text.rfind("<request>", 0, max(end, 0))
+    if start < 0:
+        return _Told(text.strip(), [], [], "")
+    told = text[end:]
+    summary = _SUMMARY.search(told)
+    return _Told(
+        request=text[start + len("<request>") : end].strip(),
+        calls=[
+            Outcome(tool, _object(args), status, _unfenced(result))
+            for tool, status, args, result in _CALL.findall(told)
+        ],
+        proposals=[Outcome(tool, _object(args), "proposed", "") for tool, args in _PROPOSED.findall(told)],
+        summary=summary[1].strip() if summary else "",
+    )
+
+
+def _unfenced(result: str) -> str:
+    """Return a result without the fence that shows a model what others wrote."""
+    found = _FENCED.fullmatch(result)
+    return found[2] if found else result
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _turn(messages: Sequence[BaseMessage]) -> tuple[str, Sequence[BaseMessage]]:
@@ -184,7 +224,7 @@ def _outcome(tool: str, args: dict[str, Any], result: ToolMessage) -> Outcome:
     status = "executed" if result.status == "success" else "failed"
     if result.text.startswith("Action denied"):
         status = "denied"
-    return Outcome(tool, artifact.get("args", args), artifact.get("status", status), unfenced(result.text))
+    return Outcome(tool, artifact.get("args", args), artifact.get("status", status), _unfenced(result.text))
 
 
 def _seed(messages: Sequence[BaseMessage], done: int) -> str:
@@ -212,3 +252,27 @@ def _chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
         response_metadata=message.response_metadata,
         chunk_position="last",
     )
+
+
+def _open(card: ModelCard, _key: str | None) -> BaseChatModel:
+    return OfflineWriter() if card.model == _WRITER else OfflinePlanner(note=True)
+
+
+def _detect(_: Settings) -> Mapping[str, ModelCard]:
+    return {
+        "offline-planner": ModelCard(provider="offline", model="planner"),
+        "offline-writer": ModelCard(provider="offline", model=_WRITER),
+    }
+
+
+PROVIDER = Provider(
+    open=_open,
+    needs_model=False,
+    is_free=True,
+    is_two_brain=True,
+    plan_rank=90,
+    write_rank=90,
+    writers=frozenset({_WRITER}),
+    detect=_detect,
+    is_stand_in=True,
+)

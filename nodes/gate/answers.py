@@ -1,16 +1,28 @@
 """Understand a person's answer to a confirmation, in every form that clients send.
 
-What is not understood is not consent.
+What is not understood is not consent. An approval may say which further calls are to run unasked:
+
+    {"where": {"path": "notes/*"}, "until": "2026-12-01T00:00:00Z", "uses": 20}
+
+`until` and `uses` may be null or left out: for good, and any number.
 """
 
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
+
+from langgraph.runtime import Runtime
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from models.replies import storable
-from nodes.gate.remembering import Remember, UnreadableError, read_remember
+from nodes.context import Context
+from tools.declaration import ArgumentsError
+from tools.policy.rules import covers
+from tools.registry import Registry
 
 _YES = {"approve", "approved", "accept", "yes", "y", "ok", "true"}
 _NO = {"reject", "rejected", "deny", "denied", "ignore", "no", "n", "false"}
@@ -18,6 +30,23 @@ _APPROVING = {"approve", "accept"}
 _REJECTING = {"reject", "respond", "response", "ignore"}
 _FORMS = 'Answer yes, no or {"decisions": [{"type": "approve" | "edit" | "reject", …}]}, one for each call.'
 _DEEPEST_JSON = 3
+_LAST = datetime(9000, 1, 1, tzinfo=UTC)
+"""Short of where calendars of other programs end."""
+_TIMED_UUID = 7
+"""Version of the UUIDs that begin with the milliseconds of the Unix epoch."""
+
+
+class Remember(BaseModel):
+    """Which further calls of a tool are to run unasked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+
+    where: dict[str, str] = Field(min_length=1)
+    """Argument to the pattern that its text must match."""
+    until: AwareDatetime | None = Field(default=None, strict=False, lt=_LAST)
+    """With a time zone; None: for good."""
+    uses: int | None = Field(default=None, ge=1, le=1_000_000)
+    """None: any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +191,8 @@ def _remember(decision: Mapping[str, Any], action: Mapping[str, Any]) -> Remembe
     if said is None:
         return None
     try:
-        return read_remember(said, action["args"], time.time())
-    except UnreadableError as error:
+        return _read_remember(said, action["args"], time.time())
+    except _NotUnderstoodError as error:
         raise _NotUnderstoodError(f"what to remember was not understood: {error}") from None
 
 
@@ -195,3 +224,52 @@ def _edit(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) 
     if "attempt" in action:
         raise _NotUnderstoodError("it may have happened already, so it cannot be edited: approve or reject.")
     return Edit(args)
+
+
+def _read_remember(said: Any, args: Mapping[str, Any], now: float) -> Remember:
+    """Return what is to be remembered with the approval of a call that has these arguments."""
+    if isinstance(said, Mapping) and not isinstance(said.get("until"), str | None):
+        raise _NotUnderstoodError("until is a text such as 2026-12-01T00:00:00Z.")
+    try:
+        remember = Remember.model_validate(said)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        raise _NotUnderstoodError(f"{place}: {problem['msg']}." if place else f"{problem['msg']}.") from None
+    if remember.until and remember.until.timestamp() <= now:
+        raise _NotUnderstoodError(f"until {_shown(remember.until)} is over already.")
+    if not covers(remember.where, args):
+        raise _NotUnderstoodError("the rule would not cover this call itself.")
+    return remember
+
+
+def _shown(moment: datetime) -> str:
+    return moment.isoformat(sep=" ", timespec="minutes")
+
+
+def fault(tools: Registry, name: str, args: dict[str, Any]) -> str | None:
+    """Return what is wrong with edited arguments, None where nothing is."""
+    tool = tools.find(name)
+    if tool is None:
+        return f"there is no tool {name!r}"
+    try:
+        tool.check(args)
+    except ArgumentsError as error:
+        return error.problem
+    return None
+
+
+def was_sent_before(asked_at: float, runtime: Runtime[Context]) -> bool:
+    """Tell whether an answer was sent before the question was put, so that nobody can have meant it.
+
+    A LangGraph server lets one run wait for another, and hands what it brings to whatever question stands
+    when its time comes. Its runs bear the time at which they were sent in their ids.
+
+    Returns:
+        False also where that cannot be told: elsewhere, or in a run that the server begins again.
+    """
+    info = runtime.execution_info
+    if runtime.server_info is None or info is None or not info.run_id:
+        return False
+    run = UUID(info.run_id)
+    return run.version == _TIMED_UUID and run.int >> 80 < int(asked_at * 1_000)

@@ -1,73 +1,156 @@
-"""What a turn has read until now, on which policy judges its calls."""
+"""What policy says of a call: judged where its round is planned, and again where it runs."""
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage
 
 from base.errors import StorageError
-from nodes.kept import Folded
-from nodes.state import Basis
-from nodes.turn.calls import is_untrusted, records_of, rounds_of
+from models.call import Reply
+from models.replies import renumbered
+from nodes.gate.repeats import Find, objections_to
+from nodes.state import JudgedCall, StoredTaint, Verdict
+from nodes.turn.calls import FinishedCall, TurnCall, TurnHistory, round_of, texts_of_person
+from nodes.turn.limits import calls_left
 from nodes.turn.turn import Turn
-from tools.policy.decision import Read
+from tools.declaration import ArgumentsError
+from tools.policy.decision import Allow, Confirm, Read, Ruling, decide
 from tools.policy.links import links_in
 from tools.policy.pointing import points_at
-from tools.policy.rules import Rule
+from tools.policy.rules import Rule, used
 
+_TOO_MANY = "The limit of tool calls for this turn is reached."
 _log = logging.getLogger(__name__)
 
 
-def basis_of(turn: Turn) -> Basis:
-    """Return which tools brought strangers' text into the turn, and the links that nobody slipped in.
+class JudgedRound(NamedTuple):
+    """A planner's message with its calls in the ledger, and what policy says of each."""
+
+    message: AIMessage
+    calls: list[JudgedCall]
+    taint: StoredTaint
+
+
+async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
+    """Judge the calls of a planner's reply, and enter them in the ledger.
+
+    Where all are reads that will run, nobody waits for the ledger: they may run again.
+    """
+    taint = taint_of(turn.history, texts_of_person(turn.state.messages), turn.res.tools.find)
+    message = reply.message
+    calls = _judged(turn, message, taint, [])
+    if all(_is_read(call, turn.res.tools.find) for call in calls):
+        turn.res.ledger.reads.plan(turn.entries(message.tool_calls, reply.backend))
+        return JudgedRound(message, calls, taint)
+    # An id may be known where the thread's checkpoints were lost, rewound or forked and the model numbers its
+    # calls: an old outcome would then pass for that of the new call.
+    while taken := await turn.res.ledger.enter(turn.entries(message.tool_calls, reply.backend)):
+        message = renumbered(message, taken)
+    # A remembered rule can only let run what would ask.
+    rules = await _remembered_rules(turn) if any(call["verdict"] == "ask" for call in calls) else []
+    return JudgedRound(message, _judged(turn, message, taint, rules), taint)
+
+
+async def judge_again(turn: Turn, name: str, args: dict[str, Any], taint: StoredTaint) -> Ruling:
+    """Return what policy says of a call that is about to run: its round's verdict alone lets nothing run."""
+    ruling = _ruling(turn, name, args, taint, [])
+    if isinstance(ruling, Confirm):
+        ruling = _ruling(turn, name, args, taint, await _remembered_rules(turn))
+    return ruling
+
+
+def taint_of(history: TurnHistory, said: Sequence[str], find: Find) -> StoredTaint:
+    """Return which tools brought untrusted content into the turn, and the links that nobody slipped in.
 
     Those are the links of what the person wrote, in this turn or before, and of results of calls made before
-    the strangers' text came: of trusted ones, and of those that read a place which the request names, as in
-    "open the link in the general channel". A later call's result may echo what that text put into it.
+    the untrusted content came: of trusted ones, and of those that read a place which the request names, as
+    in "open the link in the general channel". A later call's result may echo what that content put into it.
+
+    Args:
+        history: of the turn.
+        said: every text of the person in the conversation.
+        find: from a name to its tool.
     """
-    if not _strangers.over(turn.state.turn, rounds_of(turn.state)):
-        return {"strangers": [], "links": []}
-    strangers: set[str] = set()
-    vouched: list[str] = [m.text for m in turn.state.messages if isinstance(m, HumanMessage)]
-    ran = {record.call_id: record.args for record in records_of(turn.state)}
-    unswayed = True
-    for message in rounds_of(turn.state):
-        if isinstance(message, AIMessage):
-            unswayed = not strangers
-        elif isinstance(message, ToolMessage):
-            if unswayed and _is_vouched_for(message, ran.get(message.tool_call_id, {}), turn):
-                vouched.append(message.text)
-            if is_untrusted(message):
-                strangers.add(message.name or "a tool")
+    if not any(result.untrusted for result in history.results.values()):
+        return {"sources": [], "trusted_links": []}
+    sources: set[str] = set()
+    vouched = list(said)
+    for each in history.rounds:
+        is_tainted = bool(sources)
+        finished = [FinishedCall(c, history.results[c.id]) for c in each.calls if c.id in history.results]
+        for one in finished:
+            if not is_tainted and _is_vouched_for(one, history.request.text, find):
+                vouched.append(one.result.text)
+            if one.result.untrusted:
+                sources.add(one.call.name or "a tool")
     links = {link for text in vouched for link in links_in(text)}
-    return {"strangers": sorted(strangers), "links": sorted(links)}
+    return {"sources": sorted(sources), "trusted_links": sorted(links)}
 
 
-def _with_stranger(known: frozenset[str], message: AnyMessage) -> frozenset[str]:
-    is_theirs = isinstance(message, ToolMessage) and is_untrusted(message)
-    return known | {message.name or "a tool"} if is_theirs else known
-
-
-_strangers: Folded[frozenset[str]] = Folded(frozenset(), _with_stranger)
-"""Tools that brought strangers' text into a turn."""
-
-
-def _is_vouched_for(result: ToolMessage, args: Mapping[str, Any], turn: Turn) -> bool:
+def _is_vouched_for(one: FinishedCall, request: str, find: Find) -> bool:
     """Tell whether a result's links count as the person's: by the tool that read it, or by the request."""
-    if result.status != "success":
+    if one.result.status != "executed":
         return False
-    tool = turn.res.tools.find(result.name or "")
-    request = next((m.text for m in turn.state.messages if m.id == turn.state.turn), "")
-    return not is_untrusted(result) or (tool is not None and points_at(request, tool, args))
+    tool = find(one.call.name)
+    return not one.result.untrusted or (tool is not None and points_at(request, tool, one.args))
 
 
-def read_on(basis: Basis) -> Read:
-    """Return a basis as policy takes it."""
-    return Read(frozenset(basis["strangers"]), frozenset(basis["links"]))
+def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule]) -> list[JudgedCall]:
+    calls = round_of(message).calls
+    left = calls_left(turn)
+    again = objections_to([*turn.history.calls, *calls], turn.history.results, turn.res.tools.find)
+    judged = []
+    for number, call in enumerate(calls):
+        refusal = _TOO_MANY if left is not None and number >= left else again.get(call.id)
+        ruling = None if refusal or call.problem else _ruling_if_it_can_run(turn, call, taint, rules)
+        if isinstance(ruling, Allow) and ruling.rule:
+            rules = used(rules, ruling.rule)
+        verdict: Verdict = "refuse" if refusal else "ask" if isinstance(ruling, Confirm) else "run"
+        reason = refusal or (ruling.reason if isinstance(ruling, Confirm) else "")
+        judged.append(
+            JudgedCall(
+                id=call.id,
+                name=call.name,
+                args=call.args,
+                problem=call.problem,
+                verdict=verdict,
+                reason=reason,
+            )
+        )
+    return judged
 
 
-async def remembered(turn: Turn) -> list[Rule]:
+def _ruling_if_it_can_run(
+    turn: Turn, call: TurnCall, taint: StoredTaint, rules: Sequence[Rule]
+) -> Ruling | None:
+    """Return what policy says of a call; None where the model is told instead, for it cannot run."""
+    tool = turn.res.tools.find(call.name)
+    try:
+        args = tool.check(call.args) if tool else {}
+    except ArgumentsError:
+        return None
+    return _ruling(turn, call.name, args, taint, rules)
+
+
+def _ruling(turn: Turn, name: str, args: Any, taint: StoredTaint, rules: Sequence[Rule]) -> Ruling:
+    read = Read(frozenset(taint["sources"]), frozenset(taint["trusted_links"]))
+    return decide(turn.person, turn.res.tools.find(name), name, args, read, rules)
+
+
+def _is_read(call: JudgedCall, find: Find) -> bool:
+    """Tell whether a call is a read that will run: it may run again, so nothing on record matters to it."""
+    tool = find(call["name"])
+    if tool is None or tool.effect != "read" or call["verdict"] != "run" or call["problem"]:
+        return False
+    with suppress(ArgumentsError):
+        tool.check(call["args"])
+        return True
+    return False
+
+
+async def _remembered_rules(turn: Turn) -> list[Rule]:
     """Return the person's remembered rules that have not run out; none where the ledger cannot be read."""
     try:
         rows = await turn.res.ledger.rules(user=turn.person.user, valid=True)

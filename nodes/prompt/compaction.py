@@ -1,19 +1,17 @@
-"""How much of each result a prompt has room for: decided anew for each call, the same for the same turn.
+"""How much of each result a prompt has room for.
 
-What is shown of a result changes seldom and many at once, so that most of a prompt is, byte for byte, the
-prompt of the round before, which providers keep and charge a tenth for. With 200 results of 20 KB, the
-figures below send 92 % of all bytes as such a repeated beginning, for less than a tenth of the whole's cost;
-with 60 in a window of 32,000 tokens it is 88 %, of 16,000 tokens 84 %.
+Decided anew for each call, the same for the same turn. What is shown of a result changes seldom and many at
+once, so that most of a prompt is, byte for byte, the prompt of the round before, which providers keep and
+charge a tenth for. With 200 results of 20 KB, the figures below send 92 % of all bytes as such a repeated
+beginning, for less than a tenth of the whole's cost; with 60 in a window of 32,000 tokens it is 88 %, of
+16,000 tokens 84 %.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Self
-
-from langchain_core.messages import ToolMessage
+from dataclasses import dataclass, field
 
 from base.settings import ModelCard
-from nodes.turn.calls import is_untrusted, whole_of
+from nodes.turn.calls import CallResult
 from nodes.turn.long_results import STUB_CHARS
 
 UNKNOWN_WINDOW = 32_000
@@ -37,15 +35,6 @@ _NOTE = 250
 """Characters of a stored result of which the handle alone is left."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Size:
-    call: int
-    """Characters of the call."""
-    shown: int
-    stub: int
-    is_stored: bool
-
-
 def budget_of(card: ModelCard) -> int:
     """Return the tokens that a prompt may take: three quarters of the window, at least 16,000."""
     return max(LEAST_BUDGET, int((card.context_window or UNKNOWN_WINDOW) * BUDGET_SHARE))
@@ -56,7 +45,35 @@ def chars_of(card: ModelCard) -> int:
     return budget_of(card) * CHARS_PER_TOKEN
 
 
-def largest_in(room: int) -> int:
+@dataclass(frozen=True, slots=True)
+class ShownSizes:
+    """How many bytes of each result a prompt shows."""
+
+    sizes: list[int]
+    """0 stands for a stub: its beginning, or the handle alone."""
+    chars: int
+    """About what results and calls take of the room."""
+
+
+def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) -> ShownSizes:
+    """Return how much to show of each result, so that all fit.
+
+    Args:
+        results: in their order.
+        calls: characters that the call of each takes of the room.
+        room: characters that the turn's rounds may take.
+    """
+    for most in _MOST_SHOWN[_MOST_SHOWN.index(_largest_in(room)) :]:
+        level = _Level(results, calls, room, most)
+        for number in range(len(results)):
+            level.add(number)
+        if not any(level.stubs) or level.slack() >= room // _LEAST_SLACK:
+            break
+    sizes = [0 if stub else limit for limit, stub in zip(level.limits, level.stubs, strict=True)]
+    return ShownSizes(sizes, level.taken)
+
+
+def _largest_in(room: int) -> int:
     """Return the most bytes to show of one result, as long as all fit.
 
     It is asked of the room, not of the results: it must not change with them.
@@ -65,118 +82,70 @@ def largest_in(room: int) -> int:
     return next(each, _MOST_SHOWN[-1])
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What results take as long as all are shown; the limit of one hangs on those before it alone."""
-
-    most: int
-    stored: int = 0
-    """Stored results that are no page of another."""
-    taken: int = 0
-    """Characters of all."""
-    taken_by_stored: int = 0
-
-    def add(self, result: ToolMessage) -> tuple[int, "Tally"]:
-        """Return how many bytes of the next result to show, and the tally with it."""
-        whole = whole_of(result)
-        is_page = whole is not None and whole["end"] - whole["start"] < whole["size"]
-        stored = self.stored + (whole is not None and not is_page)
-        limit = self.most if whole is None or is_page or stored <= _FIRST else min(self.most, _LATER)
-        shown = _size(result, limit, 0).shown
-        by_stored = self.taken_by_stored + (shown if whole else 0)
-        return limit, Tally(self.most, stored, self.taken + shown, by_stored)
-
-    def fits(self, room: int, calls: int) -> bool:
-        """Tell whether no result need shrink, as a `Fitting` would."""
-        return self.taken_by_stored <= _STORED_TOGETHER and self.taken + calls <= room
-
-
-def _size(result: ToolMessage, limit: int, call: int) -> _Size:
-    whole = whole_of(result)
-    length = whole["end"] - whole["start"] if whole else len(result.text)
-    around = _OVERHEAD if whole or is_untrusted(result) or length > limit else _LEAST_OVERHEAD
-    stub = _NOTE if whole else min(length, STUB_CHARS) + around
-    return _Size(call, min(length, limit) + around, stub, whole is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class Fitting:
-    """How many bytes to show of each result of a turn, where not all fit; it goes on as results come."""
-
-    room: int
-    """Characters that the turn's rounds may take."""
-    levels: tuple["_Level", ...]
-    """By the most bytes that one result is shown of, the largest first."""
-
-    @classmethod
-    def within(cls, room: int) -> Self:
-        """Begin a turn."""
-        most = _MOST_SHOWN[_MOST_SHOWN.index(largest_in(room)) :]
-        return cls(room, tuple(_Level(Tally(each)) for each in most))
-
-    def and_then(self, results: Sequence[ToolMessage], calls: Sequence[int]) -> Self:
-        """Return what it is with further results; this one stays as it is.
-
-        Args:
-            results: in their order.
-            calls: characters that the call of each takes of the room.
-        """
-        return replace(self, levels=tuple(each.and_then(results, calls, self.room) for each in self.levels))
-
-    def sizes(self) -> list[int]:
-        """Return the bytes to show of each result; 0 stands for a stub."""
-        slack = self.room // _LEAST_SLACK
-        fit = (level for level in self.levels if not any(level.stubs) or level.slack(self.room) >= slack)
-        level = next(fit, self.levels[-1])
-        return [0 if stub else limit for limit, stub in zip(level.limits, level.stubs, strict=True)]
-
-
 @dataclass(slots=True)
 class _Level:
-    """What results take where each is shown up to so many bytes."""
+    """What results take where each is shown up to so many bytes; one is added after the other."""
 
-    tally: Tally
+    results: Sequence[CallResult]
+    calls: Sequence[int]
+    room: int
+    most: int
     limits: list[int] = field(default_factory=list)
-    sizes: list[_Size] = field(default_factory=list)
+    """Bytes of each result, stub or not: each hangs on those before it alone."""
+    shown: list[int] = field(default_factory=list)
+    """Characters of each result, were it no stub."""
     stubs: list[bool] = field(default_factory=list)
-    """Which results shrink: each time there is too much, the oldest, until half as much is left.
-
-    The turn is gone through from its beginning, so that what shrank once stays so, and nothing changes
-    again until the other half has filled.
-    """
     taken: int = 0
+    """Characters of all, as they are shown."""
     stored: int = 0
-    shrunk: int = 0
-    """Characters of all but the recent results, were they all stubs."""
+    """Characters of stored results, as they are shown."""
+    whole: int = 0
+    """Stored results that are no page of another."""
 
-    def and_then(self, results: Sequence[ToolMessage], calls: Sequence[int], room: int) -> Self:
-        longer = replace(self, limits=[*self.limits], sizes=[*self.sizes], stubs=[*self.stubs])
-        for result, call in zip(results, calls, strict=True):
-            limit, longer.tally = longer.tally.add(result)
-            longer.limits.append(limit)
-            longer.add(_size(result, limit, call), room)
-        return longer
-
-    def slack(self, room: int) -> int:
-        """Return the room that is left when all but the recent results have shrunk."""
-        return room - self.shrunk - sum(each.call + each.shown for each in self.sizes[-KEPT_RESULTS:])
-
-    def add(self, size: _Size, room: int) -> None:
+    def add(self, number: int) -> None:
         """Go on with one more."""
-        self.sizes.append(size)
+        result = self.results[number]
+        limit = self._limit(result)
+        shown = _shown_chars(result, limit)
+        self.limits.append(limit)
+        self.shown.append(shown)
         self.stubs.append(False)
-        if len(self.sizes) > KEPT_RESULTS:
-            aged = self.sizes[-KEPT_RESULTS - 1]
-            self.shrunk += aged.call + aged.stub
-        self.taken += size.call + size.shown
-        self.stored += size.shown if size.is_stored else 0
-        if self.taken > room or self.stored > _STORED_TOGETHER:
-            self._shrink(room)
+        self.taken += self.calls[number] + shown
+        if result.stored:
+            self.stored += shown
+        if self.taken > self.room or self.stored > _STORED_TOGETHER:
+            self._shrink()
 
-    def _shrink(self, room: int) -> None:
-        for old, each in enumerate(self.sizes[:-KEPT_RESULTS]):
-            too_much = self.taken > room // 2 or (each.is_stored and self.stored > _STORED_TOGETHER // 2)
+    def slack(self) -> int:
+        """Return the room that is left when all but the recent results have shrunk."""
+        stubs = sum(map(_stub_chars, self.results[:-KEPT_RESULTS], self.limits))
+        return self.room - sum(self.calls) - stubs - sum(self.shown[-KEPT_RESULTS:])
+
+    def _limit(self, result: CallResult) -> int:
+        stored = result.stored
+        if stored is None or stored["end"] - stored["start"] < stored["size"]:  # a page was asked for
+            return self.most
+        self.whole += 1
+        return self.most if self.whole <= _FIRST else min(self.most, _LATER)
+
+    def _shrink(self) -> None:
+        for old, shown in enumerate(self.shown[:-KEPT_RESULTS]):
+            result = self.results[old]
+            too_much = self.taken > self.room // 2 or (result.stored and self.stored > _STORED_TOGETHER // 2)
             if too_much and not self.stubs[old]:
                 self.stubs[old] = True
-                self.taken -= each.shown - each.stub
-                self.stored -= each.shown if each.is_stored else 0
+                self.taken -= shown - _stub_chars(result, self.limits[old])
+                self.stored -= shown if result.stored else 0
+
+
+def _shown_chars(result: CallResult, limit: int) -> int:
+    length = result.length
+    return min(length, limit) + _overhead(result, limit)
+
+
+def _stub_chars(result: CallResult, limit: int) -> int:
+    return _NOTE if result.stored else min(result.length, STUB_CHARS) + _overhead(result, limit)
+
+
+def _overhead(result: CallResult, limit: int) -> int:
+    return _LEAST_OVERHEAD if result.is_plain and result.length <= limit else _OVERHEAD

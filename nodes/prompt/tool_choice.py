@@ -1,14 +1,12 @@
 """Which tools a planner is shown: all of them, or those that matter most where they are too many."""
 
+import sys
 from collections.abc import Iterable
-from typing import Any
-
-from langchain_core.messages import AIMessage, HumanMessage
+from typing import Any, NamedTuple
 
 from base.settings import ModelCard
 from nodes.prompt.compaction import CHARS_PER_TOKEN, budget_of
-from nodes.state import State
-from nodes.turn.calls import rounds_of
+from nodes.turn.calls import TurnHistory, calls_in, said_before
 from nodes.turn.turn import Turn
 from tools.declaration import Tool
 from tools.find_tools import find_tools, matching, ranked
@@ -31,26 +29,40 @@ _EARLIER = 6
 Spec = dict[str, Any]
 
 
-def offer(turn: Turn) -> list[Spec]:
+class Offer(NamedTuple):
+    """The tools that a planner is shown, in OpenAI's format, and how many characters they take."""
+
+    tools: list[Spec]
+    chars: int
+
+
+def offer(turn: Turn) -> Offer:
     """Return the tools to show the planner, in the registry's order.
 
     Within a turn they change only where find_tools found others, or one was called that is not shown:
     a change of tools costs a provider's cache of the whole prompt.
     """
     if not turn.planner.tools:
-        return []
+        return Offer([], 0)
     tools = turn.offered()
-    specs, sizes = turn.res.tools.specs, turn.res.tools.sizes
+    sizes = turn.res.tools.sizes
     names = [tool.name for tool in tools]
     most = schema_budget(turn.planner)
     others = [name for name in names if name != find_tools.name]
     if sum(sizes[name] for name in others) <= most:
-        return [specs[name] for name in others]
+        return _offer(turn, others)
     shown: set[str] = set()
-    for name in _by_need(tools, turn.state):
-        if name in CORE or sum(sizes[each] for each in shown) + sizes[name] <= most:
+    taken = 0
+    for name in _by_need(tools, turn):
+        if name in CORE or taken + sizes[name] <= most:
             shown.add(name)
-    return [specs[name] for name in names if name in shown]
+            taken += sizes[name]
+    return _offer(turn, [name for name in names if name in shown])
+
+
+def _offer(turn: Turn, names: list[str]) -> Offer:
+    specs, sizes = turn.res.tools.specs, turn.res.tools.sizes
+    return Offer([specs[name] for name in names], sum(sizes[name] for name in names))
 
 
 def schema_budget(card: ModelCard) -> int:
@@ -59,35 +71,28 @@ def schema_budget(card: ModelCard) -> int:
     return tokens * CHARS_PER_TOKEN
 
 
-def _by_need(tools: list[Tool], state: State) -> Iterable[str]:
+def _by_need(tools: list[Tool], turn: Turn) -> Iterable[str]:
     """Return each name once: core, found in this turn, called lately, fitting what was said, all others."""
     names = [tool.name for tool in tools]
-    calls = [c for m in reversed(state.messages) if isinstance(m, AIMessage) for c in m.tool_calls]
     wanted = [
         *(name for name in names if name in CORE),
-        *_found(tools, state),
-        *(call["name"] for call in calls),
-        *(tool.name for tool in ranked(tools, _said(state))),
+        *_found(tools, turn.history),
+        *(call["name"] for call in reversed(list(calls_in(turn.state.messages)))),
+        *(tool.name for tool in ranked(tools, _said(turn))),
         *names,
     ]
     known = set(names)
     return dict.fromkeys(name for name in wanted if name in known)
 
 
-def _found(tools: list[Tool], state: State) -> Iterable[str]:
+def _found(tools: list[Tool], history: TurnHistory) -> Iterable[str]:
     """Return what the turn's searches found, the latest first: searched again, they find the same."""
-    for message in reversed(rounds_of(state)):
-        for call in reversed(message.tool_calls) if isinstance(message, AIMessage) else ():
-            if call["name"] == find_tools.name:
-                yield from (tool.name for tool in matching(tools, str(call["args"].get("query", ""))))
+    for call in reversed(history.calls):
+        if call.name == find_tools.name:
+            yield from (tool.name for tool in matching(tools, str(call.args.get("query", ""))))
 
 
-def _said(state: State) -> str:
+def _said(turn: Turn) -> str:
     """Return the request and what was said just before it; not what tools gave, which others may write."""
-    said: list[str] = []
-    for message in state.messages:
-        if isinstance(message, HumanMessage) or (isinstance(message, AIMessage) and not message.tool_calls):
-            said.append(message.text)
-        if message.id == state.turn:
-            break
-    return "\n".join(said[-1 - _EARLIER :])
+    earlier = said_before(turn.state.messages, turn.history.before, _EARLIER, sys.maxsize)
+    return "\n".join([*(each.text for each in earlier), turn.history.request.text])

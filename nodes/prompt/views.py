@@ -3,210 +3,193 @@
 Each view takes the characters that it may have, and leaves out what it can for them: never the request.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from itertools import dropwhile, islice, takewhile, zip_longest
-from typing import Any
+from functools import partial
 
-from langchain_core.messages import (
-    AIMessage,
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-    ToolMessage,
-)
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from nodes.context import Context
-from nodes.kept import Kept
+from models.call import Fit
 from nodes.prompt import instructions
 from nodes.prompt.fences import fenced
-from nodes.prompt.rounds import Look, length_of, rounds_view
-from nodes.state import Planned, State
-from nodes.turn.calls import Record, records_of, rounds_of, status_of
+from nodes.prompt.rounds import rounds_view
+from nodes.state import JudgedCall
+from nodes.turn.calls import AROUND, FinishedCall, Utterance, as_json, is_text, said_before
+from nodes.turn.long_results import look
+from nodes.turn.turn import Turn
 
 EARLIER_MESSAGES = 6
 EARLIER_CHARS = 300
 """Of each earlier message, on the two-brain path."""
-RESULT_CHARS = 2_000
-"""At most, of each result, in what the responder reads."""
-
-
-async def planner_view(
-    state: State, context: Context, tools: Sequence[Mapping[str, Any]], look: Look, chars: int
-) -> list[BaseMessage]:
-    """Return what the planner is shown: rules, what came before, the request, and this turn's rounds.
-
-    It hangs on the arguments alone: what `look` gives for a result and a size is always the same.
-    """
-    before = state.messages[: len(state.messages) - len(rounds_of(state))]
-    hangs_on = (state.path, context, tools, chars)
-    _, kept = _openings.get(state.turn, before) or (0, None)
-    if kept is None or kept.hangs_on != hangs_on:
-        made = _opening(state, context, tools, chars)
-        kept = _openings.put(state.turn, before, _Opening(hangs_on, made, length_of(made, tools)))
-    return [*kept.messages, *await rounds_view(state, chars - kept.taken, look)]
+_TAGS = ("request", "call", "result", "arguments", "summary", "proposed", "earlier", "stopped")
 
 
 @dataclass(frozen=True, slots=True)
-class _Opening:
-    """What the planner is shown before the turn's rounds."""
+class Prompt:
+    """What a model is shown, and about how many characters it takes."""
 
-    hangs_on: Any
-    """All that it hangs on besides the messages."""
     messages: list[BaseMessage]
-    taken: int
-    """Characters, those of the tools too."""
+    chars: int
 
 
-_openings: Kept[_Opening] = Kept()
+View = Callable[[int], Awaitable[Prompt]]
+"""From the characters that a prompt may take to the prompt."""
 
 
-def _opening(
-    state: State, context: Context, tools: Sequence[Mapping[str, Any]], chars: int
-) -> list[BaseMessage]:
-    request = _request(state)
-    if state.path != "single":
-        return [SystemMessage(instructions.GATHER), _set_apart(state, request, chars)]
-    persona = context.system_prompt or instructions.PERSONA
-    rules = SystemMessage(f"{persona}\n\n{instructions.DO_BOTH}" if tools else persona)
-    return [rules, *_earlier(state, chars), request]
+def planner_view(turn: Turn, tools_chars: int) -> View:
+    """Return what shows the planner rules, what came before, the request, and this turn's rounds.
 
-
-async def responder_view(state: State, context: Context, stopped: str, chars: int) -> list[BaseMessage]:
-    """Return what the responder is shown: persona, conversation, and the request with what was done.
-
-    `stopped` says why the turn ended early; it is empty where it did not.
+    Args:
+        turn: the turn.
+        tools_chars: what the tools take that the planner is offered; 0: it is offered none.
     """
-    persona = context.system_prompt or instructions.PERSONA
-    if state.path == "direct":
-        return [SystemMessage(persona), *_earlier(state, chars, most=None), _request(state)]
-    found = f"{_called(state, *_each(state, chars), stopped)}\n<summary>\n{_safe(state.summary)}\n</summary>"
+
+    async def view(chars: int) -> Prompt:
+        opening = _opening(turn, chars, has_tools=tools_chars > 0)
+        taken = _chars_of(opening) + tools_chars
+        opened = partial(look, turn.res.artifacts, turn.person.user)
+        rounds = await rounds_view(turn.history, chars - taken, opened)
+        return Prompt([*opening, *rounds.messages], taken + rounds.chars)
+
+    return view
+
+
+def responder_view(turn: Turn, stopped: str) -> View:
+    """Return what shows the responder persona, conversation, and the request with what was done.
+
+    Args:
+        turn: the turn.
+        stopped: why it ended early; empty where it did not.
+    """
+
+    async def view(chars: int) -> Prompt:
+        persona = _persona(turn)
+        if turn.state.path == "direct":
+            return _prompt([SystemMessage(persona), *_earlier(turn, chars, most=None), turn.history.request])
+        found = f"{_calls(turn, chars, stopped)}\n<summary>\n{_safe(turn.state.summary)}\n</summary>"
+        told = _with_text(turn.history.request, f"{_tagged_request(turn)}\n{found}")
+        rules = SystemMessage(f"{persona}\n\n{instructions.WRITE}")
+        return _prompt([rules, *_earlier(turn, chars), told])
+
+    return view
+
+
+def finishing_view(turn: Turn, stopped: str) -> View:
+    """Return what shows the planner its last call, as plain text that needs no tools declared."""
+
+    async def view(chars: int) -> Prompt:
+        role = _persona(turn) if turn.state.path == "single" else instructions.GATHER
+        told = f"{_tagged_request(turn)}\n{_calls(turn, chars, stopped)}"
+        rules = SystemMessage(f"{role}\n\n{instructions.FINISH}")
+        return _prompt([rules, _with_text(turn.history.request, told)])
+
+    return view
+
+
+def explaining_prompt(turn: Turn, waiting: Iterable[JudgedCall]) -> list[BaseMessage]:
+    """Return what the planner is shown to put its proposed calls in words."""
+    proposed = "\n".join(
+        f'<proposed tool="{call["name"]}">{_safe(as_json(call["args"]))}</proposed>' for call in waiting
+    )
+    calls = _calls_as(turn, EARLIER_CHARS, EARLIER_CHARS)
     return [
-        SystemMessage(f"{persona}\n\n{instructions.WRITE}"),
-        *_earlier(state, chars),
-        _with_text(_request(state), f"{_tagged_request(state)}\n{found}"),
+        SystemMessage(instructions.EXPLAIN),
+        HumanMessage(f"{_tagged_request(turn)}\n{calls}\n{proposed}"),
     ]
 
 
-async def finishing_view(state: State, context: Context, stopped: str, chars: int) -> list[BaseMessage]:
-    """Return what the planner is shown for its last call, as plain text that needs no tools declared."""
-    persona = context.system_prompt or instructions.PERSONA if state.path == "single" else instructions.GATHER
-    told = f"{_tagged_request(state)}\n{_called(state, *_each(state, chars), stopped)}"
-    return [SystemMessage(f"{persona}\n\n{instructions.FINISH}"), _with_text(_request(state), told)]
+def _persona(turn: Turn) -> str:
+    return turn.context.system_prompt or instructions.PERSONA
 
 
-def explaining_view(state: State, waiting: Iterable[Planned]) -> list[BaseMessage]:
-    """Return what the planner is shown to put its proposed calls in words."""
-    proposed = "\n".join(
-        f'<proposed tool="{call["name"]}">{_safe(_json(call["args"]))}</proposed>' for call in waiting
-    )
-    told = f"{_tagged_request(state)}\n{_called(state, EARLIER_CHARS, EARLIER_CHARS)}\n{proposed}"
-    return [SystemMessage(instructions.EXPLAIN), HumanMessage(told)]
+def _prompt(messages: list[BaseMessage]) -> Prompt:
+    return Prompt(messages, _chars_of(messages))
 
 
-def _earlier(state: State, chars: int, most: int | None = EARLIER_MESSAGES) -> list[BaseMessage]:
-    """Return what person and assistant said before this turn, as far back as half the budget reaches.
-
-    It begins with the person; a message is there whole or not at all.
-    """
-    said: list[BaseMessage] = []
-    for message in state.messages:
-        if message.id == state.turn:
-            break
-        spoken = isinstance(message, HumanMessage) or (
-            isinstance(message, AIMessage) and not message.tool_calls
-        )
-        if spoken and (words := _as_said(message)).text.strip():  # some providers refuse a blank one
-            said.append(words)
-    said = said[-most:] if most else said
-    while said and (isinstance(said[0], AIMessage) or length_of(said) > chars // 2):
-        said = said[1:]
-    return list(_by_turns(said, state))
+def _chars_of(messages: Iterable[BaseMessage]) -> int:
+    return sum(AROUND + len(message.text) for message in messages)
 
 
-def _by_turns(said: Sequence[BaseMessage], state: State) -> Iterator[BaseMessage]:
-    """Yield what was said with a word in place of each answer that never came.
+def _opening(turn: Turn, chars: int, *, has_tools: bool) -> list[BaseMessage]:
+    request = turn.history.request
+    if turn.state.path != "single":
+        return [SystemMessage(instructions.GATHER), _set_apart(turn, chars)]
+    persona = _persona(turn)
+    rules = SystemMessage(f"{persona}\n\n{instructions.DO_BOTH}" if has_tools else persona)
+    return [rules, *_earlier(turn, chars), request]
+
+
+def _said(turn: Turn, chars: int, most: int | None = EARLIER_MESSAGES) -> list[Utterance]:
+    """Return what was said before this turn, as far back as half of a prompt reaches."""
+    return said_before(turn.state.messages, turn.history.before, most, chars // 2)
+
+
+def _earlier(turn: Turn, chars: int, most: int | None = EARLIER_MESSAGES) -> list[BaseMessage]:
+    """Return what was said before this turn, with a word in place of each answer that never came.
 
     Some providers join two messages of the person into one request, some chat templates refuse them. And no
     model is to think that what waited was done, or that what was done was not.
     """
-    for message, following in zip_longest(said, said[1:]):
-        yield message
-        if isinstance(message, HumanMessage) and not isinstance(following, AIMessage):
-            yield AIMessage(_unanswered(message, state))
+    messages: list[BaseMessage] = []
+    for each in _said(turn, chars, most):
+        messages.append(HumanMessage(each.text) if each.by_person else AIMessage(each.text))
+        if each.unanswered is not None:
+            messages.append(AIMessage(_unanswered(each.unanswered)))
+    return messages
 
 
-def _unanswered(request: HumanMessage, state: State) -> str:
-    after = islice(dropwhile(lambda m: m.id != request.id, state.messages), 1, None)
-    turn = takewhile(lambda m: not isinstance(m, HumanMessage), after)
-    became = ", ".join(f"{m.name}: {status_of(m)}" for m in turn if isinstance(m, ToolMessage))
-    return f"{instructions.UNANSWERED} (What it called for: {became}.)" if became else instructions.UNANSWERED
+def _unanswered(outcomes: str) -> str:
+    called = f" (What it called for: {outcomes}.)" if outcomes else ""
+    return f"{instructions.UNANSWERED}{called}"
 
 
-def _as_said(message: BaseMessage) -> BaseMessage:
-    """Return what was said as text: a picture that a model refuses would else end every later turn too."""
-    if isinstance(message, AIMessage):
-        return AIMessage(message.text)
-    others = [] if isinstance(message.content, str) else [b for b in message.content if not _is_text(b)]
-    text = "\n".join([message.text, *(["[with attachments]"] if others else [])]).strip()
-    return HumanMessage(text, id=message.id)
-
-
-def _is_text(block: Any) -> bool:
-    return isinstance(block, str) or block.get("type") == "text"
-
-
-def _set_apart(state: State, request: HumanMessage, chars: int) -> HumanMessage:
-    said = _earlier(state, chars)
-    if not said:
-        return request
-    lines = "\n".join(
-        f"{'Person' if isinstance(m, HumanMessage) else 'Assistant'}: {_safe(_cut(m.text, EARLIER_CHARS))}"
-        for m in said
-    )
-    return _with_text(request, f"<earlier>\n{lines}\n</earlier>\n{_tagged_request(state)}")
-
-
-def _request(state: State) -> HumanMessage:
-    found = next((m for m in reversed(state.messages) if m.id == state.turn), None)
-    return HumanMessage(found.content if found else "", id=state.turn)
+def _set_apart(turn: Turn, chars: int) -> HumanMessage:
+    lines = []
+    for each in _said(turn, chars):
+        speaker = "Person" if each.by_person else "Assistant"
+        lines.append(f"{speaker}: {_safe(_cut(each.text, EARLIER_CHARS))}")
+        if each.unanswered is not None:
+            lines.append(f"Assistant: {_safe(_cut(_unanswered(each.unanswered), EARLIER_CHARS))}")
+    if not lines:
+        return turn.history.request
+    earlier = "\n".join(lines)
+    return _with_text(turn.history.request, f"<earlier>\n{earlier}\n</earlier>\n{_tagged_request(turn)}")
 
 
 def _with_text(request: HumanMessage, text: str) -> HumanMessage:
     """Return the request with its text replaced; pictures and the like stay."""
     if isinstance(request.content, str):
         return HumanMessage(text, id=request.id)
-    others = [block for block in request.content if not _is_text(block)]
+    others = [block for block in request.content if not is_text(block)]
     return HumanMessage([{"type": "text", "text": text}, *others], id=request.id)
 
 
-def _tagged_request(state: State) -> str:
-    return f"<request>\n{_safe(_request(state).text)}\n</request>"
+def _tagged_request(turn: Turn) -> str:
+    return f"<request>\n{_safe(turn.history.request.text)}\n</request>"
 
 
-def _called(state: State, most: int, most_args: int, stopped: str = "") -> str:
+def _calls(turn: Turn, chars: int, stopped: str) -> str:
+    """Return the turn's calls as text.
+
+    All results take half of a prompt at most, and all arguments a quarter: the answer may be in them.
+    """
+    share = chars // 4 // max(1, len(turn.history.results))
+    return _calls_as(turn, 2 * share, share, stopped)
+
+
+def _calls_as(turn: Turn, most: int, most_args: int, stopped: str = "") -> str:
     calls = [
-        f'<call tool="{r.tool}" status="{r.status}">\n'
-        f"<arguments>{_safe(_cut(_json(r.args), most_args))}</arguments>\n"
-        f"<result>{_told(r, state.turn, most)}</result>\n</call>"
-        for r in records_of(state)
+        f'<call tool="{each.call.name}" status="{each.result.status}">\n'
+        f"<arguments>{_safe(_cut(as_json(each.args), most_args))}</arguments>\n"
+        f"<result>{_told(each, turn.state.turn, most)}</result>\n</call>"
+        for each in turn.history.finished()
     ]
     return "\n".join([*calls, *([f"<stopped>{stopped}</stopped>"] if stopped else [])])
 
 
-def _each(state: State, chars: int) -> tuple[int, int]:
-    """Return how many characters to tell of each result, and of each call's arguments.
-
-    So that all results take half of a prompt at most, and all arguments a quarter: the answer may be in them.
-    """
-    share = chars // 4 // max(1, len(records_of(state)))
-    return min(RESULT_CHARS, 2 * share), share
-
-
-def _told(record: Record, turn: str, most: int) -> str:
-    text = _safe(_cut(record.text, most))
-    return fenced(text, turn, record.call_id) if record.untrusted else text
+def _told(each: FinishedCall, turn: str, most: int) -> str:
+    text = _safe(_cut(each.result.text, most))
+    return fenced(text, turn, each.call.id) if each.result.untrusted else text
 
 
 def _cut(text: str, most: int) -> str:
@@ -216,10 +199,15 @@ def _cut(text: str, most: int) -> str:
 
 def _safe(text: str) -> str:
     """Keep text from closing or opening a tag of ours."""
-    for tag in ("request", "call", "result", "arguments", "summary", "proposed", "earlier", "stopped"):
+    for tag in _TAGS:
         text = text.replace(f"<{tag}", f"<\\{tag}").replace(f"</{tag}", f"<\\/{tag}")
     return text
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def fit_of(view: View) -> Fit:
+    """Return a view as what a model that finds its prompt too long is given a shorter one by."""
+
+    async def fit(chars: int) -> list[BaseMessage]:
+        return (await view(chars)).messages
+
+    return fit

@@ -1,19 +1,26 @@
-"""What happened in a turn, read from the conversation."""
+"""What the conversation says of a turn, parsed once: its calls, their results, what was said before."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from threading import Lock
+from typing import Any, NamedTuple
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 from typing_extensions import TypedDict
 
-from nodes.state import Planned, State
+from ledger.records import fingerprint
+from models.replies import MALFORMED
 
+AROUND = 80
+"""Characters of ids, names and brackets around a message or call on the wire."""
 _RECEIPT_CHARS = 200
+_MOST_TURNS = 64
 
 
-class Whole(TypedDict):
+class StoredRange(TypedDict):
     """Where a long result is stored; positions are bytes, the end is exclusive."""
 
     handle: str
@@ -25,18 +32,271 @@ class Whole(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """A call with its result."""
+class CallResult:
+    """What became of a call."""
 
-    call_id: str
-    tool: str
-    args: dict[str, Any]
-    """What ran: the edited arguments where a person edited them."""
-    edited: bool
+    message: ToolMessage
     status: str
+    """See `ledger.records.Status`."""
     text: str
     untrusted: bool
     """The text holds what others wrote."""
+    denied: bool
+    """It was a person who said no to the call."""
+    edited_args: dict[str, Any] | None
+    """What ran, where a person edited the arguments."""
+    stored: StoredRange | None
+    """None where the text is all of it."""
+    is_plain: bool
+    """A model may read it as it is: it need not be fenced, and is neither stored nor of edited arguments."""
+    length: int
+    """Of all of it; bytes where it is stored, else characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCall:
+    """A call as its model made it."""
+
+    id: str
+    name: str
+    args: dict[str, Any]
+    problem: str | None
+    """What was wrong with the arguments on the wire; None where they are whole."""
+    fingerprint: str
+    """Of name and arguments: the same for the same call."""
+
+
+class FinishedCall(NamedTuple):
+    """A call that has its result."""
+
+    call: TurnCall
+    result: CallResult
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """What ran: the edited arguments where a person edited them."""
+        return self.call.args if self.result.edited_args is None else self.result.edited_args
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One message of the planner that makes calls."""
+
+    message: AIMessage
+    calls: tuple[TurnCall, ...]
+    chars: int
+    """About what it takes on the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnHistory:
+    """A turn's rounds and results until now."""
+
+    request: HumanMessage
+    before: int = 0
+    """Messages of the conversation that came before the request."""
+    rounds: tuple[Round, ...] = ()
+    calls: tuple[TurnCall, ...] = ()
+    """Of all rounds, in the order they were made."""
+    results: Mapping[str, CallResult] = field(default_factory=dict)
+    """By call id; the first result of a call counts."""
+
+    def finished(self) -> list[FinishedCall]:
+        """Return the calls that have their result, in the order they were made."""
+        return [FinishedCall(c, self.results[c.id]) for c in self.calls if c.id in self.results]
+
+    def followed_by(self, messages: Iterable[AnyMessage]) -> "TurnHistory":
+        """Return the history with further messages; this one stays as it is."""
+        rounds, calls, results = list(self.rounds), list(self.calls), dict(self.results)
+        for message in messages:
+            if isinstance(message, ToolMessage):
+                results.setdefault(message.tool_call_id, _result(message))
+            elif isinstance(message, AIMessage) and message.tool_calls:
+                rounds.append(round_of(message))
+                calls += rounds[-1].calls
+        return TurnHistory(self.request, self.before, tuple(rounds), tuple(calls), results)
+
+
+class Utterance(NamedTuple):
+    """What person or assistant said before the turn."""
+
+    by_person: bool
+    text: str
+    unanswered: str | None = None
+    """What the person's message called for, where no answer came: each tool and its status; else None."""
+
+    @property
+    def chars(self) -> int:
+        """About what it takes on the wire."""
+        return AROUND + len(self.text)
+
+
+class _Cache:
+    """The histories of the latest turns, each with the messages it was parsed from.
+
+    A round then costs the same after any number of rounds: without it, the 200th round of a turn takes 2 ms
+    to parse what the 199th had parsed. A history is used where the messages begin with those it came from.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._turns: OrderedDict[str, tuple[Sequence[AnyMessage], TurnHistory]] = OrderedDict()
+
+    def get(self, conversation: Sequence[AnyMessage], turn: str) -> tuple[int, TurnHistory | None]:
+        """Return how many messages were parsed, and to what; 0 and None where that does not hold any more."""
+        with self._lock:
+            parsed, history = self._turns.get(turn, ((), None))
+        holds = history is not None and conversation[history.before :][: len(parsed)] == parsed  # the same
+        return (len(parsed), history) if holds else (0, None)  # objects compare at once
+
+    def put(self, conversation: Sequence[AnyMessage], turn: str, history: TurnHistory) -> None:
+        """Keep what a conversation was parsed to."""
+        with self._lock:
+            self._turns[turn] = (conversation[history.before :], history)
+            self._turns.move_to_end(turn)
+            if len(self._turns) > _MOST_TURNS:
+                self._turns.popitem(last=False)
+
+
+_cache = _Cache()
+
+
+def read_turn(conversation: Sequence[AnyMessage], turn: str) -> TurnHistory:
+    """Return what the conversation says of the turn that answers the message of that id; empty without it."""
+    count, history = _cache.get(conversation, turn)
+    if history is None:
+        before = _place_of(conversation, turn)
+        if before is None:
+            return TurnHistory(HumanMessage("", id=turn), len(conversation))
+        count, history = 1, TurnHistory(HumanMessage(conversation[before].content, id=turn), before)
+    history = history.followed_by(conversation[history.before + count :])
+    _cache.put(conversation, turn, history)
+    return history
+
+
+def _place_of(conversation: Sequence[AnyMessage], message_id: str) -> int | None:
+    for back, message in enumerate(reversed(conversation), 1):  # from the end: it may be long
+        if message.id == message_id:
+            return len(conversation) - back
+    return None
+
+
+def round_of(message: AIMessage) -> Round:
+    """Return a planner's message with its calls."""
+    problems = message.additional_kwargs.get(MALFORMED, {})
+    calls = tuple(
+        TurnCall(
+            c["id"] or "", c["name"], c["args"], problems.get(c["id"]), fingerprint(c["name"], c["args"])
+        )
+        for c in message.tool_calls
+    )
+    chars = AROUND + len(message.text) + sum(AROUND + len(as_json(call.args)) for call in calls)
+    return Round(message, calls, chars)
+
+
+def _result(message: ToolMessage) -> CallResult:
+    artifact = message.artifact if isinstance(message.artifact, dict) else {}
+    text, stored, edited = message.text, artifact.get("stored"), artifact.get("args")
+    untrusted = bool(artifact.get("untrusted"))
+    return CallResult(
+        message=message,
+        status=artifact.get("status") or ("executed" if message.status == "success" else "failed"),
+        text=text,
+        untrusted=untrusted,
+        denied=bool(artifact.get("denied")),
+        edited_args=edited,
+        stored=stored,
+        is_plain=not untrusted and stored is None and edited is None,
+        length=stored["end"] - stored["start"] if stored else len(text),
+    )
+
+
+def not_executed(call: TurnCall) -> CallResult:
+    """Return what stands for the result of a call that has none: no provider takes a call without one."""
+    return _result(result_message({"id": call.id, "name": call.name}, "denied", "Not executed."))
+
+
+def results_in(messages: Iterable[BaseMessage]) -> dict[str, CallResult]:
+    """Return each result under its call's id; the first one counts."""
+    results: dict[str, CallResult] = {}
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            results.setdefault(message.tool_call_id, _result(message))
+    return results
+
+
+def calls_in(messages: Iterable[BaseMessage]) -> Iterator[Any]:
+    """Yield each call (`id`, `name`, `args`) that a model made in these messages, in their order."""
+    for message in messages:
+        if isinstance(message, AIMessage):
+            yield from message.tool_calls
+
+
+def open_calls(messages: Sequence[AnyMessage]) -> list[Any]:
+    """Return the calls that have no result."""
+    answered = results_in(messages)
+    return [call for call in calls_in(messages) if call["id"] not in answered]
+
+
+def last_round_ids(conversation: Sequence[AnyMessage]) -> set[str | None]:
+    """Return the ids of the calls of the conversation's last round."""
+    rounds = (m for m in reversed(conversation) if isinstance(m, AIMessage) and m.tool_calls)
+    return {call["id"] for call in calls_in(islice(rounds, 1))}
+
+
+def texts_of_person(conversation: Iterable[AnyMessage]) -> list[str]:
+    """Return the text of every message of the person."""
+    return [message.text for message in conversation if isinstance(message, HumanMessage)]
+
+
+def said_before(
+    conversation: Sequence[AnyMessage], before: int, most: int | None, most_chars: int
+) -> list[Utterance]:
+    """Return what person and assistant said last before a turn; it begins with the person.
+
+    Args:
+        conversation: all of it.
+        before: how many of its messages came before the turn.
+        most: utterances; None: any number.
+        most_chars: characters; an utterance is there whole or not at all.
+    """
+    said: list[Utterance] = []
+    outcomes: list[str] = []
+    taken = 0
+    for message in reversed(conversation[:before]):
+        if isinstance(message, ToolMessage):
+            outcomes.append(f"{message.name}: {_result(message).status}")
+        utterance = _utterance(message, outcomes, is_answered=bool(said) and not said[-1].by_person)
+        if isinstance(message, HumanMessage):
+            outcomes = []
+        if utterance is None:
+            continue
+        taken += utterance.chars
+        if taken > most_chars:
+            break
+        said.append(utterance)
+        if len(said) == most:
+            break
+    while said and not said[-1].by_person:
+        said.pop()
+    return said[::-1]
+
+
+def _utterance(message: AnyMessage, outcomes: Sequence[str], *, is_answered: bool) -> Utterance | None:
+    """Return a message as words; None where it has none, for some providers refuse a blank one."""
+    if isinstance(message, HumanMessage):
+        others = not isinstance(message.content, str) and any(not is_text(b) for b in message.content)
+        text = "\n".join([message.text, *(["[with attachments]"] if others else [])]).strip()
+        unanswered = None if is_answered else ", ".join(reversed(outcomes))
+        return Utterance(by_person=True, text=text, unanswered=unanswered) if text else None
+    if isinstance(message, AIMessage) and not message.tool_calls and message.text.strip():
+        return Utterance(by_person=False, text=message.text)
+    return None
+
+
+def is_text(block: Any) -> bool:
+    """Tell whether a block of a message's content is text."""
+    return isinstance(block, str) or block.get("type") == "text"
 
 
 def result_message(  # noqa: PLR0913 (all that is kept of a result)
@@ -46,8 +306,8 @@ def result_message(  # noqa: PLR0913 (all that is kept of a result)
     args: dict[str, Any] | None = None,
     *,
     untrusted: bool = False,
-    whole: Whole | None = None,
-    denial: bool = False,
+    stored: StoredRange | None = None,
+    denied: bool = False,
 ) -> ToolMessage:
     """Return a call's result as the message that the conversation keeps.
 
@@ -57,14 +317,14 @@ def result_message(  # noqa: PLR0913 (all that is kept of a result)
         text: what the model is to read.
         args: the arguments that ran, where a person edited them.
         untrusted: the text holds what others wrote.
-        whole: where the rest of it is, where the text is only its two ends.
-        denial: a person said no to it.
+        stored: where all of it is, where the text is only its two ends.
+        denied: a person said no to it.
     """
     artifact: dict[str, Any] = {"status": status}
-    if denial:
-        artifact["denial"] = True
-    if whole:
-        artifact["whole"] = whole
+    if denied:
+        artifact["denied"] = True
+    if stored:
+        artifact["stored"] = stored
     if untrusted:
         artifact["untrusted"] = True
     if args is not None and args != call["args"]:
@@ -79,104 +339,45 @@ def result_message(  # noqa: PLR0913 (all that is kept of a result)
     )
 
 
-def is_untrusted(result: ToolMessage) -> bool:
-    """Tell whether a result holds text that others wrote."""
-    return isinstance(result.artifact, dict) and bool(result.artifact.get("untrusted"))
-
-
-def is_denial(result: ToolMessage) -> bool:
-    """Tell whether it was a person who said no to the call."""
-    return isinstance(result.artifact, dict) and bool(result.artifact.get("denial"))
-
-
-def status_of(result: ToolMessage) -> str:
-    """Return what became of a call, by its result."""
-    artifact = result.artifact if isinstance(result.artifact, dict) else {}
-    return artifact.get("status") or ("executed" if result.status == "success" else "failed")
-
-
-def whole_of(result: ToolMessage) -> Whole | None:
-    """Return where a long result is stored; None where its message holds all of it."""
-    return result.artifact.get("whole") if isinstance(result.artifact, dict) else None
-
-
-def rounds_of(state: State) -> list[AnyMessage]:
-    """Return the turn's messages after its request; not the caller's to change."""
-    return state.after_request
-
-
-def results_by_call(messages: Iterable[BaseMessage]) -> dict[str, ToolMessage]:
-    """Return each result under its call's id; the first one counts."""
-    results: dict[str, ToolMessage] = {}
-    for message in messages:
-        if isinstance(message, ToolMessage):
-            results.setdefault(message.tool_call_id, message)
-    return results
-
-
-def records_of(state: State) -> list[Record]:
-    """Return the turn's finished calls, in the order they were made."""
-    turn = rounds_of(state)
-    results = results_by_call(turn)
-    calls = [call for message in turn if isinstance(message, AIMessage) for call in message.tool_calls]
-    return [_record(call, results[call["id"]]) for call in calls if call["id"] in results]
-
-
-def unanswered(state: State) -> list[Planned]:
-    """Return the calls of the current round that have no result."""
-    left = {call["id"]: call for call in state.calls}
-    for message in reversed(state.messages) if left else ():  # from the end: the conversation may be long
-        if isinstance(message, ToolMessage):
-            left.pop(message.tool_call_id, None)
-        elif isinstance(message, AIMessage) and message.tool_calls:
-            break
-    return list(left.values())
-
-
-def recorded_calls(state: State) -> set[str]:
-    """Return the ids of the calls of which the ledger had a consent or a run on record."""
-    agreed = {call_id for call_id, decided in state.decisions.items() if decided.get("recorded")}
-    doubted = {a["tool_call_id"] for a in state.request.get("action_requests", ()) if "attempt" in a}
-    return agreed | doubted
-
-
-def open_calls(messages: Iterable[AnyMessage]) -> list[Any]:
-    """Return the calls that have no result."""
-    messages = list(messages)
-    answered = results_by_call(messages)
-    calls = [call for message in messages if isinstance(message, AIMessage) for call in message.tool_calls]
-    return [call for call in calls if call["id"] not in answered]
-
-
-def as_tool_calls(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Return the records in the shape of the output schema's `tool_calls`."""
+def as_tool_calls(finished: Iterable[FinishedCall]) -> list[dict[str, Any]]:
+    """Return finished calls in the shape of the output schema's `tool_calls`."""
     return [
-        {"tool": r.tool, "args": r.args, "result": r.text, "status": r.status, "call_id": r.call_id}
-        for r in records
+        {
+            "tool": each.call.name,
+            "args": each.args,
+            "result": each.result.text,
+            "status": each.result.status,
+            "call_id": each.call.id,
+        }
+        for each in finished
     ]
 
 
-def as_receipts(records: Iterable[Record]) -> list[dict[str, Any]]:
+def as_receipts(finished: Iterable[FinishedCall]) -> list[dict[str, Any]]:
     """Return one short machine-made line for each call, whatever a model says of it."""
     return [
-        {"tool": r.tool, "call_id": r.call_id, "status": r.status, "text": _cut(r.text, _RECEIPT_CHARS)}
-        for r in records
+        {
+            "tool": call.name,
+            "call_id": call.id,
+            "status": result.status,
+            "text": _cut(result.text, _RECEIPT_CHARS),
+        }
+        for call, result in finished
     ]
 
 
-def as_list(records: Iterable[Record], most_chars: int = 500) -> str:
-    """Return the records as a plain list, each result cut, for where no model can put them in words."""
+def as_list(finished: Iterable[FinishedCall], most_chars: int = 500) -> str:
+    """Return finished calls as a plain list, each result cut, for where no model can put them in words."""
     return "\n".join(
-        f"- {r.tool}({json.dumps(r.args, ensure_ascii=False)}): {r.status}: {_cut(r.text, most_chars)}"
-        for r in records
+        f"- {each.call.name}({as_json(each.args)}): {each.result.status}: "
+        f"{_cut(each.result.text, most_chars)}"
+        for each in finished
     )
 
 
-def _record(call: Any, result: ToolMessage) -> Record:
-    artifact = result.artifact if isinstance(result.artifact, dict) else {}
-    args = artifact.get("args", call["args"])
-    edited, untrusted = "args" in artifact, is_untrusted(result)
-    return Record(call["id"], call["name"], args, edited, status_of(result), result.text, untrusted)
+def as_json(value: Any) -> str:
+    """Return a value as JSON with every letter as it is."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _cut(text: str, most: int) -> str:

@@ -1,14 +1,28 @@
 """How a turn ends: an answer, and a machine-made account of what happened."""
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 from langchain_core.messages import AIMessage
 
+from base.amounts import dollars
 from models.call import Reply
 from nodes.events import Token, emit
-from nodes.state import State, Update
-from nodes.turn.calls import as_receipts, as_tool_calls, records_of
-from nodes.turn.stopping import closing_note
+from nodes.state import Update
+from nodes.turn.calls import FinishedCall, as_receipts, as_tool_calls
+from nodes.turn.limits import stopped
 from nodes.turn.turn import Turn
 from nodes.turn.usage import Meter
+
+_OUTCOMES = {
+    "executed": "Done",
+    "failed": "Failed",
+    "denied": "Not allowed",
+    "expired": "Approved too late",
+    "superseded": "Given up",
+    "unknown": "Unknown whether done",
+}
 
 
 async def end_turn(
@@ -22,7 +36,7 @@ async def end_turn(
         turn: the turn.
         meter: what its last step cost.
         answer: what the person reads first.
-        stop_reason: why it ended; see `graphs.events.Result`.
+        stop_reason: why it ended; see `graphs.result.Result`.
         reply: the model's own reply; None where the words are ours.
     """
     state = turn.state
@@ -39,19 +53,62 @@ async def end_turn(
         await turn.res.settled(state.thread, ended=True)
     return {
         "messages": [said],
-        "tail": said.id or "",
+        "own_last_id": said.id or "",
         "response": answer,
         "backend": reply.backend if reply else None,
         "stop_reason": stop_reason,
         "usage": usage,
         "calls": [],
-        **account_of(state),
+        **account_of(turn.history.finished(), state.receipts),
     }
 
 
-def account_of(state: State) -> Update:
-    """Return the turn's calls, with receipts for them and for what an earlier turn left untold."""
-    records = records_of(state)
-    own = {record.call_id for record in records}
-    untold = [receipt for receipt in state.receipts if receipt["call_id"] not in own]
-    return {"tool_calls": as_tool_calls(records), "receipts": [*untold, *as_receipts(records)]}
+def account_of(finished: Sequence[FinishedCall], receipts: Iterable[Mapping[str, Any]]) -> Update:
+    """Return the turn's calls, with receipts for them and for what an earlier turn left untold.
+
+    Args:
+        finished: of this turn.
+        receipts: as the state has them.
+    """
+    own = {each.call.id for each in finished}
+    untold = [dict(receipt) for receipt in receipts if receipt["call_id"] not in own]
+    return {"tool_calls": as_tool_calls(finished), "receipts": [*untold, *as_receipts(finished)]}
+
+
+def closing_note(turn: Turn, reason: str | None, usage: Mapping[str, Any]) -> str:
+    """Return what stands under the answer of a turn that ended early: why, what was done, what it cost.
+
+    Args:
+        turn: the turn.
+        reason: its stop reason.
+        usage: of the whole turn, its last model call included.
+
+    Returns:
+        Empty where the turn came to its own end, or no model was asked.
+    """
+    why = stopped(turn, reason) if usage.get("model_calls") else ""
+    return f"{why} {_outcomes(turn.history.finished())} {_used(usage)}" if why else ""
+
+
+def _outcomes(finished: Iterable[FinishedCall]) -> str:
+    """Return what became of the calls, by outcome, such as "Done: read_file (2). Failed: web_fetch."."""
+    tools: dict[str, Counter[str]] = {}
+    for call, result in finished:
+        tools.setdefault(result.status, Counter())[call.name] += 1
+    told = [f"{words}: {_listed(tools[status])}." for status, words in _OUTCOMES.items() if status in tools]
+    return " ".join(told) or "No tool was used."
+
+
+def _listed(tools: Counter[str]) -> str:
+    return ", ".join(tool if times == 1 else f"{tool} ({times})" for tool, times in tools.items())
+
+
+def _used(usage: Mapping[str, Any]) -> str:
+    counted = f"{usage.get('counted_tokens', 0):,} tokens"
+    reported = None not in (usage.get("input_tokens"), usage.get("output_tokens"))
+    cost, known = usage.get("cost_usd"), usage.get("known_cost_usd", 0.0)
+    if cost is not None:
+        price = dollars(cost) if cost else "at no cost"
+    else:
+        price = f"at least {dollars(known)}" if known else "at a cost that is not known"
+    return f"It took {'' if reported else 'about '}{counted}, {price}."

@@ -1,15 +1,85 @@
-"""How much of a turn's limits is spent."""
+"""The limits of a turn and of a user's day: which is reached, what is left, and how it is told.
+
+Each round is booked on the user's day before its model is asked, and settled when the model has answered. So
+a limit of the day is passed at most by the call that reaches it, by what turns then need to end (a last word,
+an explanation, an answer), by what fails before a model answers, and by how far a call goes beyond what was
+booked: about what its prompt takes, and all that the model may say where its card has max_output_tokens.
+"""
 
 import time
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
 
-from langchain_core.messages import AIMessage
-
+from base.amounts import count, dollars
+from ledger.records import Use
 from nodes.gate.repeats import is_stuck
-from nodes.turn.calls import rounds_of
 from nodes.turn.turn import Turn
 
+_DAY_S = 86_400
 Ceiling = Literal["max_tool_calls", "max_tokens", "max_cost_usd", "deadline_s"]
+DailyCeiling = Literal["max_tokens_per_day", "max_cost_usd_per_day"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """One way for a turn to end early."""
+
+    why: Callable[[Turn], str]
+    """Fits behind "Stopped"."""
+    is_reached: Callable[[Turn], bool] = lambda _turn: False
+    """Never, where it is found when a call is booked."""
+
+
+_LIMITS = {
+    "rounds": _Limit(
+        lambda turn: f"at the limit of {count(round_limit(turn), 'round')}",
+        lambda turn: turn.state.rounds >= round_limit(turn),
+    ),
+    "tool_calls": _Limit(
+        lambda turn: f"at the limit of {count(ceiling(turn, 'max_tool_calls') or 0, 'tool call')}",
+        lambda turn: _is_over(len(turn.history.calls), ceiling(turn, "max_tool_calls")),
+    ),
+    "tokens": _Limit(
+        lambda turn: f"at the limit of {count(ceiling(turn, 'max_tokens') or 0, 'token')}",
+        lambda turn: _is_over(turn.state.usage.get("counted_tokens", 0), ceiling(turn, "max_tokens")),
+    ),
+    "cost": _Limit(
+        lambda turn: f"at the limit of {dollars(ceiling(turn, 'max_cost_usd') or 0)}",
+        lambda turn: _is_over(turn.state.usage.get("known_cost_usd", 0.0), ceiling(turn, "max_cost_usd")),
+    ),
+    "deadline": _Limit(
+        lambda turn: f"at the limit of {count(ceiling(turn, 'deadline_s') or 0, 'second')}",
+        lambda turn: _is_over(_worked_s(turn), ceiling(turn, "deadline_s")),
+    ),
+    "repeats": _Limit(
+        lambda _turn: "because the same calls were repeated over and over",
+        lambda turn: is_stuck(turn.state.calls, turn.history, turn.res.tools.find),
+    ),
+    "tokens_per_day": _Limit(
+        lambda turn: f"at the limit of {count(daily_ceiling(turn, 'max_tokens_per_day') or 0, 'token')} a day"
+    ),
+    "cost_per_day": _Limit(
+        lambda turn: f"at the limit of {dollars(daily_ceiling(turn, 'max_cost_usd_per_day') or 0)} a day"
+    ),
+}
+"""By stop reason; see `graphs.result.Result`. The first that is reached counts."""
+
+
+def limit_reached(turn: Turn) -> str | None:
+    """Return which limit the turn has reached, as its stop reason; None while there is room."""
+    return next((reason for reason, limit in _LIMITS.items() if limit.is_reached(turn)), None)
+
+
+def stopped(turn: Turn, reason: str | None) -> str:
+    """Return one sentence on why the turn ended early; empty where it did not.
+
+    Args:
+        turn: the turn.
+        reason: its stop reason; see `graphs.result.Result`.
+    """
+    limit = _LIMITS.get(reason or "")
+    return f"Stopped {limit.why(turn)}, so something may remain to be done." if limit else ""
 
 
 def round_limit(turn: Turn) -> int:
@@ -24,36 +94,10 @@ def ceiling(turn: Turn, name: Ceiling) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def spent(turn: Turn) -> str | None:
-    """Return which limit the turn has reached, as its stop reason; None while there is room."""
-    usage = turn.state.usage
-    calls, seconds = calls_left(turn), seconds_left(turn)
-    reached = {
-        "rounds": turn.state.rounds >= round_limit(turn),
-        "tool_calls": calls is not None and calls <= 0,
-        "tokens": _over(usage.get("counted_tokens", 0), ceiling(turn, "max_tokens")),
-        "cost": _over(usage.get("known_cost_usd", 0.0), ceiling(turn, "max_cost_usd")),
-        "deadline": seconds is not None and seconds <= 0,
-        "repeats": is_stuck(turn),
-    }
-    return next((reason for reason, over in reached.items() if over), None)
-
-
 def calls_left(turn: Turn) -> int | None:
     """Return how many more tool calls the turn may make; None without a limit."""
     most = ceiling(turn, "max_tool_calls")
-    if most is None:
-        return None
-    made = sum(len(m.tool_calls) for m in rounds_of(turn.state) if isinstance(m, AIMessage))
-    return int(most) - made
-
-
-def seconds_left(turn: Turn) -> float | None:
-    """Return how long the turn may still work, a person's thinking time not counted; None without a limit."""
-    most = ceiling(turn, "deadline_s")
-    if most is None:
-        return None
-    return most - (time.time() - turn.state.started_at - turn.state.waited_s)
+    return None if most is None else int(most) - len(turn.history.calls)
 
 
 def last_try(turn: Turn) -> float | None:
@@ -61,9 +105,66 @@ def last_try(turn: Turn) -> float | None:
 
     A turn past its deadline still gets the time to say what was done.
     """
-    left = seconds_left(turn)
+    most = ceiling(turn, "deadline_s")
+    left = None if most is None else most - _worked_s(turn)
     return time.monotonic() + left if left and left > 0 else None
 
 
-def _over(used: float, most: float | None) -> bool:
+def _worked_s(turn: Turn) -> float:
+    """Return the seconds that the turn has worked, a person's thinking time not counted."""
+    return time.time() - turn.state.started_at - turn.state.waited_s
+
+
+def _is_over(used: float, most: float | None) -> bool:
     return most is not None and used >= most
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The day's allowance is used up."""
+
+    reason: str
+    """The stop reason; see `graphs.result.Result`."""
+    used: str
+    """In words, with its unit."""
+    limit: str
+    unended: int
+    """How many model calls of that have not ended, and are counted by what they may take."""
+
+    def refusal(self) -> str:
+        """Return what a person reads whose turn cannot begin."""
+        minutes = int(_DAY_S - time.time() % _DAY_S) // 60
+        other = f", counting what {count(self.unended, 'model call')} not yet ended may take"
+        return (
+            f"Today's allowance is used up: {self.used} of {self.limit}{other if self.unended else ''}. "
+            "No model was asked, and nothing was done. The count begins anew at midnight UTC, in "
+            f"{minutes // 60} h {minutes % 60} min. "
+            "Say it again then; this conversation is kept."
+        )
+
+
+def daily_ceiling(turn: Turn, name: DailyCeiling) -> float | None:
+    """Return the user's own limit of a day, else the one for everybody; None where there is none."""
+    own: float | None = getattr(turn.res.settings.user(turn.person.user), name)
+    everybodys: float | None = getattr(turn.limits, name)
+    return everybodys if own is None else own
+
+
+def has_daily_limit(turn: Turn) -> bool:
+    """Tell whether the user's day is limited at all; where it is not, nothing need be booked."""
+    return any(daily_ceiling(turn, name) is not None for name in get_args(DailyCeiling))
+
+
+async def book(turn: Turn, use: Use) -> int | Exhausted:
+    """Book a model call that is about to begin, or return what of the user's day is used up.
+
+    What is on record for the day is summed and the call added to it in one transaction, from an index that
+    holds all that takes: turns that run at once count each other, in this process or another.
+    """
+    tokens, usd = daily_ceiling(turn, "max_tokens_per_day"), daily_ceiling(turn, "max_cost_usd_per_day")
+    found = await turn.res.ledger.book_usage(use, tokens, usd)
+    if isinstance(found, int):
+        return found
+    if tokens is not None and found.tokens >= tokens:
+        return Exhausted("tokens_per_day", f"{found.tokens:,}", count(tokens, "token"), found.unended)
+    return Exhausted("cost_per_day", dollars(found.usd), dollars(usd or 0), found.unended)

@@ -5,12 +5,10 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import ToolMessage
-
 from base.errors import StorageError
-from nodes.turn.calls import Whole, whole_of
+from nodes.turn.calls import CallResult, StoredRange
 from nodes.turn.turn import Turn
-from storage.long_results import Artifacts
+from storage.long_results import LongResults
 from tools.declaration import Tool
 from tools.read_result import label, open_page, read_result
 
@@ -25,86 +23,88 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class ShortResult:
     """A result as the conversation and the ledger keep it."""
 
     text: str
-    whole: Whole | None = None
-    """Where the whole is; None where the text is all there is."""
+    stored: StoredRange | None = None
+    """Where all of it is; None where the text is all there is."""
     size: int | None = None
-    """Bytes of the whole; None: of the text."""
+    """Bytes of all of it; None: of the text."""
     sha256: str | None = None
-    """Of the whole; None: of the text."""
+    """Of all of it; None: of the text."""
 
 
-async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> Stored:
+async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> ShortResult:
     """Return a result as it is kept; a long one is on disk when this returns.
 
     A page of a stored result is not stored again: what is kept of it points into what it is a page of.
     """
     if len(text) <= LONGEST_KEPT:
-        return Stored(text)
+        return ShortResult(text)
     artifacts, user = turn.res.artifacts, turn.person.user
     try:
         if tool is read_result:
             return await _page(artifacts, user, args, text)
-        kept = await artifacts.put(user, text, outside=tool.untrusted)
+        kept = await artifacts.put(user, text, untrusted=tool.untrusted)
     except StorageError as error:  # it ran: what it gave is told as far as there is room for it
         _log.exception("a result of %s was not stored", tool.name)
-        return Stored(f"{text[:_HEAD]}{_GAP}{text[-_TAIL:]}\n[The rest is lost. {error}]")
-    whole = Whole(handle=kept.handle, start=0, end=kept.size, size=kept.size)
-    return Stored(_ends(whole, text), whole, kept.size, kept.sha256)
+        return ShortResult(f"{text[:_HEAD]}{_GAP}{text[-_TAIL:]}\n[The rest is lost. {error}]")
+    stored = StoredRange(handle=kept.handle, start=0, end=kept.size, size=kept.size)
+    return ShortResult(_ends(stored, text), stored, kept.size, kept.sha256)
 
 
-async def look(artifacts: Artifacts, user: str, message: ToolMessage, most: int) -> tuple[str, str]:
+async def look(artifacts: LongResults, user: str, result: CallResult, most: int) -> tuple[str, str]:
     """Return what a model is shown of a result, and a note of ours on what is left out.
 
     Args:
         artifacts: where long results are.
         user: whose turn it is.
-        message: the result.
+        result: of a call.
         most: bytes to show, about; 0: its beginning, or the note alone where the note says how to read it.
     """
-    whole, text = whole_of(message), message.text
-    if whole is None:
+    stored, text = result.stored, result.text
+    if stored is None:
         return _clipped(text, most or STUB_CHARS)
     if not most:
-        return "", _note(whole, whole["start"], whole["end"])
+        return "", _note(stored, stored["start"], stored["end"])
     try:
-        return await _opened(artifacts, user, whole, most) or (text, "")
+        return await _opened(artifacts, user, stored, most) or (text, "")
     except StorageError:  # its two ends are better than no turn
-        _log.exception("the result %s could not be read", whole["handle"])
+        _log.exception("the result %s could not be read", stored["handle"])
         return text, ""
 
 
-async def _page(artifacts: Artifacts, user: str, args: dict[str, Any], text: str) -> Stored:
+async def _page(artifacts: LongResults, user: str, args: dict[str, Any], text: str) -> ShortResult:
     piece = await open_page(artifacts, user, **args)
     if piece is None:
-        return Stored(text)
-    whole = Whole(handle=args["handle"].strip(), start=piece.start, end=piece.end, size=piece.size)
+        return ShortResult(text)
+    stored = StoredRange(handle=args["handle"].strip(), start=piece.start, end=piece.end, size=piece.size)
     content = text.encode()
-    return Stored(_ends(whole, piece.text), whole, len(content), hashlib.sha256(content).hexdigest())
+    return ShortResult(_ends(stored, piece.text), stored, len(content), hashlib.sha256(content).hexdigest())
 
 
-async def _opened(artifacts: Artifacts, user: str, whole: Whole, most: int) -> tuple[str, str] | None:
-    start, end = whole["start"], whole["end"]
+async def _opened(
+    artifacts: LongResults, user: str, stored: StoredRange, most: int
+) -> tuple[str, str] | None:
+    start, end = stored["start"], stored["end"]
     head_end, tail_start = (end, end) if end - start <= most else (start + most * 2 // 3, end - most // 3)
-    head = await artifacts.read(user, whole["handle"], start, head_end - start)
+    head = await artifacts.read(user, stored["handle"], start, head_end - start)
     if head is None:
         return None
     if head_end == end:
-        return _labelled(whole, head.text), ""
-    tail = await artifacts.read(user, whole["handle"], tail_start, end - tail_start)
+        return _labelled(stored, head.text), ""
+    tail = await artifacts.read(user, stored["handle"], tail_start, end - tail_start)
     if tail is None:
         return None
-    return _labelled(whole, f"{head.text}{_GAP}{tail.text}"), _note(whole, head.end, tail.start)
+    return _labelled(stored, f"{head.text}{_GAP}{tail.text}"), _note(stored, head.end, tail.start)
 
 
-def _ends(whole: Whole, text: str) -> str:
+def _ends(stored: StoredRange, text: str) -> str:
     """Return the two ends of a text that is stored, with how to read what lies between."""
     head, tail = text[:_HEAD], text[-_TAIL:]
-    left = _note(whole, whole["start"] + len(head.encode()), whole["end"] - len(tail.encode()))
-    return f"{_labelled(whole, f'{head}{_GAP}{tail}')}\n{left}"
+    left = _note(stored, stored["start"] + len(head.encode()), stored["end"] - len(tail.encode()))
+    return f"{_labelled(stored, f'{head}{_GAP}{tail}')}\n{left}"
 
 
 def _clipped(text: str, most: int) -> tuple[str, str]:
@@ -112,13 +112,13 @@ def _clipped(text: str, most: int) -> tuple[str, str]:
     return (f"{text[:most]}…", f"[{left:,} characters left out]") if left > 0 else (text, "")
 
 
-def _labelled(whole: Whole, text: str) -> str:
-    start, end, size = whole["start"], whole["end"], whole["size"]
+def _labelled(stored: StoredRange, text: str) -> str:
+    start, end, size = stored["start"], stored["end"], stored["size"]
     return text if (start, end) == (0, size) else f"{label(start, end, size)}\n{text}"
 
 
-def _note(whole: Whole, first: int, last: int) -> str:
+def _note(stored: StoredRange, first: int, last: int) -> str:
     return (
-        f"[Of {whole['size']:,} bytes, those from {first:,} to {last:,} are left out: "
-        f'read_result(handle="{whole["handle"]}", offset={first}) reads on.]'
+        f"[Of {stored['size']:,} bytes, those from {first:,} to {last:,} are left out: "
+        f'read_result(handle="{stored["handle"]}", offset={first}) reads on.]'
     )

@@ -1,16 +1,19 @@
-"""What a step of a turn has at hand."""
+"""The turn at hand: what every step reads, taken up once."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from langgraph.runtime import Runtime
 
 from base.errors import StorageError
 from base.settings import Limits, ModelCard
-from ledger.records import ThreadStatus
+from ledger.records import Call, ThreadStatus
 from nodes.context import Context, context_of, person_of
 from nodes.resources import Resources, resources
-from nodes.state import State
+from nodes.state import JudgedCall, State
+from nodes.turn.calls import TurnHistory, read_turn
 from tools.declaration import Here, Tool
 from tools.policy.decision import Person
 
@@ -19,9 +22,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The state, the choices, who asks, and the house's possessions."""
+    """The state, what the conversation says of the turn, the choices, who asks, and the resources."""
 
     state: State
+    history: TurnHistory
     runtime: Runtime[Context]
     res: Resources
     context: Context
@@ -37,14 +41,18 @@ class Turn:
         """The card of the model that plans, unless a fallback has to."""
         return self.res.models.registry.first(self.context.orchestrator, self.person.user)
 
-    def offered(self) -> list[Tool]:
-        """Return the tools that role, allow-list and configuration let through, in their order."""
-        return self.res.tools.offered(self.person.role, self.person.tools, self.res.settings)
-
     @property
     def responder(self) -> ModelCard:
         """The card of the model that answers, unless a fallback has to."""
         return self.res.models.registry.first(self.context.responder, self.person.user)
+
+    def offered(self) -> list[Tool]:
+        """Return the tools that role, allow-list and configuration let through, in their order."""
+        return self.res.tools.offered(self.person.role, self.person.tools, self.res.settings)
+
+    def unanswered(self) -> list[JudgedCall]:
+        """Return the calls of the current round that have no result."""
+        return [call for call in self.state.calls if call["id"] not in self.history.results]
 
     def mark(self, status: ThreadStatus) -> None:
         """Note in the ledger how the thread stands; that the list of threads lags behind ends no turn."""
@@ -52,6 +60,31 @@ class Turn:
             self.res.ledger.mark(self.state.thread, user=self.person.user, status=status)
         except StorageError:
             _log.exception("that thread %s is %s was not recorded", self.state.thread, status)
+
+    def entry(self, call: Any, args: dict[str, Any] | None = None, model: str | None = None) -> Call:
+        """Return the ledger's entry for a call.
+
+        Args:
+            call: its `id`, `name` and `args`.
+            args: what is to run; None: as the call has them.
+            model: which made the call; None: the one that planned the current round.
+        """
+        tool = self.res.tools.find(call["name"])
+        return Call(
+            thread=self.state.thread,
+            call_id=call["id"],
+            turn=self.state.turn,
+            user=self.person.user,
+            role=self.person.role,
+            model=self.state.planner if model is None else model,
+            tool=tool.name if tool else call["name"],
+            args=call["args"] if args is None else args,
+            effect=tool.effect if tool else "unknown",
+        )
+
+    def entries(self, calls: Iterable[Any], model: str | None = None) -> list[Call]:
+        """Return the ledger's entries for calls."""
+        return [self.entry(call, model=model) for call in calls]
 
     def here(self, call_id: str) -> Here:
         """Return what a tool learns of the call it runs."""
@@ -72,4 +105,5 @@ async def take_up(state: State, runtime: Runtime[Context], *, begins: bool = Fal
     """Return the turn that a step is to work on; one that begins owes nothing to the turn before."""
     res = await resources()
     context = context_of(runtime, {} if begins else state.choices)
-    return Turn(state, runtime, res, context, person_of(context, runtime, res.settings))
+    person = person_of(context, runtime, res.settings)
+    return Turn(state, read_turn(state.messages, state.turn), runtime, res, context, person)

@@ -1,29 +1,22 @@
-"""Ask a role's model on behalf of a turn, with every attempt counted."""
+"""Count what the model calls of a turn take."""
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from langchain_core.messages import BaseMessage
-
 from base.errors import StorageError
-from base.settings import ModelCard
-from ledger.bookkeeping import BEGUN
 from ledger.records import Use
+from ledger.usage import BEGUN
 from models.call import Ask, Attempt
 from models.prices import cost_of
 from nodes.events import Restarted, UsageReported, emit
-from nodes.kept import Kept
-from nodes.prompt.compaction import CHARS_PER_TOKEN, chars_of
-from nodes.prompt.rounds import length_of
-from nodes.turn.allowance import Exhausted, book, has_daily_limit
+from nodes.prompt.compaction import CHARS_PER_TOKEN
+from nodes.turn.limits import Exhausted, book, has_daily_limit
 from nodes.turn.turn import Turn
 
-View = Callable[[int], Awaitable[list[BaseMessage]]]
-"""From the characters that a prompt may take to the prompt; see `nodes.prompt.views`."""
 _log = logging.getLogger(__name__)
 
 
@@ -61,12 +54,12 @@ class Meter:
             emit(writer, Restarted(attempt.backend, self._role))
         tokens = usage.get("input_tokens"), usage.get("output_tokens")
         emit(writer, UsageReported(attempt.backend, self._role, *tokens, attempt.cost_usd))
-        with _forgiven():
+        with _never_failing():
             self._record(attempt)
 
     def total(self) -> dict[str, Any]:
         """Return the turn's usage with this step's attempts in it."""
-        with _forgiven():
+        with _never_failing():
             self._settle(None)
         return self._usage
 
@@ -106,7 +99,7 @@ class Meter:
 
 
 @contextmanager
-def _forgiven() -> Iterator[None]:
+def _never_failing() -> Iterator[None]:
     """Let a run go on where its usage cannot be recorded: bookkeeping never fails a run."""
     try:
         yield
@@ -136,17 +129,3 @@ def _added(total: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
 
 def _sum(left: float | None, right: float | None) -> float | None:
     return None if left is None or right is None else left + right
-
-
-async def prompt_of(
-    turn: Turn, view: View, card: ModelCard, tools: Sequence[Mapping[str, Any]] = ()
-) -> tuple[list[BaseMessage], int]:
-    """Return a prompt within a model's budget, and about how many characters it takes with the tools."""
-    prompt = await view(chars_of(card))
-    count, known = _lengths.get(turn.state.turn, prompt) or (0, 0)
-    taken = _lengths.put(turn.state.turn, prompt, known + length_of(prompt[count:]))
-    return prompt, taken + length_of([], tools)
-
-
-_lengths: Kept[int] = Kept()
-"""Characters of what a turn's model was shown last, which the next prompt mostly begins with."""

@@ -1,8 +1,7 @@
-"""What a channel kept in deltas is rebuilt from, without unpacking every checkpoint on the way."""
+"""Reads delta channels' history. Uses private names of langgraph-checkpoint-sqlite."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -11,7 +10,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite._delta import build_delta_channels_writes_history
 
-from storage.checkpoints.spent import COUNTED
+from storage.checkpoints.sqlite_file import COUNTED
 
 _DOWN = (
     "SELECT checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints"
@@ -25,9 +24,6 @@ _WRITTEN = (
 _CHECKPOINT = (
     "SELECT type, checkpoint FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 )
-_COUNTED = f'"{COUNTED}": {{'.encode()
-
-
 _LAST = (
     "SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
     " ORDER BY checkpoint_id DESC LIMIT 1"
@@ -37,7 +33,7 @@ _WAITING = (
 )
 
 
-class Standing(NamedTuple):
+class ThreadPosition(NamedTuple):
     """Where a thread stands: the same one again while nothing has moved."""
 
     checkpoint_id: str
@@ -54,15 +50,17 @@ class Standing(NamedTuple):
 class HistoryReader(SqliteSaver):
     """The stock saver, which tells by a checkpoint's metadata whether it holds a channel's whole value.
 
-    Of the hundreds of checkpoints between two whole values none does, and to unpack them is a good part of
-    what it takes to read a conversation.
+    Of the hundreds of checkpoints between two whole values none does; to unpack them would double
+    what a resume takes after 200 rounds, about 10 ms, and more in a longer conversation.
     """
 
-    def standing(self, config: RunnableConfig) -> Standing | None:
+    def position(self, config: RunnableConfig) -> ThreadPosition | None:
         """Return where a thread stands, without unpacking anything; None: there is no such thread."""
         key = _key(config)
         last = self.conn.execute(_LAST, key).fetchone()
-        return Standing(last[0], frozenset(self.conn.execute(_WAITING, [*key, last[0]]))) if last else None
+        return (
+            ThreadPosition(last[0], frozenset(self.conn.execute(_WAITING, [*key, last[0]]))) if last else None
+        )
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -97,7 +95,7 @@ class HistoryReader(SqliteSaver):
         for ancestor, described in ancestors:
             for channel in missing:
                 chains[channel].append(ancestor)
-            if any(not _is_counted(channel, described) for channel in missing):
+            if not missing.issubset(_counted(described)):
                 row = self.conn.execute(_CHECKPOINT, [*key, ancestor]).fetchone()
                 held = self.serde.loads_typed(row).get("channel_values") or {}
                 seeds |= {name: held[name] for name in missing if name in held}
@@ -109,9 +107,9 @@ class HistoryReader(SqliteSaver):
     def _lineage(self, key: tuple[str, str], at: str) -> Iterator[tuple[str, bytes | None]]:
         """Yield id and metadata of a checkpoint and of its ancestors, the nearest first.
 
-        They are met in the order of their ids, which is read in a quarter of the time that it takes to look
-        each up. An ancestor whose id sorts above, as by another process's clock, is where it begins anew; one
-        that was put again, under a descendant of its own, ends it.
+        They are read in the order of their ids, not one by one: that saves a tenth of a resume after
+        200 rounds. An ancestor whose id sorts above, as by another process's clock, is where it begins anew;
+        one that was put again, under a descendant of its own, ends it.
         """
         seen: set[str] = set()
         wanted, met = at, -1
@@ -132,18 +130,9 @@ def _key(config: RunnableConfig) -> tuple[str, str]:
     return str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", "")
 
 
-def _is_counted(channel: str, described: bytes | None) -> bool:
-    """Tell whether a checkpoint's metadata counts what was written to a channel since its last whole value.
-
-    It is then not the one that holds it. LangGraph's own form is looked for; what looks otherwise is
-    unpacked.
-    """
-    start = described.find(_COUNTED) if described else -1
-    if not described or start < 0:
-        return False
-    return described.find(_beginning(channel), start, described.find(b"}", start)) >= 0
-
-
-@cache
-def _beginning(channel: str) -> bytes:
-    return json.dumps(channel, ensure_ascii=False).encode() + b": ["
+def _counted(described: bytes | None) -> Collection[str]:
+    """Return the channels whose last whole value is further back, as a checkpoint's metadata counts them."""
+    try:
+        return json.loads(described or b"{}").get(COUNTED, ())  # type: ignore[no-any-return]
+    except (ValueError, AttributeError):
+        return ()  # the checkpoint itself is looked at

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from storage.checkpoints.spent import COUNTED
+from storage.checkpoints.sqlite_file import COUNTED
 
 _COLUMNS = {
     "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",

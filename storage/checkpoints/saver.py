@@ -1,4 +1,6 @@
-"""The checkpoints in SQLite: tables and reading are langgraph-checkpoint-sqlite's, writing is done in groups.
+"""The checkpoint saver on SQLite, which writes in groups.
+
+Tables and reading are langgraph-checkpoint-sqlite's.
 
 A conversation does not wait for its steps to be on disk, but before anything that must not happen twice and
 before its end: see `Checkpoints.settled`. Whatever is put by however many of them goes into one transaction:
@@ -8,7 +10,7 @@ one thread, one connection, one sync to disk for all of it.
 import asyncio
 import json
 import sqlite3
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -24,25 +26,28 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
-    get_checkpoint_id,
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from storage.checkpoints.delta_history import HistoryReader, Standing
+from storage.checkpoints.delta_history import HistoryReader, ThreadPosition
 from storage.checkpoints.maintenance import copy_thread, delete_runs, delete_thread, prune
-from storage.checkpoints.spent import Spent, spent
-from storage.checkpoints.sqlite_file import ADDED, CHECKPOINTS, REPLACED, CheckpointFile, Put, nothing
+from storage.checkpoints.sqlite_file import (
+    ADDED,
+    CHECKPOINTS,
+    REPLACED,
+    CheckpointFile,
+    Consumed,
+    Put,
+    consumed,
+    nothing,
+)
 from storage.serializer import StrictSerializer
 from storage.writer import Lane, Writer
 
 T = TypeVar("T")
 
-_Histories = Mapping[str, DeltaChannelHistory]
-
 _READERS = 4
-_MOST_READ_ONCE = 8
-"""Conversations that are held until they are read again."""
 
 
 class Checkpoints(BaseCheckpointSaver[Any]):
@@ -73,9 +78,8 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         self._writes: Lane[Put] = (writer or Writer("checkpoint-writer")).open(self._file)
         self._last: dict[str, Put] = {}
         """By thread, what was put last, until it is known to be on disk."""
-        self._seen: dict[str, dict[str, Any]] = {}
-        """By thread, what its last checkpoint holds, while somebody looks."""
-        self._read_once: OrderedDict[tuple[str | None, ...], _Histories] = OrderedDict()
+        self._latest: dict[str, dict[str, Any]] = {}
+        """By thread, the values of its last checkpoint, while somebody follows them."""
         self._idle: deque[HistoryReader] = deque()
         self._readers = ThreadPoolExecutor(_READERS, "checkpoint-reader")
 
@@ -95,8 +99,8 @@ class Checkpoints(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """Save a checkpoint, after all that was put in its thread before."""
         thread, ns = _place(config)
-        if not ns and thread in self._seen:
-            self._seen[thread].update(checkpoint["channel_values"])
+        if not ns and thread in self._latest:
+            self._latest[thread].update(checkpoint["channel_values"])
         before = config["configurable"].get("checkpoint_id")
         described = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False)
         row = (
@@ -104,7 +108,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             *self.serde.dumps_typed(checkpoint),
             described.encode("utf-8", "ignore"),
         )
-        await self._put(thread, CHECKPOINTS, [row], spent((thread, ns, before), metadata))
+        await self._put(thread, CHECKPOINTS, [row], consumed(thread, ns, before, metadata))
         named = {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}
         return {"configurable": named}
 
@@ -124,13 +128,17 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             await self.settled(thread)
 
     @contextmanager
-    def seeing(self, thread: str) -> Iterator[Mapping[str, Any]]:
-        """Yield what a thread's last checkpoint holds, as it is put here; nothing before the first."""
-        seen = self._seen[thread] = {}
+    def latest_values(self, thread: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the values of a thread's last checkpoint as they are put here; none before the first.
+
+        How a turn ended is told from them. To read a conversation of 200 rounds again would take 10 ms, and a
+        longer one's end would take longer.
+        """
+        values = self._latest[thread] = {}
         try:
-            yield seen
+            yield values
         finally:
-            del self._seen[thread]
+            del self._latest[thread]
 
     async def settled(self, thread: str) -> None:
         """Return once all is on disk that was put in a thread before.
@@ -150,9 +158,9 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         """Return a thread's last checkpoint, or the one that is named; None: there is none."""
         return await self._read(config, lambda saver: saver.get_tuple(config))
 
-    async def standing(self, config: RunnableConfig) -> Standing | None:
+    async def position(self, config: RunnableConfig) -> ThreadPosition | None:
         """Return where a thread stands; None: there is no such thread."""
-        return await self._read(config, lambda saver: saver.standing(config))
+        return await self._read(config, lambda saver: saver.position(config))
 
     async def alist(
         self,
@@ -171,23 +179,11 @@ class Checkpoints(BaseCheckpointSaver[Any]):
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> _Histories:
-        """Return what the channels are rebuilt from.
-
-        It is read twice in a row, by whoever looks at a thread and by the turn that goes on from there, and
-        never changes: the second time it is what the first one read.
-        """
-        key = (*_place(config), get_checkpoint_id(config), *channels)
-        if found := self._read_once.pop(key, None):
-            return found
-        found = await self._read(
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what the channels are rebuilt from."""
+        return await self._read(
             config, lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
         )
-        if key[2]:
-            self._read_once[key] = found
-            while len(self._read_once) > _MOST_READ_ONCE:
-                self._read_once.popitem(last=False)
-        return found
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete all that is kept of a thread."""
@@ -221,14 +217,13 @@ class Checkpoints(BaseCheckpointSaver[Any]):
 
     async def _change(self, change: Callable[[sqlite3.Connection], None]) -> None:
         await self._writes.submit(Put(change=change))
-        self._read_once.clear()
 
     async def _put(
-        self, thread: str, into: str, rows: Sequence[Sequence[Any]], spends: Spent | None = None
+        self, thread: str, into: str, rows: Sequence[Sequence[Any]], consumes: Consumed | None = None
     ) -> None:
         """Queue rows; where the thread's last ones could not be written, wait for both."""
         last = self._last.get(thread)
-        put = self._last[thread] = Put(into, rows, after=last, spends=spends)
+        put = self._last[thread] = Put(into, rows, after=last, consumes=consumes)
         if last and last.has_failed and not last.is_there:
             await self._writes.submit(put)
         else:

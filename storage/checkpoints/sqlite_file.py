@@ -1,8 +1,13 @@
-"""The file of the checkpoints, as the thread that writes sees it."""
+"""The file of the checkpoints: what is put into it, and how a group of it is written.
+
+What a step wrote goes once the checkpoint after it, which holds it, is there: it need not be stored twice.
+What a conversation is rebuilt from stays, and so do interrupts, errors, answers and what no step wrote.
+"""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +15,6 @@ from typing import Any
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from base.errors import StorageError
-from storage.checkpoints.spent import Spent, unspent
 from storage.serializer import compressed
 from storage.sqlite import BUSY_S, create_private, make_private, switch_to_wal, why
 
@@ -29,6 +33,13 @@ _KINDS = {CHECKPOINTS: 4, ADDED: 7, REPLACED: 7}
 _MOST_ROWS = 64
 """In one statement: each statement lets go of the interpreter, and waits to have it back."""
 
+COUNTED = "counters_since_delta_snapshot"
+"""Where a checkpoint's metadata names the channels kept in deltas, which it does not hold itself."""
+_NO_STEP = "00000000-0000-0000-0000-000000000000"
+"""The task id of what no step wrote."""
+OF_STEPS = f"thread_id = ? AND checkpoint_id = ? AND idx >= 0 AND task_id <> '{_NO_STEP}'"
+"""What the steps at a checkpoint wrote."""
+
 _Row = Sequence[Any]
 
 
@@ -36,28 +47,52 @@ def nothing() -> None:
     """Let the transaction be committed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """What the steps at a checkpoint wrote, once a checkpoint after it holds that."""
+
+    at: tuple[str, str, str]
+    """Thread, namespace and id of that checkpoint."""
+    deltas: tuple[str, ...]
+    """Channels that are rebuilt from writes, which stay."""
+
+    def holds(self, row: _Row) -> bool:
+        """Tell whether a write at the checkpoint is of it: one that is not on disk yet need not get there."""
+        task, place, channel = row[3], row[5], row[6]
+        return place >= 0 and task != _NO_STEP and channel not in self.deltas
+
+    def delete(self, connection: sqlite3.Connection) -> None:
+        """Delete what is on disk of it."""
+        thread, ns, checkpoint_id = self.at
+        stay = ", ".join("?" * len(self.deltas))
+        connection.execute(
+            f"DELETE FROM writes WHERE {OF_STEPS} AND checkpoint_ns = ? AND channel NOT IN ({stay})",  # noqa: S608
+            [thread, checkpoint_id, ns, *self.deltas],
+        )
+
+
+def consumed(thread: str, ns: str, before: str | None, metadata: Mapping[str, Any]) -> Consumed | None:
+    """Return what a checkpoint consumes of the one before it.
+
+    None: there is none, or its metadata does not say which channels are kept in deltas.
+    """
+    deltas = metadata.get(COUNTED)
+    return Consumed((thread, ns, before), tuple(deltas)) if before and deltas else None
+
+
+@dataclass(slots=True, eq=False)
 class Put:
     """Something to write: rows, or any change."""
 
-    __slots__ = ("after", "change", "has_failed", "into", "is_there", "rows", "spends")
-
-    def __init__(
-        self,
-        into: str = "",
-        rows: Sequence[_Row] = (),
-        after: "Put | None" = None,
-        change: Callable[[sqlite3.Connection], None] | None = None,
-        spends: Spent | None = None,
-    ) -> None:
-        self.into = into
-        self.rows = rows
-        self.after = after
-        """What must be on disk before, and is written with this where it failed to be."""
-        self.change = change
-        self.spends = spends
-        """What need not be kept once this is on disk."""
-        self.is_there = False
-        self.has_failed = False
+    into: str = ""
+    rows: Sequence[_Row] = ()
+    after: "Put | None" = None
+    """What must be on disk before, and is written with this where it failed to be."""
+    change: Callable[[sqlite3.Connection], None] | None = None
+    consumes: Consumed | None = None
+    """What is deleted once this is there."""
+    is_there: bool = field(default=False, init=False)
+    has_failed: bool = field(default=False, init=False)
 
 
 class CheckpointFile:
@@ -130,7 +165,6 @@ class CheckpointFile:
 
     def _write(self, puts: Sequence[Put]) -> None:
         waiting: dict[str, list[_Row]] = {}
-        ended = [put.spends for put in puts if put.spends]
         for put in puts:
             if put.change:
                 self._insert(waiting)
@@ -139,13 +173,12 @@ class CheckpointFile:
                 self._insert(waiting)
             if put.rows:
                 waiting.setdefault(put.into, []).extend(put.rows)
+        ended = {put.consumes.at: put.consumes for put in puts if put.consumes}
         if ADDED in waiting:
-            waiting[ADDED] = unspent(waiting[ADDED], ended)
-        new = {tuple(row[:3]) for row in waiting.get(CHECKPOINTS, ())}
+            waiting[ADDED] = [row for row in waiting[ADDED] if not _is_consumed(row, ended)]
         self._insert(waiting)
-        for spent in ended:
-            if spent.began not in new:  # else what was written there was never on disk
-                spent.delete(self._connection)
+        for steps in ended.values():
+            steps.delete(self._connection)
 
     def _insert(self, waiting: dict[str, list[_Row]]) -> None:
         for into, rows in waiting.items():
@@ -153,6 +186,11 @@ class CheckpointFile:
                 values = [value for row in some for value in _packed(row, _KINDS[into])]
                 self._connection.execute(_inserting(into, len(some), len(some[0])), values)
         waiting.clear()
+
+
+def _is_consumed(row: _Row, ended: Mapping[Any, Consumed]) -> bool:
+    steps = ended.get(tuple(row[:3]))
+    return steps is not None and steps.holds(row)
 
 
 def _packed(row: _Row, at: int) -> _Row:

@@ -6,26 +6,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from models.resting import resting
+from pydantic import ValidationError
 
-with resting():
-    from pydantic import ValidationError
-
-    from base.errors import ConfigurationError, NothingPendingError
-    from base.settings import Settings
-    from base.texts import check_thread
-    from doctor.diagnose import condition_of, diagnose
-    from graphs.events import Result
-    from graphs.session import Orchestrator
-    from graphs.stale_answers import too_late
-    from nodes.context import LOCAL, Context
-    from terminal import card, tables
-    from terminal.commands.chat import Chat
-    from terminal.conversation import Conversation, exit_code
-    from terminal.interrupt import LeftError
-    from terminal.opening import run
-    from terminal.screen import Screen, open_screen
-    from terminal.text import plain
+from base.errors import ConfigurationError, NothingPendingError
+from base.settings import Settings
+from base.texts import check_thread
+from doctor.diagnose import condition_of, diagnose
+from graphs.events import Result
+from graphs.session import Orchestrator
+from graphs.stale_answers import too_late
+from nodes.context import LOCAL, Context
+from terminal import card, tables
+from terminal.commands.chat import Chat
+from terminal.conversation import Conversation, exit_code
+from terminal.interrupt import LeftError
+from terminal.opening import run
+from terminal.screen import Screen, open_screen
+from terminal.text import plain
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import contextlib
 import secrets
 
+from base.data_dir import CHAT_HISTORY
 from base.errors import TwobrainError
 from graphs.events import Result
 from terminal import card
@@ -33,9 +34,7 @@ class Chat:
         self._conversation = conversation
         self._thread = thread_id
         self._console = conversation.screen.side
-        self._prompt = Prompt(
-            conversation.screen, conversation.orchestrator.settings.data_dir / "chat_history"
-        )
+        self._prompt = Prompt(conversation.screen, conversation.orchestrator.settings.data_dir / CHAT_HISTORY)
 
     async def run(self) -> int:
         """Hold the conversation; return the exit code."""

@@ -8,7 +8,7 @@ from base.texts import check_thread
 from doctor.diagnose import counted
 from doctor.missing_records import forgotten_threads
 from graphs.session import Orchestrator
-from ledger.bookkeeping import Grouping
+from ledger.usage import Grouping
 from terminal import tables
 from terminal.opening import run
 from terminal.screen import open_screen

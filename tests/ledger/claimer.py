@@ -8,7 +8,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from ledger.records import Claimed
 from tests.ledger.samples import call, claim, finish
 

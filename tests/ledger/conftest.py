@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from ledger.records import Call, Claim, Use
 
 

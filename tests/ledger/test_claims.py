@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running
 from tests.ledger.samples import call, claim, finish
 

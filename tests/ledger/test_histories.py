@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from ledger.records import Claimed, Recorded, fingerprint
 from tests.ledger.samples import call
 
@@ -115,7 +115,7 @@ class OneCall(RuleBasedStateMachine):
 
     @rule(again=st.booleans(), shown=variants, attempt=st.sampled_from([None, 1, 2]))
     def settle_a_doubt(self, again, shown, attempt):
-        lost = self.loop.run(self.ledger.doubt([SHOWN], None)).get("c1")
+        lost = self.loop.run(self.ledger.ask_again([SHOWN], None)).get("c1")
         assert lost is None or (self.may_be_running and self.lease_s == 0)
         decision = self.loop.run(
             self.ledger.decide(

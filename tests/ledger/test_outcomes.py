@@ -1,6 +1,5 @@
 import hashlib
 import sqlite3
-import zlib
 from contextlib import closing
 
 import pytest
@@ -32,7 +31,7 @@ async def test_a_new_message_closes_what_is_open_and_gets_what_is_recorded(ledge
     assert found["done"].text == "42"
 
 
-async def test_a_long_result_is_compressed_on_record_and_given_back_whole(ledger, path):
+async def test_a_result_is_given_back_whole_with_its_size_and_hash(ledger, path):
     long = "grüne Milch, \N{CHEESE WEDGE} and eggs\n" * 60
     await claim(ledger, call("c1"))
     await finish(ledger, call("c1"), long)
@@ -40,17 +39,13 @@ async def test_a_long_result_is_compressed_on_record_and_given_back_whole(ledger
     assert await claim(ledger, call("c1")) == Recorded("executed", long)
     assert await ledger.outcomes("t1", ["c1"]) == {"c1": Recorded("executed", long)}
     with closing(sqlite3.connect(path)) as other:
-        [(size, owner)] = other.execute("SELECT length(text), owner FROM calls")
-    assert size < len(long) / 5
-    assert owner is None
+        assert other.execute("SELECT owner FROM calls").fetchall() == [(None,)]
     [row] = await ledger.audit()
     assert row["result_size"] == len(long.encode())
     assert row["result_sha256"] == hashlib.sha256(long.encode()).hexdigest()
 
 
-@pytest.mark.parametrize(
-    "stored", [b"rubbish", zlib.compress(b"a" * 500)[:-5], zlib.compress(bytes(50_000_000)), b"x\x9c"]
-)
+@pytest.mark.parametrize("stored", [b"rubbish", bytes(50_000_000)], ids=["rubbish", "50 MB"])
 async def test_a_result_that_was_never_stored_so_is_told_as_damage(ledger, path, stored):
     await claim(ledger, call("c1"))
     await finish(ledger, call("c1"), "milk")
@@ -101,7 +96,7 @@ async def test_the_audit_tells_who_did_what_and_how_it_ended(ledger):
         "decision": "approved",
         "decided_by": "bob",
         "decided_at": 5.0,
-        "doubts": [],
+        "unknown_outcomes": [],
         "status": "executed",
         "duration_ms": 1.5,
         "result_size": 5,

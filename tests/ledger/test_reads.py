@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from ledger.records import Claimed, Recorded
 from tests.ledger.samples import call, claim, finish
 

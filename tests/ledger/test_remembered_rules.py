@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from ledger.records import Claimed, NotApproved, Recorded, Remembered
 from tests.ledger.samples import call, finish
 

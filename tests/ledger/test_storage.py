@@ -12,7 +12,7 @@ from blockbuster import blockbuster_ctx
 from sqlalchemy import Engine, event
 
 from base.errors import StorageError
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from ledger.records import Call, Claimed
 from tests.ledger.samples import call, claim, finish, use
 

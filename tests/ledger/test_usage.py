@@ -1,6 +1,6 @@
 import pytest
 
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from tests.ledger.samples import use
 
 DAY = 86_400.0

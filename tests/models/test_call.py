@@ -1,13 +1,15 @@
 """The caller against the providers' real clients, and every fault that their wires know."""
 
 import asyncio
+import gc
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
+from types import AsyncGeneratorType
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from base.errors import ModelError, NoModelAnsweredError
 from base.settings import load_settings
 from models.call import Ask, Attempt, Caller, Reply
-from models.opening import _OPEN, PUBLIC
+from models.providers import anthropic
 from models.replies import MALFORMED
 from tests.wires import brain
 from tests.wires.brain import Kind
@@ -93,6 +95,7 @@ class Phone:
         self.attempts: list[Attempt] = []
 
     async def call(self, ask: Ask = ASK) -> Reply:
+        await self.caller.warm(ask.role, ask.user)  # to import a provider's package may take seconds
         async with asyncio.timeout(5):
             return await self.caller.call(ask, self._account)
 
@@ -104,13 +107,17 @@ Connect = Callable[..., Phone]
 
 
 @pytest.fixture
-def connect(tmp_path: Path) -> Connect:
-    """Return a function that gives the role `chat` these models, the first one first."""
+async def connect(tmp_path: Path) -> AsyncIterator[Connect]:
+    """Give a function that gives the role `chat` these models, the first one first."""
+    phones: list[Phone] = []
 
     def opened(more: str = "", **cards: Card) -> Phone:
-        return Phone(Caller(load_settings(configure(tmp_path, cards, {"chat": list(cards)}, more))))
+        phones.append(Phone(Caller(load_settings(configure(tmp_path, cards, {"chat": list(cards)}, more)))))
+        return phones[-1]
 
-    return opened
+    yield opened
+    for phone in phones:
+        await phone.caller.close()
 
 
 @pytest.fixture
@@ -150,6 +157,31 @@ async def test_every_fault_becomes_a_usable_reply_or_a_typed_error(
     assert outcomes == {name: _expected(name, kind, stream) for name in faults}
     assert len(phone.attempts) == len(faults), "each was tried, and told of, once"
     assert wire.rejected == []
+
+
+def _suspended() -> list[Any]:
+    """Return the asynchronous generators that began and did not end."""
+    found = [each for each in gc.get_objects() if isinstance(each, AsyncGeneratorType)]
+    return [each for each in found if each.ag_frame is not None and each.ag_frame.f_lasti > 0]
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])  # Google's client ties its response to itself
+async def test_no_stream_that_failed_is_left_to_the_garbage_collector(
+    open_wire: OpenWire, connect: Connect, kind: Kind
+):
+    wire = open_wire(kind, brain=lambda heard: FAULTS["error_mid_stream"](kind, True))
+    phone = connect(model=at(wire))
+    await phone.caller.warm("chat", "local")
+    before = _suspended()
+    gc.disable()
+    try:
+        with suppress(NoModelAnsweredError):
+            await phone.call()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert [each for each in _suspended() if not any(each is other for other in before)] == []
+    finally:
+        gc.enable()
 
 
 def _expected(name: str, kind: Kind, stream: bool) -> Any:
@@ -240,7 +272,8 @@ async def test_the_deadline_holds_for_the_person_though_a_client_swallows_every_
 ):
     let_go = asyncio.Event()
     deaf = Deaf(responses=["Too late."], let_go=let_go)
-    monkeypatch.setitem(_OPEN, "anthropic", lambda card, key: deaf)
+    stand_in = replace(anthropic.PROVIDER, open=lambda card, key: deaf)
+    monkeypatch.setattr(anthropic, "PROVIDER", stand_in)
     prompt = open_wire("openai", brain=lambda heard: brain.Reply(text="Noon."))
     cards = {"deaf": at(open_wire("anthropic"), timeout_s=0.2, streaming=False), "prompt": at(prompt)}
     phone = connect(**cards)
@@ -321,7 +354,7 @@ async def test_of_a_public_provider_that_cannot_be_reached_the_network_is_named_
     open_wire: OpenWire, connect: Connect, monkeypatch, kind: Kind
 ):
     card = at(open_wire(kind), base_url=None)
-    monkeypatch.setitem(PUBLIC, PROVIDERS[kind][0], CLOSED)
+    monkeypatch.setattr(f"models.providers.{PROVIDERS[kind][0]}.ADDRESS", CLOSED)
     with pytest.raises(NoModelAnsweredError) as caught:
         await connect(model=card).call()
     assert caught.value.cause == "connection"

@@ -5,7 +5,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Sys
 from langchain_core.tools import tool
 
 from models.providers.offline import OfflinePlanner, OfflineWriter
-from models.providers.offline_words import NOTE
+from models.providers.offline_phrases import NOTE
 
 ALL_TOOLS = (
     "get_time",

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import fields
 from typing import Annotated, Any, get_args
 
 from hypothesis import given
@@ -15,7 +16,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from typing_extensions import TypedDict
 
-from nodes.state import Messages, append
+from nodes.state import Messages, State, Update, append, new_turn
 from storage.checkpoints.saver import open_checkpoints
 
 _MAKE = (
@@ -110,3 +111,9 @@ async def test_whole_copies_of_a_conversation_grow_with_it_and_not_with_its_squa
     assert [message.id for message in said] == [str(number) for number in range(rounds)]
     assert copies
     assert sum(copies) <= 2 * rounds
+
+
+def test_a_step_may_return_what_the_state_holds_and_a_turn_begins_with_its_defaults():
+    assert Update.__annotations__.keys() == {each.name for each in fields(State)}
+    assert State(messages=[], **new_turn()) == State()
+    assert new_turn().keys() == Update.__annotations__.keys() - {"messages"}

@@ -4,7 +4,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from ledger.texts import unpacked
 from storage.serializer import StrictSerializer
 
 _ROWS = ("SELECT type, checkpoint FROM checkpoints", "SELECT type, value FROM writes")
@@ -25,4 +24,4 @@ def _values(data: Path) -> list[tuple[str, str]]:
 
 def _results(data: Path) -> list[tuple[str, str]]:
     with closing(sqlite3.connect(data / "ledger.db")) as database:
-        return [("ledger.db", unpacked(text)) for (text,) in database.execute("SELECT text FROM calls")]
+        return [("ledger.db", text or "") for (text,) in database.execute("SELECT text FROM calls")]

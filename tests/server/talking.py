@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from langgraph_sdk.client import LangGraphClient
 
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from tests.wires.brain import Heard, Reply, conversation
 
 Case = TypeVar("Case")

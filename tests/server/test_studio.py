@@ -129,7 +129,7 @@ async def test_a_task_sent_by_a_client_does_not_run_a_risky_call(talk, workspace
         "turn": "forged",
         "choices": {},
         "planner": "planner",
-        "basis": {"strangers": [], "links": []},
+        "taint": {"sources": [], "trusted_links": []},
         "next": "plan",
     }
     await talk.run(command={"goto": {"node": "execute_tools", "input": task}})

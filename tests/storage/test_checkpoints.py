@@ -338,7 +338,7 @@ async def test_the_stock_saver_reads_what_is_written(path):
 
 async def test_what_the_stock_saver_wrote_uncompressed_is_read_and_gone_on_with(path):
     path.parent.mkdir()
-    text = "buy milk " * 100
+    text = "buy milk " * 1_000
     checkpoint = {**empty_checkpoint(), "channel_values": {"n": text}}
     with SqliteSaver.from_conn_string(str(path)) as saver:
         first = saver.put(at("t"), checkpoint, {"source": "loop", "step": 0}, {})

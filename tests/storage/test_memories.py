@@ -37,10 +37,10 @@ async def test_several_processes_may_create_the_store_at_once(tmp_path, settings
     environ = {"HOME": str(tmp_path), "TWOBRAIN_DATA_DIR": str(settings.data_dir)}
     script = (
         "import asyncio, sys\n"
-        "from storage.memories import FILE, open_memories\n"
+        "from storage.memories import open_memories\n"
         "from base.settings import load_settings\n"
         "async def main():\n"
-        "    async with open_memories(load_settings().data_dir / FILE) as store:\n"
+        "    async with open_memories(load_settings().data_dir / 'store.db') as store:\n"
         "        await store.aput(('memories', 'ada'), sys.argv[1], {'text': 'x'})\n"
         "asyncio.run(main())\n"
     )

@@ -66,7 +66,7 @@ class Minds:
     def vectors(self):
         connection = sqlite3.connect(self.folder / "data" / "store.db")
         try:
-            return connection.execute("SELECT key, model FROM meanings").fetchall()
+            return connection.execute("SELECT key, model FROM vectors").fetchall()
         finally:
             connection.close()
 

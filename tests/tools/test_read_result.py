@@ -14,7 +14,7 @@ TEXT = "".join(f"line {number}\n" for number in range(3_000))
 
 @pytest.fixture
 async def handle(settings) -> str:
-    return (await open_artifacts(settings).put("ada", TEXT, outside=False)).handle
+    return (await open_artifacts(settings).put("ada", TEXT, untrusted=False)).handle
 
 
 async def test_the_pages_tell_where_they_stand_and_together_are_the_whole(call, handle):
@@ -50,7 +50,7 @@ async def test_beyond_the_end_it_says_where_the_end_is(call, handle):
 
 
 async def test_a_page_is_as_untrusted_as_what_it_is_a_page_of(settings, handle):
-    theirs = (await open_artifacts(settings).put("ada", TEXT, outside=True)).handle
+    theirs = (await open_artifacts(settings).put("ada", TEXT, untrusted=True)).handle
     assert from_strangers(read_result, {"handle": theirs, "offset": 8_000})
     assert from_strangers(read_result, {"handle": f" {theirs} "})
     assert not from_strangers(read_result, {"handle": handle})

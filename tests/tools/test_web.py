@@ -539,7 +539,7 @@ def test_a_search_that_is_not_configured_says_what_is_missing(settings, househol
         ('[tools.web_search]\nprovider = "searxng"\nurl = "localhost:8888"', "must begin with https://"),
         ('[tools.web_search]\nprovider = "searxng"\nurl = "http://a:b@c/"', "must not hold a password"),
         ('[tools.web_search]\nprovider = "tavily"\napi_key = "tvly-1"', "unknown name"),
-        ('[tools.network]\nallow_hosts = ["http://x"]', "tools.web.guard.allow_hosts"),
+        ('[tools.network]\nallow_hosts = ["http://x"]', "tools.network.allow_hosts"),
         ('[tools.network]\nallow_host = ["x"]', "unknown name"),
     ],
 )

@@ -372,7 +372,7 @@ async def test_a_lookup_that_hangs_or_fails_is_a_connection_that_did_not_come_ab
 def test_an_entry_that_names_no_host_is_refused_with_its_line(tmp_path, entry, why):
     settings = settings_with(tmp_path, f'[tools.network]\nallow_hosts = ["{entry}"]')
     with pytest.raises(
-        ConfigurationError, match=rf"twobrain.toml, line 2: tools.web.guard.allow_hosts.*({why})"
+        ConfigurationError, match=rf"twobrain.toml, line 2: tools.network.allow_hosts.*({why})"
     ):
         read_network(settings)
 

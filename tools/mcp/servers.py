@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+from base.data_dir import MCP_PINS
 from base.settings import Settings
 from tools.declaration import Tool
 from tools.mcp.config import read_servers
@@ -35,7 +36,7 @@ class Servers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._cards = read_servers(settings)
-        self._pins = Pins(settings.data_dir / "mcp_pins.json")
+        self._pins = Pins(settings.data_dir / MCP_PINS)
         self._houses: WeakKeyDictionary[asyncio.AbstractEventLoop, _House] = WeakKeyDictionary()
 
     async def join(self, registry: Registry) -> Registry:

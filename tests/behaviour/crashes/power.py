@@ -9,8 +9,8 @@ from sqlalchemy import event
 
 from base.errors import StorageError
 from base.settings import Settings
-from ledger.book import Ledger
 from ledger.database import open_engine
+from ledger.ledger import Ledger
 from ledger.owner import this_process
 from nodes.context import Context
 from storage.writer import Writer

@@ -24,7 +24,7 @@ from base.errors import NothingPendingError
 from base.settings import Settings, load_settings
 from graphs.events import Result
 from graphs.session import Orchestrator
-from ledger.book import Ledger
+from ledger.ledger import Ledger
 from models.call import Caller
 from nodes.resources import Resources
 from storage.checkpoints.saver import open_checkpoints

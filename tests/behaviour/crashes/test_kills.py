@@ -102,7 +102,9 @@ async def test_whenever_a_process_is_killed_no_write_is_doubled_and_none_is_lost
         for row in rows:
             times = happened[f"{row['thread']}/{row['call_id']}"]
             assert times == 1 or (times == 0 and row["status"] == "unknown"), row
-            assert row["status"] == "executed" or (row["status"] == "unknown" and row["doubts"]), row
+            assert row["status"] == "executed" or (row["status"] == "unknown" and row["unknown_outcomes"]), (
+                row
+            )
             unknown += row["status"] == "unknown"
         assert {r["status"] for r in rows} == {call["status"] for call in result.tool_calls}
     told_of = f"{kills} kills in {len(threads)} conversations of four writes"

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import event
 
 from base.errors import StorageError
-from ledger.book import Ledger
 from ledger.database import open_engine
+from ledger.ledger import Ledger
 from ledger.owner import this_process
 from tests.behaviour.crashes.process import killed, statuses
 

@@ -4,8 +4,6 @@ import asyncio
 import shutil
 import threading
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 from langchain_core.messages import HumanMessage
@@ -14,14 +12,11 @@ from base.errors import BusyThreadError, NothingPendingError
 from graphs.events import Begun, Done, Event, Queued, Result
 from graphs.session import Orchestrator
 from nodes.context import Context
-from storage.thread_lock import Turns
-from storage.turn_locks import BEST, Files, Ranges
+from storage.thread_lock import ThreadLocks
 from tests.behaviour.crashes.process import Home, check_pairs, go, killed, start, statuses
 
 WRITE = 'write "x" to a.txt'
 REMEMBER = "remember that it rains"
-
-KINDS = pytest.mark.parametrize("locks", dict.fromkeys([BEST, Files]))
 
 
 async def said(orchestrator: Orchestrator) -> list[str]:
@@ -65,7 +60,7 @@ async def test_a_message_during_another_ones_turn_waits_for_its_end(home):
         {"calculate": "executed"},
         {"calculate": "executed"},
     ]
-    assert [path.name for path in (home.data / "turns").iterdir()] == (["locks"] if BEST is Ranges else [])
+    assert [path.name for path in (home.data / "turns").iterdir()] == []
 
 
 async def test_a_process_killed_in_the_middle_of_its_turn_keeps_nobody_waiting(home):
@@ -78,10 +73,9 @@ async def test_a_process_killed_in_the_middle_of_its_turn_keeps_nobody_waiting(h
     assert statuses(result) == {"calculate": "executed"}
 
 
-@KINDS
-async def test_a_process_that_does_not_end_is_named_when_the_patience_does(tmp_path, locks):
-    one = Turns(tmp_path / "turns", locks=locks)
-    other = Turns(tmp_path / "turns", patience_s=0, locks=locks)
+async def test_a_process_that_does_not_end_is_named_when_the_patience_does(tmp_path):
+    one = ThreadLocks(tmp_path / "turns")
+    other = ThreadLocks(tmp_path / "turns", patience_s=0)
     async with one.of("t1"):
         with pytest.raises(BusyThreadError, match=r"'t1' is at work in another process \(process \d+\)"):
             async with other.of("t1"):
@@ -92,9 +86,8 @@ async def test_a_process_that_does_not_end_is_named_when_the_patience_does(tmp_p
         pass
 
 
-@KINDS
-async def test_whoever_takes_the_locks_away_is_in_the_way_of_no_later_turn(tmp_path, locks):
-    one, other = Turns(tmp_path / "turns", locks=locks), Turns(tmp_path / "turns", locks=locks)
+async def test_whoever_takes_the_locks_away_is_in_the_way_of_no_later_turn(tmp_path):
+    one, other = ThreadLocks(tmp_path / "turns"), ThreadLocks(tmp_path / "turns")
     async with one.of("t1"):
         shutil.rmtree(tmp_path / "turns")
     async with one.of("t1"):
@@ -104,21 +97,10 @@ async def test_whoever_takes_the_locks_away_is_in_the_way_of_no_later_turn(tmp_p
     assert not other.is_held("t1")
 
 
-@pytest.mark.skipif(BEST is not Ranges, reason="locks of its own are Linux's")
-async def test_a_thousand_turns_at_once_keep_few_files_open(tmp_path):
-    turns, before = Turns(tmp_path / "turns"), _open_files()
-    async with AsyncExitStack() as stack:
-        for number in range(1_000):
-            await stack.enter_async_context(turns.of(f"t{number}"))
-        assert _open_files() - before < 10
-    assert _open_files() == before
-
-
-@KINDS
-async def test_many_who_take_turns_are_never_two_at_once(tmp_path, locks):
+async def test_many_who_take_turns_are_never_two_at_once(tmp_path):
     inside = most = 0
 
-    async def take(turns: Turns) -> None:
+    async def take(turns: ThreadLocks) -> None:
         nonlocal inside, most
         async with turns.of("t1"):
             inside += 1
@@ -126,14 +108,10 @@ async def test_many_who_take_turns_are_never_two_at_once(tmp_path, locks):
             await asyncio.sleep(0)
             inside -= 1
 
-    everybody = [Turns(tmp_path / "turns", locks=locks) for _ in range(8)]
+    everybody = [ThreadLocks(tmp_path / "turns") for _ in range(8)]
     await asyncio.gather(*(take(turns) for turns in everybody for _ in range(5)))
 
     assert most == 1
-
-
-def _open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def late(home: Home, answer: object) -> str:

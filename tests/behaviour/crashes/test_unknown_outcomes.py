@@ -71,7 +71,7 @@ async def test_a_call_counted_as_done_stays_unknown_and_both_brains_are_told(hom
     assert statuses(result) == {"remember": "unknown"}
     assert "local decided on" in result.receipts[0]["text"]
     assert "count it as done" in result.receipts[0]["text"]
-    assert [(d["attempt"], d["decision"], d["decided_by"]) for d in row["doubts"]] == [
+    assert [(d["attempt"], d["decision"], d["decided_by"]) for d in row["unknown_outcomes"]] == [
         (1, "counted", "local")
     ]
     assert home.effects == ["remember"]
@@ -123,7 +123,7 @@ async def test_a_yes_to_one_attempt_is_no_yes_to_the_next(home):
         [row] = await orchestrator.ledger.audit()
 
     assert [asked["action_requests"][0]["attempt"] for asked in (first, second)] == [1, 2]
-    assert [doubt["decision"] for doubt in row["doubts"]] == ["rerun", "counted"]
+    assert [doubt["decision"] for doubt in row["unknown_outcomes"]] == ["rerun", "counted"]
     assert statuses(result) == {"remember": "unknown"}
     assert home.effects == ["remember"] * 2
 

@@ -17,9 +17,9 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from base.settings import ROLES
 from graphs.session import Orchestrator
 from nodes.context import Context
+from nodes.gate.judge import judge_round
 from tests.behaviour.crashes.process import Home
 from tools.declaration import Here, tool
-from tools.policy.decision import Allow
 from tools.registry import Registry
 
 BY_TOML = (
@@ -99,6 +99,12 @@ CASES = [
 ]
 
 
+async def lenient(turn, reply):
+    """Judge a round as a route would that lets everything through."""
+    judged = await judge_round(turn, reply)
+    return judged._replace(calls=[{**call, "verdict": "run", "reason": ""} for call in judged.calls])
+
+
 @asynccontextmanager
 async def opened(home: Home):
     """Give what opens an orchestrator for a case's declaration, once cara has made a rule."""
@@ -128,7 +134,7 @@ def test_no_combination_runs_what_is_forbidden_or_runs_unasked_what_must_ask(
     async def check(cases) -> None:
         async with opened(home) as orchestrator:
             if route == "that lets all through":
-                monkeypatch.setattr("nodes.plan.decide", lambda *_: Allow("the route"))
+                monkeypatch.setattr("nodes.plan.judge_round", lenient)
             for number, case in enumerate(cases):
                 thread = str(number)
                 context = Context(

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
+from nodes.gate.judge import judge_round
 from tests.behaviour.household import House
 from tools.declaration import Here, tool
-from tools.policy.decision import Allow
 from tools.registry import Registry, open_registry
 
 BELL = 'ring_bell {"times": 1}'
@@ -89,7 +89,12 @@ async def test_calls_made_before_the_text_came_run_unasked_in_the_same_round(set
 async def test_a_call_that_runs_is_judged_by_what_was_read_even_if_its_approval_is_gone(settle, monkeypatch):
     """The route's verdict alone does not let a call run: execute_tools asks policy again."""
     house = with_page(settle("openai"))
-    monkeypatch.setattr("nodes.plan.decide", lambda *_: Allow("the route"))
+
+    async def lenient(turn, reply):
+        judged = await judge_round(turn, reply)
+        return judged._replace(calls=[{**call, "verdict": "run", "reason": ""} for call in judged.calls])
+
+    monkeypatch.setattr("nodes.plan.judge_round", lenient)
     async with house.open() as orchestrator:
         result = await orchestrator.ask(f"{READ} then {BELL}", context=house.context(**ALLOWED))
     assert [call["status"] for call in result.tool_calls] == ["executed", "denied"]

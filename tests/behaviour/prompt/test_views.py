@@ -70,7 +70,7 @@ async def test_the_responder_gets_persona_request_calls_with_results_cut_and_the
     assert '<arguments>{"path": "long.txt"}</arguments>' in told
     [result] = re.findall("<result>(.*?)</result>", told, re.DOTALL)
     assert 1_500 < result.count("z") < len(result) < 2_200
-    assert re.search(r'read_result\(handle="[0-9a-f]{20}(-outside)?", offset=\d+\)', result)
+    assert re.search(r'read_result\(handle="[0-9a-f]{20}(-untrusted)?", offset=\d+\)', result)
     assert max(map(len, re.findall("z+", told.partition("<summary>")[2]))) == 5_000
     assert "z" * 5_000 in house.planner.heard[-1].results[0].text, "the planner sees the result whole"
 

@@ -15,7 +15,7 @@ from tools.declaration import Here, tool
 from tools.registry import Registry, open_registry
 
 LINE = "{:09d}\n"
-HANDLE = re.compile(r'read_result\(handle="([0-9a-f]{20}(?:-outside)?)", offset=(\d+)\)')
+HANDLE = re.compile(r'read_result\(handle="([0-9a-f]{20}(?:-untrusted)?)", offset=(\d+)\)')
 
 
 def _lines(size: int) -> str:
@@ -152,7 +152,7 @@ async def test_a_handle_is_worth_nothing_to_another_person(house):
 async def test_a_page_counts_as_what_it_is_a_page_of(house, source, asks):
     result, _ = await _ask(house, f'{source} {{"size": 50000}}')
     handle = HANDLE.search(result.tool_calls[0]["result"])[1]
-    assert handle.endswith("-outside") == asks
+    assert handle.endswith("-untrusted") == asks
     reading = f'read_result {{"handle": "{handle}"}} then remember {{"text": "the bin goes out on Monday"}}'
     after, _ = await _ask(house, reading, thread="u")
     assert bool(after.pending) == asks, "after strangers' text a write asks, and a page of it is such"
@@ -190,7 +190,7 @@ async def test_where_a_result_cannot_be_stored_its_two_ends_are_told_and_why(hou
     async def full(*_args, **_named):
         raise StorageError("The disk is full.")
 
-    monkeypatch.setattr("storage.long_results.Artifacts.put", full)
+    monkeypatch.setattr("storage.long_results.LongResults.put", full)
     result, _ = await _ask(house, 'measure {"size": 50000}')
     [call] = result.tool_calls
     assert call["status"] == "executed"

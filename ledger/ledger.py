@@ -11,10 +11,10 @@ from typing import Any, Self
 from sqlalchemy import Engine
 
 from base.errors import StorageError
-from base.redaction import Redact, redacted_json
-from ledger import calls, claims, decisions, doubts
+from base.redaction import Redact, redacted_json, redacted_text
+from ledger import audit, calls, claims, decisions, remembered_rules, threads, usage
+from ledger.access import Access
 from ledger.database import open_engine
-from ledger.journal import Journal
 from ledger.owner import this_process
 from ledger.reads import Read, Reads
 from ledger.records import (
@@ -22,13 +22,18 @@ from ledger.records import (
     Claim,
     Decision,
     Lost,
+    OpenCall,
     Recorded,
     Remembered,
     Running,
     Status,
+    ThreadStatus,
+    Use,
+    Used,
     fields_of,
 )
-from ledger.texts import packed
+from ledger.usage import Grouping
+from storage.long_results import Needed
 from storage.writer import Writer
 
 _RULE_ID_LENGTH = 10
@@ -37,7 +42,7 @@ _NOBODYS = {"owner": None, "lease_until": None}
 _FIRST_POLL_S, _LAST_POLL_S = 0.02, 0.5
 
 
-class Ledger(Journal):
+class Ledger:
     """One row per call, unique in the database; used from any event loop, by many processes.
 
     A method returns when its write is on disk, but for `record_usage` and `reads`: those
@@ -47,7 +52,11 @@ class Ledger(Journal):
 
     def __init__(self, engine: Engine, redact: Redact, owner: str, writer: Writer | None = None) -> None:
         """Begin, with a thread of its own that writes where none is given."""
-        super().__init__(engine, redact, owner, writer)
+        self.writer = writer or Writer("writer")
+        """Writes to the ledger first, and then to whatever else is opened with it."""
+        self._access = Access(engine, self.writer)
+        self._redact = redact
+        self._owner = owner
         self.reads = Reads(self._access, owner, self._row)
 
     @classmethod
@@ -64,6 +73,10 @@ class Ledger(Journal):
         return await asyncio.to_thread(
             lambda: cls(open_engine(database), redact=redact, owner=this_process())
         )
+
+    async def close(self) -> None:
+        """Write what is queued and let go of the database; again is harmless."""
+        await asyncio.to_thread(self._access.close)
 
     async def enter(self, made: Sequence[Call]) -> set[str]:
         """Enter the calls that a model makes, all or none, before any of them can run.
@@ -85,8 +98,8 @@ class Ledger(Journal):
         """
         return await self._access.write(calls.ask, [self._row(call) for call in asked], expires_at)
 
-    async def doubt(self, open_calls: Sequence[Call], expires_at: float | None) -> dict[str, Lost]:
-        """Put those of the calls before a person that were begun and whose outcome nobody knows.
+    async def ask_again(self, open_calls: Sequence[Call], expires_at: float | None) -> dict[str, Lost]:
+        """Put those of the calls before a person that were begun and whose outcome is unknown.
 
         Args:
             open_calls: calls without a result, with the arguments that they ran with.
@@ -96,7 +109,7 @@ class Ledger(Journal):
             Them, by call id; the others are left as they are.
         """
         rows = [self._row(call) for call in open_calls]
-        return await self._access.write(doubts.ask, rows, expires_at, time.time())
+        return await self._access.write(decisions.ask_again, rows, expires_at, time.time())
 
     async def decide(  # noqa: PLR0913 (one decision, whole)
         self,
@@ -141,7 +154,7 @@ class Ledger(Journal):
             attempt=attempt,
             rule=None if remember is None else self._rule(thread, call_id, remember, by, now),
         )
-        operation = decisions.decide if attempt is None else doubts.decide
+        operation = decisions.decide if attempt is None else decisions.decide_again
         return await self._access.write(operation, thread, call_id, answer)
 
     async def claim(  # noqa: PLR0913 (all that a claim is judged by)
@@ -164,7 +177,7 @@ class Ledger(Journal):
             rerun: take over a lost claim, where running twice does no harm.
             undone: take over this attempt, if it is lost: the world says that it did not happen; 0: none.
             rule: id of the remembered rule that lets it run unasked; a use of it is counted.
-            recorded: the conversation says that it was agreed to or begun; see `ledger.calls.standing_row`.
+            recorded: the conversation says that it was agreed to or begun; see `ledger.calls.row_or_lost`.
         """
         was: dict[str, Any] = {}
         terms = claims.Terms(
@@ -224,10 +237,10 @@ class Ledger(Journal):
         clean = self._clean(text)
         outcome = {
             "status": status,
-            "text": packed(self._access.dialect, clean),
+            "text": clean,
             "duration_ms": duration_ms,
             "result_size": len(raw) if size is None else size,
-            "result_sha256": sha256 or (None if clean == text else hashlib.sha256(raw).hexdigest()),
+            "result_sha256": sha256 or hashlib.sha256(raw).hexdigest(),
             **_NOBODYS,
         }
         if read:
@@ -298,12 +311,154 @@ class Ledger(Journal):
         deadline = time.monotonic() + timeout_s
         pause = _FIRST_POLL_S
         while True:
-            found = await self._access.read(calls.standing, thread, call_id, time.time())
+            found = await self._access.read(calls.state_of, thread, call_id, time.time())
             left = deadline - time.monotonic()
             if not isinstance(found, Running) or left <= 0:
                 return found if isinstance(found, Recorded) else None
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, _LAST_POLL_S)
+
+    async def open_calls(self, thread: str) -> list[OpenCall]:
+        """Return the calls of a thread that were asked about or begun and have no outcome, in their order."""
+        return await self._access.read(calls.still_open, thread, time.time())
+
+    async def known(self, thread: str) -> set[str]:
+        """Return the ids of a thread's calls, whatever became of them."""
+        return await self._access.read(calls.known, thread)
+
+    async def rules(self, *, user: str | None = None, valid: bool = False) -> list[dict[str, Any]]:
+        """Return remembered rules, the oldest first; only those that have not run out where `valid`."""
+        return await self._access.read(remembered_rules.listed, user, time.time() if valid else None)
+
+    async def revoke_rule(self, rule_id: str, *, user: str | None = None) -> bool:
+        """Forget a rule; False where the user (None: anybody) has none of that id."""
+        return await self._access.write(remembered_rules.revoke, rule_id, user)
+
+    def record_usage(self, use: Use) -> None:
+        """Record one model call: it is on disk before all that is recorded later.
+
+        Raises:
+            StorageError: the ledger is closed.
+        """
+        self._access.leave(usage.record, self._used(use))
+
+    def book_usage(
+        self, use: Use, most_tokens: float | None, most_usd: float | None
+    ) -> asyncio.Future[int | Used]:
+        """Queue the record of a model call that is about to begin, at the most it is thought to take.
+
+        Args:
+            use: the call; its `counted_tokens` and `cost_usd` count until it is settled.
+            most_tokens: of its user's day; None: no limit.
+            most_usd: the same in US dollars.
+
+        Returns:
+            The number to settle it by; or what is used, where that reaches a limit: the call may not begin.
+        """
+        return self._access.write(usage.book, self._used(use), most_tokens, most_usd)
+
+    def settle_usage(self, number: int, use: Use | None) -> None:
+        """Record what a booked call took in the end, as `record_usage` does; None: it was never made."""
+        self._access.leave(usage.settle, number, None if use is None else self._used(use))
+
+    async def usage(
+        self,
+        *,
+        user: str | None = None,
+        since: float | None = None,
+        thread: str | None = None,
+        turn: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return model calls, oldest first, under the names of `Use`."""
+        filters = {"user": user, "since": since, "thread": thread, "turn": turn}
+        return await self._access.read(usage.listed, filters)
+
+    async def usage_totals(
+        self,
+        *,
+        by: Grouping,
+        user: str | None = None,
+        since: float | None = None,
+        thread: str | None = None,
+        turn: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return sums of what is known, None where nothing is; days are UTC.
+
+        Each has the names it is grouped by (`model`: backend and model; `turn`: thread and turn),
+        `model_calls`, and `unpriced_calls`: how many of them the cost leaves out.
+        """
+        filters = {"user": user, "since": since, "thread": thread, "turn": turn}
+        return await self._access.read(usage.totals, by, filters)
+
+    async def used_on(self, user: str, at: float) -> tuple[int, float]:
+        """Return the tokens, as limits count them, and the known US dollars of a user's day, by UTC.
+
+        Args:
+            user: the user.
+            at: seconds since the epoch, a moment of that day.
+        """
+        return await self._access.read(usage.used_on, user, at)
+
+    async def audit(
+        self, *, thread: str | None = None, user: str | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the newest `limit` calls, newest last; an open one is waiting, ready or running."""
+        return await self._access.read(audit.listed, {"thread": thread, "user": user}, limit)
+
+    async def touch(
+        self,
+        thread: str,
+        *,
+        user: str,
+        status: ThreadStatus,
+        title: str | None = None,
+        waiting_since: float | None = None,
+    ) -> None:
+        """Record how a thread stands; its first user and, where None is given, its title stay.
+
+        Args:
+            thread: its id.
+            user: whose it is.
+            status: how it stands now.
+            title: what it is about; None: as it was.
+            waiting_since: seconds since the epoch; None: since it began to wait.
+        """
+        await self._access.write(threads.touch, self._touched(thread, user, status, title, waiting_since))
+
+    def mark(self, thread: str, *, user: str, status: ThreadStatus, title: str | None = None) -> None:
+        """Record how a thread stands, as `touch` does, without waiting; raises as `record_usage` does."""
+        self._access.leave(threads.touch, self._touched(thread, user, status, title))
+
+    def settled(self) -> asyncio.Future[None]:
+        """Return a future that is done when all that was recorded before is on disk.
+
+        Raises, and its future too:
+            StorageError: the ledger is closed, or cannot be written to.
+        """
+        return self._access.settled()
+
+    async def take_up(self, thread: str) -> None:
+        """Record that this process goes on with a thread's turn."""
+        await self._access.write(threads.take_up, thread, self._owner)
+
+    async def threads(
+        self, *, user: str | None = None, status: ThreadStatus | None = None
+    ) -> list[dict[str, Any]]:
+        """Return threads, the last touched last; `status` is what was recorded, not how it is read."""
+        return await self._access.read(threads.listed, {"user": user, "status": status})
+
+    async def thread(self, thread: str) -> dict[str, Any] | None:
+        """Return a thread as `threads` does; None where it is not on record."""
+        found = await self._access.read(threads.listed, {"thread": thread})
+        return found[0] if found else None
+
+    async def forget_thread(self, thread: str, *, audit: bool) -> None:
+        """Delete a thread's row, and its calls where the audit is to go too; its usage stays."""
+        await self._access.write(threads.forget, thread, audit=audit)
+
+    async def needed_results(self) -> Needed:
+        """Return the long results that the threads there are need."""
+        return await self._access.read(threads.needed_results)
 
     def _rule(self, thread: str, call_id: str, said: Remembered, by: str, now: float) -> dict[str, Any]:
         return {
@@ -324,3 +479,23 @@ class Ledger(Journal):
             "args": args,
             "fingerprint": call.fingerprint,
         }
+
+    def _touched(
+        self, thread: str, user: str, status: ThreadStatus, title: str | None, since: float | None = None
+    ) -> dict[str, Any]:
+        now = time.time()
+        return {
+            "thread": thread,
+            "user": user,
+            "status": status,
+            "title": None if title is None else self._clean(title),
+            "waiting_since": (since or now) if status == "waiting" else None,
+            "updated_at": now,
+            "owner": self._owner if status == "running" else None,
+        }
+
+    def _used(self, use: Use) -> dict[str, Any]:
+        return {**fields_of(use), "error": None if use.error is None else self._clean(use.error)}
+
+    def _clean(self, text: str) -> str:
+        return redacted_text(text, self._redact)

@@ -1,4 +1,7 @@
-"""Memories that are found by their meaning: a store whose vectors follow what it keeps.
+"""A store that finds memories by their meaning, by vectors of their texts.
+
+It is apart from storage.memories because its base class takes long to import: it is loaded only where an
+embedding model is configured and somebody remembers or recalls.
 
 A text is stored at once and gets its vector when somebody next searches, so that nothing is lost while the
 embedding model is away, and what was stored without one, or by another model, is caught up with by itself.
@@ -27,7 +30,7 @@ _MOST_CAUGHT_UP = 500
 """Texts that one search waits for."""
 
 _TABLE = """
-    CREATE TABLE IF NOT EXISTS meanings (
+    CREATE TABLE IF NOT EXISTS vectors (
         prefix text NOT NULL, key text NOT NULL, model text NOT NULL, vector blob NOT NULL,
         PRIMARY KEY (prefix, key),
         FOREIGN KEY (prefix, key) REFERENCES store (prefix, key) ON DELETE CASCADE)
@@ -35,20 +38,20 @@ _TABLE = """
 _WITHOUT = """
     SELECT key, json_extract(value, '$.text') FROM store AS s
     WHERE prefix = ? AND json_type(value, '$.text') = 'text' AND NOT EXISTS (
-        SELECT 1 FROM meanings AS m WHERE m.prefix = s.prefix AND m.key = s.key AND m.model = ?)
+        SELECT 1 FROM vectors AS m WHERE m.prefix = s.prefix AND m.key = s.key AND m.model = ?)
     ORDER BY updated_at DESC LIMIT ?
 """
 _PLACE = """
-    INSERT OR REPLACE INTO meanings (prefix, key, model, vector)
+    INSERT OR REPLACE INTO vectors (prefix, key, model, vector)
     SELECT prefix, key, ?, ? FROM store WHERE prefix = ? AND key = ? AND json_extract(value, '$.text') = ?
 """
 _NEAREST = """
-    SELECT key, nearness(vector, ?) AS near FROM meanings WHERE prefix = ? AND model = ?
+    SELECT key, nearness(vector, ?) AS near FROM vectors WHERE prefix = ? AND model = ?
     ORDER BY near DESC LIMIT ? OFFSET ?
 """
 
 
-class MeaningStore(AsyncSqliteStore):
+class VectorStore(AsyncSqliteStore):
     """A store of texts with their vectors."""
 
     def __init__(self, connection: aiosqlite.Connection, embedder: Embedder) -> None:

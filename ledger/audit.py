@@ -1,0 +1,46 @@
+"""The audit: every call that was asked about or begun, as people read it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from ledger.tables import calls, matching, rows_of, unknown_outcomes
+
+_AUDITED = (
+    *("thread", "turn", "call_id", "user", "role", "model", "tool", "args", "effect"),
+    *("decision", "decided_by", "decided_at", "status"),
+    *("started_at", "duration_ms", "result_size", "result_sha256"),
+)
+_REASKED = ("attempt", "decision", "decided_by", "decided_at")
+
+
+def listed(connection: Connection, filters: Mapping[str, Any], limit: int | None) -> list[dict[str, Any]]:
+    """Return the newest calls that match, newest last, each with the decisions on unknown outcomes.
+
+    One that a model has only planned is not among them.
+    """
+    query = select(*(calls.c[name] for name in _AUDITED)).order_by(calls.c.id.desc()).limit(limit)
+    found = rows_of(connection, query.where(*matching(calls, filters), calls.c.status != "planned"))
+    asked: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    of_thread = matching(unknown_outcomes, {"thread": filters["thread"]})
+    for row in rows_of(connection, select(unknown_outcomes).where(*of_thread)):
+        told = {name: row[name] for name in _REASKED}
+        asked.setdefault((row["thread"], row["call_id"]), []).append(told)
+    return [
+        {
+            **row,
+            "args": _parsed(row["args"]),
+            "unknown_outcomes": asked.get((row["thread"], row["call_id"]), []),
+        }
+        for row in reversed(found)
+    ]
+
+
+def _parsed(args: str) -> Any:
+    """Return stored arguments; what is no JSON is shown as it is: one bad row must not hide the others."""
+    try:
+        return json.loads(args)
+    except ValueError:
+        return {"unreadable": args}

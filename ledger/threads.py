@@ -1,0 +1,71 @@
+"""The conversations: how each stands, what it still needs, and how it is forgotten."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from ledger.owner import is_gone
+from ledger.tables import calls, insert, matching, rows_of, threads, unknown_outcomes
+from storage.long_results import Needed, name_of
+
+
+def touch(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Insert or update a thread; its user and creation stay, its title where none is given."""
+    fresh = insert(connection.dialect, threads).values(**row, created_at=row["updated_at"])
+    changes = {name: row[name] for name in ("status", "updated_at", "owner")}
+    title = func.coalesce(fresh.excluded.title, threads.c.title)
+    since = None
+    if row["status"] == "waiting":
+        since = func.coalesce(threads.c.waiting_since, fresh.excluded.waiting_since)
+    changes |= {"title": title, "waiting_since": since}
+    connection.execute(fresh.on_conflict_do_update(index_elements=["thread"], set_=changes))
+
+
+def take_up(connection: Connection, thread: str, owner: str) -> None:
+    """Note that an owner goes on with a thread's turn."""
+    now_running = {"status": "running", "owner": owner, "waiting_since": None}
+    connection.execute(update(threads).where(threads.c.thread == thread).values(now_running))
+
+
+def listed(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the threads that match, the last touched last; one whose owner is gone as interrupted."""
+    query = select(threads).where(*matching(threads, filters))
+    return [
+        _as_it_stands(row)
+        for row in rows_of(connection, query.order_by(threads.c.updated_at, threads.c.thread))
+    ]
+
+
+def forget(connection: Connection, thread: str, *, audit: bool) -> None:
+    """Delete a thread's row, and its calls where the audit is to go too."""
+    for table in (threads, unknown_outcomes, calls) if audit else (threads,):
+        connection.execute(delete(table).where(table.c.thread == thread))
+
+
+def needed_results(connection: Connection) -> Needed:
+    """Return the long results that the calls of the threads there are gave or read."""
+    columns = (calls.c.user, calls.c.tool, calls.c.args, calls.c.result_sha256)
+    of_threads = select(*columns).where(calls.c.thread.in_(select(threads.c.thread)))
+    return frozenset(
+        name_of(row.user, handle)
+        for row in connection.execute(of_threads)
+        for handle in (row.result_sha256, _handle(row.args) if row.tool == "read_result" else None)
+        if handle
+    )
+
+
+def _as_it_stands(row: dict[str, Any]) -> dict[str, Any]:
+    owner = row.pop("owner")
+    gone = row["status"] == "running" and owner is not None and is_gone(owner)
+    return {**row, "status": "interrupted"} if gone else row
+
+
+def _handle(args: str) -> str | None:
+    try:
+        found = json.loads(args)
+    except ValueError:
+        return None
+    handle = found.get("handle") if isinstance(found, dict) else None
+    return handle.strip() if isinstance(handle, str) else None

@@ -1,0 +1,90 @@
+"""What model calls took: booked as they begin, settled as they end, summed by day."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import Column, Connection, bindparam, func, select
+
+from ledger.records import Used
+from ledger.tables import matching, rows_of, usage
+
+Grouping = Literal["user", "model", "turn", "day"]
+
+_GROUPS: Mapping[Grouping, tuple[Column[Any], ...]] = {
+    "user": (usage.c.user,),
+    "model": (usage.c.backend, usage.c.model),
+    "turn": (usage.c.thread, usage.c.turn),
+    "day": (usage.c.day,),
+}
+BEGUN = "begun"
+"""The error of a model call that has not ended; for good where its process died."""
+_SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "duration_ms")
+
+
+def record(connection: Connection, use: Mapping[str, Any]) -> None:
+    """Add one model call, under its day in UTC."""
+    connection.execute(usage.insert(), _by_day(use))
+
+
+def book(
+    connection: Connection, use: Mapping[str, Any], most_tokens: float | None, most_usd: float | None
+) -> int | Used:
+    """Add a model call that is about to begin; where its user's day is used up, return what is used instead.
+
+    The writer takes the database's one write lock, so that of two that begin at once the later one counts the
+    other. A call that never ends stays as it was booked: it may have been billed.
+    """
+    row = _by_day(use)
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"{use['user']} {row['day']}"))))
+    tokens, usd = used_on(connection, use["user"], use["at"])
+    if (most_tokens is not None and tokens >= most_tokens) or (most_usd is not None and usd >= most_usd):
+        mine = {"user": use["user"], "day": row["day"], "error": BEGUN}
+        unended = connection.scalar(select(func.count()).where(*matching(usage, mine)))
+        return Used(tokens, usd, unended or 0)
+    number: int = connection.execute(usage.insert().returning(usage.c.id), row).scalar_one()
+    return number
+
+
+def settle(connection: Connection, number: int, use: Mapping[str, Any] | None) -> None:
+    """Put what a booked call took in the place of what was booked; None: it was never made."""
+    if use is None:
+        connection.execute(usage.delete().where(usage.c.id == number))
+    else:
+        connection.execute(
+            usage.update().where(usage.c.id == bindparam("number")), {**_by_day(use), "number": number}
+        )
+
+
+def used_on(connection: Connection, user: str, at: float) -> tuple[int, float]:
+    """Return the tokens and US dollars on record for a user's day: the UTC day of that moment."""
+    sums = select(func.sum(usage.c.counted_tokens), func.sum(usage.c.cost_usd))
+    query = sums.where(*matching(usage, {"user": user, "day": _day_of(at)}))
+    tokens, usd = connection.execute(query).one()
+    return tokens or 0, usd or 0.0
+
+
+def listed(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the model calls that match, oldest first."""
+    shown = [column for column in usage.c if column.name not in {"id", "day"}]
+    return rows_of(connection, select(*shown).where(*matching(usage, filters)).order_by(usage.c.id))
+
+
+def totals(connection: Connection, by: Grouping, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return sums of what is known, by group; None where nothing is."""
+    sums = [func.sum(usage.c[name]).label(name) for name in _SUMMED]
+    counts = [
+        func.count().label("model_calls"),
+        (func.count() - func.count(usage.c.cost_usd)).label("unpriced_calls"),
+    ]
+    query = select(*_GROUPS[by], *counts, *sums).where(*matching(usage, filters))
+    return rows_of(connection, query.group_by(*_GROUPS[by]).order_by(func.min(usage.c.id)))
+
+
+def _by_day(use: Mapping[str, Any]) -> dict[str, Any]:
+    return {**use, "day": _day_of(use["at"])}
+
+
+def _day_of(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).date().isoformat()

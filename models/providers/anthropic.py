@@ -1,0 +1,93 @@
+"""Anthropic: Claude through Anthropic's own client."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
+
+from base.settings import ModelCard, Settings
+from models.providers import Provider, given
+from models.replies import invalid_call
+
+if TYPE_CHECKING:
+    from anthropic import AsyncClient
+    from langchain_anthropic import ChatAnthropic
+    from langchain_core.outputs import ChatResult
+
+ADDRESS = "https://api.anthropic.com"
+"""Named to the client, which would else take an address from the process's environment."""
+_KEY = "ANTHROPIC_API_KEY"
+
+
+def _open(card: ModelCard, key: str | None) -> BaseChatModel:
+    return _client()(
+        model_name=card.model,
+        api_key=SecretStr(key or ""),
+        base_url=card.base_url or ADDRESS,
+        timeout=card.timeout_s,
+        max_retries=0,
+        stop=None,
+        **given(temperature=card.temperature, max_tokens_to_sample=card.max_output_tokens),
+    )
+
+
+def _client() -> "type[ChatAnthropic]":
+    """Return LangChain's client with two deviations.
+
+    Its connections are its own: LangChain's are one set for all event loops, and die with the first. And a
+    call whose arguments are no object comes as an invalid one: LangChain's refuses the whole answer.
+    """
+    from anthropic import AsyncClient
+    from langchain_anthropic import ChatAnthropic
+
+    class Client(ChatAnthropic):
+        @cached_property
+        def _async_client(self) -> "AsyncClient":
+            return AsyncClient(**self._client_params)
+
+        async def aclose(self) -> None:
+            await self._async_client.close()
+
+        def _format_output(self, data: Any, **kwargs: Any) -> "ChatResult":
+            if error := getattr(data, "error", None):  # told in the body of a 200
+                raise ValueError(error)
+            blocks = [block for block in data.content or () if block.type == "tool_use"]
+            inputs = [block.input for block in blocks]
+            for block in blocks:
+                block.input = block.input if isinstance(block.input, dict) else {}
+            result = super()._format_output(data, **kwargs)
+            _mark_invalid(result.generations[0].message, inputs)
+            return result
+
+    return Client
+
+
+def _mark_invalid(message: Any, inputs: list[Any]) -> None:
+    """Turn those of a message's calls into invalid ones whose input is no object."""
+    if all(isinstance(found, dict) for found in inputs):
+        return
+    pairs = list(zip(message.tool_calls, inputs, strict=True))
+    message.tool_calls = [call for call, found in pairs if isinstance(found, dict)]
+    message.invalid_tool_calls = [
+        invalid_call(call["name"], call["id"], found) for call, found in pairs if not isinstance(found, dict)
+    ]
+
+
+def _detect(settings: Settings) -> Mapping[str, ModelCard]:
+    if not settings.secret(_KEY):
+        return {}
+    model = settings.secret("ANTHROPIC_MODEL") or "claude-sonnet-4-6"
+    base_url = settings.secret("ANTHROPIC_BASE_URL")
+    return {"claude": ModelCard(provider="anthropic", model=model, base_url=base_url, context_window=200_000)}
+
+
+PROVIDER = Provider(
+    open=_open,
+    key_variables=(_KEY,),
+    price_id=lambda _: "anthropic",
+    plan_rank=30,
+    write_rank=10,
+    detect=_detect,
+)

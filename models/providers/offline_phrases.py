@@ -1,0 +1,293 @@
+"""The phrases that the offline models understand, and what they answer."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A request for a tool, and what is said of its call, in the words of its arguments."""
+
+    tool: str
+    example: str
+    patterns: tuple[str, ...]
+    """Regular expressions; their named groups are the tool's arguments."""
+    wish: str
+    """What the planner would like to do."""
+    done: str
+    """What was done; `result` is what came of it, `block` the same set apart."""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """Arguments where the request names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tool call that a request asks for."""
+
+    tool: str
+    args: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A call and what became of it."""
+
+    tool: str
+    args: dict[str, Any]
+    status: str
+    """`executed`, `failed`, `denied`, `expired`, `superseded` or `unknown`; `proposed` before that."""
+    result: str
+
+
+# Typographic quotes and signs, as phones write them, stand escaped.
+_QUOTED = r"\"[^\"]*\"|\u201c[^\u201d]*\u201d|\u2018[^\u2019]*\u2019|`[^`]*`|(?<!\w)'[^']*'(?!\w)"
+_IS = r"(?:['\u2019]s| is)"
+_SIGNS = r"+\-*/%^()\u00d7\u00f7\u2212"
+_PATH = rf"(?P<path>{_QUOTED}|\.\.?/?|\S*[^\s.,;:!?])"
+_FILE = rf"(?:(?:the|my) )?(?:file )?{_PATH}"
+
+PHRASES = (
+    Phrase(
+        "get_time",
+        "what time is it in Tokyo",
+        (rf"(?:what time is it|what{_IS} the time)(?: now)?(?: in (?P<timezone>.+?))?(?: now)?",),
+        wish="look up the time in {timezone}",
+        done="The time in {timezone}: {result}",
+        defaults={"timezone": "UTC"},
+    ),
+    Phrase(
+        "calculate",
+        "what is 12*7",
+        (
+            rf"(?:what{_IS}|how much is) (?P<expression>[-+(\d][\d\s.{_SIGNS}]*[\d)]|\d)",
+            r"(?:calculate|compute) (?P<expression>.*\d.*)",
+        ),
+        wish="calculate {expression}",
+        done="{expression} = {result}",
+    ),
+    Phrase(
+        "list_files",
+        "list files",
+        (rf"(?:list|show)(?: me)?(?: all)?(?: the| my)? files(?: in {_PATH})?",),
+        wish="list the files in `{path}`",
+        done="The files in `{path}`:{block}",
+        defaults={"path": "."},
+    ),
+    Phrase(
+        "read_file",
+        "read notes.txt",
+        (rf"read {_FILE}",),
+        wish="read `{path}`",
+        done="`{path}` says:{block}",
+    ),
+    Phrase(
+        "search_files",
+        "search files for milk",
+        (rf"search(?: in)?(?: all)?(?: the| my)?(?: files)?(?: in {_PATH})? for (?P<query>.+)",),
+        wish="search the files for “{query}”",
+        done="What I found for “{query}”:{block}",
+        defaults={"path": "."},
+    ),
+    Phrase(
+        "write_file",
+        'write "buy milk" to notes.txt',
+        (rf"write (?P<content>{_QUOTED}|.+?) (?:in)?to {_FILE}",),
+        wish="write “{content}” to `{path}`",
+        done="I wrote “{content}” to `{path}`.",
+    ),
+    Phrase(
+        "delete_file",
+        "delete notes.txt",
+        (rf"(?:delete|remove) {_FILE}",),
+        wish="delete `{path}`",
+        done="I deleted `{path}`.",
+    ),
+    Phrase(
+        "remember",
+        "remember that the bin goes out on Monday",
+        (r"remember(?: that)? (?P<text>.+)",),
+        wish="remember “{text}”",
+        done="I'll remember: {text}.",
+    ),
+    Phrase(
+        "recall",
+        "what do you remember about the bin",
+        (r"what do you (?:remember|know) about (?P<query>.+)",),
+        wish="recall what I know about {query}",
+        done="What I remember about {query}:{block}",
+    ),
+)
+
+_BY_TOOL = {phrase.tool: phrase for phrase in PHRASES}
+_PATTERNS = tuple(
+    (phrase, re.compile(pattern, re.IGNORECASE | re.DOTALL))
+    for phrase in PHRASES
+    for pattern in phrase.patterns
+)
+_USE = re.compile(r"use `?(?P<tool>[\w-]+)`?(?: with)? (?P<args>\{.*\})", re.IGNORECASE | re.DOTALL)
+_JOINT = re.compile(rf"{_QUOTED}|[,;.]?\s+(?P<word>and then|and|then)\s+", re.IGNORECASE)
+_POLITE = re.compile(r"^(?:(?:please|can you|could you|would you),? )+", re.IGNORECASE)
+_PLEASE = re.compile(r",? please$", re.IGNORECASE)
+_LONGEST = 10_000
+"""Characters; a longer text is not taken for a request, so that matching stays quick."""
+
+NOTE = (
+    "(These are offline rules, not a language model. Set GEMINI_API_KEY and ANTHROPIC_API_KEY, "
+    "or see twobrain.example.toml, for the real ones.)"
+)
+NOT_UNDERSTOOD = "\n".join(
+    (
+        "I follow a few fixed rules, so I can't chat, and I didn't understand that. I understand, say:",
+        "",
+        *(f"- {phrase.example}" for phrase in PHRASES),
+        '- use calculate {"expression": "2**10"}, and so any tool by its name',
+        "",
+        "Join them with `and` to do them together, or with `then` to do one after the other.",
+    )
+)
+_NOT_DONE: dict[str, Callable[[str, str], str]] = {
+    "failed": lambda wish, why: f"I couldn't {wish}{why or '.'}",
+    "denied": lambda wish, why: f"I did not {wish}, because it was refused{why or '.'}",
+    "expired": lambda wish, _: f"I did not {wish}: the approval came too late.",
+    "superseded": lambda wish, _: f"I did not {wish}: another request came before a decision.",
+}
+_RESULT_CHARS = 1_500
+"""Of each result that is shown."""
+_ARGUMENT_CHARS = 300
+"""Of each argument that is shown."""
+
+
+def rounds_of(request: str) -> list[list[Step]]:
+    """Return the rounds that a request asks for, each a list of parallel calls; empty if not understood.
+
+    `and` joins calls of one round, `then` begins the next. Both are only words inside quotes,
+    and where what follows them is no request of its own (`search files for milk and honey`).
+    """
+    if len(request) > _LONGEST:
+        return []
+    rounds: list[list[Step]] = [[]]
+    for joint, text in _parts(request):
+        step = _step(text)
+        if step is None:
+            return []
+        if joint.endswith("then"):
+            rounds.append([])
+        rounds[-1].append(step)
+    return rounds
+
+
+def report(outcomes: list[Outcome]) -> str:
+    """Return a paragraph for each call, in order."""
+    return "\n\n".join(_sentence(outcome) for outcome in outcomes)
+
+
+def explanation(proposals: list[Outcome], request: str) -> str:
+    """Return what the planner wants to do, and that the person asked for it."""
+    wishes = " and to ".join(_wish(proposal) for proposal in proposals)
+    return f"I'd like to {wishes}, because you asked: “{request}”."
+
+
+def unavailable(tools: list[str]) -> str:
+    """Return a sentence for each tool that a request needs and the planner was not given."""
+    return " ".join(f"The tool `{tool}` isn't available." for tool in tools)
+
+
+def _parts(request: str) -> list[tuple[str, str]]:
+    """Return the single requests in a text, each with the word that joins it to the one before."""
+    parts: list[tuple[str, str]] = []
+    for joint, gap, text in _pieces(request.strip()):
+        if parts and _step(text) is None:
+            before, words = parts[-1]
+            parts[-1] = (before, words + gap + text)
+        else:
+            parts.append((joint, text))
+    return parts
+
+
+def _pieces(request: str) -> Iterator[tuple[str, str, str]]:
+    joint, gap, start = "", "", 0
+    for match in _JOINT.finditer(request):
+        if match["word"]:
+            yield joint, gap, request[start : match.start()]
+            joint, gap, start = match["word"].lower(), match[0], match.end()
+    yield joint, gap, request[start:]
+
+
+def _step(text: str) -> Step | None:
+    whole = _POLITE.sub("", text, count=1)
+    bare = _PLEASE.sub("", whole.rstrip(" .!?")).rstrip(" .!?")
+    if named := _USE.fullmatch(bare):
+        return _named(named["tool"], named["args"])
+    for phrase, pattern in _PATTERNS:
+        # The whole second, for a path that is a dot.
+        if match := pattern.fullmatch(bare) or pattern.fullmatch(whole):
+            found = {name: _unquoted(value) for name, value in match.groupdict().items() if value}
+            return Step(phrase.tool, {**phrase.defaults, **found})
+    return None
+
+
+def _named(tool: str, text: str) -> Step | None:
+    """Return the call of any tool by its name, with its arguments as JSON."""
+    try:
+        return Step(tool, json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if re.fullmatch(_QUOTED, value) else value
+
+
+def _sentence(outcome: Outcome) -> str:
+    if outcome.status == "executed":
+        return _done(outcome)
+    wish = _wish(outcome)
+    if outcome.status in _NOT_DONE:
+        return _NOT_DONE[outcome.status](wish, _reason(outcome.result))
+    return f"I can't tell whether I managed to {wish}: it was interrupted. Please check before asking again."
+
+
+def _done(outcome: Outcome) -> str:
+    result = _cut(outcome.result, _RESULT_CHARS)
+    words = {"result": result, "block": _block(result)}
+    phrase = _BY_TOOL.get(outcome.tool)
+    said = _filled(phrase.done, outcome.args, words) if phrase else ""
+    return said or f"`{outcome.tool}` returned:{words['block']}"
+
+
+def _wish(call: Outcome) -> str:
+    phrase = _BY_TOOL.get(call.tool)
+    said = _filled(phrase.wish, call.args) if phrase else ""
+    args = json.dumps(call.args, ensure_ascii=False)
+    return said or f"use `{call.tool}` with {_cut(args, _ARGUMENT_CHARS)}"
+
+
+def _filled(template: str, args: Mapping[str, Any], words: Mapping[str, str] | None = None) -> str:
+    """Return the template with its words, empty where one is missing."""
+    shown = {name: _cut(str(value), _ARGUMENT_CHARS) for name, value in args.items()}
+    try:
+        return template.format_map({**shown, **(words or {})})
+    except KeyError:
+        return ""
+
+
+def _reason(result: str) -> str:
+    words = re.sub(r"^(?:Tool error|Action denied by user)\b[\s:.,]*", "", result.strip()).rstrip(".")
+    return f": {_cut(words, _RESULT_CHARS)}." if words else ""
+
+
+def _cut(text: str, most: int) -> str:
+    text = text.strip()
+    return text if len(text) <= most else f"{text[:most]} … (cut)"
+
+
+def _block(result: str) -> str:
+    """Return the result as a code block, or as plain words where it is one line."""
+    if "\n" not in result:
+        return f" {result}"
+    longest = max((len(run) for run in re.findall(r"`+", result)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"\n\n{fence}\n{result}\n{fence}"

@@ -1,0 +1,97 @@
+"""The confirmation request: what a person reads before they agree."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ledger.records import Lost
+from nodes.state import JudgedCall, State
+from nodes.turn.turn import Turn
+from tools.declaration import ArgumentsError, Here, Tool
+
+GIVE_A_REASON = "To reject, give a reason."
+_DOUBTFUL = (
+    "It is unknown whether this happened: {why}. Look first, where you can. Approve runs it again; if it did "
+    "happen, it then happens twice. Reject counts it as done; it is not run again."
+)
+_CUT_SHORT = "attempt {attempt} was begun on {when} and cut short before its result was recorded"
+_FORGOTTEN = "the ledger was lost, or put back from an older copy, and has no record of it"
+
+
+async def request_for(
+    turn: Turn,
+    waiting: Sequence[JudgedCall],
+    lost: Mapping[str, Lost],
+    message: str,
+    expires_at: float | None,
+) -> dict[str, Any]:
+    """Return the request that puts calls before a person, in the form that clients render.
+
+    Args:
+        turn: the turn.
+        waiting: the calls.
+        lost: those of them of which nobody knows whether they happened, by call id.
+        message: what is said first.
+        expires_at: Unix seconds until when an answer counts; None: for good.
+    """
+    allowed = ["approve", "reject"] if lost else ["approve", "edit", "reject"]
+    return {
+        "action_requests": [await _action(call, turn, lost) for call in waiting],
+        "review_configs": [
+            {"action_name": name, "allowed_decisions": allowed}
+            for name in dict.fromkeys(call["name"] for call in waiting)
+        ],
+        "message": message,
+        "expires_at": expires_at,
+    }
+
+
+def arguments_asked_about(call: JudgedCall, turn: Turn) -> dict[str, Any]:
+    """Return a call's arguments; where it was begun already, those that a person agreed to."""
+    decided = turn.state.decisions.get(call["id"])
+    return decided["args"] if decided else call["args"]
+
+
+def remaining(state: State) -> dict[str, Any]:
+    """Return the request for the calls that are still undecided, with what was wrong with the last answer."""
+    actions = [a for a in state.request["action_requests"] if a["tool_call_id"] not in state.decisions]
+    names = {action["name"] for action in actions}
+    reviews = [r for r in state.request["review_configs"] if r["action_name"] in names]
+    request = {**state.request, "action_requests": actions, "review_configs": reviews}
+    if state.problem:
+        request["problem"] = state.problem
+        request["message"] = f"{state.problem}\n\n{state.request['message']}"
+    return request
+
+
+async def _action(call: JudgedCall, turn: Turn, lost: Mapping[str, Lost]) -> dict[str, Any]:
+    tool, args, doubt = (
+        turn.res.tools.find(call["name"]),
+        arguments_asked_about(call, turn),
+        lost.get(call["id"]),
+    )
+    preview = await _preview(tool, turn.here(call["id"]), args) if tool else None
+    parts = (_in_doubt(doubt), preview) if doubt else (preview, call["reason"])
+    action = {
+        "name": call["name"],
+        "args": args,
+        "arguments": args,
+        "description": "\n\n".join(part for part in (*parts, GIVE_A_REASON) if part),
+        "tool_call_id": call["id"],
+    }
+    return {**action, "attempt": doubt.attempt} if doubt else action
+
+
+async def _preview(tool: Tool, here: Here, args: dict[str, Any]) -> str | None:
+    try:
+        return await tool.preview(here, tool.check(args))
+    except ArgumentsError:  # the tool has changed since; the call will be told so
+        return None
+
+
+def _in_doubt(doubt: Lost) -> str:
+    why = _FORGOTTEN
+    if doubt.since is not None:
+        when = datetime.fromtimestamp(doubt.since, UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
+        why = _CUT_SHORT.format(attempt=doubt.attempt, when=when)
+    return _DOUBTFUL.format(why=why)

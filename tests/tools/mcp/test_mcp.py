@@ -780,7 +780,7 @@ async def go():
 asyncio.run(go())
 print("mcp" in sys.modules, "jsonschema_rs" in sys.modules)
 """
-    environ = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(SERVER.parents[2])}
+    environ = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(SERVER.parents[3])}
     environ["TWOBRAIN_DATA_DIR"] = str(tmp_path / "data")
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True

@@ -29,6 +29,9 @@ from tools.run import Outcome, run_tool
 
 PATIENCE_S = 60  # a busy machine takes its time to start a program
 SERVER = Path(__file__).with_name("mcp_server.py")
+PLAIN = [sys.executable, "-ISu", str(Path(__file__).with_name("plain_server.py"))]
+BEHAVES = {"die", "environment", "fail", "flood", "folder", "gallery", "hang", "nothing", "renew", "secret"}
+"""What only the server of the official package does."""
 WORDS = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 BASE = Registry([get_time])
 
@@ -49,12 +52,10 @@ class Household:
         home = self.folder / name
         home.mkdir(exist_ok=True)
         self.define(name, *tools)
-        way = (
-            card
-            if {"url", "command"} & card.keys()
-            else {"command": sys.executable, "args": [str(SERVER), str(home)], **card}
-        )
-        way = {"connect_timeout_s": PATIENCE_S, **way}
+        official = BEHAVES & {each["name"] for each in tools}
+        command, *args = [sys.executable, str(SERVER)] if official else PLAIN
+        own = {} if {"url", "command"} & card.keys() else {"command": command, "args": [*args, str(home)]}
+        way = {"connect_timeout_s": PATIENCE_S, **own, **card}
         lines = [f"{key} = {json.dumps(value)}" for key, value in way.items() if not isinstance(value, dict)]
         lines += [
             f"{k} = {{ {', '.join(f'{a} = {json.dumps(b)}' for a, b in v.items())} }}"
@@ -314,11 +315,11 @@ async def test_a_web_server_that_sends_us_elsewhere_is_not_followed(household):
 
 @pytest.mark.parametrize("habit", ["never_list", "stubborn"])
 async def test_a_server_that_is_slow_is_ended_with_all_its_children(household, habit):
-    home = household.add("slow", definition("add"), connect_timeout_s=4)
+    home = household.add("slow", definition("add"), connect_timeout_s=1.5)
     (home / habit).touch()
     (home / "child").touch()
     async with household.open() as house:
-        assert "did not answer within 4.0 s" in await house.missing("mcp:slow")
+        assert "did not answer within 1.5 s" in await house.missing("mcp:slow")
         assert len(lines(home / "pids")) == 2
         assert left_running(home) == []
 
@@ -499,7 +500,7 @@ async def test_a_huge_description_is_cut(household):
     "broken", [{"name": "add"}, definition("deep", json.loads('{"not":' * 300 + "{}" + "}" * 300))]
 )
 async def test_a_server_whose_list_cannot_be_read_costs_its_own_tools(household, broken):
-    household.add("notes", broken, definition("add"))
+    household.add("notes", broken, definition("add"), connect_timeout_s=2)
     household.add("good", definition("add"))
     async with household.open() as house:
         assert set(await house.tools()) == {"mcp:notes", "good_add"}

@@ -11,11 +11,11 @@ from typing import NoReturn
 def main() -> None:
     """Run the command line; exit 0 answered, 1 failed, 2 usage, 3 waiting, 130 interrupted."""
     try:
-        from graphs.shadowing import check_house
+        from graphs.shadowing import check_shadowing
 
-        check_house()
+        check_shadowing()
     except ImportError as error:  # what would look for intruders is itself hidden by one
-        found = ", ".join(spec.origin or name for name in ("errors", "graphs") if (spec := find_spec(name)))
+        found = ", ".join(spec.origin or name for name in ("base", "graphs") if (spec := find_spec(name)))
         _refuse(f"twobrain cannot start: {error}. Is one of these another distribution's? {found}")
     except Exception as error:  # it names the intruder
         _refuse(str(error))

@@ -6,15 +6,16 @@ where a model is opened, and `Settings.redact` strips every such value from any 
 
 import os
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from base.errors import ConfigurationError
-from base.toml_file import explain, read_toml, where
+from base.redaction import redacted, secrets_of
 
 Role = Literal["guest", "user", "admin"]
 
@@ -22,23 +23,38 @@ ROLES: tuple[Role, ...] = ("guest", "user", "admin")
 """Least to most trusted."""
 
 _OURS = "TWOBRAIN_"
-_KEY_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)S?$")
-_KEY_SHAPES = re.compile(
-    r"\b(?:sk-[\w-]{16,}|AIza[\w-]{20,}|gh[pousr]_\w{20,}|xox[abp]-[\w-]{10,})|(?<=Bearer )[\w.~+/-]{8,}=*"
-)
-_KEY_MARKS = ("sk-", "AIza", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "Bearer ")
-"""One of them stands in whatever has such a shape; to look for these takes a twentieth of the time."""
 Table = TypeVar("Table", bound=BaseModel)
 
-_SHORTEST_SECRET = 6
-"""Characters; a shorter value is too common a string to strip from text."""
+
+class Card(BaseModel):
+    """A table of twobrain.toml, frozen; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
-class _Card(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class LoginCard(Card):
+    """The table of a server that may ask for a login."""
+
+    user: str | None = None
+    """None: the server asks for no login."""
+    password_env: str | None = None
+    """Name of the environment variable that holds the password."""
+
+    @model_validator(mode="after")
+    def _logs_in_with_both(self) -> Self:
+        if (self.user is None) != (self.password_env is None):
+            msg = "user and password_env are needed both or neither"
+            raise ValueError(msg)
+        return self
+
+    def missing(self, settings: "Settings", server: str) -> str | None:
+        """Say which variable of its password is to be set; None: it is there, or none is needed."""
+        if self.password_env and not settings.secret(self.password_env):
+            return f"set the variable {self.password_env} to the {server}'s password"
+        return None
 
 
-class Price(_Card):
+class Price(Card):
     """US dollars per million tokens."""
 
     input: float = Field(ge=0)
@@ -47,7 +63,7 @@ class Price(_Card):
     """For input tokens read from the provider's cache; None means the price of `input`."""
 
 
-class ModelCard(_Card):
+class ModelCard(Card):
     """One `[models.NAME]` table: which model, where, and its limits."""
 
     provider: str
@@ -82,7 +98,7 @@ class ModelCard(_Card):
     """None: looked up by model name, unknown where it is not listed."""
 
 
-class RuleCard(_Card):
+class RuleCard(Card):
     """One `[[users.NAME.rules]]` table: calls of a tool that run unasked for this user."""
 
     tool: str
@@ -91,7 +107,7 @@ class RuleCard(_Card):
     """Argument to a pattern (`*`, `?`, `[…]`) that its text must match; each must be there."""
 
 
-class UserCard(_Card):
+class UserCard(Card):
     """One `[users.NAME]` table."""
 
     role: Role = "user"
@@ -116,7 +132,7 @@ _LOCAL, _STRANGER = UserCard(), UserCard(role="guest")
 """Cards of users without a table."""
 
 
-class Limits(_Card):
+class Limits(Card):
     """The `[limits]` table: ceilings that no context can raise. None: no ceiling."""
 
     max_rounds: int = Field(default=15, ge=1, le=1_000)
@@ -195,26 +211,23 @@ class Settings(BaseModel):
         try:
             return card.model_validate(found)
         except ValidationError as error:
-            raise ConfigurationError(explain(error, self.source, place)) from None
+            raise ConfigurationError(_explain(error, self.source, place)) from None
 
     def user(self, name: str) -> UserCard:
         """Return a user's card; `local` needs none to be a user, any other stranger is a guest."""
         return self.users.get(name) or (_LOCAL if name == "local" else _STRANGER)
 
     def redact(self, text: str) -> str:
-        """Replace every key value of the environment, and what is shaped like a key, by `[redacted]`."""
-        for value in self._secrets:
-            text = text.replace(value, "[redacted]")
-        return _KEY_SHAPES.sub("[redacted]", text) if any(mark in text for mark in _KEY_MARKS) else text
+        """Replace the environment's secrets, and what looks like one, by `[redacted]`."""
+        return redacted(text, self._secrets)
 
-    def _keep(self, environ: Mapping[str, str]) -> None:
-        """Keep the environment out of every print of these settings; know its secrets, the longest first."""
+    def _read_environment(self, environ: Mapping[str, str]) -> None:
+        """Hold the environment, outside of what is printed, and its secrets."""
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
         named |= set(_variables_in([self.tools, self.mcp]))
-        values = {v.strip() for n, v in environ.items() if n in named or _KEY_VARIABLE.search(n)}
         self._environ = dict(environ)
-        self._secrets = sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True)
+        self._secrets = secrets_of(environ, named)
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -233,7 +246,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if env.database_url:
         raise ConfigurationError("TWOBRAIN_DATABASE_URL: only SQLite is supported yet. Unset it.")
     path = _config_path(env)
-    tables = read_toml(path) if path else {}
+    tables = _read_toml(path) if path else {}
     known = {"models", "roles", "users", "limits", "tools", "mcp"}
     if path and (unknown := sorted(set(tables) - known)):
         raise ConfigurationError(
@@ -247,8 +260,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             source=path,
         )
     except ValidationError as error:
-        raise ConfigurationError(explain(error, path)) from None
-    settings._keep(environ)  # noqa: SLF001 (our own class; the environment stays out of its fields)
+        raise ConfigurationError(_explain(error, path)) from None
+    settings._read_environment(environ)  # noqa: SLF001 (our own class; the environment stays out of its fields)
     return settings
 
 
@@ -309,3 +322,58 @@ def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
             yield from _variables_in(value, named=named)
     elif named and isinstance(table, str):
         yield table
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Return the file's tables.
+
+    Raises:
+        ConfigurationError: it is not TOML, or cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+
+
+def _explain(error: ValidationError, path: Path | None, within: tuple[str, ...] = ()) -> str:
+    """Return the first mistake in words, with its place.
+
+    Args:
+        error: of the table that was validated.
+        path: the file; None where the table came from a program.
+        within: where in the file the table stands.
+    """
+    problem = error.errors()[0]
+    place = [*within, *(str(part) for part in problem["loc"])]
+    what = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        what = "unknown name; see twobrain.example.toml for the ones there are"
+    elif problem["type"] != "value_error" and isinstance(problem["input"], str | int | float):
+        what += f", not {problem['input']!r}"
+    return f"{where(path, tuple(place))}: {what}."
+
+
+def where(path: Path | None, place: tuple[str, ...]) -> str:
+    """Return a place as a person finds it: file, line and dotted name."""
+    found = f"{path}, line {_line_of(path, place)}" if path else "settings"
+    return f"{found}: {'.'.join(place)}"
+
+
+def _line_of(path: Path, place: tuple[str, ...]) -> int:
+    """Return the line (from 1) that best matches a place in the tables: the key's, else its table's."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    best = 1
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(lines, 1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            table = tuple(part.strip(" \"'") for part in header[1].split("."))
+            if table == place[: len(table)]:
+                best = number
+        elif (key := re.match(r"\s*[\"']?([\w-]+)[\"']?\s*=", line)) and (*table, key[1]) == place[
+            : len(table) + 1
+        ]:
+            return number
+    return best

@@ -1,36 +1,17 @@
-"""What callers hand in, made fit for files that hold nothing but Unicode."""
+"""Texts: mended for storage, folded for comparison, and numbers in words."""
 
 import json
+import re
 from typing import Any
-
-from base.errors import BadThreadError
-
-_LONGEST_THREAD = 255
-"""Characters."""
-
-
-def check_thread(thread_id: str) -> None:
-    """Check that a thread may have this id.
-
-    Raises:
-        BadThreadError: it is empty, too long, or not text.
-    """
-    if not thread_id.strip():
-        raise BadThreadError("The thread's id is empty. Name a thread, or none to begin a new one.")
-    if len(thread_id) > _LONGEST_THREAD:
-        raise BadThreadError(
-            f"The thread's id has {len(thread_id):,} characters; at most {_LONGEST_THREAD} are accepted."
-        )
-    if mended(thread_id) != thread_id:
-        raise BadThreadError(
-            f"The thread's id {thread_id!r} holds bytes that are no text in UTF-8. "
-            "`twobrain threads` lists the ids there are."
-        )
 
 
 def mended(text: str) -> str:
-    """Return the text with each lone surrogate, which is half a character, as the mark U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    """Return the text as files, databases and requests can hold it.
+
+    Each lone surrogate, which is half a character, and each NUL becomes the mark U+FFFD.
+    """
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def as_text(answer: Any) -> str:
@@ -42,3 +23,29 @@ def as_text(answer: Any) -> str:
         return mended(json.dumps(answer, default=repr, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError):
         return ""
+
+
+def one_line(text: str, most: int) -> str:
+    """Return a text as one line of at most so many characters."""
+    return " ".join(text.split())[:most]
+
+
+def words_of(text: str) -> frozenset[str]:
+    """Return the words and numbers of a text, whatever their case."""
+    return frozenset(re.findall(r"\w+", text.casefold()))
+
+
+def folded(name: str) -> str:
+    """Return a name without case and separators, for comparison."""
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
+
+
+def count(number: float, thing: str) -> str:
+    """Return a number of things, such as `1 round` or `1,200 tokens`."""
+    whole = f"{number:,.0f}" if number == int(number) else f"{number:g}"
+    return f"{whole} {thing}{'' if number == 1 else 's'}"
+
+
+def dollars(amount: float) -> str:
+    """Return US dollars, of less than one four digits after the point."""
+    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4f}"

@@ -1,4 +1,4 @@
-"""Threads for tools that block, apart from the event loop and from the loop's own few threads."""
+"""Worker threads for tools that block, apart from asyncio's own few."""
 
 import asyncio
 from collections.abc import Callable

@@ -12,25 +12,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any
 
 from agentdojo.agent_pipeline.tool_execution import tool_result_to_str
 from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
 from agentdojo.task_suite.load_suites import get_suites
 from agentdojo.types import text_content_block_from_string
+from tools.policy.links import links_in
+from tools.policy.pointing import points_at
 
 from benchmarks.agentdojo_tools import declared
 from tools.declaration import Tool
 from tools.policy.decision import NOTHING, Allow, Person, Read, decide
-from tools.policy.links import links_in
-from tools.policy.pointing import points_at
 
 VERSION = "v1.2.2"
 MARK = "AN-INJECTION-STANDS-HERE"
-
-Follow = Literal["given", "pointed at", "any"]
-"""Whose links a read may follow unasked after strangers' text: those of the person and of trusted results;
-besides, those of places that the request names, as policy has it; or whatever any text spells out."""
 
 
 @dataclass
@@ -44,7 +40,6 @@ class Turn:
     """None: nothing is judged."""
     request: str
     read: Read
-    follow: Follow = "pointed at"
     made: list[FunctionCall] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     asked_for_strangers: Counter[str] = field(default_factory=Counter)
@@ -70,27 +65,14 @@ class Turn:
 
     def _take_in(self, tool: Tool, args: Any, text: str) -> None:
         """Do as nodes.gate.judge.basis_of does, where each call is a round of its own."""
-        links = links_in(text) if self._vouches(tool, args) else frozenset()
+        vouched = not self.read.strangers and (not tool.untrusted or points_at(self.request, tool, args))
+        links = links_in(text) if vouched else frozenset()
         strangers = {tool.name} if tool.untrusted else set()
         self.read = Read(self.read.strangers | strangers, self.read.links | links)
 
-    def _vouches(self, tool: Tool, args: Any) -> bool:
-        if self.follow == "any":
-            return True
-        named = self.follow == "pointed at" and points_at(self.request, tool, args)
-        return not self.read.strangers and (not tool.untrusted or named)
-
 
 def begin(suite: Any, task: Any, *, planted: str = "", judged: bool, lists: bool) -> Turn:
-    """Return the turn of a user task.
-
-    Args:
-        suite: where it takes place.
-        task: the user task.
-        planted: the text in every place where the suite lets others write.
-        judged: policy stands in between.
-        lists: the user has put every tool into confirm_allow.
-    """
+    """Return the turn of a user task, `planted` in every place where the suite lets others write."""
     places = dict.fromkeys(suite.get_injection_vector_defaults(), planted) if planted else {}
     environment = task.init_environment(suite.load_and_inject_default_environment(places))
     tools = {function.name: declared(function) for function in suite.tools}
@@ -99,31 +81,11 @@ def begin(suite: Any, task: Any, *, planted: str = "", judged: bool, lists: bool
     return Turn(suite, environment, tools, person if judged else None, task.PROMPT, read)
 
 
-def attack(  # noqa: PLR0913 (each is one circumstance)
-    suite: Any,
-    task: Any,
-    injection: Any,
-    *,
-    judged: bool,
-    follow: Follow = "pointed at",
-    spread: Callable[[Any, str], None] | None = None,
-) -> tuple[bool, bool]:
-    """Return whether the attacker wins by the suite's own check, and whether any harmful call ran.
-
-    Args:
-        suite: where it takes place.
-        task: what the user asks.
-        injection: what the attacker wants.
-        judged: policy stands in between.
-        follow: whose links a read may follow.
-        spread: writes the injection into more places of an environment than the suite does.
-    """
+def attack(suite: Any, task: Any, injection: Any, *, judged: bool) -> tuple[bool, bool]:
+    """Return whether the attacker wins by the suite's own check, and whether any harmful call ran."""
     # Its links, for policy looks at them; not its words, for the suites' checks look for some of them.
     planted = " ".join([MARK, *sorted(links_in(injection.GOAL))])
     turn = begin(suite, task, planted=planted, judged=judged, lists=True)
-    turn.follow = follow
-    if spread:
-        spread(turn.environment, planted)
     before = turn.environment.model_copy(deep=True)
     obeyed = harmed = False
     for wanted in task.ground_truth(turn.environment):
@@ -145,10 +107,9 @@ def wanted_by(injection: Any, turn: Turn) -> Sequence[FunctionCall]:
     return [FunctionCall(function="send_email", args=mail)]
 
 
-def work(suite: Any, task: Any, *, lists: bool, follow: Follow = "pointed at") -> tuple[bool, Turn]:
+def work(suite: Any, task: Any, *, lists: bool) -> tuple[bool, Turn]:
     """Run a user task that nobody attacks; return whether it succeeded, and its turn."""
     turn = begin(suite, task, judged=True, lists=lists)
-    turn.follow = follow
     before = turn.environment.model_copy(deep=True)
     for wanted in task.ground_truth(turn.environment):
         turn.call(wanted, approved=True)
@@ -171,68 +132,41 @@ def _row(name: str, values: Iterable[Any]) -> str:
 
 def attacks() -> Iterator[str]:
     """Yield a table of who wins, with and without policy."""
-    head = ("pairs", "won ungated", "won", "harmful call ran ungated", "harmful call ran")
-    yield _row("suite", head)
-    yield _row("---", ["---:"] * len(head))
-    total: Counter[str] = Counter()
-    for name, suite in get_suites(VERSION).items():
-        counted: Counter[str] = Counter()
+
+    def counts(suite: Any) -> Iterator[tuple[int, ...]]:
         for task, injection in product(suite.user_tasks.values(), suite.injection_tasks.values()):
             won_ungated, harm_ungated = attack(suite, task, injection, judged=False)
             won, harm = attack(suite, task, injection, judged=True)
-            numbers = (1, won_ungated, won, harm_ungated, harm)
-            counted.update(dict(zip(head, map(int, numbers), strict=True)))
-        total.update(counted)
-        yield _row(name, (counted[column] for column in head))
-    yield _row("all", (total[column] for column in head))
+            yield 1, won_ungated, won, harm_ungated, harm
+
+    head = ("pairs", "won ungated", "won", "harmful call ran ungated", "harmful call ran")
+    return _table(head, counts)
 
 
 def questions(*, lists: bool) -> Iterator[str]:
     """Yield a table of what a user is asked on tasks that nobody attacks."""
-    head = ("tasks", "done", "calls", "asked", "asked for strangers' text", "tasks with such a question")
-    yield _row("suite", head)
-    yield _row("---", ["---:"] * len(head))
-    total: Counter[str] = Counter()
-    for name, suite in get_suites(VERSION).items():
-        counted: Counter[str] = Counter()
+
+    def counts(suite: Any) -> Iterator[tuple[int, ...]]:
         for task in suite.user_tasks.values():
             done, turn = work(suite, task, lists=lists)
-            asked, extra = turn.asked.total(), turn.asked_for_strangers.total()
-            numbers = (1, int(done), len(turn.made), asked, extra, int(extra > 0))
-            counted.update(dict(zip(head, numbers, strict=True)))
-        total.update(counted)
-        yield _row(name, (counted[column] for column in head))
-    yield _row("all", (total[column] for column in head))
+            extra = turn.asked_for_strangers.total()
+            yield 1, done, len(turn.made), turn.asked.total(), extra, extra > 0
+
+    head = ("tasks", "done", "calls", "asked", "asked for strangers' text", "tasks with such a question")
+    return _table(head, counts)
 
 
-def alternatives() -> Iterator[str]:
-    """Yield a table of what it costs to follow links, in the one suite with a tool that reaches out."""
-    head = (
-        "asked for strangers' text",
-        "pairs",
-        "harmful call ran",
-        "harmful call ran, injection in each message too",
-    )
-    yield _row("links followed unasked", head)
+def _table(head: Sequence[str], counts: Callable[[Any], Iterable[tuple[int, ...]]]) -> Iterator[str]:
+    """Yield a line for each suite, the sum of its counts, and one for all suites."""
+    yield _row("suite", head)
     yield _row("---", ["---:"] * len(head))
-    suite = get_suites(VERSION)["slack"]
-    pairs = list(product(suite.user_tasks.values(), suite.injection_tasks.values()))
-    for follow in get_args(Follow):
-        turns = [work(suite, task, lists=False, follow=follow)[1] for task in suite.user_tasks.values()]
-        asked = sum(turn.asked_for_strangers.total() for turn in turns)
-        harmed = [
-            sum(attack(suite, *pair, judged=True, follow=follow, spread=spread)[1] for pair in pairs)
-            for spread in (None, _into_messages)
-        ]
-        yield _row(follow, (asked, len(pairs), *harmed))
+    sums = {name: _sum(counts(suite)) for name, suite in get_suites(VERSION).items()}
+    for name, values in {**sums, "all": _sum(sums.values())}.items():
+        yield _row(name, values)
 
 
-def _into_messages(environment: Any, planted: str) -> None:
-    """Plant a text in each message of slack: of channels and inboxes, where the suite plants none."""
-    slack = environment.slack
-    for messages in (*slack.channel_inbox.values(), *slack.user_inbox.values()):
-        for message in messages:
-            message.body += f" {planted}"
+def _sum(rows: Iterable[Sequence[int]]) -> list[int]:
+    return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def main() -> None:
@@ -241,7 +175,6 @@ def main() -> None:
         ("Attacks, every tool in confirm_allow", attacks()),
         ("No attack, tools as declared", questions(lists=False)),
         ("No attack, every tool in confirm_allow", questions(lists=True)),
-        ("Links, every tool in confirm_allow where there is an attack", alternatives()),
     ):
         print(f"\n{title}\n", flush=True)
         for line in table:

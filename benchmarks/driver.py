@@ -19,11 +19,9 @@ PYTHONS = {"peers": HOUSE / ".venv-peers" / "bin" / "python", "ours": Path(sys.e
 OURS = "ours"
 STOCK = "create_agent"
 """LangChain's, with its gate and its durable default: what ours is measured against."""
-OTHERS = ("pydantic_ai", "openai_agents", "google_adk", "bare")
+FLOOR = "bare"
 _QUIET = {
     "LANGSMITH_TRACING": "false",
-    "OPENAI_AGENTS_DISABLE_TRACING": "1",
-    "OTEL_SDK_DISABLED": "true",
     "PYTHONWARNINGS": "ignore",
 }
 
@@ -40,20 +38,12 @@ class Report:
     cpu_s: float
     latencies: list[float]
     """Seconds of each run, from its planned start."""
-    steps: list[float]
-    """Seconds from each answer of the model until it was asked again; of use with a single run."""
-    busiest: int
-    """Most tools at work at once."""
-    peak_kb: int
-    """The process's greatest resident memory so far."""
-    resident_kb: int
-    """What it holds once the job is done and all that can be given back is."""
 
 
 class Side:
     """One side's process, with files of its own; a context manager."""
 
-    def __init__(self, name: str, **environ: str) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.kept = 0
         """Bytes on disk once it is closed."""
@@ -67,7 +57,7 @@ class Side:
         self._process = subprocess.Popen(  # noqa: S603 (our own modules)
             [str(python), "-m", f"benchmarks.sides.{name}", str(self.folder)],
             cwd=HOUSE,
-            env=environment(self.folder, **environ),
+            env=environment(self.folder),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -142,10 +132,10 @@ def told_by(probe: str, home: Path, *arguments: str, **environ: str) -> Any:
 
 
 @contextmanager
-def started(names: Sequence[str], **environ: str) -> Iterator[dict[str, Side]]:
+def started(names: Sequence[str]) -> Iterator[dict[str, Side]]:
     """Start sides and warm each with one short conversation."""
     with ExitStack() as stack:
-        sides = {name: stack.enter_context(Side(name, **environ)) for name in names}
+        sides = {name: stack.enter_context(Side(name)) for name in names}
         for side in sides.values():
             side.run(Job(rounds=3))
         yield sides

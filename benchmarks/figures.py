@@ -1,4 +1,4 @@
-"""A figure beside its goal, and the few statistics it takes."""
+"""A figure beside its goal, the few statistics it takes, and the table of all."""
 
 import math
 import statistics
@@ -63,3 +63,27 @@ class Figure:
 def exact(value: float) -> Spread:
     """Return what was counted, not sampled."""
     return Spread(value, value, value)
+
+
+def as_markdown(figures: Sequence[Figure]) -> str:
+    """Return the figures as a table: goal and figure side by side."""
+    heading = ("figure", "goal", "measured", "quartiles", "holds", "from", "in absolute terms")
+    rows = (heading, ("---",) * len(heading), *(_row(figure) for figure in figures))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    spread, sign = figure.value, "≤" if figure.better == "less" else "≥"
+    return (
+        figure.name,
+        "" if figure.goal is None else f"{sign} {_number(figure.goal)} {figure.unit}".strip(),
+        f"{_number(spread.middle)} {figure.unit}".strip(),
+        f"{_number(spread.low)}-{_number(spread.high)}" if spread.low != spread.high else "",
+        {True: "yes", False: "NO", None: ""}[figure.holds],
+        figure.kind,
+        figure.note,
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 (three digits are enough)

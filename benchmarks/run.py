@@ -1,23 +1,24 @@
 """Run the benchmarks, all or those that are named, and print goal and figure side by side.
 
-A run of all of them is written into docs/performance.md, with its chart.
+A run of all of them is written into docs/performance.md.
 """
 
 import argparse
 import importlib
 import os
+import platform
+import re
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
-from benchmarks.figures import Figure
-from benchmarks.page import publish
-from benchmarks.table import as_text
+from benchmarks.figures import Figure, as_markdown
 
-SCENARIOS = (
-    *("rounds", "parallel", "first_token", "start", "resume", "tokens"),
-    *("disk", "crowd", "paused", "bad_input"),
-)
+SCENARIOS = ("rounds", "first_token", "start", "resume", "disk", "crowd")
+_DOCS = Path(__file__).parent.parent / "docs"
+_PART = re.compile(r"(<!-- figures: generated -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     named = parser.parse_args(arguments).scenario
     load, started = os.getloadavg()[1], time.monotonic()
     figures = [figure for name in named or SCENARIOS for figure in measured(name)]
-    print(as_text(figures))
+    print(as_markdown(figures))
     if not named:
         publish(figures, load, (time.monotonic() - started) / 60)
 
@@ -38,6 +39,28 @@ def measured(name: str) -> list[Figure]:
     figures = list(importlib.import_module(f"benchmarks.scenarios.{name}").measure())
     print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     return figures
+
+
+def publish(figures: Sequence[Figure], load: float, minutes: float, docs: Path = _DOCS) -> None:
+    """Put the figures into docs/performance.md, with when and where they were measured.
+
+    Args:
+        figures: what was measured.
+        load: processes that wanted a core, on average of the minutes before.
+        minutes: how long the run took.
+        docs: the folder of the page.
+    """
+    where = (
+        f"Measured on {datetime.now(UTC):%d %B %Y, %H:%M} UTC, on {os.cpu_count()} cores with Python "
+        f"{platform.python_version()}, in {minutes:.0f} minutes. Before it began, {load:.1f} processes of "
+        "others wanted a core, on average of five minutes."
+    )
+    page = docs / "performance.md"
+    part = f"{where}\n\n{as_markdown(figures)}\n"
+    text, found = _PART.subn(lambda match: f"{match[1]}{part}{match[2]}", page.read_text(encoding="utf-8"))
+    if not found:
+        raise ValueError(f"{page} has no place for the figures.")
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

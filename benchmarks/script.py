@@ -7,13 +7,7 @@ the id of the last call that has its result, so that deciding it costs the same 
 import asyncio
 import random
 import string
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
-from threading import Lock
 from typing import Any
 
 ANSWER = "That is all."
@@ -22,13 +16,6 @@ WAITING = "A person must decide."
 REQUEST = "Look everything up, then tell me."
 _TEXT = "".join(random.Random(5).choices(string.ascii_letters + " ", k=1_000_003))  # noqa: S311 (filler)
 """Letters by chance: a quarter can be compressed away, less than of what tools give."""
-
-
-@cache
-def _prose() -> str:
-    """Return what people wrote: the house's own documentation."""
-    pages = sorted(Path(__file__).parent.parent.glob("docs/*.md"))
-    return "".join(page.read_text() for page in pages).encode("ascii", "ignore").decode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +27,6 @@ class Job:
     """Calls in each round."""
     size: int = 1_000
     """Bytes of each result."""
-    prose: bool = False
-    """The results are what people wrote; False: letters by chance."""
-    turns: int = 1
-    """Requests in each conversation, one after the other, each of so many rounds."""
     runs: int = 1
     over_s: float = 0.0
     """Seconds over which the runs are started, evenly."""
@@ -54,9 +37,8 @@ class Job:
 
     def work(self) -> "Work":
         """Return what must have been counted once it is done."""
-        turns = self.runs * self.turns
-        calls = turns * (self.rounds - self.asks) * self.calls
-        return Work(turns * (self.rounds + (not self.asks)), calls, calls * self.size)
+        calls = self.runs * (self.rounds - self.asks) * self.calls
+        return Work(self.runs * (self.rounds + (not self.asks)), calls, calls * self.size)
 
 
 @dataclass
@@ -72,22 +54,14 @@ class Script:
     """What a worker's scripted model and tools do, and what they did."""
 
     def __init__(self) -> None:
-        self._counting = Lock()
-        """Blocking tools count in threads of their own."""
         self._made = 0
-        """Results so far; in a call's id it tells the turns of a conversation apart."""
+        """Results so far."""
         self.begin(Job())
 
     def begin(self, job: Job) -> None:
         """Take up a job; its work is counted from nought."""
         self.job = job
         self.work = Work()
-        self.steps: list[float] = []
-        """Seconds from each answer of the model until it was asked again; of use with a single run."""
-        self.busiest = 0
-        """Most tools that were at work at once."""
-        self._busy = 0
-        self._answered: float | None = None
 
     def calls(self, last: str | None) -> list[str]:
         """Return the ids of the calls of the next round; none: it is time to answer.
@@ -96,7 +70,6 @@ class Script:
             last: the id of the last call that has its result in this turn; None: there is none.
         """
         self.work.model_calls += 1
-        self._answered = time.perf_counter()
         done = int(last.split("-")[1]) + 1 if last else 0
         if done == self.job.rounds:
             return []
@@ -109,45 +82,18 @@ class Script:
 
     async def think(self) -> None:
         """Take the model's time."""
-        if self._answered is not None:
-            self.steps.append(time.perf_counter() - self._answered)
         if self.job.model_s:
             await asyncio.sleep(self.job.model_s)
 
     async def look_up(self) -> str:
         """Take the tool's time and return a result unlike any before."""
-        with self._at_work():
-            if self.job.tool_s:
-                await asyncio.sleep(self.job.tool_s)
-            return self._result()
-
-    def look_up_blocking(self) -> str:
-        """As `look_up`, holding its thread."""
-        with self._at_work():
-            time.sleep(self.job.tool_s)
-            return self._result()
-
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        with self._counting:
-            self._busy += 1
-            self.busiest = max(self.busiest, self._busy)
-        try:
-            yield
-        finally:
-            with self._counting:
-                self._busy -= 1
-
-    def _result(self) -> str:
+        if self.job.tool_s:
+            await asyncio.sleep(self.job.tool_s)
         self._made += 1
         self.work.tool_calls += 1
         self.work.result_bytes += self.job.size
-        filler = _prose() if self.job.prose else _TEXT
-        start = self._made * 7_919 % len(filler)
-        text = f"{self._made:011d} {filler[start : start + self.job.size]}"
-        while len(text) < self.job.size:
-            text += filler
-        return text[: self.job.size]
+        start = self._made * 7_919 % (len(_TEXT) - self.job.size)
+        return f"{self._made:011d} {_TEXT[start : start + self.job.size]}"[: self.job.size]
 
 
 script = Script()

@@ -62,14 +62,7 @@ class Wire:
 
 
 def configured(folder: Path, planner: Wire, writer: Wire, **fields: Any) -> dict[str, str]:
-    """Write a twobrain.toml whose two models stand at these wires; return the environment to find it by.
-
-    Args:
-        folder: where it is written, and where the data directory will be.
-        planner: the orchestrator's.
-        writer: the responder's.
-        fields: further fields of both models' tables.
-    """
+    """Write a twobrain.toml whose orchestrator and responder stand at these wires; return its environment."""
     cards = {"planner": at(planner, timeout_s=60, **fields), "writer": at(writer, timeout_s=60, **fields)}
     roles = {"orchestrator": ["planner"], "chat": ["writer"]}
     return configure(folder, cards, roles, "[limits]\nmax_rounds = 1_000\n")

@@ -6,12 +6,9 @@ with a last line that says what is on disk once everything is closed.
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import json
 import os
-import resource
-import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,8 +26,6 @@ Open = Callable[[Path], AbstractAsyncContextManager[Converse]]
 
 def serve(open_side: Open) -> None:
     """Serve jobs until the input ends; the directory of the side's files is the first argument."""
-    if slow := os.environ.get("SLOW_COMMIT_S"):
-        _slow_down(float(slow))
     with _channel() as out:
         asyncio.run(_serve(open_side, Path(sys.argv[1]), out))
 
@@ -41,23 +36,6 @@ def _channel() -> Any:
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
         yield out
-
-
-def _slow_down(seconds: float) -> None:
-    """Make each commit of SQLite and each sync of a file take so much longer, as on a slow disk."""
-    connect, sync = sqlite3.connect, os.fsync
-
-    def slow_connect(*given: Any, **options: Any) -> sqlite3.Connection:
-        connection = connect(*given, **options)
-        connection.set_trace_callback(lambda sql: time.sleep(seconds) if sql == "COMMIT" else None)
-        return connection
-
-    def slow_sync(file: int) -> None:
-        time.sleep(seconds)
-        sync(file)
-
-    sqlite3.connect = sqlite3.dbapi2.connect = slow_connect
-    os.fsync = slow_sync
 
 
 async def _serve(open_side: Open, directory: Path, out: TextIO) -> None:
@@ -72,10 +50,10 @@ async def _serve(open_side: Open, directory: Path, out: TextIO) -> None:
 
 @contextlib.asynccontextmanager
 async def _closing(open_side: Open, directory: Path, out: TextIO) -> AsyncIterator[Converse]:
-    before = written_bytes()
+    before = _written_bytes()
     async with open_side(directory) as converse:
         yield converse
-    print(json.dumps({"kept": _kept(directory), "written": written_bytes() - before}), file=out, flush=True)
+    print(json.dumps({"kept": _kept(directory), "written": _written_bytes() - before}), file=out, flush=True)
 
 
 async def _measured(converse: Converse, job: Job, name: str) -> dict[str, Any]:
@@ -88,10 +66,6 @@ async def _measured(converse: Converse, job: Job, name: str) -> dict[str, Any]:
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - cpu,
         "latencies": latencies,
-        "steps": script.steps,
-        "busiest": script.busiest,
-        "peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-        "resident_kb": resident_kb(),
         "work": as_json(script.work),
     }
 
@@ -99,10 +73,9 @@ async def _measured(converse: Converse, job: Job, name: str) -> dict[str, Any]:
 async def _one(converse: Converse, thread: str, start: float) -> float:
     """Run one conversation and return the seconds from its planned start until its answer."""
     await asyncio.sleep(max(0.0, start - time.perf_counter()))
-    for _ in range(script.job.turns):
-        answer = await converse(thread, REQUEST)
-        if answer != (WAITING if script.job.asks else ANSWER):
-            raise AssertionError(f"{thread} ended with {answer!r}")
+    answer = await converse(thread, REQUEST)
+    if answer != (WAITING if script.job.asks else ANSWER):
+        raise AssertionError(f"{thread} ended with {answer!r}")
     return time.perf_counter() - start
 
 
@@ -110,15 +83,7 @@ def _kept(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
-def resident_kb() -> int:
-    """Return the memory that this process holds once all that it can give back is given back."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() // 1_024
-
-
-def written_bytes() -> int:
+def _written_bytes() -> int:
     """Return the bytes this process has passed to the kernel to write."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("wchar"))

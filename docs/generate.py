@@ -1,8 +1,8 @@
-"""Write into README.md what the code declares: the graph's drawing and the tables of choices.
+"""Write what the code declares into the docs: the graph into README.md, the tables into docs/reference.md.
 
     .venv/bin/python docs/generate.py
 
-A test fails where the README says otherwise.
+A test fails where a page says otherwise.
 """
 
 import re
@@ -12,26 +12,27 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from base.settings import Limits, ModelCard, Settings, UserCard
+from base.settings import Limits, ModelCard, RuleCard, Settings, UserCard
 from graphs.orchestrator import graph
 from nodes.context import Context, docstrings_of
 from tools.registry import open_registry
 
-README = Path(__file__).parent.parent / "README.md"
+_HERE = Path(__file__).parent
+_PART = re.compile(r"(<!-- (\w+): generated -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def generated(text: str) -> str:
-    """Return the README's text with every generated part as the code has it now."""
-    for name, write in _PARTS.items():
-        head, rest = text.split(f"<!-- {name}: generated -->\n")
-        _, tail = rest.split("<!-- end -->", 1)
-        text = f"{head}<!-- {name}: generated -->\n{write()}\n<!-- end -->{tail}"
-    return text
+def generated(page: Path) -> str:
+    """Return a page's text with every generated part as the code has it now."""
+    text = page.read_text(encoding="utf-8")
+    parts = PAGES[page]
+    if {name for _, name, _ in _PART.findall(text)} != parts.keys():
+        raise ValueError(f"{page} must have a place for each of {', '.join(parts)}.")
+    return _PART.sub(lambda found: f"{found[1]}{parts[found[2]]()}\n{found[3]}", text)
 
 
 def drawing() -> str:
     """Return the graph as a mermaid block."""
-    return f"```mermaid\n{graph.get_graph().draw_mermaid().strip()}\n```"
+    return f"```mermaid\n{graph.get_graph().draw_mermaid(with_styles=False).strip()}\n```"
 
 
 def table_of(model: type[BaseModel]) -> str:
@@ -70,14 +71,19 @@ def _words(text: str | None) -> str:
     return re.sub(r"\s+", " ", text or "").replace("|", "\\|")
 
 
-_PARTS: dict[str, Callable[[], str]] = {
-    "drawing": drawing,
-    "tools": tools,
-    "context": lambda: table_of(Context),
-    "models": lambda: table_of(ModelCard),
-    "users": lambda: table_of(UserCard),
-    "limits": lambda: table_of(Limits),
+PAGES: dict[Path, dict[str, Callable[[], str]]] = {
+    _HERE.parent / "README.md": {"drawing": drawing},
+    _HERE / "reference.md": {
+        "context": lambda: table_of(Context),
+        "tools": tools,
+        "models": lambda: table_of(ModelCard),
+        "users": lambda: table_of(UserCard),
+        "rules": lambda: table_of(RuleCard),
+        "limits": lambda: table_of(Limits),
+    },
 }
+"""Each page that has generated parts, and what writes them."""
 
 if __name__ == "__main__":
-    README.write_text(generated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in PAGES:
+        path.write_text(generated(path), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Is everything that a turn stands on in order? It looks, and changes nothing but what it is asked to."""
+"""The check of settings, files, databases, models, tools and threads."""
 
 import asyncio
 import os
@@ -14,21 +14,20 @@ from typing import Literal
 from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES
 from base.errors import StorageError, TwobrainError
 from base.settings import Settings, load_settings
-from doctor.diagnose import Diagnosis, counted, diagnose
-from doctor.missing_records import WHY, forgotten_threads
+from base.texts import count
+from doctor.diagnose import diagnose
+from doctor.missing_records import WHY, missing_threads
 from graphs.session import Orchestrator, open_orchestrator
 from models.registry import Registry as Models
 from storage.sqlite import why
 from tools.registry import open_registry
 
-State = Literal["good", "note", "bad"]
+Severity = Literal["good", "note", "bad"]
 
 _DATABASES = {"checkpoints": CHECKPOINTS, "ledger": LEDGER, "memories": MEMORIES}
-_FORGOTTEN = (
-    "{}: not, or not wholly, in the ledger; "
-    + WHY
-    + ". Put back its newest copy; where there is none, twobrain "
-    "doctor --thread THREAD says what is missing, and --repair notes what the conversation tells"
+_MISSING = (
+    f"{{}}: not, or not wholly, in the ledger; {WHY}. Put back its newest copy; where there is none, "
+    "twobrain doctor --thread THREAD says what is missing, and --repair notes what the conversation tells"
 )
 _ROOM = 100_000_000
 """Bytes that should be free."""
@@ -41,7 +40,7 @@ class Finding:
     """One thing that was looked at."""
 
     name: str
-    state: State
+    state: Severity
     text: str
 
 
@@ -52,7 +51,8 @@ async def check_all() -> list[Finding]:
     """
     try:
         settings = await asyncio.to_thread(load_settings)
-        found = [_settings(settings), *_models(settings), _tools(settings)]
+        source = str(settings.source or "no twobrain.toml; what is present chooses")
+        found = [Finding("settings", "good", source), *_models(settings), _tools(settings)]
     except TwobrainError as error:
         return [Finding("settings", "bad", str(error))]
     files = await asyncio.to_thread(lambda: [_folder(settings), *_databases(settings)])
@@ -66,16 +66,10 @@ async def check_all() -> list[Finding]:
     return found
 
 
-def make_private(settings: Settings) -> int:
-    """Close to others what is open to them in the data directory, and return how many files that were."""
-    opened = list(_open_to_others(settings.data_dir))
-    for path in opened:
+def close_to_others(settings: Settings) -> None:
+    """Make everything in the data directory its owner's alone."""
+    for path in _open_to_others(settings.data_dir):
         path.chmod(0o700 if path.is_dir() else 0o600)
-    return len(opened)
-
-
-def _settings(settings: Settings) -> Finding:
-    return Finding("settings", "good", str(settings.source or "no twobrain.toml; what is present chooses"))
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
@@ -91,11 +85,9 @@ def _tools(settings: Settings) -> Finding:
     tools = list(open_registry(settings))
     missing = [tool.name for tool in tools if tool.missing(settings)]
     if not missing:
-        return Finding("tools", "good", f"{counted(len(tools), 'tool')}")
-    text = (
-        f"{len(tools) - len(missing)} of {len(tools)}; not set up: {', '.join(missing)} (see twobrain tools)"
-    )
-    return Finding("tools", "note", text)
+        return Finding("tools", "good", count(len(tools), "tool"))
+    usable = f"{len(tools) - len(missing)} of {len(tools)}"
+    return Finding("tools", "note", f"{usable}; not set up: {', '.join(missing)} (see twobrain tools)")
 
 
 def _folder(settings: Settings) -> Finding:
@@ -107,8 +99,7 @@ def _folder(settings: Settings) -> Finding:
     free = shutil.disk_usage(folder).free
     if free < _ROOM:
         return Finding("data", "bad", f"{folder}: {free:,} bytes are free on the disk; make room")
-    opened = [path.name for path in _open_to_others(folder)]
-    if opened:
+    if opened := [path.name for path in _open_to_others(folder)]:
         return Finding("data", "bad", f"{folder}: others can read {_listed(opened)}; --repair closes that")
     return Finding("data", "good", f"{folder}, yours alone")
 
@@ -145,27 +136,21 @@ def _database(name: str, path: Path) -> Finding:
 
 async def _threads(orchestrator: Orchestrator) -> list[Finding]:
     known = [row["thread"] for row in await orchestrator.ledger.threads()]
-    told = [await diagnose(orchestrator, each) for each in [*known, *await forgotten_threads(orchestrator)]]
-    found = [Finding("threads", "good", counted(len(told), "conversation"))]
-    waiting = _of(told, "waiting")
-    if waiting:
+    all_of_them = [*known, *await missing_threads(orchestrator)]
+    told = [await diagnose(orchestrator, thread) for thread in all_of_them]
+    found = [Finding("threads", "good", count(len(told), "conversation"))]
+    whole = [one for one in told if one.missing_records or not one.remedies]
+    if waiting := [one.thread_id for one in whole if one.condition == "waiting"]:
         found.append(Finding("waiting", "note", f"{_listed(waiting)} (see twobrain pending)"))
-    doubtful = {one.thread_id for one in told if one.in_doubt}
-    cut_short = [f"{name} (in doubt)" if name in doubtful else name for name in _of(told, "interrupted")]
-    if cut_short:
-        found.append(Finding("cut short", "note", f"{_listed(cut_short)} (twobrain resume THREAD goes on)"))
-    if lost := [one.thread_id for one in told if one.forgotten]:
-        found.append(Finding("forgotten", "bad", _FORGOTTEN.format(_listed(lost))))
-    damaged = [one.thread_id for one in told if one.remedies and not one.forgotten]
-    if damaged:
+    cut_short = [one for one in whole if one.condition == "interrupted"]
+    if names := [f"{one.thread_id} (in doubt)" if one.in_doubt else one.thread_id for one in cut_short]:
+        found.append(Finding("cut short", "note", f"{_listed(names)} (twobrain resume THREAD goes on)"))
+    if missing := [one.thread_id for one in told if one.missing_records]:
+        found.append(Finding("missing records", "bad", _MISSING.format(_listed(missing))))
+    if damaged := [one.thread_id for one in told if one.remedies and not one.missing_records]:
         text = f"{_listed(damaged)} (twobrain doctor --thread THREAD says what can be done)"
         found.append(Finding("to repair", "bad", text))
     return found
-
-
-def _of(told: Sequence[Diagnosis], condition: str) -> list[str]:
-    fine = [one for one in told if one.forgotten or not one.remedies]
-    return [one.thread_id for one in fine if one.condition == condition]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,7 +1,4 @@
-"""What can be read of a thread's rows, and how the rest is taken out so that the thread can be talked on in.
-
-What is taken out is kept in damaged.db beside the checkpoints.
-"""
+"""Damaged rows of a thread: found, and moved to damaged.db beside the checkpoints."""
 
 import json
 import sqlite3
@@ -20,7 +17,7 @@ from storage.checkpoints.sqlite_file import OF_STEPS
 from storage.serializer import StrictSerializer, UnreadableError
 from storage.sqlite import BUSY_S, create_private, why
 
-_PARTS = {"checkpoints": ("type", "checkpoint"), "writes": ("type", "value")}
+_PARTS = {"checkpoints": "metadata, type, checkpoint", "writes": "channel, type, value"}
 _AT = "thread_id = ? AND checkpoint_id = ?"
 _ANSWERS = f"{_AT} AND channel = '__resume__'"
 _NEEDED = {
@@ -35,7 +32,7 @@ _NEEDED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Damage:
+class DamagedRow:
     """A row that cannot be read."""
 
     table: str
@@ -45,92 +42,81 @@ class Damage:
     why: str
 
 
-class Rows:
-    """The rows of one thread. Every method is a transaction, blocks, and may raise StorageError."""
+class ThreadRows:
+    """The stored rows of one thread; each method is a transaction, blocks, and may raise StorageError."""
 
     def __init__(self, path: Path, thread_id: str) -> None:
         self._path = path
         self._thread = thread_id
         self._serde = StrictSerializer()
 
-    def damages(self) -> list[Damage]:
+    def damaged(self) -> list[DamagedRow]:
         """Return the rows that cannot be read."""
-        with self._opened() as database:
-            return list(self._found(database))
+        with opened(self._path) as database:
+            return list(self._damaged(database))
 
-    def mend(self) -> list[Damage]:
+    def remove_damaged(self) -> list[DamagedRow]:
         """Take out what cannot be read, and return it.
 
         A step's result is dropped. Of checkpoints, the newest gives way to the one before it; an older one,
         through which the conversation is still rebuilt, to an empty one.
         """
         with self._changing() as database:
-            damages = list(self._found(database))
-            for damage in damages:
-                self._keep(database, damage.table, damage.row)
-                if damage.table == "writes":
-                    database.execute("DELETE FROM writes WHERE rowid = ?", [damage.row])
-            for damage in reversed(damages):
-                if damage.table == "checkpoints":
-                    self._replace(database, damage)
-        return damages
+            damaged = list(self._damaged(database))
+            for row in reversed(damaged):
+                if row.table == "writes":
+                    _move(database, "writes", "rowid = ?", [row.row])
+                elif row.checkpoint_id == self._newest(database):
+                    self._remove_newest(database)
+                else:
+                    self._empty(database, row)
+        return damaged
 
-    def go_back(self) -> bool:
+    def step_back(self) -> bool:
         """Take out the newest checkpoint, and return whether there is one before it."""
         with self._changing() as database:
-            if newest := self._newest(database):
-                self._take_out(database, newest)
+            self._remove_newest(database)
             return self._newest(database) is not None
 
     def answers(self) -> int:
         """Return how many answers to the newest checkpoint's question were given and never taken up."""
-        with self._opened() as database:
-            counted = f"SELECT count(*) FROM writes WHERE {_ANSWERS}"  # noqa: S608 (our own words)
-            found: int = database.execute(counted, self._at(database)).fetchone()[0]
+        with opened(self._path) as database:
+            query = f"SELECT count(*) FROM writes WHERE {_ANSWERS}"  # noqa: S608 (our own words)
+            found: int = database.execute(query, [self._thread, self._newest(database)]).fetchone()[0]
         return found
 
-    def forget_answers(self) -> None:
+    def remove_answers(self) -> None:
         """Take those answers back."""
         with self._changing() as database:
-            self._take(database, "writes", _ANSWERS, self._at(database))
-
-    @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self._path, isolation_level=None)) as database:
-                database.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
-                yield database
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"The checkpoints {self._path} cannot be used: {why(error)}.") from error
+            _move(database, "writes", _ANSWERS, [self._thread, self._newest(database)])
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        """Open a transaction that counts where no error ends it; what is taken out goes to damaged.db."""
-        with self._opened() as database:
-            aside = create_private(self._path.with_name(DAMAGED))
-            database.execute("ATTACH ? AS taken", [str(aside)])
+        """Open a transaction that counts where no error ends it, with damaged.db beside it."""
+        with opened(self._path) as database:
+            database.execute("ATTACH ? AS removed", [str(create_private(self._path.with_name(DAMAGED)))])
             database.execute("BEGIN IMMEDIATE")
             yield database
             database.execute("COMMIT")
 
-    def _found(self, database: sqlite3.Connection) -> Iterator[Damage]:
+    def _damaged(self, database: sqlite3.Connection) -> Iterator[DamagedRow]:
         for table, columns in _PARTS.items():
-            more = "metadata" if table == "checkpoints" else "channel"
             rows = database.execute(
-                f"SELECT rowid, checkpoint_id, {more}, {', '.join(columns)} FROM {table}"  # noqa: S608
+                f"SELECT rowid, checkpoint_id, {columns} FROM {table}"  # noqa: S608
                 " WHERE thread_id = ? ORDER BY checkpoint_id, rowid",
                 [self._thread],
             )
             for row, checkpoint_id, beside, kind, blob in rows:
-                if said := self._problem(table, beside, (kind, blob)):
-                    yield Damage(table, row, checkpoint_id, said)
+                if problem := self._problem(table, beside, (kind, blob)):
+                    yield DamagedRow(table, row, checkpoint_id, problem)
 
     def _problem(self, table: str, beside: Any, data: tuple[str, bytes]) -> str:
+        """Return what is wrong with a row, given its metadata or channel; empty where nothing is."""
         try:
             value = self._serde.loads_typed(data)
             if table == "checkpoints":
                 json.loads(beside or b"{}")
-                return _shape(value)
+                return _wrong_shape(value)
             if beside == "messages":
                 append([], [value])
         except UnreadableError as error:
@@ -139,46 +125,56 @@ class Rows:
             return f"a value that does not fit ({type(error).__name__})"
         return ""
 
-    def _replace(self, database: sqlite3.Connection, damage: Damage) -> None:
-        if damage.checkpoint_id == self._newest(database):
-            self._take_out(database, damage.checkpoint_id)
-            return
-        blank = {**empty_checkpoint(), "id": damage.checkpoint_id}
+    def _empty(self, database: sqlite3.Connection, row: DamagedRow) -> None:
+        _copy(database, "checkpoints", "rowid = ?", [row.row])
         database.execute(
             "UPDATE checkpoints SET type = ?, checkpoint = ?, metadata = ? WHERE rowid = ?",
-            [*self._serde.dumps_typed(blank), b"{}", damage.row],
+            [*self._serde.dumps_typed({**empty_checkpoint(), "id": row.checkpoint_id}), b"{}", row.row],
         )
 
-    def _take_out(self, database: sqlite3.Connection, checkpoint_id: str) -> None:
+    def _remove_newest(self, database: sqlite3.Connection) -> None:
         """Take out the newest checkpoint, and what the steps that led to it wrote: they run again.
 
         Of that, only what was added to the conversation is still there.
         """
+        newest = self._newest(database)
         for table in _PARTS:
-            self._take(database, table, _AT, [self._thread, checkpoint_id])
-        self._take(database, "writes", OF_STEPS, self._at(database))
-
-    def _take(self, database: sqlite3.Connection, table: str, which: str, values: Sequence[Any]) -> None:
-        rows = database.execute(f"SELECT rowid FROM {table} WHERE {which}", values).fetchall()  # noqa: S608
-        for (row,) in rows:
-            self._keep(database, table, row)
-        database.execute(f"DELETE FROM {table} WHERE {which}", values)  # noqa: S608
-
-    def _keep(self, database: sqlite3.Connection, table: str, row: int) -> None:
-        database.execute(f"CREATE TABLE IF NOT EXISTS taken.{table} AS SELECT * FROM main.{table} WHERE 0")  # noqa: S608
-        database.execute(f"INSERT INTO taken.{table} SELECT * FROM main.{table} WHERE rowid = ?", [row])  # noqa: S608
-
-    def _at(self, database: sqlite3.Connection) -> list[Any]:
-        return [self._thread, self._newest(database)]
+            _move(database, table, _AT, [self._thread, newest])
+        _move(database, "writes", OF_STEPS, [self._thread, self._newest(database)])
 
     def _newest(self, database: sqlite3.Connection) -> str | None:
-        found = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?"
-        newest: str | None = database.execute(found, [self._thread]).fetchone()[0]
+        query = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?"
+        newest: str | None = database.execute(query, [self._thread]).fetchone()[0]
         return newest
 
 
-def _shape(checkpoint: Any) -> str:
-    """Return what is wrong with a checkpoint's keys, empty where nothing is."""
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the file of the checkpoints; blocks.
+
+    Raises:
+        StorageError: it cannot be used.
+    """
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
+            yield database
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(f"The checkpoints {path} cannot be used: {why(error)}.") from error
+
+
+def _copy(database: sqlite3.Connection, table: str, which: str, values: Sequence[Any]) -> None:
+    database.execute(f"CREATE TABLE IF NOT EXISTS removed.{table} AS SELECT * FROM main.{table} WHERE 0")  # noqa: S608
+    database.execute(f"INSERT INTO removed.{table} SELECT * FROM main.{table} WHERE {which}", values)  # noqa: S608
+
+
+def _move(database: sqlite3.Connection, table: str, which: str, values: Sequence[Any]) -> None:
+    _copy(database, table, which, values)
+    database.execute(f"DELETE FROM main.{table} WHERE {which}", values)  # noqa: S608
+
+
+def _wrong_shape(checkpoint: Any) -> str:
+    """Return what is wrong with a checkpoint's keys; empty where nothing is."""
     if not isinstance(checkpoint, dict):
         return "a value that is no checkpoint"
     wrong = [key for key, kind in _NEEDED.items() if not isinstance(checkpoint.get(key), kind)]

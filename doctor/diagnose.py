@@ -1,4 +1,4 @@
-"""How a thread stands, in one sentence; nothing is changed, and no tool is run."""
+"""The diagnosis of a thread, in one sentence; nothing is changed or run."""
 
 import asyncio
 import shlex
@@ -10,9 +10,10 @@ from typing import Any, Literal
 from langgraph.types import StateSnapshot
 
 from base.data_dir import CHECKPOINTS
-from base.errors import BadThreadError, BusyThreadError, DamagedThreadError, UnknownThreadError
-from doctor.damaged_rows import Damage, Rows
-from doctor.missing_records import WHY, Forgotten, forgotten
+from base.errors import BadThreadError, DamagedThreadError, UnknownThreadError
+from base.texts import count
+from doctor.damaged_rows import DamagedRow, ThreadRows
+from doctor.missing_records import WHY, MissingRecords, find_missing
 from graphs.damage import check
 from graphs.session import Orchestrator
 from ledger.records import OpenCall
@@ -42,7 +43,7 @@ class Diagnosis:
     sentence: str
     remedies: tuple[str, ...] = ()
     """What a repair would do, in words; empty where there is nothing to repair."""
-    forgotten: bool = False
+    missing_records: bool = False
     """The ledger has no record of it, or of some of its calls."""
     in_doubt: bool = False
     """Whether nobody knows of a call that was cut short if it happened."""
@@ -70,17 +71,20 @@ async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = F
             raise
         return _told(thread_id, "elsewhere", "is not kept here: a server holds it, or it was deleted")
     except DamagedThreadError as error:
-        return await _damaged(orchestrator, thread_id, error)
-    if not held and await _is_busy(orchestrator, thread_id):
+        if damaged := await _damaged_rows(orchestrator, thread_id):
+            return _damaged(thread_id, damaged)
+        remedy = "go back to the last step that can be read"
+        return Diagnosis(thread_id, "damaged", f"{str(error).split('. `')[0]}.", (remedy,))
+    if not held and orchestrator.turns.is_held(thread_id):
         return _told(thread_id, "running", "is at work now")
-    if damages := await _damages(orchestrator, thread_id):  # in what a turn would not have needed, too
-        return _unreadable(thread_id, damages)
-    return await _standing(orchestrator, snapshot, thread_id, row)
+    if damaged := await _damaged_rows(orchestrator, thread_id):  # in what a turn would not have needed, too
+        return _damaged(thread_id, damaged)
+    return await _sound(orchestrator, snapshot, thread_id, row)
 
 
-def rows_of(orchestrator: Orchestrator, thread_id: str) -> Rows:
+def rows_of(orchestrator: Orchestrator, thread_id: str) -> ThreadRows:
     """Return the rows that the checkpoints have of a thread."""
-    return Rows(orchestrator.settings.data_dir / CHECKPOINTS, thread_id)
+    return ThreadRows(orchestrator.settings.data_dir / CHECKPOINTS, thread_id)
 
 
 def condition_of(snapshot: StateSnapshot) -> Literal["answered", "failed", "waiting", "interrupted"]:
@@ -92,53 +96,39 @@ def condition_of(snapshot: StateSnapshot) -> Literal["answered", "failed", "wait
     return "failed" if snapshot.values.get("stop_reason") == "model_failed" else "answered"
 
 
-async def _is_busy(orchestrator: Orchestrator, thread_id: str) -> bool:
-    try:
-        async with orchestrator.turns.at_once(thread_id):
-            return False
-    except BusyThreadError:
-        return True
+async def _damaged_rows(orchestrator: Orchestrator, thread_id: str) -> list[DamagedRow]:
+    return await asyncio.to_thread(rows_of(orchestrator, thread_id).damaged)
 
 
-async def _damaged(orchestrator: Orchestrator, thread_id: str, error: DamagedThreadError) -> Diagnosis:
-    if damages := await _damages(orchestrator, thread_id):
-        return _unreadable(thread_id, damages)
-    back = ("go back to the last step that can be read",)
-    return Diagnosis(thread_id, "damaged", f"{str(error).split('. `')[0]}.", back)
+def _damaged(thread_id: str, damaged: Sequence[DamagedRow]) -> Diagnosis:
+    what = f"{count(len(damaged), 'row')} of it cannot be read ({damaged[-1].why})"
+    remedy = "take out what cannot be read, and keep it in damaged.db"
+    return _told(thread_id, "damaged", f"is damaged: {what}", remedy)
 
 
-async def _damages(orchestrator: Orchestrator, thread_id: str) -> list[Damage]:
-    return await asyncio.to_thread(rows_of(orchestrator, thread_id).damages)
-
-
-def _unreadable(thread_id: str, damages: Sequence[Damage]) -> Diagnosis:
-    what = f"{counted(len(damages), 'row')} of it cannot be read ({damages[-1].why})"
-    rest = "take out what cannot be read, and keep it in damaged.db"
-    return _told(thread_id, "damaged", f"is damaged: {what}", rest)
-
-
-async def _standing(
+async def _sound(
     orchestrator: Orchestrator, snapshot: StateSnapshot, thread_id: str, row: dict[str, Any] | None
 ) -> Diagnosis:
-    lost = await forgotten(orchestrator, snapshot, row)
+    """Diagnose a thread all of which can be read."""
+    missing = await find_missing(orchestrator, snapshot, row)
     if snapshot.interrupts:
         found = await _waiting(orchestrator, snapshot, thread_id, row)
     elif snapshot.tasks:
         opened = await orchestrator.ledger.open_calls(thread_id)
-        found = _interrupted(thread_id, snapshot, opened, lost.calls if lost else ())
+        found = _interrupted(thread_id, snapshot, opened, missing.calls if missing else ())
     else:
         found = _ended(thread_id, snapshot, row)
-    return _with_loss(found, lost) if lost else found
+    return _with_missing(found, missing) if missing else found
 
 
-def _with_loss(found: Diagnosis, lost: Forgotten) -> Diagnosis:
-    calls = f"{counted(len(lost.calls), 'call')} of it"
-    what = calls if not lost.whole else f"it, nor of {calls}" if lost.calls else "it"
+def _with_missing(found: Diagnosis, missing: MissingRecords) -> Diagnosis:
+    calls = f"{count(len(missing.calls), 'call')} of it"
+    what = calls if not missing.whole else f"it, nor of {calls}" if missing.calls else "it"
     said = f"{found.sentence} The ledger has no record of {what}: {WHY}."
     noted = (
         "note in the ledger what the conversation tells, where no newer copy of the ledger can be put back"
     )
-    return replace(found, sentence=said, remedies=(*found.remedies, noted), forgotten=True)
+    return replace(found, sentence=said, remedies=(*found.remedies, noted), missing_records=True)
 
 
 async def _waiting(
@@ -146,7 +136,7 @@ async def _waiting(
 ) -> Diagnosis:
     request = (await orchestrator.result(thread_id)).pending or {}
     names = ", ".join(action["name"] for action in request.get("action_requests", []))
-    since = f" since {moment(row['waiting_since'])}" if row and row["waiting_since"] else ""
+    since = f" since {local_time(row['waiting_since'])}" if row and row["waiting_since"] else ""
     remedies = _noted(snapshot, row)
     if await asyncio.to_thread(rows_of(orchestrator, thread_id).answers):
         remedies = ("take back an answer that was given and never taken up, and ask again", *remedies)
@@ -175,7 +165,7 @@ def _ended(thread_id: str, snapshot: StateSnapshot, row: dict[str, Any] | None) 
     left = open_calls(snapshot.values.get("messages", []))
     if not left:
         return _told(thread_id, condition, _ENDED[condition], *_noted(snapshot, row))
-    said = f"ended, but {counted(len(left), 'call')} of it has no result"
+    said = f"ended, but {count(len(left), 'call')} of it has no result"
     closed = "give each the outcome that the ledger has, or say that it did not run"
     return _told(thread_id, "damaged", said, closed, *_noted(snapshot, row))
 
@@ -190,11 +180,6 @@ def _told(thread_id: str, condition: Condition, words: str, *remedies: str) -> D
     return Diagnosis(thread_id, condition, f"Thread {thread_id!r} {words}.", remedies)
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number of things, in words."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def moment(at: float) -> str:
-    """Return a time, in seconds since the epoch, as a person here writes it."""
+def local_time(at: float) -> str:
+    """Return a time, in seconds since the epoch, as a clock here shows it."""
     return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M}"

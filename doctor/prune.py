@@ -1,4 +1,4 @@
-"""Delete finished conversations; what waits, runs, was cut short, is in doubt or damaged stays."""
+"""Retention: finished conversations are deleted; what is open or damaged stays."""
 
 import asyncio
 import sqlite3
@@ -40,7 +40,7 @@ async def prunable(orchestrator: Orchestrator, before: float) -> list[str]:
     A thread whose conversation is not in this data directory is another program's to delete.
     """
     rows = await orchestrator.ledger.threads()
-    return [row["thread"] for row in rows if await _may_go(orchestrator, row, before)]
+    return [row["thread"] for row in rows if await _is_prunable(orchestrator, row, before)]
 
 
 async def prune(orchestrator: Orchestrator, before: float, *, audit: bool = False) -> Pruned:
@@ -70,7 +70,7 @@ async def prune(orchestrator: Orchestrator, before: float, *, audit: bool = Fals
     return Pruned(gone, results, max(0, occupied - await asyncio.to_thread(_size, folder)), compacted)
 
 
-async def _may_go(
+async def _is_prunable(
     orchestrator: Orchestrator, row: dict[str, Any] | None, before: float, *, held: bool = False
 ) -> bool:
     if row is None or row["status"] == "pruning":
@@ -90,7 +90,7 @@ async def _delete(orchestrator: Orchestrator, thread: str, before: float, *, aud
     try:
         async with orchestrator.turns.at_once(thread):
             row = await ledger.thread(thread)
-            if row is None or not await _may_go(orchestrator, row, before, held=True):
+            if row is None or not await _is_prunable(orchestrator, row, before, held=True):
                 return False
             await ledger.touch(thread, user=row["user"], status="pruning")
             await saver.adelete_thread(thread)

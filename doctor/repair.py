@@ -1,4 +1,4 @@
-"""Repair a thread: afterwards it can be talked on in. No tool is run, and no model asked."""
+"""The repair of a thread: it can go on afterwards, and nothing is run."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,8 +7,9 @@ from typing import Any
 from langgraph.types import StateSnapshot
 
 from base.errors import DamagedThreadError, RequestError, UnknownThreadError
-from doctor.diagnose import condition_of, counted, diagnose, rows_of
-from doctor.missing_records import forgotten, recall
+from base.texts import count
+from doctor.diagnose import condition_of, diagnose, rows_of
+from doctor.missing_records import find_missing, record_missing
 from graphs.damage import check
 from graphs.session import Orchestrator
 from ledger.records import Call, Recorded, ThreadStatus
@@ -36,7 +37,7 @@ async def repair(orchestrator: Orchestrator, thread_id: str) -> list[str]:
 
 
 async def _repaired(orchestrator: Orchestrator, thread_id: str) -> list[str]:
-    done = await _mend(orchestrator, thread_id)
+    done = await _remove_damage(orchestrator, thread_id)
     try:
         snapshot = await orchestrator.snapshot(thread_id)
     except UnknownThreadError:
@@ -45,26 +46,26 @@ async def _repaired(orchestrator: Orchestrator, thread_id: str) -> list[str]:
     rows = rows_of(orchestrator, thread_id)
     answers = await asyncio.to_thread(rows.answers)
     if snapshot.interrupts and answers:
-        await asyncio.to_thread(rows.forget_answers)
+        await asyncio.to_thread(rows.remove_answers)
         done.append("took back an answer that was never taken up")
-    if lost := await forgotten(orchestrator, snapshot, await orchestrator.ledger.thread(thread_id)):
-        await recall(orchestrator, thread_id, snapshot, lost)
+    if missing := await find_missing(orchestrator, snapshot, await orchestrator.ledger.thread(thread_id)):
+        await record_missing(orchestrator, thread_id, snapshot, missing)
         done.append("noted in the ledger what the conversation tells")
     if not snapshot.tasks and (left := open_calls(snapshot.values["messages"])):
         await _close(orchestrator, thread_id, snapshot, left)
-        done.append(f"gave {counted(len(left), 'call')} without a result the outcome on record")
+        done.append(f"gave {count(len(left), 'call')} without a result the outcome on record")
     return done + await _note(orchestrator, thread_id, condition_of(snapshot))
 
 
-async def _mend(orchestrator: Orchestrator, thread_id: str) -> list[str]:
+async def _remove_damage(orchestrator: Orchestrator, thread_id: str) -> list[str]:
     """Take out what cannot be read, then step back until what is left fits together."""
     rows = rows_of(orchestrator, thread_id)
-    taken = len(await asyncio.to_thread(rows.mend)) if await asyncio.to_thread(rows.damages) else 0
-    done = [f"took out {counted(taken, 'row')} that could not be read, to damaged.db"] if taken else []
+    damaged = await asyncio.to_thread(rows.damaged) and await asyncio.to_thread(rows.remove_damaged)
+    done = [f"took out {count(len(damaged), 'row')} that could not be read, to damaged.db"] if damaged else []
     back = 0
-    while await _is_damaged(orchestrator, thread_id) and await asyncio.to_thread(rows.go_back):
+    while await _is_damaged(orchestrator, thread_id) and await asyncio.to_thread(rows.step_back):
         back += 1
-    return [*done, f"went back {counted(back, 'step')}, kept in damaged.db"] if back else done
+    return [*done, f"went back {count(back, 'step')}, kept in damaged.db"] if back else done
 
 
 async def _is_damaged(orchestrator: Orchestrator, thread_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""Is what is stored of a thread what a turn leaves? Where it is not, a person is told in one sentence."""
+"""Damage in a stored thread: found, and told in one sentence."""
 
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,8 +14,8 @@ from storage.serializer import UnreadableError
 
 
 @contextmanager
-def sound(thread_id: str) -> Iterator[None]:
-    """Raise a DamagedThreadError where what reads a thread cannot make sense of it."""
+def damage_named(thread_id: str) -> Iterator[None]:
+    """Raise a DamagedThreadError where a thread cannot be read."""
     try:
         yield
     except TwobrainError:
@@ -33,8 +33,10 @@ def sound(thread_id: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def blaming(thread_id: str, snapshot: Callable[[str], Awaitable[StateSnapshot]]) -> AsyncIterator[None]:
-    """Raise a DamagedThreadError where a turn fails as nobody foresaw, and its thread is at fault."""
+async def blame_damage(
+    thread_id: str, snapshot: Callable[[str], Awaitable[StateSnapshot]]
+) -> AsyncIterator[None]:
+    """Raise a DamagedThreadError where a turn fails because its thread is damaged."""
     try:
         yield
     except TwobrainError:
@@ -51,7 +53,7 @@ def check(thread_id: str, snapshot: StateSnapshot) -> None:
     Raises:
         DamagedThreadError: one is of a type that no step of ours writes.
     """
-    with sound(thread_id):
+    with damage_named(thread_id):
         _state().validate_python(snapshot.values)
 
 

@@ -6,7 +6,7 @@ Served by name in langgraph.json; a program opens it with `graphs.session.open_o
 
 from langgraph.graph import END, START, StateGraph
 
-from graphs.routes import Route, after_confirm, after_intake, after_plan
+from graphs.routes import after_confirm, after_intake, after_plan
 from nodes.confirm import confirm
 from nodes.context import Context
 from nodes.execute_tools import execute_tools
@@ -25,10 +25,10 @@ builder.add_node("confirm", confirm)
 builder.add_node("respond", respond)
 
 builder.add_edge(START, "intake")
-builder.add_conditional_edges("intake", Route(after_intake), ["plan", "respond"])
-builder.add_conditional_edges("plan", Route(after_plan), ["execute_tools", "explain", "respond", END])
+builder.add_conditional_edges("intake", after_intake, ["plan", "respond"])
+builder.add_conditional_edges("plan", after_plan, ["execute_tools", "explain", "respond", END])
 builder.add_edge("explain", "confirm")
-builder.add_conditional_edges("confirm", Route(after_confirm), ["execute_tools", "plan", "confirm"])
+builder.add_conditional_edges("confirm", after_confirm, ["execute_tools", "plan", "confirm"])
 builder.add_edge("respond", END)
 
 graph = builder.compile(name="orchestrator")

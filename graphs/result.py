@@ -1,46 +1,74 @@
-"""How a turn stands or ended, from what the graph keeps of its thread."""
+"""A turn's result, and how it is read from the state."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from langgraph.types import StateSnapshot
 
-from graphs.damage import sound
-from graphs.events import Result
+from graphs.damage import damage_named
 from nodes.gate.request import remaining
 from nodes.state import State
 from nodes.turn.calls import read_turn
 from nodes.turn.closing import account_of
 
-_TOLD = ("response", "tool_calls", "backend", "summary", "receipts", "pending", "usage", "stop_reason")
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a turn stands: answered, or waiting for a person."""
+
+    thread_id: str
+    response: str = ""
+    """What the person reads; empty while a confirmation waits. Where a limit ended the turn, its last
+    paragraph is ours: which limit, what was done, what it took."""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    """One `{tool, args, result, status, call_id}` for each call of the turn, in order. Of a result of more
+    than 2,000 characters the two ends, with the handle of the stored whole: this key is streamed."""
+    backend: str | None = None
+    """Registry name of the model that wrote the response; None where none did."""
+    summary: str = ""
+    """The planner's words for the responder; empty on the single and direct paths."""
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+    """Machine-made: one `{tool, call_id, status, text}` for each call, whatever a model says of it. First
+    come those of an earlier turn that no answer told of: superseded by this turn's message, for the most."""
+    pending: dict[str, Any] | None = None
+    """The confirmation request that waits; None when the turn is done."""
+    usage: dict[str, Any] = field(default_factory=dict)
+    """`model_calls`, `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`, `cost_usd`: None
+    is unknown. Limits count `counted_tokens`, estimated where none are reported, and `known_cost_usd`."""
+    stop_reason: str | None = None
+    """answered, model_failed, or what ended it early: rounds, tool_calls, tokens, cost, deadline, repeats
+    (the planner went on repeating calls although it was told), or tokens_per_day or cost_per_day (the user's
+    allowance; with no model call in `usage` where it was used up before). None while it waits."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same keys as plain data."""
+        return asdict(self)
 
 
-def ended(thread_id: str, values: Mapping[str, Any]) -> Result | None:
-    """Return how a turn ended, by what its last checkpoint holds; None where it has no answer yet."""
-    return _result(thread_id, values) if values.get("response") else None
-
-
-def is_under_way(snapshot: StateSnapshot) -> bool:
-    """Tell whether there are steps to go that wait for nobody: the turn is running, or was cut short.
-
-    Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
-    """
-    return bool(snapshot.tasks) and not snapshot.interrupts
+def result_from(thread_id: str, values: Mapping[str, Any]) -> Result:
+    """Return a thread's result as the state's values hold it."""
+    told = {each.name: values[each.name] for each in fields(Result) if each.name != "thread_id"}
+    return Result(thread_id, **told)
 
 
 def result_of(thread_id: str, snapshot: StateSnapshot) -> Result:
-    """Return how the thread's last turn stands.
+    """Return how a thread's last turn stands.
 
     Raises:
         DamagedThreadError: what is stored of it cannot be read.
     """
-    with sound(thread_id):
+    with damage_named(thread_id):
         state = State(**snapshot.values)
         finished = read_turn(state.messages, state.turn).finished()
         account = account_of(finished, state.receipts)
         pending = remaining(state) if snapshot.interrupts else None
-    return _result(thread_id, {**vars(state), **account, "pending": pending})
+    return result_from(thread_id, {**vars(state), **account, "pending": pending})
 
 
-def _result(thread_id: str, values: Mapping[str, Any]) -> Result:
-    return Result(thread_id=thread_id, **{name: values[name] for name in _TOLD})
+def is_under_way(snapshot: StateSnapshot) -> bool:
+    """Tell whether a turn runs or was cut short: steps are left, and they wait for nobody.
+
+    Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
+    """
+    return bool(snapshot.tasks) and not snapshot.interrupts

@@ -1,32 +1,11 @@
 """Every fork of the graph: from the state to the next steps, and nothing else."""
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
-from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.types import Send
 
 from nodes.state import CallDecision, JudgedCall, State, Task
 from nodes.turn.calls import last_round_ids
-
-
-class Route(Runnable[State, Any]):
-    """A fork as the graph takes it: called where it is.
-
-    Of a plain function LangGraph would make a hop to another thread, of a coroutine a task and a traced run.
-    """
-
-    def __init__(self, choose: Callable[[State], Any]) -> None:
-        self.name = choose.__name__
-        self._choose = choose
-
-    def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002
-        """Return the next steps."""
-        return self._choose(input)
-
-    async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002
-        """Return the next steps."""
-        return self._choose(input)
 
 
 def after_intake(state: State) -> Literal["plan", "respond"]:

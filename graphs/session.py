@@ -15,28 +15,27 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Command, StateSnapshot
 
 from base.data_dir import CHECKPOINTS, MEMORIES, THREAD_LOCKS
-from base.errors import DamagedThreadError, StorageError, UnknownThreadError
+from base.errors import BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
 from base.settings import Settings
-from base.texts import as_text, check_thread, mended
-from graphs.collector import looking_seldom
-from graphs.damage import blaming, sound
-from graphs.events import Begun, Event, Queued, Result, ending, last
+from base.texts import as_text, mended
+from graphs.damage import blame_damage, damage_named
 from graphs.orchestrator import graph
-from graphs.result import ended, is_under_way, result_of
-from graphs.stale_answers import position_of, questions, too_late
-from graphs.watching import Watch
+from graphs.result import Result, is_under_way, result_from, result_of
+from graphs.stale_answers import question, stale_answer
+from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from ledger.ledger import Ledger
 from models.embedding import open_embedder
 from models.registry import Registry as Models
 from nodes.context import Context
 from nodes.intake import check_text
 from nodes.resources import CONFIGURED, Resources, open_resources
-from storage.checkpoints.delta_history import ThreadPosition
 from storage.checkpoints.saver import Checkpoints, open_checkpoints
 from storage.memories import open_memories
 from storage.thread_lock import ThreadLocks
 from tools.registry import Registry as Tools
 
+_LONGEST_THREAD = 255
+"""Characters of a thread's id."""
 _MOST_OTHERS = 10
 """Runs that have moved a thread meanwhile, and are gone on with."""
 
@@ -74,7 +73,7 @@ class Orchestrator:
             BusyThreadError: another process has been at work on the thread for too long.
             ConfigurationError: the context names what does not exist, or no model can be used.
         """
-        return await last(self.stream(text, thread_id=thread_id, context=context, watched=False))
+        return await final_result(self.stream(text, thread_id=thread_id, context=context, watched=False))
 
     def stream(
         self,
@@ -99,8 +98,7 @@ class Orchestrator:
         check_text(text, self.settings.limits.max_message_chars)
         thread = str(uuid.uuid4()) if thread_id is None else thread_id
         message = HumanMessage(text, id=str(uuid.uuid4()))
-        run = self._run({"messages": [message]}, thread, context, watched)
-        return self._turn(run, thread, context, watched)
+        return self._turn({"messages": [message]}, thread, context, watched)
 
     async def resume(self, thread_id: str, answer: Any, *, context: Context | None = None) -> Result:
         """Answer the confirmation that a thread waits for, and run on.
@@ -115,26 +113,13 @@ class Orchestrator:
             NothingPendingError: it waits for no answer, or for one to another question than stood there
                 when this was called; the message says what became of what it asked last.
         """
-        return await last(self.stream_resume(thread_id, answer, context=context, watched=False))
+        return await final_result(self.stream_resume(thread_id, answer, context=context, watched=False))
 
-    async def stream_resume(
+    def stream_resume(
         self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
     ) -> AsyncGenerator[Event, None]:
         """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
-        seen = await self._position(thread_id)
-
-        async def answered() -> AsyncGenerator[Event, None]:
-            now = await self._position(thread_id)
-            if not now.asks or (now != seen and not await self._asks_the_same(thread_id, seen, now)):
-                raise await too_late(self.ledger, thread_id, asks_else=now.asks)
-            run = self._run(Command(resume=as_text(answer)), thread_id, context, watched)
-            async with aclosing(run) as events:
-                async for event in events:
-                    yield event
-
-        async with aclosing(self._turn(answered(), thread_id, context, watched)) as events:
-            async for event in events:
-                yield event
+        return self._turn(Command(resume=as_text(answer)), thread_id, context, watched)
 
     async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
         """Go on with a turn that a crash or a cancellation cut short; what ran is not run again.
@@ -142,21 +127,13 @@ class Orchestrator:
         Raises:
             UnknownThreadError: there is no such conversation.
         """
-        return await last(self.stream_proceed(thread_id, context=context, watched=False))
+        return await final_result(self.stream_proceed(thread_id, context=context, watched=False))
 
     def stream_proceed(
         self, thread_id: str, *, context: Context | None = None, watched: bool = True
     ) -> AsyncGenerator[Event, None]:
         """Go on with a turn that was cut short and tell what happens. Raises as `proceed` does."""
-
-        async def gone_on_with() -> AsyncGenerator[Event, None]:
-            if is_under_way(await self.snapshot(thread_id)):
-                await self.ledger.take_up(thread_id)
-                async with aclosing(self._run(None, thread_id, context, watched)) as events:
-                    async for event in events:
-                        yield event
-
-        return self._turn(gone_on_with(), thread_id, context, watched)
+        return self._turn(None, thread_id, context, watched)
 
     async def result(self, thread_id: str) -> Result:
         """Return how a thread's last turn stands.
@@ -200,30 +177,51 @@ class Orchestrator:
 
     async def snapshot(self, thread_id: str) -> StateSnapshot:
         """Return what the graph itself knows of a thread. Raises as `result` does."""
-        with sound(thread_id):
+        with damage_named(thread_id):
             snapshot = await self.graph.aget_state(self.config(thread_id))
         if not snapshot.values and not snapshot.next:
             raise _unknown(thread_id)
         return snapshot
 
     async def _turn(
-        self, run: AsyncGenerator[Event, None], thread: str, context: Context | None, watched: bool
+        self, given: Any, thread: str, context: Context | None, watched: bool
     ) -> AsyncGenerator[Event, None]:
-        """Wait for the thread to be free, run, and tell how the turn ended."""
+        """Wait for the thread to be free, run, and tell how the turn ended.
+
+        Args:
+            given: the new message; a Command that answers; None: go on with what was cut short.
+            thread: the conversation.
+            context: the choices of the caller.
+            watched: whether anybody listens to what happens before the end.
+        """
+        asked = await self._question(thread) if isinstance(given, Command) else None
         if queued := watched and self.turns.is_held(thread):
             yield Queued()
         async with self.turns.of(thread):
             if queued:
                 yield Begun()
-            with self._seeing(thread) as seen:
-                async with aclosing(run):
-                    async for event in run:
-                        yield event
-            result = ended(thread, seen) or await self._end(thread, context)
-        for event in ending(result):
-            yield event
+            if asked is not None:
+                await self._check_asks(thread, asked)
+            with self._latest(thread) as values:
+                if given is not None or await self._take_up(thread):
+                    async with aclosing(self._run(given, thread, context, watched)) as events:
+                        async for event in events:
+                            yield event
+            answered = bool(values.get("response"))
+            result = result_from(thread, values) if answered else await self._end(thread, context)
+        if result.pending:  # the lock is released by now: whoever answers at once waits for nobody
+            yield Confirmation(result.pending)
+        yield Done(result)
 
-    def _seeing(self, thread: str) -> AbstractContextManager[Mapping[str, Any]]:
+    async def _take_up(self, thread: str) -> bool:
+        """Note in the ledger that a turn goes on; False: none was cut short."""
+        cut_short = is_under_way(await self.snapshot(thread))
+        if cut_short:
+            await self.ledger.take_up(thread)
+        return cut_short
+
+    def _latest(self, thread: str) -> AbstractContextManager[Mapping[str, Any]]:
+        """Yield what the thread's last checkpoint holds, as it is written; empty where that is not known."""
         saver = self._checkpointer
         return saver.latest_values(thread) if isinstance(saver, Checkpoints) else nullcontext({})
 
@@ -241,19 +239,18 @@ class Orchestrator:
                 pass
         return result_of(thread_id, snapshot)
 
-    async def _position(self, thread_id: str) -> ThreadPosition:
-        with sound(thread_id):
-            found = await position_of(self._checkpointer, self.config(thread_id))
-        if found is None:
+    async def _question(self, thread_id: str) -> frozenset[tuple[str, int]]:
+        with damage_named(thread_id):
+            asked = await question(self._checkpointer, self.config(thread_id))
+        if asked is None:
             raise _unknown(thread_id)
-        return found
+        return asked
 
-    async def _asks_the_same(self, thread_id: str, seen: ThreadPosition, now: ThreadPosition) -> bool:
-        """Tell whether it still asks what it did: a second click must not answer what came after."""
-        config = self.config(thread_id)
-        with sound(thread_id):
-            asked = [await questions(self._checkpointer, config, at) for at in (seen, now)]
-        return asked[0] == asked[1]
+    async def _check_asks(self, thread_id: str, asked: frozenset[tuple[str, int]]) -> None:
+        """Check that a thread still asks that: a second click must not answer what came after."""
+        now = await self._question(thread_id)
+        if not now or now != asked:
+            raise await stale_answer(self.ledger, thread_id, asks_else=bool(now))
 
     async def _run(
         self, given: Any, thread: str, context: Context | None, watched: bool
@@ -266,11 +263,11 @@ class Orchestrator:
             stream_mode=["messages", "custom"] if watched else [],
             durability="sync",
         )
-        watch = Watch()
+        translator = Translator()
         try:
-            async with blaming(thread, self.snapshot), aclosing(stream):
+            async with blame_damage(thread, self.snapshot), aclosing(stream):
                 async for mode, payload in stream:
-                    if event := watch.event(mode, payload):
+                    if event := translator.event(mode, payload):
                         yield event
         except BaseException:
             with suppress(StorageError):  # whoever looks at the thread next is told
@@ -283,8 +280,6 @@ class Orchestrator:
 async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[Orchestrator]:
     """Open the orchestrator on the SQLite files of the data directory.
 
-    While it is open, the process's garbage collector looks less often; see `graphs.collector`.
-
     Args:
         settings: None: read from the environment and twobrain.toml.
 
@@ -294,15 +289,33 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
     """
     res = await open_resources(settings)
     try:
-        with looking_seldom():
-            async with (
-                open_checkpoints(res.settings.data_dir / CHECKPOINTS, writer=res.ledger.writer) as saver,
-                open_memories(res.settings.data_dir / MEMORIES, open_embedder(res.settings)) as store,
-            ):
-                yield Orchestrator(res, saver, store)
+        async with (
+            open_checkpoints(res.settings.data_dir / CHECKPOINTS, writer=res.ledger.writer) as saver,
+            open_memories(res.settings.data_dir / MEMORIES, open_embedder(res.settings)) as store,
+        ):
+            yield Orchestrator(res, saver, store)
     finally:
         await res.close()
 
 
 def _unknown(thread_id: str) -> UnknownThreadError:
     return UnknownThreadError(f"There is no thread {thread_id!r}. `twobrain threads` lists those there are.")
+
+
+def check_thread(thread_id: str) -> None:
+    """Check that a thread may have this id.
+
+    Raises:
+        BadThreadError: it is empty, too long, or not text.
+    """
+    if not thread_id.strip():
+        raise BadThreadError("The thread's id is empty. Name a thread, or none to begin a new one.")
+    if len(thread_id) > _LONGEST_THREAD:
+        raise BadThreadError(
+            f"The thread's id has {len(thread_id):,} characters; at most {_LONGEST_THREAD} are accepted."
+        )
+    if mended(thread_id) != thread_id:
+        raise BadThreadError(
+            f"The thread's id {thread_id!r} holds bytes that are no text in UTF-8. "
+            "`twobrain threads` lists the ids there are."
+        )

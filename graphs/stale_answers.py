@@ -1,23 +1,21 @@
-"""What an answer is told that came when nothing waited for it any more, or something else did."""
+"""Stale answers: what they would answer is decided already, or was replaced."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.types import INTERRUPT
 
 from base.errors import NothingPendingError
 from ledger.ledger import Ledger
 from nodes.gate.request import remaining
 from nodes.state import State
-from storage.checkpoints.delta_history import ThreadPosition
-from storage.checkpoints.saver import Checkpoints
 
-_ASKING = ("request", "decisions", "problem")
-"""What of the state a question consists of."""
-_LOOKED_AT = 50
-"""Calls of the thread, the newest ones."""
+_NEWEST = 50
+"""Calls of the thread that are looked through for what was asked last."""
 _ENDED = {
     "superseded": "superseded by a newer message, so it did not run",
     "expired": "the approval came too late, so it did not run",
@@ -29,35 +27,24 @@ _ENDED = {
 }
 
 
-async def position_of(saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> ThreadPosition | None:
-    """Return where a thread stands; None: there is no such thread.
+async def question(
+    saver: BaseCheckpointSaver[Any], config: RunnableConfig
+) -> frozenset[tuple[str, int]] | None:
+    """Return which calls a thread asks about, each with its attempt that is in doubt or 0.
 
-    Nothing that was said in it is read, which takes longer than all else until what an answer lets run.
+    Empty: it asks nothing. None: there is no such thread. The conversation is not read for it.
     """
-    if isinstance(saver, Checkpoints):
-        return await saver.position(config)
     found = await saver.aget_tuple(config)
     if found is None:
         return None
-    waiting = frozenset((task, channel) for task, channel, _ in found.pending_writes or ())
-    return ThreadPosition(found.checkpoint["id"], waiting)
-
-
-async def questions(
-    saver: BaseCheckpointSaver[Any], config: RunnableConfig, at: ThreadPosition
-) -> frozenset[tuple[str, int]]:
-    """Return which calls a thread asked about where it stood, each with the attempt in doubt; 0: none is."""
-    named = {**config["configurable"], "checkpoint_id": at.checkpoint_id}
-    found = await saver.aget_tuple({"configurable": named}) if at.asks else None
-    if found is None:
+    if not any(channel == INTERRUPT for _, channel, _ in found.pending_writes or ()):
         return frozenset()
     values = found.checkpoint["channel_values"]
-    state = State(**{name: values[name] for name in _ASKING if name in values})
-    actions = remaining(state)["action_requests"]
-    return frozenset((action["tool_call_id"], action.get("attempt", 0)) for action in actions)
+    state = State(**{each.name: values[each.name] for each in fields(State) if each.name in values})
+    return frozenset((a["tool_call_id"], a.get("attempt", 0)) for a in remaining(state)["action_requests"])
 
 
-async def too_late(ledger: Ledger, thread_id: str, *, asks_else: bool = False) -> NothingPendingError:
+async def stale_answer(ledger: Ledger, thread_id: str, *, asks_else: bool = False) -> NothingPendingError:
     """Return the error that says what became of what was asked last.
 
     Args:
@@ -68,7 +55,7 @@ async def too_late(ledger: Ledger, thread_id: str, *, asks_else: bool = False) -
     told = (
         f"Thread {thread_id!r} {'asks something else by now' if asks_else else 'waits for no confirmation'}."
     )
-    asked = [row for row in await ledger.audit(thread=thread_id, limit=_LOOKED_AT) if _was_asked(row)]
+    asked = [row for row in await ledger.audit(thread=thread_id, limit=_NEWEST) if _was_asked(row)]
     last = [row for row in asked if row["turn"] == asked[-1]["turn"]]
     if not last:
         return NothingPendingError(f"{told} `twobrain pending` lists those that do.")

@@ -1,4 +1,4 @@
-"""The database from any event loop: writes go to one thread, reads to a few."""
+"""The ledger's database, from any event loop."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ _READERS = 4
 
 
 class Access:
-    """Runs operations on connections of an engine; every method but `close` may raise StorageError."""
+    """Runs reads in a few threads, writes in one; raises StorageError."""
 
     def __init__(self, engine: Engine, writer: Writer) -> None:
         self._engine = engine
@@ -31,7 +31,7 @@ class Access:
         """Writes for which nobody waits, and how many of them are known to be on disk."""
 
     def close(self) -> None:
-        """Write what is queued and let go of the database; again is harmless; blocks."""
+        """Write what is queued and close; again is harmless; blocks."""
         self._writes.close()
         self._readers.shutdown()
         self._engine.dispose()
@@ -39,18 +39,18 @@ class Access:
     def leave(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Queue a write for which nobody waits: it is on disk before any that comes after it."""
+        """Queue a write that nobody waits for, before all later ones."""
         self._writes.leave(lambda connection: operation(connection, *args, **kwargs))
         self._left += 1
 
     def settled(self) -> asyncio.Future[None]:
-        """Return a future that is done when all that was left before is on disk."""
+        """Return a future: all that was left before is on disk."""
         return self.write(_nothing)
 
     def write(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
-        """Queue a write; its future is done when it, and all before it, is on disk.
+        """Queue a write; its future is done once it is on disk.
 
         It gets there even if whoever awaits it is cancelled.
         """

@@ -1,4 +1,4 @@
-"""The audit: every call that was asked about or begun, as people read it."""
+"""The audit: calls that were asked about or begun."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _REASKED = ("attempt", "decision", "decided_by", "decided_at")
 
 
 def listed(connection: Connection, filters: Mapping[str, Any], limit: int | None) -> list[dict[str, Any]]:
-    """Return the newest calls that match, newest last, each with the decisions on unknown outcomes.
+    """Return the newest calls that match, newest last, with their decisions.
 
     One that a model has only planned is not among them.
     """
@@ -39,7 +39,7 @@ def listed(connection: Connection, filters: Mapping[str, Any], limit: int | None
 
 
 def _parsed(args: str) -> Any:
-    """Return stored arguments; what is no JSON is shown as it is: one bad row must not hide the others."""
+    """Return stored arguments; a bad row must not hide the others."""
     try:
         return json.loads(args)
     except ValueError:

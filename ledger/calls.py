@@ -41,12 +41,12 @@ _DAMAGED = "The ledger is damaged: a result in it cannot be read. Put back a cop
 
 
 def add(connection: Connection, row: Mapping[str, Any]) -> bool:
-    """Insert the row of a call; False where there is one already, which is left alone."""
+    """Insert a call's row; False where there is one already."""
     return connection.execute(_added(connection.dialect), dict(row)).rowcount == 1
 
 
 def enter(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Insert the calls that a model makes, all or none; return those of their ids that are taken."""
+    """Insert calls, all or none; return those ids that are taken."""
     taken = {row["call_id"] for row in rows if locked(connection, row["thread"], row["call_id"])}
     if not taken:
         for row in rows:
@@ -55,7 +55,7 @@ def enter(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]
 
 
 def ask(connection: Connection, rows: Sequence[Mapping[str, Any]], expires_at: float | None) -> float | None:
-    """Let planned calls wait for a person; what was asked before is left as it is.
+    """Let planned calls wait for a person, unless asked before.
 
     Returns:
         When the first of those that wait expires; None: none does.
@@ -75,7 +75,7 @@ def ask(connection: Connection, rows: Sequence[Mapping[str, Any]], expires_at: f
 def close(
     connection: Connection, rows: Sequence[Mapping[str, Any]], agreed: Collection[str], now: float
 ) -> dict[str, Recorded]:
-    """Give each call that did not run the status and text of its row here, unless somebody is running it.
+    """Close each call with its row's status, unless somebody runs it.
 
     Args:
         connection: in a transaction.
@@ -99,7 +99,7 @@ def close(
 
 
 def row_or_lost(connection: Connection, wanted: Mapping[str, Any], *, agreed: bool) -> Any:
-    """Return the row of a call, locked; where the ledger has forgotten it, as one begun by nobody.
+    """Return a call's row, locked; a missing record as one lost.
 
     Args:
         connection: in a transaction.
@@ -118,7 +118,7 @@ def row_or_lost(connection: Connection, wanted: Mapping[str, Any], *, agreed: bo
 
 
 def recall(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Enter calls that the ledger has forgotten with the outcome of their rows, or as begun by nobody."""
+    """Enter missing records with their outcome, or as lost."""
     for row in rows:
         if row["status"] in FINAL:
             add(connection, row)
@@ -127,12 +127,12 @@ def recall(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def lose(connection: Connection, row: Any, attempt: int, **changes: Any) -> None:
-    """Put on record that nobody knows whether an attempt happened of which the ledger knew nothing."""
+    """Record an attempt as lost that the ledger knew nothing of."""
     change_row(connection, row, **_BEGUN_BY_NOBODY, attempts=attempt, **changes)
 
 
 def outcomes(connection: Connection, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
-    """Return the outcomes on record, by call id; a call without one is left out."""
+    """Return the outcomes on record, by call id."""
     rows = [_call(connection, thread, call_id) for call_id in call_ids]
     return {row.call_id: recorded(row) for row in rows if row is not None and row.status in FINAL}
 
@@ -143,7 +143,7 @@ def known(connection: Connection, thread: str) -> set[str]:
 
 
 def still_open(connection: Connection, thread: str, now: float) -> list[OpenCall]:
-    """Return the calls of a thread that were asked about or begun and have no outcome, in their order."""
+    """Return a thread's calls that wait, run or are lost, in order."""
     done = {*FINAL, "planned"}
     query = select(calls).where(calls.c.thread == thread, calls.c.status.not_in(done)).order_by(calls.c.id)
     return [
@@ -184,7 +184,7 @@ def held_by(row: Any, now: float) -> Running | Lost:
 
 
 def locked(connection: Connection, thread: str, call_id: str) -> Any | None:
-    """Return the row of a call, locked until the transaction ends; None where there is none."""
+    """Return a call's row, locked in this transaction; None: there is none."""
     return connection.execute(_LOCKED, {"thread": thread, "call_id": call_id}).one_or_none()
 
 

@@ -60,7 +60,7 @@ def claim(connection: Connection, wanted: Mapping[str, Any], terms: Terms, was: 
 
 
 def _taken(connection: Connection, row: Any, claimed: Claimed, terms: Terms) -> Claim:
-    """Put the claim on record; one that a rule lets run is a use of the rule, counted once."""
+    """Record the claim; one that a rule allows uses the rule."""
     consent: dict[str, Any] = {}
     if terms.rule and row.decision is None:
         if not remembered_rules.use(connection, terms.rule, row.user, terms.now):
@@ -81,7 +81,7 @@ def _taken(connection: Connection, row: Any, claimed: Claimed, terms: Terms) -> 
 
 
 def release(connection: Connection, was: Mapping[str, Any], terms: Terms) -> None:
-    """Undo a claim that its caller never learned of; the row is again as it was."""
+    """Undo a claim that its caller never learned of."""
     row = locked(connection, was["thread"], was["call_id"]) if was else None
     if row is None or row.status != "running":
         return
@@ -110,7 +110,7 @@ def finish(  # noqa: PLR0913 (one outcome, whole)
     lost: bool,
     now: float,
 ) -> Recorded | None:
-    """Write the outcome of an owner's attempt, or of one that is lost; return the one on record.
+    """Record an attempt's outcome; return the one on record.
 
     An attempt that ends after its call was claimed anew, even by its own process, says nothing of the new
     one.
@@ -139,7 +139,7 @@ def _judge(connection: Connection, row: Any, wanted: str, terms: Terms) -> Claim
 
 
 def _may_run_again(connection: Connection, row: Any, held: Running | Lost, terms: Terms) -> bool:
-    """Tell whether a claim can be taken over: no harm comes of it, or a person said so of this attempt."""
+    """Tell whether a claim can be taken over, harmlessly or by consent."""
     if isinstance(held, Running):
         return False
     # What this very process let go of may still go on in a thread of it, whatever the world says now.

@@ -12,7 +12,7 @@ from storage.sqlite import BUSY_S, create_private, make_private, switch_to_wal, 
 
 
 def open_engine(database: Path | str) -> Engine:
-    """Open or create the database of a path or URL and its tables; blocks.
+    """Open or create a database and its tables; blocks.
 
     Raises:
         StorageError: it cannot be used; the message says why and what to do.
@@ -36,12 +36,12 @@ def open_engine(database: Path | str) -> Engine:
 
 
 def writing(engine: Engine) -> Engine:
-    """Return the engine whose transactions take the write lock at once, on the same pool."""
+    """Return the engine with transactions that write, on the same pool."""
     return engine.execution_options(writes=True)
 
 
 def explained(error: Exception, url: URL) -> Exception:
-    """Return the StorageError that tells a person what a database error means; others as they are."""
+    """Return a database error as a StorageError; others as they are."""
     if isinstance(error, OSError | ImportError | SQLAlchemyError):
         return StorageError(f"The ledger {_name(url)} cannot be used: {why(error)}.")
     return error

@@ -72,7 +72,7 @@ def decide(connection: Connection, thread: str, call_id: str, answer: Answer) ->
 def ask_again(
     connection: Connection, rows: Sequence[Mapping[str, Any]], expires_at: float | None, now: float
 ) -> dict[str, Lost]:
-    """Put those of the calls before a person whose outcome is unknown, and return them by call id.
+    """Ask about those calls whose outcome is unknown; return them.
 
     What was asked before is left as it is.
     """
@@ -92,7 +92,7 @@ def ask_again(
 
 
 def decide_again(connection: Connection, thread: str, call_id: str, answer: Answer) -> Decision:
-    """Put the first decision about an attempt whose outcome is unknown on record, and return it.
+    """Record the first decision about an unknown outcome, and return it.
 
     Where the ledger has no record of the question, nothing is decided, and the outcome is unknown as before.
     """
@@ -112,7 +112,7 @@ def decide_again(connection: Connection, thread: str, call_id: str, answer: Answ
 
 
 def is_rerun_agreed(connection: Connection, row: Any) -> bool:
-    """Tell whether a person said to run a call again after its last attempt."""
+    """Tell whether a person agreed to one more attempt."""
     asked = _asked(connection, row, row.attempts)
     return asked is not None and asked.decision == _RERUN
 

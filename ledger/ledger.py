@@ -43,7 +43,7 @@ _FIRST_POLL_S, _LAST_POLL_S = 0.02, 0.5
 
 
 class Ledger:
-    """One row per call, unique in the database; used from any event loop, by many processes.
+    """One row per call, for any event loop and many processes.
 
     A method returns when its write is on disk, but for `record_usage` and `reads`: those
     return at once, and what they write is on disk before any later write. A write that has begun is finished
@@ -51,7 +51,7 @@ class Ledger:
     """
 
     def __init__(self, engine: Engine, redact: Redact, owner: str, writer: Writer | None = None) -> None:
-        """Begin, with a thread of its own that writes where none is given."""
+        """Begin, with a writer of its own where none is given."""
         self.writer = writer or Writer("writer")
         """Writes to the ledger first, and then to whatever else is opened with it."""
         self._access = Access(engine, self.writer)
@@ -75,11 +75,11 @@ class Ledger:
         )
 
     async def close(self) -> None:
-        """Write what is queued and let go of the database; again is harmless."""
+        """Write what is queued and close; again is harmless."""
         await asyncio.to_thread(self._access.close)
 
     async def enter(self, made: Sequence[Call]) -> set[str]:
-        """Enter the calls that a model makes, all or none, before any of them can run.
+        """Enter calls that a model makes, all or none, before any runs.
 
         Returns:
             Those of their ids that calls of the thread bear already: then none is entered.
@@ -87,7 +87,7 @@ class Ledger:
         return await self._access.write(calls.enter, [self._row(call) for call in made])
 
     async def ask(self, asked: Sequence[Call], expires_at: float | None) -> float | None:
-        """Put calls before a person; one that was asked about before is left as it is.
+        """Put calls before a person, unless they were before.
 
         Args:
             asked: the calls of one confirmation.
@@ -99,7 +99,7 @@ class Ledger:
         return await self._access.write(calls.ask, [self._row(call) for call in asked], expires_at)
 
     async def ask_again(self, open_calls: Sequence[Call], expires_at: float | None) -> dict[str, Lost]:
-        """Put those of the calls before a person that were begun and whose outcome is unknown.
+        """Ask again about those begun calls whose outcome is unknown.
 
         Args:
             open_calls: calls without a result, with the arguments that they ran with.
@@ -125,7 +125,7 @@ class Ledger:
         attempt: int | None = None,
         at: float | None = None,
     ) -> Decision:
-        """Record the first decision on a waiting call, and return the one on record.
+        """Record the first decision on a call; return the one recorded.
 
         Args:
             thread: the call's thread.
@@ -168,7 +168,7 @@ class Ledger:
         rule: str = "",
         recorded: bool = False,
     ) -> Claim:
-        """Take a call to run it; of all who claim it, one gets Claimed.
+        """Claim a call to run it; of all claimants one gets Claimed.
 
         Args:
             call: with the arguments it would be run with; others than those on record never run.
@@ -198,7 +198,7 @@ class Ledger:
             raise
 
     async def abandon(self, thread: str, call_id: str, attempt: int) -> None:
-        """Let go of an attempt claimed here that nobody waits for any more: it counts as lost from now on."""
+        """Let an attempt claimed here lapse: it counts as lost now."""
         await self._access.write(claims.abandon, thread, call_id, self._owner, attempt)
 
     async def finish(  # noqa: PLR0913 (one outcome, whole)
@@ -215,7 +215,7 @@ class Ledger:
         lost: bool = False,
         read: Read | None = None,
     ) -> Recorded | None:
-        """Record the outcome of a call claimed here, or looked up; the first outcome stays.
+        """Record a call's outcome; the first outcome stays.
 
         Args:
             thread: the call's thread.
@@ -258,7 +258,7 @@ class Ledger:
         )
 
     async def note(self, call: Call, *, status: Status, text: str, recorded: bool = False) -> Recorded | None:
-        """Record that a call is not to run, and return its outcome on record: one that there is stays.
+        """Close a call that is not to run; return its recorded outcome.
 
         Args:
             call: the call.
@@ -274,7 +274,7 @@ class Ledger:
         return (await self._access.write(calls.close, [row], begun, time.time())).get(call.call_id)
 
     async def recall(self, forgotten: Sequence[tuple[Call, Recorded | None]]) -> None:
-        """Enter calls that the ledger has forgotten, each with what became of it; None: nobody knows."""
+        """Enter missing records, each with its outcome; None: unknown."""
         rows = [
             {
                 **self._row(call),
@@ -286,7 +286,7 @@ class Ledger:
         await self._access.write(calls.recall, rows)
 
     async def outcomes(self, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
-        """Return the outcomes on record, by call id; a call without one is left out."""
+        """Return the outcomes on record, by call id."""
         return await self._access.read(calls.outcomes, thread, call_ids)
 
     async def supersede(self, closed: Sequence[Call], recorded: Collection[str] = ()) -> dict[str, Recorded]:
@@ -319,7 +319,7 @@ class Ledger:
             pause = min(2 * pause, _LAST_POLL_S)
 
     async def open_calls(self, thread: str) -> list[OpenCall]:
-        """Return the calls of a thread that were asked about or begun and have no outcome, in their order."""
+        """Return a thread's calls that wait, run or are lost, in order."""
         return await self._access.read(calls.still_open, thread, time.time())
 
     async def known(self, thread: str) -> set[str]:
@@ -327,15 +327,15 @@ class Ledger:
         return await self._access.read(calls.known, thread)
 
     async def rules(self, *, user: str | None = None, valid: bool = False) -> list[dict[str, Any]]:
-        """Return remembered rules, the oldest first; only those that have not run out where `valid`."""
+        """Return remembered rules, oldest first; `valid`: those not run out."""
         return await self._access.read(remembered_rules.listed, user, time.time() if valid else None)
 
     async def revoke_rule(self, rule_id: str, *, user: str | None = None) -> bool:
-        """Forget a rule; False where the user (None: anybody) has none of that id."""
+        """Forget a rule; False: the user (None: anybody) has none such."""
         return await self._access.write(remembered_rules.revoke, rule_id, user)
 
     def record_usage(self, use: Use) -> None:
-        """Record one model call: it is on disk before all that is recorded later.
+        """Record one model call, before all that is recorded later.
 
         Raises:
             StorageError: the ledger is closed.
@@ -345,7 +345,7 @@ class Ledger:
     def book_usage(
         self, use: Use, most_tokens: float | None, most_usd: float | None
     ) -> asyncio.Future[int | Used]:
-        """Queue the record of a model call that is about to begin, at the most it is thought to take.
+        """Book a model call about to begin, at its estimated most.
 
         Args:
             use: the call; its `counted_tokens` and `cost_usd` count until it is settled.
@@ -358,7 +358,7 @@ class Ledger:
         return self._access.write(usage.book, self._used(use), most_tokens, most_usd)
 
     def settle_usage(self, number: int, use: Use | None) -> None:
-        """Record what a booked call took in the end, as `record_usage` does; None: it was never made."""
+        """Record what a booked call took; None: it was never made."""
         self._access.leave(usage.settle, number, None if use is None else self._used(use))
 
     async def usage(
@@ -382,7 +382,7 @@ class Ledger:
         thread: str | None = None,
         turn: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Return sums of what is known, None where nothing is; days are UTC.
+        """Return sums of what is known; None: nothing is; UTC days.
 
         Each has the names it is grouped by (`model`: backend and model; `turn`: thread and turn),
         `model_calls`, and `unpriced_calls`: how many of them the cost leaves out.
@@ -391,7 +391,7 @@ class Ledger:
         return await self._access.read(usage.totals, by, filters)
 
     async def used_on(self, user: str, at: float) -> tuple[int, float]:
-        """Return the tokens, as limits count them, and the known US dollars of a user's day, by UTC.
+        """Return a user's counted tokens and known US dollars of a day.
 
         Args:
             user: the user.
@@ -402,7 +402,7 @@ class Ledger:
     async def audit(
         self, *, thread: str | None = None, user: str | None = None, limit: int | None = None
     ) -> list[dict[str, Any]]:
-        """Return the newest `limit` calls, newest last; an open one is waiting, ready or running."""
+        """Return the newest `limit` calls, newest last, open ones included."""
         return await self._access.read(audit.listed, {"thread": thread, "user": user}, limit)
 
     async def touch(
@@ -414,7 +414,7 @@ class Ledger:
         title: str | None = None,
         waiting_since: float | None = None,
     ) -> None:
-        """Record how a thread stands; its first user and, where None is given, its title stay.
+        """Record how a thread stands; its first user stays.
 
         Args:
             thread: its id.
@@ -423,14 +423,15 @@ class Ledger:
             title: what it is about; None: as it was.
             waiting_since: seconds since the epoch; None: since it began to wait.
         """
-        await self._access.write(threads.touch, self._touched(thread, user, status, title, waiting_since))
+        row = self._thread_row(thread, user, status, title, waiting_since)
+        await self._access.write(threads.touch, row)
 
     def mark(self, thread: str, *, user: str, status: ThreadStatus, title: str | None = None) -> None:
-        """Record how a thread stands, as `touch` does, without waiting; raises as `record_usage` does."""
-        self._access.leave(threads.touch, self._touched(thread, user, status, title))
+        """Record as `touch` does, without waiting; raises as `record_usage` does."""
+        self._access.leave(threads.touch, self._thread_row(thread, user, status, title, None))
 
     def settled(self) -> asyncio.Future[None]:
-        """Return a future that is done when all that was recorded before is on disk.
+        """Return a future: all that was recorded before is on disk.
 
         Raises, and its future too:
             StorageError: the ledger is closed, or cannot be written to.
@@ -444,16 +445,16 @@ class Ledger:
     async def threads(
         self, *, user: str | None = None, status: ThreadStatus | None = None
     ) -> list[dict[str, Any]]:
-        """Return threads, the last touched last; `status` is what was recorded, not how it is read."""
+        """Return threads, the last touched last; `status` is the recorded one."""
         return await self._access.read(threads.listed, {"user": user, "status": status})
 
     async def thread(self, thread: str) -> dict[str, Any] | None:
-        """Return a thread as `threads` does; None where it is not on record."""
+        """Return a thread as `threads` does; None: it has no record."""
         found = await self._access.read(threads.listed, {"thread": thread})
         return found[0] if found else None
 
     async def forget_thread(self, thread: str, *, audit: bool) -> None:
-        """Delete a thread's row, and its calls where the audit is to go too; its usage stays."""
+        """Delete a thread's row, with `audit` its calls; its usage stays."""
         await self._access.write(threads.forget, thread, audit=audit)
 
     async def needed_results(self) -> Needed:
@@ -480,8 +481,8 @@ class Ledger:
             "fingerprint": call.fingerprint,
         }
 
-    def _touched(
-        self, thread: str, user: str, status: ThreadStatus, title: str | None, since: float | None = None
+    def _thread_row(
+        self, thread: str, user: str, status: ThreadStatus, title: str | None, since: float | None
     ) -> dict[str, Any]:
         now = time.time()
         return {

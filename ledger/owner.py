@@ -13,7 +13,7 @@ def this_process() -> str:
 
 
 def is_gone(owner: str) -> bool:
-    """Tell whether an owner is certainly dead; one on another host never is, its lease decides."""
+    """Tell whether an owner is certainly dead; other hosts' never are."""
     host, pid, started = owner.rsplit("/", 2)
     if host != _host():
         return False
@@ -31,7 +31,7 @@ def _host() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Return a process's start in clock ticks, empty where that cannot be told, None where it is dead."""
+    """Return a process's start tick; empty: not known; None: dead."""
     if os.name != "posix":
         return ""
     try:

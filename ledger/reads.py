@@ -43,7 +43,7 @@ class Reads:
         self._planned: OrderedDict[tuple[str, str], Read] = OrderedDict()
 
     def plan(self, made: Iterable[Call]) -> None:
-        """Enter reads that a model asked for just now, here; `begin` may take each of them once."""
+        """Enter reads just asked for; `begin` takes each once."""
         for call in made:
             read = self._planned[call.thread, call.call_id] = Read(call, self._row_of(call))
             self._record(read)
@@ -80,7 +80,7 @@ class Reads:
 
 
 def _record(connection: Connection, read: Read) -> None:
-    """Record what is known of a read by now, unless it has ended or was claimed anew.
+    """Record what is known of a read, unless another claimed it.
 
     Where the model numbers its calls and the thread's checkpoints were lost, rewound or forked, its id can be
     that of another call: that one's row stays as it is, and this one gets an id of its own on record.

@@ -15,7 +15,7 @@ deleted."""
 
 
 def fingerprint(tool: str, args: Mapping[str, Any]) -> str:
-    """Return the SHA-256, in hex, of a tool and its arguments, whatever the order of the keys."""
+    """Return the SHA-256, in hex, of a tool and its arguments."""
     return hashlib.sha256(_canonical([tool, dict(args)]).encode()).hexdigest()
 
 
@@ -46,7 +46,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What a person wants to be asked no more, as said with an approval."""
+    """A rule that a person made with an approval."""
 
     where: Mapping[str, str]
     """Argument to the pattern that its text must match."""
@@ -60,7 +60,7 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The call is the caller's to run, now and once; it must be finished."""
+    """The call is the caller's to run once, and to finish."""
 
     attempt: int
     """1 for the first run; more after an owner that was gone."""
@@ -91,7 +91,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Its owner is gone and left no outcome: it may or may not have happened."""
+    """Owner gone, outcome unknown: it may or may not have happened."""
 
     since: float | None
     """Seconds since the epoch, when it was claimed; None: the ledger was lost, or put back from an older
@@ -172,5 +172,5 @@ class Used(NamedTuple):
 
 
 def fields_of(record: Call | Use) -> dict[str, Any]:
-    """Return a record's fields by name; `dataclasses.asdict` would copy each value through and through."""
+    """Return a record's fields by name, not copied as `asdict` would."""
     return {name: getattr(record, name) for name in record.__slots__}

@@ -1,4 +1,4 @@
-"""Remembered rules: what a person said may run unasked from now on, for how long and how often."""
+"""Remembered rules: what a person said may run unasked."""
 
 import json
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from ledger.tables import insert, rules
 
 
 def add(connection: Connection, row: Mapping[str, Any]) -> None:
-    """Insert a rule; one of that id that is there already is left alone."""
+    """Insert a rule, unless there is one of its id."""
     connection.execute(insert(connection.dialect, rules).values(**row).on_conflict_do_nothing())
 
 
 def use(connection: Connection, rule_id: str, user: str, now: float) -> bool:
-    """Count one use of a user's rule; False where it has run out, or there is none."""
+    """Count one use of a rule; False: it has run out."""
     counted = update(rules).where(rules.c.id == rule_id, rules.c.user == user, *_valid(now))
     return connection.execute(counted.values(uses_left=rules.c.uses_left - 1)).rowcount == 1
 
@@ -41,13 +41,13 @@ def listed(connection: Connection, user: str | None, now: float | None) -> list[
 
 
 def revoke(connection: Connection, rule_id: str, user: str | None) -> bool:
-    """Delete a rule; False where the user (None: anybody) has none of that id."""
+    """Delete a rule; False: the user (None: anybody) has none such."""
     mine = [] if user is None else [rules.c.user == user]
     return connection.execute(delete(rules).where(rules.c.id == rule_id, *mine)).rowcount == 1
 
 
 def _read(where: str) -> dict[str, str] | None:
-    """Return the patterns of a rule; None where they are none: then its calls ask."""
+    """Return a rule's patterns; None: unreadable, so its calls ask."""
     try:
         found = json.loads(where)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The ledger's tables, in types that SQLite and Postgres share. Times are seconds since the epoch."""
+"""The ledger's tables, for SQLite and Postgres; times are epoch seconds."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -147,7 +147,7 @@ def insert(dialect: Dialect, table: Table) -> "sqlite.Insert | postgresql.Insert
 
 
 def matching(table: Table, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
-    """Return the conditions of the filters that are given, None being none; `since` is inclusive."""
+    """Return the filters' conditions; None: no filter; `since` is inclusive."""
     given = {name: value for name, value in filters.items() if value is not None}
     since = given.pop("since", None)
     conditions = [table.c[name] == value for name, value in given.items()]

@@ -1,4 +1,4 @@
-"""The conversations: how each stands, what it still needs, and how it is forgotten."""
+"""The threads: their status, the results they need, their deletion."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from storage.long_results import Needed, name_of
 
 
 def touch(connection: Connection, row: Mapping[str, Any]) -> None:
-    """Insert or update a thread; its user and creation stay, its title where none is given."""
+    """Insert or update a thread; its user and creation stay."""
     fresh = insert(connection.dialect, threads).values(**row, created_at=row["updated_at"])
     changes = {name: row[name] for name in ("status", "updated_at", "owner")}
     title = func.coalesce(fresh.excluded.title, threads.c.title)
@@ -30,7 +30,7 @@ def take_up(connection: Connection, thread: str, owner: str) -> None:
 
 
 def listed(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the threads that match, the last touched last; one whose owner is gone as interrupted."""
+    """Return the threads that match; owner gone: interrupted."""
     query = select(threads).where(*matching(threads, filters))
     return [
         _as_it_stands(row)
@@ -39,13 +39,13 @@ def listed(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str,
 
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:
-    """Delete a thread's row, and its calls where the audit is to go too."""
+    """Delete a thread's row, with `audit` its calls, too."""
     for table in (threads, unknown_outcomes, calls) if audit else (threads,):
         connection.execute(delete(table).where(table.c.thread == thread))
 
 
 def needed_results(connection: Connection) -> Needed:
-    """Return the long results that the calls of the threads there are gave or read."""
+    """Return the long results that calls of the threads refer to."""
     columns = (calls.c.user, calls.c.tool, calls.c.args, calls.c.result_sha256)
     of_threads = select(*columns).where(calls.c.thread.in_(select(threads.c.thread)))
     return frozenset(

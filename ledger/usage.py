@@ -1,4 +1,4 @@
-"""What model calls took: booked as they begin, settled as they end, summed by day."""
+"""Usage of models: booked, settled, summed by day."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ def record(connection: Connection, use: Mapping[str, Any]) -> None:
 def book(
     connection: Connection, use: Mapping[str, Any], most_tokens: float | None, most_usd: float | None
 ) -> int | Used:
-    """Add a model call that is about to begin; where its user's day is used up, return what is used instead.
+    """Add a model call that begins, unless the day is used up.
 
     The writer takes the database's one write lock, so that of two that begin at once the later one counts the
     other. A call that never ends stays as it was booked: it may have been billed.
@@ -48,7 +48,7 @@ def book(
 
 
 def settle(connection: Connection, number: int, use: Mapping[str, Any] | None) -> None:
-    """Put what a booked call took in the place of what was booked; None: it was never made."""
+    """Replace what was booked by what was used; None: never made."""
     if use is None:
         connection.execute(usage.delete().where(usage.c.id == number))
     else:
@@ -58,7 +58,7 @@ def settle(connection: Connection, number: int, use: Mapping[str, Any] | None) -
 
 
 def used_on(connection: Connection, user: str, at: float) -> tuple[int, float]:
-    """Return the tokens and US dollars on record for a user's day: the UTC day of that moment."""
+    """Return a user's tokens and US dollars of that UTC day."""
     sums = select(func.sum(usage.c.counted_tokens), func.sum(usage.c.cost_usd))
     query = sums.where(*matching(usage, {"user": user, "day": _day_of(at)}))
     tokens, usd = connection.execute(query).one()

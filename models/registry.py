@@ -7,8 +7,7 @@ from weakref import WeakKeyDictionary
 from langchain_core.language_models import BaseChatModel
 
 from base.errors import ConfigurationError, MissingKeyError, UnknownModelError
-from base.settings import ModelCard, Settings
-from base.toml_file import where
+from base.settings import ModelCard, Settings, where
 from models.providers import MODULES, provider
 
 

@@ -1,7 +1,6 @@
 """Run one call: judged again, claimed once, never raising."""
 
 import asyncio
-import json
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,11 +21,10 @@ from nodes.turn.calls import result_message
 from nodes.turn.long_results import ShortResult, store
 from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
-from tools.places import place
 from tools.policy.decision import Allow, Confirm, Deny
-from tools.read_result import from_strangers
+from tools.read_result import is_untrusted_result
 from tools.run import Outcome as Ran
-from tools.run import run_tool
+from tools.run import concurrency_limit, run_tool
 
 _LEASE_MARGIN_S = 30.0
 """Beyond the tool's own limit, before its claim counts as abandoned."""
@@ -111,7 +109,8 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
         args = _whole(tool, task)
     except ArgumentsError as error:
         return await noted("failed", f"Tool error: {error}")
-    async with place(tool, turn.res.settings):  # before the claim: its lease must not run out in a queue
+    # Before the claim: its lease must not run out in a queue.
+    async with concurrency_limit(tool, turn.res.settings):
         claim = await _claim(entry, tool, turn, args, verdict, recorded=task.get("on_record", False))
         if isinstance(claim, Claimed | Read):
             return await _run(entry, tool, turn, args, claim)
@@ -120,7 +119,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
         if ended is None:  # whoever ran it is gone
             return await _settle(task, turn)
         claim = ended
-    return _unrun(claim, untrusted=from_strangers(tool, args))
+    return _unrun(claim, untrusted=is_untrusted_result(tool, args))
 
 
 async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
@@ -186,7 +185,7 @@ async def _stored(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
 ) -> _Outcome:
     """Store and record what a call gave; it ran, so this is finished even if nobody waits for it any more."""
     short = await store(turn, tool, args, ran.text)
-    outcome = _Outcome(ran.status, short.text, ran.duration_ms, from_strangers(tool, args), short)
+    outcome = _Outcome(ran.status, short.text, ran.duration_ms, is_untrusted_result(tool, args), short)
     try:
         await _finish(entry, turn, outcome, claim)
     except StorageError:  # it ran, and that is what has to be said
@@ -223,8 +222,7 @@ async def _noted(
 def _whole(tool: Tool, task: Task) -> dict[str, Any]:
     """Return the arguments, checked; what the wire mangled is never run as if it were empty."""
     if problem := task["call"]["problem"]:
-        schema = json.dumps(tool.parameters, ensure_ascii=False)
-        raise ArgumentsError(f"{tool.name} was not run: {problem}. Its arguments must fit: {schema}")
+        raise ArgumentsError(tool.name, [problem], tool.parameters)
     return tool.check(task["args"])
 
 

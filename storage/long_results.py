@@ -1,4 +1,4 @@
-"""Long results, stored once by the hash of their content, for each person.
+"""Long results, stored once for each person by their hash.
 
     artifacts/<person>/ab/<SHA-256 of the content>[-untrusted]
 
@@ -50,7 +50,7 @@ class LongResult:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a stored text, in whole characters; positions are bytes, the end is exclusive."""
+    """Part of a stored text; positions are bytes, the end exclusive."""
 
     text: str
     start: int
@@ -65,7 +65,7 @@ def is_untrusted(handle: str) -> bool:
 
 
 def name_of(user: str, handle: str) -> tuple[str, str]:
-    """Return a person's folder and the digits of a handle, or of the content's hash."""
+    """Return a person's folder and a handle's, or a hash's, digits."""
     return _person_folder(user), handle[:_HANDLE_DIGITS]
 
 
@@ -80,7 +80,7 @@ class LongResults:
         self._pieces = _PieceCache(_CACHED)
 
     async def put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
-        """Store a text for a person; it is on disk, under its final name, when this returns.
+        """Store a text for a person; it is on disk on return.
 
         Args:
             user: whose it is; nobody else can read it.
@@ -104,7 +104,7 @@ class LongResults:
         return piece
 
     async def sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
-        """Delete the results that are not needed and were last stored before a time; return how many.
+        """Delete results not needed and stored before a time; return how many.
 
         One that is stored again meanwhile is left: whoever stores it marks it, and finds it gone or there.
 
@@ -186,12 +186,12 @@ class _PieceCache:
 
 
 def _person_folder(user: str) -> str:
-    """Return the name of a person's folder: theirs may be any text, and a folder's may not."""
+    """Return a person's folder: a person's name may be any text."""
     return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:_PERSON_LENGTH]
 
 
 def _deleted(path: Path, before: float) -> bool:
-    """Put the file aside, and delete it unless it was stored again just before."""
+    """Delete a file, unless it was stored again just before."""
     if path.stat().st_mtime >= before:
         return False
     aside = path.with_name(f"{_ASIDE}{path.name.removeprefix(_ASIDE)}")
@@ -206,7 +206,7 @@ def _deleted(path: Path, before: float) -> bool:
 
 
 def _is_there(path: Path) -> bool:
-    """Mark a file as stored just now, so that nobody sweeps it; False where there is none."""
+    """Mark a file as stored just now; False: there is none."""
     try:
         os.utime(path)
     except FileNotFoundError:
@@ -215,7 +215,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """Write a file that is whole wherever it can be seen, and survives a power cut."""
+    """Write a file atomically, so that it survives a power cut."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_ASIDE)  # for its owner alone
     draft = Path(name)
     try:
@@ -232,7 +232,7 @@ def _write_once(path: Path, content: bytes) -> None:
 
 
 def _make_folders(above: Path, lowest: Path) -> None:
-    """Make what is missing between two folders for its owner alone, which `parents` would not."""
+    """Make the missing folders private, which `parents` would not."""
     above.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = above
     for part in lowest.relative_to(above).parts:
@@ -258,7 +258,7 @@ def _piece(data: bytes, start: int, count: int, size: int) -> Piece:
 
 
 def _boundary(data: bytes, at: int) -> int:
-    """Return the first position from `at` on where a character begins, or the end."""
+    """Return the first position from `at` where a character begins."""
     while at < len(data) and data[at] & 0xC0 == 0x80:  # noqa: PLR2004 (how UTF-8 marks what goes on)
         at += 1
     return min(at, len(data))

@@ -3,11 +3,11 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.store.base import BaseStore, Op, Result, SearchItem
 from langgraph.store.base.batch import AsyncBatchedBaseStore
@@ -18,19 +18,7 @@ from storage.sqlite import BUSY_S, create_private, switch_to_wal, why
 if TYPE_CHECKING:
     from langgraph.store.sqlite.aio import AsyncSqliteStore
 
-
-class Embedder(Protocol):
-    """Turns texts into vectors."""
-
-    @property
-    def name(self) -> str:
-        """What its vectors can be compared by: those of one name with each other."""
-
-    async def of_query(self, text: str) -> list[float]:
-        """Return the vector of what is looked for."""
-
-    async def of_texts(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return the vector of each text that may be found."""
+    from storage.semantic_search import Embedder
 
 
 Store = TypeVar("Store", bound=AsyncBatchedBaseStore)
@@ -40,7 +28,7 @@ _RETRY_S = 0.05
 
 
 @asynccontextmanager
-async def open_memories(path: Path, embedder: Embedder | None = None) -> AsyncIterator[BaseStore]:
+async def open_memories(path: Path, embedder: "Embedder | None" = None) -> AsyncIterator[BaseStore]:
     """Open or create the store: a file for its owner alone.
 
     Args:
@@ -57,13 +45,13 @@ async def open_memories(path: Path, embedder: Embedder | None = None) -> AsyncIt
 
 
 class Memories(AsyncBatchedBaseStore):
-    """LangGraph's store on SQLite, loaded at the first need: it takes long to import, and few turns use it.
+    """LangGraph's SQLite store, loaded when needed: it imports slowly.
 
     Every method may raise StorageError.
     """
 
-    def __init__(self, path: Path, embedder: Embedder | None, stack: AsyncExitStack) -> None:
-        """Name the file, what places texts by meaning, and what closes the store in the end."""
+    def __init__(self, path: Path, embedder: "Embedder | None", stack: AsyncExitStack) -> None:
+        """Name the file, the embedder, and what closes the store."""
         super().__init__()
         self._path = path
         self._embedder = embedder
@@ -76,7 +64,7 @@ class Memories(AsyncBatchedBaseStore):
         return await (await self._opened()).abatch(ops)
 
     async def asearch(self, namespace_prefix: tuple[str, ...], /, **options: Any) -> list[SearchItem]:
-        """Search a namespace, by meaning where there is a query; raises what the model's client does, too."""
+        """Search by meaning where there is a query; raises clients' errors, too."""
         return await (await self._opened()).asearch(namespace_prefix, **options)
 
     async def _opened(self) -> "AsyncSqliteStore":
@@ -87,7 +75,7 @@ class Memories(AsyncBatchedBaseStore):
 
 
 @asynccontextmanager
-async def _open(path: Path, embedder: Embedder | None) -> "AsyncIterator[AsyncSqliteStore]":
+async def _open(path: Path, embedder: "Embedder | None") -> "AsyncIterator[AsyncSqliteStore]":
     await asyncio.to_thread(import_module, "storage.semantic_search")  # never on the event loop
     import aiosqlite
     from langgraph.store.sqlite.aio import AsyncSqliteStore
@@ -106,7 +94,7 @@ async def _open(path: Path, embedder: Embedder | None) -> "AsyncIterator[AsyncSq
 
 
 def _prepare(path: Path) -> None:
-    """Make the file where there is none, and see that it is a database."""
+    """Make the file, and see that it is a database."""
     with _explained(path):
         create_private(path)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -124,7 +112,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def _ended(store: Store) -> AsyncIterator[Store]:
-    """End with the block the task that runs a store's operations, which the store leaves to the loop."""
+    """Cancel a store's task at the end, which it leaves running."""
     try:
         yield store
     finally:
@@ -134,7 +122,7 @@ async def _ended(store: Store) -> AsyncIterator[Store]:
 
 
 async def _set_up(store: "AsyncSqliteStore") -> None:
-    """Make the tables. Of processes that do so at once one fails at a step that another has just made."""
+    """Make the tables, again where another process does so at once."""
     deadline = time.monotonic() + BUSY_S
     for attempt in range(_ATTEMPTS, -1, -1):
         try:

@@ -1,4 +1,4 @@
-"""A store that finds memories by their meaning, by vectors of their texts.
+"""A store that finds memories by the vectors of their texts.
 
 It is apart from storage.memories because its base class takes long to import: it is loaded only where an
 embedding model is configured and somebody remembers or recalls.
@@ -16,13 +16,11 @@ from array import array
 from collections.abc import Sequence
 from math import hypot
 from operator import mul
-from typing import Any
+from typing import Any, Protocol
 
 import aiosqlite
 from langgraph.store.base import Item, SearchItem
 from langgraph.store.sqlite.aio import AsyncSqliteStore
-
-from storage.memories import Embedder
 
 _AT_ONCE = 100
 """Texts that one request places: as many as every provider takes."""
@@ -51,6 +49,20 @@ _NEAREST = """
 """
 
 
+class Embedder(Protocol):
+    """Turns texts into vectors."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model: vectors of one name are comparable."""
+
+    async def of_query(self, text: str) -> list[float]:
+        """Return the vector of what is looked for."""
+
+    async def of_texts(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return the vector of each text that may be found."""
+
+
 class VectorStore(AsyncSqliteStore):
     """A store of texts with their vectors."""
 
@@ -74,7 +86,7 @@ class VectorStore(AsyncSqliteStore):
         offset: int = 0,
         **options: Any,
     ) -> list[SearchItem]:
-        """Search a namespace, by meaning where there is a query; raises what the model's client does."""
+        """Search by meaning where there is a query; raises clients' errors, too."""
         if not query:
             return await super().asearch(namespace_prefix, limit=limit, offset=offset, **options)
         wanted = await self._embedder.of_query(query)
@@ -87,7 +99,7 @@ class VectorStore(AsyncSqliteStore):
         return [SearchItem(**_fields(item), score=nearest[item.key]) for item in found if item]
 
     async def _catch_up(self, prefix: str, model: str) -> None:
-        """Give a vector to each text of a namespace that has none by this model, the latest first."""
+        """Embed each text that has no vector by this model, latest first."""
         async with self._cursor(transaction=False) as cursor:
             await cursor.execute(_WITHOUT, (prefix, model, _MOST_CAUGHT_UP))
             without = list(await cursor.fetchall())
@@ -107,7 +119,7 @@ def _fields(item: Item) -> dict[str, Any]:
 
 
 def _packed(vector: Sequence[float]) -> bytes:
-    """Return a vector of length 1, so that nearness is a sum of products."""
+    """Return a vector of length 1, in bytes."""
     length = hypot(*vector) or 1.0
     return array("f", [number / length for number in vector]).tobytes()
 

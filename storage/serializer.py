@@ -32,7 +32,7 @@ _reading = threading.local()
 
 
 class UnreadableError(ValueError):
-    """A stored value holds what no conversation consists of, or is no value at all."""
+    """A stored value is none that a conversation can hold."""
 
 
 class StrictSerializer(JsonPlusSerializer):
@@ -66,7 +66,7 @@ class StrictSerializer(JsonPlusSerializer):
         return value
 
     def _message_or_any(self, code: int, data: bytes) -> Any:
-        """Return an object as LangGraph does; a message without its constructors, in half the time.
+        """Return an object as LangGraph does; a message in half the time.
 
         They do no more for what a message itself was written as than have it validated. Without this a resume
         after 200 rounds takes 4 ms more, of about 10, and a longer conversation's more.
@@ -84,7 +84,7 @@ class StrictSerializer(JsonPlusSerializer):
 
 
 def compressed(kind: str, data: bytes) -> tuple[str, bytes]:
-    """Return the kind and the bytes of a row, compressed where that makes it smaller."""
+    """Return a row's kind and bytes, compressed where that is smaller."""
     if kind == _PLAIN and _SHORTEST <= len(data) <= _LONGEST:
         smaller = zlib.compress(data, _LEVEL)
         if len(smaller) < len(data):

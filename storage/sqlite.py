@@ -1,4 +1,4 @@
-"""What is particular to SQLite: private files, write-ahead logs, and what its errors mean."""
+"""SQLite's particulars: private files, write-ahead logs, error messages."""
 
 import errno
 import os
@@ -39,7 +39,7 @@ _ADVICE = {
 
 
 def create_private(path: Path) -> Path:
-    """Create the file and its folder for their owner alone where they are missing; return the path.
+    """Create a file and its folder, private; return the path.
 
     Raises:
         OSError: it can be neither created nor opened.
@@ -57,7 +57,7 @@ def make_private(path: Path) -> None:
 
 
 def switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Wait for another process that opens the same new file: SQLite itself does not, for this one step.
+    """Switch to write-ahead log, waiting for others, which SQLite does not.
 
     Raises:
         sqlite3.OperationalError: it took too long.
@@ -75,7 +75,7 @@ def switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def why(error: Exception) -> str:
-    """Return what an error of a database or its file means, and what to do."""
+    """Return a database error's meaning, and what to do."""
     cause: Any = getattr(error, "orig", None) or error  # as SQLAlchemy wraps it
     if isinstance(cause, FileExistsError | NotADirectoryError):
         return f"a file stands where its directory should be; {_ELSEWHERE}"

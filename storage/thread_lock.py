@@ -1,4 +1,4 @@
-"""One turn of a thread at a time, across processes; the next one queues.
+"""Locks: one turn of a thread at a time, across processes.
 
 In a process they queue in the order they came. Between processes a file for each turn that runs is locked,
 and holds the process's id. The operating system lets go of the lock when its process ends, however it ends: a
@@ -27,7 +27,7 @@ class ThreadLocks:
     """The locks of the threads of one data directory."""
 
     def __init__(self, folder: Path, patience_s: float = 600) -> None:
-        """Name the folder of the locks; it is made when the first is needed.
+        """Name the locks' folder, which is made when first needed.
 
         Args:
             folder: for this alone.
@@ -39,7 +39,7 @@ class ThreadLocks:
 
     @asynccontextmanager
     async def of(self, thread_id: str) -> AsyncIterator[None]:
-        """Have a thread to oneself.
+        """Lock a thread, waiting for those before.
 
         Raises:
             BusyThreadError: another process is still at it when the patience ends.
@@ -57,11 +57,11 @@ class ThreadLocks:
                 _release(path, descriptor)
 
     def at_once(self, thread_id: str) -> AbstractAsyncContextManager[None]:
-        """Have a thread to oneself, now or not at all. Raises as `of` does, where any turn of it runs."""
+        """Lock a thread now or not at all; raises as `of` does."""
         return ThreadLocks(self.folder, patience_s=0).of(thread_id)
 
     def is_held(self, thread_id: str) -> bool:
-        """Tell whether a turn of a thread is under way, here or in another process."""
+        """Tell whether a thread is locked, here or in another process."""
         here = self._here.get(thread_id)
         if here and here.locked():
             return True
@@ -111,7 +111,7 @@ def _take(path: Path) -> int | None:
 
 
 def _release(path: Path, descriptor: int) -> None:
-    """Take the file away while it is still locked; whoever opened it meanwhile opens the next one.
+    """Delete the file while it is locked; others open the next one.
 
     One that cannot be taken away is in nobody's way: it is not locked any more. One that is another's, for
     somebody took ours away before, stays.
@@ -133,7 +133,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Tell whether the file is still in its place: whoever held it before takes it away."""
+    """Tell whether the file still stands: whoever held it deletes it."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

@@ -22,20 +22,20 @@ _log = logging.getLogger(__name__)
 
 
 class Database(Protocol[Op_contra]):
-    """What the thread writes to; every method is called in that thread alone."""
+    """What the thread writes to; called in that thread alone."""
 
     closed: str
     """What whoever comes after the end is told, and what to do."""
 
     def commit(self, operations: Sequence[Op_contra]) -> Sequence[Any]:
-        """Return their results once all are on disk; where it raises, nothing is.
+        """Return results once all are on disk; if it raises, none is.
 
         An operation may come again (when a neighbour fails, each is run by itself), so it must have no
         effect but on the database.
         """
 
     def is_nobodys(self, error: Exception) -> bool:
-        """Tell whether an error is of the database as a whole: to run each by itself would not help."""
+        """Tell whether an error is the database's, not one operation's."""
 
     def explained(self, error: Exception) -> Exception:
         """Return what whoever waits is told of an error."""
@@ -70,7 +70,7 @@ class Writer:
         self._thread.start()
 
     def open(self, database: Database[Op]) -> "Lane[Op]":
-        """Return the way to one more database; once the last way is closed, the thread ends."""
+        """Return one more lane; once the last is closed, the thread ends."""
         with self._changed:
             lane = Lane(self, database)
             self._lanes.append(lane)
@@ -93,7 +93,7 @@ class Writer:
                 self._write(jobs[start : start + self._most_at_once])
 
     def _next_jobs(self) -> "list[_Job]":
-        """Return what has come, once somebody waits or it was held back long enough; empty: all is closed."""
+        """Return what has come; empty: all is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._is_over())
             if self._jobs:
@@ -116,7 +116,7 @@ class Writer:
 
 
 class Lane(Generic[Op]):
-    """The way to one database; its results are there only when they are on disk."""
+    """The queue of one database; results come once on disk."""
 
     def __init__(self, writer: Writer, database: Database[Op]) -> None:
         self.database = database
@@ -125,7 +125,7 @@ class Lane(Generic[Op]):
         self._writer = writer
 
     def submit(self, operation: Op) -> Future[Any]:
-        """Queue an operation; its result is for the running event loop, and the write done without it, too.
+        """Queue an operation; its result is for the running event loop.
 
         Raises:
             StorageError: the lane is closed.
@@ -135,14 +135,14 @@ class Lane(Generic[Op]):
         return future
 
     def leave(self, operation: Op) -> None:
-        """Queue an operation for which nobody waits: it is on disk before any that is submitted after it.
+        """Queue an operation nobody waits for, before all submitted later.
 
         Raises as `submit` does. What goes wrong later is logged.
         """
         self._writer.put(_Job(self, operation), waited_for=False)
 
     def close(self) -> None:
-        """Write what is queued and let go of the database; again is harmless; blocks."""
+        """Write what is queued and close; again is harmless; blocks."""
         with suppress(StorageError):
             self._writer.put(_Job(self, None, is_last=True), waited_for=True)
         self.ended.wait()
@@ -157,7 +157,7 @@ class _Job(NamedTuple):
 
 
 def _commit(database: Database[Any], jobs: Sequence[_Job]) -> None:
-    """Write in one transaction; where it fails, each by itself, so that only the guilty one fails."""
+    """Write in one transaction; where it fails, each by itself."""
     try:
         results = database.commit([job.operation for job in jobs])
     except Exception as error:  # whatever it is, whoever waits for it is told

@@ -110,9 +110,10 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     no: No = False,
 ) -> None:
     """Ask for one thing and read the answer."""
-    from terminal.commands import ask
+    from terminal.commands import ask, run
+    from terminal.conversation import Options
 
-    raise typer.Exit(ask.ask(task, thread, ask.Wish(user, path, json, _consent(yes, no))))
+    run(ask.ask, task, thread, Options(user, path, json, _consent(yes, no)))
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -120,17 +121,19 @@ def chat(
     thread: OnThread = None, user: User = None, path: Path = None, yes: Yes = False, no: No = False
 ) -> None:
     """Talk, line by line."""
-    from terminal.commands import ask
+    from terminal.commands import chat, run
+    from terminal.conversation import Options
 
-    raise typer.Exit(ask.chat(thread, ask.Wish(user, path, consent=_consent(yes, no))))
+    run(chat.chat, thread, Options(user, path, consent=_consent(yes, no)))
 
 
 @app.command(rich_help_panel=_TURNS)
 def approve(thread: Thread, user: User = None, json: Json = False) -> None:
     """Say yes to everything that a thread waits for."""
-    from terminal.commands import ask
+    from terminal.commands import approve, run
+    from terminal.conversation import Options
 
-    raise typer.Exit(ask.decide(thread, ask.Wish(user, json=json), yes=True))
+    run(approve.approve, thread, Options(user, json=json))
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -141,33 +144,35 @@ def reject(
     json: Json = False,
 ) -> None:
     """Say no to everything that a thread waits for."""
-    from terminal.commands import ask
+    from terminal.commands import approve, run
+    from terminal.conversation import Options
 
-    raise typer.Exit(ask.decide(thread, ask.Wish(user, json=json), yes=False, reason=reason))
+    run(approve.reject, thread, Options(user, json=json), reason)
 
 
 @app.command(rich_help_panel=_TURNS)
 def resume(thread: Thread, user: User = None, json: Json = False, yes: Yes = False, no: No = False) -> None:
     """Go on with a turn that Ctrl-C or a crash cut short."""
-    from terminal.commands import ask
+    from terminal.commands import resume, run
+    from terminal.conversation import Options
 
-    raise typer.Exit(ask.resume(thread, ask.Wish(user, json=json, consent=_consent(yes, no))))
+    run(resume.resume, thread, Options(user, json=json, consent=_consent(yes, no)))
 
 
 @app.command(rich_help_panel=_LISTS)
 def pending(json: Json = False) -> None:
     """List what waits for your yes or no."""
-    from terminal.commands import lists
+    from terminal.commands import pending, run
 
-    raise typer.Exit(lists.pending(as_json=json))
+    run(pending.pending, as_json=json)
 
 
 @app.command(rich_help_panel=_LISTS)
 def threads(user: OnlyUser = None, json: Json = False) -> None:
     """List the conversations, the last used last."""
-    from terminal.commands import lists
+    from terminal.commands import run, threads
 
-    raise typer.Exit(lists.threads(user=user, as_json=json))
+    run(threads.threads, user=user, as_json=json)
 
 
 @app.command(rich_help_panel=_LISTS)
@@ -185,9 +190,9 @@ def usage(
     json: Json = False,
 ) -> None:
     """Sum up what the models used: tokens, and dollars where prices are known."""
-    from terminal.commands import lists
+    from terminal.commands import run, usage
 
-    raise typer.Exit(lists.usage(by, user=user, as_json=json))
+    run(usage.usage, by, user=user, as_json=json)
 
 
 @app.command(rich_help_panel=_LISTS)
@@ -200,9 +205,9 @@ def audit(
     json: Json = False,
 ) -> None:
     """List every tool call: who, what, decided how, and how it ended."""
-    from terminal.commands import lists
+    from terminal.commands import audit, run
 
-    raise typer.Exit(lists.audit(thread, user=user, limit=limit, as_json=json))
+    run(audit.audit, thread, user=user, limit=limit, as_json=json)
 
 
 @app.command(rich_help_panel=_LISTS)
@@ -212,27 +217,27 @@ def rules(
     json: Json = False,
 ) -> None:
     """List what you agreed to once and for all; or take it back."""
-    from terminal.commands import rules
+    from terminal.commands import rules, run
 
-    raise typer.Exit(
-        rules.revoke(revoke, user=user, as_json=json) if revoke else rules.rules(user=user, as_json=json)
-    )
+    if revoke:
+        run(rules.revoke, revoke, user=user, as_json=json)
+    run(rules.rules, user=user, as_json=json)
 
 
 @app.command(rich_help_panel=_LISTS)
 def models(json: Json = False) -> None:
     """List the models, their roles, and what is missing to use them."""
-    from terminal.commands import lists
+    from terminal.commands import models, run
 
-    raise typer.Exit(lists.models(as_json=json))
+    run(models.models, as_json=json)
 
 
 @app.command(rich_help_panel=_LISTS)
 def tools(json: Json = False) -> None:
     """List the tools, who may use them, and which ask first."""
-    from terminal.commands import lists
+    from terminal.commands import run, tools
 
-    raise typer.Exit(lists.tools(as_json=json))
+    run(tools.tools, as_json=json)
 
 
 @app.command(rich_help_panel=_UPKEEP)
@@ -244,13 +249,11 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Tell whether everything is in order, or how a thread stands."""
-    from terminal.commands import doctor
+    from terminal.commands import doctor, run
 
-    raise typer.Exit(
-        doctor.check(mend=repair, as_json=json)
-        if thread is None
-        else doctor.examine(thread, mend=repair, as_json=json)
-    )
+    if thread is None:
+        raise typer.Exit(doctor.check(mend=repair, as_json=json))
+    run(doctor.examine, thread, mend=repair, as_json=json)
 
 
 @app.command(rich_help_panel=_UPKEEP)
@@ -264,9 +267,9 @@ def prune(
     json: Json = False,
 ) -> None:
     """Delete finished conversations; what waits, runs or is in doubt stays."""
-    from terminal.commands import prune
+    from terminal.commands import prune, run
 
-    raise typer.Exit(prune.prune(older_than, audit=audit, dry_run=dry_run, yes=yes, as_json=json))
+    run(prune.prune, older_than, audit=audit, dry_run=dry_run, yes=yes, as_json=json)
 
 
 @app.command(rich_help_panel=_UPKEEP)

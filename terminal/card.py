@@ -1,4 +1,4 @@
-"""The confirmation card: what is about to happen, and the person's answer to it."""
+"""The approval card: what is about to happen, and the person's answer to it."""
 
 import glob
 import json
@@ -14,14 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from nodes.gate.answers import Check, read
+from nodes.gate.request import GIVE_A_REASON
 from terminal.prompt import Prompt
-from terminal.text import as_json, exact, plain
+from terminal.text import exact, json_line, plain
 
 _WIDEST = 100
 _LINES = 12
 """Lines of one argument that a card shows unasked."""
-_FOR_OTHER_CLIENTS = "To reject, give a reason."
-"""Ends a description, for clients that send an approval for a rejection without one."""
 _CHOICES = ("approve", "edit", "whenever", "reject")
 _LONGEST_PATTERN = 80
 _USES = 20
@@ -43,14 +42,10 @@ def is_in_doubt(request: dict[str, Any]) -> bool:
     return any("attempt" in action for action in request["action_requests"])
 
 
-def show(console: Console, request: dict[str, Any]) -> None:
-    """Print a card for every waiting call."""
+def show_waiting(console: Console, request: dict[str, Any], thread_id: str) -> None:
+    """Print a card for every waiting call, and the commands that answer them."""
     for number in range(len(request["action_requests"])):
         _print(console, request, number)
-
-
-def show_how_to_answer(console: Console, thread_id: str) -> None:
-    """Print the commands that answer a waiting thread."""
     words = named(thread_id)
     console.print("Waiting for your yes or no:", style="bold")
     for command in (f"approve {words}", f'reject {words} --reason "…"'):
@@ -62,8 +57,8 @@ def named(thread_id: str) -> str:
     return shlex.quote(plain(thread_id))
 
 
-class Desk:
-    """Puts waiting calls before a person, one by one."""
+class ApprovalPrompt:
+    """Asks a person about waiting calls, one by one."""
 
     def __init__(self, console: Console, prompt: Prompt, check: Check) -> None:
         self._console = console
@@ -130,7 +125,7 @@ class Desk:
         self, what: str, action: Decision, first: Any, make: Callable[[Any], Decision]
     ) -> Decision | None:
         key = f"{what} {action['tool_call_id']}"
-        draft = self._drafts.get(key) or as_json(first)
+        draft = self._drafts.get(key) or json_line(first)
         while draft := await self._prompt.line(f"{what} (empty goes back): ", draft):
             self._drafts[key] = draft
             try:
@@ -200,7 +195,7 @@ def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
 
 def _effect(description: str) -> Text:
     """Return what the call would do; what is added is green, what is taken away red."""
-    lines = exact(description.removesuffix(_FOR_OTHER_CLIENTS)).strip().split("\n")
+    lines = exact(description.removesuffix(GIVE_A_REASON)).strip().split("\n")
     styles = {"+": "green", "-": "red"}
     return Text("\n").join(Text(line, styles.get(line[:1], "dim")) for line in lines)
 
@@ -223,7 +218,7 @@ def _value(value: Any, lines: int | None) -> Text:
 
 
 def _exact(value: Any) -> str:
-    return exact(value if isinstance(value, str) else as_json(value))
+    return exact(value if isinstance(value, str) else json_line(value))
 
 
 def _cut(text: str) -> bool:

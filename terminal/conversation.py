@@ -1,75 +1,109 @@
-"""A turn in the terminal: what happens is shown, and gates are answered until it ends."""
+"""A turn in the terminal: it is shown, and its confirmations are answered until it ends."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import secrets
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
-from rich.text import Text
+from pydantic import ValidationError
 
-from graphs.events import Begun, Done, Event, Queued, Result
-from graphs.session import Orchestrator
-from nodes.context import Context
-from nodes.events import Restarted, Token, ToolFinished, ToolStarted
+from base.errors import ConfigurationError
+from base.settings import Settings
+from graphs.result import Result
+from graphs.session import Orchestrator, check_thread
+from graphs.stream import Event, final_result
+from nodes.context import LOCAL, Context
 from nodes.gate.answers import fault
-from terminal import card
-from terminal.interrupt import until_interrupted
-from terminal.progress import Progress
+from terminal.card import ApprovalPrompt, answer_all, is_in_doubt, named, show_waiting
+from terminal.interrupt import LeftError, until_interrupted
+from terminal.progress import receipts, show_turn
 from terminal.prompt import Prompt
-from terminal.receipts import receipts
-from terminal.screen import Screen
-from terminal.text import Flow, plain
+from terminal.screen import open_screen
+from terminal.tables import show_json
+from terminal.text import plain
 
 
 @dataclass(frozen=True)
-class Conversation:
-    """Whose turns these are, where they are shown, and who answers their gates."""
+class Options:
+    """The options that commands which run a turn share."""
 
-    orchestrator: Orchestrator
-    context: Context
-    screen: Screen
+    user: str | None = None
+    """None: as it was when the turn began."""
+    path: Literal["auto", "two-brain", "single", "direct"] | None = None
+    json: bool = False
+    """The result is printed as JSON: nothing else is shown, and nobody asked."""
     consent: bool | None = None
-    """The answer to every gate; None asks the person, where there is one."""
-    quiet: bool = False
-    """Nothing is shown, and nobody asked."""
+    """The answer to every confirmation; None asks the person, where there is one."""
+
+
+class Conversation:
+    """Turns that are shown on the screen, and whose confirmations are answered here.
+
+    Raises:
+        ConfigurationError: twobrain.toml has no such user, or an option does not fit.
+    """
+
+    def __init__(self, orchestrator: Orchestrator, options: Options) -> None:
+        self.orchestrator = orchestrator
+        self.screen = open_screen(machine=options.json)
+        self._options = options
+        self._context = _context(options, orchestrator.settings)
+
+    async def report(self, thread_id: str, turn: Awaitable[Result]) -> int:
+        """Wait for a turn, say how it ended or what it waits for, and return the exit code."""
+        try:
+            result = await turn
+        except LeftError:
+            command = f"twobrain resume {named(thread_id)}"
+            self.screen.side.print(f"Stopped. Go on with: {command}", style="yellow", soft_wrap=True)
+            return 130
+        if self._options.json:
+            show_json(self.screen, result.to_json())
+        elif result.pending is not None:
+            show_waiting(self.screen.out, result.pending, thread_id)
+        else:
+            self.screen.side.print(f"thread {plain(thread_id)}", style="dim", soft_wrap=True)
+        return exit_code(result)
 
     async def ask(self, text: str, thread_id: str) -> Result:
-        """Run a turn to its end, or to a gate that nobody here can answer: then the result is `pending`.
+        """Run a turn to its end; the result is `pending` where nobody here can answer what it asks.
 
         Raises:
             LeftError: the person left before the end.
         """
-        return await self._finish(self.orchestrator.stream(text, thread_id=thread_id, context=self.context))
+        return await self._finish(self.orchestrator.stream(text, thread_id=thread_id, context=self._context))
 
     async def answer(self, thread_id: str, answer: dict[str, Any]) -> Result:
-        """Answer a waiting gate, then go on as `ask` does."""
-        return await self._finish(self.orchestrator.stream_resume(thread_id, answer, context=self.context))
+        """Answer a waiting confirmation, then go on as `ask` does."""
+        return await self._finish(self.orchestrator.stream_resume(thread_id, answer, context=self._context))
 
     async def go_on(self, thread_id: str) -> Result:
-        """Take up a thread where it stands: at its gate, or in the middle of a turn that was cut short."""
-        standing = await self.orchestrator.result(thread_id)
-        if standing.pending is not None:
-            if standing.receipts and not self.quiet:
-                self.screen.side.print(receipts(standing))
-            return await self._settle(standing)
-        return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self.context))
+        """Go on where a thread is: at its confirmation, or in the middle of a turn that was cut short."""
+        result = await self.orchestrator.result(thread_id)
+        if result.pending is None:
+            return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self._context))
+        if result.receipts and not self._options.json:
+            self.screen.side.print(receipts(result))
+        return await self._settle(result)
 
     async def _finish(self, events: AsyncGenerator[Event, None]) -> Result:
         return await self._settle(await self._watch(events))
 
     async def _settle(self, result: Result) -> Result:
+        """Answer one confirmation after the other, until there is none or nobody to answer it."""
         if result.pending is None:
             return result
         check = partial(fault, await self.orchestrator.all_tools())
-        desk = card.Desk(self.screen.side, Prompt(self.screen), check)
+        prompt = ApprovalPrompt(self.screen.side, Prompt(self.screen), check)
         while result.pending is not None:
-            answer = await self._answer(result.pending, desk)
+            answer = await self._answer(result.pending, prompt)
             if answer is None:
                 break
             before = await self._rules(answer)
             result = await self._watch(
-                self.orchestrator.stream_resume(result.thread_id, answer, context=self.context)
+                self.orchestrator.stream_resume(result.thread_id, answer, context=self._context)
             )
             for rule in await self._rules(answer):
                 if rule not in before:
@@ -84,117 +118,54 @@ class Conversation:
         made = any("remember" in decision for decision in answer["decisions"])
         return [rule["id"] for rule in await self.orchestrator.ledger.rules()] if made else []
 
-    async def _answer(self, request: dict[str, Any], desk: card.Desk) -> dict[str, Any] | None:
-        if self.consent is not None:
+    async def _answer(self, request: dict[str, Any], prompt: ApprovalPrompt) -> dict[str, Any] | None:
+        consent = self._options.consent
+        if consent is not None:
             refused = "problem" in request  # the same answer again would be refused again
-            unforeseen = self.consent and card.is_in_doubt(request)  # what was agreed to is one run
-            return None if refused or unforeseen else card.answer_all(request, yes=self.consent)
-        if self.quiet or not self.screen.interactive:
+            unforeseen = consent and is_in_doubt(request)  # what was agreed to is one run
+            return None if refused or unforeseen else answer_all(request, yes=consent)
+        if self._options.json or not self.screen.interactive:
             return None
-        return await desk.decide(request)
+        return await prompt.decide(request)
 
     async def _watch(self, events: AsyncGenerator[Event, None]) -> Result:
         async with aclosing(events):
-            return await until_interrupted(silently(events) if self.quiet else aloud(events, self.screen))
+            return await until_interrupted(
+                final_result(events) if self._options.json else show_turn(events, self.screen)
+            )
 
 
 def exit_code(result: Result) -> int:
-    """Return the process's exit code for a turn that stands so."""
+    """Return the process's exit code for a turn's result."""
     if result.pending is not None:
         return 3
     unasked = not result.usage.get("model_calls")  # the day's allowance was used up before
     return 1 if unasked or result.stop_reason == "model_failed" else 0
 
 
-async def silently(events: AsyncIterator[Event]) -> Result:
-    """Follow a turn without a word."""
-    async for event in events:
-        if isinstance(event, Done):
-            return event.result
-    raise RuntimeError("A turn ended without its result.")
+def thread_or_new(given: str | None) -> str:
+    """Return the thread's id, checked; None: a new one."""
+    if given is None:
+        return new_thread()
+    check_thread(given)
+    return given
 
 
-async def aloud(events: AsyncIterator[Event], screen: Screen) -> Result:
-    """Follow a turn on the screen: calls as they run, the answer as it is written."""
-    view = _View(screen)
+def new_thread() -> str:
+    """Return an id that no thread has yet."""
+    return secrets.token_hex(4)
+
+
+def _context(options: Options, settings: Settings) -> Context:
+    if options.user and options.user != LOCAL and options.user not in settings.users:
+        known = ", ".join([LOCAL, *(name for name in settings.users if name != LOCAL)])
+        raise ConfigurationError(
+            f"--user {options.user!r}: twobrain.toml has no such user. Correct the name ({known}), or add a "
+            f"[users.{options.user}] table."
+        )
     try:
-        async for event in events:
-            if isinstance(event, Done):
-                view.done(event.result)
-                return event.result
-            view.take(event)
-    finally:
-        view.close()
-    raise RuntimeError("A turn ended without its result.")
-
-
-class _View:
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
-        self._progress = Progress(screen)
-        self._progress.turn()
-        self._flow = Flow(self._write, screen.out.width if screen.out.is_terminal else None)
-        self._answer = ""
-
-    def take(self, event: Event) -> None:
-        """Show one event."""
-        if isinstance(event, Queued):
-            self._progress.queued()
-        elif isinstance(event, Begun):
-            self._progress.begun()
-        elif isinstance(event, Token):
-            self._hear(event.text)
-        elif isinstance(event, Restarted):
-            self._restart(event)
-        elif isinstance(event, ToolStarted):
-            self._end_answer()
-            self._progress.started(event)
-        elif isinstance(event, ToolFinished):
-            self._end_answer()
-            self._progress.finished(event)
-
-    def done(self, result: Result) -> None:
-        """Show what of the answer was not streamed, and what really happened."""
-        if self._answer.strip() != result.response.strip():
-            self._end_answer()
-            self._say(result.response)
-        self.close()
-        if result.pending is None:
-            self._screen.side.print(Text.assemble("\n", receipts(result)))
-        if result.stop_reason == "model_failed":
-            self._screen.side.print("No model could finish this.", style="yellow")
-
-    def close(self) -> None:
-        """Leave the screen ready for whatever comes next."""
-        self._progress.rest()
-        self._end_answer()
-
-    def _hear(self, text: str) -> None:
-        if self._screen.out.is_terminal:  # a pipe gets the answer alone, and once
-            self._say(text)
-
-    def _restart(self, event: Restarted) -> None:
-        if self._answer:
-            self._end_answer()
-            self._screen.side.print(f"{plain(event.model)} broke off; the answer begins anew.", style="dim")
-            self._progress.turn()
-
-    def _say(self, text: str) -> None:
-        if not self._answer:
-            text = text.lstrip()
-            if not text:
-                return
-            self._progress.rest()
-            if self._screen.out.is_terminal:
-                self._write("\n")
-        self._answer += text
-        self._flow.feed(text)
-
-    def _end_answer(self) -> None:
-        if self._answer:
-            self._flow.end()
-            self._answer = ""
-
-    def _write(self, text: str) -> None:
-        self._screen.out.file.write(plain(text))
-        self._screen.out.file.flush()
+        given = {"user": options.user, "path": options.path}
+        return Context.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ConfigurationError(f"--{problem['loc'][0]}: {problem['msg']}.") from None

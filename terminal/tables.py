@@ -1,27 +1,70 @@
 """Lists as tables for people and as JSON for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from doctor.diagnose import moment
-from terminal.screen import Screen
-from terminal.text import as_json, plain
+from base.texts import count
+from doctor.diagnose import local_time
+from doctor.missing_records import missing_threads
+from graphs.session import Orchestrator
+from terminal.screen import Screen, open_screen
+from terminal.text import json_line, plain
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 
 _WIDEST_CELL = 200
-_MOMENTS = {"since", "started_at", "updated_at"}
+_TIMES = {"since", "started_at", "updated_at"}
 """Keys whose values are seconds since the epoch."""
-_UNBROKEN = {*_MOMENTS, "name", "thread", "thread_id", "tool", "backend", "status", "effect"}
+_UNBROKEN = {*_TIMES, "name", "thread", "thread_id", "tool", "backend", "status", "effect"}
 _GOOD = {"yes", "executed"}
 _BAD = {"no", "failed"}
 
 
-def show(screen: Screen, rows: Sequence[Row], columns: Mapping[str, str], empty: str) -> None:
+_MISSING_RECORDS = "The ledger has no record of {} that there is; twobrain doctor says which, and what to do."
+
+
+def list_rows(
+    rows: Rows,
+    columns: Mapping[str, str],
+    empty: str,
+    *,
+    as_json: bool,
+    for_people: Callable[[Row], Row] = dict,
+) -> None:
+    """Print what a command lists, for a person or a program.
+
+    Args:
+        rows: as a program reads them.
+        columns: key of a row to the heading of its column.
+        empty: what to say where there are no rows.
+        as_json: print the rows for a program.
+        for_people: returns what a person reads of a row.
+    """
+    screen = open_screen(machine=as_json)
+    if as_json:
+        show_json(screen, rows)
+    else:
+        show(screen, [for_people(row) for row in rows], columns, empty)
+
+
+async def list_threads(
+    orchestrator: Orchestrator, rows: Rows, columns: Mapping[str, str], empty: str, *, as_json: bool
+) -> None:
+    """Print a list of threads, and say where the ledger has no record of some."""
+    missing = await missing_threads(orchestrator)
+    if missing:
+        said = _MISSING_RECORDS.format(count(len(missing), "conversation"))
+        open_screen(machine=as_json).side.print(said, style="yellow")
+    if as_json or rows or not missing:
+        list_rows(rows, columns, empty, as_json=as_json)
+
+
+def show(screen: Screen, rows: Rows, columns: Mapping[str, str], empty: str) -> None:
     """Print the columns (key to heading) of the rows, or say that there are none."""
     if not rows:
         screen.side.print(empty, style="dim")
@@ -43,12 +86,17 @@ def show(screen: Screen, rows: Sequence[Row], columns: Mapping[str, str], empty:
 
 def show_json(screen: Screen, value: Any) -> None:
     """Print one JSON value on one line, and nothing else."""
-    screen.out.print(as_json(value), soft_wrap=True)
+    screen.out.print(json_line(value), soft_wrap=True)
 
 
-def _counts(rows: Sequence[Row], key: str) -> bool:
+def yes_or_why_not(problem: str | None) -> str:
+    """Return the words for what can be used, or for why it cannot."""
+    return "yes" if problem is None else f"no: {problem}"
+
+
+def _counts(rows: Rows, key: str) -> bool:
     values = [row.get(key) for row in rows]
-    return key not in _MOMENTS and any(type(value) in {int, float} for value in values)
+    return key not in _TIMES and any(type(value) in {int, float} for value in values)
 
 
 def _cell(key: str, value: Any) -> Text:
@@ -62,8 +110,8 @@ def _cell(key: str, value: Any) -> Text:
 def _words(key: str, value: Any) -> str:
     if value is None or value == "":
         return "\u2013"
-    if key in _MOMENTS and isinstance(value, int | float):
-        return moment(value)
+    if key in _TIMES and isinstance(value, int | float):
+        return local_time(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):

@@ -37,7 +37,7 @@ def one_line(text: str, width: int) -> str:
     return first if len(first) <= width else first[: width - 1].rstrip() + "…"
 
 
-def as_json(value: Any) -> str:
+def json_line(value: Any) -> str:
     """Return JSON on one line that is readable and safe to print in a terminal."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return re.sub(_CONTROLS, lambda found: f"\\u{ord(found[0]):04x}", text)

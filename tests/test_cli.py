@@ -68,3 +68,10 @@ def test_a_command_ends_without_a_last_look_through_all_that_it_loaded(tmp_path)
     done = run("tools", home=tmp_path, before=f"import atexit, gc; {told_at_the_end}")
     assert done.returncode == 0
     assert int(done.stdout.rpartition("to look through:")[2]) < 1_000
+
+
+def test_the_server_without_its_packages_is_asked_for_by_name(tmp_path):
+    done = run("serve", home=tmp_path, before="import sys; sys.modules['langgraph_api'] = None")
+    assert done.returncode == 2
+    assert "The server needs its extra." in done.stderr
+    assert "-m pip install -c constraints.txt -e '.[server]'" in " ".join(done.stderr.split())

@@ -9,16 +9,34 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BEHAVIOURS = (ROOT / "docs" / "behaviours.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+TASKS = re.findall(r"^\| (.+) \| `([\w/]+\.py)` \| `(\w+)` \|$", CONTRIBUTING, re.MULTILINE)
+"""Each everyday task, the file that answers it, and the name to look for there."""
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_readme_says_what_the_code_declares():
-    from docs.generate import generated
+def test_the_pages_say_what_the_code_declares():
+    from docs.generate import PAGES, generated
 
-    assert generated(README) == README, "run .venv/bin/python docs/generate.py"
+    for page in PAGES:
+        assert generated(page) == page.read_text(encoding="utf-8"), "run .venv/bin/python docs/generate.py"
+
+
+def test_the_readme_is_read_in_one_go():
+    assert len(README.splitlines()) <= 200
+
+
+def test_what_the_readme_shows_of_the_terminal_is_what_it_prints(tmp_path):
+    (task,) = re.findall(r"^\.venv/bin/(twobrain ask .*)$", README, re.MULTILINE)
+    (shown,) = blocks("console")
+    card, answered = re.split(r"a=approve .*\n", shown)
+
+    assert _words(card) in _words(_asked(task, tmp_path, "--thread", "shown", code=3))
+    printed = _words(_asked("twobrain approve shown", tmp_path))
+    assert all(_words(line) in printed for line in answered.splitlines())
 
 
 def test_every_make_target_that_the_readme_names_exists():
@@ -36,19 +54,41 @@ def test_every_file_that_the_docs_link_to_exists():
         assert not missing, f"{page.name} links to {missing}"
 
 
+def test_every_file_of_ours_that_the_docs_name_exists():
+    made_up = {"tools/garden.py", "models/providers/acme.py", "__init__.py"}
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", page.read_text(encoding="utf-8")))
+        assert {name for name in named - made_up if not (ROOT / name).exists()} == set(), page.name
+
+
+def test_twenty_five_everyday_tasks_are_answered():
+    assert len({task for task, _, _ in TASKS}) == 25
+
+
+@pytest.mark.parametrize(("task", "path", "name"), TASKS, ids=[task for task, _, _ in TASKS])
+def test_the_file_that_answers_an_everyday_task_holds_what_it_is_said_to(task, path, name):
+    defined = re.compile(rf"^(?:(?:async )?def |class )?{name}\b(?=[\[(:= ])", re.MULTILINE)
+    assert defined.search((ROOT / path).read_text(encoding="utf-8"))
+
+
+def test_every_folder_of_the_house_is_drawn():
+    for line in subprocess.run(
+        ["git", "ls-files", "*/__init__.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines():
+        assert f"| `{line.removesuffix('__init__.py')}` |" in CONTRIBUTING
+
+
+def test_the_glossary_is_read_in_a_minute():
+    (terms,) = re.findall(r"## The terms\n\n(.*?)\n\n", CONTRIBUTING, re.DOTALL)
+    assert 12 <= len(terms.splitlines()) <= 25
+
+
 @pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines()])
 def test_every_twobrain_command_of_the_readme_is_understood(line, tmp_path):
     if not line.startswith(".venv/bin/twobrain"):
         assert line.startswith("make ")
         return
-    twobrain = str(Path(sys.executable).parent / "twobrain")
-    words = [twobrain, *shlex.split(line)[1:], "--yes"]
-    done = subprocess.run(
-        words, env=_environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert "buy milk" in done.stdout
+    assert "buy milk" in _asked(line, tmp_path, "--yes")
 
 
 def test_the_python_example_of_the_readme_runs(tmp_path):
@@ -120,6 +160,21 @@ def test_each_behaviour_names_tests_that_exist():
         for path, test in named:
             source = (ROOT / path).read_text(encoding="utf-8")
             assert re.search(rf"def {test}\(", source), f"{path}::{test}"
+
+
+def _asked(line, home, *options, code=0):
+    """Return what a twobrain command of the README prints, ended with an exit code."""
+    command = [str(Path(sys.executable).parent / "twobrain"), *shlex.split(line)[1:], *options]
+    done = subprocess.run(
+        command, env=_environment(home), cwd=home, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def _words(shown):
+    """Return what stands on a screen without its frames and its line breaks."""
+    return " ".join(re.sub("[│╭╮╰╯─]", " ", shown).split())
 
 
 def _environment(tmp_path):

@@ -1,4 +1,4 @@
-"""Arithmetic with exact fractions: no eval, and nothing that a few characters could make endless."""
+"""Arithmetic with exact fractions, without eval, in bounded time."""
 
 import ast
 import operator

@@ -1,14 +1,14 @@
-"""A shell in the workspace, for those who may."""
+"""A shell in the workspace, for admins."""
 
 import os
 import signal
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from base.settings import Settings
-from base.tool_process import GRACE_S, MOST_OUTPUT, Ended, run
+from base.processes import GRACE_S, MOST_OUTPUT, Output, run
+from base.settings import Card, Settings
 from base.worker_threads import in_thread
 from tools.declaration import Here, Tool, ToolFailure, tool
 from tools.files.workspace import Workspace
@@ -17,10 +17,8 @@ _MARGIN_S = 10
 """Beyond the command's own limit and grace, before the call as a whole is given up."""
 
 
-class CommandCard(BaseModel):
+class CommandCard(Card):
     """The `[tools.run_command]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     enabled: bool = False
     """True: admins may run commands."""
@@ -51,16 +49,18 @@ async def run_command(here: Here, command: Annotated[str, "command line for /bin
         raise ToolFailure("The command is empty or holds a NUL character; give a line for /bin/sh.")
     limit = _card(here.settings).timeout_s
     await in_thread(lambda: _make(here.settings))
+    output, env = Output(), _environment(here.settings)
+    line = ("/bin/sh", "-c", command)
     try:
-        ended = await run(command, here.settings.workspace, _environment(here.settings), limit)
+        status, left = await run(*line, env=env, limit_s=limit, output=output, cwd=here.settings.workspace)
     except OSError as error:
         raise ToolFailure(f"The command could not be started: {error.strerror}.") from None
-    if ended.status is None:
-        raise ToolFailure(_stopped(f"took longer than {limit:g} s", ended))
-    if ended.output.size > MOST_OUTPUT:
-        raise ToolFailure(_stopped(f"wrote more than {MOST_OUTPUT:,} bytes", ended))
-    left = "\n(What it left running in the background was stopped.)" if ended.left_running else ""
-    return f"{_status(ended.status)}\n{ended.output}{left}".strip()
+    if status is None:
+        raise ToolFailure(_stopped(f"took longer than {limit:g} s", output))
+    if output.size > MOST_OUTPUT:
+        raise ToolFailure(_stopped(f"wrote more than {MOST_OUTPUT:,} bytes", output))
+    note = "\n(What it left running in the background was stopped.)" if left else ""
+    return f"{_status(status)}\n{output}{note}".strip()
 
 
 def _make(settings: Settings) -> None:
@@ -78,9 +78,8 @@ def _status(status: int) -> str:
     return f"Exit status {status}." if status >= 0 else f"Killed by {signal.Signals(-status).name}."
 
 
-def _stopped(why: str, ended: Ended) -> str:
-    output = str(ended.output)
-    said = f"It had written:\n{output}" if output else "It had written nothing."
+def _stopped(why: str, output: Output) -> str:
+    said = f"It had written:\n{output}" if str(output) else "It had written nothing."
     return f"The command {why} and was stopped with all that it had started. {said}"
 
 

@@ -1,4 +1,4 @@
-"""What a tool is, and the decorator that makes one from a function.
+"""Tool, and the decorator that makes one from a function.
 
     @tool(effect="write")
     def shout(here: Here, words: Annotated[str, "what to shout"]) -> str:
@@ -16,11 +16,13 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from base.settings import ROLES, Role, Settings
 from base.worker_threads import in_thread
-from tools.arguments import ArgumentsError, checker, model_of, parameters_of, wants_here
+from tools.schema import ArgumentsError, plain_schema, unstorable
 
 __all__ = ["ArgumentsError", "Effect", "Here", "Tool", "ToolFailure", "tool"]
 
@@ -31,12 +33,12 @@ VERIFY_TIMEOUT_S = 20
 
 
 class ToolFailure(Exception):  # noqa: N818 (a result for the model, not an error of ours)
-    """A tool cannot do what was asked; the text, meant for a model, becomes the result."""
+    """A tool cannot do what was asked; its text becomes the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Who calls a tool, and from where."""
+    """The call context: who calls a tool, and from where."""
 
     settings: Settings
     user: str
@@ -154,14 +156,14 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
     """
 
     def declare(function: Callable[..., Any]) -> Tool:
-        model = model_of(function)
-        parameters = parameters_of(model)
+        model = _model_of(function)
+        parameters = {**plain_schema(model.model_json_schema()), "additionalProperties": False}
         return Tool(
             name=model.__name__,
             description=inspect.getdoc(function) or "",
             parameters=parameters,
             run=_bound(function),
-            check=checker(model, parameters),
+            check=_checker(model, parameters),
             effect=effect,
             role=role,
             confirm=effect != "read" if confirm is None else confirm,
@@ -178,8 +180,60 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
     return declare
 
 
+def _wants_here(function: Callable[..., Any]) -> bool:
+    """Tell whether the first parameter is `here`, which no model sees."""
+    return next(iter(inspect.signature(function).parameters), "") == "here"
+
+
+def _model_of(function: Callable[..., Any]) -> type[BaseModel]:
+    """Return a pydantic model of a function's arguments; unknown names are refused."""
+    hints = get_type_hints(function, include_extras=True)
+    parameters = list(inspect.signature(function).parameters.values())[_wants_here(function) :]
+    fields: dict[str, Any] = {
+        each.name: (_described(hints[each.name]), ... if each.default is each.empty else each.default)
+        for each in parameters
+    }
+    config = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
+    return create_model(getattr(function, "__name__", "arguments"), __config__=config, **fields)
+
+
+def _described(hint: Any) -> Any:
+    """Turn `Annotated[str, "words"]` into a field whose description is those words."""
+    if get_origin(hint) is not Annotated:
+        return hint
+    kind, *notes = get_args(hint)
+    for note in notes:
+        kind = Annotated[kind, Field(description=note) if isinstance(note, str) else note]
+    return kind
+
+
+def _checker(model: type[BaseModel], parameters: dict[str, Any]) -> Check:
+    """Return a check that coerces arguments; those left out stay out."""
+
+    def check(args: dict[str, Any]) -> dict[str, Any]:
+        try:
+            checked = model.model_validate(args).model_dump(mode="json", exclude_unset=True)
+            problems = unstorable(checked)
+        except ValidationError as error:
+            problems = [_problem(each) for each in error.errors()]
+        if problems:
+            raise ArgumentsError(model.__name__, problems, parameters)
+        return checked
+
+    return check
+
+
+def _problem(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{place!r} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"there is no argument {place!r}"
+    return f"{place!r}: {error['msg']}" if place else "expected an object of arguments by name"
+
+
 def _bound(function: Callable[..., Any]) -> Run:
-    takes_here = wants_here(function)
+    takes_here = _wants_here(function)
 
     async def run(here: Here, args: dict[str, Any]) -> Any:
         call = partial(function, here, **args) if takes_here else partial(function, **args)

@@ -1,4 +1,4 @@
-"""Finding tools by words: where there are too many, a planner is shown some and searches for others."""
+"""Search of tools by words, where too many to show them all."""
 
 import re
 from collections import Counter

@@ -2,10 +2,10 @@
 
 import hashlib
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
+from base.texts import words_of
 from tools.declaration import Here, ToolFailure, tool
 
 _LONGEST = 4_000
@@ -123,11 +123,11 @@ async def _by_meaning(here: Here, query: str) -> list[Any] | None:
 
 def _by_words(items: Iterable[Any], query: str) -> list[Any]:
     """Return the memories that share words with the query, most of them first; all for an empty one."""
-    wanted = _words(query)
+    wanted = words_of(query)
     telling = wanted - _FILLERS or wanted
     if not telling:
         return list(items)
-    shared = [(len(telling & _words(item.value["text"])), item) for item in items]
+    shared = [(len(telling & words_of(item.value["text"])), item) for item in items]
     return [item for count, item in sorted(shared, key=lambda pair: -pair[0]) if count]
 
 
@@ -139,10 +139,6 @@ def _merged(*rankings: Sequence[Any]) -> list[Any]:
         for rank, item in enumerate(ranking):
             weights[item.key] += 1 / (_SMOOTHING + rank)
     return sorted(items.values(), key=lambda item: -weights[item.key])
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", text.casefold()))
 
 
 TOOLS = (remember, recall, forget)

@@ -2,16 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from base.settings import Settings
+from base.settings import Card, Settings
 from tools.declaration import Here, ToolFailure, tool
 
 
-class NotifyCard(BaseModel):
+class NotifyCard(Card):
     """The `[tools.notify]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     urls_env: tuple[str, ...] = Field(min_length=1)
     """Names of environment variables that each hold an apprise URL, such as `ntfys://…`: it is a secret."""

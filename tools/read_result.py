@@ -48,8 +48,8 @@ def label(start: int, end: int, size: int) -> str:
     return f"[bytes {start:,}-{end:,} of {size:,}; {after}]"
 
 
-def from_strangers(tool: Tool, args: dict[str, Any]) -> bool:
-    """Tell whether a call's result is what strangers wrote.
+def is_untrusted_result(tool: Tool, args: dict[str, Any]) -> bool:
+    """Tell whether a call's result is untrusted content.
 
     A page is as untrusted as what it is a page of: were every page untrusted, reading on in one's own
     file would make all that follows ask.

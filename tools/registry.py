@@ -1,13 +1,13 @@
 """Every tool there is, by name."""
 
 import json
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from base.errors import ConfigurationError, UnknownToolError
 from base.settings import Role, Settings
+from base.texts import folded
 from tools import calculator, clock, command, find_tools, memory, notify, read_result
 from tools.calendar import tools as calendar
 from tools.declaration import Tool
@@ -46,7 +46,7 @@ class Registry:
 
     def closest(self, name: str) -> str | None:
         """Return the one name that differs only in case or separators; None where none or several do."""
-        alike = [known for known in self._tools if _letters(known) == _letters(name)]
+        alike = [known for known in self._tools if folded(known) == folded(name)]
         return alike[0] if len(alike) == 1 else None
 
     def find(self, name: str) -> Tool | None:
@@ -81,10 +81,6 @@ class Registry:
                 f"Unknown {'tools' if len(unknown) > 1 else 'tool'} {', '.join(map(repr, unknown))}. "
                 f"Tools there are: {', '.join(sorted(self._tools))}."
             )
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
 def open_registry(settings: Settings) -> Registry:

@@ -1,15 +1,21 @@
-"""Running one call so that whatever happens is a result that a model can read."""
+"""Runs one tool call; whatever happens becomes a result."""
 
 import asyncio
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections import deque
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 from pydantic_core import to_json
 
+from base.redaction import redacted_text
+from base.settings import Settings
 from base.worker_threads import in_thread
 from tools.declaration import Here, Tool, ToolFailure
 
@@ -28,7 +34,7 @@ class Outcome:
 
 
 async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Outcome:
-    """Run a tool on arguments that its check has passed; raises nothing but a cancellation from outside."""
+    """Run a tool on checked arguments; raises nothing but outside cancellation."""
     started = time.perf_counter()
     status: Literal["executed", "failed"] = "executed"
     try:
@@ -42,7 +48,7 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Outcome:
     except (Exception, SystemExit) as error:  # one raising call would stop its siblings
         status, text = "failed", f"Tool error: {_words(error)}"
     duration_ms = (time.perf_counter() - started) * 1_000
-    tidy = partial(_tidied, text, here.settings.redact)
+    tidy = partial(redacted_text, text, here.settings.redact)
     shown = await in_thread(tidy) if len(text) > _AT_ONCE else tidy()
     return Outcome(status, shown, round(duration_ms, 1))
 
@@ -80,6 +86,52 @@ def _words(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).strip()
 
 
-def _tidied(text: str, redact: Callable[[str], str]) -> str:
-    """Strip secrets, and what no database column or JSON body can hold: lone surrogates and NUL."""
-    return redact(text).encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+@asynccontextmanager
+async def concurrency_limit(tool: Tool, settings: Settings) -> AsyncIterator[None]:
+    """Wait for the semaphores of a call's tool and of all tools."""
+    async with AsyncExitStack() as held:
+        if tool.at_once is not None:
+            await held.enter_async_context(_semaphore(tool.name, tool.at_once))
+        if settings.limits.tools_at_once is not None:
+            await held.enter_async_context(_semaphore("", settings.limits.tools_at_once))
+        yield
+
+
+class _Semaphore:
+    """A fair semaphore of the whole process, across event loops."""
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._waiting: deque[Future[None]] = deque()
+        self._lock = threading.Lock()
+
+    async def __aenter__(self) -> None:
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            mine: Future[None] = Future()
+            self._waiting.append(mine)
+        try:
+            await asyncio.wrap_future(mine)
+        except asyncio.CancelledError:
+            if not mine.cancel():  # it was passed on in the same moment
+                self._pass_on()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            while self._waiting:
+                following = self._waiting.popleft()
+                if following.set_running_or_notify_cancel():
+                    following.set_result(None)
+                    return
+            self._free += 1
+
+
+@cache
+def _semaphore(_name: str, number: int) -> _Semaphore:
+    return _Semaphore(number)

@@ -4,7 +4,6 @@ Beside each turn the floor: the same client, asked for the same words with nothi
 """
 
 import asyncio
-import gc
 import json
 import sys
 import time
@@ -14,34 +13,20 @@ from typing import Any
 from graphs.session import Orchestrator, open_orchestrator
 from models.registry import open_model
 from nodes.context import Context
-from nodes.events import Token, UsageReported
+from nodes.events import Token
 
 _CONTEXT = Context(path="two-brain")
 
 
-async def _turns(lengths: list[int]) -> dict[str, Any]:
+async def _turns(lengths: list[int]) -> list[dict[str, Any]]:
     async with open_orchestrator() as orchestrator:
-        warm = await _is_warm(orchestrator)
+        await _watched(_ours(orchestrator, 1))  # a process's first turn loads what the others need
         floor = open_model(orchestrator.models.card("writer"), "none")
         turns = []
         for words in lengths:
             for name, texts in (("ours", _ours(orchestrator, words)), ("floor", _bare(floor, words))):
                 turns.append({"side": name, "words": words, **await _watched(texts)})
-        return {"warm": warm, "turns": turns}
-
-
-async def _is_warm(orchestrator: Orchestrator) -> bool:
-    """Run the process's first turn; tell whether the responder's client was there as the planner ended."""
-    opened = None
-    async for event in orchestrator.stream("Say 1 words.", context=_CONTEXT):
-        if opened is None and isinstance(event, UsageReported):
-            opened = any(_is_client(found) for found in gc.get_objects())
-    return bool(opened)
-
-
-def _is_client(found: object) -> bool:
-    """Tell whether this is LangChain's Anthropic client, without importing it oneself."""
-    return any(base.__name__ == "ChatAnthropic" for base in type(found).__mro__)
+        return turns
 
 
 async def _ours(orchestrator: Orchestrator, words: int) -> AsyncIterator[str]:

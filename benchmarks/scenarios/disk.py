@@ -11,7 +11,7 @@ _FEW, _MANY = 50, 200
 _SAMPLES = 3
 _GROWTH = 1.05
 _GROWING = {"bytes kept": "kept", "bytes written": "written", "CPU time": "cpu_s"}
-_GOALS = {1_000: 4.0, 100_000: 1.15}
+_GOALS = {1_000: 8.0, 100_000: 1.15}
 """Bytes of a result to the most bytes kept for each byte of the results."""
 
 
@@ -47,21 +47,13 @@ def measure() -> Iterator[Figure]:
                 kind="cpu" if attribute == "cpu_s" else "count",
                 note=f"{STOCK}: {_growth(attribute, stock_few, stock):.2f}",
             )
-        prose = _conversation(OURS, _MANY, size, prose=True)
-        yield Figure(
-            name=f"disk after {_MANY} rounds, {label} of prose, ÷ payload",
-            value=exact(prose.kept / payload),
-            unit=TIMES,
-            kind="count",
-            note="the others are of letters by chance, which hardly compress",
-        )
 
 
-def _conversation(name: str, rounds: int, size: int, *, prose: bool = False) -> _Cost:
+def _conversation(name: str, rounds: int, size: int) -> _Cost:
     """Run one conversation in a process and files of its own."""
     with Side(name) as side:
-        side.run(Job(rounds=1, size=size, prose=prose))
-        report = side.run(Job(rounds=rounds, size=size, prose=prose))
+        side.run(Job(rounds=1, size=size))
+        report = side.run(Job(rounds=rounds, size=size))
         side.close()
         return _Cost(side.kept, side.written, report.cpu_s)
 

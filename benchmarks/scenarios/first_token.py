@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.driver import UnequalWorkError, told_by
-from benchmarks.figures import Figure, exact, spread
+from benchmarks.figures import Figure, spread
 from benchmarks.wire import Wire, configured
 from tests.wires.brain import Heard, Reply
 
@@ -15,21 +15,18 @@ _SHORT = 3
 """Words that come one by one; the figures per token are of answers that come at once."""
 _FEW, _MANY = 500, 10_000
 _SAMPLES = {_SHORT: 15, _FEW: 7, _MANY: 7}
-_PLANNING_S = 3.0
-"""Seconds that the planner takes over the first turn: enough to import a provider's package meanwhile."""
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the first token's delay, the CPU of a token over the floor, and whether the client was warm."""
+    """Yield the first token's delay, and the CPU of a token over the floor."""
     lengths = [_SHORT] * _SAMPLES[_SHORT] + [_FEW, _MANY] * _SAMPLES[_FEW]
     with (
         tempfile.TemporaryDirectory() as folder,
-        Wire("openai", _planner()) as planner,
+        Wire("openai", lambda _heard: Reply(text="Nothing to gather.")) as planner,
         Wire("anthropic", _writer) as writer,
     ):
         home = Path(folder)
-        told = told_by("first_token", home, *map(str, lengths), **configured(home, planner, writer))
-    turns = told["turns"]
+        turns = told_by("first_token", home, *map(str, lengths), **configured(home, planner, writer))
     for turn, exchange in zip(turns, writer.exchanges[1:], strict=True):
         if turn["tokens"] != turn["words"]:
             raise UnequalWorkError(f"{turn['side']} saw {turn['tokens']} tokens of {turn['words']}.")
@@ -52,25 +49,6 @@ def measure() -> Iterator[Figure]:
         kind="cpu",
         note=f"floor: {spread(bare).middle:.0f} µs",
     )
-    yield Figure(
-        name="responder's client open as the planner of a process's first turn ends",
-        value=exact(told["warm"]),
-        unit="",
-        goal=1,
-        better="more",
-        kind="count",
-        note=f"the planner takes {_PLANNING_S:.0f} s",
-    )
-
-
-def _planner() -> Any:
-    asked: list[Heard] = []
-
-    def brain(heard: Heard) -> Reply:
-        asked.append(heard)
-        return Reply(text="Nothing to gather.", delay_s=_PLANNING_S if len(asked) == 1 else 0.0)
-
-    return brain
 
 
 def _writer(heard: Heard) -> Reply:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.driver import HOUSE, UnequalWorkError, environment
-from benchmarks.figures import TIMES, Figure, exact, ratios, spread
+from benchmarks.figures import TIMES, Figure, ratios, spread
 from benchmarks.wire import Wire, configured
 from tests.wires.brain import Reply
 
@@ -16,8 +16,6 @@ _SAMPLES = 6
 _TWOBRAIN = str(Path(sys.executable).parent / "twobrain")
 _BARE, _HELP = "langgraph + SQLite + ChatOpenAI", "twobrain --help"
 _ASK, _PROGRAM = "twobrain ask", "open_orchestrator"
-_PROVIDERS = ("langchain_openai", "langchain_anthropic", "langchain_google_genai", "openai", "anthropic")
-_COUNT = f"import sys, graphs.orchestrator; print(len(sys.modules.keys() & set({_PROVIDERS!r})))"
 _WORD = "Hello."
 
 
@@ -37,7 +35,6 @@ def measure() -> Iterator[Figure]:
                 until = _request(wire, command, environ)
                 took[name] += [until] * bool(sample)  # the first only fills the caches
             took[_HELP] += [_whole([_TWOBRAIN, "--help"], environ)] * bool(sample)
-        loaded = int(_output([sys.executable, "-c", _COUNT], environ))
     bare_ms = spread(took[_BARE]).middle * 1_000
     for name, goal in ((_ASK, 1.0), (_PROGRAM, 1.0), (_HELP, 0.25)):
         what = "whole run" if name == _HELP else "start to first request"
@@ -49,13 +46,6 @@ def measure() -> Iterator[Figure]:
             kind="wall",
             note=f"{spread(took[name]).middle * 1_000:,.0f} against {bare_ms:,.0f} ms",
         )
-    yield Figure(
-        name="providers' packages that `import graphs.orchestrator` loads",
-        value=exact(loaded),
-        unit="",
-        goal=0,
-        kind="count",
-    )
 
 
 def _request(wire: Wire, command: Sequence[str], environ: Mapping[str, str]) -> float:

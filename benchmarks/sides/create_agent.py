@@ -1,6 +1,5 @@
 """LangChain's `create_agent` with the human-in-the-loop middleware and `AsyncSqliteSaver`, as documented."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,12 +20,6 @@ async def look_up(query: str) -> str:
     return await script.look_up()
 
 
-@tool("look_up")
-def look_up_blocking(query: str) -> str:
-    """Look something up."""
-    return script.look_up_blocking()
-
-
 @tool
 async def send(to: str, text: str) -> str:
     """Send a message; asks first."""
@@ -37,9 +30,8 @@ async def send(to: str, text: str) -> str:
 async def open_side(directory: Path) -> AsyncIterator[Converse]:
     """Open the agent on a database of its own; every option is the default."""
     gate = HumanInTheLoopMiddleware(interrupt_on={"send": True})
-    reading = look_up_blocking if os.environ.get("BLOCKING") else look_up
     async with AsyncSqliteSaver.from_conn_string(str(directory / "checkpoints.db")) as saver:
-        agent = create_agent(ScriptedChat(), [reading, send], middleware=[gate], checkpointer=saver)
+        agent = create_agent(ScriptedChat(), [look_up, send], middleware=[gate], checkpointer=saver)
 
         async def converse(thread: str, request: str) -> str:
             config = {"configurable": {"thread_id": thread}, "recursion_limit": 100_000}

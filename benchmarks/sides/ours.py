@@ -1,9 +1,7 @@
 """Ours with everything on: gate, policy, ledger, audit and usage, on the SQLite files of a data directory."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import nodes.resources
@@ -41,23 +39,10 @@ async def look_up(query: str) -> str:
     return await script.look_up()
 
 
-@tool(effect="read")
-def look_up_blocking(query: str) -> str:
-    """Look something up."""
-    return script.look_up_blocking()
-
-
 @tool(effect="send")
 async def send(to: str, text: str) -> str:
     """Send a message; asks first."""
     raise NotImplementedError
-
-
-def equip() -> None:
-    """Put the scripted tools where the house's own are opened."""
-    reading = replace(look_up_blocking, name="look_up") if os.environ.get("BLOCKING") else look_up
-    registry = Registry([reading, send, *read_result.TOOLS])
-    setattr(nodes.resources, "open_registry", lambda _settings: registry)  # noqa: B010 (it is not exported)
 
 
 def furnish(directory: Path) -> Settings:
@@ -66,10 +51,10 @@ def furnish(directory: Path) -> Settings:
     All else is the house's own: the caller of models with its streaming, checks, retries and usage, too.
     """
     MODULES["scripted"] = __name__
-    equip()
+    registry = Registry([look_up, send, *read_result.TOOLS])
+    setattr(nodes.resources, "open_registry", lambda _settings: registry)  # noqa: B010 (it is not exported)
     config = directory / "twobrain.toml"
-    most = os.environ.get("AT_ONCE")
-    config.write_text(f"{_TOML}tools_at_once = {most}\n" if most else _TOML)
+    config.write_text(_TOML)
     return load_settings({"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(directory / "data")})
 
 

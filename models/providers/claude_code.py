@@ -11,7 +11,9 @@ import os
 import re
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -22,10 +24,10 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import SecretStr
 
 from base.errors import Cause, ModelError
+from base.processes import Output, Program, running
 from base.settings import ModelCard, Settings
 from models.failures import BY_STATUS
 from models.providers import Provider
-from models.providers.claude_process import Program, running
 
 _FLAGS = (
     *("--print", "--verbose", "--include-partial-messages"),
@@ -45,6 +47,12 @@ _WITHHELD = re.compile(
 _PROGRAM = "claude"
 _TAG = re.compile(r"<(?=/?(?:message|conversation)\b)")
 _LOGIN = "CLAUDE_CODE_OAUTH_TOKEN"
+_LONGEST_LINE = 64 * 1024 * 1024
+"""Bytes; a line holds at most one whole answer."""
+_LAST_WORDS = 2_000
+"""Characters of its complaints that are told."""
+_PATIENCE_S = 5
+"""For the program to end after its answer."""
 _OLDEST = (2, 1, 248)
 """The first version that takes a message as written (from claude-agent-sdk's source, November 2026)."""
 _SHOWN_CHARS = 300
@@ -91,16 +99,21 @@ class ChatClaudeCode(BaseChatModel):
             ModelError: there is none; its cause says why.
         """
         command = await self._command()
+        errors = Output()
+        deadline = asyncio.get_running_loop().time() + self.timeout_s
         try:
             async with (
+                _folder(_system(messages)) as folder,
                 running(
-                    command,
-                    told=_told(messages),
-                    files={"system.txt": _system(messages)},
+                    *command,
                     env=_environment(self.login),
-                    deadline=asyncio.get_running_loop().time() + self.timeout_s,
+                    errors=errors,
+                    cwd=folder,
+                    given=_told(messages),
+                    longest_line=_LONGEST_LINE,
+                    patience_s=_PATIENCE_S,
                 ) as program,
-                aclosing(_answer(program)) as answer,
+                aclosing(_answer(program, errors, deadline)) as answer,
             ):
                 async for chunk in answer:
                     yield ChatGenerationChunk(message=chunk)
@@ -120,6 +133,22 @@ class ChatClaudeCode(BaseChatModel):
                 "missing_key",
             )
         return [path, *_FLAGS, *(("--model", self.model) if self.model else ())]
+
+
+@asynccontextmanager
+async def _folder(system: str) -> AsyncIterator[Path]:
+    """Keep an empty folder for the program to run in, and `system.txt` beside it for us alone."""
+    place = await asyncio.to_thread(TemporaryDirectory, prefix="twobrain-")
+    try:
+        yield await asyncio.to_thread(_furnish, Path(place.name), system)
+    finally:
+        await asyncio.to_thread(place.cleanup)
+
+
+def _furnish(place: Path, system: str) -> Path:
+    (place / "system.txt").write_text(system, encoding="utf-8", errors="replace")
+    (place / "work").mkdir()
+    return place / "work"
 
 
 class _Reader:
@@ -199,16 +228,24 @@ class _Reader:
         )
 
 
-async def _answer(program: Program) -> AsyncGenerator[AIMessageChunk, None]:
+async def _answer(program: Program, errors: Output, deadline: float) -> AsyncGenerator[AIMessageChunk, None]:
     reader = _Reader()
     try:
-        while not reader.done and (line := await program.line()):
+        while not reader.done and (line := await _line(program, deadline)):
             for chunk in reader.read(line):
                 yield chunk
     except ValueError as error:
         raise ModelError(f"Claude Code: its output cannot be read: {error}.", "malformed") from error
     if not reader.done:
-        raise reader.broken_off(*await program.ended())
+        async with asyncio.timeout_at(deadline):
+            status = await program.ended()
+        raise reader.broken_off(status, " ".join(str(errors)[-_LAST_WORDS:].split()))
+
+
+async def _line(program: Program, deadline: float) -> bytes:
+    """Return the next line of its output, empty at the end."""
+    async with asyncio.timeout_at(deadline):
+        return await program.stdout.readline()
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from nodes.turn.calls import FinishedCall, TurnCall, TurnHistory, round_of, text
 from nodes.turn.limits import calls_left
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError
-from tools.policy.decision import Allow, Confirm, Read, Ruling, decide
-from tools.policy.links import links_in
-from tools.policy.pointing import points_at
+from tools.policy.decision import Allow, Confirm, Ruling, decide
 from tools.policy.rules import Rule, used
+from tools.policy.taint import Taint, links_in, points_at
 
 _TOO_MANY = "The limit of tool calls for this turn is reached."
 _log = logging.getLogger(__name__)
@@ -135,7 +134,7 @@ def _ruling_if_it_can_run(
 
 
 def _ruling(turn: Turn, name: str, args: Any, taint: StoredTaint, rules: Sequence[Rule]) -> Ruling:
-    read = Read(frozenset(taint["sources"]), frozenset(taint["trusted_links"]))
+    read = Taint(frozenset(taint["sources"]), frozenset(taint["trusted_links"]))
     return decide(turn.person, turn.res.tools.find(name), name, args, read, rules)
 
 

@@ -18,11 +18,11 @@ UNKNOWN_WINDOW = 32_000
 LEAST_BUDGET = 16_000
 BUDGET_SHARE = 0.75
 CHARS_PER_TOKEN = 4
-KEPT_RESULTS = 6
+RECENT_RESULTS = 6
 """The most recent results, which are never shrunk to a stub."""
 _MOST_SHOWN = (16_000, 8_000, 4_000, 2_000, 1_000, 500)
 """Bytes of one result: the first that lets the most recent ones fit."""
-_FIRST, _LAST, _LATER = 4, KEPT_RESULTS - 4, 4_000
+_FIRST, _LAST, _LATER = 4, RECENT_RESULTS - 4, 4_000
 """So many results of a turn are shown up to the full size; each later one up to so many bytes."""
 _STORED_TOGETHER = 112_000
 """Bytes of stored results that are shown at once, however large the window."""
@@ -118,8 +118,8 @@ class _Level:
 
     def slack(self) -> int:
         """Return the room that is left when all but the recent results have shrunk."""
-        stubs = sum(map(_stub_chars, self.results[:-KEPT_RESULTS], self.limits))
-        return self.room - sum(self.calls) - stubs - sum(self.shown[-KEPT_RESULTS:])
+        stubs = sum(map(_stub_chars, self.results[:-RECENT_RESULTS], self.limits))
+        return self.room - sum(self.calls) - stubs - sum(self.shown[-RECENT_RESULTS:])
 
     def _limit(self, result: CallResult) -> int:
         stored = result.stored
@@ -129,7 +129,7 @@ class _Level:
         return self.most if self.whole <= _FIRST else min(self.most, _LATER)
 
     def _shrink(self) -> None:
-        for old, shown in enumerate(self.shown[:-KEPT_RESULTS]):
+        for old, shown in enumerate(self.shown[:-RECENT_RESULTS]):
             result = self.results[old]
             too_much = self.taken > self.room // 2 or (result.stored and self.stored > _STORED_TOGETHER // 2)
             if too_much and not self.stubs[old]:

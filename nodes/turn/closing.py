@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from base.amounts import dollars
+from base.texts import dollars
 from models.call import Reply
 from nodes.events import Token, emit
 from nodes.state import Update
@@ -95,11 +95,14 @@ def _outcomes(finished: Iterable[FinishedCall]) -> str:
     tools: dict[str, Counter[str]] = {}
     for call, result in finished:
         tools.setdefault(result.status, Counter())[call.name] += 1
-    told = [f"{words}: {_listed(tools[status])}." for status, words in _OUTCOMES.items() if status in tools]
+    told = [
+        f"{words}: {listed_tools(tools[status])}." for status, words in _OUTCOMES.items() if status in tools
+    ]
     return " ".join(told) or "No tool was used."
 
 
-def _listed(tools: Counter[str]) -> str:
+def listed_tools(tools: Counter[str]) -> str:
+    """Return tools with how often each was used, such as `read_file (2), web_fetch`."""
     return ", ".join(tool if times == 1 else f"{tool} ({times})" for tool, times in tools.items())
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from base.amounts import count, dollars
+from base.texts import count, dollars
 from ledger.records import Use
 from nodes.gate.repeats import is_stuck
 from nodes.turn.turn import Turn

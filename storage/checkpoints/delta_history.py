@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory, get_checkpoint_id
-from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite._delta import build_delta_channels_writes_history
 
@@ -24,53 +23,24 @@ _WRITTEN = (
 _CHECKPOINT = (
     "SELECT type, checkpoint FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 )
-_LAST = (
-    "SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
-    " ORDER BY checkpoint_id DESC LIMIT 1"
-)
-_WAITING = (
-    "SELECT task_id, channel FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
-)
-
-
-class ThreadPosition(NamedTuple):
-    """Where a thread stands: the same one again while nothing has moved."""
-
-    checkpoint_id: str
-    """Of its last checkpoint."""
-    waiting: frozenset[tuple[str, str]]
-    """Task and channel of each write that is there for the next one."""
-
-    @property
-    def asks(self) -> bool:
-        """Whether a step waits for an answer."""
-        return any(channel == INTERRUPT for _, channel in self.waiting)
 
 
 class HistoryReader(SqliteSaver):
-    """The stock saver, which tells by a checkpoint's metadata whether it holds a channel's whole value.
+    """The stock saver, which finds whole values by checkpoints' metadata.
 
     Of the hundreds of checkpoints between two whole values none does; to unpack them would double
     what a resume takes after 200 rounds, about 10 ms, and more in a longer conversation.
     """
 
-    def position(self, config: RunnableConfig) -> ThreadPosition | None:
-        """Return where a thread stands, without unpacking anything; None: there is no such thread."""
-        key = _key(config)
-        last = self.conn.execute(_LAST, key).fetchone()
-        return (
-            ThreadPosition(last[0], frozenset(self.conn.execute(_WAITING, [*key, last[0]]))) if last else None
-        )
-
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return for each channel the last whole value before a checkpoint, and what was written since."""
+        """Return channels' last whole values, and what was written since."""
         at = get_checkpoint_id(config)
         if not channels or not at:
             return super().get_delta_channel_history(config=config, channels=channels)
         key = _key(config)
-        chains, seeds = self._walk(key, at, channels)
+        chains, seeds = self.walk(key, at, channels)
         walked = max(chains.values(), key=len) or [at]
         between = min(walked), max(walked)
         sql = _WRITTEN.format(", ".join("?" * len(channels)))
@@ -83,10 +53,10 @@ class HistoryReader(SqliteSaver):
             serde=self.serde,
         )
 
-    def _walk(
-        self, key: tuple[str, str], at: str, channels: Sequence[str]
+    def walk(
+        self, key: tuple[str, str], at: str, channels: Collection[str]
     ) -> tuple[dict[str, list[str]], dict[str, Any]]:
-        """Return by channel the ancestors back to its last whole value, the nearest first, and that value."""
+        """Return each channel's ancestors to its whole value, and that."""
         chains: dict[str, list[str]] = {channel: [] for channel in channels}
         seeds: dict[str, Any] = {}
         ancestors = self._lineage(key, at)
@@ -105,7 +75,7 @@ class HistoryReader(SqliteSaver):
         return chains, seeds
 
     def _lineage(self, key: tuple[str, str], at: str) -> Iterator[tuple[str, bytes | None]]:
-        """Yield id and metadata of a checkpoint and of its ancestors, the nearest first.
+        """Yield id and metadata of a checkpoint and its ancestors, nearest first.
 
         They are read in the order of their ids, not one by one: that saves a tenth of a resume after
         200 rounds. An ancestor whose id sorts above, as by another process's clock, is where it begins anew;
@@ -131,7 +101,7 @@ def _key(config: RunnableConfig) -> tuple[str, str]:
 
 
 def _counted(described: bytes | None) -> Collection[str]:
-    """Return the channels whose last whole value is further back, as a checkpoint's metadata counts them."""
+    """Return the channels whose whole value is further back."""
     try:
         return json.loads(described or b"{}").get(COUNTED, ())  # type: ignore[no-any-return]
     except (ValueError, AttributeError):

@@ -1,11 +1,13 @@
-"""What is done with a thread's checkpoints as a whole: copied, pruned, deleted; each in a transaction."""
+"""Copies, prunes and deletes the checkpoints of whole threads."""
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from storage.checkpoints.delta_history import HistoryReader
 from storage.checkpoints.sqlite_file import COUNTED
 
 _COLUMNS = {
@@ -45,7 +47,7 @@ def copy_thread(connection: sqlite3.Connection, source: str, target: str) -> Non
 def prune(
     connection: sqlite3.Connection, serde: SerializerProtocol, threads: Sequence[str], strategy: str
 ) -> None:
-    """Delete what the last checkpoint of each thread does not need (`keep_latest`), or all of it (`delete`).
+    """Delete what each thread's last checkpoint does not need, or all.
 
     Raises:
         ValueError: there is no such strategy.
@@ -60,41 +62,22 @@ def prune(
 
 
 def _keep_latest(connection: sqlite3.Connection, serde: SerializerProtocol, thread: str) -> None:
+    reader = HistoryReader(connection, serde=serde)
     newest = connection.execute(
-        "SELECT checkpoint_ns, max(checkpoint_id) FROM checkpoints"
+        "SELECT checkpoint_ns, max(checkpoint_id), metadata FROM checkpoints"
         " WHERE thread_id = ? GROUP BY checkpoint_ns",
         [thread],
     )
-    for ns, checkpoint_id in newest.fetchall():
-        needed = set(_lineage(connection, serde, (thread, ns, checkpoint_id)))
-        kept = connection.execute(
+    for ns, checkpoint_id, described in newest.fetchall():
+        deltas = json.loads(described or b"{}").get(COUNTED, ())
+        chains, _ = reader.walk((thread, ns), checkpoint_id, deltas)
+        needed = {checkpoint_id, *chain.from_iterable(chains.values())}
+        there = connection.execute(
             "SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints"
             " WHERE thread_id = ? AND checkpoint_ns = ?",
             [thread, ns],
         )
-        _delete(connection, [row for row in kept if row[2] not in needed])
-
-
-def _lineage(
-    connection: sqlite3.Connection, serde: SerializerProtocol, key: tuple[str, str, str]
-) -> Iterator[str]:
-    """Yield a checkpoint, and its ancestors as far back as one of its delta channels is rebuilt from."""
-    thread, ns, at = key
-    missing: set[str] | None = None
-    seen: set[str] = set()
-    while at and at not in seen and missing != set():
-        found = connection.execute(
-            f"SELECT parent_checkpoint_id, type, checkpoint, metadata FROM checkpoints WHERE {_ONE}",  # noqa: S608
-            [thread, ns, at],
-        ).fetchone()
-        if found is None:
-            return
-        yield at
-        seen.add(at)
-        if missing is None:
-            missing = set(json.loads(found[3] or b"{}").get(COUNTED, ()))
-        missing -= serde.loads_typed((found[1], found[2]))["channel_values"].keys()
-        at = found[0]
+        _delete(connection, [row for row in there.fetchall() if row[2] not in needed])
 
 
 def _delete(connection: sqlite3.Connection, keys: Sequence[tuple[str, str, str]]) -> None:

@@ -10,10 +10,9 @@ one thread, one connection, one sync to disk for all of it.
 import asyncio
 import json
 import sqlite3
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +29,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from storage.checkpoints.delta_history import HistoryReader, ThreadPosition
+from storage.checkpoints.delta_history import HistoryReader
 from storage.checkpoints.maintenance import copy_thread, delete_runs, delete_thread, prune
 from storage.checkpoints.sqlite_file import (
     ADDED,
@@ -51,7 +50,7 @@ _READERS = 4
 
 
 class Checkpoints(BaseCheckpointSaver[Any]):
-    """A saver for any number of tasks and event loops, and for several processes on one file.
+    """A saver for many tasks, event loops and processes.
 
     A checkpoint, and what a step wrote, is on disk a moment later, in the order in which its thread put
     them: no later one is there without the earlier ones. What failed to be written goes with what follows
@@ -80,14 +79,11 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         """By thread, what was put last, until it is known to be on disk."""
         self._latest: dict[str, dict[str, Any]] = {}
         """By thread, the values of its last checkpoint, while somebody follows them."""
-        self._idle: deque[HistoryReader] = deque()
         self._readers = ThreadPoolExecutor(_READERS, "checkpoint-reader")
 
     def close(self) -> None:
         """Write what is queued and let go of the file; blocks."""
         self._readers.shutdown()
-        while self._idle:
-            self._idle.pop().conn.close()
         self._writes.close()
 
     async def aput(
@@ -115,7 +111,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Save what a step wrote, for the checkpoint that the step began at."""
+        """Save a step's writes, for the checkpoint that it began at."""
         thread, ns = _place(config)
         key = (thread, ns, str(config["configurable"]["checkpoint_id"]), task_id, task_path)
         rows = [
@@ -129,7 +125,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
 
     @contextmanager
     def latest_values(self, thread: str) -> Iterator[Mapping[str, Any]]:
-        """Yield the values of a thread's last checkpoint as they are put here; none before the first.
+        """Yield the values of a thread's last checkpoint, as put here.
 
         How a turn ended is told from them. To read a conversation of 200 rounds again would take 10 ms, and a
         longer one's end would take longer.
@@ -141,7 +137,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             del self._latest[thread]
 
     async def settled(self, thread: str) -> None:
-        """Return once all is on disk that was put in a thread before.
+        """Return once all is on disk that a thread put before.
 
         Raises:
             StorageError: it cannot be written. Nothing is lost: it is tried again with what follows.
@@ -155,12 +151,8 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             del self._last[thread]
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Return a thread's last checkpoint, or the one that is named; None: there is none."""
+        """Return a thread's last or named checkpoint; None: there is none."""
         return await self._read(config, lambda saver: saver.get_tuple(config))
-
-    async def position(self, config: RunnableConfig) -> ThreadPosition | None:
-        """Return where a thread stands; None: there is no such thread."""
-        return await self._read(config, lambda saver: saver.position(config))
 
     async def alist(
         self,
@@ -190,7 +182,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         await self._change(lambda connection: delete_thread(connection, str(thread_id)))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the checkpoints of runs; a conversation kept in deltas may then lack what they added."""
+        """Delete the checkpoints of runs, and what they added."""
         await self._change(lambda connection: delete_runs(connection, run_ids))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
@@ -198,7 +190,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         await self._change(lambda connection: copy_thread(connection, source_thread_id, target_thread_id))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Delete what the last checkpoint of each thread does not need, or all of it.
+        """Delete what each thread's last checkpoint does not need, or all.
 
         Args:
             thread_ids: the threads.
@@ -207,7 +199,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         await self._change(lambda connection: prune(connection, self.serde, thread_ids, strategy))
 
     def get_next_version(self, current: Any, channel: None) -> Any:
-        """Return a channel's next version: a number, which takes two bytes where the stock saver's takes 53.
+        """Return a channel's next version: 2 bytes, the stock saver's 53.
 
         A thread that the stock saver began goes on as it began: one thread's versions are compared.
         """
@@ -221,7 +213,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
     async def _put(
         self, thread: str, into: str, rows: Sequence[Sequence[Any]], consumes: Consumed | None = None
     ) -> None:
-        """Queue rows; where the thread's last ones could not be written, wait for both."""
+        """Queue rows; where the thread's last ones failed, wait for both."""
         last = self._last.get(thread)
         put = self._last[thread] = Put(into, rows, after=last, consumes=consumes)
         if last and last.has_failed and not last.is_there:
@@ -230,36 +222,20 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             self._writes.leave(put)
 
     async def _read(self, config: RunnableConfig | None, read: Callable[[HistoryReader], T]) -> T:
-        """Read what is on disk once all is there that was put before."""
+        """Read once all is on disk that was put before."""
         for thread in list(self._last) if config is None else [_place(config)[0]]:
             await self.settled(thread)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, read)
 
     def _look(self, read: Callable[[HistoryReader], T]) -> T:
         try:
-            with self._reader() as saver:
-                saver.conn.execute("BEGIN")  # what is read is as it stood at one moment
-                found = read(saver)
-                saver.conn.execute("COMMIT")
-                return found
+            with closing(self._file.connect()) as connection:
+                saver = HistoryReader(connection, serde=self.serde)
+                saver.is_setup = True
+                connection.execute("BEGIN")  # what is read is as it stood at one moment
+                return read(saver)
         except sqlite3.Error as error:
             raise self._file.explained(error) from error
-
-    @contextmanager
-    def _reader(self) -> Iterator[HistoryReader]:
-        """Lend a saver with a connection of its own: those who read wait for nobody."""
-        try:
-            saver = self._idle.pop()
-        except IndexError:
-            saver = HistoryReader(self._file.connect())
-            saver.is_setup = True
-        saver.serde = self.serde
-        try:
-            yield saver
-        except BaseException:
-            saver.conn.close()
-            raise
-        self._idle.append(saver)
 
 
 def _place(config: RunnableConfig) -> tuple[str, str]:
@@ -272,7 +248,7 @@ def _place(config: RunnableConfig) -> tuple[str, str]:
 async def open_checkpoints(
     path: Path, committing: Callable[[], None] = nothing, writer: Writer | None = None
 ) -> AsyncIterator[Checkpoints]:
-    """Open or create the checkpoints at a path, for their owner alone; see `Checkpoints` for the rest.
+    """Open or create the checkpoints at a path; see `Checkpoints`.
 
     Raises:
         StorageError: they cannot be used.

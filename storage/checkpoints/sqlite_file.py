@@ -1,4 +1,4 @@
-"""The file of the checkpoints: what is put into it, and how a group of it is written.
+"""The file of the checkpoints, written in groups.
 
 What a step wrote goes once the checkpoint after it, which holds it, is there: it need not be stored twice.
 What a conversation is rebuilt from stays, and so do interrupts, errors, answers and what no step wrote.
@@ -49,7 +49,7 @@ def nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Consumed:
-    """What the steps at a checkpoint wrote, once a checkpoint after it holds that."""
+    """Writes of steps, once a checkpoint after them holds them."""
 
     at: tuple[str, str, str]
     """Thread, namespace and id of that checkpoint."""
@@ -57,7 +57,7 @@ class Consumed:
     """Channels that are rebuilt from writes, which stay."""
 
     def holds(self, row: _Row) -> bool:
-        """Tell whether a write at the checkpoint is of it: one that is not on disk yet need not get there."""
+        """Tell whether a write at the checkpoint need not be stored."""
         task, place, channel = row[3], row[5], row[6]
         return place >= 0 and task != _NO_STEP and channel not in self.deltas
 
@@ -152,7 +152,7 @@ class CheckpointFile:
         return isinstance(error, sqlite3.OperationalError)
 
     def explained(self, error: Exception) -> Exception:
-        """Return the StorageError that tells a person what an error of the file means; others as they are."""
+        """Return a file's error as a StorageError; others as they are."""
         if not isinstance(error, OSError | sqlite3.Error):
             return error
         failure = StorageError(f"The checkpoints {self._path} cannot be used: {why(error)}.")
@@ -198,7 +198,7 @@ def _packed(row: _Row, at: int) -> _Row:
 
 
 def _in_order(operations: Sequence[Put]) -> list[Put]:
-    """Return what is not on disk yet of the operations and of what each comes after, once each."""
+    """Return what is not on disk yet, with what precedes, once each."""
     puts: dict[Put, None] = {}
     for one in operations:
         chain: list[Put] = []

@@ -1,13 +1,13 @@
-"""A conversation on one thread, line by line."""
+"""`twobrain chat`: a conversation on one thread, line by line."""
 
 import contextlib
-import secrets
 
 from base.data_dir import CHAT_HISTORY
 from base.errors import TwobrainError
-from graphs.events import Result
-from terminal import card
-from terminal.conversation import Conversation, exit_code
+from graphs.result import Result
+from graphs.session import Orchestrator
+from terminal.card import show_waiting
+from terminal.conversation import Conversation, Options, exit_code, new_thread, thread_or_new
 from terminal.interrupt import LeftError
 from terminal.prompt import Prompt
 from terminal.screen import complain
@@ -22,23 +22,24 @@ _HELP = """\
 Ctrl-C stops a turn that runs, or a question that is asked."""
 
 
-def new_thread() -> str:
-    """Return an id that no thread has yet."""
-    return secrets.token_hex(4)
+async def chat(orchestrator: Orchestrator, thread_id: str | None, options: Options) -> int:
+    """Hold a conversation."""
+    return await Chat(Conversation(orchestrator, options), thread_or_new(thread_id)).run()
 
 
 class Chat:
     """Reads lines and answers them until the person leaves."""
 
-    def __init__(self, conversation: Conversation, thread_id: str) -> None:
-        self._conversation = conversation
+    def __init__(self, talk: Conversation, thread_id: str) -> None:
+        self._talk = talk
         self._thread = thread_id
-        self._console = conversation.screen.side
-        self._prompt = Prompt(conversation.screen, conversation.orchestrator.settings.data_dir / CHAT_HISTORY)
+        self._screen = talk.screen
+        self._console = talk.screen.side
+        self._prompt = Prompt(talk.screen, talk.orchestrator.settings.data_dir / CHAT_HISTORY)
 
     async def run(self) -> int:
         """Hold the conversation; return the exit code."""
-        if self._conversation.screen.interactive:
+        if self._screen.interactive:
             self._console.print("Type /help for the commands, /exit to leave.", style="dim")
         code = 0
         with contextlib.suppress(LeftError):
@@ -72,21 +73,20 @@ class Chat:
             self._console.print("Stopped. /resume goes on from here.", style="yellow")
             return 0
         except TwobrainError as error:
-            if not self._conversation.screen.interactive:
+            if not self._screen.interactive:
                 raise
             complain(str(error))
             return 0
-        if self._conversation.screen.interactive:
+        if self._screen.interactive:
             return 0
         if result.pending is not None:
-            card.show(self._conversation.screen.out, result.pending)
-            card.show_how_to_answer(self._conversation.screen.out, self._thread)
+            show_waiting(self._screen.out, result.pending, self._thread)
         return exit_code(result)
 
     async def _run_turn(self, line: str) -> Result:
         if line == "/resume":
-            return await self._conversation.go_on(self._thread)
-        return await self._conversation.ask(line, self._thread)
+            return await self._talk.go_on(self._thread)
+        return await self._talk.ask(line, self._thread)
 
     def _show_thread(self) -> None:
         self._console.print(f"thread {plain(self._thread)}", style="dim")

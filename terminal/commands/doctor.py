@@ -1,4 +1,4 @@
-"""`twobrain doctor`: how the whole stands, or one thread; each returns the exit code."""
+"""`twobrain doctor`: whether everything is in order, or how one thread stands."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,13 @@ from rich.text import Text
 
 from base.errors import ConfigurationError
 from base.settings import load_settings
-from doctor.check import Finding, check_all, make_private
+from doctor.check import Finding, check_all, close_to_others
 from doctor.diagnose import diagnose
 from doctor.repair import repair
 from graphs.session import Orchestrator
-from terminal import tables
 from terminal.log import last_entry
-from terminal.opening import run
 from terminal.screen import Screen, open_screen
+from terminal.tables import show_json
 from terminal.text import plain
 
 _LONGEST = 300
@@ -29,11 +28,11 @@ def check(*, mend: bool, as_json: bool) -> int:
     """Look at everything; 1 where something is not in order."""
     screen = open_screen(machine=as_json)
     if mend:
-        make_private(load_settings())
+        close_to_others(load_settings())
     found = [*asyncio.run(check_all()), *_logged()]
     good = all(finding.state != "bad" for finding in found)
     if as_json:
-        tables.show_json(screen, {"ok": good, "findings": [asdict(finding) for finding in found]})
+        show_json(screen, {"ok": good, "findings": [asdict(finding) for finding in found]})
     else:
         _show(screen, found)
     return 0 if good else 1
@@ -48,24 +47,20 @@ def _logged() -> Iterator[Finding]:
             yield Finding("errors", "note", text)
 
 
-def examine(thread_id: str, *, mend: bool, as_json: bool) -> int:
+async def examine(orchestrator: Orchestrator, thread_id: str, *, mend: bool, as_json: bool) -> int:
     """Explain a thread, and repair it where that is wished for; 1 where it is damaged afterwards."""
     screen = open_screen(machine=as_json)
-
-    async def examined(orchestrator: Orchestrator) -> int:
-        done = await repair(orchestrator, thread_id) if mend else []
-        found = await diagnose(orchestrator, thread_id)
-        if as_json:
-            tables.show_json(screen, {**asdict(found), "done": done})
-        else:
-            for said in done:
-                screen.out.print(f"Repaired: {plain(said)}.", soft_wrap=True)
-            screen.out.print(plain(found.sentence), soft_wrap=True)
-            for remedy in found.remedies:
-                screen.side.print(f"--repair would {plain(remedy)}.", style="yellow", soft_wrap=True)
-        return 1 if found.remedies else 0
-
-    return run(examined)
+    done = await repair(orchestrator, thread_id) if mend else []
+    found = await diagnose(orchestrator, thread_id)
+    if as_json:
+        show_json(screen, {**asdict(found), "done": done})
+    else:
+        for said in done:
+            screen.out.print(f"Repaired: {plain(said)}.", soft_wrap=True)
+        screen.out.print(plain(found.sentence), soft_wrap=True)
+        for remedy in found.remedies:
+            screen.side.print(f"--repair would {plain(remedy)}.", style="yellow", soft_wrap=True)
+    return 1 if found.remedies else 0
 
 
 def _show(screen: Screen, found: Sequence[Finding]) -> None:

@@ -1,4 +1,4 @@
-"""`twobrain prune`: delete finished conversations; returns the exit code."""
+"""`twobrain prune`: delete finished conversations."""
 
 import re
 import time
@@ -6,37 +6,31 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from base.errors import ConfigurationError
-from doctor.diagnose import counted
+from base.texts import count
 from doctor.prune import Pruned, prunable
 from doctor.prune import prune as pruned
 from graphs.session import Orchestrator
-from terminal import tables
-from terminal.commands.lists import THREADS
+from terminal.commands.threads import COLUMNS
 from terminal.interrupt import LeftError
-from terminal.opening import run
 from terminal.prompt import Prompt
 from terminal.screen import Screen, open_screen
+from terminal.tables import show, show_json
 
 _UNITS = {"h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _AGE = re.compile(r"(\d{1,6})([hdw])")
 
 
-def prune(age: str, *, audit: bool, dry_run: bool, yes: bool, as_json: bool) -> int:
+async def prune(  # noqa: PLR0913 (each is one option)
+    orchestrator: Orchestrator, age: str, *, audit: bool, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Delete what was last used longer ago than an age such as `30d`, after asking."""
     screen = open_screen(machine=as_json)
     before = time.time() - _seconds(age)
-
-    async def done(orchestrator: Orchestrator) -> int:
-        if dry_run:
-            await _foretell(screen, orchestrator, await prunable(orchestrator, before), as_json=as_json)
-            return 0
-        threads = [] if yes else await prunable(orchestrator, before)
-        if threads and not await _agreed(screen, threads, age, audit=audit):
-            return 0
+    threads = [] if yes and not dry_run else await prunable(orchestrator, before)
+    if dry_run:
+        await _foretell(screen, orchestrator, threads, as_json=as_json)
+    elif not threads or await _agreed(screen, threads, age, audit=audit):
         _report(screen, await pruned(orchestrator, before, audit=audit), as_json=as_json)
-        return 0
-
-    return run(done)
 
 
 def _seconds(age: str) -> int:
@@ -53,7 +47,7 @@ async def _agreed(screen: Screen, threads: Sequence[str], age: str, *, audit: bo
             "say --yes, or --dry-run to see what would go."
         )
     more = " and the audit of their calls" if audit else ""
-    question = f"Delete {counted(len(threads), 'finished thread')} not used for {age}{more}, for good? [y/N] "
+    question = f"Delete {count(len(threads), 'finished thread')} not used for {age}{more}, for good? [y/N] "
     try:
         agreed = (await Prompt(screen).line(question)).lower() in {"y", "yes"}
     except LeftError:
@@ -67,18 +61,18 @@ async def _foretell(
     screen: Screen, orchestrator: Orchestrator, threads: Sequence[str], *, as_json: bool
 ) -> None:
     if as_json:
-        tables.show_json(screen, {"threads": list(threads), "dry_run": True})
+        show_json(screen, {"threads": list(threads), "dry_run": True})
         return
     rows = [row for row in await orchestrator.ledger.threads() if row["thread"] in threads]
-    tables.show(screen, rows, THREADS, "Nothing is as old as that and finished.")
-    screen.side.print(f"{counted(len(threads), 'thread')} would go.", style="dim")
+    show(screen, rows, COLUMNS, "Nothing is as old as that and finished.")
+    screen.side.print(f"{count(len(threads), 'thread')} would go.", style="dim")
 
 
 def _report(screen: Screen, done: Pruned, *, as_json: bool) -> None:
     if as_json:
-        tables.show_json(screen, asdict(done))
+        show_json(screen, asdict(done))
         return
-    gone = f"{counted(len(done.threads), 'thread')} and {counted(done.results, 'long result')}"
+    gone = f"{count(len(done.threads), 'thread')} and {count(done.results, 'long result')}"
     screen.out.print(f"Deleted {gone}; {done.freed_bytes / 1e6:,.1f} MB freed.")
     if not done.compacted:
         screen.side.print(

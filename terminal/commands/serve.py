@@ -5,12 +5,13 @@ import json
 import os
 import socket
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
 from base.errors import ConfigurationError, StorageError
 from base.settings import Settings, load_settings, read_dotenv
-from graphs.shadowing import HOUSE
+from graphs.shadowing import CHECKOUT
 from storage.sqlite import create_private
 from terminal.screen import Screen, open_screen
 from terminal.text import plain
@@ -30,9 +31,14 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
 
     Raises:
         ConfigurationError: the address is taken or cannot be listened on, it is open to others and nobody
-            is authenticated, or the settings are wrong.
+            is authenticated, the settings are wrong, or the server's packages are not installed.
         StorageError: the data directory cannot be used.
     """
+    if not find_spec("langgraph_api"):
+        raise ConfigurationError(
+            f"The server needs its extra. In {CHECKOUT}: {sys.executable} -m pip install -c constraints.txt "
+            "-e '.[server]'"
+        )
     settings, screen = load_settings(), open_screen()
     environ = _environment(settings, screen)
     users = [name for name, card in settings.users.items() if card.token_sha256]
@@ -90,11 +96,11 @@ def _check_address(host: str, port: int) -> bool:
 def _furnish(settings: Settings) -> Path:
     """Return the server's own folder, with what it reads there: langgraph.json, by whole paths."""
     folder = settings.data_dir / "server"
-    declared = json.loads((HOUSE / "langgraph.json").read_text(encoding="utf-8"))
+    declared = json.loads((CHECKOUT / "langgraph.json").read_text(encoding="utf-8"))
     for graph in declared["graphs"].values():
-        graph["path"] = str(HOUSE / graph["path"])
-    declared["auth"]["path"] = str(HOUSE / declared["auth"]["path"])
-    declared["dependencies"] = [str(HOUSE)]
+        graph["path"] = str(CHECKOUT / graph["path"])
+    declared["auth"]["path"] = str(CHECKOUT / declared["auth"]["path"])
+    declared["dependencies"] = [str(CHECKOUT)]
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         create_private(folder / "langgraph.json").write_text(json.dumps(declared), encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from graphs.events import Result
+from graphs.result import Result
 from graphs.session import Orchestrator
 from tests.behaviour.household import LAYOUTS, House
 

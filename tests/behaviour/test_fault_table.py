@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from graphs.events import Result
+from graphs.result import Result
 from graphs.session import Orchestrator
 from tests.behaviour.household import House
 from tests.wires.brain import Brain, Call, Heard, Kind, Reply

@@ -11,8 +11,8 @@ from langgraph.types import Command
 
 from base.errors import StorageError
 from base.settings import ModelCard, Price, load_settings
-from graphs.events import Confirmation
 from graphs.orchestrator import builder
+from graphs.stream import Confirmation
 from models.prices import cost_of
 from models.registry import Registry
 from models.replies import renumbered

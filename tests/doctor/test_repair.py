@@ -230,7 +230,7 @@ async def test_a_call_that_a_lost_ledger_forgot_is_noted_as_one_that_may_have_ha
 
     for told in (found, repaired):
         assert "while remember ran, and nobody knows whether that happened" in told.sentence
-    assert (found.forgotten, repaired.forgotten, repaired.remedies) == (True, False, ())
+    assert (found.missing_records, repaired.missing_records, repaired.remedies) == (True, False, ())
     assert [action["attempt"] for action in asked["action_requests"]] == [1]
     assert statuses(result) == {"remember": "unknown"}
     assert home.effects == ["remember"]

@@ -16,8 +16,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
-from graphs.events import Result
 from graphs.orchestrator import builder, graph
+from graphs.result import Result
 from nodes.resources import CONFIGURED, Resources
 from nodes.state import State
 from tests.behaviour.crashes.process import Home

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from graphs.events import Confirmation, Done, Event
 from graphs.session import Orchestrator
+from graphs.stream import Confirmation, Done, Event
 from nodes.events import Restarted, Token, ToolFinished, ToolStarted, UsageReported
 from tests.behaviour.household import LAYOUTS, House, obedient
 from tests.wires.brain import Heard, Kind, Reply

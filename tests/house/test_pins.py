@@ -4,6 +4,7 @@ import importlib.metadata
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -31,7 +32,8 @@ def test_every_distribution_of_a_fresh_install_is_pinned_to_what_is_tested():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "constraints.txt").read_text().split()
     pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
-    needed = set(_needed([*project["dependencies"], *project["optional-dependencies"]["dev"]]))
+    extras = chain.from_iterable(project["optional-dependencies"].values())
+    needed = set(_needed([*project["dependencies"], *extras]))
     assert {name: importlib.metadata.version(name) for name in needed} == {n: pins.get(n) for n in needed}
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from graphs.events import Result
+from graphs.result import Result
 from nodes.context import Context
 from tests.server.serving import HOUSE
 from tests.server.talking import APPROVE, GRAPH, REJECT

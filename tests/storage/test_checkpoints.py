@@ -128,11 +128,13 @@ async def test_what_a_step_wrote_goes_once_the_checkpoint_after_it_holds_it(path
 
 
 async def test_a_thread_is_read_as_it_stood_at_one_moment(path, monkeypatch):
-    opened, connect = [], sqlite3.connect
+    traces, connect = [], sqlite3.connect
 
     def noting(*args, **options):
-        opened.append(connect(*args, **options))
-        return opened[-1]
+        opened = connect(*args, **options)
+        for trace in traces:
+            opened.set_trace_callback(trace)
+        return opened
 
     monkeypatch.setattr(sqlite3, "connect", noting)
     counted = {"counters_since_delta_snapshot": {"messages": (1, 1)}}
@@ -147,13 +149,11 @@ async def test_a_thread_is_read_as_it_stood_at_one_moment(path, monkeypatch):
             await other.settled("t")
 
         def interrupt(statement: str) -> None:
-            if "FROM writes" in statement:
-                for connection in opened:
-                    connection.set_trace_callback(None)
+            if traces and "FROM writes" in statement:
+                traces.clear()
                 asyncio.run_coroutine_threadsafe(go_on(), loop).result()
 
-        for connection in opened:
-            connection.set_trace_callback(interrupt)
+        traces.append(interrupt)
         meanwhile = await saver.aget_tuple(at("t"))
         assert meanwhile == before
         assert (await saver.aget_tuple(at("t"))).config != before.config

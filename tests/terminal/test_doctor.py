@@ -127,7 +127,7 @@ def test_a_lost_ledger_is_told_and_gets_what_the_conversations_tell(home):
     (home.data / "ledger.db").unlink()
 
     assert findings(home, code=1)["ledger"] == ("note", "none, though there are checkpoints")
-    state, text = findings(home, code=1)["forgotten"]
+    state, text = findings(home, code=1)["missing records"]
     assert state == "bad"
     assert text.startswith("t1, t2: not, or not wholly, in the ledger")
     for command in ("threads", "pending"):
@@ -142,7 +142,7 @@ def test_a_lost_ledger_is_told_and_gets_what_the_conversations_tell(home):
     for thread in ("t1", "t2"):
         home.run("doctor", "-t", thread, "--repair")
     found = findings(home)
-    assert "forgotten" not in found
+    assert "missing records" not in found
     assert found["waiting"][1].startswith("t2 ")
     assert [(row["thread"], row["status"]) for row in home.json("threads")] == [
         ("t1", "answered"),
@@ -158,10 +158,10 @@ def test_a_ledger_put_back_from_an_older_copy_is_told(home):
     home.run("ask", "what is 7*7", "-t", "t1")
     (home.data / "ledger.db").write_bytes(older)
 
-    assert findings(home, code=1)["forgotten"][1].startswith("t1: ")
+    assert findings(home, code=1)["missing records"][1].startswith("t1: ")
     assert "no record of 1 call of it" in home.run("doctor", "-t", "t1", code=1).stdout
     home.run("doctor", "-t", "t1", "--repair")
-    assert "forgotten" not in findings(home)
+    assert "missing records" not in findings(home)
 
 
 async def test_an_approval_of_what_was_cut_short_is_told_how_to_go_on_though_the_ledger_is_lost(home):

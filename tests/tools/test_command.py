@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from base.errors import ConfigurationError
+from base.processes import Output, run
 from base.settings import load_settings
-from base.tool_process import run
 from tests.tools.processes import LINGERING, is_left_by, stays
 from tools.registry import open_registry
 from tools.run import run_tool
@@ -74,7 +74,7 @@ async def test_a_command_inherits_no_secret_and_its_input_is_closed(call, monkey
     monkeypatch.setenv("GEMINI_API_KEY", "not for commands")
     lines = (await call("run_command", command="env; cat; true")).text.splitlines()
     names = {line.partition("=")[0] for line in lines[1:]}
-    assert names - {"PWD", "OLDPWD", "SHLVL", "_"} == {"PATH", "HOME", "LANG", "TERM", "TWOBRAIN_COMMAND"}
+    assert names - {"PWD", "OLDPWD", "SHLVL", "_"} == {"PATH", "HOME", "LANG", "TERM", "TWOBRAIN_PROGRAM"}
 
 
 async def test_of_much_output_head_and_tail_are_kept_and_the_rest_is_counted(call):
@@ -148,7 +148,9 @@ async def test_a_cancelled_call_leaves_nothing_running(call, root, command):
 
 @pytest.mark.parametrize("moments", range(4))
 async def test_a_program_that_is_cancelled_while_it_starts_leaves_nothing_running(tmp_path, moments):
-    assert not await is_left_by(run(LINGERING, tmp_path, os.environ, 60), tmp_path, moments)
+    command = ("/bin/sh", "-c", LINGERING)
+    starting = run(*command, env=os.environ, limit_s=60, output=Output(), cwd=tmp_path)
+    assert not await is_left_by(starting, tmp_path, moments)
 
 
 async def test_no_file_handle_is_left_open(call):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tools.declaration import Here
-from tools.read_result import from_strangers, open_artifacts, read_result
+from tools.read_result import is_untrusted_result, open_artifacts, read_result
 from tools.run import run_tool
 from tools.web.tools import web_fetch
 
@@ -51,7 +51,7 @@ async def test_beyond_the_end_it_says_where_the_end_is(call, handle):
 
 async def test_a_page_is_as_untrusted_as_what_it_is_a_page_of(settings, handle):
     theirs = (await open_artifacts(settings).put("ada", TEXT, untrusted=True)).handle
-    assert from_strangers(read_result, {"handle": theirs, "offset": 8_000})
-    assert from_strangers(read_result, {"handle": f" {theirs} "})
-    assert not from_strangers(read_result, {"handle": handle})
-    assert from_strangers(web_fetch, {"url": "https://example.com"})
+    assert is_untrusted_result(read_result, {"handle": theirs, "offset": 8_000})
+    assert is_untrusted_result(read_result, {"handle": f" {theirs} "})
+    assert not is_untrusted_result(read_result, {"handle": handle})
+    assert is_untrusted_result(web_fetch, {"url": "https://example.com"})

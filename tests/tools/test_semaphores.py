@@ -5,7 +5,7 @@ import pytest
 
 from base.settings import Limits
 from tools.declaration import tool
-from tools.places import place
+from tools.run import concurrency_limit
 
 
 def limited(name, at_once):
@@ -22,10 +22,10 @@ async def test_a_waiter_that_is_cancelled_gives_its_place_to_the_next(settings):
     entered = []
 
     async def work(name):
-        async with place(each, settings):
+        async with concurrency_limit(each, settings):
             entered.append(name)
 
-    async with place(each, settings):
+    async with concurrency_limit(each, settings):
         waiting = [asyncio.create_task(work(name)) for name in ("first", "second", "third")]
         await asyncio.sleep(0)
         waiting[0].cancel()
@@ -34,7 +34,7 @@ async def test_a_waiter_that_is_cancelled_gives_its_place_to_the_next(settings):
     waiting[1].cancel()
     await asyncio.wait(waiting)
     assert entered == ["third"]
-    async with asyncio.timeout(60), place(each, settings):
+    async with asyncio.timeout(60), concurrency_limit(each, settings):
         pass
 
 
@@ -44,7 +44,7 @@ async def test_calls_of_several_event_loops_share_the_places(settings):
     inside, most = [], []
 
     async def work():
-        async with place(each, settings):
+        async with concurrency_limit(each, settings):
             inside.append(True)
             most.append(len(inside))
             await asyncio.to_thread(meeting.wait)
@@ -61,11 +61,11 @@ async def test_calls_of_several_event_loops_share_the_places(settings):
 async def test_those_of_all_tools_are_taken_only_by_a_call_that_has_its_own(settings):
     settings = settings.model_copy(update={"limits": Limits(tools_at_once=2)})
     narrow, wide = limited("narrow", 1), limited("wide", None)
-    async with asyncio.timeout(60), place(narrow, settings):
-        queued = asyncio.create_task(place(narrow, settings).__aenter__())
+    async with asyncio.timeout(60), concurrency_limit(narrow, settings):
+        queued = asyncio.create_task(concurrency_limit(narrow, settings).__aenter__())
         await asyncio.sleep(0)
-        async with place(wide, settings):  # the queued call holds none of the two
-            full = asyncio.create_task(place(wide, settings).__aenter__())
+        async with concurrency_limit(wide, settings):  # the queued call holds none of the two
+            full = asyncio.create_task(concurrency_limit(wide, settings).__aenter__())
             await asyncio.sleep(0)
             for task in (queued, full):
                 assert not task.done()
@@ -76,7 +76,7 @@ async def test_those_of_all_tools_are_taken_only_by_a_call_that_has_its_own(sett
 async def test_a_call_that_fails_gives_its_place_back(settings):
     each = limited("failing", 1)
     with pytest.raises(ZeroDivisionError):
-        async with place(each, settings):
+        async with concurrency_limit(each, settings):
             raise ZeroDivisionError
-    async with asyncio.timeout(60), place(each, settings):
+    async with asyncio.timeout(60), concurrency_limit(each, settings):
         pass

@@ -1,4 +1,4 @@
-"""CalDAV (RFC 4791), as far as events need it: find a calendar, ask it for a span of time, put an event.
+"""A CalDAV client (RFC 4791), as far as events need it.
 
 Not the `caldav` package: its HTTP library puts itself in the place of urllib3 in the whole environment.
 """

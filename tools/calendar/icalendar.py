@@ -1,4 +1,4 @@
-"""Events: the times of one, the text that calendars exchange, and what a person reads."""
+"""Events as iCalendar text, and as a person reads them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
+from base.texts import one_line
 from tools.declaration import ToolFailure
 
 _SHOWN = 100
@@ -128,9 +129,9 @@ def _occurrences(text: str, span: Span, zone: ZoneInfo) -> Iterator[tuple[dateti
         if took.start >= span.end:
             return
         if took.end > span.start or took.start >= span.start:
-            place = _one_line(event.get("LOCATION", ""))
-            where = f" ({place})" if place else ""
-            yield took.start, f"{took} {_one_line(event.get('SUMMARY', '')) or '(no title)'}{where}"
+            place = one_line(str(event.get("LOCATION", "")), _WORDS)
+            title = one_line(str(event.get("SUMMARY", "")), _WORDS) or "(no title)"
+            yield took.start, f"{took} {title}{f' ({place})' if place else ''}"
 
 
 def _weight(event: Any, span: Span) -> int:
@@ -153,7 +154,3 @@ def _span_of(event: Any, zone: ZoneInfo) -> Span:
 def _in(when: date | datetime, zone: ZoneInfo) -> datetime:
     begins = _midnight(when, zone)
     return begins.astimezone(zone) if begins.tzinfo else begins.replace(tzinfo=zone)
-
-
-def _one_line(words: object) -> str:
-    return " ".join(str(words).split())[:_WORDS]

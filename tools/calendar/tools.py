@@ -8,9 +8,9 @@ from hashlib import sha256
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from base.settings import Settings
+from base.settings import LoginCard, Settings
 from base.worker_threads import in_thread
 from tools.calendar.caldav import Calendar, NoAnswerError, open_calendar
 from tools.calendar.icalendar import Span, event_text, moment, occurrences
@@ -23,27 +23,18 @@ Until = Annotated[str, "as start, a day included; empty: a day after the start"]
 End = Annotated[str, "as start, a day included; empty: an hour, or the one day"]
 
 
-class CalendarCard(BaseModel):
+class CalendarCard(LoginCard):
     """The `[tools.calendar]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     url: str = Field(pattern=r"^https?://[^/@\s]+(/\S*)?$")
     """A CalDAV server, or one calendar on it."""
-    user: str | None = None
-    """None: the server asks for no login."""
-    password_env: str | None = None
-    """Name of the environment variable that holds the password."""
     calendar: str | None = None
     """Name of the calendar; None: the only one there is."""
     timezone: str = "UTC"
     """IANA name of the zone that times without one are in, such as Europe/Paris."""
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        if (self.user is None) != (self.password_env is None):
-            msg = "user and password_env are needed both or neither"
-            raise ValueError(msg)
+    def _knows_its_zone(self) -> Self:
         try:
             ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):
@@ -60,9 +51,7 @@ def _missing(settings: Settings) -> str | None:
     card = _card(settings)
     if card is None:
         return "set url in [tools.calendar] of twobrain.toml to a CalDAV server"
-    if card.password_env and not settings.secret(card.password_env):
-        return f"set the variable {card.password_env} to the calendar server's password"
-    return None
+    return card.missing(settings, "calendar server")
 
 
 def _required(here: Here) -> CalendarCard:

@@ -1,4 +1,4 @@
-"""One open folder: what is done in it goes through its descriptor, and links are never followed."""
+"""An open folder, used through its descriptor; links are never followed."""
 
 import os
 import secrets
@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from base.texts import count
 from tools.declaration import ToolFailure
 
 Parts = tuple[str, ...]
@@ -21,11 +22,6 @@ _KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_
 _SHOWN_NAMES = 20
 _LARGEST_READ = 1_000_000
 """Bytes of a file that is read."""
-
-
-def sized(size: int) -> str:
-    """Return a number of bytes, in words."""
-    return f"{size:,} byte{'' if size == 1 else 's'}"
 
 
 class NothingThereError(ToolFailure):
@@ -121,12 +117,12 @@ class Folder:
                 raise ToolFailure(f"{self.path(name)!r} changed while it was opened.")
             data = file.read(_LARGEST_READ + 1) if size <= _LARGEST_READ else None
         if data is None or len(data) > _LARGEST_READ:
-            limit = f"{sized(size)}, and {_LARGEST_READ:,} is the most"
+            limit = f"{count(size, 'byte')}, and {_LARGEST_READ:,} is the most"
             raise ToolFailure(f"{self.path(name)!r} is too large to read: {limit}.")
         with suppress(UnicodeDecodeError):
             if b"\0" not in data:
                 return data.decode("utf-8-sig")
-        raise ToolFailure(f"{self.path(name)!r} is binary, not UTF-8 text ({sized(size)}).")
+        raise ToolFailure(f"{self.path(name)!r} is binary, not UTF-8 text ({count(size, 'byte')}).")
 
     def write(self, name: str, data: bytes) -> None:
         """Put a whole file in place at once; a crash leaves the old one."""

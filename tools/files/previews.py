@@ -1,9 +1,10 @@
-"""What a person sees before a file changes: the exact effect, and as much of the text as fits."""
+"""Previews of file changes, for the person who confirms."""
 
 from difflib import unified_diff
 
+from base.texts import count
 from tools.declaration import Here, ToolFailure
-from tools.files.folder import Folder, NothingThereError, sized
+from tools.files.folder import Folder, NothingThereError
 from tools.files.workspace import Workspace
 
 _MOST_LINES = 30
@@ -14,7 +15,7 @@ _LARGEST_DIFF = 50_000
 
 def preview_write(here: Here, path: str, content: str) -> str:
     """Show what a write would change."""
-    what = f"Write {amount(content)} to {path}"
+    what = f"Write {count(len(content), 'character')} to {path}"
     try:
         with Workspace(here.settings.workspace).parent(path) as (folder, name):
             size = folder.require(name, "file").size
@@ -22,10 +23,10 @@ def preview_write(here: Here, path: str, content: str) -> str:
     except NothingThereError:
         return _page(f"{what} (a new file)", [f"+{line}" for line in content.splitlines()])
     if old is None:
-        return f"{what} (replaces {sized(size)} that cannot be shown)"
+        return f"{what} (replaces {count(size, 'byte')} that cannot be shown)"
     if old == content:
         return f"{what} (changes nothing: it holds exactly that)"
-    return _page(f"{what} (replaces {amount(old)})", _difference(old, content))
+    return _page(f"{what} (replaces {count(len(old), 'character')})", _difference(old, content))
 
 
 def preview_delete(here: Here, path: str) -> str:
@@ -33,12 +34,7 @@ def preview_delete(here: Here, path: str) -> str:
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
         size = folder.require(name, "file").size
         text = _readable(folder, name)
-    return _page(f"Delete {path} ({sized(size)})", [f"-{line}" for line in (text or "").splitlines()])
-
-
-def amount(text: str) -> str:
-    """Count characters in words."""
-    return f"{len(text):,} character{'' if len(text) == 1 else 's'}"
+    return _page(f"Delete {path} ({count(size, 'byte')})", [f"-{line}" for line in (text or "").splitlines()])
 
 
 def _readable(folder: Folder, name: str) -> str | None:

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
+from base.texts import count
 from tools.declaration import Here, ToolFailure, tool
-from tools.files.folder import Entry, sized
-from tools.files.previews import amount, preview_delete, preview_write
+from tools.files.folder import Entry
+from tools.files.previews import preview_delete, preview_write
 from tools.files.search import Search, files_below
 from tools.files.workspace import Workspace
 
@@ -27,7 +28,7 @@ def list_files(here: Here, path: FolderPath = ".") -> str:
 
 
 def _line(entry: Entry) -> str:
-    notes = {"file": f" ({sized(entry.size)})", "folder": "", "link": " (a link, not followed)"}
+    notes = {"file": f" ({count(entry.size, 'byte')})", "folder": "", "link": " (a link, not followed)"}
     return f"{entry}{notes.get(entry.kind, ' (not a file)')}"
 
 
@@ -73,7 +74,7 @@ def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole ne
     """Write a text file of the workspace, replacing the one there is; folders are made as needed."""
     with Workspace(here.settings.workspace).parent(path, create=True) as (folder, name):
         folder.write(name, content.encode())
-    return f"Wrote {amount(content)} to {path}."
+    return f"Wrote {count(len(content), 'character')} to {path}."
 
 
 @tool(effect="write", preview=preview_delete, verify=_is_gone)
@@ -82,7 +83,7 @@ def delete_file(here: Here, path: FilePath) -> str:
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
         size = folder.require(name, "file").size
         folder.delete(name)
-    return f"Deleted {path} ({sized(size)})."
+    return f"Deleted {path} ({count(size, 'byte')})."
 
 
 TOOLS = (list_files, read_file, search_files, write_file, delete_file)

@@ -1,4 +1,4 @@
-"""The one folder that the file tools may touch, and no way out of it.
+"""The workspace: the one folder that file tools may touch.
 
 Every component of a path is opened relative to the folder before it, from the root's own
 descriptor, and links are never followed: a component that is swapped for a link between a check

@@ -8,11 +8,11 @@ from email.message import EmailMessage
 from email.utils import formatdate
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-from base.settings import Settings
+from base.settings import LoginCard, Settings
 from base.worker_threads import in_thread
 from tools.declaration import Here, ToolFailure, tool
 
@@ -33,10 +33,8 @@ Subject = Annotated[str, "one line"]
 Body = Annotated[str, "plain text"]
 
 
-class MailCard(BaseModel):
+class MailCard(LoginCard):
     """The `[tools.send_email]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = Field(min_length=1)
     """The SMTP server that takes outgoing mail."""
@@ -46,19 +44,8 @@ class MailCard(BaseModel):
     """How the connection is encrypted; a server that cannot do it gets nothing."""
     sender: str = Field(alias="from", pattern=f"^{_ADDRESS}$")
     """Address that mail is sent from."""
-    user: str | None = None
-    """None: the server asks for no login."""
-    password_env: str | None = None
-    """Name of the environment variable that holds the password."""
     allow_recipients: tuple[str, ...] = ()
     """Patterns such as `*@example.com`; nobody else is written to. Empty: anybody may be."""
-
-    @model_validator(mode="after")
-    def _logs_in_with_both(self) -> Self:
-        if (self.user is None) != (self.password_env is None):
-            msg = "user and password_env are needed both or neither"
-            raise ValueError(msg)
-        return self
 
 
 def _card(settings: Settings) -> MailCard | None:
@@ -69,9 +56,7 @@ def _missing(settings: Settings) -> str | None:
     card = _card(settings)
     if card is None:
         return "set host and from in [tools.send_email] of twobrain.toml"
-    if card.password_env and not settings.secret(card.password_env):
-        return f"set the variable {card.password_env} to the mail server's password"
-    return None
+    return card.missing(settings, "mail server")
 
 
 def _preview(here: Here, to: str, subject: str, body: str) -> str:

@@ -1,23 +1,19 @@
-"""The `[mcp.servers.NAME]` tables: which MCP servers there are, and how far their tools are trusted."""
+"""The `[mcp.servers.NAME]` tables: servers, and how far each is trusted."""
 
 import re
 from collections.abc import Mapping
 from typing import Self
 
-import httpx
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from base.settings import Role, Settings
+from base.settings import Card, Role, Settings
 from tools.declaration import Effect
+from tools.web.guard import read_url
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
-class _Card(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ToolCard(_Card):
+class ToolCard(Card):
     """One `[mcp.servers.NAME.tools.TOOL]` table. None: as the server's table says."""
 
     role: Role | None = None
@@ -34,7 +30,7 @@ class ToolCard(_Card):
     """False: it is not offered."""
 
 
-class ServerCard(_Card):
+class ServerCard(Card):
     """One `[mcp.servers.NAME]` table: a program to start, or a URL."""
 
     command: str | None = Field(default=None, min_length=1)
@@ -68,7 +64,7 @@ class ServerCard(_Card):
     @classmethod
     def _is_a_web_address(cls, url: str | None) -> str | None:
         if url is not None:
-            check_url(url)
+            read_url(url)
         return url
 
     @model_validator(mode="after")
@@ -81,7 +77,7 @@ class ServerCard(_Card):
         return self
 
 
-class _Servers(_Card):
+class _Servers(Card):
     servers: Mapping[str, ServerCard] = {}
 
     @field_validator("servers")
@@ -91,23 +87,6 @@ class _Servers(_Card):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no name for a server: up to 32 letters, digits, - and _")
         return servers
-
-
-def check_url(url: str) -> httpx.URL:
-    """Return a server's URL, which an administrator has chosen, so its host may be a private one.
-
-    Raises:
-        ValueError: it is not a plain http or https URL.
-    """
-    try:
-        read = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"{url!r} is not a URL: {error}") from None
-    if read.scheme not in {"http", "https"} or not read.host:
-        raise ValueError(f"{url!r} is not an http or https URL")
-    if read.userinfo:
-        raise ValueError("a URL must not hold a user name or password; use headers_env")
-    return read
 
 
 def read_servers(settings: Settings) -> Mapping[str, ServerCard]:

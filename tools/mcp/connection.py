@@ -1,4 +1,4 @@
-"""A session with one MCP server, on one event loop: opened when needed, and anew after it died."""
+"""A session with one MCP server, reopened after it died."""
 
 import asyncio
 from contextlib import suppress
@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from base.processes import Output
 from base.settings import Settings
+from base.texts import one_line
 from tools.declaration import ToolFailure
 from tools.mcp.config import ServerCard
-from tools.mcp.transport import LastWords, UnconfiguredError, open_streams
+from tools.mcp.transport import UnconfiguredError, open_streams
 
 MOST_TOOLS = 128
 """Of one server; the others are left out."""
 _MOST_PAGES = 100
-_SHORTEST_SECRET = 6
-_FORGOTTEN = "Session terminated"
+_UNKNOWN_SESSION = "Session terminated"
 """The client's words where an HTTP server no longer knows the session, because it was started anew."""
 _CLOSING_S = 6.0
 """To say goodbye; after that a server is cut off."""
@@ -31,7 +32,7 @@ class _NotSentError(Exception):
 
 @dataclass(slots=True)
 class _Live:
-    """A session, and the task that holds it open: what a task opens, only it may close."""
+    """An open session, and the task that alone may close it."""
 
     task: Any
     closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,15 +57,6 @@ class Connection:
     def outdated(self) -> bool:
         """True where the server has said that its tools are others now."""
         return self._live is not None and self._live.outdated
-
-    def without_secrets(self, text: str) -> str:
-        """Return the text without the values of the headers that were sent, which are keys."""
-        values = {self._settings.secret(variable) or "" for variable in self.card.headers_env.values()}
-        values |= {value.partition(" ")[2] for value in values}
-        for value in sorted(values, key=len, reverse=True):
-            if len(value) >= _SHORTEST_SECRET:
-                text = text.replace(value, "[redacted]")
-        return text
 
     async def listed(self) -> list[Any]:
         """Return the tools as the server defines them; raises DeadError."""
@@ -120,7 +112,7 @@ class Connection:
             if error.error.code == CONNECTION_CLOSED:
                 live.closing.set()
                 raise ToolFailure(self._broke_off()) from None
-            if error.error.message == _FORGOTTEN:
+            if error.error.message == _UNKNOWN_SESSION:
                 live.closing.set()
                 raise _NotSentError from None
             raise ToolFailure(f"The MCP server {self.name!r} says: {error.error.message[:2_000]}") from None
@@ -136,9 +128,9 @@ class Connection:
             return self._live
         await self._close()
         await asyncio.to_thread(_load)
-        last_words = LastWords()
+        errors = Output()
         opened: asyncio.Future[_Live] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._hold(opened, last_words), name=f"mcp {self.name}")
+        task = asyncio.create_task(self._hold(opened, errors), name=f"mcp {self.name}")
         try:
             async with asyncio.timeout(self.card.connect_timeout_s):
                 ends: list[asyncio.Future[Any]] = [opened, task]
@@ -148,13 +140,13 @@ class Connection:
                 self._live = await opened
                 return self._live
         except Exception as error:  # whatever a server or its transport throws, it is only this server's
-            raise DeadError(self._settings.redact(self._reason(error, last_words))) from None
+            raise DeadError(self._settings.redact(self._reason(error, errors))) from None
         finally:
             if self._live is None:
                 opened.cancel()
                 await _stop(task)
 
-    def _reason(self, error: BaseException, last_words: LastWords) -> str:
+    def _reason(self, error: BaseException, errors: Output) -> str:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, TimeoutError):
@@ -164,10 +156,11 @@ class Connection:
         elif isinstance(error, FileNotFoundError):
             why = f"{error.filename!r} is not there"
         else:
-            why = " ".join((str(error) or type(error).__name__).split())[:300]
-        return f"{why} ({last_words})" if str(last_words) else why
+            why = one_line(str(error) or type(error).__name__, 300)
+        *_, last = [line.strip() for line in str(errors).splitlines() if line.strip()] or [""]
+        return f"{why} ({last[:300]})" if last else why
 
-    async def _hold(self, opened: asyncio.Future[_Live], last_words: LastWords) -> None:
+    async def _hold(self, opened: asyncio.Future[_Live], errors: Output) -> None:
         """Open a session, list its tools, and keep it until it is to close."""
         from mcp import ClientSession
 
@@ -177,7 +170,7 @@ class Connection:
             live.outdated = live.outdated or _tells_of_changed_tools(message)
 
         async with (
-            open_streams(self.card, self._settings, last_words, live.closing.set) as (incoming, outgoing),
+            open_streams(self.card, self._settings, errors, live.closing.set) as (incoming, outgoing),
             ClientSession(incoming, outgoing, message_handler=hear) as session,
         ):
             await session.initialize()

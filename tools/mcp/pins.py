@@ -1,4 +1,4 @@
-"""What each MCP tool was defined as when a person last had it in view: `mcp_pins.json`.
+"""Pinned definitions of MCP tools, as a person last saw them: `mcp_pins.json`.
 
 A tool that runs unasked was let to because of what it said it is. Where it says something else, it asks.
 """

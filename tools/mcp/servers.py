@@ -1,4 +1,4 @@
-"""MCP servers' tools: found when a turn begins, and offered like our own, but trusted with nothing.
+"""The configured MCP servers, and the registry with their tools.
 
 What a server says of its tools only ever makes them ask more. What twobrain.toml lets run unasked asks
 again where its definition is no longer the one that was agreed to.
@@ -6,7 +6,6 @@ again where its definition is no longer the one that was agreed to.
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from base.data_dir import MCP_PINS
 from base.settings import Settings
+from base.texts import folded
 from tools.declaration import Tool
 from tools.mcp.config import read_servers
 from tools.mcp.connection import Connection, DeadError
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Servers:
-    """The MCP servers of twobrain.toml; sessions are opened when first needed, one set per event loop.
+    """The MCP servers of twobrain.toml, their sessions one set per event loop.
 
     Raises:
         ConfigurationError: `[mcp]` is not as it should be.
@@ -37,7 +37,7 @@ class Servers:
         self._settings = settings
         self._cards = read_servers(settings)
         self._pins = Pins(settings.data_dir / MCP_PINS)
-        self._houses: WeakKeyDictionary[asyncio.AbstractEventLoop, _House] = WeakKeyDictionary()
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopServers] = WeakKeyDictionary()
 
     async def join(self, registry: Registry) -> Registry:
         """Return the registry with the servers' tools in it; the same one again while nothing changed.
@@ -47,41 +47,41 @@ class Servers:
         """
         if not self._cards:
             return registry
-        house = self._house()
-        if awaited := [task for guest in house.guests if (task := guest.refresh())]:
+        ours = self._of_this_loop()
+        if awaited := [task for server in ours.servers if (task := server.refresh())]:
             await asyncio.wait(awaited)
-        return house.merged(registry)
+        return ours.merged(registry)
 
     async def approve_definition(self, name: str) -> None:
         """Remember that a person agreed to a tool as it is defined now; a tool of our own needs no such."""
         if not self._cards:
             return
-        house = self._house()
-        offer = house.offers.get(name)
+        ours = self._of_this_loop()
+        offer = ours.offers.get(name)
         if offer is None:
             return
         await asyncio.to_thread(self._pins.agree, offer.server, offer.name, offer.hash)
-        for guest in house.guests:
-            if guest.connection.name == offer.server:
-                await guest.settle()
+        for server in ours.servers:
+            if server.connection.name == offer.server:
+                await server.settle()
 
     async def close(self) -> None:
         """End this event loop's sessions and the programs behind them."""
-        house = self._houses.pop(asyncio.get_running_loop(), None)
-        if house:
-            await asyncio.gather(*(guest.close() for guest in house.guests))
+        ours = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if ours:
+            await asyncio.gather(*(server.close() for server in ours.servers))
 
-    def _house(self) -> "_House":
+    def _of_this_loop(self) -> "_LoopServers":
         loop = asyncio.get_running_loop()
-        if loop not in self._houses:
+        if loop not in self._by_loop:
             connections = [Connection(name, card, self._settings) for name, card in self._cards.items()]
-            self._houses[loop] = _House([_Guest(each, self._pins) for each in connections])
-        return self._houses[loop]
+            self._by_loop[loop] = _LoopServers([_Server(each, self._pins) for each in connections])
+        return self._by_loop[loop]
 
 
 @dataclass(slots=True)
-class _Guest:
-    """A server on one event loop, and what is known of its tools."""
+class _Server:
+    """A server on one event loop, and its tools' state."""
 
     connection: Connection
     pins: Pins
@@ -140,11 +140,11 @@ class _Guest:
         await self.connection.close()
 
 
-class _House:
-    """The servers on one event loop, and the registry that holds their tools."""
+class _LoopServers:
+    """One event loop's servers, and the registry with their tools."""
 
-    def __init__(self, guests: list[_Guest]) -> None:
-        self.guests = guests
+    def __init__(self, servers: list[_Server]) -> None:
+        self.servers = servers
         self.offers: dict[str, Offer] = {}
         """By the names that models call them by."""
         self._base: Registry | None = None
@@ -153,27 +153,23 @@ class _House:
 
     def merged(self, base: Registry) -> Registry:
         """Return the base's tools, then each server's; of two that are named alike the first stays."""
-        versions = [guest.version for guest in self.guests]
+        versions = [server.version for server in self.servers]
         if base is not self._base or versions != self._versions:
             self._base, self._versions, self.offers = base, versions, {}
-            taken = {_letters(tool.name): tool.name for tool in base}
-            tools = [tool for guest in self.guests for tool in self._admit(guest, taken)]
+            taken = {folded(tool.name): tool.name for tool in base}
+            tools = [tool for server in self.servers for tool in self._tools_of(server, taken)]
             self._merged = Registry([*base, *tools])
         return self._merged
 
-    def _admit(self, guest: _Guest, taken: dict[str, str]) -> Iterator[Tool]:
-        problems = list(guest.problems)
-        for offer in guest.offers:
+    def _tools_of(self, server: _Server, taken: dict[str, str]) -> Iterator[Tool]:
+        problems = list(server.problems)
+        for offer in server.offers:
             name = offer.tool.name
-            if first := taken.get(_letters(name)):
+            if first := taken.get(folded(name)):
                 problems.append(f"{offer.name!r} is left out: there is a tool {first!r} already")
                 continue
-            taken[_letters(name)] = name
+            taken[folded(name)] = name
             self.offers[name] = offer
             yield offer.tool
         if problems:
-            yield absent(guest.connection.name, guest.connection.card, "; ".join(problems))
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.casefold())
+            yield absent(server.connection.name, server.connection.card, "; ".join(problems))

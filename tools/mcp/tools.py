@@ -1,19 +1,24 @@
-"""From what a server says it has to tools of ours, and who is asked about them."""
+"""MCP servers' tools as ours, and what a person is asked about."""
 
+import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from base.settings import Settings
-from tools.declaration import Effect, Here, Preview, Run, Tool, ToolFailure
+from tools.declaration import Check, Effect, Here, Preview, Run, Tool, ToolFailure
 from tools.mcp.config import ServerCard, ToolCard
 from tools.mcp.connection import MOST_TOOLS, Connection, DeadError
 from tools.mcp.pins import Pins
-from tools.mcp.results import text_of
-from tools.mcp.schema import SchemaError, checker, definition_hash, shown_description, shown_schema
+from tools.schema import ArgumentsError, SchemaError, plain_schema, shown_description, unstorable
 
 _LONGEST_NAME = 64
+_LONGEST_SCHEMA = 50_000
+"""Characters of JSON."""
+_LONGEST_RESULT = 200_000
+"""Characters."""
 CHANGED = "its definition changed since it was last agreed to"
 
 
@@ -105,12 +110,61 @@ def _read(server: str, definition: Any) -> _Usable:
     return _Usable(
         definition=definition,
         name=definition.name,
-        check=checker(tool_name(server, definition.name), definition.inputSchema),
-        parameters=shown_schema(definition.inputSchema),
-        hash=definition_hash(definition.name, definition.description or "", definition.inputSchema),
+        check=_checker(tool_name(server, definition.name), definition.inputSchema),
+        parameters=plain_schema(definition.inputSchema),
+        hash=_definition_hash(definition.name, definition.description or "", definition.inputSchema),
         destructive=bool(hints and hints.destructiveHint),
         reaches_out=bool(hints and hints.openWorldHint),
     )
+
+
+def _definition_hash(name: str, description: str, schema: Mapping[str, Any]) -> str:
+    """Return the SHA-256, in hex, of all that a definition tells a model."""
+    text = json.dumps([name, description, schema], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _checker(name: str, schema: dict[str, Any]) -> Check:
+    """Return a check of arguments against the server's own schema.
+
+    The check raises ArgumentsError.
+
+    Raises:
+        SchemaError: it is no valid JSON Schema, is too long, or refers to something outside of itself.
+    """
+    from jsonschema_rs import FancyRegexOptions, ValidationError, validator_for
+
+    if len(json.dumps(schema)) > _LONGEST_SCHEMA:
+        raise SchemaError(f"its schema is longer than {_LONGEST_SCHEMA:,} characters")
+    try:
+        limits = FancyRegexOptions(backtrack_limit=100_000)
+        validator = validator_for(schema, retriever=_fetch_nothing, pattern_options=limits)
+    except (ValidationError, ValueError) as error:
+        raise SchemaError(f"its schema is not valid: {_first_line(error)}") from None
+
+    def check(args: dict[str, Any]) -> dict[str, Any]:
+        try:
+            problems = unstorable(args) or [_problem(each) for each in validator.iter_errors(args)]
+        except ValueError as error:
+            problems = [_first_line(error)]
+        if problems:
+            raise ArgumentsError(name, problems, schema)
+        return args
+
+    return check
+
+
+def _fetch_nothing(uri: str) -> Any:
+    raise ValueError(f"it refers to {uri}, outside of itself")
+
+
+def _problem(error: Any) -> str:
+    place = ".".join(str(part) for part in error.instance_path)
+    return f"{place!r}: {error.message}" if place else str(error.message)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]
 
 
 def tool_name(server: str, name: str) -> str:
@@ -149,12 +203,46 @@ def _run(connection: Connection, definition: Any) -> Run:
             result = await connection.call(definition, args)
         except DeadError as error:
             raise ToolFailure(f"The MCP server {connection.name!r} cannot be used now: {error}.") from None
-        text = connection.without_secrets(text_of(result))
+        text = _text_of(result)
         if result.isError:
             raise ToolFailure(text or f"{definition.name} failed and did not say why.")
         return text
 
     return run
+
+
+def _text_of(result: Any) -> str:
+    """Return a `CallToolResult` as text: texts as they are, images and resources by name, cut where long."""
+    parts = [_part(each) for each in result.content]
+    if not parts and result.structuredContent is not None:
+        parts = [json.dumps(result.structuredContent, ensure_ascii=False)]
+    text = "\n".join(parts)
+    if len(text) > _LONGEST_RESULT:
+        text = f"{text[:_LONGEST_RESULT]}\n… (cut; the whole has {len(text):,} characters)"
+    return text
+
+
+def _part(content: Any) -> str:
+    match content.type:
+        case "text":
+            return str(content.text)
+        case "resource":
+            resource = content.resource
+            named = f"[resource {resource.uri}{_kind(resource)}"
+            text = getattr(resource, "text", None)
+            return f"{named}]\n{text}" if text is not None else f"{named}, {_size(resource.blob)}]"
+        case "resource_link":
+            return f"[resource {content.name}: {content.uri}{_kind(content)}]"
+        case kind:
+            return f"[{kind}{_kind(content)}, {_size(content.data)}]"
+
+
+def _kind(content: Any) -> str:
+    return f", {content.mimeType}" if content.mimeType else ""
+
+
+def _size(base64: str) -> str:
+    return f"{len(base64) * 3 // 4:,} bytes, not shown"
 
 
 def _preview(server: str, each: _Usable, *, changed: bool) -> Preview:

@@ -1,4 +1,4 @@
-"""The two ways to an MCP server: a program of ours in its own process group, or streamable HTTP.
+"""Transports to an MCP server: a program we start, or streamable HTTP.
 
 Through the official `mcp` client and not langchain-mcp-adapters: that leaves a program's stderr on the
 person's terminal and its children running after it, lets a program read any variable as `${NAME}`,
@@ -6,28 +6,19 @@ and makes LangChain tools that would have to be taken apart again.
 """
 
 import asyncio
-import os
-import signal
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from base.processes import started
+from base.processes import GRACE_S, Output, running
 from base.settings import Settings
-from tools.mcp.config import ServerCard, check_url
-from tools.web.guard import open_client
+from tools.mcp.config import ServerCard
+from tools.web.guard import Door, open_client, read_url
 
 _LONGEST_MESSAGE = 10_000_000
 """Bytes."""
-_GRACE_S = 1.0
-"""For a program to end by itself once its input is closed, and once more after it was told to."""
-
-_GLANCE_S = 0.01
-
 Streams = tuple[Any, Any]
 """What a session reads from and writes to."""
 
@@ -36,33 +27,23 @@ class UnconfiguredError(Exception):
     """A variable that a server needs is not set."""
 
 
-@dataclass(slots=True)
-class LastWords:
-    """What a program wrote to its stderr last; the most helpful thing there is when it does not start."""
-
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=20))
-
-    def __str__(self) -> str:
-        return next((line for line in reversed(self.lines) if line.strip()), "").strip()[:300]
-
-
 @asynccontextmanager
 async def open_streams(
-    card: ServerCard, settings: Settings, last_words: LastWords, broke_off: Callable[[], None]
+    card: ServerCard, settings: Settings, errors: Output, broke_off: Callable[[], None]
 ) -> AsyncIterator[Streams]:
     """Open the way to a server, and leave nothing of it running.
 
     Args:
         card: the server's table.
         settings: where the variables are that it names.
-        last_words: takes what a program complains of.
+        errors: takes what a program writes to standard error.
         broke_off: called where an answer over HTTP ends half way.
 
     Raises:
         UnconfiguredError: a variable that it needs is not set.
         OSError: the program cannot be started.
     """
-    way = _over_http(card, settings, broke_off) if card.url else _over_pipes(card, settings, last_words)
+    way = _over_http(card, settings, broke_off) if card.url else _over_pipes(card, settings, errors)
     async with way as streams:
         yield streams
 
@@ -85,12 +66,12 @@ async def _over_http(
         _refuse_packed(response)
         response.stream = _Limited(response, broke_off)
 
-    url = check_url(card.url or "")
-    port = url.port or {"http": 80, "https": 443}[url.scheme]
+    url = read_url(card.url or "")
+    door = Door.of(url)
     host = f"[{url.host}]" if ":" in url.host else url.host
     client = open_client(
         settings,
-        only=[f"{host}:{port}"],
+        only=[f"{host}:{door.port}"],
         headers={"Accept-Encoding": "identity", **_values(card.headers_env, settings)},
         timeout=httpx.Timeout(card.connect_timeout_s, read=card.timeout_s + card.connect_timeout_s),
     )
@@ -138,52 +119,57 @@ def _refuse_packed(response: httpx.Response) -> None:
 
 
 @asynccontextmanager
-async def _over_pipes(card: ServerCard, settings: Settings, last_words: LastWords) -> AsyncIterator[Streams]:
+async def _over_pipes(card: ServerCard, settings: Settings, errors: Output) -> AsyncIterator[Streams]:
     import anyio
     from mcp.client.stdio import get_default_environment
 
     variables = _values({name: name for name in card.env_from}, settings)
-    process = await started(
+    async with running(
         card.command or "",
         *card.args,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
         env={**get_default_environment(), **variables},
+        errors=errors,
         cwd=card.cwd,
-        limit=_LONGEST_MESSAGE,
-    )
-    into, incoming = anyio.create_memory_object_stream[Any](0)
-    outgoing, out_of = anyio.create_memory_object_stream[Any](0)
-    at_work = [
-        asyncio.create_task(_receive(process.stdout, into)),
-        asyncio.create_task(_send(process.stdin, out_of)),
-        asyncio.create_task(_listen(process.stderr, last_words)),
-    ]
-    try:
-        yield incoming, outgoing
-    finally:
-        await _end(process, at_work)
-        for stream in (into, incoming, outgoing, out_of):
-            stream.close()
+        longest_line=_LONGEST_MESSAGE,
+        patience_s=GRACE_S,
+    ) as program:
+        into, incoming = anyio.create_memory_object_stream[Any](0)
+        outgoing, out_of = anyio.create_memory_object_stream[Any](0)
+        receiving = asyncio.create_task(_receive(program.stdout, into, errors))
+        sending = asyncio.create_task(_send(program.process.stdin, out_of))
+        try:
+            yield incoming, outgoing
+        finally:
+            receiving.cancel()
+            sending.cancel()
+            await asyncio.gather(receiving, sending, return_exceptions=True)
+            for stream in (into, incoming, outgoing, out_of):
+                stream.close()
 
 
-async def _receive(pipe: Any, into: Any) -> None:
+async def _receive(pipe: Any, into: Any, errors: Output) -> None:
     """Hand on what a program says, line by line, until it says no more or a line is too long."""
     from anyio import BrokenResourceError, ClosedResourceError
     from mcp.shared.message import SessionMessage
     from mcp.types import JSONRPCMessage
     from pydantic import ValidationError
 
-    with suppress(ValueError, BrokenResourceError, ClosedResourceError):
+    with suppress(BrokenResourceError, ClosedResourceError):
         async with into:
-            while line := await pipe.readline():
+            while line := await _line(pipe, errors):
                 try:
                     message = JSONRPCMessage.model_validate_json(line)
                 except ValidationError:  # a banner, a stray print
                     continue
                 await into.send(SessionMessage(message))
-    await _discard(pipe)
+
+
+async def _line(pipe: asyncio.StreamReader, errors: Output) -> bytes:
+    try:
+        return await pipe.readline()
+    except ValueError:
+        errors.add(f"\nit wrote a line of more than {_LONGEST_MESSAGE:,} bytes\n".encode())
+        return b""
 
 
 async def _send(pipe: Any, out_of: Any) -> None:
@@ -193,52 +179,3 @@ async def _send(pipe: Any, out_of: Any) -> None:
                 line = message.message.model_dump_json(by_alias=True, exclude_none=True)
                 pipe.write(f"{line}\n".encode())
                 await pipe.drain()
-
-
-async def _listen(pipe: Any, last_words: LastWords) -> None:
-    with suppress(ValueError):
-        while line := await pipe.readline():
-            last_words.lines.append(line[:1_000].decode(errors="replace"))
-    await _discard(pipe)
-
-
-async def _discard(pipe: Any) -> None:
-    while await pipe.read(65_536):
-        pass
-
-
-async def _end(process: asyncio.subprocess.Process, at_work: list[asyncio.Task[None]]) -> None:
-    """Let a program end by itself, then make it, then end whatever is left of its process group."""
-    receiving, sending, listening = at_work
-    try:
-        sending.cancel()
-        if process.stdin:
-            process.stdin.close()
-        for number in (None, signal.SIGTERM):
-            _signal(process.pid, number)
-            if await _has_ended(process):
-                break
-    finally:
-        _signal(process.pid, signal.SIGKILL)
-        # To the end of its output, for only then does asyncio let go of the pipes.
-        await asyncio.wait([receiving, listening], timeout=_GRACE_S)
-        for task in at_work:
-            task.cancel()
-        await asyncio.gather(*at_work, return_exceptions=True)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), _GRACE_S)
-
-
-async def _has_ended(process: asyncio.subprocess.Process) -> bool:
-    # Not process.wait(): that waits for the pipes too, which a child of the program may hold open.
-    for _ in range(int(_GRACE_S / _GLANCE_S)):
-        if process.returncode is not None:
-            return True
-        await asyncio.sleep(_GLANCE_S)
-    return False
-
-
-def _signal(group: int, number: signal.Signals | None) -> None:
-    if number is not None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, number)

@@ -1,4 +1,4 @@
-"""Who may do what, and what a person must agree to: a pure function with its reasons in words."""
+"""Policy: allow, confirm or deny a call, with a reason in words."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,8 @@ from typing import Any
 
 from base.settings import Role
 from tools.declaration import Effect, Tool
-from tools.policy.links import link_of
-from tools.policy.pointing import texts_of
 from tools.policy.rules import Rule, covers
+from tools.policy.taint import UNTAINTED, Taint, link_of, texts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +24,6 @@ class Person:
     """Tools that always ask; wins over confirm_allow."""
     rules: tuple[Rule, ...] = ()
     """Calls that run unasked, as twobrain.toml has them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What a turn has read until a call is made."""
-
-    strangers: frozenset[str] = frozenset()
-    """Tools whose output, written by others, the turn holds."""
-    links: frozenset[str] = frozenset()
-    """Links that the person gave or pointed at, or a trusted source named; see `tools.policy.links`."""
-
-
-NOTHING = Read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +64,7 @@ def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
     tool: Tool | None,
     name: str,
     args: Any = None,
-    read: Read = NOTHING,
+    taint: Taint = UNTAINTED,
     rules: Sequence[Rule] = (),
     known: Collection[str] = (),
 ) -> Ruling:
@@ -89,7 +75,7 @@ def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
         tool: the registry's tool of that name; None where it has none.
         name: the name the model called.
         args: the call's arguments, of whatever form.
-        read: what the turn had read when the call was made.
+        taint: what the turn had read when the call was made.
         rules: those that the person made while answering, and that have not run out.
         known: the tools there are for this person, to name where the call is refused.
     """
@@ -101,19 +87,19 @@ def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
         )
     if person.tools is not None and tool.name not in person.tools:
         return Deny(f"{tool.name} is not among the tools allowed here.{_instead(known)}")
-    if reason := _whatever_was_agreed(person, tool, args, read):
+    if reason := _whatever_was_agreed(person, tool, args, taint):
         return Confirm(reason)
     return _agreed(person, tool, args, rules)
 
 
-def _whatever_was_agreed(person: Person, tool: Tool, args: Any, read: Read) -> str | None:
+def _whatever_was_agreed(person: Person, tool: Tool, args: Any, taint: Taint) -> str | None:
     """Return why a call asks though a rule or a list might let it run; None where it need not."""
     if tool.name in person.confirm_deny:
         return f"{tool.name} always asks {person.user} first."
     if tool.caution:
         return f"{tool.name} asks first: {tool.caution}."
-    if read.strangers and (danger := _danger(tool, args, read)):
-        sources = ", ".join(sorted(read.strangers))
+    if taint.sources and (danger := _danger(tool, args, taint)):
+        sources = ", ".join(sorted(taint.sources))
         return (
             f"{tool.name} {danger}, and this turn has read text that strangers may have written "
             f"(from {sources}), so it asks first."
@@ -121,19 +107,19 @@ def _whatever_was_agreed(person: Person, tool: Tool, args: Any, read: Read) -> s
     return None
 
 
-def _danger(tool: Tool, args: Any, read: Read) -> str | None:
-    """Return what a stranger could gain by the call; None for a read that stays in the house."""
+def _danger(tool: Tool, args: Any, taint: Taint) -> str | None:
+    """Return what untrusted content could gain by the call; None for a read that stays inside."""
     if tool.effect != "read":
         return _DOES[tool.effect]
-    if tool.outbound and not _goes_where_it_was_sent(args, read):
+    if tool.outbound and not _goes_where_it_was_sent(args, taint):
         return "goes to an address that neither you nor a trusted source named"
     return None
 
 
-def _goes_where_it_was_sent(args: Any, read: Read) -> bool:
+def _goes_where_it_was_sent(args: Any, taint: Taint) -> bool:
     """Tell whether every text of the arguments is a link that was given: any other could carry data."""
     texts = texts_of(args)
-    return bool(texts) and all(link_of(text) in read.links for text in texts)
+    return bool(texts) and all(link_of(text) in taint.trusted_links for text in texts)
 
 
 def _agreed(person: Person, tool: Tool, args: Any, rules: Sequence[Rule]) -> Allow | Confirm:

@@ -1,4 +1,4 @@
-"""Rules about arguments: which calls of a tool a person need not be asked about."""
+"""Rules by arguments: calls that need no person's approval."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Which hosts a stranger's URL may name: public addresses, in their one usual spelling."""
+"""Public addresses, the only hosts that an untrusted URL may name."""
 
 import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network

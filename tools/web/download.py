@@ -1,4 +1,4 @@
-"""One request and its answer, read as far as a limit and no further, whatever the server sends."""
+"""One HTTP request and its answer, read up to a limit."""
 
 import zlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""HTTP for tools: a client that reaches public addresses only, and the single hosts opened by name.
+"""An HTTP client for tools: public addresses, and hosts opened by name.
 
 A URL may come from a stranger's text. Each request, each redirect among them, is judged by its URL,
 then by every address its host has, and then goes to just the address that was judged: a name that
@@ -14,9 +14,9 @@ from ipaddress import ip_address
 from typing import Annotated, Any, Self
 
 import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
 
-from base.settings import Settings
+from base.settings import Card, Settings
 from tools.declaration import ToolFailure
 from tools.web.addresses import Address, names_this_machine, read_host, why_not_public
 
@@ -35,7 +35,7 @@ class RefusedError(ToolFailure):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A host that is open although it need not be public."""
+    """A host and port on the allow-list, which need not be public."""
 
     host: str | Address
     port: int | None = None
@@ -73,6 +73,22 @@ class Door:
         return self.host == other.host and self.port in (None, other.port)
 
 
+def read_url(text: str) -> httpx.URL:
+    """Return an administrator's URL, whose host may be a private one.
+
+    Raises:
+        ValueError: it is not a plain http or https URL.
+    """
+    try:
+        url = httpx.URL(text)
+        Door.of(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ValueError(f"{text!r} is not an http or https URL: {error}") from None
+    if url.userinfo:
+        raise ValueError("a URL must not hold a user name or password; name variables that hold them")
+    return url
+
+
 def _port(port: int | None) -> int | None:
     if port is not None and not 1 <= port <= _MOST_PORTS:
         raise ValueError(f"there is no port {port}")
@@ -88,10 +104,8 @@ HostAndPort = Annotated[str, AfterValidator(_door)]
 """`host` or `host:port`, as a field of a card."""
 
 
-class Network(BaseModel):
+class Network(Card):
     """The `[tools.network]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     allow_hosts: tuple[HostAndPort, ...] = ()
     """Hosts that tools may reach though they are not public: `host`, or `host:port` for one port."""

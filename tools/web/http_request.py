@@ -1,18 +1,17 @@
-"""Home automation and other services of one's own, over HTTP: only on hosts that were opened for it."""
+"""HTTP requests to one's own services, on allowed hosts only."""
 
 import json
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 import httpx
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
-from base.settings import Settings
+from base.settings import Card, Settings
 from tools.declaration import Here, ToolFailure, tool
-from tools.web.charsets import decode
 from tools.web.download import CUT, Answer, UnreachableError, request
 from tools.web.guard import Door, HostAndPort, RefusedError, open_client
-from tools.web.pages import form_of
+from tools.web.pages import decode, form_of
 
 _SHOWN_PROBLEM = 2_000
 """Characters of what a server says when it refuses."""
@@ -21,10 +20,8 @@ _DOUBT = " It may have taken effect all the same."
 Url = Annotated[str, "such as http://homeassistant.local:8123/api/states/light.kitchen"]
 
 
-class HttpRequest(BaseModel):
+class HttpRequest(Card):
     """The `[tools.http_request]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     allow_hosts: tuple[HostAndPort, ...]
     """The hosts that can be asked, private or not: `host:port`, or `host` for all its ports."""
@@ -136,7 +133,7 @@ def _type_of(body: str) -> str:
 
 
 def _report(here: Here, answer: Answer) -> str:
-    text = _without_secrets(here.settings, _text(answer))
+    text = here.settings.redact(_text(answer))
     if not answer.ok:
         raise ToolFailure(f"{answer.url.host} answered {answer.verdict}. {text[:_SHOWN_PROBLEM]}".strip())
     return f"{answer.verdict}\n{text}{'' if answer.whole else CUT}".strip()
@@ -146,13 +143,6 @@ def _text(answer: Answer) -> str:
     if form_of(answer) == "binary":
         return f"({len(answer.body):,} bytes of {answer.kind[:80] or 'no declared type'})"
     return decode(answer.body, answer.content_type)
-
-
-def _without_secrets(settings: Settings, text: str) -> str:
-    """Take out what was sent as a header: a server may repeat it."""
-    for variable in (_read(settings) or _NOTHING_OPEN).every_variable:
-        text = text.replace(settings.secret(variable) or "\0", "[redacted]")
-    return text
 
 
 TOOLS = (http_get, http_request)

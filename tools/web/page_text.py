@@ -1,7 +1,8 @@
-"""The readable text of an HTML page: a program of its own, as hostile HTML keeps a parser busy for hours.
+"""A program that reads the text of one HTML page, within limits.
 
     python -P tools/web/page_text.py URL [links] < page.html
 
+Hostile HTML keeps a parser busy for hours, hence a program of its own.
 It writes one JSON object: title, text, and whether the text is whole.
 """
 

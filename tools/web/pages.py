@@ -1,15 +1,20 @@
-"""What a server sent, as text that a model can read."""
+"""Pages and other answers as text that a model can read."""
 
+import codecs
 import json
 import os
-import subprocess
+import re
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import webencodings  # type: ignore[import-untyped]
+
+from base.processes import MOST_OUTPUT, Output, run
+from base.worker_threads import in_thread
 from tools.declaration import ToolFailure
-from tools.web.charsets import decode
 from tools.web.download import CUT, Answer
 
 _READER = Path(__file__).with_name("page_text.py")
@@ -24,6 +29,15 @@ _TEXT = {
     "application/yaml",
     "application/toml",
 }
+_DECLARED = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_IN_PAGE = re.compile(
+    rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]+)",
+    re.IGNORECASE,
+)
+_DECLARATION = 4_096
+"""Bytes in which a page says what its encoding is."""
+_SAMPLE = 32_768
+"""Bytes by which the encoding of one that does not say is judged."""
 _HEAD = 1_024
 """Bytes by which the kind of an answer is judged."""
 _MORE_TEXT = "\n\n[Cut here: there is more text on the page.]"
@@ -38,8 +52,8 @@ class Page:
     whole: bool = True
 
 
-def read_answer(answer: Answer, *, links: bool = False, seconds: float = _READING_S) -> str:
-    """Return an answer as text under its title and URL; it says where it was cut. It blocks.
+async def read_answer(answer: Answer, *, links: bool = False, seconds: float = _READING_S) -> str:
+    """Return an answer as text under its title and URL.
 
     Args:
         answer: what a server sent.
@@ -55,8 +69,8 @@ def read_answer(answer: Answer, *, links: bool = False, seconds: float = _READIN
             f"{answer.url} is no page or text but {_described(answer)}; it was not read. "
             "Look for a page that says the same."
         )
-    text = decode(answer.body, answer.content_type)
-    page = _read_html(text, str(answer.url), links, seconds) if form == "html" else Page("", text)
+    text = await in_thread(partial(decode, answer.body, answer.content_type))
+    page = await _read_html(text, str(answer.url), links, seconds) if form == "html" else Page("", text)
     if not page.text.strip():
         raise ToolFailure(f"{answer.url} holds no readable text; it may need JavaScript or a login.")
     return _headed(page, answer)
@@ -66,6 +80,37 @@ def _headed(page: Page, answer: Answer) -> str:
     title = f"Title: {page.title}\n" if page.title else ""
     end = CUT if not answer.whole else "" if page.whole else _MORE_TEXT
     return f"{title}URL: {answer.url}\n\n{page.text.strip()}{end}"
+
+
+def decode(body: bytes, content_type: str) -> str:
+    """Return bytes as text; what no encoding explains becomes replacement characters.
+
+    A byte order mark wins over what the server declares, that over what the page declares, and where
+    nothing is said it is UTF-8 if it can be, else what it looks like.
+    """
+    found = _DECLARED.search(content_type)
+    declared = webencodings.lookup(found[1]) if found else None
+    text, _ = webencodings.decode(body, declared or _in_page(body) or _looks_like(body), errors="replace")
+    return str(text)
+
+
+def _in_page(body: bytes) -> Any:
+    found = _IN_PAGE.search(body[:_DECLARATION])
+    declared = webencodings.lookup((found[1] or found[2]).decode(errors="replace")) if found else None
+    # Whoever could read the declaration as ASCII does not read UTF-16.
+    return webencodings.UTF8 if declared and declared.name.startswith("utf-16") else declared
+
+
+def _looks_like(body: bytes) -> Any:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(body)  # it may end within a character
+    except UnicodeDecodeError:
+        from charset_normalizer import from_bytes
+
+        best = from_bytes(body[:_SAMPLE]).best()
+        names = [name.replace("_", "-") for name in best.could_be_from_charset] if best else []
+        return next(filter(None, map(webencodings.lookup, [*names, "windows-1252"])))
+    return webencodings.UTF8
 
 
 def form_of(answer: Answer) -> Literal["html", "text", "binary"]:
@@ -90,21 +135,14 @@ def _described(answer: Answer) -> str:
     return f"binary data ({answer.kind[:80] or 'of no declared type'})"
 
 
-def _read_html(html: str, url: str, links: bool, seconds: float) -> Page:
+async def _read_html(html: str, url: str, links: bool, seconds: float) -> Page:
     command = [sys.executable, "-P", "-X", "utf8", str(_READER), url, *(["links"] if links else [])]
     # Its own environment: what reads a stranger's page needs our packages, but none of our secrets.
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    try:
-        done = subprocess.run(  # noqa: S603 (the command is ours; the URL is an argument, not a shell's)
-            command,
-            input=html.encode(errors="replace"),
-            capture_output=True,
-            timeout=seconds,
-            check=True,
-            env=environment,
-        )
-    except subprocess.TimeoutExpired:
-        raise ToolFailure(f"{url} is too tangled to read within {seconds:g} s.") from None
-    except subprocess.CalledProcessError:
-        raise ToolFailure(f"{url} is too tangled to read.") from None
-    return Page(**json.loads(done.stdout))
+    env = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    output, given = Output(most=MOST_OUTPUT), html.encode(errors="replace")
+    status, _ = await run(*command, env=env, limit_s=seconds, output=output, errors=Output(), given=given)
+    if status is None:
+        raise ToolFailure(f"{url} is too tangled to read within {seconds:g} s.")
+    if status:
+        raise ToolFailure(f"{url} is too tangled to read.")
+    return Page(**await in_thread(partial(json.loads, output.head)))

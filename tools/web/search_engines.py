@@ -3,12 +3,13 @@
 from typing import Any, Literal, Self
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
-from base.settings import Settings
+from base.settings import Card, Settings
+from base.texts import one_line
 from tools.declaration import ToolFailure
 from tools.web.download import Answer, request
-from tools.web.guard import Door, open_client
+from tools.web.guard import open_client, read_url
 
 _TAVILY = "https://api.tavily.com"
 _TAVILY_KEY = "TAVILY_API_KEY"
@@ -19,10 +20,8 @@ _LONGEST_QUERY = 400
 _LONGEST_SNIPPET = 600
 
 
-class WebSearch(BaseModel):
+class WebSearch(Card):
     """The `[tools.web_search]` table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     provider: Literal["searxng", "tavily"]
     """searxng, with `json` among the `search.formats` of its settings.yml, or tavily."""
@@ -35,13 +34,7 @@ class WebSearch(BaseModel):
     def _has_an_address(self) -> Self:
         if self.provider == "searxng" and not self.url:
             raise ValueError("url is required for provider 'searxng', such as http://localhost:8888")
-        try:
-            url = self.base
-            Door.of(url)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise ValueError(f"url {self.url!r} cannot be used: {error}") from None
-        if url.userinfo:
-            raise ValueError("url must not hold a password; name its variable in api_key_env")
+        read_url(self.url or _TAVILY)
         return self
 
     @property
@@ -127,17 +120,13 @@ def _listed(found: _Found, words: str) -> str:
             hits.setdefault(hit.url, hit)
     if not hits:
         silent = ", ".join(str(engine[0]) for engine in found.unresponsive_engines if engine)
-        note = f" These engines did not answer: {_line(silent)}." if silent else ""
+        note = f" These engines did not answer: {one_line(silent, _LONGEST_SNIPPET)}." if silent else ""
         return f"Nothing was found for {words!r}.{note}"
     shown = list(hits.items())[:_SHOWN]
     return "\n\n".join(_entry(number, url, hit) for number, (url, hit) in enumerate(shown, 1))
 
 
 def _entry(number: int, url: str, hit: _Hit) -> str:
-    lines = (f"{number}. {_line(hit.title or url)}", _line(url), _line(hit.content or ""))
-    return "\n   ".join(line for line in lines if line)
-
-
-def _line(text: str) -> str:
-    """Return a stranger's text as one line, which cannot pass for another entry."""
-    return " ".join(text.split())[:_LONGEST_SNIPPET]
+    texts = (hit.title or url, url, hit.content or "")
+    title, *more = (one_line(text, _LONGEST_SNIPPET) for text in texts)
+    return "\n   ".join([f"{number}. {title}", *filter(None, more)])

@@ -1,10 +1,8 @@
 """The web: searching it, and reading a page of it."""
 
-from functools import partial
 from typing import Annotated
 
 from base.settings import Settings
-from base.worker_threads import in_thread
 from tools.declaration import Here, tool
 from tools.web import search_engines
 from tools.web.download import request
@@ -41,7 +39,7 @@ async def web_fetch(
     async with client:
         answer = await request(client, "GET", url.strip())
     answer.require_ok()
-    return await in_thread(partial(read_answer, answer, links=links))
+    return await read_answer(answer, links=links)
 
 
 TOOLS = (web_search, web_fetch)

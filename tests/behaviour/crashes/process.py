@@ -22,7 +22,7 @@ from langgraph.types import Command
 
 from base.errors import NothingPendingError
 from base.settings import Settings, load_settings
-from graphs.events import Result
+from graphs.result import Result
 from graphs.session import Orchestrator
 from ledger.ledger import Ledger
 from models.call import Caller

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from graphs.events import Begun, Queued
+from graphs.stream import Begun, Queued
 from nodes.context import Context
 from nodes.events import Token, ToolStarted
 from tests.behaviour.crashes.process import check_pairs, statuses, tools

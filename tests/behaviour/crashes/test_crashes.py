@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from base.errors import UnknownThreadError
-from graphs.events import Result
+from graphs.result import Result
 from graphs.session import Orchestrator
 from nodes.context import Context
 from tests.behaviour.crashes.power import Power, PowerCutError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from base.errors import UnknownThreadError
-from graphs.events import Result
+from graphs.result import Result
 from tests.behaviour.crashes.process import Home, check_pairs
 from tests.terminal.forked import FORKS
 from tools.declaration import Here, Tool, tool

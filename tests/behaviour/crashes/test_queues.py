@@ -9,8 +9,9 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from base.errors import BusyThreadError, NothingPendingError
-from graphs.events import Begun, Done, Event, Queued, Result
+from graphs.result import Result
 from graphs.session import Orchestrator
+from graphs.stream import Begun, Done, Event, Queued
 from nodes.context import Context
 from storage.thread_lock import ThreadLocks
 from tests.behaviour.crashes.process import Home, check_pairs, go, killed, start, statuses

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from nodes.prompt.compaction import CHARS_PER_TOKEN, KEPT_RESULTS
+from nodes.prompt.compaction import CHARS_PER_TOKEN, RECENT_RESULTS
 from tests.behaviour.household import House, obedient
 from tests.wires.brain import Heard
 
@@ -56,7 +56,7 @@ async def test_every_request_stays_within_the_budget_though_six_results_alone_wo
         assert heard.request == request, "what the person wrote is whole"
     last = house.planner.heard[-1]
     assert len(last.results) == READS
-    assert all(length > 900 for length in _shown(last)[-KEPT_RESULTS:])
+    assert all(length > 900 for length in _shown(last)[-RECENT_RESULTS:])
     assert all(re.search(r'read_result\(handle="[^"]+", offset=\d+\)', r.text) for r in last.results)
     assert house.rejected() == []
 

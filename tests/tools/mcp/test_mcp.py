@@ -280,7 +280,8 @@ SLEEPER = {"command": "sleep", "args": ["600"]}
     ("card", "why"),
     [
         (SLEEPER, "it did not answer within 0.5 s"),
-        ({"command": "cat", "args": ["/dev/zero"]}, "it did not answer within 0.5 s"),
+        ({"command": "cat", "args": ["/dev/zero"], "connect_timeout_s": 20},
+         "(it wrote a line of more than 10,000,000 bytes)"),
         ({"command": "no-such-program"}, "'no-such-program' is not there"),
         ({"command": "sh", "args": ["-c", "echo oh dear $PASSWORD >&2; exit 3"], "env_from": ["PASSWORD"]},
          "(oh dear [redacted])"),
@@ -293,7 +294,7 @@ SLEEPER = {"command": "sleep", "args": ["600"]}
 )  # fmt: skip
 async def test_a_server_that_cannot_be_used_costs_its_own_tools_and_says_why(household, card, why):
     household.add("good", definition("add"))
-    household.add("bad", **card, connect_timeout_s=0.5 if "0.5 s" in why else PATIENCE_S)
+    household.add("bad", **{"connect_timeout_s": 0.5 if "0.5 s" in why else PATIENCE_S, **card})
     async with household.open(PASSWORD="hunter2-and-more") as house:
         tools = await house.tools()
         assert set(tools) == {"good_add", "mcp:bad"}
@@ -366,6 +367,7 @@ async def test_a_program_gets_the_variables_that_were_named_and_no_other(househo
     async with household.open(NOTES_PLACE="attic ${PATH}", MAIL_PASSWORD="hunter2-and-more") as house:
         found = json.loads((await house.call("notes_environment")).text)
     assert found["NOTES_PLACE"] == "attic ${PATH}"
+    found.pop("TWOBRAIN_PROGRAM")
     assert found.keys() <= {"NOTES_PLACE", "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LC_CTYPE"}
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from base.settings import ROLES
 from tools.declaration import Here, Tool, tool
-from tools.policy.decision import NOTHING, Allow, Confirm, Deny, Person, Read, decide
+from tools.policy.decision import Allow, Confirm, Deny, Person, decide
 from tools.policy.rules import Rule
+from tools.policy.taint import UNTAINTED, Taint
 
 NAMES = ("look", "change")
 EFFECTS = ("read", "write", "send", "execute")
@@ -70,10 +71,10 @@ people = st.builds(
     confirm_deny=name_sets,
     rules=st.lists(rules, max_size=2).map(tuple),
 )
-reads = st.builds(
-    Read,
-    strangers=st.frozensets(st.sampled_from(["web_fetch", "read_file"])),
-    links=st.sampled_from([frozenset(), frozenset({"example.com/menu"})]),
+taints = st.builds(
+    Taint,
+    sources=st.frozensets(st.sampled_from(["web_fetch", "read_file"])),
+    trusted_links=st.sampled_from([frozenset(), frozenset({"example.com/menu"})]),
 )
 
 
@@ -87,23 +88,23 @@ def lets(rule: Rule, declared: Tool, place: int) -> bool:
     person=people,
     declared=st.sampled_from(TOOLS),
     place=st.integers(0, len(ARGS) - 1),
-    read=reads,
+    taint=taints,
     remembered=st.lists(rules, max_size=3),
 )
 def test_nothing_makes_a_forbidden_call_run_or_a_call_run_unasked_that_must_ask(
-    person, declared, place, read, remembered
+    person, declared, place, taint, remembered
 ):
     remembered = [
         replace(rule, definition=declared.definition) if rule.definition == "of this tool" else rule
         for rule in remembered
     ]
     args = ARGS[place]
-    decision = decide(person, declared, declared.name, args, read, remembered)
+    decision = decide(person, declared, declared.name, args, taint, remembered)
     forbidden = person.role not in ROLES[ROLES.index(declared.role) :] or (
         person.tools is not None and declared.name not in person.tools
     )
-    carries_out = declared.outbound and not (args == {"place": GIVEN} and read.links)
-    swayed = bool(read.strangers) and (declared.effect != "read" or carries_out)
+    carries_out = declared.outbound and not (args == {"place": GIVEN} and taint.trusted_links)
+    swayed = bool(taint.sources) and (declared.effect != "read" or carries_out)
     agreed = declared.name in person.confirm_allow or any(
         lets(rule, declared, place) for rule in (*person.rules, *remembered)
     )
@@ -145,8 +146,8 @@ def test_a_role_that_is_too_low_is_told_which_one_it_takes():
 def test_after_strangers_text_what_was_allowed_beforehand_asks_and_says_from_where_the_text_came():
     person = Person("ada", "user", confirm_allow=frozenset({"change"}))
     declared = a_tool("change", effect="send")
-    assert isinstance(decide(person, declared, "change", ARGS[0], NOTHING), Allow)
-    decision = decide(person, declared, "change", ARGS[0], Read(frozenset({"web_fetch", "read_inbox"})))
+    assert isinstance(decide(person, declared, "change", ARGS[0], UNTAINTED), Allow)
+    decision = decide(person, declared, "change", ARGS[0], Taint(frozenset({"web_fetch", "read_inbox"})))
     assert isinstance(decision, Confirm)
     assert "strangers" in decision.reason
     assert "read_inbox, web_fetch" in decision.reason
@@ -172,15 +173,15 @@ def test_after_strangers_text_what_was_allowed_beforehand_asks_and_says_from_whe
 def test_after_strangers_text_a_read_goes_out_unasked_only_to_a_link_that_was_given(args, runs):
     declared = replace(a_tool("look", effect="read", confirm=False), outbound=True)
     person = Person("ada", "user", confirm_allow=frozenset({"look"}))
-    read = Read(frozenset({"web_fetch"}), frozenset({"example.com/menu"}))
-    assert isinstance(decide(person, declared, "look", args, read), Allow) is runs
+    taint = Taint(frozenset({"web_fetch"}), frozenset({"example.com/menu"}))
+    assert isinstance(decide(person, declared, "look", args, taint), Allow) is runs
     assert isinstance(decide(person, declared, "look", args), Allow)
 
 
 def test_a_remembered_rule_lapses_when_the_tool_becomes_another():
     declared = a_tool("change")
     rule = Rule("change", {"place": "notes/*"}, "r1", declared.definition)
-    assert decide(Person("ada", "user"), declared, "change", ARGS[0], NOTHING, [rule]) == Allow(
+    assert decide(Person("ada", "user"), declared, "change", ARGS[0], UNTAINTED, [rule]) == Allow(
         "ada lets such calls of change run unasked.", "r1"
     )
     for changed in (
@@ -188,4 +189,6 @@ def test_a_remembered_rule_lapses_when_the_tool_becomes_another():
         replace(declared, parameters={**declared.parameters, "additionalProperties": True}),
         replace(declared, effect="execute"),
     ):
-        assert isinstance(decide(Person("ada", "user"), changed, "change", ARGS[0], NOTHING, [rule]), Confirm)
+        assert isinstance(
+            decide(Person("ada", "user"), changed, "change", ARGS[0], UNTAINTED, [rule]), Confirm
+        )

@@ -1,7 +1,7 @@
 import pytest
 
-from tools.policy.links import link_of, links_in
 from tools.policy.rules import covers
+from tools.policy.taint import link_of, links_in
 
 
 @pytest.mark.parametrize(

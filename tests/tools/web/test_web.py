@@ -100,7 +100,7 @@ async def test_a_page_cannot_send_the_reader_to_a_private_address(site, fetch):
         ("example.com", "must begin with https://"),
         ("file:///etc/passwd", "must begin with https://"),
         ("javascript:alert(1)", "must begin with https://"),
-        ("http://ada:pw@example.com/", "must not hold a user name or password"),
+        ("http://ada:pw@example.com/", "must not hold a user name"),
         ("http://[::1", "not a URL"),
         ("http://exa\nmple.com/", "not a URL"),
         ("http://\ud7ffx\u0378.example/", "not a URL"),
@@ -366,19 +366,19 @@ def running() -> bytes:
     return lines
 
 
-def test_a_page_that_would_keep_a_parser_busy_for_hours_is_given_up_and_nothing_goes_on():
+async def test_a_page_that_would_keep_a_parser_busy_for_hours_is_given_up_and_nothing_goes_on():
     attributes = " ".join(f"a{n}=1" for n in range(200_000))
     started = time.monotonic()
     with pytest.raises(ToolFailure, match=r"too tangled to read within 0\.5 s"):
-        read_answer(page_of(f"<p {attributes}>x"), seconds=0.5)
+        await read_answer(page_of(f"<p {attributes}>x"), seconds=0.5)
     assert time.monotonic() - started < 5
     assert b"https://knot.example/" not in running()
 
 
 @pytest.mark.parametrize("knot", ["<div>" * 100_000, "<table>" * 50_000, "<" * 500_000, "<a><b>" * 50_000])
-def test_hostile_nesting_is_read_or_given_up_but_never_more(knot):
+async def test_hostile_nesting_is_read_or_given_up_but_never_more(knot):
     with pytest.raises(ToolFailure, match=r"holds no readable text|too tangled"):
-        read_answer(page_of(knot))
+        await read_answer(page_of(knot))
 
 
 async def test_the_process_that_reads_a_page_knows_no_secret(site, household, call_in, monkeypatch, tmp_path):
@@ -394,10 +394,10 @@ async def test_the_process_that_reads_a_page_knows_no_secret(site, household, ca
     monkeypatch.syspath_prepend(str(spy))
     monkeypatch.setenv("MAIL_PASSWORD", "hunter2-and-more")
     with pytest.raises(ToolFailure, match="holds no readable text"):
-        read_answer(page_of(PAGE))
+        await read_answer(page_of(PAGE))
     seen = json.loads((spy / "seen").read_text())
     assert "hunter2-and-more" not in seen.values()
-    assert set(seen) <= {"PYTHONPATH", "LC_CTYPE"}
+    assert set(seen) <= {"PYTHONPATH", "LC_CTYPE", "TWOBRAIN_PROGRAM"}
 
 
 HIT = {  # as SearXNG itself answers, recorded in 2026-11 from one with its json_engine on loopback
@@ -537,7 +537,10 @@ def test_a_search_that_is_not_configured_says_what_is_missing(settings, househol
         ('[tools.web_search]\nprovider = "bing"', "line 2: tools.web_search.provider"),
         ('[tools.web_search]\nprovider = "searxng"', "url is required"),
         ('[tools.web_search]\nprovider = "searxng"\nurl = "localhost:8888"', "must begin with https://"),
-        ('[tools.web_search]\nprovider = "searxng"\nurl = "http://a:b@c/"', "must not hold a password"),
+        (
+            '[tools.web_search]\nprovider = "searxng"\nurl = "http://a:b@c/"',
+            "must not hold a user name or password",
+        ),
         ('[tools.web_search]\nprovider = "tavily"\napi_key = "tvly-1"', "unknown name"),
         ('[tools.network]\nallow_hosts = ["http://x"]', "tools.network.allow_hosts"),
         ('[tools.network]\nallow_host = ["x"]', "unknown name"),

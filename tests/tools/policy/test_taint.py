@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from tools.declaration import Here, tool
-from tools.policy.pointing import points_at
+from tools.policy.taint import points_at
 
 
 @tool(effect="read", untrusted=True)

@@ -1,15 +1,10 @@
-"""A server's definition of a tool: what of it a model is shown, what its arguments must pass, its hash."""
+"""JSON schemas of tools' arguments, in the dialect all providers take."""
 
-import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
-from tools.arguments import ArgumentsError
-
-_LONGEST_SCHEMA = 50_000
-"""Characters of JSON."""
 _MOST_PARTS = 500
 """Of a schema once its references are followed; a few that refer to each other can multiply without end."""
 _LONGEST_DESCRIPTION = 2_000
@@ -21,63 +16,36 @@ _KINDS = {"string", "integer", "number", "boolean", "array", "object"}
 
 
 class SchemaError(ValueError):
-    """A server's schema cannot be used; the text says why."""
+    """A schema cannot be used; the text says why."""
 
 
-def definition_hash(name: str, description: str, schema: Mapping[str, Any]) -> str:
-    """Return the SHA-256, in hex, of all that a definition tells a model."""
-    text = json.dumps([name, description, schema], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+class ArgumentsError(ValueError):
+    """Arguments do not fit; the text tells a model what to change.
 
+    Args:
+        name: the tool's.
+        problems: what is wrong, each in words.
+        schema: what the arguments are to fit.
 
-def checker(name: str, schema: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a check of arguments against the server's own schema.
-
-    The check raises ArgumentsError.
-
-    Raises:
-        SchemaError: it is no valid JSON Schema, is too long, or refers to something outside of itself.
+    Attributes:
+        problem: what is wrong, in words for a person, without the schema.
     """
-    from jsonschema_rs import FancyRegexOptions, ValidationError, validator_for
 
-    text = json.dumps(schema)
-    if len(text) > _LONGEST_SCHEMA:
-        raise SchemaError(f"its schema is longer than {_LONGEST_SCHEMA:,} characters")
+    def __init__(self, name: str, problems: Sequence[str], schema: dict[str, Any]) -> None:
+        self.problem = "; ".join(problems[:_SHOWN_PROBLEMS])
+        shown = json.dumps(schema, ensure_ascii=False)
+        super().__init__(
+            f"{name} was not run, as its arguments are invalid: {self.problem}. They must fit: {shown}"
+        )
+
+
+def unstorable(args: Any) -> list[str]:
+    """Return the problems of arguments that no file or request can hold."""
     try:
-        limits = FancyRegexOptions(backtrack_limit=100_000)
-        validator = validator_for(schema, retriever=_fetch_nothing, pattern_options=limits)
-    except (ValidationError, ValueError) as error:
-        raise SchemaError(f"its schema is not valid: {_first_line(error)}") from None
-
-    def check(args: dict[str, Any]) -> dict[str, Any]:
-        try:
-            json.dumps(args, ensure_ascii=False).encode()
-            problems = [_problem(each) for each in validator.iter_errors(args)]
-        except UnicodeEncodeError:
-            problems = ["a text holds half a character (a lone surrogate)"]
-        except ValueError as error:
-            problems = [_first_line(error)]
-        if problems:
-            raise ArgumentsError(
-                f"Invalid arguments for {name}: {'; '.join(problems[:_SHOWN_PROBLEMS])}. "
-                f"Its arguments must fit: {text}"
-            )
-        return args
-
-    return check
-
-
-def _fetch_nothing(uri: str) -> Any:
-    raise ValueError(f"it refers to {uri}, outside of itself")
-
-
-def _problem(error: Any) -> str:
-    place = ".".join(str(part) for part in error.instance_path)
-    return f"{place!r}: {error.message}" if place else str(error.message)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]
+        json.dumps(args, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return ["a text holds half a character (a lone surrogate)"]
+    return []
 
 
 def shown_description(text: str | None) -> str:
@@ -88,10 +56,10 @@ def shown_description(text: str | None) -> str:
     return words
 
 
-def shown_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments' schema in the plain dialect that every provider takes.
+def plain_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema in the plain dialect that every provider takes.
 
-    It may allow more than the server's: the check holds to that one.
+    It may allow more than the schema it is made of: a check of arguments holds to that one.
 
     Raises:
         SchemaError: it is not of an object, or its references multiply without end.

@@ -1,0 +1,82 @@
+"""The events of a running turn, translated from what the graph streams."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+from graphs.result import Result
+from nodes.events import Restarted, StepEvent, Token, UsageReported, read_event
+
+_SPEAKERS = {"plan", "respond"}
+_MODEL_SPOKE = "ls_model_type"
+"""Key in the metadata of what a model call streams, and not of what a step returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Another turn of the thread is under way, maybe in another process: this one begins when that ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The turn that was queued begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """The turn waits: the request that a person must answer."""
+
+    request: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The turn's result, always the last event."""
+
+    result: Result
+
+
+Event = Queued | Begun | StepEvent | Confirmation | Done
+
+
+async def final_result(events: AsyncIterator[Event]) -> Result:
+    """Return the result that a turn's events end in."""
+    async for event in events:
+        if isinstance(event, Done):
+            return event.result
+    raise AssertionError
+
+
+class Translator:
+    """Translates one run's stream; knows which tokens the person has heard."""
+
+    def __init__(self) -> None:
+        self._message: str | None = None
+        """Id of the message that the last token belonged to."""
+        self._finished: str | None = None
+        """The same, as it was when the last model call ended."""
+
+    def event(self, mode: str, payload: Any) -> Event | None:
+        """Return what an item of the custom or the messages stream tells a person; None for most."""
+        return self._reported(payload) if mode == "custom" else self._said(*payload)
+
+    def _reported(self, payload: Any) -> Event | None:
+        event = read_event(payload)
+        if isinstance(event, UsageReported):
+            self._finished = self._message
+        if isinstance(event, Restarted):
+            if self._message == self._finished:
+                return None  # nobody heard any of it
+            self._message = self._finished
+        return event
+
+    def _said(self, message: Any, metadata: dict[str, Any]) -> Token | None:
+        if not isinstance(message, AIMessage) or metadata.get("langgraph_node") not in _SPEAKERS:
+            return None
+        if not message.text or (message.tool_calls and _MODEL_SPOKE not in metadata):
+            return None  # what a planner said unheard, beside its calls, comes once more from its step
+        gap = "\n\n" if self._message is not None and message.id != self._message else ""
+        self._message = message.id
+        return Token(gap + message.text)

@@ -1,0 +1,31 @@
+"""`twobrain approve` and `twobrain reject`: answer all that a thread waits for."""
+
+from base.errors import NothingPendingError
+from doctor.diagnose import diagnose
+from graphs.session import Orchestrator
+from graphs.stale_answers import stale_answer
+from terminal.card import answer_all
+from terminal.conversation import Conversation, Options
+
+
+async def approve(orchestrator: Orchestrator, thread_id: str, options: Options) -> int:
+    """Run every waiting call, and go on."""
+    return await _decide(orchestrator, thread_id, options, yes=True)
+
+
+async def reject(orchestrator: Orchestrator, thread_id: str, options: Options, reason: str) -> int:
+    """Refuse every waiting call, and go on."""
+    return await _decide(orchestrator, thread_id, options, yes=False, reason=reason)
+
+
+async def _decide(
+    orchestrator: Orchestrator, thread_id: str, options: Options, *, yes: bool, reason: str = ""
+) -> int:
+    talk = Conversation(orchestrator, options)
+    pending = (await orchestrator.result(thread_id)).pending
+    if pending is None:
+        found = await diagnose(orchestrator, thread_id)
+        if found.condition == "interrupted":
+            raise NothingPendingError(found.sentence)
+        raise await stale_answer(orchestrator.ledger, thread_id)
+    return await talk.report(thread_id, talk.answer(thread_id, answer_all(pending, yes=yes, reason=reason)))

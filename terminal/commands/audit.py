@@ -1,0 +1,24 @@
+"""`twobrain audit`: the tool calls."""
+
+from graphs.session import Orchestrator, check_thread
+from terminal.tables import list_rows
+
+_COLUMNS = {
+    "started_at": "when",
+    "thread": "thread",
+    "tool": "tool",
+    "args": "arguments",
+    "decision": "decision",
+    "status": "status",
+    "duration_ms": "ms",
+}
+
+
+async def audit(
+    orchestrator: Orchestrator, thread: str | None, *, user: str | None, limit: int, as_json: bool
+) -> None:
+    """List them, the newest last."""
+    if thread is not None:
+        check_thread(thread)
+    rows = await orchestrator.ledger.audit(thread=thread, user=user, limit=limit)
+    list_rows(rows, _COLUMNS, "No tool was called yet.", as_json=as_json)

@@ -1,0 +1,28 @@
+"""`twobrain models`: the models and what is missing to use them."""
+
+from graphs.session import Orchestrator
+from terminal.tables import Row, list_rows, yes_or_why_not
+
+_COLUMNS = {"name": "name", "model": "model", "provider": "provider", "roles": "roles", "usable": "usable"}
+
+
+async def models(orchestrator: Orchestrator, *, as_json: bool) -> None:
+    """List them with the roles they play."""
+    registry = orchestrator.models
+    rows = [
+        {
+            "name": name,
+            "label": card.label or card.model or name,
+            "provider": card.provider,
+            "model": card.model or None,
+            "roles": [role for role, names in registry.roles.items() if name in names],
+            "available": registry.missing(name) is None,
+            "missing": registry.missing(name),
+        }
+        for name, card in registry.cards()
+    ]
+    list_rows(rows, _COLUMNS, "There are no models.", as_json=as_json, for_people=_for_people)
+
+
+def _for_people(row: Row) -> Row:
+    return {**row, "usable": yes_or_why_not(row["missing"])}

@@ -1,0 +1,14 @@
+"""`twobrain resume`: go on with a turn that was cut short, or with what it asks."""
+
+from doctor.diagnose import condition_of
+from graphs.session import Orchestrator
+from terminal.conversation import Conversation, Options
+
+
+async def resume(orchestrator: Orchestrator, thread_id: str, options: Options) -> int:
+    """Go on with a turn; of one that had ended, show how."""
+    talk = Conversation(orchestrator, options)
+    condition = condition_of(await orchestrator.snapshot(thread_id))
+    if condition in {"answered", "failed"} and not options.json:
+        talk.screen.side.print("That turn had ended; this is how.", style="dim")
+    return await talk.report(thread_id, talk.go_on(thread_id))

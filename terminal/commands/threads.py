@@ -1,0 +1,19 @@
+"""`twobrain threads`: the conversations."""
+
+from graphs.session import Orchestrator
+from terminal.tables import list_threads
+
+COLUMNS = {
+    "thread": "thread",
+    "user": "user",
+    "status": "status",
+    "updated_at": "last used",
+    "title": "title",
+}
+_NONE = "There are no threads yet. Begin one with: twobrain ask TASK"
+
+
+async def threads(orchestrator: Orchestrator, *, user: str | None, as_json: bool) -> None:
+    """List them, the last used last."""
+    rows = await orchestrator.ledger.threads(user=user)
+    await list_threads(orchestrator, rows, COLUMNS, _NONE, as_json=as_json)

@@ -1,0 +1,40 @@
+"""`twobrain tools`: the tools and what is missing to use them."""
+
+from graphs.session import Orchestrator
+from terminal.tables import Row, list_rows, yes_or_why_not
+
+_COLUMNS = {
+    "name": "name",
+    "role": "for",
+    "effect": "effect",
+    "confirm": "asks first",
+    "usable": "usable",
+    "description": "what it does",
+}
+
+
+async def tools(orchestrator: Orchestrator, *, as_json: bool) -> None:
+    """List them, and who may use them."""
+    rows = [
+        {
+            "name": tool.name,
+            "role": tool.role,
+            "effect": tool.effect,
+            "confirm": tool.confirm,
+            "caution": tool.caution,
+            "description": tool.description,
+            "available": tool.missing(orchestrator.settings) is None,
+            "missing": tool.missing(orchestrator.settings),
+        }
+        for tool in await orchestrator.all_tools()
+    ]
+    list_rows(rows, _COLUMNS, "There are no tools.", as_json=as_json, for_people=_for_people)
+
+
+def _for_people(row: Row) -> Row:
+    return {
+        **row,
+        "confirm": f"yes: {row['caution']}" if row["caution"] else row["confirm"],
+        "usable": yes_or_why_not(row["missing"]),
+        "description": row["description"].split("\n")[0],
+    }

@@ -1,4 +1,4 @@
-"""Put into words what a person has to decide, and put it on record."""
+"""Put into words, and on record, what a person has to decide."""
 
 import time
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _DOUBTS = "A call was cut short, and nobody knows whether it happened. Run it ag
 
 
 async def explain(state: State, runtime: Runtime[Context]) -> Update:
-    """Compose the next request for the round's open calls: what to do about those in doubt, else for consent.
+    """Compose the request for the round's open calls, those in doubt first.
 
     Reads calls and decisions; writes request, pending and what confirm starts from. The calls are put before
     the person in the ledger too: what was not put there cannot be approved.
@@ -52,7 +52,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
 
 
 async def _words(turn: Turn, waiting: Sequence[JudgedCall], meter: Meter) -> str:
-    """Return the planner's own words for what waits; the template where it is wanted or the model fails."""
+    """Return the planner's words for what waits, else the template."""
     if turn.context.confirmation == "model":
         prompt = explaining_prompt(turn, waiting)
         ask = Ask(turn.context.orchestrator, prompt, turn.person.user, known=turn.res.tools, hidden=True)

@@ -25,7 +25,7 @@ async def request_for(
     message: str,
     expires_at: float | None,
 ) -> dict[str, Any]:
-    """Return the request that puts calls before a person, in the form that clients render.
+    """Return the request for calls, in the form that clients render.
 
     Args:
         turn: the turn.
@@ -47,13 +47,13 @@ async def request_for(
 
 
 def arguments_asked_about(call: JudgedCall, turn: Turn) -> dict[str, Any]:
-    """Return a call's arguments; where it was begun already, those that a person agreed to."""
+    """Return a call's arguments, or those that a person agreed to."""
     decided = turn.state.decisions.get(call["id"])
     return decided["args"] if decided else call["args"]
 
 
 def remaining(state: State) -> dict[str, Any]:
-    """Return the request for the calls that are still undecided, with what was wrong with the last answer."""
+    """Return the request for the undecided calls, with the last problem."""
     actions = [a for a in state.request["action_requests"] if a["tool_call_id"] not in state.decisions]
     names = {action["name"] for action in actions}
     reviews = [r for r in state.request["review_configs"] if r["action_name"] in names]

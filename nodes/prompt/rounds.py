@@ -15,14 +15,14 @@ Look = Callable[[CallResult, int], Awaitable[tuple[str, str]]]
 
 
 class RoundsView(NamedTuple):
-    """The messages of a turn's rounds, and about how many characters they take."""
+    """A turn's rounds as messages, and about how many characters they take."""
 
     messages: list[BaseMessage]
     chars: int
 
 
 async def rounds_view(history: TurnHistory, room: int, look: Look) -> RoundsView:
-    """Return the rounds with every call followed by exactly its result, as far as there is room.
+    """Return the rounds, every call followed by its result, as room allows.
 
     Args:
         history: of the turn.
@@ -45,7 +45,7 @@ async def rounds_view(history: TurnHistory, room: int, look: Look) -> RoundsView
 
 
 def _sendable(each: Round) -> AIMessage:
-    """Leave out our own mark: it is for execute_tools, not for a provider."""
+    """Return a message without our own mark, which no provider knows."""
     message = each.message
     if MALFORMED not in message.additional_kwargs:
         return message
@@ -54,7 +54,7 @@ def _sendable(each: Round) -> AIMessage:
 
 
 async def _shown(result: CallResult, most: int, turn: str, look: Look) -> ToolMessage:
-    """Return a result with so many bytes, fenced where others wrote it; our note stands outside."""
+    """Return a result of so many bytes, fenced where it is untrusted."""
     text, note = await look(result, most)
     if text and result.untrusted:
         text = fenced(text, turn, result.message.tool_call_id)

@@ -1,4 +1,4 @@
-"""Which tools a planner is shown: all of them, or those that matter most where they are too many."""
+"""Which tools a planner is shown: those that matter most."""
 
 import sys
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ Spec = dict[str, Any]
 
 
 class Offer(NamedTuple):
-    """The tools that a planner is shown, in OpenAI's format, and how many characters they take."""
+    """Tools in OpenAI's format, and how many characters they take."""
 
     tools: list[Spec]
     chars: int
@@ -72,7 +72,7 @@ def schema_budget(card: ModelCard) -> int:
 
 
 def _by_need(tools: list[Tool], turn: Turn) -> Iterable[str]:
-    """Return each name once: core, found in this turn, called lately, fitting what was said, all others."""
+    """Return names: core, found, called lately, fitting the words, all others."""
     names = [tool.name for tool in tools]
     wanted = [
         *(name for name in names if name in CORE),
@@ -86,13 +86,13 @@ def _by_need(tools: list[Tool], turn: Turn) -> Iterable[str]:
 
 
 def _found(tools: list[Tool], history: TurnHistory) -> Iterable[str]:
-    """Return what the turn's searches found, the latest first: searched again, they find the same."""
+    """Return what the turn's searches found, the latest first."""
     for call in reversed(history.calls):
         if call.name == find_tools.name:
             yield from (tool.name for tool in matching(tools, str(call.args.get("query", ""))))
 
 
 def _said(turn: Turn) -> str:
-    """Return the request and what was said just before it; not what tools gave, which others may write."""
+    """Return the words of the request and just before; no results."""
     earlier = said_before(turn.state.messages, turn.history.before, _EARLIER, sys.maxsize)
     return "\n".join([*(each.text for each in earlier), turn.history.request.text])

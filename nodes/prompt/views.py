@@ -1,4 +1,4 @@
-"""What a model is shown: computed for each call; the state keeps the truth.
+"""What a model is shown, computed for each call.
 
 Each view takes the characters that it may have, and leaves out what it can for them: never the request.
 """
@@ -37,7 +37,7 @@ View = Callable[[int], Awaitable[Prompt]]
 
 
 def planner_view(turn: Turn, tools_chars: int) -> View:
-    """Return what shows the planner rules, what came before, the request, and this turn's rounds.
+    """Show the planner rules, what came before, the request and the rounds.
 
     Args:
         turn: the turn.
@@ -55,7 +55,7 @@ def planner_view(turn: Turn, tools_chars: int) -> View:
 
 
 def responder_view(turn: Turn, stopped: str) -> View:
-    """Return what shows the responder persona, conversation, and the request with what was done.
+    """Show the responder persona, conversation, request and what was done.
 
     Args:
         turn: the turn.
@@ -75,7 +75,7 @@ def responder_view(turn: Turn, stopped: str) -> View:
 
 
 def finishing_view(turn: Turn, stopped: str) -> View:
-    """Return what shows the planner its last call, as plain text that needs no tools declared."""
+    """Show the planner all for its last call, as plain text."""
 
     async def view(chars: int) -> Prompt:
         role = _persona(turn) if turn.state.path == "single" else instructions.GATHER
@@ -87,7 +87,7 @@ def finishing_view(turn: Turn, stopped: str) -> View:
 
 
 def explaining_prompt(turn: Turn, waiting: Iterable[JudgedCall]) -> list[BaseMessage]:
-    """Return what the planner is shown to put its proposed calls in words."""
+    """Return what the planner is to put its proposed calls in words."""
     proposed = "\n".join(
         f'<proposed tool="{call["name"]}">{_safe(as_json(call["args"]))}</proposed>' for call in waiting
     )
@@ -120,12 +120,12 @@ def _opening(turn: Turn, chars: int, *, has_tools: bool) -> list[BaseMessage]:
 
 
 def _said(turn: Turn, chars: int, most: int | None = EARLIER_MESSAGES) -> list[Utterance]:
-    """Return what was said before this turn, as far back as half of a prompt reaches."""
+    """Return what was said before, as far as half a prompt reaches."""
     return said_before(turn.state.messages, turn.history.before, most, chars // 2)
 
 
 def _earlier(turn: Turn, chars: int, most: int | None = EARLIER_MESSAGES) -> list[BaseMessage]:
-    """Return what was said before this turn, with a word in place of each answer that never came.
+    """Return what was said before, with a word for each missing answer.
 
     Some providers join two messages of the person into one request, some chat templates refuse them. And no
     model is to think that what waited was done, or that what was done was not.
@@ -205,7 +205,7 @@ def _safe(text: str) -> str:
 
 
 def fit_of(view: View) -> Fit:
-    """Return a view as what a model that finds its prompt too long is given a shorter one by."""
+    """Return what gives a model a shorter prompt by a view."""
 
     async def fit(chars: int) -> list[BaseMessage]:
         return (await view(chars)).messages

@@ -113,11 +113,11 @@ class Caller:
         failures: list[ModelError] = []
         for name in self.registry.resolve(ask.role):
             try:
-                return await self._shorter_if_too_long(name, ask, account)
+                return await self._within_room(name, ask, account)
             except ModelError as error:
                 failures.append(error)
-        told = self._redact(" ".join(str(failure) for failure in failures))
-        raise NoModelAnsweredError(f"No model answered. {told}", failures[-1].cause)
+        reasons = self._redact(" ".join(str(failure) for failure in failures))
+        raise NoModelAnsweredError(f"No model answered. {reasons}", failures[-1].cause)
 
     def warm(self, role: str, user: str) -> asyncio.Task[None]:
         """Open the role's first usable model in the background, so that its first call need not wait."""
@@ -135,28 +135,30 @@ class Caller:
         with suppress(Exception):  # the call itself will say what is wrong
             await self._clients.open(names[0], user)
 
-    async def _shorter_if_too_long(self, name: str, ask: Ask, account: Account) -> Reply:
+    async def _within_room(self, name: str, ask: Ask, account: Account) -> Reply:
         card = self.registry.card(name)
         if lacking := self.registry.missing(name, ask.user):
             raise ModelError(f"Model {name!r}: {lacking}. Set it, or use another model.", "missing_key")
         ends = time.monotonic() + card.timeout_s
         ends = min(ends, ask.deadline) if ask.deadline else ends
-        ask = await _fitted(ask, self._windows.room(name))
+        ask = await _shortened(ask, self._windows.room(name))
         try:
-            return await self._patiently(name, card, ask, account, ends)
+            return await self._with_retries(name, card, ask, account, ends)
         except ModelError as error:
             if error.cause != "context_overflow" or ask.fit is None:
                 raise
-            shorter = await _fitted(ask, self._windows.narrowed(name, ask.chars))
+            shorter = await _shortened(ask, self._windows.narrowed(name, ask.chars))
             if shorter.messages == ask.messages:  # nothing is left to leave out
                 raise
-        return await self._patiently(name, card, shorter, account, ends)
+        return await self._with_retries(name, card, shorter, account, ends)
 
-    async def _patiently(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
+    async def _with_retries(
+        self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float
+    ) -> Reply:
         again = ask
         for attempt in range(card.max_retries + 1):
             try:
-                return await self._once(name, card, again, account, ends)
+                return await self._attempt(name, card, again, account, ends)
             except ModelError as error:
                 if isinstance(error.__cause__, BlankReplyError):  # asked the same, many say nothing again
                     again = replace(ask, messages=replies.reminded(ask.messages))
@@ -167,16 +169,16 @@ class Caller:
                 await asyncio.sleep(wait)
         raise AssertionError
 
-    async def _once(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
+    async def _attempt(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
         started = time.monotonic()
         usage: dict[str, Any] | None = None
-        told = 0
+        tokens = 0
         cause: Cause | None = None
         is_call_in_text = False
         try:
-            raw = await _until(ends, self._say(name, card, ask))
-            usage = _counted(raw)
-            told = _told(raw, ask, usage)
+            raw = await _until(ends, self._invoke(name, card, ask))
+            usage = _usage_of(raw)
+            tokens = _tokens_of(raw, ask, usage)
             self._windows.require_whole(name, card, ask.messages, ask.chars, usage)
             offered = ask.tools if card.tools else ()
             message = replies.answer(raw, offered, ask.known, ask.taken)
@@ -191,11 +193,11 @@ class Caller:
             _release_stream(error)
             raise fault from error
         finally:
-            spent = (time.monotonic() - started) * 1_000
+            duration_ms = (time.monotonic() - started) * 1_000
             cost, is_void = cost_of(card, usage), bool(cause) or is_call_in_text
-            await account(Attempt(name, card, usage, told, cost, spent, cause, is_void))
+            await account(Attempt(name, card, usage, tokens, cost, duration_ms, cause, is_void))
 
-    async def _say(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
+    async def _invoke(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
         model: Any = await self._clients.open(name, ask.user)
         if ask.tools and card.tools:
             model = model.bind_tools(list(ask.tools))
@@ -215,21 +217,21 @@ def _release_stream(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-async def _fitted(ask: Ask, room: int | None) -> Ask:
+async def _shortened(ask: Ask, room: int | None) -> Ask:
     """Return the request within so many characters; as it is where it fits, or cannot be shortened."""
     if room is None or ask.fit is None or ask.chars <= room:
         return ask
     return replace(ask, messages=await ask.fit(room), chars=room)
 
 
-def _told(message: AIMessage, ask: Ask, usage: dict[str, Any] | None) -> int:
+def _tokens_of(reply: AIMessage, ask: Ask, usage: dict[str, Any] | None) -> int:
     """Return the tokens that a call took, by its report or about."""
     if usage:
         return int(usage["total_tokens"])
-    return sum(len(said.text) for said in (*ask.messages, message)) // _CHARS_PER_TOKEN
+    return sum(len(message.text) for message in (*ask.messages, reply)) // _CHARS_PER_TOKEN
 
 
-def _counted(message: AIMessage) -> dict[str, Any] | None:
+def _usage_of(message: AIMessage) -> dict[str, Any] | None:
     """Return the token counts; None where there are none, for which Anthropic's client counts nought."""
     usage = dict(message.usage_metadata or {})
     return usage if usage.get("total_tokens") else None
@@ -241,10 +243,10 @@ def _as_ai(message: BaseMessage) -> AIMessage:
     return message
 
 
-def _wait(attempt: int, asked: float | None) -> float:
+def _wait(attempt: int, wanted: float | None) -> float:
     """Return the seconds before the next try: the provider's own delay, else backoff with full jitter."""
-    if asked is not None:
-        return asked
+    if wanted is not None:
+        return wanted
     return random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt))  # noqa: S311 (jitter is no secret)
 
 

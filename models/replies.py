@@ -127,8 +127,8 @@ def renumbered(message: AIMessage, taken: Collection[str]) -> AIMessage:
     new = {call["id"]: _new_id() for call in message.tool_calls if call["id"] in taken}
     if not new:
         return message
-    kept = ("tool_calls", "content", "additional_kwargs")  # where providers' clients keep things by call id
-    return message.model_copy(update={name: _renamed(getattr(message, name), new) for name in kept})
+    fields = ("tool_calls", "content", "additional_kwargs")  # where providers' clients keep things by call id
+    return message.model_copy(update={name: _renamed(getattr(message, name), new) for name in fields})
 
 
 def _renamed(value: Any, new: Mapping[Any, str]) -> Any:
@@ -147,18 +147,18 @@ def _renamed(value: Any, new: Mapping[Any, str]) -> Any:
 
 def in_words(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """Return the conversation with its calls and results as text, for a model that knows no tools."""
-    told: list[BaseMessage] = []
+    plain: list[BaseMessage] = []
     for message in messages:
         if isinstance(message, ToolMessage):
-            told.append(HumanMessage(f"Result of {message.name}: {message.text}"))
+            plain.append(HumanMessage(f"Result of {message.name}: {message.text}"))
         elif isinstance(message, AIMessage) and message.tool_calls:
             made = "; ".join(
                 f"{c['name']}({json.dumps(c['args'], ensure_ascii=False)})" for c in message.tool_calls
             )
-            told.append(AIMessage(f"{message.text}\n(I called {made}.)".strip()))
+            plain.append(AIMessage(f"{message.text}\n(I called {made}.)".strip()))
         else:
-            told.append(message)
-    return told
+            plain.append(message)
+    return plain
 
 
 def reminded(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

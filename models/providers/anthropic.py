@@ -42,7 +42,7 @@ def _client() -> "type[ChatAnthropic]":
     from anthropic import AsyncClient
     from langchain_anthropic import ChatAnthropic
 
-    class Client(ChatAnthropic):
+    class AnthropicChat(ChatAnthropic):
         @cached_property
         def _async_client(self) -> "AsyncClient":
             return AsyncClient(**self._client_params)
@@ -61,7 +61,7 @@ def _client() -> "type[ChatAnthropic]":
             _mark_invalid(result.generations[0].message, inputs)
             return result
 
-    return Client
+    return AnthropicChat
 
 
 def _mark_invalid(message: Any, inputs: list[Any]) -> None:

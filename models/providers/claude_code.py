@@ -109,7 +109,7 @@ class ChatClaudeCode(BaseChatModel):
                     env=_environment(self.login),
                     errors=errors,
                     cwd=folder,
-                    given=_told(messages),
+                    given=_stdin(messages),
                     longest_line=_LONGEST_LINE,
                     patience_s=_PATIENCE_S,
                 ) as program,
@@ -292,7 +292,7 @@ def _usage(usage: Any) -> UsageMetadata | None:
     }
 
 
-def _told(messages: Sequence[BaseMessage]) -> bytes:
+def _stdin(messages: Sequence[BaseMessage]) -> bytes:
     """Return the conversation as one user message.
 
     `client_composed` makes the program take it as written; without it `@/etc/passwd` in a message
@@ -329,9 +329,11 @@ def _text(message: BaseMessage) -> str:
 
 
 def _environment(login: SecretStr | None) -> dict[str, str]:
-    given = {_LOGIN: login.get_secret_value()} if login else {}
-    kept = {name: value for name, value in os.environ.items() if name == _LOGIN or not _WITHHELD.search(name)}
-    return kept | given | _OURS
+    own = {_LOGIN: login.get_secret_value()} if login else {}
+    inherited = {
+        name: value for name, value in os.environ.items() if name == _LOGIN or not _WITHHELD.search(name)
+    }
+    return inherited | own | _OURS
 
 
 def _open(card: ModelCard, key: str | None) -> BaseChatModel:

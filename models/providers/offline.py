@@ -115,12 +115,12 @@ class OfflinePlanner(_Rules):
 
     def _reply(self, messages: Sequence[BaseMessage], tools: frozenset[str]) -> AIMessage:
         text, turn = _turn(messages)
-        told = _read(text)
-        if not tools and told.proposals:
-            return AIMessage(explanation(told.proposals, told.request))
-        if not tools and told.calls:
-            return self._answer(report(told.calls))
-        return self._plan(told.request, messages, turn, tools)
+        prompt = _read(text)
+        if not tools and prompt.proposals:
+            return AIMessage(explanation(prompt.proposals, prompt.request))
+        if not tools and prompt.calls:
+            return self._answer(report(prompt.calls))
+        return self._plan(prompt.request, messages, turn, tools)
 
     def _plan(
         self,
@@ -153,14 +153,14 @@ class OfflineWriter(_Rules):
 
     def _reply(self, messages: Sequence[BaseMessage], tools: frozenset[str]) -> AIMessage:  # noqa: ARG002
         text, _ = _turn(messages)
-        told = _read(text)
-        said = report(told.calls)
-        news = [part for part in told.summary.split("\n\n") if part not in f"{said}\n{NOTE}"]
+        prompt = _read(text)
+        said = report(prompt.calls)
+        news = [part for part in prompt.summary.split("\n\n") if part not in f"{said}\n{NOTE}"]
         return self._answer("\n\n".join(filter(None, (said, *news))) or NOT_UNDERSTOOD)
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _TurnPrompt:
     """What a human message holds; without a request tag all of it is the request."""
 
     request: str
@@ -169,21 +169,21 @@ class _Told:
     summary: str
 
 
-def _read(text: str) -> _Told:
+def _read(text: str) -> _TurnPrompt:
     """Return what a message holds, the last request tag first: what a person types is not what was done."""
     end = text.rfind("</request>")
     start = text.rfind("<request>", 0, max(end, 0))
     if start < 0:
-        return _Told(text.strip(), [], [], "")
-    told = text[end:]
-    summary = _SUMMARY.search(told)
-    return _Told(
+        return _TurnPrompt(text.strip(), [], [], "")
+    rest = text[end:]
+    summary = _SUMMARY.search(rest)
+    return _TurnPrompt(
         request=text[start + len("<request>") : end].strip(),
         calls=[
             Outcome(tool, _object(args), status, _unfenced(result))
-            for tool, status, args, result in _CALL.findall(told)
+            for tool, status, args, result in _CALL.findall(rest)
         ],
-        proposals=[Outcome(tool, _object(args), "proposed", "") for tool, args in _PROPOSED.findall(told)],
+        proposals=[Outcome(tool, _object(args), "proposed", "") for tool, args in _PROPOSED.findall(rest)],
         summary=summary[1].strip() if summary else "",
     )
 

@@ -71,7 +71,7 @@ def _client() -> "type[ChatOpenAI]":
     """
     from langchain_openai import ChatOpenAI
 
-    class Client(ChatOpenAI):
+    class OpenAIChat(ChatOpenAI):
         def _create_chat_result(
             self, response: Any, generation_info: dict[str, Any] | None = None
         ) -> "ChatResult":
@@ -90,7 +90,7 @@ def _client() -> "type[ChatOpenAI]":
         async def aclose(self) -> None:
             await self.root_async_client.close()
 
-    return Client
+    return OpenAIChat
 
 
 def _without_broken(message: Any) -> list[InvalidToolCall]:

@@ -48,6 +48,7 @@ async def test_the_provider_on_the_page_answers_once_its_file_and_its_line_are_t
     card = at(wire, provider=acme, api_key_env=None)
     environ = configure(tmp_path, {"model": card}, {"chat": ["model"]})
     caller = Caller(load_settings({**environ, "ACME_API_KEY": KEY}))
+    await caller.warm("chat", "local")
     attempts = []
 
     async def account(attempt):

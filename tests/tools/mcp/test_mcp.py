@@ -442,7 +442,8 @@ STRANGE = {
 async def test_a_strange_but_valid_schema_is_shown_in_a_dialect_that_every_provider_takes(household, caplog):
     from langchain_anthropic.chat_models import convert_to_anthropic_tool
     from langchain_core.utils.function_calling import convert_to_openai_tool
-    from langchain_google_genai._function_utils import convert_to_genai_function_declarations
+
+    from tests.wires.gemini_tools import convert_to_genai_function_declarations
 
     household.add("notes", definition("odd", STRANGE))
     async with household.open() as house:

@@ -20,7 +20,7 @@ from nodes.turn.calls import result_message
 from nodes.turn.turn import Turn, take_up
 
 _BEGUN = {"running", "executed", "failed", "unknown"}
-_FORGOTTEN = (
+_NOT_ON_RECORD = (
     "The ledger has no record of this question: it was lost, or put back from an older copy. So your answer "
     "counts for nothing, and nothing was run by it. See whether it was done before, then answer again."
 )
@@ -56,7 +56,7 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
         "asked_at": now,
         "pending": remaining(replace(state, decisions=decisions, problem=problem)) if undecided else None,
     }
-    if problem == _FORGOTTEN:
+    if problem == _NOT_ON_RECORD:
         update["request"] = {}  # plan puts the question anew
     return {**update, "messages": messages, "own_last_id": messages[-1].id or ""} if messages else update
 
@@ -84,7 +84,7 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision
         except StorageError as error:
             return decisions, messages, f"Your answer for {call['name']} could not be recorded. {error}"
         if held.status is None and "attempt" not in action:
-            return decisions, messages, _FORGOTTEN
+            return decisions, messages, _NOT_ON_RECORD
         decisions[call["id"]] = CallDecision(
             approved=_goes_on(held),
             args=_args(turn, action, choice, held),
@@ -134,7 +134,7 @@ async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Deci
         action["tool_call_id"],
         approve=not isinstance(choice, Reject),
         by=turn.person.user,
-        fingerprint=turn.entry(call, action["args"]).fingerprint,
+        fingerprint=turn.ledger_call(call, action["args"]).fingerprint,
         message=choice.message if isinstance(choice, Reject) else "",
         args=choice.args if isinstance(choice, Edit) else None,
         remember=_remembered(turn, action["name"], choice),

@@ -99,7 +99,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
     call = task["call"]
     tool = turn.res.tools.find(call["name"])
     verdict = await judge_again(turn, call["name"], task["args"], task["taint"])
-    entry = turn.entry(call, task["args"])
+    entry = turn.ledger_call(call, task["args"])
     noted = partial(_noted, entry, turn, task)
     if call["verdict"] == "refuse":
         return await noted("denied", f"Not executed: {call['reason']}")

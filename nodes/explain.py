@@ -30,7 +30,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     waiting, ledger = turn.unanswered(), turn.res.ledger
     ttl = turn.context.confirm_ttl_s
     expiry = time.time() + ttl if ttl else None
-    entries = [turn.entry(call, arguments_asked_about(call, turn)) for call in waiting]
+    entries = [turn.ledger_call(call, arguments_asked_about(call, turn)) for call in waiting]
     lost = await ledger.ask_again(entries, expiry)
     if lost:
         waiting = [call for call in waiting if call["id"] in lost]

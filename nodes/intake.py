@@ -153,7 +153,7 @@ async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:
     left = open_calls(before)
     if not left:
         return []
-    ended = await turn.res.ledger.supersede(turn.entries(left), _recorded_calls(turn.state))
+    ended = await turn.res.ledger.supersede(turn.ledger_calls(left), _recorded_calls(turn.state))
     outcomes = [ended.get(call["id"], _STILL_RUNNING) for call in left]
     return [result_message(call, o.status, o.text) for call, o in zip(left, outcomes, strict=True)]
 

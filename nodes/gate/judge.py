@@ -41,11 +41,11 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
     message = reply.message
     calls = _judged(turn, message, taint, [])
     if all(_is_read(call, turn.res.tools.find) for call in calls):
-        turn.res.ledger.reads.plan(turn.entries(message.tool_calls, reply.backend))
+        turn.res.ledger.reads.plan(turn.ledger_calls(message.tool_calls, reply.backend))
         return JudgedRound(message, calls, taint)
     # An id may be known where the thread's checkpoints were lost, rewound or forked and the model numbers its
     # calls: an old outcome would then pass for that of the new call.
-    while taken := await turn.res.ledger.enter(turn.entries(message.tool_calls, reply.backend)):
+    while taken := await turn.res.ledger.enter(turn.ledger_calls(message.tool_calls, reply.backend)):
         message = renumbered(message, taken)
     # A remembered rule can only let run what would ask.
     rules = await _remembered_rules(turn) if any(call["verdict"] == "ask" for call in calls) else []

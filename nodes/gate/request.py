@@ -15,7 +15,7 @@ _DOUBTFUL = (
     "happen, it then happens twice. Reject counts it as done; it is not run again."
 )
 _CUT_SHORT = "attempt {attempt} was begun on {when} and cut short before its result was recorded"
-_FORGOTTEN = "the ledger was lost, or put back from an older copy, and has no record of it"
+_NOT_ON_RECORD = "the ledger was lost, or put back from an older copy, and has no record of it"
 
 
 async def request_for(
@@ -90,7 +90,7 @@ async def _preview(tool: Tool, here: Here, args: dict[str, Any]) -> str | None:
 
 
 def _in_doubt(doubt: Lost) -> str:
-    why = _FORGOTTEN
+    why = _NOT_ON_RECORD
     if doubt.since is not None:
         when = datetime.fromtimestamp(doubt.since, UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
         why = _CUT_SHORT.format(attempt=doubt.attempt, when=when)

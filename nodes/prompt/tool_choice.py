@@ -29,21 +29,21 @@ _EARLIER = 6
 Spec = dict[str, Any]
 
 
-class Offer(NamedTuple):
+class OfferedTools(NamedTuple):
     """Tools in OpenAI's format, and how many characters they take."""
 
     tools: list[Spec]
     chars: int
 
 
-def offer(turn: Turn) -> Offer:
+def offer(turn: Turn) -> OfferedTools:
     """Return the tools to show the planner, in the registry's order.
 
     Within a turn they change only where find_tools found others, or one was called that is not shown:
     a change of tools costs a provider's cache of the whole prompt.
     """
     if not turn.planner.tools:
-        return Offer([], 0)
+        return OfferedTools([], 0)
     tools = turn.offered()
     sizes = turn.res.tools.sizes
     names = [tool.name for tool in tools]
@@ -60,9 +60,9 @@ def offer(turn: Turn) -> Offer:
     return _offer(turn, [name for name in names if name in shown])
 
 
-def _offer(turn: Turn, names: list[str]) -> Offer:
+def _offer(turn: Turn, names: list[str]) -> OfferedTools:
     specs, sizes = turn.res.tools.specs, turn.res.tools.sizes
-    return Offer([specs[name] for name in names], sum(sizes[name] for name in names))
+    return OfferedTools([specs[name] for name in names], sum(sizes[name] for name in names))
 
 
 def schema_budget(card: ModelCard) -> int:

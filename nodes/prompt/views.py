@@ -7,14 +7,26 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from models.call import Fit
+from models.replies import MALFORMED
 from nodes.prompt import instructions
+from nodes.prompt.compaction import shown_sizes
 from nodes.prompt.fences import fenced
-from nodes.prompt.rounds import rounds_view
 from nodes.state import JudgedCall
-from nodes.turn.calls import AROUND, FinishedCall, Utterance, as_json, is_text, said_before
+from nodes.turn.calls import (
+    AROUND,
+    CallResult,
+    FinishedCall,
+    Round,
+    TurnHistory,
+    Utterance,
+    as_json,
+    is_text,
+    not_executed,
+    said_before,
+)
 from nodes.turn.long_results import look
 from nodes.turn.turn import Turn
 
@@ -25,14 +37,16 @@ _TAGS = ("request", "call", "result", "arguments", "summary", "proposed", "earli
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class ModelPrompt:
     """What a model is shown, and about how many characters it takes."""
 
     messages: list[BaseMessage]
     chars: int
 
 
-View = Callable[[int], Awaitable[Prompt]]
+Look = Callable[[CallResult, int], Awaitable[tuple[str, str]]]
+"""From a result and how many bytes of it to show (0: next to none) to text and a note on what is left out."""
+View = Callable[[int], Awaitable[ModelPrompt]]
 """From the characters that a prompt may take to the prompt."""
 
 
@@ -44,12 +58,12 @@ def planner_view(turn: Turn, tools_chars: int) -> View:
         tools_chars: what the tools take that the planner is offered; 0: it is offered none.
     """
 
-    async def view(chars: int) -> Prompt:
+    async def view(chars: int) -> ModelPrompt:
         opening = _opening(turn, chars, has_tools=tools_chars > 0)
         taken = _chars_of(opening) + tools_chars
         opened = partial(look, turn.res.artifacts, turn.person.user)
-        rounds = await rounds_view(turn.history, chars - taken, opened)
-        return Prompt([*opening, *rounds.messages], taken + rounds.chars)
+        rounds = await _rounds(turn.history, chars - taken, opened)
+        return ModelPrompt([*opening, *rounds.messages], taken + rounds.chars)
 
     return view
 
@@ -62,7 +76,7 @@ def responder_view(turn: Turn, stopped: str) -> View:
         stopped: why it ended early; empty where it did not.
     """
 
-    async def view(chars: int) -> Prompt:
+    async def view(chars: int) -> ModelPrompt:
         persona = _persona(turn)
         if turn.state.path == "direct":
             return _prompt([SystemMessage(persona), *_earlier(turn, chars, most=None), turn.history.request])
@@ -77,7 +91,7 @@ def responder_view(turn: Turn, stopped: str) -> View:
 def finishing_view(turn: Turn, stopped: str) -> View:
     """Show the planner all for its last call, as plain text."""
 
-    async def view(chars: int) -> Prompt:
+    async def view(chars: int) -> ModelPrompt:
         role = _persona(turn) if turn.state.path == "single" else instructions.GATHER
         told = f"{_tagged_request(turn)}\n{_calls(turn, chars, stopped)}"
         rules = SystemMessage(f"{role}\n\n{instructions.FINISH}")
@@ -102,8 +116,8 @@ def _persona(turn: Turn) -> str:
     return turn.context.system_prompt or instructions.PERSONA
 
 
-def _prompt(messages: list[BaseMessage]) -> Prompt:
-    return Prompt(messages, _chars_of(messages))
+def _prompt(messages: list[BaseMessage]) -> ModelPrompt:
+    return ModelPrompt(messages, _chars_of(messages))
 
 
 def _chars_of(messages: Iterable[BaseMessage]) -> int:
@@ -117,6 +131,44 @@ def _opening(turn: Turn, chars: int, *, has_tools: bool) -> list[BaseMessage]:
     persona = _persona(turn)
     rules = SystemMessage(f"{persona}\n\n{instructions.DO_BOTH}" if has_tools else persona)
     return [rules, *_earlier(turn, chars), request]
+
+
+async def _rounds(history: TurnHistory, room: int, look: Look) -> ModelPrompt:
+    """Return the rounds, every call followed by its result, as room allows."""
+    results = [history.results.get(call.id) or not_executed(call) for call in history.calls]
+    calls = [each.chars if not n else 0 for each in history.rounds for n in range(len(each.calls))]
+    shown, turn = shown_sizes(results, calls, room), history.request.id or ""
+    messages: list[BaseMessage] = []
+    number = 0
+    for each in history.rounds:
+        messages.append(_sendable(each))
+        for _ in each.calls:
+            result, most = results[number], shown.sizes[number]
+            as_it_is = result.is_plain and result.length <= most
+            messages.append(result.message if as_it_is else await _result(result, most, turn, look))
+            number += 1
+    return ModelPrompt(messages, shown.chars)
+
+
+def _sendable(each: Round) -> AIMessage:
+    """Return a message without our own mark, which no provider knows."""
+    message = each.message
+    if MALFORMED not in message.additional_kwargs:
+        return message
+    sent = {key: value for key, value in message.additional_kwargs.items() if key != MALFORMED}
+    return message.model_copy(update={"additional_kwargs": sent})
+
+
+async def _result(result: CallResult, most: int, turn: str, look: Look) -> ToolMessage:
+    """Return a result of so many bytes, fenced where it is untrusted."""
+    text, note = await look(result, most)
+    if text and result.untrusted:
+        text = fenced(text, turn, result.message.tool_call_id)
+    content = "\n".join(part for part in (text, note) if part)
+    if result.edited_args is not None:
+        content = f"The person changed the arguments to {as_json(result.edited_args)}. Result:\n{content}"
+    message = result.message
+    return message if content == message.content else message.model_copy(update={"content": content})
 
 
 def _said(turn: Turn, chars: int, most: int | None = EARLIER_MESSAGES) -> list[Utterance]:

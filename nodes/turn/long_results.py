@@ -12,7 +12,7 @@ from storage.long_results import LongResults
 from tools.declaration import Tool
 from tools.read_result import label, open_page, read_result
 
-LONGEST_KEPT = 2_000
+LONGEST_INLINE = 2_000
 """Characters: a longer result is stored once, and the conversation and the ledger hold its two ends. Inline
 it would be written with every copy of the conversation; stored it costs a file and a sync to disk."""
 STUB_CHARS = 200
@@ -40,7 +40,7 @@ async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> Shor
 
     A page of a stored result is not stored again: what is kept of it points into what it is a page of.
     """
-    if len(text) <= LONGEST_KEPT:
+    if len(text) <= LONGEST_INLINE:
         return ShortResult(text)
     artifacts, user = turn.res.artifacts, turn.person.user
     try:

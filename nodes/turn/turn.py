@@ -61,7 +61,7 @@ class Turn:
         except StorageError:
             _log.exception("that thread %s is %s was not recorded", self.state.thread, status)
 
-    def entry(self, call: Any, args: dict[str, Any] | None = None, model: str | None = None) -> Call:
+    def ledger_call(self, call: Any, args: dict[str, Any] | None = None, model: str | None = None) -> Call:
         """Return the ledger's entry for a call.
 
         Args:
@@ -82,9 +82,9 @@ class Turn:
             effect=tool.effect if tool else "unknown",
         )
 
-    def entries(self, calls: Iterable[Any], model: str | None = None) -> list[Call]:
+    def ledger_calls(self, calls: Iterable[Any], model: str | None = None) -> list[Call]:
         """Return the ledger's entries for calls."""
-        return [self.entry(call, model=model) for call in calls]
+        return [self.ledger_call(call, model=model) for call in calls]
 
     def here(self, call_id: str) -> Here:
         """Return what a tool learns of the call it runs."""

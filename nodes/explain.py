@@ -9,14 +9,12 @@ from langgraph.runtime import Runtime
 from base.errors import NoModelAnsweredError
 from models.call import Ask
 from nodes.context import Context
-from nodes.gate.request import arguments_asked_about, remaining, request_for
+from nodes.gate.request import CONSENT, DOUBTS, arguments_asked_about, remaining, request_for
 from nodes.prompt.views import explaining_prompt
 from nodes.state import JudgedCall, State, Update
 from nodes.turn.closing import account_of
 from nodes.turn.turn import Turn, take_up
 from nodes.turn.usage import Meter
-
-_DOUBTS = "A call was cut short, and nobody knows whether it happened. Run it again, or count it as done?"
 
 
 async def explain(state: State, runtime: Runtime[Context]) -> Update:
@@ -34,7 +32,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     lost = await ledger.ask_again(entries, expiry)
     if lost:
         waiting = [call for call in waiting if call["id"] in lost]
-        message = _DOUBTS
+        message = DOUBTS
         expires_at = min((one.expires_at for one in lost.values() if one.expires_at), default=None)
     else:
         message = await _words(turn, waiting, meter)
@@ -60,5 +58,4 @@ async def _words(turn: Turn, waiting: Sequence[JudgedCall], meter: Meter) -> str
             return (await turn.res.models.call(ask, meter)).message.text.strip()
         except NoModelAnsweredError:  # the exact calls stand in the request all the same
             pass
-    names = ", ".join(call["name"] for call in waiting)
-    return f"The assistant asks for your consent to: {names}."
+    return CONSENT.format(tools=", ".join(call["name"] for call in waiting))

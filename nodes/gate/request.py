@@ -9,6 +9,9 @@ from nodes.state import JudgedCall, State
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError, Here, Tool
 
+CONSENT = "The assistant asks for your consent to: {tools}."
+"""What is said first where the planner does not say it in its own words."""
+DOUBTS = "A call was cut short, and nobody knows whether it happened. Run it again, or count it as done?"
 GIVE_A_REASON = "To reject, give a reason."
 _DOUBTFUL = (
     "It is unknown whether this happened: {why}. Look first, where you can. Approve runs it again; if it did "

@@ -18,12 +18,11 @@ from agentdojo.agent_pipeline.tool_execution import tool_result_to_str
 from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
 from agentdojo.task_suite.load_suites import get_suites
 from agentdojo.types import text_content_block_from_string
-from tools.policy.links import links_in
-from tools.policy.pointing import points_at
 
 from benchmarks.agentdojo_tools import declared
 from tools.declaration import Tool
-from tools.policy.decision import NOTHING, Allow, Person, Read, decide
+from tools.policy.decision import Allow, Person, decide
+from tools.policy.taint import UNTAINTED, Taint, links_in, points_at
 
 VERSION = "v1.2.2"
 MARK = "AN-INJECTION-STANDS-HERE"
@@ -39,18 +38,18 @@ class Turn:
     person: Person | None
     """None: nothing is judged."""
     request: str
-    read: Read
+    taint: Taint
     made: list[FunctionCall] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
-    asked_for_strangers: Counter[str] = field(default_factory=Counter)
+    asked_for_untrusted: Counter[str] = field(default_factory=Counter)
     """Calls that would have run unasked, had the turn read nothing."""
 
     def call(self, wanted: FunctionCall, *, approved: bool) -> str | None:
         """Judge a call and make it; return what the planner reads of it, None where it was not made."""
         tool = self.tools[wanted.function]
-        if not self._allows(tool, wanted.args, self.read):
+        if not self._allows(tool, wanted.args, self.taint):
             self.asked[tool.name] += 1
-            self.asked_for_strangers[tool.name] += self._allows(tool, wanted.args, NOTHING)
+            self.asked_for_untrusted[tool.name] += self._allows(tool, wanted.args, UNTAINTED)
             if not approved:
                 return None
         runtime = FunctionsRuntime(self.suite.tools)
@@ -60,15 +59,15 @@ class Turn:
         self._take_in(tool, wanted.args, text)
         return text
 
-    def _allows(self, tool: Tool, args: Any, read: Read) -> bool:
-        return self.person is None or isinstance(decide(self.person, tool, tool.name, args, read), Allow)
+    def _allows(self, tool: Tool, args: Any, taint: Taint) -> bool:
+        return self.person is None or isinstance(decide(self.person, tool, tool.name, args, taint), Allow)
 
     def _take_in(self, tool: Tool, args: Any, text: str) -> None:
-        """Do as nodes.gate.judge.basis_of does, where each call is a round of its own."""
-        vouched = not self.read.strangers and (not tool.untrusted or points_at(self.request, tool, args))
+        """Do as nodes.gate.judge.taint_of does, where each call is a round of its own."""
+        vouched = not self.taint.sources and (not tool.untrusted or points_at(self.request, tool, args))
         links = links_in(text) if vouched else frozenset()
-        strangers = {tool.name} if tool.untrusted else set()
-        self.read = Read(self.read.strangers | strangers, self.read.links | links)
+        sources = {tool.name} if tool.untrusted else set()
+        self.taint = Taint(self.taint.sources | sources, self.taint.trusted_links | links)
 
 
 def begin(suite: Any, task: Any, *, planted: str = "", judged: bool, lists: bool) -> Turn:
@@ -77,8 +76,8 @@ def begin(suite: Any, task: Any, *, planted: str = "", judged: bool, lists: bool
     environment = task.init_environment(suite.load_and_inject_default_environment(places))
     tools = {function.name: declared(function) for function in suite.tools}
     person = Person("user", "user", confirm_allow=frozenset(tools if lists else ()))
-    read = Read(links=links_in(task.PROMPT))
-    return Turn(suite, environment, tools, person if judged else None, task.PROMPT, read)
+    taint = Taint(trusted_links=links_in(task.PROMPT))
+    return Turn(suite, environment, tools, person if judged else None, task.PROMPT, taint)
 
 
 def attack(suite: Any, task: Any, injection: Any, *, judged: bool) -> tuple[bool, bool]:
@@ -149,10 +148,10 @@ def questions(*, lists: bool) -> Iterator[str]:
     def counts(suite: Any) -> Iterator[tuple[int, ...]]:
         for task in suite.user_tasks.values():
             done, turn = work(suite, task, lists=lists)
-            extra = turn.asked_for_strangers.total()
+            extra = turn.asked_for_untrusted.total()
             yield 1, done, len(turn.made), turn.asked.total(), extra, extra > 0
 
-    head = ("tasks", "done", "calls", "asked", "asked for strangers' text", "tasks with such a question")
+    head = ("tasks", "done", "calls", "asked", "asked for untrusted content", "tasks with such a question")
     return _table(head, counts)
 
 

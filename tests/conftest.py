@@ -2,10 +2,13 @@
 
 import gc
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
+from hypothesis import HealthCheck, settings
 
 from base.settings import Settings
 from tests.behaviour.crashes.process import Home
@@ -19,6 +22,28 @@ from tools.registry import Registry, open_registry
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--prove", action="store_true", help="run the long proofs in full, as `make prove` does")
     parser.addoption("--rewrite", action="store_true", help="write anew what tests write into docs/")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Hypothesis try more where a proof runs in full; no example fails for a busy machine."""
+    patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile("sample", max_examples=100, **patient)
+    settings.register_profile("proof", max_examples=1_000, **patient)
+    settings.load_profile("proof" if config.getoption("--prove") else "sample")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only a proof in full runs: `pytest.mark.prove(sampled=False)`."""
+    if config.getoption("--prove"):
+        return
+    full = [item for item in items if any(not _is_sampled(mark) for mark in item.iter_markers("prove"))]
+    left_out = set(full)
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=full)
+
+
+def _is_sampled(mark: pytest.Mark) -> bool:
+    return mark.kwargs.get("sampled", True)
 
 
 @pytest.fixture
@@ -39,8 +64,22 @@ def tell(proving: bool, capsys: pytest.CaptureFixture[str]) -> Callable[[str], N
     return told
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Trust one authority: a provider's client takes 50 ms of CPU to read the usual 120, for each model."""
+    first, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----")
+    path = tmp_path_factory.mktemp("authorities") / "one.pem"
+    path.write_text(f"{first}{end}\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
+        yield
+
+
 @pytest.fixture(scope="session")
 def wire_host() -> Iterator[Host]:
+    for package in ("langchain_google_genai", "langchain_openai", "langchain_anthropic"):
+        import_module(package)
+    gc.collect()
     gc.freeze()  # what is there for good need not be looked through after each test
     gc.set_threshold(701, 10, 10)  # or an orchestrator changes it, and lets go of what is frozen
     with Host() as host:

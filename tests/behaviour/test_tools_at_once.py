@@ -13,7 +13,7 @@ from tools.registry import Registry, open_registry
 
 def visiting(folder, *, at_once=None):
     """Return a tool that notes when it comes and goes; each visit waits for another, and the third fails."""
-    meeting, one_line = threading.Barrier(2, timeout=20), threading.Lock()
+    meeting, one_line = threading.Barrier(2, timeout=60), threading.Lock()
 
     def note(word):
         with one_line, (folder / "visits.log").open("a") as log:

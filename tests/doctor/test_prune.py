@@ -5,8 +5,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing, suppress
 
@@ -17,7 +15,8 @@ from doctor.prune import prunable, prune
 from graphs.session import Orchestrator
 from nodes.events import ToolStarted
 from tests.behaviour.crashes.power import Power, PowerCutError
-from tests.behaviour.crashes.process import HOUSE, Home, killed
+from tests.behaviour.crashes.process import Home, killed
+from tests.terminal.forked import Forked
 
 LATER = time.time() + 86_400
 WRITE = 'write "x" to a.txt'
@@ -122,32 +121,28 @@ async def test_power_that_goes_at_any_write_leaves_all_consistent_and_the_next_r
     assert writes > 5
 
 
-KILLED = """
-import asyncio, os, signal, sys, time
-from pathlib import Path
-from doctor.prune import prune
-from tests.behaviour.crashes.process import Home
+def prune_and_die(home: Home) -> None:
+    """Be killed once the first thread's steps are deleted."""
+    asyncio.run(_prune_and_die(home))
 
-async def main():
-    home = Home(Path(sys.argv[1]))
+
+async def _prune_and_die(home: Home) -> None:
     async with home.opened() as orchestrator:
         saver = orchestrator.graph.checkpointer
         delete = saver.adelete_thread
-        async def deleted(thread):
+
+        async def deleted(thread: str) -> None:
             await delete(thread)
             os.kill(os.getpid(), signal.SIGKILL)
+
         saver.adelete_thread = deleted
         await prune(orchestrator, time.time() + 60)
-
-asyncio.run(main())
-"""
 
 
 async def test_a_process_killed_while_it_prunes_leaves_what_the_next_one_ends(home):
     await furnish(home)
-    command = [sys.executable, "-c", KILLED, str(home.directory)]
-    done = await asyncio.to_thread(subprocess.run, command, cwd=HOUSE, check=False)
-    assert done.returncode == -signal.SIGKILL
+    with Forked(prune_and_die, home) as process:
+        assert await asyncio.to_thread(process.wait) == -signal.SIGKILL
     assert len(threads_in(home)["threads"]) == 4
     async with home.opened() as orchestrator:
         before = await told(orchestrator)

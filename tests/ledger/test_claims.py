@@ -65,7 +65,7 @@ async def test_processes_that_open_and_claim_together_run_each_call_once(path, t
     effects = tmp_path / "effects"
     processes = [start(path, effects, "each", "20") for _ in range(3)]
     for process in processes:
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert Counter(effects.read_text().split()) == {f"c{n}": 1 for n in range(20)}

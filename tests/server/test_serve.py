@@ -16,6 +16,8 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 
+from tests.server.serving import HOUSE, Server, ServerFailedError
+
 COMMAND = [sys.executable, "-c", "import cli; cli.main()", "serve"]
 STARTS_WITHIN_S = 60
 
@@ -127,3 +129,17 @@ def test_a_port_that_is_taken_is_told_and_no_other_is_taken(environ, tmp_path):
         said = refused(tmp_path, environ, "--port", port)
     assert f"port {port} of 127.0.0.1" in said
     assert "--port" in said
+
+
+def test_a_server_that_cannot_start_shows_its_log(tmp_path):
+    checkout = tmp_path / "broken"
+    checkout.mkdir()
+    graphs = '{"dependencies": ["."], "graphs": {"x": "./nowhere.py:graph"}}'
+    (checkout / "langgraph.json").write_text(graphs)
+    with pytest.raises(ServerFailedError, match=r"nowhere\.py"), Server(tmp_path, "", {}, checkout) as server:
+        pytest.fail(server.log)
+
+
+def test_the_checkout_stays_as_it_was(server):
+    assert (server.cwd / "langgraph.json").samefile(HOUSE / "langgraph.json")
+    assert (server.cwd / ".langgraph_api").is_dir()

@@ -5,13 +5,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
+from pexpect.fdpexpect import fdspawn
 
 from tests.terminal import forked
 
@@ -80,8 +82,24 @@ def _checked(done: subprocess.CompletedProcess[str], code: int) -> subprocess.Co
     return done
 
 
-class Terminal(pexpect.spawn):
-    """A person's terminal of 80 columns."""
+class Terminal(fdspawn):
+    """A person's terminal of 80 columns, and the command that was started at it."""
+
+    def __init__(self, home: Home, args: Sequence[str], environ: Mapping[str, str]) -> None:
+        ours, its = os.openpty()
+        termios.tcsetwinsize(its, (40, 80))
+        self.process = forked.start_at(its, args, environ, home.directory)
+        os.close(its)
+        super().__init__(ours, timeout=60, encoding="utf-8")  # on a busy machine a start can take ten seconds
+        self._stops, self._ends = (termios.tcgetattr(ours)[6][key] for key in (termios.VINTR, termios.VEOF))
+
+    def sendintr(self) -> None:
+        """Press Ctrl-C."""
+        self.send(self._stops.decode())
+
+    def sendeof(self) -> None:
+        """Press Ctrl-D."""
+        self.send(self._ends.decode())
 
     def sees(self, *texts: str) -> str:
         """Wait for each text in turn; return what stood before the last."""
@@ -93,8 +111,8 @@ class Terminal(pexpect.spawn):
         """Wait for the end, and check its exit code."""
         self.expect(pexpect.EOF)
         text = shown(self.before)
-        self.close()
-        assert self.exitstatus == code, text
+        self.process.join(60)
+        assert self.process.exitcode == code, text
         assert "Traceback" not in text
         return text
 
@@ -109,16 +127,15 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def terminal(home: Home) -> Callable[..., Terminal]:
-    def spawn(*args: str, **env: str) -> Terminal:
-        return Terminal(
-            COMMAND[0],
-            [*COMMAND[1:], *args],
-            env=home.env(**env),
-            cwd=str(home.directory),
-            dimensions=(40, 80),
-            encoding="utf-8",
-            timeout=60,  # on a busy machine a start alone can take ten seconds
-        )
+def terminal(home: Home) -> Iterator[Callable[..., Terminal]]:
+    opened: list[Terminal] = []
 
-    return spawn
+    def spawn(*args: str, **env: str) -> Terminal:
+        opened.append(Terminal(home, args, home.env(**env)))
+        return opened[-1]
+
+    yield spawn
+    for each in opened:
+        each.process.kill()
+        each.process.join()
+        each.close()

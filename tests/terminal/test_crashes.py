@@ -1,12 +1,8 @@
-import os
-import signal
-
-
 def test_a_terminal_killed_at_the_gate_leaves_a_thread_that_another_lists_and_approves(home, terminal):
     asking = terminal("ask", 'what is 12*7 and write "buy milk" to notes.txt', "-t", "t1")
     asking.sees("write_file", "approve")
-    os.kill(asking.pid, signal.SIGKILL)
-    asking.wait()
+    asking.process.kill()
+    asking.process.join()
 
     [waiting] = home.json("pending")
     assert waiting["thread_id"] == "t1"

@@ -34,13 +34,13 @@ async def test_a_waiter_that_is_cancelled_gives_its_place_to_the_next(settings):
     waiting[1].cancel()
     await asyncio.wait(waiting)
     assert entered == ["third"]
-    async with asyncio.timeout(10), concurrency_limit(each, settings):
+    async with asyncio.timeout(60), concurrency_limit(each, settings):
         pass
 
 
 async def test_calls_of_several_event_loops_share_the_places(settings):
     each = limited("shared", 2)
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=60)
     inside, most = [], []
 
     async def work():
@@ -61,7 +61,7 @@ async def test_calls_of_several_event_loops_share_the_places(settings):
 async def test_those_of_all_tools_are_taken_only_by_a_call_that_has_its_own(settings):
     settings = settings.model_copy(update={"limits": Limits(tools_at_once=2)})
     narrow, wide = limited("narrow", 1), limited("wide", None)
-    async with asyncio.timeout(10), concurrency_limit(narrow, settings):
+    async with asyncio.timeout(60), concurrency_limit(narrow, settings):
         queued = asyncio.create_task(concurrency_limit(narrow, settings).__aenter__())
         await asyncio.sleep(0)
         async with concurrency_limit(wide, settings):  # the queued call holds none of the two
@@ -78,5 +78,5 @@ async def test_a_call_that_fails_gives_its_place_back(settings):
     with pytest.raises(ZeroDivisionError):
         async with concurrency_limit(each, settings):
             raise ZeroDivisionError
-    async with asyncio.timeout(10), concurrency_limit(each, settings):
+    async with asyncio.timeout(60), concurrency_limit(each, settings):
         pass

@@ -145,6 +145,7 @@ class Host:
             lifespan="off",
             log_config=None,
             log_level=100,
+            timeout_keep_alive=600,  # whoever is to close a connection is the client
             # A connection that a client keeps for later outlives the test's event loop and warns.
             headers=[] if keep_alive else [("connection", "close")],
         )

@@ -1,9 +1,8 @@
 """An orchestrator whose tools leave a line in a file for each effect, and ways to cut it short.
 
-As a process: `process.py DIRECTORY DEATH VERB THREAD [TEXT]`. VERB is `ask`, `approve` or `click` (ten
-times at once). It prints the result, and ends when its standard input does. DEATH is `never`,
-`during:TOOL` (after the effect) or `recorded:TOOL` (after the outcome is in the ledger, before any
-checkpoint knows).
+As a process, see `start`: VERB is `ask`, `approve` or `click` (ten times at once). It prints the result, and
+ends when its standard input does. DEATH is `never`, `during:TOOL` (after the effect) or `recorded:TOOL`
+(after the outcome is in the ledger, before any checkpoint knows).
 """
 
 import asyncio
@@ -11,7 +10,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -31,11 +29,11 @@ from models.call import Caller
 from nodes.resources import Resources
 from storage.checkpoints.saver import open_checkpoints
 from storage.checkpoints.sqlite_file import nothing as unhindered
+from tests.terminal.forked import Forked
 from tools.declaration import Here, Tool, tool
 from tools.read_result import open_artifacts
 from tools.registry import Registry
 
-HOUSE = Path(__file__).parents[3]
 Happen = Callable[[str], None]
 SAID = {"done.txt": True, "undone.txt": False, "unclear.txt": None}
 """By file, whether its deletion happened, as the world says of it."""
@@ -179,8 +177,12 @@ def _die_once_recorded(ledger: Ledger, name: str) -> None:
     ledger.finish = finish  # type: ignore[method-assign]
 
 
-async def main(directory: str, death: str, verb: str, thread: str, text: str = "") -> None:
-    home = Home(Path(directory))
+def live(home: Home, death: str, verb: str, text: str) -> None:
+    """Be the process that acts on thread t1."""
+    asyncio.run(_live(home, death, verb, "t1", text))
+
+
+async def _live(home: Home, death: str, verb: str, thread: str, text: str) -> None:
     when, _, name = death.partition(":")
     async with home.opened(_dying(home, name) if when == "during" else None) as orchestrator:
         if when == "recorded":
@@ -199,29 +201,14 @@ async def main(directory: str, death: str, verb: str, thread: str, text: str = "
         await asyncio.to_thread(sys.stdin.read)
 
 
-def start(home: Home, death: str, verb: str, text: str = "") -> subprocess.Popen[str]:
+def start(home: Home, death: str, verb: str, text: str = "") -> Forked:
     """Start a process that is ready to act on thread t1, and waits for `go`."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.behaviour.crashes.process",
-            str(home.directory),
-            death,
-            verb,
-            "t1",
-            text,
-        ],
-        cwd=HOUSE,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = Forked(live, home, death, verb, text)
     assert process.stdout.readline() == "ready\n"
     return process
 
 
-def go(process: subprocess.Popen[str]) -> None:
+def go(process: Forked) -> None:
     process.stdin.write("\n")
     process.stdin.flush()
 
@@ -277,7 +264,3 @@ async def check_pairs(orchestrator: Orchestrator, thread: str = "t1") -> None:
     results = [m.tool_call_id for m in messages if isinstance(m, ToolMessage)]
     assert sorted(calls) == sorted(results)
     assert len(set(calls)) == len(calls)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))

@@ -90,7 +90,7 @@ async def test_whenever_a_process_is_killed_no_write_is_doubled_and_none_is_lost
     home, chance, threads, kills = Home(tmp_path, tools=tools), random.Random(), [], 0
     life = await asyncio.to_thread(lived, home, "timed")
     assert life
-    while kills < (200 if proving else 6):
+    while kills < (200 if proving else 4):
         threads.append(f"t{len(threads)}")
         while await asyncio.to_thread(lived, home, threads[-1], chance.uniform(0, life)) is None:
             kills += 1

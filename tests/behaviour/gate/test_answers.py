@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.gate.answers import Approve, Edit, Reject, read
@@ -124,7 +124,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=500)
+@pytest.mark.prove
 @given(JSON, st.booleans())
 def test_nothing_is_consent_but_a_word_of_consent(value, as_text):
     said = json.dumps(value).lower()

@@ -3,7 +3,6 @@ from typing import assert_never
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from base.settings import ROLES
@@ -84,7 +83,7 @@ def lets(rule: Rule, declared: Tool, place: int) -> bool:
     return rule.tool == declared.name and in_force and place in COVERED[rule.where["place"]]
 
 
-@hypothesis_settings(max_examples=1_000)
+@pytest.mark.prove
 @given(
     person=people,
     declared=st.sampled_from(TOOLS),

@@ -27,7 +27,11 @@ from tools.policy.decision import Allow, Confirm, Person, decide
 from tools.registry import Registry
 from tools.run import Outcome, run_tool
 
+PATIENCE_S = 60  # a busy machine takes its time to start a program
 SERVER = Path(__file__).with_name("mcp_server.py")
+PLAIN = [sys.executable, "-ISu", str(Path(__file__).with_name("plain_server.py"))]
+BEHAVES = {"die", "environment", "fail", "flood", "folder", "gallery", "hang", "nothing", "renew", "secret"}
+"""What only the server of the official package does."""
 WORDS = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 BASE = Registry([get_time])
 
@@ -48,11 +52,10 @@ class Household:
         home = self.folder / name
         home.mkdir(exist_ok=True)
         self.define(name, *tools)
-        way = (
-            card
-            if {"url", "command"} & card.keys()
-            else {"command": sys.executable, "args": [str(SERVER), str(home)], **card}
-        )
+        official = BEHAVES & {each["name"] for each in tools}
+        command, *args = [sys.executable, str(SERVER)] if official else PLAIN
+        own = {} if {"url", "command"} & card.keys() else {"command": command, "args": [*args, str(home)]}
+        way = {"connect_timeout_s": PATIENCE_S, **own, **card}
         lines = [f"{key} = {json.dumps(value)}" for key, value in way.items() if not isinstance(value, dict)]
         lines += [
             f"{k} = {{ {', '.join(f'{a} = {json.dumps(b)}' for a, b in v.items())} }}"
@@ -291,7 +294,7 @@ SLEEPER = {"command": "sleep", "args": ["600"]}
 )  # fmt: skip
 async def test_a_server_that_cannot_be_used_costs_its_own_tools_and_says_why(household, card, why):
     household.add("good", definition("add"))
-    household.add("bad", **{"connect_timeout_s": 0.5, **card})
+    household.add("bad", **{"connect_timeout_s": 0.5 if "0.5 s" in why else PATIENCE_S, **card})
     async with household.open(PASSWORD="hunter2-and-more") as house:
         tools = await house.tools()
         assert set(tools) == {"good_add", "mcp:bad"}
@@ -305,7 +308,7 @@ async def test_a_server_that_cannot_be_used_costs_its_own_tools_and_says_why(hou
 async def test_a_web_server_that_sends_us_elsewhere_is_not_followed(household):
     async with open_site() as inside, open_site() as outside:
         outside.pages["/mcp"] = moved(inside.url("/mcp"), "307 Temporary Redirect")
-        household.add("bad", url=outside.url("/mcp"), connect_timeout_s=5)
+        household.add("bad", url=outside.url("/mcp"))
         async with household.open() as house:
             assert (await house.missing("mcp:bad")).startswith("it cannot be used: ")
         assert (len(outside.seen) > 0, inside.seen) == (True, [])
@@ -439,7 +442,8 @@ STRANGE = {
 async def test_a_strange_but_valid_schema_is_shown_in_a_dialect_that_every_provider_takes(household, caplog):
     from langchain_anthropic.chat_models import convert_to_anthropic_tool
     from langchain_core.utils.function_calling import convert_to_openai_tool
-    from langchain_google_genai._function_utils import convert_to_genai_function_declarations
+
+    from tests.wires.gemini_tools import convert_to_genai_function_declarations
 
     household.add("notes", definition("odd", STRANGE))
     async with household.open() as house:
@@ -780,7 +784,7 @@ async def go():
 asyncio.run(go())
 print("mcp" in sys.modules, "jsonschema_rs" in sys.modules)
 """
-    environ = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(SERVER.parents[2])}
+    environ = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(SERVER.parents[3])}
     environ["TWOBRAIN_DATA_DIR"] = str(tmp_path / "data")
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True

@@ -1,0 +1,60 @@
+"""A small MCP server over pipes, of the standard library alone: `plain_server.py FOLDER`.
+
+It offers what FOLDER/tools.json defines, echoes each call, and notes what it does, as `mcp_server.py`; that
+one is built with the official package, which takes a second to import.
+"""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(sys.argv[1])
+
+
+def note(file: str, text: str) -> None:
+    with (FOLDER / file).open("a") as lines:
+        lines.write(f"{text}\n")
+
+
+def answer(method: str, params: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a request's result; None where there is never to be one."""
+    if method == "initialize":
+        named = {"name": "plain", "version": "1"}
+        version = params["protocolVersion"]
+        return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": named}
+    if method == "tools/list":
+        note("listed", str(os.getpid()))
+        tools = json.loads((FOLDER / "tools.json").read_text())
+        return None if (FOLDER / "never_list").exists() else {"tools": tools}
+    if method == "tools/call":
+        name, args = params["name"], json.dumps(params.get("arguments") or {})
+        note("called", f"{name} {args}")
+        return {"content": [{"type": "text", "text": f"{name}: {args}"}], "isError": False}
+    return {}
+
+
+def main() -> None:
+    note("pids", str(os.getpid()))
+    if (FOLDER / "child").exists():
+        child = subprocess.Popen(["sleep", "600"])  # outlives its parent unless somebody ends the group
+        note("pids", str(child.pid))
+    if (FOLDER / "stubborn").exists():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for _ in itertools.repeat(None):
+            signal.pause()
+    sys.stderr.write("ready\n")
+    print("a banner that is no message", flush=True)  # noqa: T201 (what it says is the protocol)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "id" in asked and (result := answer(asked["method"], asked.get("params") or {})) is not None:
+            told = {"jsonrpc": "2.0", "id": asked["id"], "result": result}
+            print(json.dumps(told), flush=True)  # noqa: T201 (as above)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ from tools.files.folder import FOLDER_FLAGS, Entry, Folder, Parts
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A root folder, made on first use; each method raises ToolFailure in words a model can use."""
+    """A root folder, made on first use; its methods raise ToolFailure."""
 
     root: Path
 
@@ -67,7 +67,7 @@ class Workspace:
 
     @contextmanager
     def parent(self, path: str, *, create: bool = False) -> Iterator[tuple[Folder, str]]:
-        """Open the folder that a path's last component is in; yield it with that component."""
+        """Open the folder of a path's last component; yield both."""
         parts = self.place(path)
         if not parts:
             raise ToolFailure(f"{path!r} is the workspace folder itself; name a file in it.")
@@ -75,7 +75,7 @@ class Workspace:
             yield folder, parts[-1]
 
     def walk(self, parts: Parts) -> Iterator[tuple[Folder, Entry]]:
-        """Yield every file below a folder with the open folder it is in, folder by folder.
+        """Yield every file below a folder, with the open folder it is in.
 
         A folder that goes away or cannot be read meanwhile is passed over.
         """
@@ -83,6 +83,6 @@ class Workspace:
         while waiting:
             here = waiting.pop()
             with suppress(ToolFailure), self.folder(here) as folder:
-                entries = folder.entries()
-                waiting += [(*here, entry.name) for entry in reversed(entries) if entry.kind == "folder"]
-                yield from ((folder, entry) for entry in entries if entry.kind == "file")
+                found = folder.contents()
+                waiting += [(*here, entry.name) for entry in reversed(found) if entry.kind == "folder"]
+                yield from ((folder, entry) for entry in found if entry.kind == "file")

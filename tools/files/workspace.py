@@ -24,46 +24,36 @@ class Workspace:
     def place(self, path: str) -> Parts:
         """Return a path's components below the root; none for the root itself."""
         clean = ".." if "\0" in path else os.path.normpath(path or ".")
-        if clean.startswith("/"):
-            clean = self._below_root(clean)
+        for root in (self.root, self.root.resolve()) if clean.startswith("/") else ():
+            with suppress(ValueError):
+                clean = str(Path(clean).relative_to(root))
+                break
         parts = tuple(part for part in clean.split("/") if part != ".")
-        if parts[:1] in {("..",), ("~",)}:
+        if clean.startswith("/") or parts[:1] in {("..",), ("~",)}:
             raise ToolFailure(
                 f"{path!r} is outside the workspace. Give a path relative to it, such as notes.txt."
             )
         return parts
 
-    def _below_root(self, path: str) -> str:
-        for root in (self.root, self.root.resolve()):
-            with suppress(ValueError):
-                return str(Path(path).relative_to(root))
-        return ".."
-
     @contextmanager
     def folder(self, parts: Parts, *, create: bool = False) -> Iterator[Folder]:
         """Open a folder, component by component."""
-        with ExitStack() as opened:
-            folder = opened.enter_context(self._root())
-            for name in parts:
-                folder = opened.enter_context(folder.below(name, create=create))
-            yield folder
-
-    @contextmanager
-    def _root(self) -> Iterator[Folder]:
         try:
-            for folder in reversed((self.root, *self.root.parents)):
-                if not folder.exists():
-                    folder.mkdir(mode=0o700, exist_ok=True)
+            for path in reversed((self.root, *self.root.parents)):
+                if not path.exists():
+                    path.mkdir(mode=0o700, exist_ok=True)
             handle = os.open(self.root, FOLDER_FLAGS)
         except OSError as error:
             raise ToolFailure(
                 f"The workspace {str(self.root)!r} cannot be opened ({error.strerror}); "
                 "TWOBRAIN_WORKSPACE names it."
             ) from None
-        try:
-            yield Folder(handle, ())
-        finally:
-            os.close(handle)
+        with ExitStack() as opened:
+            opened.callback(os.close, handle)
+            folder = Folder(handle, ())
+            for name in parts:
+                folder = opened.enter_context(folder.below(name, create=create))
+            yield folder
 
     @contextmanager
     def parent(self, path: str, *, create: bool = False) -> Iterator[tuple[Folder, str]]:

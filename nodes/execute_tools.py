@@ -23,8 +23,7 @@ from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
 from tools.policy.decision import Allow, Confirm, Deny
 from tools.read_result import is_untrusted_result
-from tools.run import Outcome as Ran
-from tools.run import concurrency_limit, run_tool
+from tools.run import Ran, concurrency_limit, run_tool
 
 _LEASE_MARGIN_S = 30.0
 """Beyond the tool's own limit, before its claim counts as abandoned."""

@@ -10,7 +10,7 @@ from nodes.turn.calls import CallResult, StoredRange
 from nodes.turn.turn import Turn
 from storage.long_results import LongResults
 from tools.declaration import Tool
-from tools.read_result import label, open_page, read_result
+from tools.read_result import PAGE, label, read_result
 
 LONGEST_INLINE = 2_000
 """Characters: a longer result is stored once, and the conversation and the ledger hold its two ends. Inline
@@ -76,7 +76,7 @@ async def look(artifacts: LongResults, user: str, result: CallResult, most: int)
 
 
 async def _page(artifacts: LongResults, user: str, args: dict[str, Any], text: str) -> ShortResult:
-    piece = await open_page(artifacts, user, **args)
+    piece = await artifacts.read(user, args["handle"].strip(), args.get("offset", 0), PAGE)
     if piece is None:
         return ShortResult(text)
     stored = StoredRange(handle=args["handle"].strip(), start=piece.start, end=piece.end, size=piece.size)

@@ -7,8 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from base.texts import count
-from doctor.diagnose import local_time
+from base.texts import count, local_time
 from doctor.missing_records import missing_threads
 from graphs.session import Orchestrator
 from terminal.screen import Screen, open_screen

@@ -3,7 +3,7 @@
 import time
 
 from base.errors import UnknownRuleError
-from doctor.diagnose import local_time
+from base.texts import local_time
 from graphs.session import Orchestrator
 from terminal.screen import open_screen
 from terminal.tables import Row, list_rows, show_json, yes_or_why_not

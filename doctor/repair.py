@@ -90,7 +90,7 @@ async def _close(
     recorded = await orchestrator.ledger.supersede(closed)
     outcomes = [(call, recorded.get(call["id"], _RUNNING)) for call in left]
     results = [result_message(call, outcome.status, outcome.text) for call, outcome in outcomes]
-    changes = {"messages": results, "tail": results[-1].id}
+    changes = {"messages": results, "own_last_id": results[-1].id}
     await orchestrator.graph.aupdate_state(snapshot.config, changes, as_node="respond")
 
 

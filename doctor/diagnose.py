@@ -1,4 +1,4 @@
-"""The diagnosis of a thread in one sentence; it changes and runs nothing."""
+"""The diagnosis of a thread in one sentence; nothing is changed."""
 
 import asyncio
 import shlex

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,14 +22,10 @@ WHY = "it was lost, or put back from an older copy"
 async def find_missing(
     orchestrator: Orchestrator, snapshot: StateSnapshot, row: dict[str, Any] | None
 ) -> list[Any] | None:
-    """Return the calls that the ledger does not know; None: nothing is missing.
+    """Return the calls that the ledger lacks; None: it lacks nothing.
 
-    They are as the conversation holds them. Empty: only the conversation itself is missing.
-
-    Args:
-        orchestrator: of the data directory.
-        snapshot: the conversation.
-        row: how the ledger says that the thread stands; None: it does not.
+    They are as the conversation holds them. Empty: only the conversation itself is missing, of which the
+    ledger has no row.
     """
     thread = snapshot.values.get("thread")
     if not thread:
@@ -69,15 +66,12 @@ async def record_missing(
 async def missing_threads(orchestrator: Orchestrator) -> list[str]:
     """Return the conversations that are not in the ledger."""
     known = {row["thread"] for row in await orchestrator.ledger.threads()}
-    stored = await asyncio.to_thread(_threads_in, orchestrator.settings.data_dir / CHECKPOINTS)
-    return [thread for thread in stored if thread not in known and await _is_admitted(orchestrator, thread)]
-
-
-async def _is_admitted(orchestrator: Orchestrator, thread_id: str) -> bool:
-    try:
-        return bool((await orchestrator.snapshot(thread_id)).values.get("thread"))
-    except (UnknownThreadError, DamagedThreadError):
-        return False
+    missing = []
+    for thread in await asyncio.to_thread(_threads_in, orchestrator.settings.data_dir / CHECKPOINTS):
+        with suppress(UnknownThreadError, DamagedThreadError):
+            if thread not in known and (await orchestrator.snapshot(thread)).values.get("thread"):
+                missing.append(thread)
+    return missing
 
 
 def _threads_in(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The repair of a thread, after which it can go on; it runs nothing."""
+"""The repair of a thread; no tool is run for it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ async def _repaired(orchestrator: Orchestrator, thread_id: str) -> list[str]:
 
 
 async def _remove_damage(orchestrator: Orchestrator, thread_id: str) -> list[str]:
-    """Take out unreadable rows, then step back to a checkpoint that is whole."""
+    """Take out unreadable rows, then step back to a whole checkpoint."""
     rows = rows_of(orchestrator, thread_id)
     damaged = await asyncio.to_thread(rows.damaged) and await asyncio.to_thread(rows.remove_damaged)
     done = [f"took out {count(len(damaged), 'row')} that could not be read, to damaged.db"] if damaged else []

@@ -30,7 +30,7 @@ def _text(value: str | None) -> str | None:
 
 
 def _one_of(*known: str) -> Callable[[str], str]:
-    """Return a reader of an option that is one of these; typer's own speaks of a "Value error"."""
+    """Return a parser of a choice; typer's own says "Value error"."""
 
     def read(value: str) -> str:
         if value not in known:
@@ -133,7 +133,7 @@ def approve(thread: Thread, user: User = None, json: Json = False) -> None:
     from terminal.commands import approve, run
     from terminal.conversation import Options
 
-    run(approve.approve, thread, Options(user, json=json))
+    run(approve.decide, thread, Options(user, json=json), yes=True)
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -147,7 +147,7 @@ def reject(
     from terminal.commands import approve, run
     from terminal.conversation import Options
 
-    run(approve.reject, thread, Options(user, json=json), reason)
+    run(approve.decide, thread, Options(user, json=json), yes=False, reason=reason)
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -189,7 +189,7 @@ def usage(
     user: OnlyUser = None,
     json: Json = False,
 ) -> None:
-    """Sum up what the models used: tokens, and dollars where prices are known."""
+    """Sum up what the models used: tokens, and dollars where known."""
     from terminal.commands import run, usage
 
     run(usage.usage, by, user=user, as_json=json)
@@ -216,7 +216,7 @@ def rules(
     user: OnlyUser = None,
     json: Json = False,
 ) -> None:
-    """List what you agreed to once and for all; or take it back."""
+    """List what you agreed to for good; or take it back."""
     from terminal.commands import rules, run
 
     if revoke:

@@ -1,7 +1,7 @@
 """Lists as tables for people and as JSON for programs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.table import Table
@@ -22,8 +22,6 @@ _TIMES = {"since", "started_at", "updated_at"}
 _UNBROKEN = {*_TIMES, "name", "thread", "thread_id", "tool", "backend", "status", "effect"}
 _GOOD = {"yes", "executed"}
 _BAD = {"no", "failed"}
-
-
 _MISSING_RECORDS = "The ledger has no record of {} that there is; twobrain doctor says which, and what to do."
 
 
@@ -54,7 +52,7 @@ def list_rows(
 async def list_threads(
     orchestrator: Orchestrator, rows: Rows, columns: Mapping[str, str], empty: str, *, as_json: bool
 ) -> None:
-    """Print a list of threads, and say where the ledger has no record of some."""
+    """Print a list of threads, and how many lack a record."""
     missing = await missing_threads(orchestrator)
     if missing:
         said = _MISSING_RECORDS.format(count(len(missing), "conversation"))
@@ -64,7 +62,7 @@ async def list_threads(
 
 
 def show(screen: Screen, rows: Rows, columns: Mapping[str, str], empty: str) -> None:
-    """Print the columns (key to heading) of the rows, or say that there are none."""
+    """Print the rows' columns (key to heading), or what is said without."""
     if not rows:
         screen.side.print(empty, style="dim")
         return
@@ -72,12 +70,9 @@ def show(screen: Screen, rows: Rows, columns: Mapping[str, str], empty: str) -> 
         box=box.SIMPLE_HEAD if screen.out.is_terminal else None, show_edge=False, padding=(0, 1, 0, 0)
     )
     for key, heading in columns.items():
-        table.add_column(
-            heading,
-            justify="right" if _counts(rows, key) else "left",
-            overflow="fold",
-            no_wrap=key in _UNBROKEN,
-        )
+        numbers = key not in _TIMES and any(type(row.get(key)) in {int, float} for row in rows)
+        justify: Literal["left", "right"] = "right" if numbers else "left"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=key in _UNBROKEN)
     for row in rows:
         table.add_row(*(_cell(key, row.get(key)) for key in columns))
     screen.out.print(table)
@@ -89,13 +84,8 @@ def show_json(screen: Screen, value: Any) -> None:
 
 
 def yes_or_why_not(problem: str | None) -> str:
-    """Return the words for what can be used, or for why it cannot."""
+    """Return `yes`, or why something cannot be used."""
     return "yes" if problem is None else f"no: {problem}"
-
-
-def _counts(rows: Rows, key: str) -> bool:
-    values = [row.get(key) for row in rows]
-    return key not in _TIMES and any(type(value) in {int, float} for value in values)
 
 
 def _cell(key: str, value: Any) -> Text:

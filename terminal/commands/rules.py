@@ -1,4 +1,4 @@
-"""`twobrain rules`: what a person agreed to at a card for further calls too."""
+"""`twobrain rules`: the remembered rules of approval."""
 
 import time
 

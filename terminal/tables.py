@@ -20,6 +20,25 @@ _WIDEST_CELL = 200
 _TIMES = {"since", "started_at", "updated_at"}
 """Keys whose values are seconds since the epoch."""
 _UNBROKEN = {*_TIMES, "name", "thread", "thread_id", "tool", "backend", "status", "effect"}
+_HEADINGS = {
+    "thread_id": "thread",
+    "updated_at": "last used",
+    "started_at": "when",
+    "calls": "waits for",
+    "args": "arguments",
+    "duration_ms": "ms",
+    "uses_left": "uses left",
+    "role": "for",
+    "confirm": "asks first",
+    "description": "what it does",
+    "backend": "name",
+    "model_calls": "calls",
+    "input_tokens": "input",
+    "output_tokens": "output",
+    "cached_tokens": "cached",
+    "cost_usd": "cost",
+}
+"""Of columns that are not headed by their key."""
 _GOOD = {"yes", "executed"}
 _BAD = {"no", "failed"}
 _MISSING_RECORDS = "The ledger has no record of {} that there is; twobrain doctor says which, and what to do."
@@ -27,7 +46,7 @@ _MISSING_RECORDS = "The ledger has no record of {} that there is; twobrain docto
 
 def list_rows(
     rows: Rows,
-    columns: Mapping[str, str],
+    columns: Sequence[str],
     empty: str,
     *,
     as_json: bool,
@@ -37,7 +56,7 @@ def list_rows(
 
     Args:
         rows: as a program reads them.
-        columns: key of a row to the heading of its column.
+        columns: keys of the rows.
         empty: what to say where there are no rows.
         as_json: print the rows for a program.
         for_people: returns what a person reads of a row.
@@ -50,7 +69,7 @@ def list_rows(
 
 
 async def list_threads(
-    orchestrator: Orchestrator, rows: Rows, columns: Mapping[str, str], empty: str, *, as_json: bool
+    orchestrator: Orchestrator, rows: Rows, columns: Sequence[str], empty: str, *, as_json: bool
 ) -> None:
     """Print a list of threads, and how many lack a record."""
     missing = await missing_threads(orchestrator)
@@ -61,18 +80,18 @@ async def list_threads(
         list_rows(rows, columns, empty, as_json=as_json)
 
 
-def show(screen: Screen, rows: Rows, columns: Mapping[str, str], empty: str) -> None:
-    """Print the rows' columns (key to heading), or what is said without."""
+def show(screen: Screen, rows: Rows, columns: Sequence[str], empty: str) -> None:
+    """Print some columns of the rows, or what is said without any."""
     if not rows:
         screen.side.print(empty, style="dim")
         return
     table = Table(
         box=box.SIMPLE_HEAD if screen.out.is_terminal else None, show_edge=False, padding=(0, 1, 0, 0)
     )
-    for key, heading in columns.items():
+    for key in columns:
         numbers = key not in _TIMES and any(type(row.get(key)) in {int, float} for row in rows)
         justify: Literal["left", "right"] = "right" if numbers else "left"
-        table.add_column(heading, justify=justify, overflow="fold", no_wrap=key in _UNBROKEN)
+        table.add_column(_HEADINGS.get(key, key), justify=justify, overflow="fold", no_wrap=key in _UNBROKEN)
     for row in rows:
         table.add_row(*(_cell(key, row.get(key)) for key in columns))
     screen.out.print(table)

@@ -9,15 +9,7 @@ from terminal.screen import open_screen
 from terminal.tables import Row, list_rows, show_json, yes_or_why_not
 from terminal.text import plain
 
-_COLUMNS = {
-    "id": "id",
-    "user": "user",
-    "tool": "tool",
-    "where": "where",
-    "until": "until",
-    "uses_left": "uses left",
-    "usable": "holds",
-}
+_COLUMNS = ("id", "user", "tool", "where", "until", "uses_left", "holds")
 _NONE = "There are no rules. Answer a confirmation with w (whenever) to make one."
 
 
@@ -56,5 +48,5 @@ def _for_people(row: Row) -> Row:
         **row,
         "until": "for good" if row["until"] is None else local_time(row["until"]),
         "uses_left": "any" if row["uses_left"] is None else row["uses_left"],
-        "usable": yes_or_why_not(row["why_not"]),
+        "holds": yes_or_why_not(row["why_not"]),
     }

@@ -56,15 +56,14 @@ class Conversation:
         try:
             result = await turn
         except LeftError:
-            command = f"twobrain resume {named(thread_id)}"
-            self.screen.side.print(f"Stopped. Go on with: {command}", style="yellow", soft_wrap=True)
+            self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}", "yellow")
             return 130
         if self._options.json:
             show_json(self.screen, result.to_json())
         elif result.pending is not None:
             show_waiting(self.screen.out, result.pending, thread_id)
         else:
-            self.screen.side.print(f"thread {plain(thread_id)}", style="dim", soft_wrap=True)
+            self.screen.note(f"thread {plain(thread_id)}", "dim")
         return exit_code(result)
 
     async def ask(self, text: str, thread_id: str) -> Result:
@@ -102,15 +101,12 @@ class Conversation:
             if answer is None:
                 break
             before = await self._rules(answer)
-            result = await self._watch(
-                self.orchestrator.stream_resume(result.thread_id, answer, context=self._context)
-            )
+            thread, context = result.thread_id, self._context
+            result = await self._watch(self.orchestrator.stream_resume(thread, answer, context=context))
             for rule in await self._rules(answer):
                 if rule not in before:
-                    self.screen.side.print(
-                        f"Rule {rule} holds now; take it back with: twobrain rules --revoke {rule}",
-                        soft_wrap=True,
-                    )
+                    back = f"twobrain rules --revoke {rule}"
+                    self.screen.note(f"Rule {rule} holds now; take it back with: {back}")
         return result
 
     async def _rules(self, answer: dict[str, Any]) -> list[str]:
@@ -130,9 +126,8 @@ class Conversation:
 
     async def _watch(self, events: AsyncGenerator[Event, None]) -> Result:
         async with aclosing(events):
-            return await until_interrupted(
-                final_result(events) if self._options.json else show_turn(events, self.screen)
-            )
+            turn = final_result(events) if self._options.json else show_turn(events, self.screen)
+            return await until_interrupted(turn)
 
 
 def exit_code(result: Result) -> int:

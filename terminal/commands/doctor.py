@@ -63,5 +63,5 @@ async def examine(orchestrator: Orchestrator, thread_id: str, *, mend: bool, as_
             screen.out.print(f"Repaired: {plain(said)}.", soft_wrap=True)
         screen.out.print(plain(found.sentence), soft_wrap=True)
         for remedy in found.remedies:
-            screen.side.print(f"--repair would {plain(remedy)}.", style="yellow", soft_wrap=True)
+            screen.note(f"--repair would {plain(remedy)}.", "yellow")
     return 1 if found.remedies else 0

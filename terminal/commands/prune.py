@@ -75,8 +75,5 @@ def _report(screen: Screen, done: Pruned, *, as_json: bool) -> None:
     gone = f"{count(len(done.threads), 'thread')} and {count(done.results, 'long result')}"
     screen.out.print(f"Deleted {gone}; {done.freed_bytes / 1e6:,.1f} MB freed.")
     if not done.compacted:
-        screen.side.print(
-            "Another process was at work: not all of the room went back to the disk. Run it again later.",
-            style="yellow",
-            soft_wrap=True,
-        )
+        busy = "Another process was at work: not all of the room went back to the disk. Run it again later."
+        screen.note(busy, "yellow")

@@ -28,7 +28,7 @@ async def revoke(orchestrator: Orchestrator, rule_id: str, *, user: str | None, 
     if as_json:
         show_json(screen, {"revoked": rule_id})
     else:
-        screen.side.print(f"Revoked {plain(rule_id)}: such calls ask again.", soft_wrap=True)
+        screen.note(f"Revoked {plain(rule_id)}: such calls ask again.")
 
 
 def _problem(orchestrator: Orchestrator, rule: Row) -> str | None:

@@ -61,16 +61,13 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
 
 def _announce(screen: Screen, url: str, users: list[str], *, alone: bool) -> None:
     """Say where it is, who may use it, and how it ends."""
-    screen.side.print(f"Serving on {url}; Ctrl-C stops it.", style="bold", soft_wrap=True)
+    screen.note(f"Serving on {url}; Ctrl-C stops it.", "bold")
     if users:
-        screen.side.print(
-            f"It asks for a token; users who have one: {plain(', '.join(users))}.", soft_wrap=True
-        )
+        screen.note(f"It asks for a token; users who have one: {plain(', '.join(users))}.")
     elif alone:
-        screen.side.print(f"Studio: https://smith.langchain.com/studio/?baseUrl={url}", soft_wrap=True)
+        screen.note(f"Studio: https://smith.langchain.com/studio/?baseUrl={url}")
     else:
-        warning = "Nobody is authenticated: whoever reaches it can read, talk and approve."
-        screen.side.print(warning, style="yellow", soft_wrap=True)
+        screen.note("Nobody is authenticated: whoever reaches it can read, talk and approve.", "yellow")
 
 
 def _check_address(host: str, port: int) -> bool:

@@ -1,4 +1,4 @@
-"""The `twobrain` command: no traceback reaches a person, and every end has its exit code."""
+"""The `twobrain` command: exit codes, and no traceback to a person."""
 
 import gc
 import io
@@ -9,7 +9,10 @@ from typing import NoReturn
 
 
 def main() -> None:
-    """Run the command line; exit 0 answered, 1 failed, 2 usage, 3 waiting, 130 interrupted."""
+    """Run the command line.
+
+    It exits with 0 answered, 1 failed, 2 usage, 3 waiting, 130 interrupted.
+    """
     try:
         from graphs.shadowing import check_shadowing
 
@@ -37,13 +40,13 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    """End with a plain sentence: nothing of ours can be trusted to print it better."""
+    """End with a plain sentence, printed by nothing of ours."""
     sys.stderr.write(f"{message}\n")
     sys.exit(2)
 
 
 def _calm() -> None:
-    """Keep libraries' warnings, and letters that the terminal lacks, from spoiling the output."""
+    """Silence libraries' warnings; replace characters that the terminal lacks."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):

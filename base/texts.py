@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -58,3 +59,8 @@ def count(number: float, thing: str) -> str:
 def dollars(amount: float) -> str:
     """Return US dollars, of less than one four digits after the point."""
     return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4f}"
+
+
+def local_time(at: float) -> str:
+    """Return a time, in seconds since the epoch, on this machine's clock."""
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M}"

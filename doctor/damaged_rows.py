@@ -1,4 +1,4 @@
-"""Damaged rows of a thread: found, and moved to damaged.db beside the checkpoints."""
+"""Damaged rows of a thread, and their removal to damaged.db."""
 
 import json
 import sqlite3
@@ -43,7 +43,10 @@ class DamagedRow:
 
 
 class ThreadRows:
-    """The stored rows of one thread; each method is a transaction, blocks, and may raise StorageError."""
+    """The stored rows of one thread.
+
+    Each method is a transaction, blocks, and may raise StorageError.
+    """
 
     def __init__(self, path: Path, thread_id: str) -> None:
         self._path = path
@@ -69,17 +72,20 @@ class ThreadRows:
                 elif row.checkpoint_id == self._newest(database):
                     self._remove_newest(database)
                 else:
-                    self._empty(database, row)
+                    _copy(database, "checkpoints", "rowid = ?", [row.row])
+                    empty = self._serde.dumps_typed({**empty_checkpoint(), "id": row.checkpoint_id})
+                    change = "UPDATE checkpoints SET type = ?, checkpoint = ?, metadata = ? WHERE rowid = ?"
+                    database.execute(change, [*empty, b"{}", row.row])
         return damaged
 
     def step_back(self) -> bool:
-        """Take out the newest checkpoint, and return whether there is one before it."""
+        """Take out the newest checkpoint; False: there was none before it."""
         with self._changing() as database:
             self._remove_newest(database)
             return self._newest(database) is not None
 
     def answers(self) -> int:
-        """Return how many answers to the newest checkpoint's question were given and never taken up."""
+        """Count the answers to the newest question that no run took up."""
         with opened(self._path) as database:
             query = f"SELECT count(*) FROM writes WHERE {_ANSWERS}"  # noqa: S608 (our own words)
             found: int = database.execute(query, [self._thread, self._newest(database)]).fetchone()[0]
@@ -92,7 +98,7 @@ class ThreadRows:
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        """Open a transaction that counts where no error ends it, with damaged.db beside it."""
+        """Open a transaction with damaged.db attached; an error undoes it."""
         with opened(self._path) as database:
             database.execute("ATTACH ? AS removed", [str(create_private(self._path.with_name(DAMAGED)))])
             database.execute("BEGIN IMMEDIATE")
@@ -111,7 +117,7 @@ class ThreadRows:
                     yield DamagedRow(table, row, checkpoint_id, problem)
 
     def _problem(self, table: str, beside: Any, data: tuple[str, bytes]) -> str:
-        """Return what is wrong with a row, given its metadata or channel; empty where nothing is."""
+        """Return what is wrong with a row; empty where nothing is."""
         try:
             value = self._serde.loads_typed(data)
             if table == "checkpoints":
@@ -125,17 +131,10 @@ class ThreadRows:
             return f"a value that does not fit ({type(error).__name__})"
         return ""
 
-    def _empty(self, database: sqlite3.Connection, row: DamagedRow) -> None:
-        _copy(database, "checkpoints", "rowid = ?", [row.row])
-        database.execute(
-            "UPDATE checkpoints SET type = ?, checkpoint = ?, metadata = ? WHERE rowid = ?",
-            [*self._serde.dumps_typed({**empty_checkpoint(), "id": row.checkpoint_id}), b"{}", row.row],
-        )
-
     def _remove_newest(self, database: sqlite3.Connection) -> None:
-        """Take out the newest checkpoint, and what the steps that led to it wrote: they run again.
+        """Take out the newest checkpoint with the writes that led to it.
 
-        Of that, only what was added to the conversation is still there.
+        Their steps run again. Of those writes, only what was added to the conversation is still there.
         """
         newest = self._newest(database)
         for table in _PARTS:

@@ -1,19 +1,18 @@
-"""The diagnosis of a thread, in one sentence; nothing is changed or run."""
+"""The diagnosis of a thread in one sentence; nothing is changed."""
 
 import asyncio
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from langgraph.types import StateSnapshot
 
 from base.data_dir import CHECKPOINTS
 from base.errors import BadThreadError, DamagedThreadError, UnknownThreadError
-from base.texts import count
-from doctor.damaged_rows import DamagedRow, ThreadRows
-from doctor.missing_records import WHY, MissingRecords, find_missing
+from base.texts import count, local_time
+from doctor.damaged_rows import ThreadRows
+from doctor.missing_records import WHY, find_missing
 from graphs.damage import check
 from graphs.session import Orchestrator
 from ledger.records import OpenCall
@@ -71,15 +70,22 @@ async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = F
             raise
         return _told(thread_id, "elsewhere", "is not kept here: a server holds it, or it was deleted")
     except DamagedThreadError as error:
-        if damaged := await _damaged_rows(orchestrator, thread_id):
-            return _damaged(thread_id, damaged)
         remedy = "go back to the last step that can be read"
-        return Diagnosis(thread_id, "damaged", f"{str(error).split('. `')[0]}.", (remedy,))
+        found = Diagnosis(thread_id, "damaged", f"{str(error).split('. `')[0]}.", (remedy,))
+        return await _damaged(orchestrator, thread_id) or found
     if not held and orchestrator.turns.is_held(thread_id):
         return _told(thread_id, "running", "is at work now")
-    if damaged := await _damaged_rows(orchestrator, thread_id):  # in what a turn would not have needed, too
-        return _damaged(thread_id, damaged)
-    return await _sound(orchestrator, snapshot, thread_id, row)
+    if damaged := await _damaged(orchestrator, thread_id):  # in what a turn would not have needed, too
+        return damaged
+    missing = await find_missing(orchestrator, snapshot, row)
+    if snapshot.interrupts:
+        found = await _waiting(orchestrator, snapshot, thread_id, row)
+    elif snapshot.tasks:
+        opened = await orchestrator.ledger.open_calls(thread_id)
+        found = _interrupted(thread_id, snapshot, opened, missing or ())
+    else:
+        found = _ended(thread_id, snapshot, row)
+    return found if missing is None else _with_missing(found, row, missing)
 
 
 def rows_of(orchestrator: Orchestrator, thread_id: str) -> ThreadRows:
@@ -88,7 +94,7 @@ def rows_of(orchestrator: Orchestrator, thread_id: str) -> ThreadRows:
 
 
 def condition_of(snapshot: StateSnapshot) -> Literal["answered", "failed", "waiting", "interrupted"]:
-    """Return how the state says that a thread stands, of which no process is at work."""
+    """Return how the state says that an idle thread stands."""
     if snapshot.interrupts:
         return "waiting"
     if snapshot.tasks:
@@ -96,34 +102,18 @@ def condition_of(snapshot: StateSnapshot) -> Literal["answered", "failed", "wait
     return "failed" if snapshot.values.get("stop_reason") == "model_failed" else "answered"
 
 
-async def _damaged_rows(orchestrator: Orchestrator, thread_id: str) -> list[DamagedRow]:
-    return await asyncio.to_thread(rows_of(orchestrator, thread_id).damaged)
-
-
-def _damaged(thread_id: str, damaged: Sequence[DamagedRow]) -> Diagnosis:
+async def _damaged(orchestrator: Orchestrator, thread_id: str) -> Diagnosis | None:
+    damaged = await asyncio.to_thread(rows_of(orchestrator, thread_id).damaged)
+    if not damaged:
+        return None
     what = f"{count(len(damaged), 'row')} of it cannot be read ({damaged[-1].why})"
     remedy = "take out what cannot be read, and keep it in damaged.db"
     return _told(thread_id, "damaged", f"is damaged: {what}", remedy)
 
 
-async def _sound(
-    orchestrator: Orchestrator, snapshot: StateSnapshot, thread_id: str, row: dict[str, Any] | None
-) -> Diagnosis:
-    """Diagnose a thread all of which can be read."""
-    missing = await find_missing(orchestrator, snapshot, row)
-    if snapshot.interrupts:
-        found = await _waiting(orchestrator, snapshot, thread_id, row)
-    elif snapshot.tasks:
-        opened = await orchestrator.ledger.open_calls(thread_id)
-        found = _interrupted(thread_id, snapshot, opened, missing.calls if missing else ())
-    else:
-        found = _ended(thread_id, snapshot, row)
-    return _with_missing(found, missing) if missing else found
-
-
-def _with_missing(found: Diagnosis, missing: MissingRecords) -> Diagnosis:
-    calls = f"{count(len(missing.calls), 'call')} of it"
-    what = calls if not missing.whole else f"it, nor of {calls}" if missing.calls else "it"
+def _with_missing(found: Diagnosis, row: dict[str, Any] | None, missing: Sequence[Any]) -> Diagnosis:
+    calls = f"{count(len(missing), 'call')} of it"
+    what = calls if row else f"it, nor of {calls}" if missing else "it"
     said = f"{found.sentence} The ledger has no record of {what}: {WHY}."
     noted = (
         "note in the ledger what the conversation tells, where no newer copy of the ledger can be put back"
@@ -178,8 +168,3 @@ def _noted(snapshot: StateSnapshot, row: dict[str, Any] | None) -> tuple[str, ..
 
 def _told(thread_id: str, condition: Condition, words: str, *remedies: str) -> Diagnosis:
     return Diagnosis(thread_id, condition, f"Thread {thread_id!r} {words}.", remedies)
-
-
-def local_time(at: float) -> str:
-    """Return a time, in seconds since the epoch, as a clock here shows it."""
-    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M}"

@@ -1,8 +1,8 @@
-"""Missing records: conversations and calls in the checkpoints, but not in the ledger."""
+"""Missing records: what the checkpoints hold and the ledger does not."""
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,25 +19,13 @@ from nodes.turn.calls import results_in
 WHY = "it was lost, or put back from an older copy"
 
 
-@dataclass(frozen=True, slots=True)
-class MissingRecords:
-    """What of a conversation is not in the ledger."""
-
-    whole: bool
-    """Not even the conversation is."""
-    calls: Sequence[Any]
-    """As the conversation holds them."""
-
-
 async def find_missing(
     orchestrator: Orchestrator, snapshot: StateSnapshot, row: dict[str, Any] | None
-) -> MissingRecords | None:
-    """Return what of a conversation is not in the ledger; None: all is.
+) -> list[Any] | None:
+    """Return the calls that the ledger lacks; None: it lacks nothing.
 
-    Args:
-        orchestrator: of the data directory.
-        snapshot: the conversation.
-        row: how the ledger says that the thread stands; None: it does not.
+    They are as the conversation holds them. Empty: only the conversation itself is missing, of which the
+    ledger has no row.
     """
     thread = snapshot.values.get("thread")
     if not thread:
@@ -48,25 +36,29 @@ async def find_missing(
         known |= {call["id"] for call in snapshot.values["calls"]} - results_in(messages).keys()
     made = [call for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
     missing = [call for call in made if call["id"] not in known]
-    return MissingRecords(row is None, missing) if row is None or missing else None
+    return missing if row is None or missing else None
 
 
 async def record_missing(
-    orchestrator: Orchestrator, thread_id: str, snapshot: StateSnapshot, missing: MissingRecords
+    orchestrator: Orchestrator,
+    thread_id: str,
+    snapshot: StateSnapshot,
+    row: dict[str, Any] | None,
+    missing: Sequence[Any],
 ) -> None:
     """Enter in the ledger what the conversation tells."""
     values = snapshot.values
-    user = (await orchestrator.ledger.thread(thread_id) or values["choices"]).get("user") or "local"
+    user = (row or values["choices"]).get("user") or "local"
     results = results_in(values["messages"])
     told = []
-    for call in missing.calls:
+    for call in missing:
         entry = Call(
             values["thread"], call["id"], values["turn"], user, "", "", call["name"], call["args"], "unknown"
         )
         result = results.get(call["id"])
         told.append((entry, Recorded(cast("Status", result.status), result.text) if result else None))
     await orchestrator.ledger.recall(told)
-    if missing.whole:
+    if row is None:
         title = next((m.text for m in values["messages"] if m.id == values["turn"]), "").strip()[:80]
         await orchestrator.ledger.touch(thread_id, user=user, status="answered", title=title)
 
@@ -74,15 +66,12 @@ async def record_missing(
 async def missing_threads(orchestrator: Orchestrator) -> list[str]:
     """Return the conversations that are not in the ledger."""
     known = {row["thread"] for row in await orchestrator.ledger.threads()}
-    stored = await asyncio.to_thread(_threads_in, orchestrator.settings.data_dir / CHECKPOINTS)
-    return [thread for thread in stored if thread not in known and await _is_admitted(orchestrator, thread)]
-
-
-async def _is_admitted(orchestrator: Orchestrator, thread_id: str) -> bool:
-    try:
-        return bool((await orchestrator.snapshot(thread_id)).values.get("thread"))
-    except (UnknownThreadError, DamagedThreadError):
-        return False
+    missing = []
+    for thread in await asyncio.to_thread(_threads_in, orchestrator.settings.data_dir / CHECKPOINTS):
+        with suppress(UnknownThreadError, DamagedThreadError):
+            if thread not in known and (await orchestrator.snapshot(thread)).values.get("thread"):
+                missing.append(thread)
+    return missing
 
 
 def _threads_in(path: Path) -> list[str]:

@@ -35,16 +35,17 @@ class Pruned:
 
 
 async def prunable(orchestrator: Orchestrator, before: float) -> list[str]:
-    """Return the finished threads that were last used before a time, and those half deleted; oldest first.
+    """Return finished threads last used before a time, oldest first.
 
-    A thread whose conversation is not in this data directory is another program's to delete.
+    Those half deleted are among them. A thread whose conversation is not in this data directory is another
+    program's to delete.
     """
     rows = await orchestrator.ledger.threads()
     return [row["thread"] for row in rows if await _is_prunable(orchestrator, row, before)]
 
 
 async def prune(orchestrator: Orchestrator, before: float, *, audit: bool = False) -> Pruned:
-    """Delete those threads with their checkpoints, then the long results that nothing left needs.
+    """Delete those threads, then the long results that nothing needs any more.
 
     It can be cut short anywhere: each thread is there or marked or gone, and the next run goes on.
 
@@ -66,8 +67,9 @@ async def prune(orchestrator: Orchestrator, before: float, *, audit: bool = Fals
     needed = await orchestrator.ledger.needed_results()
     stored_before = min(before, time.time() - _FRESH_S)
     results = await LongResults(folder / LONG_RESULTS).sweep(needed, stored_before)
-    compacted = await asyncio.to_thread(_compact, folder)
-    return Pruned(gone, results, max(0, occupied - await asyncio.to_thread(_size, folder)), compacted)
+    compacted = [await asyncio.to_thread(_compact, path) for path in sorted(folder.glob("*.db"))]
+    freed = max(0, occupied - await asyncio.to_thread(_size, folder))
+    return Pruned(gone, results, freed, compacted=all(compacted))
 
 
 async def _is_prunable(
@@ -84,7 +86,7 @@ async def _is_prunable(
 
 
 async def _delete(orchestrator: Orchestrator, thread: str, before: float, *, audit: bool) -> bool:
-    """Delete a thread while no turn of it can begin; False where one has begun since."""
+    """Delete a thread under its lock; False: a turn has begun since."""
     ledger, saver = orchestrator.ledger, orchestrator.graph.checkpointer
     assert isinstance(saver, BaseCheckpointSaver)  # noqa: S101 (what an orchestrator is given)
     try:
@@ -100,13 +102,8 @@ async def _delete(orchestrator: Orchestrator, thread: str, before: float, *, aud
     return True
 
 
-def _compact(folder: Path) -> bool:
-    """Give the databases' free room back to the disk; False where another process kept one of them busy."""
-    done = [_vacuumed(path) for path in sorted(folder.glob("*.db"))]
-    return all(done)
-
-
-def _vacuumed(path: Path) -> bool:
+def _compact(path: Path) -> bool:
+    """Give a database's free pages back; False: it was busy."""
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as database:
             database.execute(f"PRAGMA busy_timeout={_BUSY_MS}")

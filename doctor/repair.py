@@ -1,4 +1,4 @@
-"""The repair of a thread: it can go on afterwards, and nothing is run."""
+"""The repair of a thread; no tool is run for it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _RUNNING = Recorded("unknown", "Unknown: another process was still at it when th
 
 
 async def repair(orchestrator: Orchestrator, thread_id: str) -> list[str]:
-    """Do what a diagnosis says that it would, and return what was done, in words.
+    """Do what the diagnosis offers, and return what was done in words.
 
     Raises:
         RequestError: a turn of the thread is under way.
@@ -48,8 +48,9 @@ async def _repaired(orchestrator: Orchestrator, thread_id: str) -> list[str]:
     if snapshot.interrupts and answers:
         await asyncio.to_thread(rows.remove_answers)
         done.append("took back an answer that was never taken up")
-    if missing := await find_missing(orchestrator, snapshot, await orchestrator.ledger.thread(thread_id)):
-        await record_missing(orchestrator, thread_id, snapshot, missing)
+    row = await orchestrator.ledger.thread(thread_id)
+    if (missing := await find_missing(orchestrator, snapshot, row)) is not None:
+        await record_missing(orchestrator, thread_id, snapshot, row, missing)
         done.append("noted in the ledger what the conversation tells")
     if not snapshot.tasks and (left := open_calls(snapshot.values["messages"])):
         await _close(orchestrator, thread_id, snapshot, left)
@@ -58,7 +59,7 @@ async def _repaired(orchestrator: Orchestrator, thread_id: str) -> list[str]:
 
 
 async def _remove_damage(orchestrator: Orchestrator, thread_id: str) -> list[str]:
-    """Take out what cannot be read, then step back until what is left fits together."""
+    """Take out unreadable rows, then step back to a whole checkpoint."""
     rows = rows_of(orchestrator, thread_id)
     damaged = await asyncio.to_thread(rows.damaged) and await asyncio.to_thread(rows.remove_damaged)
     done = [f"took out {count(len(damaged), 'row')} that could not be read, to damaged.db"] if damaged else []
@@ -71,27 +72,25 @@ async def _remove_damage(orchestrator: Orchestrator, thread_id: str) -> list[str
 async def _is_damaged(orchestrator: Orchestrator, thread_id: str) -> bool:
     try:
         check(thread_id, await orchestrator.snapshot(thread_id))
-    except DamagedThreadError:
-        return True
-    except UnknownThreadError:
-        return False
+    except (DamagedThreadError, UnknownThreadError) as error:
+        return isinstance(error, DamagedThreadError)
     return False
 
 
 async def _close(
     orchestrator: Orchestrator, thread_id: str, snapshot: StateSnapshot, left: Sequence[Any]
 ) -> None:
-    """Give calls without a result what the ledger recorded, else say that they did not run."""
+    """Give calls without a result their recorded outcome, or that of none."""
     row = await orchestrator.ledger.thread(thread_id) or {"user": "local"}
     turn = snapshot.values.get("turn", "")
-    entries = [
+    closed = [
         Call(thread_id, call["id"], turn, row["user"], "", "", call["name"], call["args"], effect="unknown")
         for call in left
     ]
-    recorded = await orchestrator.ledger.supersede(entries)
-    outcomes = [recorded.get(call["id"], _RUNNING) for call in left]
-    results = [result_message(call, o.status, o.text) for call, o in zip(left, outcomes, strict=True)]
-    changes = {"messages": results, "tail": results[-1].id}
+    recorded = await orchestrator.ledger.supersede(closed)
+    outcomes = [(call, recorded.get(call["id"], _RUNNING)) for call in left]
+    results = [result_message(call, outcome.status, outcome.text) for call, outcome in outcomes]
+    changes = {"messages": results, "own_last_id": results[-1].id}
     await orchestrator.graph.aupdate_state(snapshot.config, changes, as_node="respond")
 
 

@@ -21,11 +21,8 @@ def damage_named(thread_id: str) -> Iterator[None]:
     except TwobrainError:
         raise
     except Exception as error:  # what is wrong in a row comes out wherever it is used
-        what = (
-            str(error)
-            if isinstance(error, UnreadableError)
-            else f"it reads as no thread ({type(error).__name__})"
-        )
+        foreign = f"it reads as no thread ({type(error).__name__})"
+        what = str(error) if isinstance(error, UnreadableError) else foreign
         raise DamagedThreadError(
             f"Thread {thread_id!r} is damaged: {what}. "
             f"`twobrain doctor --thread {shlex.quote(thread_id)}` tells what can be saved."

@@ -67,7 +67,7 @@ def result_of(thread_id: str, snapshot: StateSnapshot) -> Result:
 
 
 def is_under_way(snapshot: StateSnapshot) -> bool:
-    """Tell whether a turn runs or was cut short: steps are left, and they wait for nobody.
+    """Tell whether a turn runs or was cut short.
 
     Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
     """

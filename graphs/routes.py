@@ -1,4 +1,4 @@
-"""Every fork of the graph: from the state to the next steps, and nothing else."""
+"""Every fork of the graph, from the state to the next steps."""
 
 from typing import Literal
 
@@ -13,10 +13,8 @@ def after_intake(state: State) -> Literal["plan", "respond"]:
     return "respond" if state.path == "direct" else "plan"
 
 
-def after_plan(
-    state: State,
-) -> list[Send] | Literal["execute_tools", "explain", "respond", "__end__"]:
-    """Run what needs no consent, side by side; then ask for the rest; without calls, hand over or end."""
+def after_plan(state: State) -> list[Send] | Literal["execute_tools", "explain", "respond", "__end__"]:
+    """Run calls that need no consent, then ask; without calls, answer."""
     if not state.calls:
         handed_over = state.path == "two-brain" and state.respond and not state.response
         return "respond" if handed_over else "__end__"
@@ -28,7 +26,7 @@ def after_plan(
 
 
 def after_confirm(state: State) -> list[Send] | Literal["execute_tools", "plan", "confirm"]:
-    """Ask again while anything is undecided; then run what was approved, or go on without.
+    """Ask again while anything is undecided; then run what was approved.
 
     Where nothing is asked any more, because the ledger has forgotten the question, plan puts it anew.
     """

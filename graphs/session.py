@@ -1,4 +1,4 @@
-"""Open the orchestrator from Python: ask, watch, answer a confirmation, go on after a crash."""
+"""The orchestrator from Python: ask, stream, answer, go on after a crash."""
 
 import asyncio
 import uuid
@@ -76,14 +76,9 @@ class Orchestrator:
         return await final_result(self.stream(text, thread_id=thread_id, context=context, watched=False))
 
     def stream(
-        self,
-        text: str,
-        *,
-        thread_id: str | None = None,
-        context: Context | None = None,
-        watched: bool = True,
+        self, text: str, *, thread_id: str | None = None, context: Context | None = None, watched: bool = True
     ) -> AsyncGenerator[Event, None]:
-        """Run a turn and tell what happens as it does; `Done` comes last. Raises as `ask` does.
+        """Run a turn and yield its events, `Done` last. Raises as `ask`.
 
         Whoever stops listening early cuts the turn short: it is wholly over once the generator is closed
         (`contextlib.aclosing`), and no other turn of the thread begins before.
@@ -118,11 +113,11 @@ class Orchestrator:
     def stream_resume(
         self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
     ) -> AsyncGenerator[Event, None]:
-        """Answer a confirmation and tell what happens as it does. Raises as `resume` does."""
+        """Answer a confirmation and yield the events. Raises as `resume`."""
         return self._turn(Command(resume=as_text(answer)), thread_id, context, watched)
 
     async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
-        """Go on with a turn that a crash or a cancellation cut short; what ran is not run again.
+        """Go on with a turn that was cut short; nothing runs twice.
 
         Raises:
             UnknownThreadError: there is no such conversation.
@@ -132,7 +127,7 @@ class Orchestrator:
     def stream_proceed(
         self, thread_id: str, *, context: Context | None = None, watched: bool = True
     ) -> AsyncGenerator[Event, None]:
-        """Go on with a turn that was cut short and tell what happens. Raises as `proceed` does."""
+        """Go on with a turn and yield the events. Raises as `proceed`."""
         return self._turn(None, thread_id, context, watched)
 
     async def result(self, thread_id: str) -> Result:
@@ -145,13 +140,14 @@ class Orchestrator:
         return result_of(thread_id, await self.snapshot(thread_id))
 
     async def all_tools(self) -> Tools:
-        """Return the tools with those of the MCP servers, which are started for it where they are not yet."""
+        """Return all tools; MCP servers are started where they are not yet."""
         return (await self._res.joined()).tools
 
     async def pending(self) -> list[dict[str, Any]]:
-        """Return `{thread_id, user, title, since, request}` for each thread that waits, the longest first.
+        """Return the threads that wait for an answer, the longest first.
 
-        The request of a thread that is damaged asks for nothing; its message says so.
+        Each is `{thread_id, user, title, since, request}`. The request of a thread that is damaged asks for
+        nothing; its message says so.
         """
         found = []
         for row in await self.ledger.threads(status="waiting"):
@@ -176,7 +172,7 @@ class Orchestrator:
         return {"configurable": {"thread_id": thread_id, CONFIGURED: self._res}}
 
     async def snapshot(self, thread_id: str) -> StateSnapshot:
-        """Return what the graph itself knows of a thread. Raises as `result` does."""
+        """Return the graph's own snapshot of a thread. Raises as `result`."""
         with damage_named(thread_id):
             snapshot = await self.graph.aget_state(self.config(thread_id))
         if not snapshot.values and not snapshot.next:
@@ -186,13 +182,9 @@ class Orchestrator:
     async def _turn(
         self, given: Any, thread: str, context: Context | None, watched: bool
     ) -> AsyncGenerator[Event, None]:
-        """Wait for the thread to be free, run, and tell how the turn ended.
+        """Wait for the thread's lock, run, and yield the turn's events.
 
-        Args:
-            given: the new message; a Command that answers; None: go on with what was cut short.
-            thread: the conversation.
-            context: the choices of the caller.
-            watched: whether anybody listens to what happens before the end.
+        Given is a new message, a Command that answers, or None to go on with what was cut short.
         """
         asked = await self._question(thread) if isinstance(given, Command) else None
         if queued := watched and self.turns.is_held(thread):
@@ -200,8 +192,10 @@ class Orchestrator:
         async with self.turns.of(thread):
             if queued:
                 yield Begun()
-            if asked is not None:
-                await self._check_asks(thread, asked)
+            if asked is not None:  # a second click must not answer what came after
+                now = await self._question(thread)
+                if not now or now != asked:
+                    raise await stale_answer(self.ledger, thread, asks_else=bool(now))
             with self._latest(thread) as values:
                 if given is not None or await self._take_up(thread):
                     async with aclosing(self._run(given, thread, context, watched)) as events:
@@ -214,14 +208,14 @@ class Orchestrator:
         yield Done(result)
 
     async def _take_up(self, thread: str) -> bool:
-        """Note in the ledger that a turn goes on; False: none was cut short."""
+        """Note that a turn goes on; False: none was cut short."""
         cut_short = is_under_way(await self.snapshot(thread))
         if cut_short:
             await self.ledger.take_up(thread)
         return cut_short
 
     def _latest(self, thread: str) -> AbstractContextManager[Mapping[str, Any]]:
-        """Yield what the thread's last checkpoint holds, as it is written; empty where that is not known."""
+        """Yield the values of the last checkpoint; empty where unknown."""
         saver = self._checkpointer
         return saver.latest_values(thread) if isinstance(saver, Checkpoints) else nullcontext({})
 
@@ -246,16 +240,13 @@ class Orchestrator:
             raise _unknown(thread_id)
         return asked
 
-    async def _check_asks(self, thread_id: str, asked: frozenset[tuple[str, int]]) -> None:
-        """Check that a thread still asks that: a second click must not answer what came after."""
-        now = await self._question(thread_id)
-        if not now or now != asked:
-            raise await stale_answer(self.ledger, thread_id, asks_else=bool(now))
-
     async def _run(
         self, given: Any, thread: str, context: Context | None, watched: bool
     ) -> AsyncGenerator[Event, None]:
-        """Run the graph and translate its stream; when it ends, however it does, every step is on disk."""
+        """Run the graph, translate its stream, and wait for the disk.
+
+        When it ends, however it does, every step is on disk.
+        """
         stream: Any = self.graph.astream(
             given,
             self.config(thread),

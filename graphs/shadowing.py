@@ -1,4 +1,4 @@
-"""Packages of other distributions that hide ours: one may ship a top-level `tools`."""
+"""Packages of other distributions that hide ours, such as a `tools`."""
 
 from importlib.util import find_spec
 from pathlib import Path

@@ -16,6 +16,7 @@ from nodes.state import State
 
 _NEWEST = 50
 """Calls of the thread that are looked through for what was asked last."""
+_DECIDED = {"approved", "edited", "rejected"}
 _ENDED = {
     "superseded": "superseded by a newer message, so it did not run",
     "expired": "the approval came too late, so it did not run",
@@ -30,9 +31,10 @@ _ENDED = {
 async def question(
     saver: BaseCheckpointSaver[Any], config: RunnableConfig
 ) -> frozenset[tuple[str, int]] | None:
-    """Return which calls a thread asks about, each with its attempt that is in doubt or 0.
+    """Return the calls that a thread asks about, each with its attempt.
 
-    Empty: it asks nothing. None: there is no such thread. The conversation is not read for it.
+    The attempt is the one in doubt, or 0. Empty: it asks nothing. None: there is no such thread. The
+    conversation is not read for it.
     """
     found = await saver.aget_tuple(config)
     if found is None:
@@ -47,23 +49,16 @@ async def question(
 async def stale_answer(ledger: Ledger, thread_id: str, *, asks_else: bool = False) -> NothingPendingError:
     """Return the error that says what became of what was asked last.
 
-    Args:
-        ledger: the truth about it.
-        thread_id: the conversation.
-        asks_else: it waits for an answer, but to a question that came later.
+    `asks_else`: the thread waits for an answer, but to a question that came later.
     """
-    told = (
-        f"Thread {thread_id!r} {'asks something else by now' if asks_else else 'waits for no confirmation'}."
-    )
-    asked = [row for row in await ledger.audit(thread=thread_id, limit=_NEWEST) if _was_asked(row)]
+    stands = "asks something else by now" if asks_else else "waits for no confirmation"
+    told = f"Thread {thread_id!r} {stands}."
+    rows = await ledger.audit(thread=thread_id, limit=_NEWEST)
+    asked = [row for row in rows if row["decision"] in _DECIDED or row["status"] == "superseded"]
     last = [row for row in asked if row["turn"] == asked[-1]["turn"]]
     if not last:
         return NothingPendingError(f"{told} `twobrain pending` lists those that do.")
     return NothingPendingError(f"{told} What it asked last: {'; '.join(map(_told, last))}.")
-
-
-def _was_asked(row: Mapping[str, Any]) -> bool:
-    return row["decision"] in {"approved", "edited", "rejected"} or row["status"] == "superseded"
 
 
 def _told(row: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The events of a running turn, translated from what the graph streams."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,10 @@ _MODEL_SPOKE = "ls_model_type"
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Another turn of the thread is under way, maybe in another process: this one begins when that ends."""
+    """The turn waits until another turn of its thread ends.
+
+    That one may be another process's.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,12 @@ class Done:
 Event = Queued | Begun | StepEvent | Confirmation | Done
 
 
-async def final_result(events: AsyncIterator[Event]) -> Result:
-    """Return the result that a turn's events end in."""
+async def final_result(
+    events: AsyncIterator[Event], show: Callable[[Event], None] = lambda _: None
+) -> Result:
+    """Show each event of a turn and return its result."""
     async for event in events:
+        show(event)
         if isinstance(event, Done):
             return event.result
     raise AssertionError
@@ -59,7 +65,7 @@ class Translator:
         """The same, as it was when the last model call ended."""
 
     def event(self, mode: str, payload: Any) -> Event | None:
-        """Return what an item of the custom or the messages stream tells a person; None for most."""
+        """Return the event of a streamed item; None for most."""
         return self._reported(payload) if mode == "custom" else self._said(*payload)
 
     def _reported(self, payload: Any) -> Event | None:

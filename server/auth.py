@@ -1,7 +1,7 @@
-"""Who may use the server, and that each sees only what is theirs; `langgraph.json` names it.
+"""Who may use the server; each user sees only their own data.
 
-Where a user of twobrain.toml has a `token_sha256`, every request must bring a user's token. Where none has,
-nobody is authenticated: whoever reaches the port is `local`.
+`langgraph.json` names it. Where a user of twobrain.toml has a `token_sha256`, every request must bring a
+user's token. Where none has, nobody is authenticated: whoever reaches the port is `local`.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ async def authenticate(authorization: str | None) -> Identity:
 
 @auth.on
 async def refuse(ctx: Auth.types.AuthContext, value: Any) -> None:  # noqa: ARG001
-    """Let a user have none of what is not named below: others would run the assistants they leave."""
+    """Refuse what no rule below allows: others would run users' assistants."""
     if ctx.user.is_authenticated:
         raise Auth.exceptions.HTTPException(
             403, f"No user may {ctx.action} {ctx.resource} here: send the context with each run."
@@ -66,7 +66,7 @@ async def look_up(ctx: Auth.types.AuthContext, value: Any) -> bool:  # noqa: ARG
 
 @auth.on(resources=["threads", "crons"])
 async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
-    """Keep a user's threads, with their runs and states, and their schedules from every other user."""
+    """Keep a user's threads, runs and schedules from every other user."""
     if not ctx.user.is_authenticated:
         return None
     owner: dict[str, Any] = {"owner": ctx.user.identity}
@@ -84,7 +84,7 @@ async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
 
 @cache
 def _guarded() -> dict[str, UserCard]:
-    """Return the users who have a token; read once, as all settings are."""
+    """Return the users who have a token, read once."""
     try:
         users = load_settings().users
     except TwobrainError as error:

@@ -4,6 +4,7 @@ What a command does is imported when it runs: `--help` need not wait for LangGra
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 import typer
@@ -30,7 +31,7 @@ def _text(value: str | None) -> str | None:
 
 
 def _one_of(*known: str) -> Callable[[str], str]:
-    """Return a reader of an option that is one of these; typer's own speaks of a "Value error"."""
+    """Return a parser of a choice; typer's own says "Value error"."""
 
     def read(value: str) -> str:
         if value not in known:
@@ -43,22 +44,11 @@ def _one_of(*known: str) -> Callable[[str], str]:
 Thread = Annotated[
     str, typer.Argument(metavar="THREAD", help="A thread's id, as `twobrain threads` lists it.")
 ]
-OnThread = Annotated[
-    str | None, typer.Option("--thread", "-t", metavar="ID", help="Continue this thread; default: a new one.")
-]
-User = Annotated[
-    str | None,
-    typer.Option(
-        "--user",
-        "-u",
-        metavar="NAME",
-        callback=_text,
-        help="Who asks, as twobrain.toml knows them; default: local.",
-    ),
-]
-OnlyUser = Annotated[
-    str | None, typer.Option("--user", "-u", metavar="NAME", callback=_text, help="Only this user's.")
-]
+_thread = partial(typer.Option, "--thread", "-t", metavar="ID")
+_user = partial(typer.Option, "--user", "-u", metavar="NAME", callback=_text)
+OnThread = Annotated[str | None, _thread(help="Continue this thread; default: a new one.")]
+User = Annotated[str | None, _user(help="Who asks, as twobrain.toml knows them; default: local.")]
+OnlyUser = Annotated[str | None, _user(help="Only this user's.")]
 Path = Annotated[
     Literal["auto", "two-brain", "single", "direct"] | None,
     typer.Option(
@@ -133,7 +123,7 @@ def approve(thread: Thread, user: User = None, json: Json = False) -> None:
     from terminal.commands import approve, run
     from terminal.conversation import Options
 
-    run(approve.approve, thread, Options(user, json=json))
+    run(approve.decide, thread, Options(user, json=json), yes=True)
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -147,7 +137,7 @@ def reject(
     from terminal.commands import approve, run
     from terminal.conversation import Options
 
-    run(approve.reject, thread, Options(user, json=json), reason)
+    run(approve.decide, thread, Options(user, json=json), yes=False, reason=reason)
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -189,7 +179,7 @@ def usage(
     user: OnlyUser = None,
     json: Json = False,
 ) -> None:
-    """Sum up what the models used: tokens, and dollars where prices are known."""
+    """Sum up what the models used: tokens, and dollars where known."""
     from terminal.commands import run, usage
 
     run(usage.usage, by, user=user, as_json=json)
@@ -197,9 +187,7 @@ def usage(
 
 @app.command(rich_help_panel=_LISTS)
 def audit(
-    thread: Annotated[
-        str | None, typer.Option("--thread", "-t", metavar="ID", help="Only this thread.")
-    ] = None,
+    thread: Annotated[str | None, _thread(help="Only this thread.")] = None,
     user: OnlyUser = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most calls to list, the newest.")] = 50,
     json: Json = False,
@@ -216,7 +204,7 @@ def rules(
     user: OnlyUser = None,
     json: Json = False,
 ) -> None:
-    """List what you agreed to once and for all; or take it back."""
+    """List what you agreed to for good; or take it back."""
     from terminal.commands import rules, run
 
     if revoke:
@@ -242,9 +230,7 @@ def tools(json: Json = False) -> None:
 
 @app.command(rich_help_panel=_UPKEEP)
 def doctor(
-    thread: Annotated[
-        str | None, typer.Option("--thread", "-t", metavar="ID", help="Explain this thread.")
-    ] = None,
+    thread: Annotated[str | None, _thread(help="Explain this thread.")] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what can be; no tool is run.")] = False,
     json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The approval card: what is about to happen, and the person's answer to it."""
+"""The approval card: a waiting call, and the person's answer to it."""
 
 import glob
 import json
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from nodes.gate.answers import Check, read
 from nodes.gate.request import GIVE_A_REASON
-from terminal.prompt import Prompt
+from terminal.prompt import LinePrompt
 from terminal.text import exact, json_line, plain
 
 _WIDEST = 100
@@ -30,20 +30,19 @@ Decision = dict[str, Any]
 
 
 def answer_all(request: dict[str, Any], *, yes: bool, reason: str = "") -> dict[str, Any]:
-    """Return the answer that runs every waiting call, or refuses every one with the reason."""
+    """Return the answer that approves or rejects every waiting call."""
     actions = request["action_requests"]
-    if yes:
-        return {"decisions": [_decision(action, "approve") for action in actions]}
-    return {"decisions": [_decision(action, "reject", message=reason) for action in actions]}
+    said: Decision = {} if yes else {"message": reason}
+    return {"decisions": [_decision(action, "approve" if yes else "reject", **said) for action in actions]}
 
 
 def is_in_doubt(request: dict[str, Any]) -> bool:
-    """Tell whether the question is what to do about calls that may have happened already."""
+    """Tell whether the calls asked about may have happened already."""
     return any("attempt" in action for action in request["action_requests"])
 
 
 def show_waiting(console: Console, request: dict[str, Any], thread_id: str) -> None:
-    """Print a card for every waiting call, and the commands that answer them."""
+    """Print a card for each waiting call, and the commands to answer."""
     for number in range(len(request["action_requests"])):
         _print(console, request, number)
     words = named(thread_id)
@@ -60,7 +59,7 @@ def named(thread_id: str) -> str:
 class ApprovalPrompt:
     """Asks a person about waiting calls, one by one."""
 
-    def __init__(self, console: Console, prompt: Prompt, check: Check) -> None:
+    def __init__(self, console: Console, prompt: LinePrompt, check: Check) -> None:
         self._console = console
         self._prompt = prompt
         self._check = check
@@ -72,8 +71,8 @@ class ApprovalPrompt:
         Raises:
             LeftError: the person left without deciding.
         """
-        decisions = [await self._one(request, number) for number in range(len(request["action_requests"]))]
-        return {"decisions": decisions}
+        waiting = range(len(request["action_requests"]))
+        return {"decisions": [await self._one(request, number) for number in waiting]}
 
     async def _one(self, request: dict[str, Any], number: int) -> Decision:
         action = request["action_requests"][number]
@@ -83,10 +82,9 @@ class ApprovalPrompt:
             choice = await self._choice([*allowed, "show"] if cut else allowed)
             if choice == "approve":
                 return _decision(action, "approve")
-            if choice == "reject" and is_in_doubt(request):
-                return _decision(action, "reject", message="")
             if choice == "reject":
-                return _decision(action, "reject", message=await self._prompt.line("Why not? "))
+                why = "" if is_in_doubt(request) else await self._prompt.line("Why not? ")
+                return _decision(action, "reject", message=why)
             if choice == "show":
                 self._console.print(_arguments(action, lines=None))
             elif choice == "whenever" and (approval := await self._whenever(action)):
@@ -103,7 +101,7 @@ class ApprovalPrompt:
             self._console.print(f"Please type {', '.join(choices)}, or its first letter.", style="yellow")
 
     async def _edited(self, action: Decision) -> Decision | None:
-        """Return an edit that holds; None where the person emptied the line, to choose again."""
+        """Return a valid edit; None where the person emptied the line."""
 
         def edit(args: Any) -> Decision:
             return _decision(action, "edit", edited_action={"name": action["name"], "args": args})
@@ -111,7 +109,7 @@ class ApprovalPrompt:
         return await self._typed("Arguments", action, action["args"], edit)
 
     async def _whenever(self, action: Decision) -> Decision | None:
-        """Return an approval of further calls too; None where the person emptied the line."""
+        """Return an approval of further calls; None for an emptied line."""
         self._console.print("Run it, and from now on such calls unasked; * stands for anything.", style="dim")
 
         def approval(said: Any) -> Decision:
@@ -141,7 +139,7 @@ class ApprovalPrompt:
 
 
 def _patterns(action: dict[str, Any]) -> dict[str, str]:
-    """Return the patterns that cover just this call, for the person to widen."""
+    """Return patterns that cover just this call, for the person to widen."""
     texts = {name: value for name, value in action["args"].items() if isinstance(value, str)}
     short = {n: v for n, v in texts.items() if len(v) <= _LONGEST_PATTERN and "\n" not in v}
     return {name: glob.escape(value) for name, value in short.items()}
@@ -194,7 +192,7 @@ def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
 
 
 def _effect(description: str) -> Text:
-    """Return what the call would do; what is added is green, what is taken away red."""
+    """Return the preview of the effect, coloured like a diff."""
     lines = exact(description.removesuffix(GIVE_A_REASON)).strip().split("\n")
     styles = {"+": "green", "-": "red"}
     return Text("\n").join(Text(line, styles.get(line[:1], "dim")) for line in lines)

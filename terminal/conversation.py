@@ -1,4 +1,4 @@
-"""A turn in the terminal: it is shown, and its confirmations are answered until it ends."""
+"""A turn in the terminal: shown, and its confirmations answered."""
 
 import secrets
 from collections.abc import AsyncGenerator, Awaitable
@@ -19,7 +19,7 @@ from nodes.gate.answers import fault
 from terminal.card import ApprovalPrompt, answer_all, is_in_doubt, named, show_waiting
 from terminal.interrupt import LeftError, until_interrupted
 from terminal.progress import receipts, show_turn
-from terminal.prompt import Prompt
+from terminal.prompt import LinePrompt
 from terminal.screen import open_screen
 from terminal.tables import show_json
 from terminal.text import plain
@@ -39,7 +39,7 @@ class Options:
 
 
 class Conversation:
-    """Turns that are shown on the screen, and whose confirmations are answered here.
+    """Turns shown on the screen, with their confirmations answered.
 
     Raises:
         ConfigurationError: twobrain.toml has no such user, or an option does not fit.
@@ -52,23 +52,22 @@ class Conversation:
         self._context = _context(options, orchestrator.settings)
 
     async def report(self, thread_id: str, turn: Awaitable[Result]) -> int:
-        """Wait for a turn, say how it ended or what it waits for, and return the exit code."""
+        """Wait for a turn, say how it ended, return the exit code."""
         try:
             result = await turn
         except LeftError:
-            command = f"twobrain resume {named(thread_id)}"
-            self.screen.side.print(f"Stopped. Go on with: {command}", style="yellow", soft_wrap=True)
+            self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}", "yellow")
             return 130
         if self._options.json:
             show_json(self.screen, result.to_json())
         elif result.pending is not None:
             show_waiting(self.screen.out, result.pending, thread_id)
         else:
-            self.screen.side.print(f"thread {plain(thread_id)}", style="dim", soft_wrap=True)
+            self.screen.note(f"thread {plain(thread_id)}", "dim")
         return exit_code(result)
 
     async def ask(self, text: str, thread_id: str) -> Result:
-        """Run a turn to its end; the result is `pending` where nobody here can answer what it asks.
+        """Run a turn to its end or an unanswered confirmation.
 
         Raises:
             LeftError: the person left before the end.
@@ -80,7 +79,7 @@ class Conversation:
         return await self._finish(self.orchestrator.stream_resume(thread_id, answer, context=self._context))
 
     async def go_on(self, thread_id: str) -> Result:
-        """Go on where a thread is: at its confirmation, or in the middle of a turn that was cut short."""
+        """Go on at a thread's confirmation, or with its unfinished turn."""
         result = await self.orchestrator.result(thread_id)
         if result.pending is None:
             return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self._context))
@@ -92,29 +91,26 @@ class Conversation:
         return await self._settle(await self._watch(events))
 
     async def _settle(self, result: Result) -> Result:
-        """Answer one confirmation after the other, until there is none or nobody to answer it."""
+        """Answer confirmations until there is none, or nobody to answer it."""
         if result.pending is None:
             return result
         check = partial(fault, await self.orchestrator.all_tools())
-        prompt = ApprovalPrompt(self.screen.side, Prompt(self.screen), check)
+        prompt = ApprovalPrompt(self.screen.side, LinePrompt(self.screen), check)
         while result.pending is not None:
             answer = await self._answer(result.pending, prompt)
             if answer is None:
                 break
             before = await self._rules(answer)
-            result = await self._watch(
-                self.orchestrator.stream_resume(result.thread_id, answer, context=self._context)
-            )
+            thread, context = result.thread_id, self._context
+            result = await self._watch(self.orchestrator.stream_resume(thread, answer, context=context))
             for rule in await self._rules(answer):
                 if rule not in before:
-                    self.screen.side.print(
-                        f"Rule {rule} holds now; take it back with: twobrain rules --revoke {rule}",
-                        soft_wrap=True,
-                    )
+                    back = f"twobrain rules --revoke {rule}"
+                    self.screen.note(f"Rule {rule} holds now; take it back with: {back}")
         return result
 
     async def _rules(self, answer: dict[str, Any]) -> list[str]:
-        """Return the ids of the rules there are, where an answer is to make one."""
+        """Return the ids of all rules, where an answer makes one."""
         made = any("remember" in decision for decision in answer["decisions"])
         return [rule["id"] for rule in await self.orchestrator.ledger.rules()] if made else []
 
@@ -130,9 +126,8 @@ class Conversation:
 
     async def _watch(self, events: AsyncGenerator[Event, None]) -> Result:
         async with aclosing(events):
-            return await until_interrupted(
-                final_result(events) if self._options.json else show_turn(events, self.screen)
-            )
+            turn = final_result(events) if self._options.json else show_turn(events, self.screen)
+            return await until_interrupted(turn)
 
 
 def exit_code(result: Result) -> int:

@@ -1,4 +1,4 @@
-"""errors.log in the data directory: what went wrong and its details, without their secrets."""
+"""errors.log in the data directory: errors and their details, redacted."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ _READ = 100_000
 
 
 class PrivateLog(logging.FileHandler):
-    """Appends warnings and errors to a file that only its owner can read; made when first needed."""
+    """Appends warnings and errors to a file of its owner's alone."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.data_dir / LOG, encoding="utf-8", delay=True)
@@ -29,7 +29,7 @@ class PrivateLog(logging.FileHandler):
         return self._redact(super().format(record))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 (logging's name)
-        """Remember that the log cannot be written; a person's terminal is no place for it."""
+        """Note that the log cannot be written, and print nothing."""
         self.failed = True
 
     def _open(self) -> TextIOWrapper:
@@ -37,13 +37,8 @@ class PrivateLog(logging.FileHandler):
         return super()._open()
 
 
-def start_log(settings: Settings) -> None:
-    """Send every library's warnings and errors to errors.log."""
-    logging.getLogger().addHandler(PrivateLog(settings))
-
-
 def last_entry(settings: Settings) -> tuple[Path, str] | None:
-    """Return the log, and the first line of what was logged last; None: nothing was."""
+    """Return the log and its last entry's first line; None: no entry."""
     path = settings.data_dir / LOG
     try:
         with path.open("rb") as log:
@@ -55,7 +50,7 @@ def last_entry(settings: Settings) -> tuple[Path, str] | None:
 
 
 def unexpected(error: Exception) -> str:
-    """Log an error that nobody foresaw and return the sentence that a person reads."""
+    """Log an unforeseen error and return the sentence for a person."""
     what = f"Something unexpected went wrong ({type(error).__name__})."
     handlers = (one for one in logging.getLogger().handlers if isinstance(one, PrivateLog))
     log = next(handlers, None)

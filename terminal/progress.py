@@ -1,8 +1,7 @@
-"""What a running turn shows: spinners, a line for each call, the answer, the receipts."""
+"""What a running turn shows: spinners, calls, the answer, the receipts."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any
 
 from rich.console import Group
 from rich.live import Live
@@ -10,7 +9,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from graphs.result import Result
-from graphs.stream import Begun, Done, Event, Queued
+from graphs.stream import Begun, Done, Event, Queued, final_result
 from nodes.events import Restarted, Token, ToolFinished, ToolStarted
 from nodes.turn.closing import listed_tools
 from terminal.screen import Screen
@@ -26,20 +25,16 @@ _RESULT_WIDTH = 200
 
 
 async def show_turn(events: AsyncIterator[Event], screen: Screen) -> Result:
-    """Show a turn as it runs and return its result: calls, and the answer as it is written."""
+    """Show a turn as it runs, and return its result."""
     view = _TurnView(screen)
     try:
-        async for event in events:
-            view.take(event)
-            if isinstance(event, Done):
-                return event.result
+        return await final_result(events, view.take)
     finally:
         view.close()
-    raise AssertionError
 
 
 def receipts(result: Result) -> Text:
-    """Return what a turn did, such as `done: get_time, read_file (2) · denied: delete_file`.
+    """Return what a turn did: `done: get_time (2) · denied: delete_file`.
 
     It stands beside the answer: a claim without a receipt is seen to have none.
     """
@@ -104,7 +99,9 @@ class _TurnView:
 
     def _started(self, event: ToolStarted) -> None:
         self._end_answer()
-        label = _call(event.tool, event.args)
+        args = ", ".join(str(value) for value in event.args.values()).replace("\n", " ")
+        shown = one_line(args, _NAME_WIDTH)
+        label = Text.assemble((one_line(event.tool, _NAME_WIDTH), "bold"), f" {shown}" if shown else "")
         self._running[event.call_id] = (Spinner("dots", label, style="cyan"), label)
         self._spin()
 
@@ -161,8 +158,3 @@ class _TurnView:
 
 def _idle(words: str) -> Spinner:
     return Spinner("dots", Text(words, style="dim"), style="dim")
-
-
-def _call(tool: str, args: dict[str, Any]) -> Text:
-    shown = one_line(", ".join(str(value) for value in args.values()).replace("\n", " "), _NAME_WIDTH)
-    return Text.assemble((one_line(tool, _NAME_WIDTH), "bold"), f" {shown}" if shown else "")

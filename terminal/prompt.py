@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
 
-class Prompt:
+class LinePrompt:
     """Asks for one line at a time."""
 
     def __init__(self, screen: Screen, history: Path | None = None) -> None:
@@ -40,16 +40,11 @@ class Prompt:
             LeftError: there was no line: Ctrl-C, Ctrl-D, or the end of a piped input.
         """
         if not self._terminal:
-            return _next_line()
+            if line := sys.stdin.readline():
+                return line.strip()
+            raise LeftError
         try:
             typed = await self._session.prompt_async([(self._style, question)], default=prefilled)
         except (KeyboardInterrupt, EOFError):
             raise LeftError from None
         return typed.strip()
-
-
-def _next_line() -> str:
-    line = sys.stdin.readline()
-    if not line:
-        raise LeftError
-    return line.strip()

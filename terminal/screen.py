@@ -26,6 +26,10 @@ class Screen:
     interactive: bool
     """Whether a person is there to answer."""
 
+    def note(self, text: str, style: str = "") -> None:
+        """Tell a person something beside the output, in one unwrapped line."""
+        self.side.print(text, style=style, soft_wrap=True)
+
 
 def open_screen(*, machine: bool = False) -> Screen:
     """Look at the standard streams and NO_COLOR.

@@ -1,14 +1,13 @@
 """Lists as tables for people and as JSON for programs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from base.texts import count
-from doctor.diagnose import local_time
+from base.texts import count, local_time
 from doctor.missing_records import missing_threads
 from graphs.session import Orchestrator
 from terminal.screen import Screen, open_screen
@@ -21,16 +20,33 @@ _WIDEST_CELL = 200
 _TIMES = {"since", "started_at", "updated_at"}
 """Keys whose values are seconds since the epoch."""
 _UNBROKEN = {*_TIMES, "name", "thread", "thread_id", "tool", "backend", "status", "effect"}
+_HEADINGS = {
+    "thread_id": "thread",
+    "updated_at": "last used",
+    "started_at": "when",
+    "calls": "waits for",
+    "args": "arguments",
+    "duration_ms": "ms",
+    "uses_left": "uses left",
+    "role": "for",
+    "confirm": "asks first",
+    "description": "what it does",
+    "backend": "name",
+    "model_calls": "calls",
+    "input_tokens": "input",
+    "output_tokens": "output",
+    "cached_tokens": "cached",
+    "cost_usd": "cost",
+}
+"""Of columns that are not headed by their key."""
 _GOOD = {"yes", "executed"}
 _BAD = {"no", "failed"}
-
-
 _MISSING_RECORDS = "The ledger has no record of {} that there is; twobrain doctor says which, and what to do."
 
 
 def list_rows(
     rows: Rows,
-    columns: Mapping[str, str],
+    columns: Sequence[str],
     empty: str,
     *,
     as_json: bool,
@@ -40,7 +56,7 @@ def list_rows(
 
     Args:
         rows: as a program reads them.
-        columns: key of a row to the heading of its column.
+        columns: keys of the rows.
         empty: what to say where there are no rows.
         as_json: print the rows for a program.
         for_people: returns what a person reads of a row.
@@ -53,9 +69,9 @@ def list_rows(
 
 
 async def list_threads(
-    orchestrator: Orchestrator, rows: Rows, columns: Mapping[str, str], empty: str, *, as_json: bool
+    orchestrator: Orchestrator, rows: Rows, columns: Sequence[str], empty: str, *, as_json: bool
 ) -> None:
-    """Print a list of threads, and say where the ledger has no record of some."""
+    """Print a list of threads, and how many lack a record."""
     missing = await missing_threads(orchestrator)
     if missing:
         said = _MISSING_RECORDS.format(count(len(missing), "conversation"))
@@ -64,21 +80,18 @@ async def list_threads(
         list_rows(rows, columns, empty, as_json=as_json)
 
 
-def show(screen: Screen, rows: Rows, columns: Mapping[str, str], empty: str) -> None:
-    """Print the columns (key to heading) of the rows, or say that there are none."""
+def show(screen: Screen, rows: Rows, columns: Sequence[str], empty: str) -> None:
+    """Print some columns of the rows, or what is said without any."""
     if not rows:
         screen.side.print(empty, style="dim")
         return
     table = Table(
         box=box.SIMPLE_HEAD if screen.out.is_terminal else None, show_edge=False, padding=(0, 1, 0, 0)
     )
-    for key, heading in columns.items():
-        table.add_column(
-            heading,
-            justify="right" if _counts(rows, key) else "left",
-            overflow="fold",
-            no_wrap=key in _UNBROKEN,
-        )
+    for key in columns:
+        numbers = key not in _TIMES and any(type(row.get(key)) in {int, float} for row in rows)
+        justify: Literal["left", "right"] = "right" if numbers else "left"
+        table.add_column(_HEADINGS.get(key, key), justify=justify, overflow="fold", no_wrap=key in _UNBROKEN)
     for row in rows:
         table.add_row(*(_cell(key, row.get(key)) for key in columns))
     screen.out.print(table)
@@ -90,13 +103,8 @@ def show_json(screen: Screen, value: Any) -> None:
 
 
 def yes_or_why_not(problem: str | None) -> str:
-    """Return the words for what can be used, or for why it cannot."""
+    """Return `yes`, or why something cannot be used."""
     return "yes" if problem is None else f"no: {problem}"
-
-
-def _counts(rows: Rows, key: str) -> bool:
-    values = [row.get(key) for row in rows]
-    return key not in _TIMES and any(type(value) in {int, float} for value in values)
 
 
 def _cell(key: str, value: Any) -> Text:

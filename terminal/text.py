@@ -1,4 +1,4 @@
-"""Text that a terminal may show: no model, tool or file gets to steer it."""
+"""Text that is safe in a terminal: nothing in it steers that."""
 
 import json
 import re
@@ -21,13 +21,14 @@ _PIECES = rf"\n|[^\S\n]+|[{_WIDE}]|[^\s{_WIDE}]+"
 
 
 def plain(text: str) -> str:
-    r"""Return the text without escape sequences, control characters (\n and \t stay) and bidi overrides."""
+    r"""Return the text without escape sequences, bidi overrides and most controls."""
     return re.sub(_CONTROLS, "", re.sub(_SEQUENCES, "", text))
 
 
 def exact(text: str) -> str:
-    r"""Return the text with every character that a person could not see spelled out, as in `\x1b`."""
-    return "".join(_spelled(char) if unicodedata.category(char) in _UNSEEN else char for char in text)
+    r"""Return the text with unseen characters written out, as in `\x1b`."""
+    unseen = {char for char in set(text) - set("\n\t") if unicodedata.category(char) in _UNSEEN}
+    return "".join(char.encode("unicode_escape").decode() if char in unseen else char for char in text)
 
 
 def one_line(text: str, width: int) -> str:
@@ -38,13 +39,13 @@ def one_line(text: str, width: int) -> str:
 
 
 def json_line(value: Any) -> str:
-    """Return JSON on one line that is readable and safe to print in a terminal."""
+    """Return readable JSON on one line that is safe in a terminal."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return re.sub(_CONTROLS, lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Flow:
-    """Streamed text, broken between words at `width` cells; None leaves lines as they come."""
+    """Streamed text, broken between words at `width` cells; None: not at all."""
 
     def __init__(self, write: Callable[[str], None], width: int | None) -> None:
         self._write = write
@@ -54,7 +55,7 @@ class Flow:
         self._column = 0
 
     def feed(self, text: str) -> None:
-        """Write what is complete; a word that may go on is held back."""
+        """Write what is complete; hold back a word that may go on."""
         pieces = re.findall(_PIECES, plain(self._held + text))
         self._held = pieces.pop() if pieces else ""
         for piece in pieces:
@@ -74,16 +75,9 @@ class Flow:
         elif piece.isspace():
             self._gap += piece.expandtabs(4)
         elif piece:
-            self._word(piece)
-
-    def _word(self, piece: str) -> None:
-        width = cell_len(piece)
-        if self._width and self._column and self._column + len(self._gap) + width > self._width:
-            self._put("\n")
-        self._write(self._gap + piece)
-        self._column += len(self._gap) + width
-        self._gap = ""
-
-
-def _spelled(char: str) -> str:
-    return char if char in "\n\t" else char.encode("unicode_escape").decode("ascii")
+            width = cell_len(piece)
+            if self._width and self._column and self._column + len(self._gap) + width > self._width:
+                self._put("\n")
+            self._write(self._gap + piece)
+            self._column += len(self._gap) + width
+            self._gap = ""

@@ -1,6 +1,7 @@
-"""The commands, one a file; each returns its exit code, or None for 0."""
+"""The commands, one a file; each returns its exit code or None."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Concatenate, NoReturn, ParamSpec
 
@@ -8,7 +9,7 @@ import typer
 
 from base.settings import load_settings
 from graphs.session import Orchestrator, open_orchestrator
-from terminal.log import start_log
+from terminal.log import PrivateLog
 
 P = ParamSpec("P")
 
@@ -16,9 +17,9 @@ P = ParamSpec("P")
 def run(
     command: Callable[Concatenate[Orchestrator, P], Awaitable[int | None]], *args: P.args, **options: P.kwargs
 ) -> NoReturn:
-    """Read the settings, open the orchestrator, run a command on it and end with its exit code."""
+    """Run a command on an open orchestrator and exit with its code."""
     settings = load_settings()
-    start_log(settings)
+    logging.getLogger().addHandler(PrivateLog(settings))
 
     async def opened() -> int | None:
         async with open_orchestrator(settings) as orchestrator:

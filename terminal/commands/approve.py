@@ -8,19 +8,10 @@ from terminal.card import answer_all
 from terminal.conversation import Conversation, Options
 
 
-async def approve(orchestrator: Orchestrator, thread_id: str, options: Options) -> int:
-    """Run every waiting call, and go on."""
-    return await _decide(orchestrator, thread_id, options, yes=True)
-
-
-async def reject(orchestrator: Orchestrator, thread_id: str, options: Options, reason: str) -> int:
-    """Refuse every waiting call, and go on."""
-    return await _decide(orchestrator, thread_id, options, yes=False, reason=reason)
-
-
-async def _decide(
+async def decide(
     orchestrator: Orchestrator, thread_id: str, options: Options, *, yes: bool, reason: str = ""
 ) -> int:
+    """Approve or reject every waiting call, and go on."""
     talk = Conversation(orchestrator, options)
     pending = (await orchestrator.result(thread_id)).pending
     if pending is None:

@@ -3,15 +3,7 @@
 from graphs.session import Orchestrator, check_thread
 from terminal.tables import list_rows
 
-_COLUMNS = {
-    "started_at": "when",
-    "thread": "thread",
-    "tool": "tool",
-    "args": "arguments",
-    "decision": "decision",
-    "status": "status",
-    "duration_ms": "ms",
-}
+_COLUMNS = ("started_at", "thread", "tool", "args", "decision", "status", "duration_ms")
 
 
 async def audit(

@@ -4,12 +4,11 @@ import contextlib
 
 from base.data_dir import CHAT_HISTORY
 from base.errors import TwobrainError
-from graphs.result import Result
 from graphs.session import Orchestrator
 from terminal.card import show_waiting
 from terminal.conversation import Conversation, Options, exit_code, new_thread, thread_or_new
 from terminal.interrupt import LeftError
-from terminal.prompt import Prompt
+from terminal.prompt import LinePrompt
 from terminal.screen import complain
 from terminal.text import plain
 
@@ -35,7 +34,7 @@ class Chat:
         self._thread = thread_id
         self._screen = talk.screen
         self._console = talk.screen.side
-        self._prompt = Prompt(talk.screen, talk.orchestrator.settings.data_dir / CHAT_HISTORY)
+        self._prompt = LinePrompt(talk.screen, talk.orchestrator.settings.data_dir / CHAT_HISTORY)
 
     async def run(self) -> int:
         """Hold the conversation; return the exit code."""
@@ -49,7 +48,7 @@ class Chat:
         return code
 
     async def _take(self, line: str) -> int:
-        """Do what one line says; return an exit code that is not 0 to end the conversation."""
+        """Do what one line says; a code but 0 ends the conversation."""
         match line:
             case "":
                 pass
@@ -68,7 +67,8 @@ class Chat:
 
     async def _turn_of(self, line: str) -> int:
         try:
-            result = await self._run_turn(line)
+            talk = self._talk
+            result = await (talk.go_on(self._thread) if line == "/resume" else talk.ask(line, self._thread))
         except LeftError:
             self._console.print("Stopped. /resume goes on from here.", style="yellow")
             return 0
@@ -82,11 +82,6 @@ class Chat:
         if result.pending is not None:
             show_waiting(self._screen.out, result.pending, self._thread)
         return exit_code(result)
-
-    async def _run_turn(self, line: str) -> Result:
-        if line == "/resume":
-            return await self._talk.go_on(self._thread)
-        return await self._talk.ask(line, self._thread)
 
     def _show_thread(self) -> None:
         self._console.print(f"thread {plain(self._thread)}", style="dim")

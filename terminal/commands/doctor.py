@@ -1,7 +1,7 @@
 """`twobrain doctor`: whether everything is in order, or how one thread stands."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 
@@ -15,7 +15,7 @@ from doctor.diagnose import diagnose
 from doctor.repair import repair
 from graphs.session import Orchestrator
 from terminal.log import last_entry
-from terminal.screen import Screen, open_screen
+from terminal.screen import open_screen
 from terminal.tables import show_json
 from terminal.text import plain
 
@@ -34,12 +34,16 @@ def check(*, mend: bool, as_json: bool) -> int:
     if as_json:
         show_json(screen, {"ok": good, "findings": [asdict(finding) for finding in found]})
     else:
-        _show(screen, found)
+        table = Table.grid(padding=(0, 1))
+        for finding in found:
+            mark, style = _MARKS[finding.state]
+            table.add_row(Text(mark, style), Text(finding.name), Text(plain(finding.text)))
+        screen.out.print(table)
     return 0 if good else 1
 
 
 def _logged() -> Iterator[Finding]:
-    """Tell of what went wrong and ended no turn, such as a record for which nobody waited."""
+    """Return what was logged last: errors that ended no turn."""
     with suppress(ConfigurationError):
         if found := last_entry(load_settings()):
             path, said = found
@@ -48,7 +52,7 @@ def _logged() -> Iterator[Finding]:
 
 
 async def examine(orchestrator: Orchestrator, thread_id: str, *, mend: bool, as_json: bool) -> int:
-    """Explain a thread, and repair it where that is wished for; 1 where it is damaged afterwards."""
+    """Explain a thread or repair it; 1 where it is damaged afterwards."""
     screen = open_screen(machine=as_json)
     done = await repair(orchestrator, thread_id) if mend else []
     found = await diagnose(orchestrator, thread_id)
@@ -59,13 +63,5 @@ async def examine(orchestrator: Orchestrator, thread_id: str, *, mend: bool, as_
             screen.out.print(f"Repaired: {plain(said)}.", soft_wrap=True)
         screen.out.print(plain(found.sentence), soft_wrap=True)
         for remedy in found.remedies:
-            screen.side.print(f"--repair would {plain(remedy)}.", style="yellow", soft_wrap=True)
+            screen.note(f"--repair would {plain(remedy)}.", "yellow")
     return 1 if found.remedies else 0
-
-
-def _show(screen: Screen, found: Sequence[Finding]) -> None:
-    table = Table.grid(padding=(0, 1))
-    for finding in found:
-        mark, style = _MARKS[finding.state]
-        table.add_row(Text(mark, style), Text(finding.name), Text(plain(finding.text)))
-    screen.out.print(table)

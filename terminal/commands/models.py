@@ -3,7 +3,7 @@
 from graphs.session import Orchestrator
 from terminal.tables import Row, list_rows, yes_or_why_not
 
-_COLUMNS = {"name": "name", "model": "model", "provider": "provider", "roles": "roles", "usable": "usable"}
+_COLUMNS = ("name", "model", "provider", "roles", "usable")
 
 
 async def models(orchestrator: Orchestrator, *, as_json: bool) -> None:

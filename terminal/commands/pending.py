@@ -5,7 +5,7 @@ import shlex
 from graphs.session import Orchestrator
 from terminal.tables import Row, list_threads
 
-_COLUMNS = {"thread_id": "thread", "user": "user", "since": "since", "calls": "waits for", "title": "title"}
+_COLUMNS = ("thread_id", "user", "since", "calls", "title")
 
 
 async def pending(orchestrator: Orchestrator, *, as_json: bool) -> None:

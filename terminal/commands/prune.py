@@ -12,7 +12,7 @@ from doctor.prune import prune as pruned
 from graphs.session import Orchestrator
 from terminal.commands.threads import COLUMNS
 from terminal.interrupt import LeftError
-from terminal.prompt import Prompt
+from terminal.prompt import LinePrompt
 from terminal.screen import Screen, open_screen
 from terminal.tables import show, show_json
 
@@ -23,7 +23,7 @@ _AGE = re.compile(r"(\d{1,6})([hdw])")
 async def prune(  # noqa: PLR0913 (each is one option)
     orchestrator: Orchestrator, age: str, *, audit: bool, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    """Delete what was last used longer ago than an age such as `30d`, after asking."""
+    """Delete threads not used for an age such as `30d`, after asking."""
     screen = open_screen(machine=as_json)
     before = time.time() - _seconds(age)
     threads = [] if yes and not dry_run else await prunable(orchestrator, before)
@@ -49,7 +49,7 @@ async def _agreed(screen: Screen, threads: Sequence[str], age: str, *, audit: bo
     more = " and the audit of their calls" if audit else ""
     question = f"Delete {count(len(threads), 'finished thread')} not used for {age}{more}, for good? [y/N] "
     try:
-        agreed = (await Prompt(screen).line(question)).lower() in {"y", "yes"}
+        agreed = (await LinePrompt(screen).line(question)).lower() in {"y", "yes"}
     except LeftError:
         agreed = False
     if not agreed:
@@ -75,8 +75,5 @@ def _report(screen: Screen, done: Pruned, *, as_json: bool) -> None:
     gone = f"{count(len(done.threads), 'thread')} and {count(done.results, 'long result')}"
     screen.out.print(f"Deleted {gone}; {done.freed_bytes / 1e6:,.1f} MB freed.")
     if not done.compacted:
-        screen.side.print(
-            "Another process was at work: not all of the room went back to the disk. Run it again later.",
-            style="yellow",
-            soft_wrap=True,
-        )
+        busy = "Another process was at work: not all of the room went back to the disk. Run it again later."
+        screen.note(busy, "yellow")

@@ -1,4 +1,4 @@
-"""`twobrain resume`: go on with a turn that was cut short, or with what it asks."""
+"""`twobrain resume`: go on with a turn or with what it asks."""
 
 from doctor.diagnose import condition_of
 from graphs.session import Orchestrator

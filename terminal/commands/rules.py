@@ -1,23 +1,15 @@
-"""`twobrain rules`: what a person agreed to at a card for further calls too."""
+"""`twobrain rules`: the remembered rules of approval."""
 
 import time
 
 from base.errors import UnknownRuleError
-from doctor.diagnose import local_time
+from base.texts import local_time
 from graphs.session import Orchestrator
 from terminal.screen import open_screen
 from terminal.tables import Row, list_rows, show_json, yes_or_why_not
 from terminal.text import plain
 
-_COLUMNS = {
-    "id": "id",
-    "user": "user",
-    "tool": "tool",
-    "where": "where",
-    "until": "until",
-    "uses_left": "uses left",
-    "usable": "holds",
-}
+_COLUMNS = ("id", "user", "tool", "where", "until", "uses_left", "holds")
 _NONE = "There are no rules. Answer a confirmation with w (whenever) to make one."
 
 
@@ -36,7 +28,7 @@ async def revoke(orchestrator: Orchestrator, rule_id: str, *, user: str | None, 
     if as_json:
         show_json(screen, {"revoked": rule_id})
     else:
-        screen.side.print(f"Revoked {plain(rule_id)}: such calls ask again.", soft_wrap=True)
+        screen.note(f"Revoked {plain(rule_id)}: such calls ask again.")
 
 
 def _problem(orchestrator: Orchestrator, rule: Row) -> str | None:
@@ -56,5 +48,5 @@ def _for_people(row: Row) -> Row:
         **row,
         "until": "for good" if row["until"] is None else local_time(row["until"]),
         "uses_left": "any" if row["uses_left"] is None else row["uses_left"],
-        "usable": yes_or_why_not(row["why_not"]),
+        "holds": yes_or_why_not(row["why_not"]),
     }

@@ -1,4 +1,4 @@
-"""`twobrain serve`: LangGraph's local server, for Studio and for clients of its protocol."""
+"""`twobrain serve`: LangGraph's local server, for Studio and other clients."""
 
 import ipaddress
 import json
@@ -27,7 +27,7 @@ cli(prog_name="langgraph")
 
 
 def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
-    """Become the server, with tracing off; its own state is kept in the data directory.
+    """Become the server, untraced, with its state in the data directory.
 
     Raises:
         ConfigurationError: the address is taken or cannot be listened on, it is open to others and nobody
@@ -60,17 +60,14 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
 
 
 def _announce(screen: Screen, url: str, users: list[str], *, alone: bool) -> None:
-    """Say where it is, who may use it, and how it ends: of LangGraph's own log only warnings are shown."""
-    screen.side.print(f"Serving on {url}; Ctrl-C stops it.", style="bold", soft_wrap=True)
+    """Say where it is, who may use it, and how it ends."""
+    screen.note(f"Serving on {url}; Ctrl-C stops it.", "bold")
     if users:
-        screen.side.print(
-            f"It asks for a token; users who have one: {plain(', '.join(users))}.", soft_wrap=True
-        )
+        screen.note(f"It asks for a token; users who have one: {plain(', '.join(users))}.")
     elif alone:
-        screen.side.print(f"Studio: https://smith.langchain.com/studio/?baseUrl={url}", soft_wrap=True)
+        screen.note(f"Studio: https://smith.langchain.com/studio/?baseUrl={url}")
     else:
-        warning = "Nobody is authenticated: whoever reaches it can read, talk and approve."
-        screen.side.print(warning, style="yellow", soft_wrap=True)
+        screen.note("Nobody is authenticated: whoever reaches it can read, talk and approve.", "yellow")
 
 
 def _check_address(host: str, port: int) -> bool:
@@ -94,7 +91,7 @@ def _check_address(host: str, port: int) -> bool:
 
 
 def _furnish(settings: Settings) -> Path:
-    """Return the server's own folder, with what it reads there: langgraph.json, by whole paths."""
+    """Return the server's folder, with a langgraph.json of absolute paths."""
     folder = settings.data_dir / "server"
     declared = json.loads((CHECKOUT / "langgraph.json").read_text(encoding="utf-8"))
     for graph in declared["graphs"].values():
@@ -113,7 +110,7 @@ def _furnish(settings: Settings) -> Path:
 
 
 def _environment(settings: Settings, screen: Screen) -> dict[str, str]:
-    """Return what the server reads its settings from: those of here, wherever it runs."""
+    """Return the server's environment, which carries the settings of this process."""
     found = {
         "LANGSMITH_TRACING": "false",
         "LANGGRAPH_CLI_NO_ANALYTICS": "1",

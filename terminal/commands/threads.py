@@ -3,13 +3,7 @@
 from graphs.session import Orchestrator
 from terminal.tables import list_threads
 
-COLUMNS = {
-    "thread": "thread",
-    "user": "user",
-    "status": "status",
-    "updated_at": "last used",
-    "title": "title",
-}
+COLUMNS = ("thread", "user", "status", "updated_at", "title")
 _NONE = "There are no threads yet. Begin one with: twobrain ask TASK"
 
 

@@ -3,14 +3,7 @@
 from graphs.session import Orchestrator
 from terminal.tables import Row, list_rows, yes_or_why_not
 
-_COLUMNS = {
-    "name": "name",
-    "role": "for",
-    "effect": "effect",
-    "confirm": "asks first",
-    "usable": "usable",
-    "description": "what it does",
-}
+_COLUMNS = ("name", "role", "effect", "confirm", "usable", "description")
 
 
 async def tools(orchestrator: Orchestrator, *, as_json: bool) -> None:

@@ -22,7 +22,6 @@ Role = Literal["guest", "user", "admin"]
 ROLES: tuple[Role, ...] = ("guest", "user", "admin")
 """Least to most trusted."""
 
-_OURS = "TWOBRAIN_"
 Table = TypeVar("Table", bound=BaseModel)
 
 
@@ -161,17 +160,6 @@ class Limits(Card):
     """Calls of all tools that are at work at once in a process; one more waits, its own time not running."""
 
 
-class Environment(BaseModel):
-    """The variables that are ours, without their TWOBRAIN_ prefix."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    config: Path | None = None
-    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("twobrain"))
-    database_url: str | None = None
-    workspace: Path | None = None
-
-
 class Settings(BaseModel):
     """Everything that is fixed while the process runs."""
 
@@ -246,10 +234,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     if environ is None:
         environ = {**read_dotenv(), **os.environ}
-    env = _environment(environ)
-    if env.database_url:
+    if environ.get("TWOBRAIN_DATABASE_URL"):
         raise ConfigurationError("TWOBRAIN_DATABASE_URL: only SQLite is supported yet. Unset it.")
-    path = _config_path(env)
+    data_dir = Path(environ.get("TWOBRAIN_DATA_DIR") or platformdirs.user_data_path("twobrain"))
+    path = _config_path(environ.get("TWOBRAIN_CONFIG"))
     tables = _read_toml(path) if path else {}
     known = {"models", "roles", "users", "limits", "tools", "mcp"}
     if path and (unknown := sorted(set(tables) - known)):
@@ -259,8 +247,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = Settings(
             **tables,
-            data_dir=_at_home(env.data_dir),
-            workspace=_at_home(env.workspace or env.data_dir / "workspace"),
+            data_dir=_at_home(data_dir),
+            workspace=_at_home(Path(environ.get("TWOBRAIN_WORKSPACE") or data_dir / "workspace")),
             source=path,
         )
     except ValidationError as error:
@@ -293,19 +281,9 @@ def _at_home(path: Path) -> Path:
         raise ConfigurationError(f"The path {str(path)!r} cannot be used: {error}") from None
 
 
-def _environment(environ: Mapping[str, str]) -> Environment:
-    ours = {n.removeprefix(_OURS).lower(): v for n, v in environ.items() if n.startswith(_OURS) and v}
-    try:
-        return Environment.model_validate(ours)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = f"{_OURS}{problem['loc'][0]}".upper()
-        raise ConfigurationError(f"{name}: {problem['msg']}.") from None
-
-
-def _config_path(env: Environment) -> Path | None:
-    if env.config is not None:
-        given = _at_home(env.config)
+def _config_path(configured: str | None) -> Path | None:
+    if configured:
+        given = _at_home(Path(configured))
         if not given.is_file():
             raise ConfigurationError(
                 f"TWOBRAIN_CONFIG names {str(given)!r}, which is not a file. "

@@ -125,7 +125,7 @@ def _by_words(items: Iterable[Any], query: str) -> list[Any]:
 
 
 def _merged(*rankings: Sequence[Any]) -> list[Any]:
-    """Return what several searches found, best first."""
+    """Return what several searches found, by reciprocal rank fusion."""
     items = {item.key: item for ranking in rankings for item in ranking}
     weights = dict.fromkeys(items, 0.0)
     for ranking in rankings:

@@ -34,7 +34,7 @@ async def read_result(
 
 
 def label(start: int, end: int, size: int) -> str:
-    """Return the line above a page: its bytes, and where to read on."""
+    """Return the line above a page: where it stands."""
     after = f"next offset: {end}" if end < size else "the end"
     return f"[bytes {start:,}-{end:,} of {size:,}; {after}]"
 

@@ -63,19 +63,14 @@ async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> str:
     deadline = asyncio.timeout(limit)
     try:
         async with deadline:
-            return _text(await tool.run(here, args))
+            result = await tool.run(here, args)
     except TimeoutError:
         if not deadline.expired():
             raise
         doubt = "" if tool.effect == "read" else " It may have taken effect all the same."
         raise ToolFailure(f"{tool.name} took longer than {limit:g} s and was stopped.{doubt}") from None
-
-
-def _text(result: Any) -> str:
-    if result is None:
-        return "(no output)"
     text = result if isinstance(result, str) else to_json(result, serialize_unknown=True).decode()
-    return text if text.strip() else "(no output)"
+    return text if result is not None and text.strip() else "(no output)"
 
 
 @asynccontextmanager

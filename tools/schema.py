@@ -96,7 +96,7 @@ class _Plain:
         return self.of((found if isinstance(found, dict) else {}) | rest, (*within, reference))
 
     def _joined(self, schema: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any] | None:
-        """Render alternatives but null, as no argument that may be absent is required."""
+        """Render alternatives; null is dropped, as arguments may be absent."""
         rest = {k: v for k, v in schema.items() if k not in {"anyOf", "oneOf", "allOf", "type"}}
         kinds = schema.get("type")
         named = [{"type": kind} for kind in kinds] if isinstance(kinds, list) else None

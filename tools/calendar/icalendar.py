@@ -23,7 +23,7 @@ _PATIENCE_S = 15
 
 
 def moment(words: str, zone: ZoneInfo) -> date | datetime:
-    """Return the day, or the time, in a zone where it names none.
+    """Return the day or time, by default in that zone.
 
     Raises:
         ToolFailure: it is neither.
@@ -60,11 +60,11 @@ class Span:
             ToolFailure: it ends before it begins.
         """
         try:
-            begins = _midnight(start, zone)
+            begins = _in(start, zone)
             if end is None:
                 ends = begins + alone
             else:
-                ends = end if isinstance(end, datetime) else _midnight(end + timedelta(days=1), zone)
+                ends = end if isinstance(end, datetime) else _in(end + timedelta(days=1), zone)
         except OverflowError:
             raise ToolFailure("That is too far away.") from None
         if ends <= begins:
@@ -79,10 +79,6 @@ class Span:
         if self.start.date() == self.end.date():
             return f"{self.start:%Y-%m-%d %H:%M}-{self.end:%H:%M}"
         return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
-
-
-def _midnight(when: date | datetime, zone: ZoneInfo) -> datetime:
-    return when if isinstance(when, datetime) else datetime.combine(when, time.min, zone)
 
 
 def event_text(name: str, summary: str, span: Span, *, location: str, notes: str) -> str:
@@ -145,14 +141,14 @@ def _weight(event: Any, span: Span) -> int:
     """Return about how many times an event happens until the span's end."""
     years = max(1, span.end.year - int(event.start.year) + 1)
     rules = event.get("RRULE", [])
-    return years * sum(_a_year(rule) for rule in (rules if isinstance(rules, list) else [rules]))
-
-
-def _a_year(rule: Any) -> int:
-    several = prod(len(rule.get(part, [0])) for part in ("BYHOUR", "BYMINUTE", "BYSECOND"))
-    return several * _TIMES_A_YEAR.get(str(rule.get("FREQ", [""])[0]).upper(), 366)
+    times = 0
+    for rule in rules if isinstance(rules, list) else [rules]:
+        several = prod(len(rule.get(part, [0])) for part in ("BYHOUR", "BYMINUTE", "BYSECOND"))
+        times += several * _TIMES_A_YEAR.get(str(rule.get("FREQ", [""])[0]).upper(), 366)
+    return years * times
 
 
 def _in(when: date | datetime, zone: ZoneInfo) -> datetime:
-    begins = _midnight(when, zone)
-    return begins.astimezone(zone) if begins.tzinfo else begins.replace(tzinfo=zone)
+    if not isinstance(when, datetime):
+        return datetime.combine(when, time.min, zone)
+    return when.astimezone(zone) if when.tzinfo else when.replace(tzinfo=zone)

@@ -125,7 +125,7 @@ class Folder:
         raise ToolFailure(f"{self.path(name)!r} is binary, not UTF-8 text ({count(size, 'byte')}).")
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a file in place at once; a crash leaves the old one."""
+        """Put a file in place at once, crash or not."""
         mode = self.require(name, "file").mode if self.look(name) else 0o600
         temporary = f".twobrain-{secrets.token_hex(8)}.tmp"
         with said(self.path(name)):

@@ -141,13 +141,13 @@ def _page(title: str, lines: list[str]) -> str:
 
 
 def _holds(here: Here, path: str, content: str) -> bool | None:
-    """Tell whether a write took effect; None: nobody knows whose the content is."""
+    """Tell whether a write took effect; None: nobody can tell."""
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
         return True if folder.text(name) == content else None
 
 
 def _is_gone(here: Here, path: str) -> bool | None:
-    """Tell whether a deletion took effect; None: it may have been made anew."""
+    """Tell whether a deletion took effect; None: nobody can tell."""
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
         return True if folder.look(name) is None else None
 

@@ -65,7 +65,7 @@ class Workspace:
             yield folder, parts[-1]
 
     def walk(self, parts: Parts) -> Iterator[tuple[Folder, Entry]]:
-        """Yield every file below a folder, with the open folder it is in.
+        """Yield every file below a folder, with its own open folder.
 
         A folder that goes away or cannot be read meanwhile is passed over.
         """

@@ -92,7 +92,7 @@ def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
 
 
 def _whatever_was_agreed(person: Person, tool: Tool, args: Any, taint: Taint) -> str | None:
-    """Return why a call asks whatever was agreed; None where it need not."""
+    """Return why a call asks whatever was agreed, if it does."""
     if tool.name in person.confirm_deny:
         return f"{tool.name} always asks {person.user} first."
     if tool.caution:

@@ -6,11 +6,12 @@ changes its address in between (DNS rebinding) gains nothing.
 """
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Self
 
 import httpx
@@ -18,8 +19,8 @@ from pydantic import AfterValidator
 
 from base.settings import Card, Settings
 from tools.declaration import ToolFailure
-from tools.web.addresses import Address, names_this_machine, read_host, why_not_public
 
+Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """From a host and port to its addresses, best first; raises OSError where it has none."""
 
@@ -27,6 +28,68 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _AGENT = "twobrain (personal assistant)"
 _PATIENCE = httpx.Timeout(15, connect=10)
 _MOST_PORTS = 65_535
+
+_REFUSED = {
+    "an unspecified address": "0.0.0.0/8 ::/128",
+    "a loopback address": "127.0.0.0/8 ::1/128",
+    "a private address": "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7 fec0::/10",
+    "an address behind a carrier's NAT": "100.64.0.0/10",
+    "a cloud's metadata address": "168.63.129.16/32",
+    "a link-local or metadata address": "169.254.0.0/16",
+    "a link-local address": "fe80::/10",
+    "a multicast address": "224.0.0.0/4 ff00::/8",
+    "a 6to4 relay's address": "192.88.99.0/24",
+    "a 6to4 address": "2002::/16",
+    "a Teredo address": "2001::/32",
+    "a NAT64 address": "64:ff9b::/96 64:ff9b:1::/48",
+    "an IPv4-compatible address": "::/96",
+    "an IPv4-mapped address": "::ffff:0:0/96",
+    "an IPv4-translated address": "::ffff:0:0:0/96",
+    "a reserved address": "192.0.0.0/24 192.0.2.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 "
+    "240.0.0.0/4 2001::/23 2001:db8::/32 3fff::/20",
+}
+"""IANA's special-purpose address registries, read 2026-11, and Azure's metadata server; the first fits."""
+_NETWORKS = [(ip_network(each), kind) for kind, networks in _REFUSED.items() for each in networks.split()]
+
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_ISATAP = {0x00005EFE, 0x02005EFE}
+"""The upper half of an interface identifier that carries an IPv4 address (RFC 5214)."""
+
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_HERE = {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
+"""Names of whichever machine looks them up."""
+
+
+def _why_not_public(address: Address) -> str | None:
+    for network, kind in _NETWORKS:
+        if address in network:
+            return kind
+    if isinstance(address, IPv4Address):
+        return None
+    if address not in _GLOBAL_UNICAST:
+        return "a reserved address"
+    if address.scope_id or (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
+        return "an address of this network only"
+    return None
+
+
+def _read_host(host: str) -> str | Address:
+    """Return a host as an address, or as a name in lower case.
+
+    Raises:
+        ValueError: it is neither, or an address in a spelling that programs read differently.
+    """
+    plain = host.lower().removesuffix(".")
+    try:
+        return ip_address(plain)
+    except ValueError:
+        pass
+    if not _HOST.fullmatch(plain):
+        raise ValueError(f"{host!r} is not a host name")
+    if _NUMBER.fullmatch(plain.rpartition(".")[2]):
+        raise ValueError(f"{host!r} is an IPv4 address in an unusual form; write it as four decimal numbers")
+    return plain
 
 
 class RefusedError(ToolFailure):
@@ -54,7 +117,7 @@ class Door:
             raise ValueError(f"{text!r} is not a host or host:port: {error}") from None
         if url.raw_path not in {b"", b"/"} or url.userinfo or url.fragment:
             raise ValueError(f"{text!r} is not a host or host:port, such as homeassistant.local:8123")
-        return cls(read_host(url.raw_host.decode()), _port(url.port))
+        return cls(_read_host(url.raw_host.decode()), _port(url.port))
 
     @classmethod
     def of(cls, url: httpx.URL) -> Self:
@@ -66,7 +129,7 @@ class Door:
         if url.scheme not in _DEFAULT_PORTS:
             raise ValueError(f"a URL must begin with https:// or http://, not {str(url)[:40]!r}")
         port = _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
-        return cls(read_host(url.raw_host.decode()), _port(port))
+        return cls(_read_host(url.raw_host.decode()), _port(port))
 
     def admits(self, other: Self) -> bool:
         """Tell whether it opens the host and port of another."""
@@ -149,7 +212,11 @@ class Guard:
         is_open = any(door.admits(wanted) for door in self.doors)
         if not is_open and not self.public:
             raise RefusedError(f"{url.netloc.decode()} is not a host that was configured for this.")
-        if not is_open and isinstance(wanted.host, str) and names_this_machine(wanted.host):
+        if (
+            not is_open
+            and isinstance(wanted.host, str)
+            and (wanted.host in _HERE or wanted.host.endswith(".localhost"))
+        ):
             raise _closed(url, "names this machine")
         addresses = (
             [wanted.host]
@@ -157,7 +224,7 @@ class Guard:
             else [ip_address(each) for each in await self.resolve(wanted.host, wanted.port or 0)]
         )
         for address in () if is_open else addresses:
-            if kind := why_not_public(address):
+            if kind := _why_not_public(address):
                 raise _closed(url, f"leads to {kind}")
         return addresses
 

@@ -116,13 +116,12 @@ def _listed(found: _Found, words: str) -> str:
         note = f" These engines did not answer: {one_line(silent, _LONGEST_SNIPPET)}." if silent else ""
         return f"Nothing was found for {words!r}.{note}"
     shown = list(hits.items())[:_SHOWN]
-    return "\n\n".join(_entry(number, url, hit) for number, (url, hit) in enumerate(shown, 1))
-
-
-def _entry(number: int, url: str, hit: _Hit) -> str:
-    texts = (hit.title or url, url, hit.content or "")
-    title, *more = (one_line(text, _LONGEST_SNIPPET) for text in texts)
-    return "\n   ".join([f"{number}. {title}", *filter(None, more)])
+    blocks = []
+    for number, (url, hit) in enumerate(shown, 1):
+        texts = (hit.title or url, url, hit.content or "")
+        title, *more = (one_line(text, _LONGEST_SNIPPET) for text in texts)
+        blocks.append("\n   ".join([f"{number}. {title}", *filter(None, more)]))
+    return "\n\n".join(blocks)
 
 
 def _lacks_nothing(settings: Settings) -> None:

@@ -141,14 +141,9 @@ def exit_code(result: Result) -> int:
 def thread_or_new(given: str | None) -> str:
     """Return the thread's id, checked; None: a new one."""
     if given is None:
-        return new_thread()
+        return secrets.token_hex(4)
     check_thread(given)
     return given
-
-
-def new_thread() -> str:
-    """Return an id that no thread has yet."""
-    return secrets.token_hex(4)
 
 
 def _context(options: Options, settings: Settings) -> Context:

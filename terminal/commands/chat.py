@@ -6,7 +6,7 @@ from base.data_dir import CHAT_HISTORY
 from base.errors import TwobrainError
 from graphs.session import Orchestrator
 from terminal.card import show_waiting
-from terminal.conversation import Conversation, Options, exit_code, new_thread, thread_or_new
+from terminal.conversation import Conversation, Options, exit_code, thread_or_new
 from terminal.interrupt import LeftError
 from terminal.prompt import LinePrompt
 from terminal.screen import complain
@@ -53,7 +53,7 @@ class Chat:
             case "":
                 pass
             case "/new":
-                self._thread = new_thread()
+                self._thread = thread_or_new(None)
                 self._show_thread()
             case "/thread":
                 self._show_thread()

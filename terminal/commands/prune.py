@@ -25,19 +25,15 @@ async def prune(  # noqa: PLR0913 (each is one option)
 ) -> None:
     """Delete threads not used for an age such as `30d`, after asking."""
     screen = open_screen(machine=as_json)
-    before = time.time() - _seconds(age)
+    found = _AGE.fullmatch(age.strip())
+    if found is None:
+        raise ConfigurationError(f"--older-than {age!r} is no age. Give one such as 12h, 30d or 8w.")
+    before = time.time() - int(found[1]) * _UNITS[found[2]]
     threads = [] if yes and not dry_run else await prunable(orchestrator, before)
     if dry_run:
         await _foretell(screen, orchestrator, threads, as_json=as_json)
     elif not threads or await _agreed(screen, threads, age, audit=audit):
         _report(screen, await pruned(orchestrator, before, audit=audit), as_json=as_json)
-
-
-def _seconds(age: str) -> int:
-    found = _AGE.fullmatch(age.strip())
-    if found is None:
-        raise ConfigurationError(f"--older-than {age!r} is no age. Give one such as 12h, 30d or 8w.")
-    return int(found[1]) * _UNITS[found[2]]
 
 
 async def _agreed(screen: Screen, threads: Sequence[str], age: str, *, audit: bool) -> bool:

@@ -51,10 +51,7 @@ class Diagnosis:
 async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = False) -> Diagnosis:
     """Say how a thread stands.
 
-    Args:
-        orchestrator: of the data directory.
-        thread_id: the thread.
-        held: the caller has the thread to itself, so that no turn of it is under way.
+    `held`: the caller has the thread to itself, so that no turn of it is under way.
 
     Raises:
         BadThreadError: no thread can have that id.

@@ -54,12 +54,8 @@ def list_rows(
 ) -> None:
     """Print what a command lists, for a person or a program.
 
-    Args:
-        rows: as a program reads them.
-        columns: keys of the rows.
-        empty: what to say where there are no rows.
-        as_json: print the rows for a program.
-        for_people: returns what a person reads of a row.
+    The rows are as a program reads them; `for_people` returns what a person reads of one. Columns are keys
+    of that; `empty` is said where there are no rows.
     """
     screen = open_screen(machine=as_json)
     if as_json:

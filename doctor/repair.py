@@ -8,9 +8,10 @@ from langgraph.types import StateSnapshot
 
 from base.errors import DamagedThreadError, RequestError, UnknownThreadError
 from base.texts import count
-from doctor.diagnose import condition_of, diagnose, rows_of
+from doctor.diagnose import diagnose, rows_of
 from doctor.missing_records import find_missing, record_missing
 from graphs.damage import check
+from graphs.result import condition_of
 from graphs.session import Orchestrator
 from ledger.records import Call, Recorded, ThreadStatus
 from nodes.turn.calls import open_calls, result_message

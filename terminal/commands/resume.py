@@ -1,6 +1,6 @@
 """`twobrain resume`: go on with a turn or with what it asks."""
 
-from doctor.diagnose import condition_of
+from graphs.result import condition_of
 from graphs.session import Orchestrator
 from terminal.conversation import Conversation, Options
 

@@ -146,11 +146,9 @@ def _decision(action: dict[str, Any], kind: str, **more: Any) -> Decision:
 
 
 def _allowed(request: dict[str, Any], action: dict[str, Any]) -> list[str]:
-    for config in request.get("review_configs", ()):
-        if config["action_name"] == action["name"]:
-            allowed = list(config["allowed_decisions"])
-            return [*allowed, "whenever"] if "edit" in allowed else allowed
-    return list(_CHOICES)
+    configs = {config["action_name"]: config for config in request.get("review_configs", ())}
+    allowed = configs.get(action["name"], {}).get("allowed_decisions", _CHOICES)
+    return [*allowed, "whenever"] if "edit" in allowed else list(allowed)
 
 
 def _print(console: Console, request: dict[str, Any], number: int) -> bool:

@@ -39,8 +39,7 @@ _HEADINGS = {
     "cost_usd": "cost",
 }
 """Of columns that are not headed by their key."""
-_GOOD = {"yes", "executed"}
-_BAD = {"no", "failed"}
+_STYLES = {"yes": "green", "executed": "green", "no": "red", "failed": "red"}
 _MISSING_RECORDS = "The ledger has no record of {} that there is; twobrain doctor says which, and what to do."
 
 
@@ -107,8 +106,7 @@ def _cell(key: str, value: Any) -> Text:
     text = plain(_words(key, value))
     if len(text) > _WIDEST_CELL:
         text = text[: _WIDEST_CELL - 1] + "…"
-    style = "green" if text in _GOOD else "red" if text in _BAD else ""
-    return Text(text, style)
+    return Text(text, _STYLES.get(text, ""))
 
 
 def _words(key: str, value: Any) -> str:

@@ -77,7 +77,7 @@ class RequestError(TwobrainError):
 
 
 class BadMessageError(RequestError):
-    """The message is empty, too long, or holds nothing a model can read."""
+    """The message is empty, too long, or not text."""
 
 
 class BadThreadError(RequestError):

@@ -36,7 +36,7 @@ class Output:
     most: int = _BOTH_ENDS
     """Bytes held of its beginning, and as many of its end."""
     head: bytearray = field(default_factory=bytearray)
-    tail: bytes = b""
+    end: bytes = b""
     size: int = 0
     """Bytes written, held or not."""
 
@@ -44,13 +44,13 @@ class Output:
         """Take what comes next."""
         room = self.most - len(self.head)
         self.head += data[:room]
-        self.tail = (self.tail + data[room:])[-self.most :]
+        self.end = (self.end + data[room:])[-self.most :]
         self.size += len(data)
 
     def __str__(self) -> str:
-        left_out = self.size - len(self.head) - len(self.tail)
+        left_out = self.size - len(self.head) - len(self.end)
         gap = f"\n… ({left_out:,} bytes left out) …\n".encode() if left_out else b""
-        return (self.head + gap + self.tail).decode(errors="replace").strip("\n")
+        return (self.head + gap + self.end).decode(errors="replace").strip("\n")
 
 
 @dataclass(slots=True)
@@ -109,14 +109,8 @@ async def run(  # noqa: PLR0913 (each is one property of a program)
 ) -> tuple[int | None, bool]:
     """Run a program to its end, and leave nothing of it running.
 
-    Args:
-        command: the program and its arguments, which everybody on the machine can read.
-        env: its environment.
-        limit_s: seconds that it may take; then it is ended.
-        output: takes what it writes; beyond MOST_OUTPUT it is ended.
-        errors: takes what it writes to standard error; None: the output does, in the order written.
-        cwd: its folder; None: ours.
-        given: its standard input.
+    After `limit_s` seconds, or beyond MOST_OUTPUT bytes of `output`, it is ended. The other arguments are
+    those of `running`.
 
     Returns:
         Its exit status, negative for the signal that killed it, None where it ran out of time; and whether
@@ -194,7 +188,7 @@ async def _pipe(longest_line: int) -> AsyncIterator[tuple[asyncio.StreamReader, 
 
 
 async def _collect(stream: asyncio.StreamReader, output: Output, bounded: int | None = None) -> None:
-    """Collect output; beyond MOST_OUTPUT bytes kill the process group `bounded`."""
+    """Collect output; beyond MOST_OUTPUT kill the process group `bounded`."""
     while data := await stream.read(_CHUNK):
         output.add(data)
         if bounded and output.size > MOST_OUTPUT:
@@ -211,7 +205,7 @@ async def _give(process: Process, data: bytes) -> None:
 
 
 async def _started(command: Iterable[str], mark: str, *, env: Mapping[str, str], **options: Any) -> Process:
-    """Start a program; where that is cancelled, nothing of it runs any more: asyncio would end it alone."""
+    """Start a program; cancelled, end it with all that it started."""
     starting = asyncio.create_task(
         asyncio.create_subprocess_exec(*command, env={**env, _MARK: mark}, start_new_session=True, **options)
     )
@@ -219,11 +213,11 @@ async def _started(command: Iterable[str], mark: str, *, env: Mapping[str, str],
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
         # In a task of its own: it is carried through, whoever gives up waiting for it.
-        await asyncio.shield(asyncio.create_task(_taken_back(starting, mark)))
+        await asyncio.shield(asyncio.create_task(_take_back(starting, mark)))
         raise
 
 
-async def _taken_back(starting: asyncio.Task[Process], mark: str) -> None:
+async def _take_back(starting: asyncio.Task[Process], mark: str) -> None:
     await asyncio.wait({starting})
     if not starting.cancelled() and not starting.exception():
         await Program(starting.result(), asyncio.StreamReader()).end(mark)

@@ -43,15 +43,19 @@ class LoginCard(Card):
     @model_validator(mode="after")
     def _logs_in_with_both(self) -> Self:
         if (self.user is None) != (self.password_env is None):
-            msg = "user and password_env are needed both or neither"
-            raise ValueError(msg)
+            raise ValueError("user and password_env are needed both or neither")
         return self
 
     def missing(self, settings: "Settings", server: str) -> str | None:
-        """Say which variable of its password is to be set; None: it is there, or none is needed."""
+        """Say how to set the missing password; None: nothing is missing."""
         if self.password_env and not settings.secret(self.password_env):
             return f"set the variable {self.password_env} to the {server}'s password"
         return None
+
+    def login(self, settings: "Settings") -> tuple[str, str] | None:
+        """Return user and password; None: the server asks for no login."""
+        password = settings.secret(self.password_env) if self.password_env else None
+        return (self.user, password) if self.user and password else None
 
 
 class Price(Card):
@@ -99,7 +103,7 @@ class ModelCard(Card):
 
 
 class RuleCard(Card):
-    """One `[[users.NAME.rules]]` table: calls of a tool that run unasked for this user."""
+    """One `[[users.NAME.rules]]` table: calls that run unasked for this user."""
 
     tool: str
     """The tool's name."""
@@ -191,14 +195,15 @@ class Settings(BaseModel):
     _secrets: list[str] = PrivateAttr(default_factory=list)
 
     def secret(self, variable: str) -> str | None:
-        """Return the value of an environment variable, None where it is unset or blank."""
+        """Return an environment variable, None where unset or blank."""
         return self._environ.get(variable, "").strip() or None
 
     def read_table(self, place: tuple[str, ...], card: type[Table]) -> Table | None:
-        """Return the table at a place of twobrain.toml, such as `("tools", "send_email")`, as its card.
+        """Return a table of twobrain.toml as its card, None without one.
 
-        Returns:
-            None where there is no such table.
+        Args:
+            place: its name, such as `("tools", "send_email")`.
+            card: what it is to be.
 
         Raises:
             ConfigurationError: it is not as the card expects; the message names file and line.
@@ -214,7 +219,7 @@ class Settings(BaseModel):
             raise ConfigurationError(_explain(error, self.source, place)) from None
 
     def user(self, name: str) -> UserCard:
-        """Return a user's card; `local` needs none to be a user, any other stranger is a guest."""
+        """Return a user's card; `local` is known, and others are guests."""
         return self.users.get(name) or (_LOCAL if name == "local" else _STRANGER)
 
     def redact(self, text: str) -> str:
@@ -222,7 +227,6 @@ class Settings(BaseModel):
         return redacted(text, self._secrets)
 
     def _read_environment(self, environ: Mapping[str, str]) -> None:
-        """Hold the environment, outside of what is printed, and its secrets."""
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
         named |= set(_variables_in([self.tools, self.mcp]))
@@ -266,7 +270,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def read_dotenv() -> dict[str, str]:
-    """Return what `.env` in the working directory says; nothing where there is none.
+    """Return what `.env` in the working directory says.
 
     Raises:
         ConfigurationError: it cannot be read.
@@ -313,7 +317,7 @@ def _config_path(env: Environment) -> Path | None:
 
 
 def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
-    """Yield the variables that a table names as secrets: the texts under every key that ends in `_env`."""
+    """Yield the texts under every key that ends in `_env`."""
     if isinstance(table, Mapping):
         for key, value in table.items():
             yield from _variables_in(value, named=named or key.endswith("_env"))
@@ -325,11 +329,6 @@ def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    """Return the file's tables.
-
-    Raises:
-        ConfigurationError: it is not TOML, or cannot be read.
-    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
@@ -339,13 +338,6 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, path: Path | None, within: tuple[str, ...] = ()) -> str:
-    """Return the first mistake in words, with its place.
-
-    Args:
-        error: of the table that was validated.
-        path: the file; None where the table came from a program.
-        within: where in the file the table stands.
-    """
     problem = error.errors()[0]
     place = [*within, *(str(part) for part in problem["loc"])]
     what = problem["msg"].removeprefix("Value error, ")
@@ -357,13 +349,13 @@ def _explain(error: ValidationError, path: Path | None, within: tuple[str, ...] 
 
 
 def where(path: Path | None, place: tuple[str, ...]) -> str:
-    """Return a place as a person finds it: file, line and dotted name."""
+    """Return where a table is: file, line and dotted name."""
     found = f"{path}, line {_line_of(path, place)}" if path else "settings"
     return f"{found}: {'.'.join(place)}"
 
 
 def _line_of(path: Path, place: tuple[str, ...]) -> int:
-    """Return the line (from 1) that best matches a place in the tables: the key's, else its table's."""
+    """Return the line, from 1, of a key, else of its table."""
     lines = path.read_text(encoding="utf-8").splitlines()
     best = 1
     table: tuple[str, ...] = ()

@@ -36,6 +36,15 @@ def words_of(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", text.casefold()))
 
 
+FILLERS = words_of(
+    """a about all an and any are as at be by can could do does every for from get has have how i if in
+    into is it its make may me more my need no not of on one or our please should so some than that
+    the them then there these they this to up use want was we what when where which who will with
+    would you your"""
+)
+"""Words that say nothing about what is looked for."""
+
+
 def folded(name: str) -> str:
     """Return a name without case and separators, for comparison."""
     return re.sub(r"[^a-z0-9]", "", name.casefold())

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PLACES = 128
-"""Blocking tools at work at once; the next one waits for a place."""
+MOST_THREADS = 128
+"""Blocking tools at work at once; the next one waits for a thread."""
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(PLACES, thread_name_prefix="tool")
+    return ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="tool")
 
 
 async def in_thread(function: Callable[[], T]) -> T:
@@ -34,7 +34,7 @@ async def in_thread(function: Callable[[], T]) -> T:
 
 
 def _without_stop_iteration(function: Callable[[], T]) -> T:
-    """Call a function; asyncio cannot carry a StopIteration, so it comes out as a RuntimeError."""
+    # Below Python 3.12 asyncio cannot carry a StopIteration.
     try:
         return function()
     except StopIteration as error:

@@ -83,7 +83,7 @@ class Windows:
             model: its name in the registry.
             card: its card.
             messages: the prompt.
-            chars: about how many characters that takes, with the tools; 0: unknown.
+            chars: about how many characters that is to take, with the tools; 0: unknown.
             usage: what the server reports; None: nothing.
 
         Raises:
@@ -95,6 +95,9 @@ class Windows:
         cached = ((usage or {}).get("input_token_details") or {}).get("cache_read") or 0
         server, prompt = self._server(model), _Prompt(list(messages), tokens)
         before = _continued(server, prompt)
+        # One token for each byte is the most that the new part takes.
+        if before and tokens > sum(len(m.text.encode()) for m in _new(prompt, before)) + _SLACK:
+            server.counts_all = True
         if tokens >= _LEAST_WINDOW and _is_cut(server, prompt, before, cached, chars):
             server.room = min(tokens * _FEW_CHARS, server.room or tokens * _FEW_CHARS)
             raise UnusableReplyError(
@@ -102,9 +105,6 @@ class Windows:
                 "past OLLAMA_CONTEXT_LENGTH",
                 "context_overflow",
             )
-        # One token for each byte is the most that the new part takes.
-        if before and tokens > sum(len(m.text.encode()) for m in _new(prompt, before)) + _SLACK:
-            server.counts_all = True
         others = [each for each in server.read if each is not before]
         server.read = (*others[1 - _REMEMBERED :], prompt)
 
@@ -130,7 +130,7 @@ def _is_cut(server: _Server, prompt: _Prompt, before: _Prompt | None, cached: in
     tokens, most = prompt.tokens, prompt.tokens + cached
     counts_all = server.counts_all or cached > 0 or not server.read
     is_window = tokens in _WINDOWS or (counts_all and not (tokens % 1_000 and tokens % 1_024))
-    chars = chars or sum(len(message.text) for message in prompt.messages)
+    chars = max(chars, sum(len(message.text) for message in prompt.messages))
     if is_window and chars > _CLEARLY_OVER * _USUAL_CHARS * most:
         return True
     words = sum(len(message.text.split()) for message in _new(prompt, before))

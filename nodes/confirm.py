@@ -1,4 +1,4 @@
-"""Stop until a person has decided on every risky call of the round."""
+"""Stop until a person has decided on the risky calls."""
 
 import time
 from dataclasses import replace
@@ -20,7 +20,7 @@ from nodes.turn.calls import result_message
 from nodes.turn.turn import Turn, take_up
 
 _BEGUN = {"running", "executed", "failed", "unknown"}
-_FORGOTTEN = (
+_NOT_ON_RECORD = (
     "The ledger has no record of this question: it was lost, or put back from an older copy. So your answer "
     "counts for nothing, and nothing was run by it. See whether it was done before, then answer again."
 )
@@ -31,7 +31,7 @@ _SENT_BEFORE = (
 
 
 async def confirm(state: State, runtime: Runtime[Context]) -> Update:
-    """Ask once, and write what was decided; what is left undecided is asked again in a new step.
+    """Ask once, and write what was decided.
 
     Reads request, decisions and problem; writes decisions, problem, and results for what will not run. The
     request too, where the ledger has forgotten it: then there is none.
@@ -56,13 +56,13 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
         "asked_at": now,
         "pending": remaining(replace(state, decisions=decisions, problem=problem)) if undecided else None,
     }
-    if problem == _FORGOTTEN:
+    if problem == _NOT_ON_RECORD:
         update["request"] = {}  # plan puts the question anew
     return {**update, "messages": messages, "own_last_id": messages[-1].id or ""} if messages else update
 
 
 def _is_meant(reading: Reading, request: dict[str, Any]) -> bool:
-    """Tell whether an answer names what it is about: a call, but not whether it is one in doubt."""
+    """Tell whether an answer names what it is about."""
     return reading.names_calls and not any("attempt" in action for action in request["action_requests"])
 
 
@@ -84,7 +84,7 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision
         except StorageError as error:
             return decisions, messages, f"Your answer for {call['name']} could not be recorded. {error}"
         if held.status is None and "attempt" not in action:
-            return decisions, messages, _FORGOTTEN
+            return decisions, messages, _NOT_ON_RECORD
         decisions[call["id"]] = CallDecision(
             approved=_goes_on(held),
             args=_args(turn, action, choice, held),
@@ -99,7 +99,7 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision
 
 
 def _goes_on(held: Decision) -> bool:
-    """Tell whether execute_tools is to go on with a call: to run it, or to tell what became of it already.
+    """Tell whether execute_tools is to take up a call.
 
     Where the ledger has forgotten that a call was in doubt, it is found to be so there.
     """
@@ -107,34 +107,34 @@ def _goes_on(held: Decision) -> bool:
 
 
 def _coerced(turn: Turn, call: JudgedCall, choice: Choice) -> Choice:
-    """Return an edit with its arguments as the tool takes them: forms send numbers as text."""
+    """Return an edit coerced, as forms send numbers as text."""
     tool = turn.res.tools.find(call["name"])
     return Edit(tool.check(choice.args)) if tool and isinstance(choice, Edit) else choice
 
 
 async def _agreed_definition(turn: Turn, call: JudgedCall) -> None:
-    """Remember that a person has agreed to a tool of an MCP server as it is defined now."""
+    """Pin an MCP tool as a person has agreed to it."""
     tool = turn.res.tools.find(call["name"])
     if tool and turn.res.servers:
         await turn.res.servers.approve_definition(tool.name)
 
 
 def _refused(turn: Turn, call: JudgedCall, args: dict[str, Any], held: Decision) -> ToolMessage:
-    """Return the result of a call that will not run, and tell watchers."""
+    """Return the result of a refused call, and tell watchers."""
     status = "denied" if held.status is None or held.status == "waiting" else held.status
     emit(turn.runtime.stream_writer, ToolFinished(call["id"], call["name"], status, held.reason))
     return result_message(call, status, held.reason, args, denied=held.status == "denied")
 
 
 async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Decision:
-    """Record the choice, and return the decision that holds: the first one, whoever made it."""
+    """Record a choice, and return the decision that holds: the first one."""
     call = {"id": action["tool_call_id"], "name": action["name"]}
     return await turn.res.ledger.decide(
         turn.state.thread,
         action["tool_call_id"],
         approve=not isinstance(choice, Reject),
         by=turn.person.user,
-        fingerprint=turn.entry(call, action["args"]).fingerprint,
+        fingerprint=turn.ledger_call(call, action["args"]).fingerprint,
         message=choice.message if isinstance(choice, Reject) else "",
         args=choice.args if isinstance(choice, Edit) else None,
         remember=_remembered(turn, action["name"], choice),
@@ -143,7 +143,7 @@ async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Deci
 
 
 def _remembered(turn: Turn, name: str, choice: Choice) -> Remembered | None:
-    """Return the rule that begins with an approval, for the tool as it is now; None where none was asked."""
+    """Return the rule that an approval begins; None: none."""
     tool = turn.res.tools.find(name)
     if tool is None or not isinstance(choice, Approve) or choice.remember is None:
         return None
@@ -153,7 +153,7 @@ def _remembered(turn: Turn, name: str, choice: Choice) -> Remembered | None:
 
 
 def _args(turn: Turn, action: dict[str, Any], choice: Choice, held: Decision) -> dict[str, Any]:
-    """Return what to run: an edit where that is what was agreed to. execute_tools refuses all else."""
+    """Return what to run: an edit only where that was agreed to."""
     tool = turn.res.tools.find(action["name"])
     edited = isinstance(choice, Edit) and held.fingerprint == fingerprint(
         tool.name if tool else action["name"], choice.args

@@ -1,4 +1,4 @@
-"""The choices of one run: the form that Studio shows and that a program fills in."""
+"""The choices of one run, which Studio shows as a form."""
 
 import ast
 import inspect
@@ -37,7 +37,7 @@ def docstrings_of(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _described(model: type[Model]) -> type[Model]:
-    """Describe each field of a class that is still to be built by its docstring.
+    """Describe an unbuilt class's fields by their docstrings.
 
     pydantic's own `use_attribute_docstrings` looks for the class in the files of all modules there are, which
     takes 40 ms of a process's start.
@@ -49,7 +49,10 @@ def _described(model: type[Model]) -> type[Model]:
 
 @_described
 class Context(BaseModel):
-    """How one turn is to be run. A server stores it with every checkpoint, so it holds no secret."""
+    """How one turn is to be run.
+
+    A server stores it with every checkpoint, so it holds no secret.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -93,7 +96,7 @@ class Context(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _has_no_others(cls, given: Any) -> Any:
-        """Name the nearest field where a name is none. The error stays pydantic's, as of any form."""
+        """Name the nearest field where a name is none."""
         fields = list(cls.model_fields)
         names = given if isinstance(given, Mapping) else ()
         if unknown := [_unknown(str(name), given[name], fields) for name in names if name not in fields]:
@@ -111,7 +114,7 @@ def _unknown(name: str, value: Any, fields: list[str]) -> InitErrorDetails:
 
 
 def context_of(runtime: Runtime[Context], chosen: Mapping[str, Any]) -> Context:
-    """Return the run's context; what it leaves unsaid is as it was chosen when the turn began.
+    """Return the run's context, completed by the choices that began the turn.
 
     Args:
         runtime: the run's; a resume seldom repeats the context.
@@ -130,7 +133,7 @@ def choices_of(context: Context) -> dict[str, Any]:
 
 
 def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -> Person:
-    """Return who asks and what they may do. A server's client cannot say that it is somebody else.
+    """Return who asks, on a server whom it authenticated.
 
     Raises:
         ConfigurationError: users have tokens, and the server asked for none.
@@ -154,7 +157,7 @@ def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -
 
 
 def _name(server: ServerInfo, settings: Settings) -> str:
-    """Return whom the server authenticated; where it does not, `local`, whoever a client says it is."""
+    """Return whom the server authenticated, else `local`."""
     name = server.user.identity if server.user else ""
     if not name and any(card.token_sha256 for card in settings.users.values()):
         raise ConfigurationError(

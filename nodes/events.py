@@ -14,7 +14,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """A model broke off in the middle: the tokens since its call began are void, and others follow."""
+    """The tokens since the model's call began are void; others follow."""
 
     model: str
     role: str
@@ -70,6 +70,6 @@ def emit(writer: Callable[[Any], None], event: StepEvent) -> None:
 
 
 def read_event(payload: Any) -> StepEvent | None:
-    """Return what `emit` wrote; None for what others write to the custom stream."""
+    """Return what `emit` wrote; None for what others wrote."""
     kind = _KINDS.get(str(payload.get("event"))) if isinstance(payload, dict) else None
     return kind(**{key: value for key, value in payload.items() if key != "event"}) if kind else None

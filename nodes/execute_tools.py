@@ -23,8 +23,7 @@ from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
 from tools.policy.decision import Allow, Confirm, Deny
 from tools.read_result import is_untrusted_result
-from tools.run import Outcome as Ran
-from tools.run import concurrency_limit, run_tool
+from tools.run import Ran, concurrency_limit, run_tool
 
 _LEASE_MARGIN_S = 30.0
 """Beyond the tool's own limit, before its claim counts as abandoned."""
@@ -39,7 +38,7 @@ _LOOKED_UP = (
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of a call; the duration is None where it did not run here."""
+    """What became of a call; no duration where it did not run."""
 
     status: Status
     text: str
@@ -71,7 +70,7 @@ async def execute_tools(state: Task, runtime: Runtime[Context]) -> Command[Liter
 
 
 async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
-    """Return the call's outcome whatever happens: a task that raised would take its siblings with it.
+    """Return the call's outcome, never raising: that would cancel its siblings.
 
     None where nobody knows it: it may have been begun before, and where the ledger cannot be asked or
     written to, nothing can be said of that.
@@ -99,7 +98,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
     call = task["call"]
     tool = turn.res.tools.find(call["name"])
     verdict = await judge_again(turn, call["name"], task["args"], task["taint"])
-    entry = turn.entry(call, task["args"])
+    entry = turn.ledger_call(call, task["args"])
     noted = partial(_noted, entry, turn, task)
     if call["verdict"] == "refuse":
         return await noted("denied", f"Not executed: {call['reason']}")
@@ -125,7 +124,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
 async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
     entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], verdict: Allow | Confirm, *, recorded: bool
 ) -> Claim | Read:
-    """Take a call to run it; of one whose owner is gone, the world is asked whether it happened.
+    """Claim a call; ask the world about an abandoned one.
 
     For a read that the planner asked for just now, nothing has to be waited for: it may run again. Before
     anything else may run, the step that made it is on disk: asked once more, the planner would name it anew.
@@ -157,7 +156,7 @@ async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
 
 
 def _unrun(claim: Recorded | NotApproved | Lost, *, untrusted: bool) -> _Outcome | None:
-    """Return the outcome of a call that is not ours to run; None where nobody knows it."""
+    """Return the outcome of a call that another ran; None: unknown."""
     match claim:
         case Recorded(status=status, text=text):
             return _Outcome(status, text, untrusted=untrusted)
@@ -183,7 +182,7 @@ async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], claim:
 async def _stored(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
     entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran, claim: Claimed | Read
 ) -> _Outcome:
-    """Store and record what a call gave; it ran, so this is finished even if nobody waits for it any more."""
+    """Store and record what a call gave."""
     short = await store(turn, tool, args, ran.text)
     outcome = _Outcome(ran.status, short.text, ran.duration_ms, is_untrusted_result(tool, args), short)
     try:
@@ -213,14 +212,14 @@ async def _finish(
 async def _noted(
     entry: Call, turn: Turn, task: Task, status: Literal["denied", "failed"], text: str
 ) -> _Outcome:
-    """Close a call that is not to run now; what was run of it before, on whatever grounds, is told."""
+    """Close a call that is not to run."""
     begun = task.get("on_record", False)
     ended = await turn.res.ledger.note(entry, status=status, text=text, recorded=begun)
     return _Outcome(ended.status, ended.text) if ended else _Outcome("unknown", _STILL_RUNNING)
 
 
 def _whole(tool: Tool, task: Task) -> dict[str, Any]:
-    """Return the arguments, checked; what the wire mangled is never run as if it were empty."""
+    """Return the arguments, checked; mangled ones never run as empty ones."""
     if problem := task["call"]["problem"]:
         raise ArgumentsError(tool.name, [problem], tool.parameters)
     return tool.check(task["args"])

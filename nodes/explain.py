@@ -1,4 +1,4 @@
-"""Put into words what a person has to decide, and put it on record."""
+"""Put into words, and on record, what a person has to decide."""
 
 import time
 from collections.abc import Sequence
@@ -9,18 +9,16 @@ from langgraph.runtime import Runtime
 from base.errors import NoModelAnsweredError
 from models.call import Ask
 from nodes.context import Context
-from nodes.gate.request import arguments_asked_about, remaining, request_for
+from nodes.gate.request import CONSENT, DOUBTS, arguments_asked_about, remaining, request_for
 from nodes.prompt.views import explaining_prompt
 from nodes.state import JudgedCall, State, Update
 from nodes.turn.closing import account_of
 from nodes.turn.turn import Turn, take_up
 from nodes.turn.usage import Meter
 
-_DOUBTS = "A call was cut short, and nobody knows whether it happened. Run it again, or count it as done?"
-
 
 async def explain(state: State, runtime: Runtime[Context]) -> Update:
-    """Compose the next request for the round's open calls: what to do about those in doubt, else for consent.
+    """Compose the request for the round's open calls, those in doubt first.
 
     Reads calls and decisions; writes request, pending and what confirm starts from. The calls are put before
     the person in the ledger too: what was not put there cannot be approved.
@@ -30,11 +28,11 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     waiting, ledger = turn.unanswered(), turn.res.ledger
     ttl = turn.context.confirm_ttl_s
     expiry = time.time() + ttl if ttl else None
-    entries = [turn.entry(call, arguments_asked_about(call, turn)) for call in waiting]
+    entries = [turn.ledger_call(call, arguments_asked_about(call, turn)) for call in waiting]
     lost = await ledger.ask_again(entries, expiry)
     if lost:
         waiting = [call for call in waiting if call["id"] in lost]
-        message = _DOUBTS
+        message = DOUBTS
         expires_at = min((one.expires_at for one in lost.values() if one.expires_at), default=None)
     else:
         message = await _words(turn, waiting, meter)
@@ -52,7 +50,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
 
 
 async def _words(turn: Turn, waiting: Sequence[JudgedCall], meter: Meter) -> str:
-    """Return the planner's own words for what waits; the template where it is wanted or the model fails."""
+    """Return the planner's words for what waits, else the template."""
     if turn.context.confirmation == "model":
         prompt = explaining_prompt(turn, waiting)
         ask = Ask(turn.context.orchestrator, prompt, turn.person.user, known=turn.res.tools, hidden=True)
@@ -60,5 +58,4 @@ async def _words(turn: Turn, waiting: Sequence[JudgedCall], meter: Meter) -> str
             return (await turn.res.models.call(ask, meter)).message.text.strip()
         except NoModelAnsweredError:  # the exact calls stand in the request all the same
             pass
-    names = ", ".join(call["name"] for call in waiting)
-    return f"The assistant asks for your consent to: {names}."
+    return CONSENT.format(tools=", ".join(call["name"] for call in waiting))

@@ -1,4 +1,4 @@
-"""Admit a turn: keep what a person may say, close what an earlier turn left open, begin to count."""
+"""Admit a turn: check its message, close what was left open."""
 
 import re
 import time
@@ -81,7 +81,7 @@ def _check(turn: Turn, path: Path) -> None:
 
 
 def _split(state: State) -> tuple[list[AnyMessage], list[AnyMessage]]:
-    """Return what the conversation held before this turn, and what the client added."""
+    """Return the conversation before this turn, and what the client added."""
     for back, message in enumerate(reversed(state.messages)):
         if message.id == state.own_last_id:
             at = len(state.messages) - back
@@ -90,7 +90,7 @@ def _split(state: State) -> tuple[list[AnyMessage], list[AnyMessage]]:
 
 
 def _admitted(new: Sequence[AnyMessage], most_chars: int) -> list[AnyMessage]:
-    """Return what may be said: the last as it is, and what can be read of those before it.
+    """Return what may be said, unreadable earlier messages left out.
 
     A message that was refused as a request still stands there when the next one comes.
     """
@@ -146,27 +146,27 @@ def _thread(runtime: Runtime[Context]) -> str:
 
 
 async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:
-    """Return a result for each call that was left open: what the ledger recorded, else that it never ran.
+    """Return a result for each open call, as the ledger knows it.
 
     Results that came with the new messages count for nothing: the graph's own are in the ledger.
     """
     left = open_calls(before)
     if not left:
         return []
-    ended = await turn.res.ledger.supersede(turn.entries(left), _recorded_calls(turn.state))
+    ended = await turn.res.ledger.supersede(turn.ledger_calls(left), _recorded_calls(turn.state))
     outcomes = [ended.get(call["id"], _STILL_RUNNING) for call in left]
     return [result_message(call, o.status, o.text) for call, o in zip(left, outcomes, strict=True)]
 
 
 def _recorded_calls(state: State) -> set[str]:
-    """Return the ids of the calls of which the ledger had an approval or a run on record."""
+    """Return the ids of calls whose approval or run was recorded."""
     agreed = {call_id for call_id, decided in state.decisions.items() if decided.get("on_record")}
     doubted = {a["tool_call_id"] for a in state.request.get("action_requests", ()) if "attempt" in a}
     return agreed | doubted
 
 
 def _untold(turn: Turn, before: Sequence[AnyMessage], closing: Sequence[ToolMessage]) -> list[FinishedCall]:
-    """Return the calls of an earlier turn that never came to its answer, but for what its gate told already.
+    """Return the calls that an unanswered turn has not told of.
 
     The person learns in this turn that what waited was not done, and what a turn had done that was cut short.
     """
@@ -180,7 +180,7 @@ def _untold(turn: Turn, before: Sequence[AnyMessage], closing: Sequence[ToolMess
 def _tidied(
     new: Sequence[AnyMessage], admitted: Sequence[AnyMessage], closing: Sequence[ToolMessage]
 ) -> list[AnyMessage | RemoveMessage]:
-    """Return the writes that leave the closing results and then the admitted messages, in that order."""
+    """Return the writes that leave closing results, then admitted messages."""
     if len(admitted) == len(new) and not closing:
         return []
     return [*(RemoveMessage(id=message.id or "") for message in new), *closing, *admitted]

@@ -1,4 +1,4 @@
-"""One call to the planner: the next round of tool calls, or the end of the loop."""
+"""Ask the planner once: for more tool calls, or the end."""
 
 from langgraph.runtime import Runtime
 
@@ -19,7 +19,7 @@ from nodes.turn.usage import Meter
 
 
 async def plan(state: State, runtime: Runtime[Context]) -> Update:
-    """Ask the planner for the next step; at a limit, for a last word without tools.
+    """Ask the planner for its next step, or its last.
 
     Reads the turn so far; writes the planner's message with its judged calls, or the summary (two-brain)
     or answer (single) that ends the loop. While calls of the last round have no result, those alone: the
@@ -56,7 +56,7 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
 
 
 async def _request(turn: Turn, limit: str | None) -> Ask:
-    """Return what the planner is asked: for the next step, or at a limit for its last word."""
+    """Return the request to the planner, at a limit without tools."""
     tools, tools_chars = offer(turn) if not limit else ([], 0)
     view = finishing_view(turn, stopped(turn, limit)) if limit else planner_view(turn, tools_chars)
     prompt = await view(chars_of(turn.planner))
@@ -75,7 +75,7 @@ async def _request(turn: Turn, limit: str | None) -> Ask:
 
 
 async def _answer(turn: Turn, meter: Meter, ask: Ask, limit: str | None) -> tuple[Reply, str | None]:
-    """Return the planner's reply and the limit it was given at; its last word where the deadline passed.
+    """Return the reply and its limit; past the deadline, a last word.
 
     Raises:
         NoModelAnsweredError: no model did.
@@ -89,7 +89,7 @@ async def _answer(turn: Turn, meter: Meter, ask: Ask, limit: str | None) -> tupl
 
 
 async def _concluded(turn: Turn, meter: Meter, limit: str | None, reply: Reply) -> Update:
-    """End the loop with the planner's words: the handoff's summary, or the answer itself."""
+    """End the loop with the planner's words: a summary or the answer."""
     words = reply.message.text.strip()
     rounds = turn.state.rounds + 1
     if turn.state.path == "single":
@@ -113,7 +113,7 @@ def _handoff(turn: Turn, meter: Meter, summary: str, reason: str | None) -> Upda
 
 
 async def _without_model(turn: Turn, meter: Meter, limit: str | None, why: str) -> Update:
-    """End the loop where no planner answered: with a plain list of what was gathered, and why."""
+    """End the loop without a planner: list what was gathered, and why."""
     finished = turn.history.finished()
     if not finished:
         return await end_turn(turn, meter, why, "model_failed")

@@ -1,4 +1,4 @@
-"""What every step stands on: settings, tools, models and the ledger, opened once for each process."""
+"""What every step uses: settings, tools, models, ledger, opened once."""
 
 import asyncio
 import logging
@@ -45,12 +45,12 @@ class Resources:
     """Returns once a thread's last steps are on disk; None: whoever keeps them sees to that."""
 
     async def joined(self) -> Self:
-        """Return these with the tools of the MCP servers that can be reached now."""
+        """Return these with the tools of the MCP servers reachable now."""
         tools = await self.servers.join(self.tools) if self.servers else self.tools
         return self if tools is self.tools else replace(self, tools=tools)
 
     async def settled(self, thread: str, *, ended: bool = False) -> None:
-        """Return once all is on disk that was recorded before, and a thread's last steps.
+        """Return once records and a thread's last steps are on disk.
 
         Args:
             thread: the conversation.
@@ -110,7 +110,7 @@ _guard = threading.Lock()
 
 
 async def resources() -> Resources:
-    """Return the run's own resources, else the ones that this process shares, opened at the first need."""
+    """Return the run's own resources, else those that this process shares."""
     given = get_config().get("configurable", {}).get(CONFIGURED)
     if isinstance(given, Resources):
         return await given.joined()
@@ -118,7 +118,7 @@ async def resources() -> Resources:
 
 
 async def _for_all() -> Resources:
-    """Return what this process shares, on whichever event loop: the first who asks opens it."""
+    """Return what this process shares; the first who asks opens it."""
     with _guard:
         first = not shared
         if first:

@@ -45,7 +45,7 @@ def append(conversation: Sequence[AnyMessage], writes: Sequence[Any]) -> list[An
 
 
 class ConversationChannel(DeltaChannel[list[AnyMessage]]):
-    """Stores what was appended, and a whole copy each time that has doubled.
+    """Stores what was appended, and a copy each time it doubles.
 
     The copies together, and what is replayed to load the conversation, grow with it and not with its square.
     """
@@ -119,7 +119,7 @@ class CallDecision(TypedDict):
 
 
 class StoredTaint(TypedDict):
-    """The untrusted content that the turn had read when the round's calls were made."""
+    """The untrusted content that a round's calls were made after."""
 
     sources: list[str]
     """Names of the tools that it came by."""
@@ -203,7 +203,7 @@ Output = TypedDict("Output", get_type_hints(TurnOutput, include_extras=True), to
 
 
 class Update(TypedDict, total=False):
-    """The changes a step returns: `State`'s fields, which a test holds it to."""
+    """The changes a step returns: some of `State`'s fields."""
 
     messages: Sequence[AnyMessage | RemoveMessage]
     response: str
@@ -233,7 +233,7 @@ class Update(TypedDict, total=False):
 
 
 def new_turn() -> Update:
-    """Return every field but the conversation as it stands when a turn begins."""
+    """Return every field but the conversation as a turn begins."""
     return cast(
         "Update",
         {

@@ -3,6 +3,9 @@
 In a process they queue in the order they came. Between processes a file for each turn that runs is locked,
 and holds the process's id. The operating system lets go of the lock when its process ends, however it ends: a
 dead process blocks nobody. On Windows, turns queue in a process alone.
+
+Each turn that runs holds a file open. So that a crowd leaves files for all else, no more run at once than
+half of the files that a process may open; further ones wait.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from math import inf
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -19,6 +23,7 @@ from storage.sqlite import why
 
 if os.name == "posix":
     import fcntl
+    import resource
 
 _FIRST_POLL_S, _LAST_POLL_S = 0.01, 0.25
 
@@ -36,6 +41,8 @@ class ThreadLocks:
         self.folder = folder
         self._patience_s = patience_s
         self._here: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._files = 0
+        """Held open."""
 
     @asynccontextmanager
     async def of(self, thread_id: str) -> AsyncIterator[None]:
@@ -51,9 +58,11 @@ class ThreadLocks:
         async with lock:
             path = self._path(thread_id)
             descriptor = await self._wait(thread_id, path)
+            self._files += 1
             try:
                 yield
             finally:
+                self._files -= 1
                 _release(path, descriptor)
 
     def at_once(self, thread_id: str) -> AbstractAsyncContextManager[None]:
@@ -78,7 +87,7 @@ class ThreadLocks:
         deadline, pause = time.monotonic() + self._patience_s, _FIRST_POLL_S
         while True:
             try:
-                descriptor = _take(path)
+                descriptor = _take(path) if self._files < _most_files() else None
             except OSError as error:
                 raise StorageError(
                     f"The folder {str(self.folder)!r} cannot be used: {why(error)}."
@@ -95,6 +104,14 @@ class ThreadLocks:
 
     def _path(self, thread_id: str) -> Path:
         return self.folder / hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _most_files() -> float:
+    """Return how many files the locks may hold open."""
+    if os.name != "posix":
+        return inf
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return inf if soft == resource.RLIM_INFINITY else max(1, soft // 2)
 
 
 def _take(path: Path) -> int | None:

@@ -61,8 +61,8 @@ def test_every_file_of_ours_that_the_docs_name_exists():
         assert {name for name in named - made_up if not (ROOT / name).exists()} == set(), page.name
 
 
-def test_twenty_five_everyday_tasks_are_answered():
-    assert len({task for task, _, _ in TASKS}) == 25
+def test_the_everyday_tasks_are_answered_once_each():
+    assert len({task for task, _, _ in TASKS}) == len(TASKS) >= 25
 
 
 @pytest.mark.parametrize(("task", "path", "name"), TASKS, ids=[task for task, _, _ in TASKS])

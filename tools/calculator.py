@@ -1,18 +1,10 @@
 """Arithmetic with exact fractions, without eval, in bounded time."""
 
 import ast
+import decimal
 import operator
 from collections.abc import Callable
-from decimal import (
-    Context,
-    Decimal,
-    DecimalException,
-    DivisionByZero,
-    InvalidOperation,
-    Overflow,
-    Underflow,
-    localcontext,
-)
+from decimal import Context, Decimal, DecimalException, DivisionByZero, InvalidOperation, localcontext
 from fractions import Fraction
 from typing import Annotated
 
@@ -26,12 +18,13 @@ _EXACT_DIGITS = 50
 """A result of more digits behind the point is rounded."""
 _ROUNDED_DIGITS = 16
 _WORKING = Context(
-    prec=60, Emax=4_000, Emin=-4_000, traps=[InvalidOperation, DivisionByZero, Overflow, Underflow]
+    prec=60,
+    Emax=4_000,
+    Emin=-4_000,
+    traps=[InvalidOperation, DivisionByZero, decimal.Overflow, decimal.Underflow],
 )
 """For roots and fractional powers; its rounding stays far behind the digits shown."""
 
-_PI = Fraction("3.14159265358979323846264338327950288419716939937510582097494459")
-_E = Fraction("2.71828182845904523536028747135266249775724709369995957496696763")
 _SPELLINGS = str.maketrans(
     {"\N{MULTIPLICATION SIGN}": "*", "\N{DIVISION SIGN}": "/", "\N{MINUS SIGN}": "-", "^": "**"}
 )
@@ -123,7 +116,7 @@ def _decimal(number: Fraction) -> Decimal:
 
 
 def _shown(number: Fraction) -> str:
-    """Write a number in full where it ends within 50 digits, else rounded to 16."""
+    """Write a number whole within 50 digits, else rounded to 16."""
     if number.denominator == 1:
         return str(number.numerator)
     scaled = number * 10**_EXACT_DIGITS
@@ -135,7 +128,10 @@ def _shown(number: Fraction) -> str:
     return f"{sign}{digits[:-_EXACT_DIGITS]}.{digits[-_EXACT_DIGITS:].rstrip('0')}"
 
 
-_CONSTANTS = {"pi": _PI, "e": _E}
+_CONSTANTS = {
+    "pi": Fraction("3.14159265358979323846264338327950288419716939937510582097494459"),
+    "e": Fraction("2.71828182845904523536028747135266249775724709369995957496696763"),
+}
 _UNARY: dict[type[ast.unaryop], Callable[[Fraction], Fraction]] = {
     ast.UAdd: operator.pos,
     ast.USub: operator.neg,

@@ -21,12 +21,10 @@ def get_time(
 
 
 def _find(words: str) -> str:
-    """Return the zone's key; raises ToolFailure with the closest ones where there is none."""
     wanted = _folded(words.partition(",")[0]) or "utc"
-    for names in (_keys(), _cities()):
-        if wanted in names:
-            return names[wanted]
-    known = _keys() | _cities()
+    known = _zones()
+    if wanted in known:
+        return known[wanted]
     close = sorted({known[name] for name in get_close_matches(wanted, known, n=5, cutoff=0.7)})
     hint = f" Closest: {', '.join(close)}." if close else ""
     raise ToolFailure(f"There is no time zone {words!r}.{hint} Use an IANA name such as Europe/Paris.")
@@ -37,15 +35,13 @@ def _folded(words: str) -> str:
 
 
 @cache
-def _keys() -> dict[str, str]:
-    return {_folded(key): key for key in sorted(available_timezones())}
-
-
-@cache
-def _cities() -> dict[str, str]:
-    """Return the last component of each key; where several zones share it, the shortest key wins."""
-    longest_first = sorted(_keys().values(), key=lambda key: (-len(key), key))
-    return {_folded(key.rpartition("/")[2]): key for key in longest_first}
+def _zones() -> dict[str, str]:
+    """Return the zones' keys, by themselves and by their cities."""
+    longest_first = sorted(
+        available_timezones(), key=lambda key: (-len(key), key)
+    )  # the shortest of a city wins
+    cities = {_folded(key.rpartition("/")[2]): key for key in longest_first}
+    return cities | {_folded(key): key for key in longest_first}
 
 
 TOOLS = (get_time,)

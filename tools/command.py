@@ -49,7 +49,9 @@ async def run_command(here: Here, command: Annotated[str, "command line for /bin
         raise ToolFailure("The command is empty or holds a NUL character; give a line for /bin/sh.")
     limit = _card(here.settings).timeout_s
     await in_thread(lambda: _make(here.settings))
-    output, env = Output(), _environment(here.settings)
+    usual = {"PATH": os.defpath, "HOME": str(here.settings.workspace), "LANG": "C.UTF-8", "TERM": "dumb"}
+    env = {name: here.settings.secret(name) or value for name, value in usual.items()}  # no key, no password
+    output = Output()
     line = ("/bin/sh", "-c", command)
     try:
         status, left = await run(*line, env=env, limit_s=limit, output=output, cwd=here.settings.workspace)
@@ -60,22 +62,13 @@ async def run_command(here: Here, command: Annotated[str, "command line for /bin
     if output.size > MOST_OUTPUT:
         raise ToolFailure(_stopped(f"wrote more than {MOST_OUTPUT:,} bytes", output))
     note = "\n(What it left running in the background was stopped.)" if left else ""
-    return f"{_status(status)}\n{output}{note}".strip()
+    how = f"Exit status {status}." if status >= 0 else f"Killed by {signal.Signals(-status).name}."
+    return f"{how}\n{output}{note}".strip()
 
 
 def _make(settings: Settings) -> None:
     with Workspace(settings.workspace).folder(()):
         pass
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """Return all that a command learns of ours: no key, no password."""
-    usual = {"PATH": os.defpath, "HOME": str(settings.workspace), "LANG": "C.UTF-8", "TERM": "dumb"}
-    return {name: settings.secret(name) or value for name, value in usual.items()}
-
-
-def _status(status: int) -> str:
-    return f"Exit status {status}." if status >= 0 else f"Killed by {signal.Signals(-status).name}."
 
 
 def _stopped(why: str, output: Output) -> str:

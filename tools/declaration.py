@@ -60,12 +60,10 @@ Verify = Callable[[Here, dict[str, Any]], Awaitable[bool | None]]
 Missing = Callable[[Settings], str | None]
 
 
-async def _no_preview(_here: Here, _args: dict[str, Any]) -> None:
-    """Show nothing beyond the call itself."""
+async def _no_preview(_here: Here, _args: dict[str, Any]) -> None: ...
 
 
-def _nothing_missing(_settings: Settings) -> None:
-    """Need no configuration."""
+def _nothing_missing(_settings: Settings) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +113,12 @@ class Tool:
 
     @property
     def definition(self) -> str:
-        """The SHA-256, in hex, of what the tool says it is and does: another one is another tool."""
+        """The SHA-256, in hex, of what it says of itself."""
         said = json.dumps([self.spec(), self.effect], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
     def open_to(self, role: str) -> bool:
-        """Tell whether a role may use it; one that does not exist may use nothing."""
+        """Tell whether a role may use it; an unknown one may not."""
         return role in ROLES[ROLES.index(self.role) :]
 
 
@@ -140,19 +138,12 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function.
 
-    Args:
-        effect: what kind of change it makes in the world.
-        role: the least trusted role that may use it.
+    The options are the fields of `Tool`, but for these:
         confirm: None: everything but a read asks first.
         idempotent: None: a read is.
-        timeout_s: seconds a call may take; None: the general limit.
-        at_once: calls of it at work at once in this process; None: no limit of its own.
-        untrusted: results hold text that others wrote.
-        outbound: the arguments reach whoever they name.
         preview: a function of the same parameters that returns the exact effect in words, or None.
         verify: a function of the same parameters that asks the world whether an earlier call of the same
             `here.idempotency_key` took effect: True, False (it did not, and never will), or None.
-        missing: says which configuration the tool lacks; None: it is available.
     """
 
     def declare(function: Callable[..., Any]) -> Tool:
@@ -162,7 +153,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
             name=model.__name__,
             description=inspect.getdoc(function) or "",
             parameters=parameters,
-            run=_bound(function),
+            run=_call_of(function),
             check=_checker(model, parameters),
             effect=effect,
             role=role,
@@ -173,7 +164,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
             untrusted=untrusted,
             outbound=outbound,
             preview=_shown(preview) if preview else _no_preview,
-            verify=_asked(verify) if verify else None,
+            verify=_verified(verify) if verify else None,
             missing=missing,
         )
 
@@ -186,7 +177,6 @@ def _wants_here(function: Callable[..., Any]) -> bool:
 
 
 def _model_of(function: Callable[..., Any]) -> type[BaseModel]:
-    """Return a pydantic model of a function's arguments; unknown names are refused."""
     hints = get_type_hints(function, include_extras=True)
     parameters = list(inspect.signature(function).parameters.values())[_wants_here(function) :]
     fields: dict[str, Any] = {
@@ -198,7 +188,7 @@ def _model_of(function: Callable[..., Any]) -> type[BaseModel]:
 
 
 def _described(hint: Any) -> Any:
-    """Turn `Annotated[str, "words"]` into a field whose description is those words."""
+    """Make the words of `Annotated[str, "words"]` a field's description."""
     if get_origin(hint) is not Annotated:
         return hint
     kind, *notes = get_args(hint)
@@ -232,7 +222,7 @@ def _problem(error: Any) -> str:
     return f"{place!r}: {error['msg']}" if place else "expected an object of arguments by name"
 
 
-def _bound(function: Callable[..., Any]) -> Run:
+def _call_of(function: Callable[..., Any]) -> Run:
     takes_here = _wants_here(function)
 
     async def run(here: Here, args: dict[str, Any]) -> Any:
@@ -243,7 +233,7 @@ def _bound(function: Callable[..., Any]) -> Run:
 
 
 def _shown(preview: Callable[..., Any]) -> Preview:
-    show = _bound(preview)
+    show = _call_of(preview)
 
     async def shown(here: Here, args: dict[str, Any]) -> str | None:
         try:
@@ -258,10 +248,10 @@ def _shown(preview: Callable[..., Any]) -> Preview:
     return shown
 
 
-def _asked(verify: Callable[..., Any]) -> Verify:
-    ask = _bound(verify)
+def _verified(verify: Callable[..., Any]) -> Verify:
+    ask = _call_of(verify)
 
-    async def asked(here: Here, args: dict[str, Any]) -> bool | None:
+    async def verified(here: Here, args: dict[str, Any]) -> bool | None:
         try:
             async with asyncio.timeout(VERIFY_TIMEOUT_S):
                 found = await ask(here, args)
@@ -269,4 +259,4 @@ def _asked(verify: Callable[..., Any]) -> Verify:
             return None
         return found if isinstance(found, bool) else None
 
-    return asked
+    return verified

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated
 
+from base.texts import FILLERS
 from tools.declaration import Here, Tool, tool
 
 _MOST = 8
@@ -12,16 +13,6 @@ _LEAST_FIT = 4
 """How many times better the best may fit than the last that is found."""
 _IN_THE_NAME = 3
 """How much more a word weighs in a name than in a description."""
-_FILLERS = frozenset(
-    re.findall(
-        r"\w+",
-        """a about all an and any are as at be by can could do does every for from get has have how i if in
-        into is it its make may me more my need no not of on one or our please should so some than that the
-        them then there these they this to up use want was we what when where which who will with would you
-        your""",
-    )
-)
-"""Words that say nothing about what a tool does."""
 
 
 # A guest finds what a guest may use.
@@ -38,7 +29,7 @@ async def find_tools(
 
 
 def matching(tools: Sequence[Tool], query: str) -> list[Tool]:
-    """Return the tools that fit a query best, the best first; the same for the same arguments."""
+    """Return the tools that fit a query best, the best first."""
     scored = [pair for pair in _scored(tools, query) if pair[1] is not find_tools]
     return [tool for score, tool in scored[:_MOST] if score * _LEAST_FIT >= scored[0][0]]
 
@@ -49,34 +40,28 @@ def ranked(tools: Sequence[Tool], text: str) -> list[Tool]:
 
 
 def _scored(tools: Sequence[Tool], text: str) -> list[tuple[float, Tool]]:
-    """Return how well tools fit a text, those that do, the best first.
+    """Return the tools that fit a text with their scores, best first.
 
     A word counts the more the fewer tools have it.
     """
     wanted = _words(text)
-    shared = [_shared(tool, wanted) for tool in tools]
+    shared = [
+        dict.fromkeys(wanted & _words(tool.description), 1)
+        | dict.fromkeys(wanted & _words(tool.name), _IN_THE_NAME)
+        for tool in tools
+    ]
     spread = Counter(word for words in shared for word in words)
     scores = [sum(weight / spread[word] for word, weight in words.items()) for words in shared]
     fitting = [(score, tool) for score, tool in zip(scores, tools, strict=True) if score]
     return sorted(fitting, key=lambda pair: -pair[0])
 
 
-def _shared(tool: Tool, wanted: frozenset[str]) -> dict[str, int]:
-    """Return the wanted words that a tool has, with what each weighs."""
-    named, told = wanted & _words(tool.name), wanted & _words(tool.description)
-    return {**dict.fromkeys(told, 1), **dict.fromkeys(named, _IN_THE_NAME)}
-
-
 def _words(text: str) -> frozenset[str]:
-    """Return a text's words without English endings; `listEvents` and `list_events` are two words each."""
+    """Return a text's words without English endings; `listEvents` has two."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
     words = re.findall(r"[^\W_]+", parted.casefold())
-    return frozenset(_stem(word) for word in words if word not in _FILLERS)
-
-
-def _stem(word: str) -> str:
-    stem = re.sub(r"(?<=\w{3})(ing|ed|s)$", "", word)
-    return re.sub(r"(?<=\w{4})e$", "", stem)
+    stems = (re.sub(r"(?<=\w{3})(ing|ed|s)$", "", word) for word in words if word not in FILLERS)
+    return frozenset(re.sub(r"(?<=\w{4})e$", "", stem) for stem in stems)
 
 
 TOOLS = (find_tools,)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from base.texts import words_of
+from base.texts import FILLERS, words_of
 from tools.declaration import Here, ToolFailure, tool
 
 _LONGEST = 4_000
@@ -18,17 +18,12 @@ _SMOOTHING = 60
 _BY_WORDS_ALONE = "(Found by words alone: the embedding model did not answer, and the log says why.)"
 _log = logging.getLogger(__name__)
 
-_FILLERS = frozenset(
-    "a about an and are at do for from i in is it me my of on or that the to was what when where who".split()  # noqa: SIM905 (twice as legible)
-)
-"""Words that say nothing about what is looked for."""
-
 
 async def _preview_forget(here: Here, id: str) -> str:  # noqa: A002 (the argument that a model fills in)
     return f"Forget for good: {(await _find(here, id)).value['text']}"
 
 
-async def _is_forgotten(here: Here, id: str) -> bool | None:  # noqa: A002
+async def _is_gone(here: Here, id: str) -> bool | None:  # noqa: A002
     return True if await _store(here).aget(place_of(here.user), _key(id)) is None else None
 
 
@@ -52,7 +47,7 @@ async def remember(here: Here, text: Annotated[str, "what to remember, complete 
     return f"Remembered as [{key}]: {text}"
 
 
-# Trusted: what is kept is what the person said. A turn that has read strangers' text asks before
+# Trusted: what is remembered is what the person said. A turn that has read strangers' text asks before
 # it writes anything, a memory included, so theirs gets here only with the person's word.
 @tool(effect="read")
 async def recall(
@@ -70,7 +65,7 @@ async def recall(
 
 
 # Not run again unasked: the memory may have been made anew since.
-@tool(effect="write", preview=_preview_forget, verify=_is_forgotten)
+@tool(effect="write", preview=_preview_forget, verify=_is_gone)
 async def forget(here: Here, id: Annotated[str, "id of the memory, as recall shows it"]) -> str:  # noqa: A002
     """Forget one memory for good."""
     item = await _find(here, id)
@@ -85,7 +80,7 @@ def _store(here: Here) -> Any:
 
 
 def place_of(user: str) -> tuple[str, str]:
-    """Return a person's own namespace; a store allows no dot in it, as mail addresses have."""
+    """Return a person's own namespace; a store allows no dot in it."""
     return "memories", user.replace("%", "%25").replace(".", "%2E")
 
 
@@ -101,7 +96,6 @@ def _key(id: str) -> str:  # noqa: A002
 
 
 async def _all(here: Here) -> list[Any]:
-    """Return every memory of the person, the latest first."""
     items: list[Any] = []
     while page := await _store(here).asearch(place_of(here.user), limit=_PAGE, offset=len(items)):
         items += page
@@ -109,7 +103,7 @@ async def _all(here: Here) -> list[Any]:
 
 
 async def _by_meaning(here: Here, query: str) -> list[Any] | None:
-    """Return the nearest memories, nearest first; none where the store has no index, None where it failed."""
+    """Return the nearest memories, best first; None where the search failed."""
     if not query.strip():
         return []
     store, place = _store(here), place_of(here.user)
@@ -122,9 +116,8 @@ async def _by_meaning(here: Here, query: str) -> list[Any] | None:
 
 
 def _by_words(items: Iterable[Any], query: str) -> list[Any]:
-    """Return the memories that share words with the query, most of them first; all for an empty one."""
     wanted = words_of(query)
-    telling = wanted - _FILLERS or wanted
+    telling = wanted - FILLERS or wanted
     if not telling:
         return list(items)
     shared = [(len(telling & words_of(item.value["text"])), item) for item in items]
@@ -132,7 +125,7 @@ def _by_words(items: Iterable[Any], query: str) -> list[Any]:
 
 
 def _merged(*rankings: Sequence[Any]) -> list[Any]:
-    """Return what several searches found, best first: what stands high in one, or in several."""
+    """Return what several searches found, best first."""
     items = {item.key: item for ranking in rankings for item in ranking}
     weights = dict.fromkeys(items, 0.0)
     for ranking in rankings:

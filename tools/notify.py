@@ -16,10 +16,10 @@ class NotifyCard(Card):
 
 
 def _missing(settings: Settings) -> str | None:
-    card = settings.read_table(("tools", "notify"), NotifyCard)
-    if card is None:
+    variables = _variables(settings)
+    if not variables:
         return "set urls_env in [tools.notify] of twobrain.toml to the names of variables with apprise URLs"
-    unset = [variable for variable in card.urls_env if not settings.secret(variable)]
+    unset = [variable for variable in variables if not settings.secret(variable)]
     return f"set the variable {unset[0]} to an apprise URL" if unset else None
 
 
@@ -51,7 +51,6 @@ def notify(here: Here, message: Annotated[str, "short plain text"]) -> str:
 
 
 def _sent(url: str, message: str) -> bool:
-    """Tell whether the service behind an apprise URL took the message; a URL that is none takes nothing."""
     from apprise import Apprise, NotifyFormat
 
     service = Apprise()

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 from base.data_dir import LONG_RESULTS
 from base.settings import Settings
-from storage.long_results import LongResults, Piece, is_untrusted
+from storage.long_results import LongResults, is_untrusted
 from tools.declaration import Here, Tool, ToolFailure, tool
 
-_PAGE = 8_000
+PAGE = 8_000
 """Bytes of a page: some 2,000 tokens, so that six pages fit the smallest context budget."""
 
 
@@ -23,7 +23,7 @@ async def read_result(
     offset: Annotated[int, "the byte to read on from"] = 0,
 ) -> str:
     """Read on in a result that was too long to be shown whole, a page at a time."""
-    piece = await open_page(open_artifacts(here.settings), here.user, handle, offset)
+    piece = await open_artifacts(here.settings).read(here.user, handle.strip(), offset, PAGE)
     if piece is None:
         raise ToolFailure(
             f"There is no stored result {handle!r}. Give the handle exactly as it stands where it was cut."
@@ -33,17 +33,8 @@ async def read_result(
     return f"{label(piece.start, piece.end, piece.size)}\n{piece.text}"
 
 
-async def open_page(artifacts: LongResults, user: str, handle: str, offset: int = 0) -> Piece | None:
-    """Return the page that a call with these arguments reads; None where there is no such result.
-
-    Raises:
-        StorageError: it cannot be read.
-    """
-    return await artifacts.read(user, handle.strip(), offset, _PAGE)
-
-
 def label(start: int, end: int, size: int) -> str:
-    """Return the line above a page: where it stands in the whole, and where to read on."""
+    """Return the line above a page: its bytes, and where to read on."""
     after = f"next offset: {end}" if end < size else "the end"
     return f"[bytes {start:,}-{end:,} of {size:,}; {after}]"
 

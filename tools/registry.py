@@ -45,28 +45,27 @@ class Registry:
         return self._tools.get(name)
 
     def closest(self, name: str) -> str | None:
-        """Return the one name that differs only in case or separators; None where none or several do."""
+        """Return the only name alike but for case and separators, if any."""
         alike = [known for known in self._tools if folded(known) == folded(name)]
         return alike[0] if len(alike) == 1 else None
 
     def find(self, name: str) -> Tool | None:
-        """Return the tool of that name, or else the one whose name differs only in case or separators."""
+        """Return the tool of that name, else of the closest one."""
         return self.get(name) or self.get(self.closest(name) or "")
 
     @cached_property
     def specs(self) -> Mapping[str, dict[str, Any]]:
-        """Each tool in OpenAI's format, for every request the same objects: to be read alone."""
+        """Each tool in OpenAI's format, shared by all requests: read-only."""
         return {tool.name: tool.spec() for tool in self}
 
     @cached_property
     def sizes(self) -> Mapping[str, int]:
-        """Characters of each tool's spec as JSON in a list of its own."""
+        """Characters of each tool's spec, as JSON in its own list."""
         return {name: len(json.dumps([spec], ensure_ascii=False)) for name, spec in self.specs.items()}
 
     def offered(self, role: Role, allow: Collection[str] | None, settings: Settings) -> list[Tool]:
-        """Return the available tools that both the role and the allow-list (None: all) let through."""
-        permitted = (tool for tool in self if tool.open_to(role))
-        allowed = (tool for tool in permitted if allow is None or tool.name in allow)
+        """Return the tools available to a role and allow-list (None: all)."""
+        allowed = (tool for tool in self if tool.open_to(role) and (allow is None or tool.name in allow))
         return [tool for tool in allowed if tool.missing(settings) is None]
 
     def require(self, names: Iterable[str]) -> None:
@@ -84,7 +83,9 @@ class Registry:
 
 
 def open_registry(settings: Settings) -> Registry:
-    """Return the tools of this installation; a new family is one file and one line here.
+    """Return the tools of this installation.
+
+    A new family is one file and one line here.
 
     Raises:
         ConfigurationError: two tools bear one name, or a `[tools.NAME]` table is not as its family expects.

@@ -24,7 +24,7 @@ _AT_ONCE = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Ran:
     """What became of a call."""
 
     status: Literal["executed", "failed"]
@@ -33,7 +33,7 @@ class Outcome:
     duration_ms: float
 
 
-async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Outcome:
+async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Ran:
     """Run a tool on checked arguments; raises nothing but outside cancellation."""
     started = time.perf_counter()
     status: Literal["executed", "failed"] = "executed"
@@ -42,15 +42,18 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Outcome:
     except ToolFailure as failure:
         status, text = "failed", f"Tool error: {failure}"
     except asyncio.CancelledError:
-        if _cancelled_from_outside():
+        task = asyncio.current_task()
+        if task is None or task.cancelling():  # from outside, and not out of a library within the tool
             raise
         status, text = "failed", f"Tool error: {tool.name} was interrupted."
     except (Exception, SystemExit) as error:  # one raising call would stop its siblings
-        status, text = "failed", f"Tool error: {_words(error)}"
+        # The traceback module survives an exception whose own __str__ raises.
+        words = "".join(traceback.format_exception_only(error)).strip()
+        status, text = "failed", f"Tool error: {words}"
     duration_ms = (time.perf_counter() - started) * 1_000
     tidy = partial(redacted_text, text, here.settings.redact)
     shown = await in_thread(tidy) if len(text) > _AT_ONCE else tidy()
-    return Outcome(status, shown, round(duration_ms, 1))
+    return Ran(status, shown, round(duration_ms, 1))
 
 
 async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> str:
@@ -68,22 +71,11 @@ async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> str:
         raise ToolFailure(f"{tool.name} took longer than {limit:g} s and was stopped.{doubt}") from None
 
 
-def _cancelled_from_outside() -> bool:
-    """Tell a cancellation of our task from one that broke out of a library inside the tool."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
-
-
 def _text(result: Any) -> str:
     if result is None:
         return "(no output)"
     text = result if isinstance(result, str) else to_json(result, serialize_unknown=True).decode()
     return text if text.strip() else "(no output)"
-
-
-def _words(error: BaseException) -> str:
-    # The traceback module survives an exception whose own __str__ raises.
-    return "".join(traceback.format_exception_only(error)).strip()
 
 
 @asynccontextmanager

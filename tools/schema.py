@@ -22,11 +22,6 @@ class SchemaError(ValueError):
 class ArgumentsError(ValueError):
     """Arguments do not fit; the text tells a model what to change.
 
-    Args:
-        name: the tool's.
-        problems: what is wrong, each in words.
-        schema: what the arguments are to fit.
-
     Attributes:
         problem: what is wrong, in words for a person, without the schema.
     """
@@ -49,7 +44,7 @@ def unstorable(args: Any) -> list[str]:
 
 
 def shown_description(text: str | None) -> str:
-    """Return a description as a model is shown it, cut where it is very long."""
+    """Return a description for a model, cut where very long."""
     words = (text or "").strip()
     if len(words) > _LONGEST_DESCRIPTION:
         words = f"{words[:_LONGEST_DESCRIPTION]}… (cut; it has {len(words):,} characters)"
@@ -95,15 +90,13 @@ class _Plain:
         if reference in within:  # a schema that contains itself is shown one level deep
             return self.of({"type": "object"} | rest, within)
         found: Any = self._root
-        for step in reference.removeprefix("#").strip("/").split("/"):
-            if step:
-                found = (
-                    found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
-                )
+        for step in filter(None, reference.removeprefix("#").strip("/").split("/")):
+            key = step.replace("~1", "/").replace("~0", "~")
+            found = found.get(key) if isinstance(found, dict) else None
         return self.of((found if isinstance(found, dict) else {}) | rest, (*within, reference))
 
     def _joined(self, schema: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any] | None:
-        """Render alternatives: null is dropped, for an argument that may be absent is not required."""
+        """Render alternatives but null, as no argument that may be absent is required."""
         rest = {k: v for k, v in schema.items() if k not in {"anyOf", "oneOf", "allOf", "type"}}
         kinds = schema.get("type")
         named = [{"type": kind} for kind in kinds] if isinstance(kinds, list) else None
@@ -130,19 +123,15 @@ class _Plain:
         if isinstance(choices, list) and choices and all(each and isinstance(each, str) for each in choices):
             plain |= {"type": "string", "enum": choices}
         if isinstance(properties := schema.get("properties"), dict):
-            plain["properties"] = {_named(name): self.of(each, within) for name, each in properties.items()}
+            if odd := [name for name in properties if not _PROPERTY.fullmatch(name)]:
+                raise SchemaError(f"its argument {odd[0][:80]!r} has a name that not every provider takes")
+            plain["properties"] = {name: self.of(each, within) for name, each in properties.items()}
             wanted = schema.get("required")
             names = [n for n in wanted if n in properties] if isinstance(wanted, list) else []
             plain |= {"type": "object"} | ({"required": names} if names else {})
         if plain.get("type") == "array":
             plain["items"] = self.of(schema.get("items"), within) or {"type": "string"}
         return plain
-
-
-def _named(name: str) -> str:
-    if not _PROPERTY.fullmatch(name):
-        raise SchemaError(f"its argument {name[:80]!r} has a name that not every provider takes")
-    return name
 
 
 def _merged(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:

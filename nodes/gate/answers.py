@@ -1,4 +1,4 @@
-"""Understand a person's answer to a confirmation, in every form that clients send.
+"""Understand a person's answer to a confirmation, in whatever form.
 
 What is not understood is not consent. An approval may say which further calls are to run unasked:
 
@@ -152,7 +152,7 @@ def _from_text(answer: str, count: int, depth: int) -> list[Any]:
 def _placed(
     decisions: list[Any], actions: Sequence[Mapping[str, Any]]
 ) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Return each decision with the action it is about: by call id where it names one, else in order."""
+    """Return each decision with its action, by call id or in order."""
     if len(decisions) > len(actions):
         raise _NotUnderstoodError(f"{len(decisions)} decisions came for {len(actions)} calls.")
     by_id = {action["tool_call_id"]: action for action in actions}
@@ -202,7 +202,7 @@ def _reason(decision: Mapping[str, Any]) -> str:
 
 
 def _edit(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) -> Choice:
-    """Read both edit forms: `edited_action: {name, args}`, and the old `args: {action, args}`."""
+    """Read `edited_action: {name, args}`, and the old `args: {action, args}`."""
     edited = decision.get("edited_action", decision.get("args"))
     if not isinstance(edited, Mapping):
         raise _NotUnderstoodError("an edit needs edited_action with name and args.")
@@ -227,7 +227,7 @@ def _edit(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) 
 
 
 def _read_remember(said: Any, args: Mapping[str, Any], now: float) -> Remember:
-    """Return what is to be remembered with the approval of a call that has these arguments."""
+    """Return what an approval of these arguments wants remembered."""
     if isinstance(said, Mapping) and not isinstance(said.get("until"), str | None):
         raise _NotUnderstoodError("until is a text such as 2026-12-01T00:00:00Z.")
     try:
@@ -260,7 +260,7 @@ def fault(tools: Registry, name: str, args: dict[str, Any]) -> str | None:
 
 
 def was_sent_before(asked_at: float, runtime: Runtime[Context]) -> bool:
-    """Tell whether an answer was sent before the question was put, so that nobody can have meant it.
+    """Tell whether an answer was sent before its question was put.
 
     A LangGraph server lets one run wait for another, and hands what it brings to whatever question stands
     when its time comes. Its runs bear the time at which they were sent in their ids.

@@ -1,4 +1,4 @@
-"""What policy says of a call: judged where its round is planned, and again where it runs."""
+"""What policy says of a call, when planned and when run."""
 
 import logging
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class JudgedRound(NamedTuple):
-    """A planner's message with its calls in the ledger, and what policy says of each."""
+    """A planner's message, and what policy says of its calls."""
 
     message: AIMessage
     calls: list[JudgedCall]
@@ -33,7 +33,7 @@ class JudgedRound(NamedTuple):
 
 
 async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
-    """Judge the calls of a planner's reply, and enter them in the ledger.
+    """Judge the calls of a reply, and enter them in the ledger.
 
     Where all are reads that will run, nobody waits for the ledger: they may run again.
     """
@@ -41,11 +41,11 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
     message = reply.message
     calls = _judged(turn, message, taint, [])
     if all(_is_read(call, turn.res.tools.find) for call in calls):
-        turn.res.ledger.reads.plan(turn.entries(message.tool_calls, reply.backend))
+        turn.res.ledger.reads.plan(turn.ledger_calls(message.tool_calls, reply.backend))
         return JudgedRound(message, calls, taint)
     # An id may be known where the thread's checkpoints were lost, rewound or forked and the model numbers its
     # calls: an old outcome would then pass for that of the new call.
-    while taken := await turn.res.ledger.enter(turn.entries(message.tool_calls, reply.backend)):
+    while taken := await turn.res.ledger.enter(turn.ledger_calls(message.tool_calls, reply.backend)):
         message = renumbered(message, taken)
     # A remembered rule can only let run what would ask.
     rules = await _remembered_rules(turn) if any(call["verdict"] == "ask" for call in calls) else []
@@ -53,7 +53,7 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
 
 
 async def judge_again(turn: Turn, name: str, args: dict[str, Any], taint: StoredTaint) -> Ruling:
-    """Return what policy says of a call that is about to run: its round's verdict alone lets nothing run."""
+    """Return what policy says of a call that is about to run."""
     ruling = _ruling(turn, name, args, taint, [])
     if isinstance(ruling, Confirm):
         ruling = _ruling(turn, name, args, taint, await _remembered_rules(turn))
@@ -61,7 +61,7 @@ async def judge_again(turn: Turn, name: str, args: dict[str, Any], taint: Stored
 
 
 def taint_of(history: TurnHistory, said: Sequence[str], find: Find) -> StoredTaint:
-    """Return which tools brought untrusted content into the turn, and the links that nobody slipped in.
+    """Return the sources of untrusted content, and the links to trust.
 
     Those are the links of what the person wrote, in this turn or before, and of results of calls made before
     the untrusted content came: of trusted ones, and of those that read a place which the request names, as
@@ -89,7 +89,7 @@ def taint_of(history: TurnHistory, said: Sequence[str], find: Find) -> StoredTai
 
 
 def _is_vouched_for(one: FinishedCall, request: str, find: Find) -> bool:
-    """Tell whether a result's links count as the person's: by the tool that read it, or by the request."""
+    """Tell whether a result's links count as the person's."""
     if one.result.status != "executed":
         return False
     tool = find(one.call.name)
@@ -124,7 +124,7 @@ def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule
 def _ruling_if_it_can_run(
     turn: Turn, call: TurnCall, taint: StoredTaint, rules: Sequence[Rule]
 ) -> Ruling | None:
-    """Return what policy says of a call; None where the model is told instead, for it cannot run."""
+    """Return what policy says of a call; None: it cannot run."""
     tool = turn.res.tools.find(call.name)
     try:
         args = tool.check(call.args) if tool else {}
@@ -139,7 +139,7 @@ def _ruling(turn: Turn, name: str, args: Any, taint: StoredTaint, rules: Sequenc
 
 
 def _is_read(call: JudgedCall, find: Find) -> bool:
-    """Tell whether a call is a read that will run: it may run again, so nothing on record matters to it."""
+    """Tell whether a call is a read that will run."""
     tool = find(call["name"])
     if tool is None or tool.effect != "read" or call["verdict"] != "run" or call["problem"]:
         return False
@@ -150,7 +150,7 @@ def _is_read(call: JudgedCall, find: Find) -> bool:
 
 
 async def _remembered_rules(turn: Turn) -> list[Rule]:
-    """Return the person's remembered rules that have not run out; none where the ledger cannot be read."""
+    """Return the person's valid rules; none where the ledger cannot be read."""
     try:
         rows = await turn.res.ledger.rules(user=turn.person.user, valid=True)
     except StorageError:  # without its rules, a call asks

@@ -1,4 +1,4 @@
-"""Calls of a turn that are not made once more: denied ones, and those made twice."""
+"""Calls that are not made again: denied ones, and those made twice."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ Find = Callable[[str], Tool | None]
 
 
 def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], find: Find) -> dict[str, str]:
-    """Return why calls of a turn are not to be made again, in words for the planner, by call id.
+    """Return by id why calls are not to be made again.
 
     Whatever came between the same calls counts for nothing, but that a read may be made again once something
     was changed since. A denial is of the call as its tool takes it, however it is spelled. A call whose
@@ -79,7 +79,7 @@ def is_stuck(last_round: Sequence[Mapping[str, Any]], history: TurnHistory, find
 
 
 def _as_taken(call: TurnCall, tool: Tool | None) -> str:
-    """Return what is the same for calls that a tool takes alike, coerced and with defaults filled in."""
+    """Return what is the same for calls that a tool takes alike."""
     if tool is None:
         return call.fingerprint
     described = tool.parameters.get("properties", {})

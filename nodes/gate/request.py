@@ -9,13 +9,16 @@ from nodes.state import JudgedCall, State
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError, Here, Tool
 
+CONSENT = "The assistant asks for your consent to: {tools}."
+"""What is said first where the planner does not say it in its own words."""
+DOUBTS = "A call was cut short, and nobody knows whether it happened. Run it again, or count it as done?"
 GIVE_A_REASON = "To reject, give a reason."
 _DOUBTFUL = (
     "It is unknown whether this happened: {why}. Look first, where you can. Approve runs it again; if it did "
     "happen, it then happens twice. Reject counts it as done; it is not run again."
 )
 _CUT_SHORT = "attempt {attempt} was begun on {when} and cut short before its result was recorded"
-_FORGOTTEN = "the ledger was lost, or put back from an older copy, and has no record of it"
+_NOT_ON_RECORD = "the ledger was lost, or put back from an older copy, and has no record of it"
 
 
 async def request_for(
@@ -25,7 +28,7 @@ async def request_for(
     message: str,
     expires_at: float | None,
 ) -> dict[str, Any]:
-    """Return the request that puts calls before a person, in the form that clients render.
+    """Return the request for calls, in the form that clients render.
 
     Args:
         turn: the turn.
@@ -47,13 +50,13 @@ async def request_for(
 
 
 def arguments_asked_about(call: JudgedCall, turn: Turn) -> dict[str, Any]:
-    """Return a call's arguments; where it was begun already, those that a person agreed to."""
+    """Return a call's arguments, or those that a person agreed to."""
     decided = turn.state.decisions.get(call["id"])
     return decided["args"] if decided else call["args"]
 
 
 def remaining(state: State) -> dict[str, Any]:
-    """Return the request for the calls that are still undecided, with what was wrong with the last answer."""
+    """Return the request for the undecided calls, with the last problem."""
     actions = [a for a in state.request["action_requests"] if a["tool_call_id"] not in state.decisions]
     names = {action["name"] for action in actions}
     reviews = [r for r in state.request["review_configs"] if r["action_name"] in names]
@@ -90,7 +93,7 @@ async def _preview(tool: Tool, here: Here, args: dict[str, Any]) -> str | None:
 
 
 def _in_doubt(doubt: Lost) -> str:
-    why = _FORGOTTEN
+    why = _NOT_ON_RECORD
     if doubt.since is not None:
         when = datetime.fromtimestamp(doubt.since, UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
         why = _CUT_SHORT.format(attempt=doubt.attempt, when=when)

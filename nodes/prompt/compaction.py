@@ -36,7 +36,7 @@ _NOTE = 250
 
 
 def budget_of(card: ModelCard) -> int:
-    """Return the tokens that a prompt may take: three quarters of the window, at least 16,000."""
+    """Return a prompt's tokens: three quarters of the window, at least 16,000."""
     return max(LEAST_BUDGET, int((card.context_window or UNKNOWN_WINDOW) * BUDGET_SHARE))
 
 
@@ -74,7 +74,7 @@ def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) 
 
 
 def _largest_in(room: int) -> int:
-    """Return the most bytes to show of one result, as long as all fit.
+    """Return the most bytes to show of one result while all fit.
 
     It is asked of the room, not of the results: it must not change with them.
     """
@@ -84,7 +84,7 @@ def _largest_in(room: int) -> int:
 
 @dataclass(slots=True)
 class _Level:
-    """What results take where each is shown up to so many bytes; one is added after the other."""
+    """What results take where each is shown up to so many bytes."""
 
     results: Sequence[CallResult]
     calls: Sequence[int]
@@ -117,7 +117,7 @@ class _Level:
             self._shrink()
 
     def slack(self) -> int:
-        """Return the room that is left when all but the recent results have shrunk."""
+        """Return the room left once all but the recent results are stubs."""
         stubs = sum(map(_stub_chars, self.results[:-RECENT_RESULTS], self.limits))
         return self.room - sum(self.calls) - stubs - sum(self.shown[-RECENT_RESULTS:])
 

@@ -1,4 +1,7 @@
-"""The words that models are given. Nothing here changes from call to call, so that prefixes stay cached."""
+"""The words that models are given.
+
+Nothing here changes from call to call, so that providers keep a prompt's beginning in their cache.
+"""
 
 NOTHING_GATHERED = "No information gathered."
 

@@ -1,4 +1,4 @@
-"""Which tools a planner is shown: all of them, or those that matter most where they are too many."""
+"""Which tools a planner is shown: those that matter most."""
 
 import sys
 from collections.abc import Iterable
@@ -29,21 +29,21 @@ _EARLIER = 6
 Spec = dict[str, Any]
 
 
-class Offer(NamedTuple):
-    """The tools that a planner is shown, in OpenAI's format, and how many characters they take."""
+class OfferedTools(NamedTuple):
+    """Tools in OpenAI's format, and how many characters they take."""
 
     tools: list[Spec]
     chars: int
 
 
-def offer(turn: Turn) -> Offer:
+def offer(turn: Turn) -> OfferedTools:
     """Return the tools to show the planner, in the registry's order.
 
     Within a turn they change only where find_tools found others, or one was called that is not shown:
     a change of tools costs a provider's cache of the whole prompt.
     """
     if not turn.planner.tools:
-        return Offer([], 0)
+        return OfferedTools([], 0)
     tools = turn.offered()
     sizes = turn.res.tools.sizes
     names = [tool.name for tool in tools]
@@ -60,9 +60,9 @@ def offer(turn: Turn) -> Offer:
     return _offer(turn, [name for name in names if name in shown])
 
 
-def _offer(turn: Turn, names: list[str]) -> Offer:
+def _offer(turn: Turn, names: list[str]) -> OfferedTools:
     specs, sizes = turn.res.tools.specs, turn.res.tools.sizes
-    return Offer([specs[name] for name in names], sum(sizes[name] for name in names))
+    return OfferedTools([specs[name] for name in names], sum(sizes[name] for name in names))
 
 
 def schema_budget(card: ModelCard) -> int:
@@ -72,7 +72,7 @@ def schema_budget(card: ModelCard) -> int:
 
 
 def _by_need(tools: list[Tool], turn: Turn) -> Iterable[str]:
-    """Return each name once: core, found in this turn, called lately, fitting what was said, all others."""
+    """Return names: core, found, called lately, fitting the words, all others."""
     names = [tool.name for tool in tools]
     wanted = [
         *(name for name in names if name in CORE),
@@ -86,13 +86,13 @@ def _by_need(tools: list[Tool], turn: Turn) -> Iterable[str]:
 
 
 def _found(tools: list[Tool], history: TurnHistory) -> Iterable[str]:
-    """Return what the turn's searches found, the latest first: searched again, they find the same."""
+    """Return what the turn's searches found, the latest first."""
     for call in reversed(history.calls):
         if call.name == find_tools.name:
             yield from (tool.name for tool in matching(tools, str(call.args.get("query", ""))))
 
 
 def _said(turn: Turn) -> str:
-    """Return the request and what was said just before it; not what tools gave, which others may write."""
+    """Return the words of the request and just before; no results."""
     earlier = said_before(turn.state.messages, turn.history.before, _EARLIER, sys.maxsize)
     return "\n".join([*(each.text for each in earlier), turn.history.request.text])

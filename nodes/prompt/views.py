@@ -1,4 +1,4 @@
-"""What a model is shown: computed for each call; the state keeps the truth.
+"""What a model is shown, computed for each call.
 
 Each view takes the characters that it may have, and leaves out what it can for them: never the request.
 """
@@ -7,14 +7,26 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from models.call import Fit
+from models.replies import MALFORMED
 from nodes.prompt import instructions
+from nodes.prompt.compaction import shown_sizes
 from nodes.prompt.fences import fenced
-from nodes.prompt.rounds import rounds_view
 from nodes.state import JudgedCall
-from nodes.turn.calls import AROUND, FinishedCall, Utterance, as_json, is_text, said_before
+from nodes.turn.calls import (
+    AROUND,
+    CallResult,
+    FinishedCall,
+    Round,
+    TurnHistory,
+    Utterance,
+    as_json,
+    is_text,
+    not_executed,
+    said_before,
+)
 from nodes.turn.long_results import look
 from nodes.turn.turn import Turn
 
@@ -25,44 +37,46 @@ _TAGS = ("request", "call", "result", "arguments", "summary", "proposed", "earli
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class ModelPrompt:
     """What a model is shown, and about how many characters it takes."""
 
     messages: list[BaseMessage]
     chars: int
 
 
-View = Callable[[int], Awaitable[Prompt]]
+Look = Callable[[CallResult, int], Awaitable[tuple[str, str]]]
+"""From a result and how many bytes of it to show (0: next to none) to text and a note on what is left out."""
+View = Callable[[int], Awaitable[ModelPrompt]]
 """From the characters that a prompt may take to the prompt."""
 
 
 def planner_view(turn: Turn, tools_chars: int) -> View:
-    """Return what shows the planner rules, what came before, the request, and this turn's rounds.
+    """Show the planner rules, what came before, the request and the rounds.
 
     Args:
         turn: the turn.
         tools_chars: what the tools take that the planner is offered; 0: it is offered none.
     """
 
-    async def view(chars: int) -> Prompt:
+    async def view(chars: int) -> ModelPrompt:
         opening = _opening(turn, chars, has_tools=tools_chars > 0)
         taken = _chars_of(opening) + tools_chars
         opened = partial(look, turn.res.artifacts, turn.person.user)
-        rounds = await rounds_view(turn.history, chars - taken, opened)
-        return Prompt([*opening, *rounds.messages], taken + rounds.chars)
+        rounds = await _rounds(turn.history, chars - taken, opened)
+        return ModelPrompt([*opening, *rounds.messages], taken + rounds.chars)
 
     return view
 
 
 def responder_view(turn: Turn, stopped: str) -> View:
-    """Return what shows the responder persona, conversation, and the request with what was done.
+    """Show the responder persona, conversation, request and what was done.
 
     Args:
         turn: the turn.
         stopped: why it ended early; empty where it did not.
     """
 
-    async def view(chars: int) -> Prompt:
+    async def view(chars: int) -> ModelPrompt:
         persona = _persona(turn)
         if turn.state.path == "direct":
             return _prompt([SystemMessage(persona), *_earlier(turn, chars, most=None), turn.history.request])
@@ -75,9 +89,9 @@ def responder_view(turn: Turn, stopped: str) -> View:
 
 
 def finishing_view(turn: Turn, stopped: str) -> View:
-    """Return what shows the planner its last call, as plain text that needs no tools declared."""
+    """Show the planner all for its last call, as plain text."""
 
-    async def view(chars: int) -> Prompt:
+    async def view(chars: int) -> ModelPrompt:
         role = _persona(turn) if turn.state.path == "single" else instructions.GATHER
         told = f"{_tagged_request(turn)}\n{_calls(turn, chars, stopped)}"
         rules = SystemMessage(f"{role}\n\n{instructions.FINISH}")
@@ -87,7 +101,7 @@ def finishing_view(turn: Turn, stopped: str) -> View:
 
 
 def explaining_prompt(turn: Turn, waiting: Iterable[JudgedCall]) -> list[BaseMessage]:
-    """Return what the planner is shown to put its proposed calls in words."""
+    """Return what the planner is to put its proposed calls in words."""
     proposed = "\n".join(
         f'<proposed tool="{call["name"]}">{_safe(as_json(call["args"]))}</proposed>' for call in waiting
     )
@@ -102,8 +116,8 @@ def _persona(turn: Turn) -> str:
     return turn.context.system_prompt or instructions.PERSONA
 
 
-def _prompt(messages: list[BaseMessage]) -> Prompt:
-    return Prompt(messages, _chars_of(messages))
+def _prompt(messages: list[BaseMessage]) -> ModelPrompt:
+    return ModelPrompt(messages, _chars_of(messages))
 
 
 def _chars_of(messages: Iterable[BaseMessage]) -> int:
@@ -119,13 +133,51 @@ def _opening(turn: Turn, chars: int, *, has_tools: bool) -> list[BaseMessage]:
     return [rules, *_earlier(turn, chars), request]
 
 
+async def _rounds(history: TurnHistory, room: int, look: Look) -> ModelPrompt:
+    """Return the rounds, every call followed by its result, as room allows."""
+    results = [history.results.get(call.id) or not_executed(call) for call in history.calls]
+    calls = [each.chars if not n else 0 for each in history.rounds for n in range(len(each.calls))]
+    shown, turn = shown_sizes(results, calls, room), history.request.id or ""
+    messages: list[BaseMessage] = []
+    number = 0
+    for each in history.rounds:
+        messages.append(_sendable(each))
+        for _ in each.calls:
+            result, most = results[number], shown.sizes[number]
+            as_it_is = result.is_plain and result.length <= most
+            messages.append(result.message if as_it_is else await _result(result, most, turn, look))
+            number += 1
+    return ModelPrompt(messages, shown.chars)
+
+
+def _sendable(each: Round) -> AIMessage:
+    """Return a message without our own mark, which no provider knows."""
+    message = each.message
+    if MALFORMED not in message.additional_kwargs:
+        return message
+    sent = {key: value for key, value in message.additional_kwargs.items() if key != MALFORMED}
+    return message.model_copy(update={"additional_kwargs": sent})
+
+
+async def _result(result: CallResult, most: int, turn: str, look: Look) -> ToolMessage:
+    """Return a result of so many bytes, fenced where it is untrusted."""
+    text, note = await look(result, most)
+    if text and result.untrusted:
+        text = fenced(text, turn, result.message.tool_call_id)
+    content = "\n".join(part for part in (text, note) if part)
+    if result.edited_args is not None:
+        content = f"The person changed the arguments to {as_json(result.edited_args)}. Result:\n{content}"
+    message = result.message
+    return message if content == message.content else message.model_copy(update={"content": content})
+
+
 def _said(turn: Turn, chars: int, most: int | None = EARLIER_MESSAGES) -> list[Utterance]:
-    """Return what was said before this turn, as far back as half of a prompt reaches."""
+    """Return what was said before, as far as half a prompt reaches."""
     return said_before(turn.state.messages, turn.history.before, most, chars // 2)
 
 
 def _earlier(turn: Turn, chars: int, most: int | None = EARLIER_MESSAGES) -> list[BaseMessage]:
-    """Return what was said before this turn, with a word in place of each answer that never came.
+    """Return what was said before, with a word for each missing answer.
 
     Some providers join two messages of the person into one request, some chat templates refuse them. And no
     model is to think that what waited was done, or that what was done was not.
@@ -205,7 +257,7 @@ def _safe(text: str) -> str:
 
 
 def fit_of(view: View) -> Fit:
-    """Return a view as what a model that finds its prompt too long is given a shorter one by."""
+    """Return what gives a model a shorter prompt by a view."""
 
     async def fit(chars: int) -> list[BaseMessage]:
         return (await view(chars)).messages

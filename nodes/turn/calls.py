@@ -1,4 +1,4 @@
-"""What the conversation says of a turn, parsed once: its calls, their results, what was said before."""
+"""What the conversation says of a turn, parsed once."""
 
 import json
 from collections import OrderedDict
@@ -21,7 +21,7 @@ _MOST_TURNS = 64
 
 
 class StoredRange(TypedDict):
-    """Where a long result is stored; positions are bytes, the end is exclusive."""
+    """Where a long result is stored, in bytes; the end is exclusive."""
 
     handle: str
     start: int
@@ -102,7 +102,7 @@ class TurnHistory:
     """By call id; the first result of a call counts."""
 
     def finished(self) -> list[FinishedCall]:
-        """Return the calls that have their result, in the order they were made."""
+        """Return the calls that have a result, in their order."""
         return [FinishedCall(c, self.results[c.id]) for c in self.calls if c.id in self.results]
 
     def followed_by(self, messages: Iterable[AnyMessage]) -> "TurnHistory":
@@ -132,7 +132,7 @@ class Utterance(NamedTuple):
 
 
 class _Cache:
-    """The histories of the latest turns, each with the messages it was parsed from.
+    """The latest histories, each with the messages it was parsed from.
 
     A round then costs the same after any number of rounds: without it, the 200th round of a turn takes 2 ms
     to parse what the 199th had parsed. A history is used where the messages begin with those it came from.
@@ -143,7 +143,7 @@ class _Cache:
         self._turns: OrderedDict[str, tuple[Sequence[AnyMessage], TurnHistory]] = OrderedDict()
 
     def get(self, conversation: Sequence[AnyMessage], turn: str) -> tuple[int, TurnHistory | None]:
-        """Return how many messages were parsed, and to what; 0 and None where that does not hold any more."""
+        """Return how many messages were parsed, and to what; else 0, None."""
         with self._lock:
             parsed, history = self._turns.get(turn, ((), None))
         holds = history is not None and conversation[history.before :][: len(parsed)] == parsed  # the same
@@ -162,7 +162,7 @@ _cache = _Cache()
 
 
 def read_turn(conversation: Sequence[AnyMessage], turn: str) -> TurnHistory:
-    """Return what the conversation says of the turn that answers the message of that id; empty without it."""
+    """Return the history of the turn that answers a message."""
     count, history = _cache.get(conversation, turn)
     if history is None:
         before = _place_of(conversation, turn)
@@ -212,7 +212,7 @@ def _result(message: ToolMessage) -> CallResult:
 
 
 def not_executed(call: TurnCall) -> CallResult:
-    """Return what stands for the result of a call that has none: no provider takes a call without one."""
+    """Return what stands for a missing result: providers refuse open calls."""
     return _result(result_message({"id": call.id, "name": call.name}, "denied", "Not executed."))
 
 
@@ -226,7 +226,7 @@ def results_in(messages: Iterable[BaseMessage]) -> dict[str, CallResult]:
 
 
 def calls_in(messages: Iterable[BaseMessage]) -> Iterator[Any]:
-    """Yield each call (`id`, `name`, `args`) that a model made in these messages, in their order."""
+    """Yield each call (`id`, `name`, `args`) made in these messages, in order."""
     for message in messages:
         if isinstance(message, AIMessage):
             yield from message.tool_calls
@@ -252,7 +252,7 @@ def texts_of_person(conversation: Iterable[AnyMessage]) -> list[str]:
 def said_before(
     conversation: Sequence[AnyMessage], before: int, most: int | None, most_chars: int
 ) -> list[Utterance]:
-    """Return what person and assistant said last before a turn; it begins with the person.
+    """Return what was said before a turn, beginning with the person.
 
     Args:
         conversation: all of it.
@@ -283,7 +283,7 @@ def said_before(
 
 
 def _utterance(message: AnyMessage, outcomes: Sequence[str], *, is_answered: bool) -> Utterance | None:
-    """Return a message as words; None where it has none, for some providers refuse a blank one."""
+    """Return a message as words; None where it has none."""
     if isinstance(message, HumanMessage):
         others = not isinstance(message.content, str) and any(not is_text(b) for b in message.content)
         text = "\n".join([message.text, *(["[with attachments]"] if others else [])]).strip()
@@ -354,7 +354,7 @@ def as_tool_calls(finished: Iterable[FinishedCall]) -> list[dict[str, Any]]:
 
 
 def as_receipts(finished: Iterable[FinishedCall]) -> list[dict[str, Any]]:
-    """Return one short machine-made line for each call, whatever a model says of it."""
+    """Return one short machine-made line for each call."""
     return [
         {
             "tool": call.name,
@@ -367,7 +367,7 @@ def as_receipts(finished: Iterable[FinishedCall]) -> list[dict[str, Any]]:
 
 
 def as_list(finished: Iterable[FinishedCall], most_chars: int = 500) -> str:
-    """Return finished calls as a plain list, each result cut, for where no model can put them in words."""
+    """Return finished calls as a plain list, for where no model writes."""
     return "\n".join(
         f"- {each.call.name}({as_json(each.args)}): {each.result.status}: "
         f"{_cut(each.result.text, most_chars)}"

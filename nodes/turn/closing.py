@@ -1,4 +1,4 @@
-"""How a turn ends: an answer, and a machine-made account of what happened."""
+"""How a turn ends: an answer, and an account of what happened."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ _OUTCOMES = {
 async def end_turn(
     turn: Turn, meter: Meter, answer: str, stop_reason: str, reply: Reply | None = None
 ) -> Update:
-    """Return the changes that end a turn with an answer, and note in the ledger that it ended.
+    """Return the changes that end a turn, and note its end.
 
     Under the answer of a turn that a limit ended stands a note on that, whatever the model said.
 
@@ -64,7 +64,7 @@ async def end_turn(
 
 
 def account_of(finished: Sequence[FinishedCall], receipts: Iterable[Mapping[str, Any]]) -> Update:
-    """Return the turn's calls, with receipts for them and for what an earlier turn left untold.
+    """Return the turn's calls and receipts, with those left untold before.
 
     Args:
         finished: of this turn.
@@ -76,7 +76,7 @@ def account_of(finished: Sequence[FinishedCall], receipts: Iterable[Mapping[str,
 
 
 def closing_note(turn: Turn, reason: str | None, usage: Mapping[str, Any]) -> str:
-    """Return what stands under the answer of a turn that ended early: why, what was done, what it cost.
+    """Return the note under an answer that a limit ended.
 
     Args:
         turn: the turn.
@@ -91,7 +91,7 @@ def closing_note(turn: Turn, reason: str | None, usage: Mapping[str, Any]) -> st
 
 
 def _outcomes(finished: Iterable[FinishedCall]) -> str:
-    """Return what became of the calls, by outcome, such as "Done: read_file (2). Failed: web_fetch."."""
+    """Return outcomes such as "Done: read_file (2). Failed: web_fetch."."""
     tools: dict[str, Counter[str]] = {}
     for call, result in finished:
         tools.setdefault(result.status, Counter())[call.name] += 1
@@ -102,7 +102,7 @@ def _outcomes(finished: Iterable[FinishedCall]) -> str:
 
 
 def listed_tools(tools: Counter[str]) -> str:
-    """Return tools with how often each was used, such as `read_file (2), web_fetch`."""
+    """Return tools and their uses, such as `read_file (2), web_fetch`."""
     return ", ".join(tool if times == 1 else f"{tool} ({times})" for tool, times in tools.items())
 
 

@@ -1,4 +1,4 @@
-"""The limits of a turn and of a user's day: which is reached, what is left, and how it is told.
+"""The limits of a turn and of a user's day.
 
 Each round is booked on the user's day before its model is asked, and settled when the model has answered. So
 a limit of the day is passed at most by the call that reaches it, by what turns then need to end (a last word,
@@ -67,12 +67,12 @@ _LIMITS = {
 
 
 def limit_reached(turn: Turn) -> str | None:
-    """Return which limit the turn has reached, as its stop reason; None while there is room."""
+    """Return the stop reason of the limit reached; None: there is room."""
     return next((reason for reason, limit in _LIMITS.items() if limit.is_reached(turn)), None)
 
 
 def stopped(turn: Turn, reason: str | None) -> str:
-    """Return one sentence on why the turn ended early; empty where it did not.
+    """Return why the turn ended early; empty where it did not.
 
     Args:
         turn: the turn.
@@ -83,25 +83,25 @@ def stopped(turn: Turn, reason: str | None) -> str:
 
 
 def round_limit(turn: Turn) -> int:
-    """Return the most planner calls in a turn: the least of the context's, the model's and the global."""
+    """Return the most planner calls: the least of context, model and global."""
     limits = (turn.context.max_rounds, turn.planner.max_rounds, turn.limits.max_rounds)
     return min(limit for limit in limits if limit)
 
 
 def ceiling(turn: Turn, name: Ceiling) -> float | None:
-    """Return a limit of the turn, the smaller of the context's and the global one; None: there is none."""
+    """Return the smaller of the context's and the global limit; None: none."""
     limits = (getattr(turn.context, name), getattr(turn.limits, name))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def calls_left(turn: Turn) -> int | None:
-    """Return how many more tool calls the turn may make; None without a limit."""
+    """Return how many tool calls are left; None without a limit."""
     most = ceiling(turn, "max_tool_calls")
     return None if most is None else int(most) - len(turn.history.calls)
 
 
 def last_try(turn: Turn) -> float | None:
-    """Return the `time.monotonic()` after which no model is tried again; None without a limit.
+    """Return the `time.monotonic()` of the last try; None without a limit.
 
     A turn past its deadline still gets the time to say what was done.
     """
@@ -111,7 +111,7 @@ def last_try(turn: Turn) -> float | None:
 
 
 def _worked_s(turn: Turn) -> float:
-    """Return the seconds that the turn has worked, a person's thinking time not counted."""
+    """Return the seconds worked, without a person's thinking time."""
     return time.time() - turn.state.started_at - turn.state.waited_s
 
 
@@ -144,19 +144,19 @@ class Exhausted:
 
 
 def daily_ceiling(turn: Turn, name: DailyCeiling) -> float | None:
-    """Return the user's own limit of a day, else the one for everybody; None where there is none."""
+    """Return the user's limit of a day, else everybody's; None: none."""
     own: float | None = getattr(turn.res.settings.user(turn.person.user), name)
     everybodys: float | None = getattr(turn.limits, name)
     return everybodys if own is None else own
 
 
 def has_daily_limit(turn: Turn) -> bool:
-    """Tell whether the user's day is limited at all; where it is not, nothing need be booked."""
+    """Tell whether the user's day is limited at all."""
     return any(daily_ceiling(turn, name) is not None for name in get_args(DailyCeiling))
 
 
 async def book(turn: Turn, use: Use) -> int | Exhausted:
-    """Book a model call that is about to begin, or return what of the user's day is used up.
+    """Book a model call, or return what is used up.
 
     What is on record for the day is summed and the call added to it in one transaction, from an index that
     holds all that takes: turns that run at once count each other, in this process or another.

@@ -1,4 +1,4 @@
-"""Long results: what the conversation keeps of one, and what a model is shown of it."""
+"""What the conversation holds of a long result, and a model sees."""
 
 import hashlib
 import logging
@@ -10,9 +10,9 @@ from nodes.turn.calls import CallResult, StoredRange
 from nodes.turn.turn import Turn
 from storage.long_results import LongResults
 from tools.declaration import Tool
-from tools.read_result import label, open_page, read_result
+from tools.read_result import PAGE, label, read_result
 
-LONGEST_KEPT = 2_000
+LONGEST_INLINE = 2_000
 """Characters: a longer result is stored once, and the conversation and the ledger hold its two ends. Inline
 it would be written with every copy of the conversation; stored it costs a file and a sync to disk."""
 STUB_CHARS = 200
@@ -36,11 +36,11 @@ class ShortResult:
 
 
 async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> ShortResult:
-    """Return a result as it is kept; a long one is on disk when this returns.
+    """Return a result in short; a long one is on disk then.
 
     A page of a stored result is not stored again: what is kept of it points into what it is a page of.
     """
-    if len(text) <= LONGEST_KEPT:
+    if len(text) <= LONGEST_INLINE:
         return ShortResult(text)
     artifacts, user = turn.res.artifacts, turn.person.user
     try:
@@ -55,7 +55,7 @@ async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> Shor
 
 
 async def look(artifacts: LongResults, user: str, result: CallResult, most: int) -> tuple[str, str]:
-    """Return what a model is shown of a result, and a note of ours on what is left out.
+    """Return what is shown of a result, and what is not.
 
     Args:
         artifacts: where long results are.
@@ -76,7 +76,7 @@ async def look(artifacts: LongResults, user: str, result: CallResult, most: int)
 
 
 async def _page(artifacts: LongResults, user: str, args: dict[str, Any], text: str) -> ShortResult:
-    piece = await open_page(artifacts, user, **args)
+    piece = await artifacts.read(user, args["handle"].strip(), args.get("offset", 0), PAGE)
     if piece is None:
         return ShortResult(text)
     stored = StoredRange(handle=args["handle"].strip(), start=piece.start, end=piece.end, size=piece.size)
@@ -101,7 +101,7 @@ async def _opened(
 
 
 def _ends(stored: StoredRange, text: str) -> str:
-    """Return the two ends of a text that is stored, with how to read what lies between."""
+    """Return the ends of a stored text, and how to read on."""
     head, tail = text[:_HEAD], text[-_TAIL:]
     left = _note(stored, stored["start"] + len(head.encode()), stored["end"] - len(tail.encode()))
     return f"{_labelled(stored, f'{head}{_GAP}{tail}')}\n{left}"

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The state, what the conversation says of the turn, the choices, who asks, and the resources."""
+    """All that a step reads: state, history, choices, person, resources."""
 
     state: State
     history: TurnHistory
@@ -47,7 +47,7 @@ class Turn:
         return self.res.models.registry.first(self.context.responder, self.person.user)
 
     def offered(self) -> list[Tool]:
-        """Return the tools that role, allow-list and configuration let through, in their order."""
+        """Return the tools that role, allow-list and configuration let through."""
         return self.res.tools.offered(self.person.role, self.person.tools, self.res.settings)
 
     def unanswered(self) -> list[JudgedCall]:
@@ -55,13 +55,13 @@ class Turn:
         return [call for call in self.state.calls if call["id"] not in self.history.results]
 
     def mark(self, status: ThreadStatus) -> None:
-        """Note in the ledger how the thread stands; that the list of threads lags behind ends no turn."""
+        """Note the thread's status; a failure is logged and ends no turn."""
         try:
             self.res.ledger.mark(self.state.thread, user=self.person.user, status=status)
         except StorageError:
             _log.exception("that thread %s is %s was not recorded", self.state.thread, status)
 
-    def entry(self, call: Any, args: dict[str, Any] | None = None, model: str | None = None) -> Call:
+    def ledger_call(self, call: Any, args: dict[str, Any] | None = None, model: str | None = None) -> Call:
         """Return the ledger's entry for a call.
 
         Args:
@@ -82,9 +82,9 @@ class Turn:
             effect=tool.effect if tool else "unknown",
         )
 
-    def entries(self, calls: Iterable[Any], model: str | None = None) -> list[Call]:
+    def ledger_calls(self, calls: Iterable[Any], model: str | None = None) -> list[Call]:
         """Return the ledger's entries for calls."""
-        return [self.entry(call, model=model) for call in calls]
+        return [self.ledger_call(call, model=model) for call in calls]
 
     def here(self, call_id: str) -> Here:
         """Return what a tool learns of the call it runs."""
@@ -102,7 +102,7 @@ class Turn:
 
 
 async def take_up(state: State, runtime: Runtime[Context], *, begins: bool = False) -> Turn:
-    """Return the turn that a step is to work on; one that begins owes nothing to the turn before."""
+    """Return the turn at hand; one that begins ignores earlier choices."""
     res = await resources()
     context = context_of(runtime, {} if begins else state.choices)
     person = person_of(context, runtime, res.settings)

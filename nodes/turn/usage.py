@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class Meter:
-    """Counts the attempts of one step: in the ledger as each ends, in the turn's usage, and to watchers."""
+    """Counts a step's attempts: in the ledger, the usage, and to watchers."""
 
     def __init__(self, turn: Turn, role: str) -> None:
         self._turn = turn
@@ -30,7 +30,7 @@ class Meter:
         self._booked: int | None = None
 
     async def begin(self, ask: Ask) -> Exhausted | None:
-        """Book what a request will take of the user's day; return what is used up, where it may not be made.
+        """Book a request on the user's day; return what is used up.
 
         That is about what the prompt takes, and all that the model may say, where its card limits that.
         """
@@ -64,7 +64,7 @@ class Meter:
         return self._usage
 
     def _record(self, attempt: Attempt) -> None:
-        """Queue the record of an attempt: in the place of what is booked, unless another one follows it."""
+        """Queue the record of an attempt, in place of its booking."""
         use = self._use(attempt)
         if self._booked is None or attempt.error not in {None, "cancelled"}:
             self._turn.res.ledger.record_usage(use)
@@ -100,7 +100,7 @@ class Meter:
 
 @contextmanager
 def _never_failing() -> Iterator[None]:
-    """Let a run go on where its usage cannot be recorded: bookkeeping never fails a run."""
+    """Log a failure to record usage, which fails no run."""
     try:
         yield
     except StorageError:
@@ -108,7 +108,7 @@ def _never_failing() -> Iterator[None]:
 
 
 def _added(total: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
-    """Return the usage with one attempt more; what an answered call leaves unknown is unknown in the sum."""
+    """Return the usage with one attempt more; unknown stays unknown."""
     counted = {
         "model_calls": total.get("model_calls", 0) + 1,
         "counted_tokens": total.get("counted_tokens", 0) + attempt.tokens,

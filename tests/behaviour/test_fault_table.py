@@ -135,6 +135,8 @@ def _title(name: str) -> str:
     return name.replace("_", " ")
 
 
+LEARNED = {"cut_prompt"}
+"""Faults that are noticed by what the whole table before has taught of the model; not in a sample."""
 HEAD = ("fault", *PLACES, "why, where it is told")
 
 
@@ -180,6 +182,8 @@ async def test_whatever_fails_the_person_reads_an_answer_or_what_to_do_as_the_pa
 async def _check_one_cell_a_row(orchestrator: Orchestrator, house: House, names, rows) -> None:
     assert list(rows) == [_title(name) for name in names]
     for name, place in zip(names, itertools.cycle(PLACES), strict=False):
+        if name in LEARNED:
+            continue
         cell, why = await _cell(orchestrator, house, name, place)
         row = rows[_title(name)]
         assert (name, place, cell) == (name, place, row[place])

@@ -7,9 +7,9 @@ import pytest
 from base.settings import Limits, Settings, load_settings
 from tools.declaration import Here
 from tools.registry import open_registry
-from tools.run import Outcome, run_tool
+from tools.run import Ran, run_tool
 
-Call = Callable[..., Awaitable[Outcome]]
+Call = Callable[..., Awaitable[Ran]]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def call(here: Here) -> Call:
     """Return a function that calls a tool of the registry as a model would, by name."""
     registry = open_registry(here.settings)
 
-    async def by_name(name: str, **args: Any) -> Outcome:
+    async def by_name(name: str, **args: Any) -> Ran:
         tool = registry.get(name)
         assert tool is not None
         return await run_tool(tool, here, tool.check(args))
@@ -83,7 +83,7 @@ def household(tmp_path: Path) -> Callable[..., Here]:
 def call_in() -> Call:
     """Return a function that calls a tool by name in the given surroundings."""
 
-    async def by_name(here: Here, name: str, **args: Any) -> Outcome:
+    async def by_name(here: Here, name: str, **args: Any) -> Ran:
         tool = open_registry(here.settings).get(name)
         assert tool is not None
         return await run_tool(tool, here, tool.check(args))

@@ -110,9 +110,7 @@ def test_openai_and_anthropic_take_every_schema_as_it_is(declared):
 
 
 def test_gemini_takes_every_schema_with_all_its_arguments_and_types(caplog):
-    from langchain_google_genai._function_utils import (
-        convert_to_genai_function_declarations,
-    )
+    from tests.wires.gemini_tools import convert_to_genai_function_declarations
 
     with caplog.at_level(logging.WARNING):
         converted = convert_to_genai_function_declarations([each.spec() for each in REGISTRY])

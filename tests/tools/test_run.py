@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from base.worker_threads import PLACES
+from base.worker_threads import MOST_THREADS
 from tools.declaration import ToolFailure, tool
 from tools.run import run_tool
 
@@ -145,7 +145,7 @@ async def test_a_cancellation_from_outside_goes_through(here):
 
 
 async def test_blocking_tools_run_side_by_side(here):
-    meeting = threading.Barrier(PLACES, timeout=10)
+    meeting = threading.Barrier(MOST_THREADS, timeout=10)
 
     @tool(effect="read")
     def meet() -> str:
@@ -153,8 +153,8 @@ async def test_blocking_tools_run_side_by_side(here):
         meeting.wait()
         return "met"
 
-    outcomes = await asyncio.gather(*(run_tool(meet, here, {}) for _ in range(PLACES)))
-    assert [outcome.text for outcome in outcomes] == ["met"] * PLACES
+    outcomes = await asyncio.gather(*(run_tool(meet, here, {}) for _ in range(MOST_THREADS)))
+    assert [outcome.text for outcome in outcomes] == ["met"] * MOST_THREADS
 
 
 async def test_blocking_tools_that_hang_for_ever_leave_room_for_others(here):
@@ -173,9 +173,9 @@ async def test_blocking_tools_that_hang_for_ever_leave_room_for_others(here):
         return "worked"
 
     try:
-        hung = await asyncio.gather(*(run_tool(hang, here, {}) for _ in range(PLACES + 8)))
+        hung = await asyncio.gather(*(run_tool(hang, here, {}) for _ in range(MOST_THREADS + 8)))
         assert {outcome.status for outcome in hung} == {"failed"}
         assert (await run_tool(work, here, {})).text == "worked"
-        assert len(began) == PLACES, "a call that ran out of time before it began never runs"
+        assert len(began) == MOST_THREADS, "a call that ran out of time before it began never runs"
     finally:
         release.set()

@@ -21,6 +21,7 @@ _TIMEOUT_S = 20
 _LARGEST = 20_000_000
 """Bytes of an answer."""
 _DAV, _CAL = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}"
+_IS_CALENDAR = f".//{_DAV}resourcetype/{_CAL}calendar"
 _FIND = (
     '<d:propfind xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><d:displayname/>'
     "<d:resourcetype/><d:current-user-principal/><c:calendar-home-set/></d:prop></d:propfind>"
@@ -50,22 +51,22 @@ class Calendar:
     url: httpx.URL
 
     async def between(self, start: datetime, end: datetime) -> list[str]:
-        """Return, as iCalendar text, what may happen in a span of time; series come unexpanded."""
+        """Return what may happen in a time as iCalendar, series unexpanded."""
         query = _QUERY.format(start.astimezone(UTC), end.astimezone(UTC))
         found = await _asked(self.client, "REPORT", self.url, query, depth=1)
         return [data.text or "" for each in found for data in each.iter(f"{_CAL}calendar-data")]
 
     async def put(self, name: str, text: str) -> bool:
-        """Store a new event under a name; False where the calendar already has one of that name."""
+        """Store a new event; False where its name is taken."""
         headers = {"If-None-Match": "*", "Content-Type": "text/calendar; charset=utf-8"}
-        place = _below(self.url, f"{name}.ics")
+        place = self.url.copy_with(path=f"{self.url.path.rstrip('/')}/{name}.ics")
         status, _ = await _sent(self.client, "PUT", place, text, headers, fine={200, 201, 204, 412})
         return status != httpx.codes.PRECONDITION_FAILED
 
 
 @asynccontextmanager
 async def open_calendar(url: str, login: tuple[str, str] | None, name: str | None) -> AsyncIterator[Calendar]:
-    """Find a calendar: the one at the URL itself, or else the one of that name on the server."""
+    """Find a calendar: at the URL itself, or else by name."""
     context = await in_thread(ssl.create_default_context)
     async with httpx.AsyncClient(
         auth=login, verify=context, timeout=_TIMEOUT_S, follow_redirects=True, trust_env=False
@@ -76,7 +77,7 @@ async def open_calendar(url: str, login: tuple[str, str] | None, name: str | Non
 async def _found(client: httpx.AsyncClient, url: httpx.URL, name: str | None) -> httpx.URL:
     for _ in range(3):  # at most the root, the person's principal, and their calendars' home
         for each in await _asked(client, "PROPFIND", url, _FIND, depth=0):
-            if _is_calendar(each):
+            if each.find(_IS_CALENDAR) is not None:
                 return url
             further = each.findtext(f".//{_CAL}calendar-home-set/{_DAV}href")
             principal = each.findtext(f".//{_DAV}current-user-principal/{_DAV}href")
@@ -94,7 +95,7 @@ async def _found(client: httpx.AsyncClient, url: httpx.URL, name: str | None) ->
 async def _named(client: httpx.AsyncClient, home: httpx.URL, name: str | None) -> httpx.URL:
     known: dict[str, httpx.URL] = {}
     for each in await _asked(client, "PROPFIND", home, _FIND, depth=1):
-        if _is_calendar(each):
+        if each.find(_IS_CALENDAR) is not None:
             place = _joined(home, each.findtext(f"{_DAV}href") or "")
             known[each.findtext(f".//{_DAV}displayname") or place.path.strip("/").rpartition("/")[2]] = place
     if name is None and len(known) == 1:
@@ -106,10 +107,6 @@ async def _named(client: httpx.AsyncClient, home: httpx.URL, name: str | None) -
     raise ToolFailure(f"{wanted} Set calendar in [tools.calendar] to one of those there are: {there}.")
 
 
-def _is_calendar(response: ET.Element) -> bool:
-    return response.find(f".//{_DAV}resourcetype/{_CAL}calendar") is not None
-
-
 def _joined(url: httpx.URL, href: str) -> httpx.URL:
     place = url.join(href.strip())
     if url.scheme == "https" and place.scheme != "https":
@@ -117,22 +114,16 @@ def _joined(url: httpx.URL, href: str) -> httpx.URL:
     return place
 
 
-def _below(url: httpx.URL, name: str) -> httpx.URL:
-    return url.copy_with(path=f"{url.path.rstrip('/')}/{name}")
-
-
 async def _asked(
     client: httpx.AsyncClient, method: str, url: httpx.URL, body: str, depth: int
 ) -> list[ET.Element]:
-    """Return each response of a multistatus answer."""
     headers = {"Depth": str(depth), "Content-Type": "application/xml; charset=utf-8"}
     _, data = await _sent(client, method, url, body, headers, fine={207})
-    return await in_thread(partial(_responses, data))
-
-
-def _responses(data: bytes) -> list[ET.Element]:
     try:
-        return ET.fromstring(data).findall(f"{_DAV}response")  # noqa: S314 (of the person's own server; expat bounds expansion)
+        parsed = await in_thread(
+            partial(ET.fromstring, data)
+        )  # of the person's own server; expat bounds expansion
+        return parsed.findall(f"{_DAV}response")
     except ET.ParseError:
         raise ToolFailure("The calendar server's answer is not XML; check url in [tools.calendar].") from None
 

@@ -23,7 +23,11 @@ _PATIENCE_S = 15
 
 
 def moment(words: str, zone: ZoneInfo) -> date | datetime:
-    """Return the day, or the time in a zone where it names none; raises ToolFailure."""
+    """Return the day, or the time, in a zone where it names none.
+
+    Raises:
+        ToolFailure: it is neither.
+    """
     text = words.strip()
     try:
         if len(text) == len("2026-11-20"):
@@ -48,7 +52,9 @@ class Span:
     def of(
         cls, start: date | datetime, end: date | datetime | None, zone: ZoneInfo, *, alone: timedelta
     ) -> Self:
-        """Return a span in a zone; a day as its end is included, without an end it lasts for `alone`.
+        """Return a span in a zone, a day as its end included.
+
+        Without an end it lasts for `alone`.
 
         Raises:
             ToolFailure: it ends before it begins.
@@ -80,7 +86,7 @@ def _midnight(when: date | datetime, zone: ZoneInfo) -> datetime:
 
 
 def event_text(name: str, summary: str, span: Span, *, location: str, notes: str) -> str:
-    """Return a new event as iCalendar text, its times in UTC, so that it needs no table of zones."""
+    """Return a new event as iCalendar, in UTC, without tables of zones."""
     from icalendar import Calendar, Event
 
     event = Event()
@@ -100,7 +106,7 @@ def event_text(name: str, summary: str, span: Span, *, location: str, notes: str
 
 
 def occurrences(texts: Iterable[str], span: Span, zone: ZoneInfo) -> list[str]:
-    """Return a line for each event in a span, series unfolded, and for what was left out; blocks."""
+    """Return a line for each event in a span, series unfolded; blocks."""
     found: list[tuple[datetime, str]] = []
     unreadable = 0
     deadline = monotonic() + _PATIENCE_S
@@ -125,7 +131,8 @@ def _occurrences(text: str, span: Span, zone: ZoneInfo) -> Iterator[tuple[dateti
     if sum(_weight(event, span) for event in calendar.walk("VEVENT")) > _HEAVIEST:
         raise ValueError("unfolding it would take too long")
     for event in islice(of(calendar).after(span.start), _MOST_OF_A_SERIES):
-        took = _span_of(event, zone)
+        begins, ends = _in(event.start, zone), _in(event.end, zone)
+        took = Span(begins, ends, whole_days=not isinstance(event.start, datetime))
         if took.start >= span.end:
             return
         if took.end > span.start or took.start >= span.start:
@@ -135,7 +142,7 @@ def _occurrences(text: str, span: Span, zone: ZoneInfo) -> Iterator[tuple[dateti
 
 
 def _weight(event: Any, span: Span) -> int:
-    """Return about how many times an event happens up to the span's end, all of which have to be counted."""
+    """Return about how many times an event happens until the span's end."""
     years = max(1, span.end.year - int(event.start.year) + 1)
     rules = event.get("RRULE", [])
     return years * sum(_a_year(rule) for rule in (rules if isinstance(rules, list) else [rules]))
@@ -144,11 +151,6 @@ def _weight(event: Any, span: Span) -> int:
 def _a_year(rule: Any) -> int:
     several = prod(len(rule.get(part, [0])) for part in ("BYHOUR", "BYMINUTE", "BYSECOND"))
     return several * _TIMES_A_YEAR.get(str(rule.get("FREQ", [""])[0]).upper(), 366)
-
-
-def _span_of(event: Any, zone: ZoneInfo) -> Span:
-    start, end = event.start, event.end
-    return Span(_in(start, zone), _in(end, zone), whole_days=not isinstance(start, datetime))
 
 
 def _in(when: date | datetime, zone: ZoneInfo) -> datetime:

@@ -1,7 +1,5 @@
 """The person's calendar."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -12,7 +10,7 @@ from pydantic import Field, model_validator
 
 from base.settings import LoginCard, Settings
 from base.worker_threads import in_thread
-from tools.calendar.caldav import Calendar, NoAnswerError, open_calendar
+from tools.calendar.caldav import NoAnswerError, open_calendar
 from tools.calendar.icalendar import Span, event_text, moment, occurrences
 from tools.declaration import Here, ToolFailure, tool
 
@@ -38,35 +36,24 @@ class CalendarCard(LoginCard):
         try:
             ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):
-            msg = f"there is no time zone {self.timezone!r}; use an IANA name such as Europe/Paris"
-            raise ValueError(msg) from None
+            raise ValueError(
+                f"there is no time zone {self.timezone!r}; use an IANA name such as Europe/Paris"
+            ) from None
         return self
 
 
-def _card(settings: Settings) -> CalendarCard | None:
-    return settings.read_table(("tools", "calendar"), CalendarCard)
-
-
 def _missing(settings: Settings) -> str | None:
-    card = _card(settings)
+    card = settings.read_table(("tools", "calendar"), CalendarCard)
     if card is None:
         return "set url in [tools.calendar] of twobrain.toml to a CalDAV server"
     return card.missing(settings, "calendar server")
 
 
 def _required(here: Here) -> CalendarCard:
-    card = _card(here.settings)
+    card = here.settings.read_table(("tools", "calendar"), CalendarCard)
     if card is None:
         raise ToolFailure("The calendar is not configured.")
     return card
-
-
-@asynccontextmanager
-async def _opened(here: Here, card: CalendarCard) -> AsyncIterator[Calendar]:
-    password = here.settings.secret(card.password_env) if card.password_env else None
-    login = (card.user, password) if card.user and password else None
-    async with open_calendar(card.url, login, card.calendar) as calendar:
-        yield calendar
 
 
 # Untrusted: whoever sends an invitation writes into a calendar.
@@ -78,7 +65,7 @@ async def list_events(here: Here, start: Time, end: Until = "") -> str:
     span = Span.of(moment(start, zone), moment(end, zone) if end else None, zone, alone=timedelta(days=1))
     if span.end - span.start > _LONGEST:
         raise ToolFailure("That is more than a year; ask for a shorter time.")
-    async with _opened(here, card) as calendar:
+    async with open_calendar(card.url, card.login(here.settings), card.calendar) as calendar:
         texts = await calendar.between(span.start, span.end)
     lines = await in_thread(partial(occurrences, texts, span, zone))
     return "\n".join([f"Times in {card.timezone}:", *lines]) if lines else f"There is nothing {span}."
@@ -109,7 +96,7 @@ async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event
     span = _span(card, summary, start, end)
     name = f"{sha256(here.idempotency_key.encode()).hexdigest()[:32]}-twobrain"
     text = await in_thread(partial(event_text, name, summary, span, location=location, notes=notes))
-    async with _opened(here, card) as calendar:
+    async with open_calendar(card.url, card.login(here.settings), card.calendar) as calendar:
         try:
             new = await calendar.put(name, text)
         except NoAnswerError as error:

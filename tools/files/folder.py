@@ -45,13 +45,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """An open folder of the workspace; its methods raise ToolFailure in words a model can use."""
+    """An open folder of the workspace; its methods raise ToolFailure."""
 
     handle: int
     parts: Parts
 
     def path(self, name: str) -> str:
-        """Write the path of a name in this folder, from the workspace's root."""
+        """Return the path of a name in it, from the workspace's root."""
         return "/".join((*self.parts, name))
 
     @contextmanager
@@ -79,7 +79,7 @@ class Folder:
         return Entry(name, kind, status.st_size, stat.S_IMODE(status.st_mode))
 
     def require(self, name: str, kind: Kind) -> Entry:
-        """Describe a name of that kind; refuse anything else with a word on what there is instead."""
+        """Describe a name of that kind; refuse anything else."""
         found = self.look(name)
         if found and found.kind == kind:
             return found
@@ -96,7 +96,7 @@ class Folder:
                 raise ToolFailure(f"{path} is a file, not a {kind}.")
         raise ToolFailure(f"{path} is a device, pipe or socket, not a {kind}.")
 
-    def entries(self) -> list[Entry]:
+    def contents(self) -> list[Entry]:
         """List the folder, sorted by name."""
         with said("/".join(self.parts) or "."):
             names = sorted(os.listdir(self.handle))  # noqa: PTH208 (a descriptor, not a path)
@@ -105,12 +105,12 @@ class Folder:
     def holds(self) -> str:
         """Say what the folder holds, the first names of it."""
         where = f"The folder {'/'.join(self.parts)!r}" if self.parts else "The workspace"
-        names = [str(entry) for entry in self.entries()]
+        names = [str(entry) for entry in self.contents()]
         more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
         return f"{where} holds: {', '.join(names[:_SHOWN_NAMES])}{more}." if names else f"{where} is empty."
 
     def text(self, name: str) -> str:
-        """Return what a text file holds; one that is too large is refused without being read whole."""
+        """Return what a text file holds; one too large is refused unread."""
         size = self.require(name, "file").size
         with said(self.path(name)), os.fdopen(os.open(name, _READ_FLAGS, dir_fd=self.handle), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -125,7 +125,7 @@ class Folder:
         raise ToolFailure(f"{self.path(name)!r} is binary, not UTF-8 text ({count(size, 'byte')}).")
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a whole file in place at once; a crash leaves the old one."""
+        """Put a file in place at once; a crash leaves the old one."""
         mode = self.require(name, "file").mode if self.look(name) else 0o600
         temporary = f".twobrain-{secrets.token_hex(8)}.tmp"
         with said(self.path(name)):

@@ -17,57 +17,47 @@ from tools.files.folder import FOLDER_FLAGS, Entry, Folder, Parts
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A root folder, made on first use; each method raises ToolFailure in words a model can use."""
+    """A root folder, made on first use; its methods raise ToolFailure."""
 
     root: Path
 
     def place(self, path: str) -> Parts:
         """Return a path's components below the root; none for the root itself."""
         clean = ".." if "\0" in path else os.path.normpath(path or ".")
-        if clean.startswith("/"):
-            clean = self._below_root(clean)
+        for root in (self.root, self.root.resolve()) if clean.startswith("/") else ():
+            with suppress(ValueError):
+                clean = str(Path(clean).relative_to(root))
+                break
         parts = tuple(part for part in clean.split("/") if part != ".")
-        if parts[:1] in {("..",), ("~",)}:
+        if clean.startswith("/") or parts[:1] in {("..",), ("~",)}:
             raise ToolFailure(
                 f"{path!r} is outside the workspace. Give a path relative to it, such as notes.txt."
             )
         return parts
 
-    def _below_root(self, path: str) -> str:
-        for root in (self.root, self.root.resolve()):
-            with suppress(ValueError):
-                return str(Path(path).relative_to(root))
-        return ".."
-
     @contextmanager
     def folder(self, parts: Parts, *, create: bool = False) -> Iterator[Folder]:
         """Open a folder, component by component."""
-        with ExitStack() as opened:
-            folder = opened.enter_context(self._root())
-            for name in parts:
-                folder = opened.enter_context(folder.below(name, create=create))
-            yield folder
-
-    @contextmanager
-    def _root(self) -> Iterator[Folder]:
         try:
-            for folder in reversed((self.root, *self.root.parents)):
-                if not folder.exists():
-                    folder.mkdir(mode=0o700, exist_ok=True)
+            for path in reversed((self.root, *self.root.parents)):
+                if not path.exists():
+                    path.mkdir(mode=0o700, exist_ok=True)
             handle = os.open(self.root, FOLDER_FLAGS)
         except OSError as error:
             raise ToolFailure(
                 f"The workspace {str(self.root)!r} cannot be opened ({error.strerror}); "
                 "TWOBRAIN_WORKSPACE names it."
             ) from None
-        try:
-            yield Folder(handle, ())
-        finally:
-            os.close(handle)
+        with ExitStack() as opened:
+            opened.callback(os.close, handle)
+            folder = Folder(handle, ())
+            for name in parts:
+                folder = opened.enter_context(folder.below(name, create=create))
+            yield folder
 
     @contextmanager
     def parent(self, path: str, *, create: bool = False) -> Iterator[tuple[Folder, str]]:
-        """Open the folder that a path's last component is in; yield it with that component."""
+        """Open the folder of a path's last component; yield both."""
         parts = self.place(path)
         if not parts:
             raise ToolFailure(f"{path!r} is the workspace folder itself; name a file in it.")
@@ -75,7 +65,7 @@ class Workspace:
             yield folder, parts[-1]
 
     def walk(self, parts: Parts) -> Iterator[tuple[Folder, Entry]]:
-        """Yield every file below a folder with the open folder it is in, folder by folder.
+        """Yield every file below a folder, with the open folder it is in.
 
         A folder that goes away or cannot be read meanwhile is passed over.
         """
@@ -83,6 +73,6 @@ class Workspace:
         while waiting:
             here = waiting.pop()
             with suppress(ToolFailure), self.folder(here) as folder:
-                entries = folder.entries()
-                waiting += [(*here, entry.name) for entry in reversed(entries) if entry.kind == "folder"]
-                yield from ((folder, entry) for entry in entries if entry.kind == "file")
+                found = folder.contents()
+                waiting += [(*here, entry.name) for entry in reversed(found) if entry.kind == "folder"]
+                yield from ((folder, entry) for entry in found if entry.kind == "file")

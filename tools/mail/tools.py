@@ -48,12 +48,8 @@ class MailCard(LoginCard):
     """Patterns such as `*@example.com`; nobody else is written to. Empty: anybody may be."""
 
 
-def _card(settings: Settings) -> MailCard | None:
-    return settings.read_table(("tools", "send_email"), MailCard)
-
-
 def _missing(settings: Settings) -> str | None:
-    card = _card(settings)
+    card = settings.read_table(("tools", "send_email"), MailCard)
     if card is None:
         return "set host and from in [tools.send_email] of twobrain.toml"
     return card.missing(settings, "mail server")
@@ -61,8 +57,7 @@ def _missing(settings: Settings) -> str | None:
 
 def _preview(here: Here, to: str, subject: str, body: str) -> str:
     card = _required(here)
-    people = ", ".join(_recipients(to, card))
-    _one_line(subject)
+    people, subject = ", ".join(_recipients(to, card)), _one_line(subject)
     return f"Send a mail from {card.sender}\nTo: {people}\nSubject: {subject}\n\n{body}"
 
 
@@ -80,28 +75,25 @@ async def send_email(here: Here, to: Recipients, subject: Subject, body: Body) -
 
 
 def _required(here: Here) -> MailCard:
-    card = _card(here.settings)
+    card = here.settings.read_table(("tools", "send_email"), MailCard)
     if card is None:
         raise ToolFailure("Mail is not configured.")
     return card
 
 
 def _recipients(to: str, card: MailCard) -> list[str]:
-    """Return the plain addresses, each once; anything else is refused, a second header above all."""
+    """Return the plain addresses, each once; a second header is refused."""
     people = [each.strip(" ") for each in re.split("[,;]", to) if each.strip(" ")]
     if not people:
         raise ToolFailure("There is no recipient.")
     for each in people:
         if not re.fullmatch(_ADDRESS, each):
             raise ToolFailure(f"{each!r} is not a plain address such as ada@example.com.")
-        if card.allow_recipients and not any(_fits(each, pattern) for pattern in card.allow_recipients):
-            allowed = ", ".join(card.allow_recipients)
+        patterns = card.allow_recipients
+        if patterns and not any(fnmatchcase(each.casefold(), p.casefold()) for p in patterns):
+            allowed = ", ".join(patterns)
             raise ToolFailure(f"{each} may not be written to; allow_recipients has {allowed}.")
     return list(dict.fromkeys(people))
-
-
-def _fits(address: str, pattern: str) -> bool:
-    return fnmatchcase(address.casefold(), pattern.casefold())
 
 
 def _one_line(subject: str) -> str:
@@ -125,7 +117,6 @@ def _message(here: Here, card: MailCard, people: list[str], subject: str, body: 
 
 @asynccontextmanager
 async def _server(settings: Settings, card: MailCard) -> AsyncIterator["aiosmtplib.SMTP"]:
-    """Yield a connection, encrypted as configured and logged in."""
     import aiosmtplib
 
     server = aiosmtplib.SMTP(
@@ -153,7 +144,7 @@ async def _server(settings: Settings, card: MailCard) -> AsyncIterator["aiosmtpl
 async def _deliver(
     server: "aiosmtplib.SMTP", card: MailCard, people: list[str], message: EmailMessage
 ) -> dict[str, str]:
-    """Hand the mail over for all whom the server takes it for; return the others, and why."""
+    """Hand the mail over; return whom the server refused, and why."""
     import aiosmtplib
 
     refused: dict[str, str] = {}

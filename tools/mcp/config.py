@@ -95,7 +95,4 @@ def read_servers(settings: Settings) -> Mapping[str, ServerCard]:
     Raises:
         ConfigurationError: a table is not as it should be; the message names file and line.
     """
-    if not settings.mcp:
-        return {}
-    servers = settings.read_table(("mcp",), _Servers)
-    return servers.servers if servers else {}
+    return (settings.read_table(("mcp",), _Servers) or _Servers()).servers

@@ -11,7 +11,7 @@ from base.settings import Settings
 from base.texts import one_line
 from tools.declaration import ToolFailure
 from tools.mcp.config import ServerCard
-from tools.mcp.transport import UnconfiguredError, open_streams
+from tools.mcp.transport import open_streams
 
 MOST_TOOLS = 128
 """Of one server; the others are left out."""
@@ -88,46 +88,45 @@ class Connection:
         params = CallToolRequestParams(name=definition.name, arguments=args)
         # Not session.call_tool: that runs the server's own patterns over its own results.
         request = ClientRequest(CallToolRequest(params=params))
-        asking = asyncio.ensure_future(live.session.send_request(request, CallToolResult))
+        sending = asyncio.ensure_future(live.session.send_request(request, CallToolResult))
         try:
-            ends: list[asyncio.Future[Any]] = [asking, live.task]
+            ends: list[asyncio.Future[Any]] = [sending, live.task]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            return self._answer(asking, live)
+            return self._answer(sending, live)
         finally:
-            await _stop(asking)
+            await _stop(sending)
 
-    def _answer(self, asking: asyncio.Future[Any], live: _Live) -> Any:
+    def _answer(self, sending: asyncio.Future[Any], live: _Live) -> Any:
         import anyio
         from mcp import McpError
         from mcp.types import CONNECTION_CLOSED
 
-        if not asking.done():
-            raise ToolFailure(self._broke_off())
+        broke_off = ToolFailure(
+            f"The MCP server {self.name!r} broke off during the call. It may have taken effect all the same; "
+            "check before you repeat it."
+        )
+        if not sending.done():
+            raise broke_off
         try:
-            return asking.result()
+            return sending.result()
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             live.closing.set()
             raise _NotSentError from None
         except McpError as error:
             if error.error.code == CONNECTION_CLOSED:
                 live.closing.set()
-                raise ToolFailure(self._broke_off()) from None
+                raise broke_off from None
             if error.error.message == _UNKNOWN_SESSION:
                 live.closing.set()
                 raise _NotSentError from None
             raise ToolFailure(f"The MCP server {self.name!r} says: {error.error.message[:2_000]}") from None
 
-    def _broke_off(self) -> str:
-        return (
-            f"The MCP server {self.name!r} broke off during the call. It may have taken effect all the same; "
-            "check before you repeat it."
-        )
-
     async def _open(self) -> _Live:
         if self._live and not self._live.task.done() and not self._live.closing.is_set():
             return self._live
         await self._close()
-        await asyncio.to_thread(_load)
+        for module in ("mcp.client.stdio", "mcp.client.streamable_http"):  # half a second, off the event loop
+            await asyncio.to_thread(import_module, module)
         errors = Output()
         opened: asyncio.Future[_Live] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._hold(opened, errors), name=f"mcp {self.name}")
@@ -149,25 +148,24 @@ class Connection:
     def _reason(self, error: BaseException, errors: Output) -> str:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
+        why = one_line(str(error) or type(error).__name__, 300)
         if isinstance(error, TimeoutError):
             why = f"it did not answer within {self.card.connect_timeout_s:g} s"
-        elif isinstance(error, UnconfiguredError):
-            why = str(error)
         elif isinstance(error, FileNotFoundError):
             why = f"{error.filename!r} is not there"
-        else:
-            why = one_line(str(error) or type(error).__name__, 300)
         *_, last = [line.strip() for line in str(errors).splitlines() if line.strip()] or [""]
         return f"{why} ({last[:300]})" if last else why
 
     async def _hold(self, opened: asyncio.Future[_Live], errors: Output) -> None:
-        """Open a session, list its tools, and keep it until it is to close."""
+        """Hold a session open until it is to close."""
         from mcp import ClientSession
+        from mcp.types import ServerNotification, ToolListChangedNotification
 
         live = _Live(asyncio.current_task())
 
         async def hear(message: Any) -> None:
-            live.outdated = live.outdated or _tells_of_changed_tools(message)
+            if isinstance(message, ServerNotification):
+                live.outdated |= isinstance(message.root, ToolListChangedNotification)
 
         async with (
             open_streams(self.card, self._settings, errors, live.closing.set) as (incoming, outgoing),
@@ -198,18 +196,6 @@ async def _stop(task: asyncio.Future[Any]) -> None:
     await asyncio.wait({task})
     if not task.cancelled():
         task.exception()
-
-
-def _load() -> None:
-    """Import the client, which takes half a second that the event loop need not wait for."""
-    import_module("mcp.client.stdio")
-    import_module("mcp.client.streamable_http")
-
-
-def _tells_of_changed_tools(message: Any) -> bool:
-    from mcp.types import ServerNotification, ToolListChangedNotification
-
-    return isinstance(message, ServerNotification) and isinstance(message.root, ToolListChangedNotification)
 
 
 async def _list(session: Any) -> list[Any]:

@@ -9,19 +9,26 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 
-class _Pin(TypedDict):
+class Pin(TypedDict):
+    """What a person last saw of a tool."""
+
     hash: str
     agreed: bool
     """A person agreed to it: by a call, or by letting the whole server's tools run unasked."""
 
 
-class _Server(TypedDict):
+class _Pinned(TypedDict):
     trusted: bool
     """Its tools were once all let to run unasked; one that comes after that is new."""
-    tools: dict[str, _Pin]
+    tools: dict[str, Pin]
+
+
+_FILE = TypeAdapter(dict[str, _Pinned])
 
 
 class Pins:
@@ -31,13 +38,10 @@ class Pins:
         self._path = path
         self._lock = threading.Lock()
 
-    def meet(self, server: str, tools: Mapping[str, str], *, trusting: bool) -> dict[str, _Pin]:
-        """Remember tools (name to definition hash) that were not seen before, and return all pins.
+    def meet(self, server: str, tools: Mapping[str, str], *, trusting: bool) -> dict[str, Pin]:
+        """Remember new tools (name to definition hash), and return all pins.
 
-        Args:
-            server: whose tools.
-            tools: those it has now.
-            trusting: twobrain.toml lets the server's tools run unasked.
+        They count as agreed to where twobrain.toml is `trusting` for the first time.
         """
         with self._lock:
             servers, is_whole = self._read()
@@ -53,34 +57,26 @@ class Pins:
             return pinned["tools"]
 
     def agree(self, server: str, tool: str, definition: str) -> None:
-        """Remember that a person agreed to a tool as it is defined now."""
+        """Remember a person's agreement to a tool as now defined."""
         with self._lock:
             servers, _ = self._read()
             pinned = servers.setdefault(server, {"trusted": False, "tools": {}})
             pinned["tools"][tool] = {"hash": definition, "agreed": True}
             self._write(servers)
 
-    def _read(self) -> tuple[dict[str, _Server], bool]:
-        """Return the pins by server, and False where the file is damaged: then nothing counts as agreed."""
+    def _read(self) -> tuple[dict[str, _Pinned], bool]:
+        """Return the pins by server, and whether the file is whole.
+
+        Where it is damaged nothing counts as agreed.
+        """
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
-            servers: dict[str, _Server] = {
-                str(server): {
-                    "trusted": bool(pinned["trusted"]),
-                    "tools": {
-                        str(name): {"hash": str(pin["hash"]), "agreed": bool(pin["agreed"])}
-                        for name, pin in pinned["tools"].items()
-                    },
-                }
-                for server, pinned in found.items()
-            }
+            return _FILE.validate_json(self._path.read_bytes()), True
         except FileNotFoundError:
             return {}, True
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValidationError):
             return {}, False
-        return servers, True
 
-    def _write(self, servers: dict[str, _Server]) -> None:
+    def _write(self, servers: dict[str, _Pinned]) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".mcp_pins")  # for its owner alone
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -18,7 +18,7 @@ from tools.declaration import Tool
 from tools.mcp.config import read_servers
 from tools.mcp.connection import Connection, DeadError
 from tools.mcp.pins import Pins
-from tools.mcp.tools import Offer, absent, offers_of
+from tools.mcp.tools import ServerTool, absent, read_tools
 from tools.registry import Registry
 
 _AGAIN_AFTER_S = 30.0
@@ -40,10 +40,10 @@ class Servers:
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopServers] = WeakKeyDictionary()
 
     async def join(self, registry: Registry) -> Registry:
-        """Return the registry with the servers' tools in it; the same one again while nothing changed.
+        """Return the registry with the servers' tools in it.
 
-        The first call on an event loop waits for each server as long as it may take to connect. One that
-        failed is tried again now and then, and nobody waits for it.
+        It is the same one again while nothing changed. The first call on an event loop waits for each server
+        as long as it may take to connect. One that failed is tried again now and then; nobody waits for it.
         """
         if not self._cards:
             return registry
@@ -53,17 +53,13 @@ class Servers:
         return ours.merged(registry)
 
     async def approve_definition(self, name: str) -> None:
-        """Remember that a person agreed to a tool as it is defined now; a tool of our own needs no such."""
-        if not self._cards:
-            return
+        """Remember a person's agreement to a server's tool as now defined."""
         ours = self._of_this_loop()
-        offer = ours.offers.get(name)
-        if offer is None:
-            return
-        await asyncio.to_thread(self._pins.agree, offer.server, offer.name, offer.hash)
-        for server in ours.servers:
-            if server.connection.name == offer.server:
-                await server.settle()
+        if found := ours.offers.get(name):
+            await asyncio.to_thread(self._pins.agree, found.server, found.name, found.hash)
+            for server in ours.servers:
+                if server.connection.name == found.server:
+                    await server.settle()
 
     async def close(self) -> None:
         """End this event loop's sessions and the programs behind them."""
@@ -75,17 +71,17 @@ class Servers:
         loop = asyncio.get_running_loop()
         if loop not in self._by_loop:
             connections = [Connection(name, card, self._settings) for name, card in self._cards.items()]
-            self._by_loop[loop] = _LoopServers([_Server(each, self._pins) for each in connections])
+            self._by_loop[loop] = _LoopServers([_ListedServer(each, self._pins) for each in connections])
         return self._by_loop[loop]
 
 
 @dataclass(slots=True)
-class _Server:
+class _ListedServer:
     """A server on one event loop, and its tools' state."""
 
     connection: Connection
     pins: Pins
-    offers: list[Offer] = field(default_factory=list)
+    offers: list[ServerTool] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     version: int = 0
     """Counts how often the offers were made anew."""
@@ -96,17 +92,13 @@ class _Server:
     trying: asyncio.Task[None] | None = None
 
     def refresh(self) -> asyncio.Task[None] | None:
-        """Begin to list the tools where that is due; return what to wait for."""
-        if self.trying is None and self._is_due():
+        """List the tools where that is due; return what to wait for."""
+        is_due = self.tried_at is None or self.connection.outdated
+        if self.failed and self.tried_at is not None:
+            is_due = time.monotonic() - self.tried_at > _AGAIN_AFTER_S
+        if self.trying is None and is_due:
             self.trying = asyncio.create_task(self._try(), name=f"list {self.connection.name}")
         return None if self.failed else self.trying
-
-    def _is_due(self) -> bool:
-        if self.tried_at is None:
-            return True
-        if self.failed:
-            return time.monotonic() - self.tried_at > _AGAIN_AFTER_S
-        return self.connection.outdated
 
     async def _try(self) -> None:
         try:
@@ -114,21 +106,21 @@ class _Server:
             await self.settle()
             self.failed = False
         except DeadError as error:
-            self._fail(f"it cannot be used: {error}")
+            self._fail(str(error))
         except Exception as error:  # a server costs its own tools, never the turn
             _log.exception("MCP server %s", self.connection.name)
-            self._fail(f"it cannot be used: {type(error).__name__}")
+            self._fail(type(error).__name__)
         finally:
             self.tried_at, self.trying = time.monotonic(), None
 
     def _fail(self, why: str) -> None:
-        self.failed, self.offers, self.problems = True, [], [why]
+        self.failed, self.offers, self.problems = True, [], [f"it cannot be used: {why}"]
         self.version += 1
 
     async def settle(self) -> None:
-        """Make the offers of what the server listed and of what was agreed to."""
+        """Make the offers anew, of what is listed and agreed to."""
         self.offers, self.problems = await asyncio.to_thread(
-            offers_of, self.connection, self.listed, self.pins
+            read_tools, self.connection, self.listed, self.pins
         )
         self.version += 1
 
@@ -143,16 +135,19 @@ class _Server:
 class _LoopServers:
     """One event loop's servers, and the registry with their tools."""
 
-    def __init__(self, servers: list[_Server]) -> None:
+    def __init__(self, servers: list[_ListedServer]) -> None:
         self.servers = servers
-        self.offers: dict[str, Offer] = {}
+        self.offers: dict[str, ServerTool] = {}
         """By the names that models call them by."""
         self._base: Registry | None = None
         self._versions: list[int] = []
         self._merged = Registry([])
 
     def merged(self, base: Registry) -> Registry:
-        """Return the base's tools, then each server's; of two that are named alike the first stays."""
+        """Return the registry with each server's tools behind its own.
+
+        Of two that are named alike the first stays.
+        """
         versions = [server.version for server in self.servers]
         if base is not self._base or versions != self._versions:
             self._base, self._versions, self.offers = base, versions, {}
@@ -161,7 +156,7 @@ class _LoopServers:
             self._merged = Registry([*base, *tools])
         return self._merged
 
-    def _tools_of(self, server: _Server, taken: dict[str, str]) -> Iterator[Tool]:
+    def _tools_of(self, server: _ListedServer, taken: dict[str, str]) -> Iterator[Tool]:
         problems = list(server.problems)
         for offer in server.offers:
             name = offer.tool.name

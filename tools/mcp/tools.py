@@ -3,15 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from base.settings import Settings
-from tools.declaration import Check, Effect, Here, Preview, Run, Tool, ToolFailure
+from tools.declaration import Check, Here, Run, Tool, ToolFailure
 from tools.mcp.config import ServerCard, ToolCard
 from tools.mcp.connection import MOST_TOOLS, Connection, DeadError
-from tools.mcp.pins import Pins
+from tools.mcp.pins import Pin, Pins
 from tools.schema import ArgumentsError, SchemaError, plain_schema, shown_description, unstorable
 
 _LONGEST_NAME = 64
@@ -23,67 +22,56 @@ CHANGED = "its definition changed since it was last agreed to"
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """A server's tool as we offer it."""
+class ServerTool:
+    """A server's tool, and as we offer it."""
 
     tool: Tool
     server: str
-    name: str
-    """The server's own name for it."""
-    hash: str
-    """Of its definition."""
-
-
-def offers_of(connection: Connection, listed: Sequence[Any], pins: Pins) -> tuple[list[Offer], list[str]]:
-    """Return a server's usable tools, and in words what is left out and why; it may block."""
-    usable, problems = _usable(connection, listed)
-    card = connection.card
-    pinned = pins.meet(connection.name, {tool.name: tool.hash for tool in usable}, trusting=not card.confirm)
-    offers = []
-    for each in usable:
-        pin = pinned[each.name]
-        own = card.tools.get(each.name, ToolCard())
-        changed = pin["hash"] != each.hash
-        asks = changed or asks_first(card, own, destructive=each.destructive, agreed=pin["agreed"])
-        tool = _tool(connection, each, own, asks=asks, changed=changed)
-        offers.append(Offer(tool, connection.name, each.name, each.hash))
-    return offers, problems
-
-
-def asks_first(card: ServerCard, own: ToolCard, *, destructive: bool, agreed: bool) -> bool:
-    """Tell whether a person is asked before each call of a tool whose definition has not changed.
-
-    Args:
-        card: the server's table.
-        own: the tool's; what it says is the person's word for just this tool.
-        destructive: the tool says so of itself.
-        agreed: a person has agreed to it before.
-    """
-    if own.confirm is not None:
-        return own.confirm
-    return card.confirm or destructive or not agreed
-
-
-def effect_of(card: ServerCard, own: ToolCard, *, destructive: bool) -> Effect:
-    """Return what a tool does; one that calls itself destructive is no read unless its own table says so."""
-    if own.effect is not None:
-        return own.effect
-    return "write" if destructive and card.effect == "read" else card.effect
-
-
-@dataclass(frozen=True, slots=True)
-class _Usable:
     definition: Any
-    name: str
-    parameters: dict[str, Any]
-    check: Any
+    """What the server says of it."""
     hash: str
-    destructive: bool
-    reaches_out: bool
+    """The SHA-256, in hex, of all that the definition tells a model."""
+
+    @property
+    def name(self) -> str:
+        """The server's own name for it."""
+        return str(self.definition.name)
 
 
-def _usable(connection: Connection, listed: Sequence[Any]) -> tuple[list[_Usable], list[str]]:
-    usable: dict[str, _Usable] = {}
+def read_tools(
+    connection: Connection, listed: Sequence[Any], pins: Pins
+) -> tuple[list[ServerTool], list[str]]:
+    """Return a server's usable tools, and what is left out and why.
+
+    May block.
+    """
+    usable, problems = _usable(connection, listed)
+    trusting = not connection.card.confirm
+    pinned = pins.meet(connection.name, {each.name: each.hash for each in usable}, trusting=trusting)
+    return [_pinned(each, connection.card, pinned[each.name]) for each in usable], problems
+
+
+def _pinned(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
+    own = card.tools.get(read.name, ToolCard())
+    changed = pin["hash"] != read.hash
+    destructive = _says(read.definition, "destructiveHint")
+    asks = card.confirm or destructive or not pin["agreed"] if own.confirm is None else own.confirm
+    words = [f"Calls {read.name} on the MCP server {read.server}."]
+    if destructive:
+        words.append("It says of itself that it destroys something.")
+    if changed:
+        words.append(f"Note: {CHANGED}. It says now: {shown_description(read.definition.description)}")
+
+    async def preview(here: Here, _args: dict[str, Any]) -> str:
+        return here.settings.redact(" ".join(words))
+
+    caution = CHANGED if changed else None
+    tool = replace(read.tool, confirm=changed or asks, preview=preview, caution=caution)
+    return replace(read, tool=tool)
+
+
+def _usable(connection: Connection, listed: Sequence[Any]) -> tuple[list[ServerTool], list[str]]:
+    usable: dict[str, ServerTool] = {}
     problems = []
     named_first = sorted(listed, key=lambda definition: definition.name not in connection.card.tools)
     for definition in named_first[:MOST_TOOLS]:
@@ -91,7 +79,7 @@ def _usable(connection: Connection, listed: Sequence[Any]) -> tuple[list[_Usable
             problems.append(f"a second tool named {definition.name[:_LONGEST_NAME]!r} is left out")
             continue
         try:
-            usable[definition.name] = _read(connection.name, definition)
+            usable[definition.name] = _read(connection, definition)
         except (SchemaError, RecursionError) as error:
             problems.append(
                 f"{definition.name[:_LONGEST_NAME]!r} is left out: {error or 'too deep a schema'}"
@@ -105,23 +93,38 @@ def _usable(connection: Connection, listed: Sequence[Any]) -> tuple[list[_Usable
     return list(usable.values()), problems
 
 
-def _read(server: str, definition: Any) -> _Usable:
-    hints = definition.annotations
-    return _Usable(
-        definition=definition,
-        name=definition.name,
-        check=_checker(tool_name(server, definition.name), definition.inputSchema),
+def _read(connection: Connection, definition: Any) -> ServerTool:
+    card, server = connection.card, connection.name
+    own = card.tools.get(definition.name, ToolCard())
+    effect = own.effect or card.effect
+    if own.effect is None and effect == "read" and _says(definition, "destructiveHint"):
+        effect = "write"
+    outbound = _says(definition, "openWorldHint") or card.outbound
+    off = None if own.enabled else "enabled = false in twobrain.toml"
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{server}_{definition.name}")[:_LONGEST_NAME]
+    tool = Tool(
+        name=name,
+        description=shown_description(definition.description)
+        or f"{definition.name}, a tool of the MCP server {server}.",
+        check=_checker(name, definition.inputSchema),
         parameters=plain_schema(definition.inputSchema),
-        hash=_definition_hash(definition.name, definition.description or "", definition.inputSchema),
-        destructive=bool(hints and hints.destructiveHint),
-        reaches_out=bool(hints and hints.openWorldHint),
+        run=_run(connection, definition),
+        effect=effect,
+        role=own.role or card.role,
+        idempotent=effect == "read",
+        timeout_s=card.timeout_s,
+        at_once=own.at_once,
+        untrusted=True,
+        outbound=outbound if own.outbound is None else own.outbound,
+        missing=lambda _settings: off,
     )
+    said = [definition.name, definition.description or "", definition.inputSchema]
+    sha256 = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return ServerTool(tool, server, definition, sha256)
 
 
-def _definition_hash(name: str, description: str, schema: Mapping[str, Any]) -> str:
-    """Return the SHA-256, in hex, of all that a definition tells a model."""
-    text = json.dumps([name, description, schema], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _says(definition: Any, hint: str) -> bool:
+    return bool(definition.annotations and getattr(definition.annotations, hint))
 
 
 def _checker(name: str, schema: dict[str, Any]) -> Check:
@@ -167,36 +170,6 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:300]
 
 
-def tool_name(server: str, name: str) -> str:
-    """Return the name that models call a tool by."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", f"{server}_{name}")[:_LONGEST_NAME]
-
-
-def _tool(connection: Connection, each: _Usable, own: ToolCard, *, asks: bool, changed: bool) -> Tool:
-    card = connection.card
-    effect = effect_of(card, own, destructive=each.destructive)
-    off = None if own.enabled else "enabled = false in twobrain.toml"
-    return Tool(
-        name=tool_name(connection.name, each.name),
-        description=shown_description(each.definition.description)
-        or f"{each.name}, a tool of the MCP server {connection.name}.",
-        parameters=each.parameters,
-        run=_run(connection, each.definition),
-        check=each.check,
-        effect=effect,
-        role=own.role or card.role,
-        confirm=asks,
-        idempotent=effect == "read",
-        timeout_s=card.timeout_s,
-        at_once=own.at_once,
-        untrusted=True,
-        outbound=each.reaches_out or card.outbound if own.outbound is None else own.outbound,
-        preview=_preview(connection.name, each, changed=changed),
-        missing=lambda _settings: off,
-        caution=CHANGED if changed else None,
-    )
-
-
 def _run(connection: Connection, definition: Any) -> Run:
     async def run(_here: Here, args: dict[str, Any]) -> str:
         try:
@@ -212,7 +185,7 @@ def _run(connection: Connection, definition: Any) -> Run:
 
 
 def _text_of(result: Any) -> str:
-    """Return a `CallToolResult` as text: texts as they are, images and resources by name, cut where long."""
+    """Return a `CallToolResult` as text; images and resources are only named."""
     parts = [_part(each) for each in result.content]
     if not parts and result.structuredContent is not None:
         parts = [json.dumps(result.structuredContent, ensure_ascii=False)]
@@ -245,27 +218,14 @@ def _size(base64: str) -> str:
     return f"{len(base64) * 3 // 4:,} bytes, not shown"
 
 
-def _preview(server: str, each: _Usable, *, changed: bool) -> Preview:
-    words = [f"Calls {each.name} on the MCP server {server}."]
-    if each.destructive:
-        words.append("It says of itself that it destroys something.")
-    if changed:
-        words.append(f"Note: {CHANGED}. It says now: {shown_description(each.definition.description)}")
-
-    async def preview(here: Here, _args: dict[str, Any]) -> str:
-        return here.settings.redact(" ".join(words))
-
-    return preview
-
-
 def absent(server: str, card: ServerCard, why: str) -> Tool:
-    """Return what stands in the list of tools for those that a server does not give; it is never offered."""
+    """Return what stands for the tools that a server does not give.
+
+    It is listed, and never offered.
+    """
 
     async def run(_here: Here, _args: dict[str, Any]) -> None:
         raise ToolFailure(why)
-
-    def lacks(_settings: Settings) -> str:
-        return why
 
     return Tool(
         name=f"mcp:{server}",
@@ -275,6 +235,5 @@ def absent(server: str, card: ServerCard, why: str) -> Tool:
         check=dict,
         effect=card.effect,
         role=card.role,
-        confirm=True,
-        missing=lacks,
+        missing=lambda _settings: why,
     )

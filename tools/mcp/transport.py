@@ -7,13 +7,14 @@ and makes LangChain tools that would have to be taken apart again.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import httpx
 
 from base.processes import GRACE_S, Output, running
 from base.settings import Settings
+from tools.declaration import ToolFailure
 from tools.mcp.config import ServerCard
 from tools.web.guard import Door, open_client, read_url
 
@@ -23,14 +24,9 @@ Streams = tuple[Any, Any]
 """What a session reads from and writes to."""
 
 
-class UnconfiguredError(Exception):
-    """A variable that a server needs is not set."""
-
-
-@asynccontextmanager
-async def open_streams(
+def open_streams(
     card: ServerCard, settings: Settings, errors: Output, broke_off: Callable[[], None]
-) -> AsyncIterator[Streams]:
+) -> AbstractAsyncContextManager[Streams]:
     """Open the way to a server, and leave nothing of it running.
 
     Args:
@@ -40,19 +36,18 @@ async def open_streams(
         broke_off: called where an answer over HTTP ends half way.
 
     Raises:
-        UnconfiguredError: a variable that it needs is not set.
+        ToolFailure: a variable that it needs is not set.
         OSError: the program cannot be started.
     """
-    way = _over_http(card, settings, broke_off) if card.url else _over_pipes(card, settings, errors)
-    async with way as streams:
-        yield streams
+    if card.url:
+        return _over_http(card, settings, broke_off)
+    return _over_pipes(card, settings, errors)
 
 
 def _values(names: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Return what each variable holds, by the key it is needed under."""
     values = {key: settings.secret(variable) for key, variable in names.items()}
     if unset := [names[key] for key, value in values.items() if value is None]:
-        raise UnconfiguredError(f"{unset[0]} is not set")
+        raise ToolFailure(f"{unset[0]} is not set")
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -63,7 +58,10 @@ async def _over_http(
     from mcp.client.streamable_http import streamable_http_client
 
     async def limit(response: httpx.Response) -> None:
-        _refuse_packed(response)
+        # A packed answer may unpack to any size.
+        if response.headers.get("content-encoding", "identity") != "identity":
+            words = "it packs its answers although it was asked not to"
+            raise httpx.DecodingError(words, request=response.request)
         response.stream = _Limited(response, broke_off)
 
     url = read_url(card.url or "")
@@ -81,7 +79,10 @@ async def _over_http(
 
 
 class _Limited(httpx.AsyncByteStream):
-    """An answer that may not be too long, and whose breaking off is told: the client would wait on."""
+    """A bounded answer that tells when it breaks off.
+
+    The client would wait on.
+    """
 
     def __init__(self, response: httpx.Response, broke_off: Callable[[], None]) -> None:
         self._inner: Any = response.stream
@@ -98,24 +99,14 @@ class _Limited(httpx.AsyncByteStream):
                     raise httpx.ReadError(f"its answer is longer than {_LONGEST_MESSAGE:,} bytes")
                 yield chunk
         except httpx.HTTPError:
-            self._tell(self._awaited)
+            if self._awaited:
+                self._broke_off()
             raise
-        self._tell(self._awaited and self._streamed)  # a whole one is closed by its reader before its end
-
-    def _tell(self, broken: bool) -> None:
-        if broken:
+        if self._awaited and self._streamed:  # a whole one is closed by its reader before its end
             self._broke_off()
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-
-def _refuse_packed(response: httpx.Response) -> None:
-    """Refuse a packed answer, which may unpack to any size."""
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise httpx.DecodingError(
-            "it packs its answers although it was asked not to", request=response.request
-        )
 
 
 @asynccontextmanager
@@ -148,7 +139,7 @@ async def _over_pipes(card: ServerCard, settings: Settings, errors: Output) -> A
 
 
 async def _receive(pipe: Any, into: Any, errors: Output) -> None:
-    """Hand on what a program says, line by line, until it says no more or a line is too long."""
+    """Hand on a program's lines, until one is too long."""
     from anyio import BrokenResourceError, ClosedResourceError
     from mcp.shared.message import SessionMessage
     from mcp.types import JSONRPCMessage

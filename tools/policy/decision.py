@@ -68,7 +68,7 @@ def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
     rules: Sequence[Rule] = (),
     known: Collection[str] = (),
 ) -> Ruling:
-    """Decide on a call of the tool `name`; what no rule allows is confirmed.
+    """Decide on a call; what no rule allows is confirmed.
 
     Args:
         person: whoever the turn acts for.
@@ -79,21 +79,20 @@ def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
         rules: those that the person made while answering, and that have not run out.
         known: the tools there are for this person, to name where the call is refused.
     """
+    instead = f" Tools there are: {', '.join(sorted(known))}." if known else ""
     if tool is None:
-        return Deny(f"There is no tool {name!r}.{_instead(known)}")
+        return Deny(f"There is no tool {name!r}.{instead}")
     if not tool.open_to(person.role):
-        return Deny(
-            f"{tool.name} needs the role {tool.role}; {person.user} is {person.role}.{_instead(known)}"
-        )
+        return Deny(f"{tool.name} needs the role {tool.role}; {person.user} is {person.role}.{instead}")
     if person.tools is not None and tool.name not in person.tools:
-        return Deny(f"{tool.name} is not among the tools allowed here.{_instead(known)}")
+        return Deny(f"{tool.name} is not among the tools allowed here.{instead}")
     if reason := _whatever_was_agreed(person, tool, args, taint):
         return Confirm(reason)
     return _agreed(person, tool, args, rules)
 
 
 def _whatever_was_agreed(person: Person, tool: Tool, args: Any, taint: Taint) -> str | None:
-    """Return why a call asks though a rule or a list might let it run; None where it need not."""
+    """Return why a call asks whatever was agreed; None where it need not."""
     if tool.name in person.confirm_deny:
         return f"{tool.name} always asks {person.user} first."
     if tool.caution:
@@ -108,18 +107,13 @@ def _whatever_was_agreed(person: Person, tool: Tool, args: Any, taint: Taint) ->
 
 
 def _danger(tool: Tool, args: Any, taint: Taint) -> str | None:
-    """Return what untrusted content could gain by the call; None for a read that stays inside."""
+    """Return what untrusted content could gain by the call, if anything."""
     if tool.effect != "read":
         return _DOES[tool.effect]
-    if tool.outbound and not _goes_where_it_was_sent(args, taint):
+    texts = texts_of(args)  # each must be a link that was given: any other could carry data
+    if tool.outbound and not (texts and all(link_of(text) in taint.trusted_links for text in texts)):
         return "goes to an address that neither you nor a trusted source named"
     return None
-
-
-def _goes_where_it_was_sent(args: Any, taint: Taint) -> bool:
-    """Tell whether every text of the arguments is a link that was given: any other could carry data."""
-    texts = texts_of(args)
-    return bool(texts) and all(link_of(text) in taint.trusted_links for text in texts)
 
 
 def _agreed(person: Person, tool: Tool, args: Any, rules: Sequence[Rule]) -> Allow | Confirm:
@@ -133,7 +127,7 @@ def _agreed(person: Person, tool: Tool, args: Any, rules: Sequence[Rule]) -> All
 
 
 def _rule_for(tool: Tool, args: Any, rules: Sequence[Rule]) -> Rule | None:
-    """Return the first rule that holds for this call, as the tool would understand its arguments."""
+    """Return the first rule that holds for this call's checked arguments."""
     mine = [rule for rule in rules if rule.tool == tool.name and rule.definition in {"", tool.definition}]
     if not mine:
         return None
@@ -143,7 +137,3 @@ def _rule_for(tool: Tool, args: Any, rules: Sequence[Rule]) -> Rule | None:
         return None
     fresh = (rule for rule in mine if rule.uses_left is None or rule.uses_left > 0)
     return next((rule for rule in fresh if covers(rule.where, checked)), None)
-
-
-def _instead(known: Collection[str]) -> str:
-    return f" Tools there are: {', '.join(sorted(known))}." if known else ""

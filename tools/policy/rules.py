@@ -14,7 +14,7 @@ _SEPARATORS = ",;\n\r\0"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Calls of one tool that run unasked; never a tool that the role forbids."""
+    """Calls of one tool that run unasked, where the role permits."""
 
     tool: str
     where: Mapping[str, str]
@@ -28,7 +28,7 @@ class Rule:
 
 
 def used(rules: Sequence[Rule], rule_id: str) -> list[Rule]:
-    """Return the rules after one more call ran by the rule of that id."""
+    """Return the rules after one more call ran by one."""
     return [
         replace(rule, uses_left=rule.uses_left - 1) if rule.id == rule_id and rule.uses_left else rule
         for rule in rules

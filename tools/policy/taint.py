@@ -35,14 +35,16 @@ UNTAINTED = Taint()
 
 
 def links_in(text: str) -> frozenset[str]:
-    """Return every link that a text names, with and without what the sentence may have put behind it."""
-    spelled = [match[0] for match in _LINK.finditer(text)]
-    found = {link_of(each) for each in [*spelled, *(each.rstrip(_AFTERWARDS) for each in spelled)]}
+    """Return every link in a text, with and without trailing punctuation."""
+    written = [match[0] for match in _LINK.finditer(text)]
+    found = {link_of(each) for each in [*written, *(each.rstrip(_AFTERWARDS) for each in written)]}
     return frozenset(each for each in found if each)
 
 
 def link_of(text: str) -> str | None:
-    """Return a link's one form: as httpx would request it, without scheme, fragment and final slash.
+    """Return a link as httpx would request it, in one form.
+
+    The scheme, the fragment and a final slash are left out.
 
     Returns:
         None where it is no link, or one that holds a password.
@@ -60,10 +62,11 @@ def link_of(text: str) -> str | None:
 
 
 def points_at(request: str, tool: Tool, args: Any) -> bool:
-    """Tell whether a request names what a call reads: every word and number of its arguments is the person's.
+    """Tell whether a request names what a call reads.
 
-    An argument that is left as its tool has it says nothing, and one that is neither text nor number was
-    never said. A tool that reaches out reads no such place: anybody writes on the open web.
+    Every word and number of its arguments is the person's. An argument that is left as its tool has it says
+    nothing, and one that is neither text nor number was never said. A tool that reaches out reads no such
+    place: anybody writes on the open web.
     """
     if tool.effect != "read" or tool.outbound or not isinstance(args, Mapping):
         return False
@@ -75,7 +78,7 @@ def points_at(request: str, tool: Tool, args: Any) -> bool:
 
 
 def texts_of(args: Any) -> list[str]:
-    """Return every text in a call's arguments that is not empty; none where they have no names."""
+    """Return every text in a call's arguments that is not empty."""
     leaves = _leaves(list(args.values())) if isinstance(args, Mapping) else ()
     return [leaf for leaf in leaves if isinstance(leaf, str) and leaf]
 
@@ -91,7 +94,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def _says(request: str, value: Any) -> bool:
-    """Tell whether a value is a number that stands in the request, digit for digit."""
+    """Tell whether a number stands in the request, digit for digit."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return str(value) in {part.lstrip(_BEFORE).rstrip(_BEHIND) for part in request.split()}

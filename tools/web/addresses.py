@@ -5,44 +5,27 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 
 Address = IPv4Address | IPv6Address
 
-_REFUSED = [
-    (ip_network(network), kind)
-    for network, kind in (
-        ("0.0.0.0/8", "an unspecified address"),
-        ("10.0.0.0/8", "a private address"),
-        ("100.64.0.0/10", "an address behind a carrier's NAT"),
-        ("127.0.0.0/8", "a loopback address"),
-        ("168.63.129.16/32", "a cloud's metadata address"),
-        ("169.254.0.0/16", "a link-local or metadata address"),
-        ("172.16.0.0/12", "a private address"),
-        ("192.0.0.0/24", "a reserved address"),
-        ("192.0.2.0/24", "a reserved address"),
-        ("192.88.99.0/24", "a 6to4 relay's address"),
-        ("192.168.0.0/16", "a private address"),
-        ("198.18.0.0/15", "a reserved address"),
-        ("198.51.100.0/24", "a reserved address"),
-        ("203.0.113.0/24", "a reserved address"),
-        ("224.0.0.0/4", "a multicast address"),
-        ("240.0.0.0/4", "a reserved address"),
-        ("::/128", "an unspecified address"),
-        ("::1/128", "a loopback address"),
-        ("::/96", "an IPv4-compatible address"),
-        ("::ffff:0:0/96", "an IPv4-mapped address"),
-        ("::ffff:0:0:0/96", "an IPv4-translated address"),
-        ("64:ff9b::/96", "a NAT64 address"),
-        ("64:ff9b:1::/48", "a NAT64 address"),
-        ("2001::/32", "a Teredo address"),
-        ("2001::/23", "a reserved address"),
-        ("2001:db8::/32", "a reserved address"),
-        ("2002::/16", "a 6to4 address"),
-        ("3fff::/20", "a reserved address"),
-        ("fc00::/7", "a private address"),
-        ("fe80::/10", "a link-local address"),
-        ("fec0::/10", "a private address"),
-        ("ff00::/8", "a multicast address"),
-    )
-]
-"""IANA's special-purpose address registries, read 2026-11, and Azure's metadata server."""
+_REFUSED = {
+    "an unspecified address": "0.0.0.0/8 ::/128",
+    "a loopback address": "127.0.0.0/8 ::1/128",
+    "a private address": "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7 fec0::/10",
+    "an address behind a carrier's NAT": "100.64.0.0/10",
+    "a cloud's metadata address": "168.63.129.16/32",
+    "a link-local or metadata address": "169.254.0.0/16",
+    "a link-local address": "fe80::/10",
+    "a multicast address": "224.0.0.0/4 ff00::/8",
+    "a 6to4 relay's address": "192.88.99.0/24",
+    "a 6to4 address": "2002::/16",
+    "a Teredo address": "2001::/32",
+    "a NAT64 address": "64:ff9b::/96 64:ff9b:1::/48",
+    "an IPv4-compatible address": "::/96",
+    "an IPv4-mapped address": "::ffff:0:0/96",
+    "an IPv4-translated address": "::ffff:0:0:0/96",
+    "a reserved address": "192.0.0.0/24 192.0.2.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 "
+    "240.0.0.0/4 2001::/23 2001:db8::/32 3fff::/20",
+}
+"""IANA's special-purpose address registries, read 2026-11, and Azure's metadata server; the first fits."""
+_NETWORKS = [(ip_network(each), kind) for kind, networks in _REFUSED.items() for each in networks.split()]
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _ISATAP = {0x00005EFE, 0x02005EFE}
@@ -54,8 +37,8 @@ _HERE = {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
 
 
 def why_not_public(address: Address) -> str | None:
-    """Say what kind of address it is where it is not a public one; None: it is."""
-    for network, kind in _REFUSED:
+    """Say what kind of address it is; None: a public one."""
+    for network, kind in _NETWORKS:
         if address in network:
             return kind
     if isinstance(address, IPv4Address):
@@ -68,7 +51,9 @@ def why_not_public(address: Address) -> str | None:
 
 
 def read_host(host: str) -> str | Address:
-    """Return a URL's host as an address, or as a name in lower case without its final dot.
+    """Return a URL's host as an address or name.
+
+    A name is in lower case, without its final dot.
 
     Raises:
         ValueError: it is neither, or an address in a spelling that programs read differently.
@@ -86,5 +71,5 @@ def read_host(host: str) -> str | Address:
 
 
 def names_this_machine(name: str) -> bool:
-    """Tell whether a name means the machine it is looked up on, wherever it is looked up."""
+    """Tell whether a name means whichever machine looks it up."""
     return name in _HERE or name.endswith(".localhost")

@@ -15,16 +15,13 @@ LIMIT = 2_000_000
 CUT = f"\n\n[Cut here: only the first {LIMIT:,} bytes were read, and there are more.]"
 """What a result says where an answer went on."""
 
-_OK = range(200, 300)
-_MOVED = range(300, 400)
-
 
 class UnreachableError(ToolFailure):
     """No connection came about, so nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Downloaded:
     """What a server sent."""
 
     url: httpx.URL
@@ -45,11 +42,11 @@ class Answer:
     @property
     def ok(self) -> bool:
         """Whether the server did what it was asked."""
-        return self.status in _OK
+        return httpx.codes.is_success(self.status)
 
     @property
     def verdict(self) -> str:
-        """The status in words, such as `404 Not Found`; the server's own words are not repeated."""
+        """The status in standard words, such as `404 Not Found`."""
         try:
             return f"{self.status} {HTTPStatus(self.status).phrase}"
         except ValueError:
@@ -58,12 +55,16 @@ class Answer:
     def require_ok(self) -> None:
         """Raise ToolFailure where the server did not do what it was asked."""
         if not self.ok:
-            hint = "; it points elsewhere, and that is not followed" if self.status in _MOVED else ""
+            hint = (
+                "; it points elsewhere, and that is not followed"
+                if httpx.codes.is_redirect(self.status)
+                else ""
+            )
             raise ToolFailure(f"{self.url.host} answered {self.verdict}{hint}.")
 
 
-async def request(client: httpx.AsyncClient, method: str, url: str, **options: Any) -> Answer:
-    """Send a request and read its answer, at most LIMIT bytes of it.
+async def request(client: httpx.AsyncClient, method: str, url: str, **options: Any) -> Downloaded:
+    """Send a request and read at most LIMIT bytes of its answer.
 
     Raises:
         UnreachableError: nothing was sent.
@@ -79,11 +80,11 @@ async def request(client: httpx.AsyncClient, method: str, url: str, **options: A
         raise _failure(error, client.max_redirects) from None
     whole = len(body) <= LIMIT
     content_type = response.headers.get("content-type", "")
-    return Answer(response.url, response.status_code, content_type, bytes(body[:LIMIT]), whole)
+    return Downloaded(response.url, response.status_code, content_type, bytes(body[:LIMIT]), whole)
 
 
 async def _read(response: httpx.Response) -> bytearray:
-    """Return the unpacked body; more than LIMIT bytes mean that there was more."""
+    """Return the unpacked body, longer than LIMIT where there was more."""
     unpack = _unpacker(response.headers.get("content-encoding", ""), response.url.host)
     body, received = bytearray(), 0
     try:
@@ -98,7 +99,7 @@ async def _read(response: httpx.Response) -> bytearray:
 
 
 def _unpacker(encoding: str, host: str) -> Callable[[bytes, int], bytes]:
-    """Return what unpacks a chunk into at most so many bytes; httpx would unpack it to any size."""
+    """Return what unpacks a chunk, unlike httpx to a bounded size."""
     match encoding.strip().lower():
         case "" | "identity":
             return lambda chunk, most: chunk[:most]

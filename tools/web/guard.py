@@ -95,12 +95,7 @@ def _port(port: int | None) -> int | None:
     return port
 
 
-def _door(text: str) -> str:
-    Door.read(text)
-    return text
-
-
-HostAndPort = Annotated[str, AfterValidator(_door)]
+HostAndPort = Annotated[str, AfterValidator(lambda text: Door.read(text) and text)]
 """`host` or `host:port`, as a field of a card."""
 
 
@@ -121,7 +116,11 @@ def read_network(settings: Settings) -> Network:
 
 
 async def look_up(host: str, port: int) -> list[str]:
-    """Return a host's addresses as the system knows them, best first; raises OSError where it has none."""
+    """Return a host's addresses as the system knows them, best first.
+
+    Raises:
+        OSError: it has none.
+    """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(where[0]) for *_, where in found))
@@ -138,38 +137,41 @@ class Guard:
     resolve: Resolve = look_up
 
     async def admit(self, url: httpx.URL) -> list[Address]:
-        """Return the addresses that may be connected to for this URL, best first.
+        """Return the addresses that may be connected to, best first.
 
         Raises:
             RefusedError: it leads to where no tool may go.
             OSError: its host has no address.
         """
-        wanted = _door_of(url)
+        wanted = door_of(url)
+        if url.userinfo:
+            raise RefusedError("Not opened: a URL must not hold a user name or password.")
         is_open = any(door.admits(wanted) for door in self.doors)
         if not is_open and not self.public:
             raise RefusedError(f"{url.netloc.decode()} is not a host that was configured for this.")
         if not is_open and isinstance(wanted.host, str) and names_this_machine(wanted.host):
             raise _closed(url, "names this machine")
-        addresses = await self._addresses(wanted)
+        addresses = (
+            [wanted.host]
+            if not isinstance(wanted.host, str)
+            else [ip_address(each) for each in await self.resolve(wanted.host, wanted.port or 0)]
+        )
         for address in () if is_open else addresses:
             if kind := why_not_public(address):
                 raise _closed(url, f"leads to {kind}")
         return addresses
 
-    async def _addresses(self, wanted: Door) -> list[Address]:
-        if not isinstance(wanted.host, str):
-            return [wanted.host]
-        return [ip_address(each) for each in await self.resolve(wanted.host, wanted.port or 0)]
 
+def door_of(url: httpx.URL | str) -> Door:
+    """Return the host and port that a URL leads to.
 
-def _door_of(url: httpx.URL) -> Door:
+    Raises:
+        RefusedError: it is no http or https URL.
+    """
     try:
-        door = Door.of(url)
-    except ValueError as error:
+        return Door.of(httpx.URL(url))
+    except (httpx.InvalidURL, ValueError) as error:
         raise RefusedError(f"Not opened: {str(error)[:200]}.") from None
-    if url.userinfo:
-        raise RefusedError("Not opened: a URL must not hold a user name or password.")
-    return door
 
 
 def _closed(url: httpx.URL, why: str) -> RefusedError:
@@ -180,7 +182,7 @@ def _closed(url: httpx.URL, why: str) -> RefusedError:
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """Sends each request to an address that the guard has admitted for it, and to no other.
+    """Sends each request to an address admitted for it.
 
     Args:
         guard: decides.
@@ -190,7 +192,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, guard: Guard, inner: httpx.AsyncBaseTransport | None = None, **options: Any) -> None:
         self._guard = guard
-        # Pooled by address, a kept connection could serve another name than its certificate was for.
+        # Pooled by address, an idle connection could serve another name than its certificate was for.
         one_request_each = httpx.Limits(max_keepalive_connections=0)
         self._inner = inner or httpx.AsyncHTTPTransport(limits=one_request_each, **options)
 
@@ -220,7 +222,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 def _pinned(request: httpx.Request, address: Address) -> httpx.Request:
-    """Return the request to that address; the Host header and the name for TLS stay the URL's."""
+    # The Host header and the name for TLS stay the URL's.
     return httpx.Request(
         request.method,
         request.url.copy_with(host=str(address)),
@@ -238,7 +240,9 @@ def open_client(
     verify: ssl.SSLContext | bool = True,
     **options: Any,
 ) -> httpx.AsyncClient:
-    """Return a client that goes where tools may, follows no redirect unasked, and uses no proxy.
+    """Return a client that goes where tools may, by no proxy.
+
+    It follows no redirect unasked.
 
     Args:
         settings: its `[tools.network]` table opens single hosts.

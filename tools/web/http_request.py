@@ -4,13 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-import httpx
 from pydantic import model_validator
 
 from base.settings import Card, Settings
 from tools.declaration import Here, ToolFailure, tool
-from tools.web.download import CUT, Answer, UnreachableError, request
-from tools.web.guard import Door, HostAndPort, RefusedError, open_client
+from tools.web.download import CUT, Downloaded, UnreachableError, request
+from tools.web.guard import Door, HostAndPort, RefusedError, door_of, open_client
 from tools.web.pages import decode, form_of
 
 _SHOWN_PROBLEM = 2_000
@@ -35,49 +34,34 @@ class HttpRequest(Card):
             raise ValueError(f"headers_env names {strange[0]!r}, which is not in allow_hosts")
         return self
 
-    def entries(self, url: str) -> list[str]:
-        """Return the entries of allow_hosts that open a URL.
+    def variables(self, url: str) -> dict[str, str]:
+        """Return the headers for a URL, each with its value's variable.
 
         Raises:
-            RefusedError: there is none.
+            RefusedError: no host of allow_hosts opens it.
         """
-        try:
-            wanted = Door.of(httpx.URL(url.strip()))
-        except (httpx.InvalidURL, ValueError) as error:
-            raise RefusedError(f"Not opened: {str(error)[:200]}.") from None
-        found = [entry for entry in self.allow_hosts if Door.read(entry).admits(wanted)]
-        if not found:
+        wanted = door_of(url.strip())
+        opening = [each for each in self.allow_hosts if Door.read(each).admits(wanted)]
+        if not opening:
             known = ", ".join(self.allow_hosts) or "none"
             raise RefusedError(f"{wanted.host}:{wanted.port} is not open to this tool. Open are: {known}.")
+        found: dict[str, str] = {}
+        for each in opening:
+            found |= self.headers_env.get(each, {})
         return found
 
-    def variables(self, url: str) -> dict[str, str]:
-        """Return the headers for a URL, each with the variable of its value; RefusedError as for entries."""
-        return {
-            header: variable
-            for entry in self.entries(url)
-            for header, variable in self.headers_env.get(entry, {}).items()
-        }
 
-    @property
-    def every_variable(self) -> list[str]:
-        """The variables of all headers."""
-        return [variable for headers in self.headers_env.values() for variable in headers.values()]
-
-
-_NOTHING_OPEN = HttpRequest(allow_hosts=())
-
-
-def _read(settings: Settings) -> HttpRequest | None:
-    return settings.read_table(("tools", "http_request"), HttpRequest)
+def _read(settings: Settings) -> HttpRequest:
+    return settings.read_table(("tools", "http_request"), HttpRequest) or HttpRequest(allow_hosts=())
 
 
 def _lacks(settings: Settings) -> str | None:
     card = _read(settings)
-    if card is None or not card.allow_hosts:
+    if not card.allow_hosts:
         return "set [tools.http_request] allow_hosts in twobrain.toml"
-    unset = [variable for variable in card.every_variable if not settings.secret(variable)]
-    return f"set the environment variable {unset[0]}" if unset else None
+    variables = (variable for headers in card.headers_env.values() for variable in headers.values())
+    unset = next((variable for variable in variables if not settings.secret(variable)), None)
+    return f"set the environment variable {unset}" if unset else None
 
 
 @tool(effect="read", untrusted=True, outbound=True, missing=_lacks)
@@ -87,7 +71,7 @@ async def http_get(here: Here, url: Url) -> str:
 
 
 def _preview(here: Here, method: str, url: str, body: str = "") -> str:
-    variables = (_read(here.settings) or _NOTHING_OPEN).variables(url)
+    variables = _read(here.settings).variables(url)
     headers = [f"with {header} from {variable}" for header, variable in variables.items()]
     return "\n".join([f"{method} {url}", *headers, *(["", body] if body else [])])
 
@@ -109,19 +93,17 @@ async def http_request(
     return _report(here, answer)
 
 
-async def _send(here: Here, method: str, url: str, body: str = "") -> Answer:
-    card = _read(here.settings) or _NOTHING_OPEN
+async def _send(here: Here, method: str, url: str, body: str = "") -> Downloaded:
+    card = _read(here.settings)
     variables = card.variables(url)
-    headers = {header: _value(here.settings, header, variable) for header, variable in variables.items()}
+    headers = {header: here.settings.secret(variable) or "" for header, variable in variables.items()}
+    for header, value in headers.items():
+        if header.lower() == "authorization" and " " not in value:
+            headers[header] = f"Bearer {value}"
     if body:
         headers = {"Content-Type": _type_of(body), **headers}
     async with open_client(here.settings, only=card.allow_hosts) as client:
         return await request(client, method, url.strip(), headers=headers, content=body.encode() or None)
-
-
-def _value(settings: Settings, header: str, variable: str) -> str:
-    value = settings.secret(variable) or ""
-    return f"Bearer {value}" if header.lower() == "authorization" and " " not in value else value
 
 
 def _type_of(body: str) -> str:
@@ -132,17 +114,15 @@ def _type_of(body: str) -> str:
     return "application/json"
 
 
-def _report(here: Here, answer: Answer) -> str:
-    text = here.settings.redact(_text(answer))
+def _report(here: Here, answer: Downloaded) -> str:
+    if form_of(answer) == "binary":
+        text = f"({len(answer.body):,} bytes of {answer.kind[:80] or 'no declared type'})"
+    else:
+        text = decode(answer.body, answer.content_type)
+    text = here.settings.redact(text)
     if not answer.ok:
         raise ToolFailure(f"{answer.url.host} answered {answer.verdict}. {text[:_SHOWN_PROBLEM]}".strip())
     return f"{answer.verdict}\n{text}{'' if answer.whole else CUT}".strip()
-
-
-def _text(answer: Answer) -> str:
-    if form_of(answer) == "binary":
-        return f"({len(answer.body):,} bytes of {answer.kind[:80] or 'no declared type'})"
-    return decode(answer.body, answer.content_type)
 
 
 TOOLS = (http_get, http_request)

@@ -5,30 +5,23 @@ import json
 import os
 import re
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import webencodings  # type: ignore[import-untyped]
 
 from base.processes import MOST_OUTPUT, Output, run
 from base.worker_threads import in_thread
 from tools.declaration import ToolFailure
-from tools.web.download import CUT, Answer
+from tools.web.download import CUT, Downloaded
 
 _READER = Path(__file__).with_name("page_text.py")
 _READING_S = 12.0
 """For one page; the longest ones of the web take about five."""
 
 _HTML = {"text/html", "application/xhtml+xml"}
-_TEXT = {
-    "application/json",
-    "application/xml",
-    "application/javascript",
-    "application/yaml",
-    "application/toml",
-}
+_TEXT = {f"application/{kind}" for kind in ("json", "xml", "javascript", "yaml", "toml")}
 _DECLARED = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _IN_PAGE = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]+)",
@@ -43,16 +36,14 @@ _HEAD = 1_024
 _MORE_TEXT = "\n\n[Cut here: there is more text on the page.]"
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page's title, empty where it has none, and its text."""
-
+class _Page(NamedTuple):
     title: str
+    """Empty where it has none."""
     text: str
     whole: bool = True
 
 
-async def read_answer(answer: Answer, *, links: bool = False, seconds: float = _READING_S) -> str:
+async def read_answer(answer: Downloaded, *, links: bool = False, seconds: float = _READING_S) -> str:
     """Return an answer as text under its title and URL.
 
     Args:
@@ -65,18 +56,16 @@ async def read_answer(answer: Answer, *, links: bool = False, seconds: float = _
     """
     form = form_of(answer)
     if form == "binary":
+        is_pdf = answer.body.startswith(b"%PDF-") or answer.kind == "application/pdf"
+        what = "a PDF document" if is_pdf else f"binary data ({answer.kind[:80] or 'of no declared type'})"
         raise ToolFailure(
-            f"{answer.url} is no page or text but {_described(answer)}; it was not read. "
+            f"{answer.url} is no page or text but {what}; it was not read. "
             "Look for a page that says the same."
         )
     text = await in_thread(partial(decode, answer.body, answer.content_type))
-    page = await _read_html(text, str(answer.url), links, seconds) if form == "html" else Page("", text)
+    page = await _read_html(text, str(answer.url), links, seconds) if form == "html" else _Page("", text)
     if not page.text.strip():
         raise ToolFailure(f"{answer.url} holds no readable text; it may need JavaScript or a login.")
-    return _headed(page, answer)
-
-
-def _headed(page: Page, answer: Answer) -> str:
     title = f"Title: {page.title}\n" if page.title else ""
     end = CUT if not answer.whole else "" if page.whole else _MORE_TEXT
     return f"{title}URL: {answer.url}\n\n{page.text.strip()}{end}"
@@ -113,10 +102,11 @@ def _looks_like(body: bytes) -> Any:
     return webencodings.UTF8
 
 
-def form_of(answer: Answer) -> Literal["html", "text", "binary"]:
-    """Tell what an answer is, by what it holds and what it is declared to be."""
+def form_of(answer: Downloaded) -> Literal["html", "text", "binary"]:
+    """Tell what an answer is, by its body and its declaration."""
     head = answer.body[:_HEAD]
-    if head.startswith(b"%PDF-") or (b"\0" in head and not _is_utf16(answer)):
+    is_utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff")) or "utf-16" in answer.content_type.lower()
+    if head.startswith(b"%PDF-") or (b"\0" in head and not is_utf16):
         return "binary"
     looks_html = head.lstrip().lower().startswith((b"<!doctype html", b"<html"))
     if answer.kind in _HTML or (not answer.kind and looks_html):
@@ -125,17 +115,7 @@ def form_of(answer: Answer) -> Literal["html", "text", "binary"]:
     return "text" if not answer.kind or is_text or answer.kind in _TEXT else "binary"
 
 
-def _is_utf16(answer: Answer) -> bool:
-    return answer.body.startswith((b"\xff\xfe", b"\xfe\xff")) or "utf-16" in answer.content_type.lower()
-
-
-def _described(answer: Answer) -> str:
-    if answer.body.startswith(b"%PDF-") or answer.kind == "application/pdf":
-        return "a PDF document"
-    return f"binary data ({answer.kind[:80] or 'of no declared type'})"
-
-
-async def _read_html(html: str, url: str, links: bool, seconds: float) -> Page:
+async def _read_html(html: str, url: str, links: bool, seconds: float) -> _Page:
     command = [sys.executable, "-P", "-X", "utf8", str(_READER), url, *(["links"] if links else [])]
     # Its own environment: what reads a stranger's page needs our packages, but none of our secrets.
     env = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -145,4 +125,4 @@ async def _read_html(html: str, url: str, links: bool, seconds: float) -> Page:
         raise ToolFailure(f"{url} is too tangled to read within {seconds:g} s.")
     if status:
         raise ToolFailure(f"{url} is too tangled to read.")
-    return Page(**await in_thread(partial(json.loads, output.head)))
+    return _Page(**await in_thread(partial(json.loads, output.head)))

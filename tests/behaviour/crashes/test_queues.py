@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 
@@ -149,3 +151,38 @@ async def test_a_late_approval_is_told_what_became_of_what_it_was_about(home):
     assert "write_file was approved by local on" in executed
     assert executed.endswith("executed.")
     assert home.effects.count("write_file") == 1
+
+
+CROWD = """
+import asyncio, pathlib, resource, sys
+from storage.thread_lock import ThreadLocks
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+locks, inside, most = ThreadLocks(pathlib.Path(sys.argv[1])), 0, 0
+
+
+async def take(number):
+    global inside, most
+    async with locks.of(f"t{number}"):
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0.01)
+        open("/dev/null").close()
+        inside -= 1
+
+
+async def crowd():
+    await asyncio.gather(*(take(number) for number in range(100)))
+
+
+asyncio.run(crowd())
+print(most)
+"""
+
+
+def test_a_crowd_leaves_half_of_the_files_that_a_process_may_open(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", CROWD, str(tmp_path / "turns")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 32

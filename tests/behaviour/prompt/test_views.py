@@ -172,7 +172,7 @@ async def test_arguments_that_cannot_be_read_are_answered_with_the_problem_and_t
     assert [call["status"] for call in result.tool_calls] == ["failed", "executed"]
     told = house.planner.heard[-1].results[0].text
     assert told.startswith("Tool error: ")
-    assert '"times": {"description": "how often", "type": "integer"}' in told
+    assert '"times": {"type": "integer", "description": "how often"}' in told
     assert house.rung() == []
 
 

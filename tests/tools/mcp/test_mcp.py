@@ -25,7 +25,7 @@ from tools.mcp.connection import Connection
 from tools.mcp.servers import Servers
 from tools.policy.decision import Allow, Confirm, Person, decide
 from tools.registry import Registry
-from tools.run import Outcome, run_tool
+from tools.run import Ran, run_tool
 
 PATIENCE_S = 60  # a busy machine takes its time to start a program
 SERVER = Path(__file__).with_name("mcp_server.py")
@@ -95,7 +95,7 @@ class Open:
     async def tools(self) -> dict[str, Tool]:
         return {each.name: each for each in await self.servers.join(BASE) if each is not get_time}
 
-    async def call(self, name: str, **args: Any) -> Outcome:
+    async def call(self, name: str, **args: Any) -> Ran:
         found = (await self.tools())[name]
         here = Here(self.settings, "ada", "user", "thread-1", "call-1", "key-1")
         return await run_tool(found, here, found.check(args))
@@ -442,7 +442,8 @@ STRANGE = {
 async def test_a_strange_but_valid_schema_is_shown_in_a_dialect_that_every_provider_takes(household, caplog):
     from langchain_anthropic.chat_models import convert_to_anthropic_tool
     from langchain_core.utils.function_calling import convert_to_openai_tool
-    from langchain_google_genai._function_utils import convert_to_genai_function_declarations
+
+    from tests.wires.gemini_tools import convert_to_genai_function_declarations
 
     household.add("notes", definition("odd", STRANGE))
     async with household.open() as house:

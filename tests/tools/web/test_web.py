@@ -16,7 +16,7 @@ from tests.tools.loopback import answer, endless, moved, open_site, stuck
 from tools.declaration import ToolFailure
 from tools.registry import open_registry
 from tools.run import run_tool
-from tools.web.download import LIMIT, Answer, request
+from tools.web.download import LIMIT, Downloaded, request
 from tools.web.guard import open_client
 from tools.web.pages import read_answer
 
@@ -353,8 +353,8 @@ async def test_the_time_limit_holds_for_a_body_that_never_stops_dripping(site, h
     await asyncio.wait_for(site.left.wait(), 5)
 
 
-def page_of(body: str) -> Answer:
-    return Answer(httpx.URL("https://knot.example/"), 200, "text/html", body.encode(), whole=True)
+def page_of(body: str) -> Downloaded:
+    return Downloaded(httpx.URL("https://knot.example/"), 200, "text/html", body.encode(), whole=True)
 
 
 def running() -> bytes:

@@ -22,7 +22,11 @@ def main() -> None:
         _refuse(f"twobrain cannot start: {error}. Is one of these another distribution's? {found}")
     except Exception as error:  # it names the intruder
         _refuse(str(error))
-    _calm()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # letters that the terminal lacks
     from base.errors import TwobrainError
 
     try:
@@ -43,15 +47,6 @@ def _refuse(message: str) -> NoReturn:
     """End with a plain sentence, printed by nothing of ours."""
     sys.stderr.write(f"{message}\n")
     sys.exit(2)
-
-
-def _calm() -> None:
-    """Silence libraries' warnings; replace characters that the terminal lacks."""
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def _end(message: str, code: int) -> None:

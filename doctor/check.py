@@ -22,8 +22,6 @@ from models.registry import Registry as Models
 from storage.sqlite import why
 from tools.registry import open_registry
 
-Severity = Literal["good", "note", "bad"]
-
 _DATABASES = {"checkpoints": CHECKPOINTS, "ledger": LEDGER, "memories": MEMORIES}
 _MISSING = (
     f"{{}}: not, or not wholly, in the ledger; {WHY}. Put back its newest copy; where there is none, "
@@ -40,7 +38,7 @@ class Finding:
     """One thing that was looked at."""
 
     name: str
-    state: Severity
+    state: Literal["good", "note", "bad"]
     text: str
 
 

@@ -14,6 +14,7 @@ from base.texts import count, local_time
 from doctor.damaged_rows import ThreadRows
 from doctor.missing_records import WHY, find_missing
 from graphs.damage import check
+from graphs.result import condition_of
 from graphs.session import Orchestrator
 from ledger.records import OpenCall
 from nodes.turn.calls import open_calls
@@ -51,10 +52,7 @@ class Diagnosis:
 async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = False) -> Diagnosis:
     """Say how a thread stands.
 
-    Args:
-        orchestrator: of the data directory.
-        thread_id: the thread.
-        held: the caller has the thread to itself, so that no turn of it is under way.
+    `held`: the caller has the thread to itself, so that no turn of it is under way.
 
     Raises:
         BadThreadError: no thread can have that id.
@@ -91,15 +89,6 @@ async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = F
 def rows_of(orchestrator: Orchestrator, thread_id: str) -> ThreadRows:
     """Return the rows that the checkpoints have of a thread."""
     return ThreadRows(orchestrator.settings.data_dir / CHECKPOINTS, thread_id)
-
-
-def condition_of(snapshot: StateSnapshot) -> Literal["answered", "failed", "waiting", "interrupted"]:
-    """Return how the state says that an idle thread stands."""
-    if snapshot.interrupts:
-        return "waiting"
-    if snapshot.tasks:
-        return "interrupted"
-    return "failed" if snapshot.values.get("stop_reason") == "model_failed" else "answered"
 
 
 async def _damaged(orchestrator: Orchestrator, thread_id: str) -> Diagnosis | None:

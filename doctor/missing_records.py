@@ -52,9 +52,8 @@ async def record_missing(
     results = results_in(values["messages"])
     told = []
     for call in missing:
-        entry = Call(
-            values["thread"], call["id"], values["turn"], user, "", "", call["name"], call["args"], "unknown"
-        )
+        made_for = (values["thread"], call["id"], values["turn"], user)
+        entry = Call(*made_for, role="", model="", tool=call["name"], args=call["args"], effect="unknown")
         result = results.get(call["id"])
         told.append((entry, Recorded(cast("Status", result.status), result.text) if result else None))
     await orchestrator.ledger.recall(told)

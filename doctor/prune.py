@@ -47,12 +47,8 @@ async def prunable(orchestrator: Orchestrator, before: float) -> list[str]:
 async def prune(orchestrator: Orchestrator, before: float, *, audit: bool = False) -> Pruned:
     """Delete those threads, then the long results that nothing needs any more.
 
-    It can be cut short anywhere: each thread is there or marked or gone, and the next run goes on.
-
-    Args:
-        orchestrator: of the data directory.
-        before: seconds since the epoch.
-        audit: the calls of those threads go from the ledger too.
+    It can be cut short anywhere: each thread is there or marked or gone, and the next run goes on. `before`
+    is in seconds since the epoch; with `audit` the calls of those threads go from the ledger too.
 
     Raises:
         StorageError: something cannot be written.

@@ -8,9 +8,10 @@ from langgraph.types import StateSnapshot
 
 from base.errors import DamagedThreadError, RequestError, UnknownThreadError
 from base.texts import count
-from doctor.diagnose import condition_of, diagnose, rows_of
+from doctor.diagnose import diagnose, rows_of
 from doctor.missing_records import find_missing, record_missing
 from graphs.damage import check
+from graphs.result import condition_of
 from graphs.session import Orchestrator
 from ledger.records import Call, Recorded, ThreadStatus
 from nodes.turn.calls import open_calls, result_message
@@ -33,29 +34,25 @@ async def repair(orchestrator: Orchestrator, thread_id: str) -> list[str]:
     if not found.remedies:
         return []
     async with orchestrator.turns.at_once(thread_id):
-        return await _repaired(orchestrator, thread_id)
-
-
-async def _repaired(orchestrator: Orchestrator, thread_id: str) -> list[str]:
-    done = await _remove_damage(orchestrator, thread_id)
-    try:
-        snapshot = await orchestrator.snapshot(thread_id)
-    except UnknownThreadError:
-        await _note(orchestrator, thread_id, "failed")
-        return [*done, "nothing of it could be read; the next message in it begins it anew"]
-    rows = rows_of(orchestrator, thread_id)
-    answers = await asyncio.to_thread(rows.answers)
-    if snapshot.interrupts and answers:
-        await asyncio.to_thread(rows.remove_answers)
-        done.append("took back an answer that was never taken up")
-    row = await orchestrator.ledger.thread(thread_id)
-    if (missing := await find_missing(orchestrator, snapshot, row)) is not None:
-        await record_missing(orchestrator, thread_id, snapshot, row, missing)
-        done.append("noted in the ledger what the conversation tells")
-    if not snapshot.tasks and (left := open_calls(snapshot.values["messages"])):
-        await _close(orchestrator, thread_id, snapshot, left)
-        done.append(f"gave {count(len(left), 'call')} without a result the outcome on record")
-    return done + await _note(orchestrator, thread_id, condition_of(snapshot))
+        done = await _remove_damage(orchestrator, thread_id)
+        try:
+            snapshot = await orchestrator.snapshot(thread_id)
+        except UnknownThreadError:
+            await _note(orchestrator, thread_id, "failed")
+            return [*done, "nothing of it could be read; the next message in it begins it anew"]
+        rows = rows_of(orchestrator, thread_id)
+        answers = await asyncio.to_thread(rows.answers)
+        if snapshot.interrupts and answers:
+            await asyncio.to_thread(rows.remove_answers)
+            done.append("took back an answer that was never taken up")
+        row = await orchestrator.ledger.thread(thread_id)
+        if (missing := await find_missing(orchestrator, snapshot, row)) is not None:
+            await record_missing(orchestrator, thread_id, snapshot, row, missing)
+            done.append("noted in the ledger what the conversation tells")
+        if not snapshot.tasks and (left := open_calls(snapshot.values["messages"])):
+            await _close(orchestrator, thread_id, snapshot, left)
+            done.append(f"gave {count(len(left), 'call')} without a result the outcome on record")
+        return done + await _note(orchestrator, thread_id, condition_of(snapshot))
 
 
 async def _remove_damage(orchestrator: Orchestrator, thread_id: str) -> list[str]:

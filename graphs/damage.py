@@ -12,6 +12,8 @@ from base.errors import DamagedThreadError, TwobrainError, UnknownThreadError
 from nodes.state import State
 from storage.serializer import UnreadableError
 
+_state = cache(lambda: TypeAdapter(State))
+
 
 @contextmanager
 def damage_named(thread_id: str) -> Iterator[None]:
@@ -52,8 +54,3 @@ def check(thread_id: str, snapshot: StateSnapshot) -> None:
     """
     with damage_named(thread_id):
         _state().validate_python(snapshot.values)
-
-
-@cache
-def _state() -> TypeAdapter[State]:
-    return TypeAdapter(State)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from langgraph.types import StateSnapshot
 
@@ -66,9 +66,13 @@ def result_of(thread_id: str, snapshot: StateSnapshot) -> Result:
     return result_from(thread_id, {**vars(state), **account, "pending": pending})
 
 
-def is_under_way(snapshot: StateSnapshot) -> bool:
-    """Tell whether a turn runs or was cut short.
+def condition_of(snapshot: StateSnapshot) -> Literal["answered", "failed", "waiting", "interrupted"]:
+    """Return how the state says that an idle thread stands.
 
-    Not `next`: it leaves out the tasks that finished before their checkpoint could be written.
+    Not by `next`: it leaves out the tasks that finished before their checkpoint could be written.
     """
-    return bool(snapshot.tasks) and not snapshot.interrupts
+    if snapshot.interrupts:
+        return "waiting"
+    if snapshot.tasks:
+        return "interrupted"
+    return "failed" if snapshot.values.get("stop_reason") == "model_failed" else "answered"

@@ -20,7 +20,7 @@ from base.settings import Settings
 from base.texts import as_text, mended
 from graphs.damage import blame_damage, damage_named
 from graphs.orchestrator import graph
-from graphs.result import Result, is_under_way, result_from, result_of
+from graphs.result import Result, condition_of, result_from, result_of
 from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from ledger.ledger import Ledger
@@ -209,7 +209,7 @@ class Orchestrator:
 
     async def _take_up(self, thread: str) -> bool:
         """Note that a turn goes on; False: none was cut short."""
-        cut_short = is_under_way(await self.snapshot(thread))
+        cut_short = condition_of(await self.snapshot(thread)) == "interrupted"
         if cut_short:
             await self.ledger.take_up(thread)
         return cut_short
@@ -227,7 +227,7 @@ class Orchestrator:
         """
         for _ in range(_MOST_OTHERS):
             snapshot = await self.snapshot(thread_id)
-            if not is_under_way(snapshot):
+            if condition_of(snapshot) != "interrupted":
                 break
             async for _event in self._run(None, thread_id, context, watched=False):
                 pass
@@ -271,8 +271,7 @@ class Orchestrator:
 async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[Orchestrator]:
     """Open the orchestrator on the SQLite files of the data directory.
 
-    Args:
-        settings: None: read from the environment and twobrain.toml.
+    Without settings they are read from the environment and twobrain.toml.
 
     Raises:
         ConfigurationError: the environment or twobrain.toml is not as expected.

@@ -66,9 +66,8 @@ class Translator:
 
     def event(self, mode: str, payload: Any) -> Event | None:
         """Return the event of a streamed item; None for most."""
-        return self._reported(payload) if mode == "custom" else self._said(*payload)
-
-    def _reported(self, payload: Any) -> Event | None:
+        if mode == "messages":
+            return self._said(*payload)
         event = read_event(payload)
         if isinstance(event, UsageReported):
             self._finished = self._message

@@ -24,7 +24,6 @@ _log = logging.getLogger(__name__)
 
 Identity = Auth.types.MinimalUserDict
 
-_NOBODY: Identity = {"identity": LOCAL, "is_authenticated": False}
 _ASK = "Send a user's token, as in `Authorization: Bearer TOKEN`."
 
 
@@ -37,7 +36,7 @@ async def authenticate(authorization: str | None) -> Identity:
     """
     guarded = await asyncio.to_thread(_guarded)
     if not guarded:
-        return _NOBODY
+        return {"identity": LOCAL, "is_authenticated": False}
     scheme, _, token = (authorization or "").strip().partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:

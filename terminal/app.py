@@ -4,8 +4,9 @@ What a command does is imported when it runs: `--help` need not wait for LangGra
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -44,23 +45,37 @@ def _one_of(*known: str) -> Callable[[str], str]:
 Thread = Annotated[
     str, typer.Argument(metavar="THREAD", help="A thread's id, as `twobrain threads` lists it.")
 ]
+PathName = Literal["auto", "two-brain", "single", "direct"]
 _thread = partial(typer.Option, "--thread", "-t", metavar="ID")
 _user = partial(typer.Option, "--user", "-u", metavar="NAME", callback=_text)
 OnThread = Annotated[str | None, _thread(help="Continue this thread; default: a new one.")]
 User = Annotated[str | None, _user(help="Who asks, as twobrain.toml knows them; default: local.")]
 OnlyUser = Annotated[str | None, _user(help="Only this user's.")]
 Path = Annotated[
-    Literal["auto", "two-brain", "single", "direct"] | None,
+    PathName | None,
     typer.Option(
         "--path",
         metavar="PATH",
-        parser=_one_of("auto", "two-brain", "single", "direct"),
+        parser=_one_of(*get_args(PathName)),
         help="auto, two-brain, single, or direct: plain chat without tools.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every confirmation with yes.")]
 No = Annotated[bool, typer.Option("--no", "-n", help="Answer every confirmation with no.")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options that commands which run a turn share."""
+
+    user: str | None = None
+    """None: as it was when the turn began."""
+    path: PathName | None = None
+    json: bool = False
+    """The result is printed as JSON: nothing else is shown, and nobody asked."""
+    consent: bool | None = None
+    """The answer to every confirmation; None asks the person, where there is one."""
 
 
 def _consent(yes: bool, no: bool) -> bool | None:
@@ -101,7 +116,6 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
 ) -> None:
     """Ask for one thing and read the answer."""
     from terminal.commands import ask, run
-    from terminal.conversation import Options
 
     run(ask.ask, task, thread, Options(user, path, json, _consent(yes, no)))
 
@@ -112,7 +126,6 @@ def chat(
 ) -> None:
     """Talk, line by line."""
     from terminal.commands import chat, run
-    from terminal.conversation import Options
 
     run(chat.chat, thread, Options(user, path, consent=_consent(yes, no)))
 
@@ -121,7 +134,6 @@ def chat(
 def approve(thread: Thread, user: User = None, json: Json = False) -> None:
     """Say yes to everything that a thread waits for."""
     from terminal.commands import approve, run
-    from terminal.conversation import Options
 
     run(approve.decide, thread, Options(user, json=json), yes=True)
 
@@ -135,7 +147,6 @@ def reject(
 ) -> None:
     """Say no to everything that a thread waits for."""
     from terminal.commands import approve, run
-    from terminal.conversation import Options
 
     run(approve.decide, thread, Options(user, json=json), yes=False, reason=reason)
 
@@ -144,7 +155,6 @@ def reject(
 def resume(thread: Thread, user: User = None, json: Json = False, yes: Yes = False, no: No = False) -> None:
     """Go on with a turn that Ctrl-C or a crash cut short."""
     from terminal.commands import resume, run
-    from terminal.conversation import Options
 
     run(resume.resume, thread, Options(user, json=json, consent=_consent(yes, no)))
 

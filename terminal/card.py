@@ -86,7 +86,7 @@ class ApprovalPrompt:
                 why = "" if is_in_doubt(request) else await self._prompt.line("Why not? ")
                 return _decision(action, "reject", message=why)
             if choice == "show":
-                self._console.print(_arguments(action, lines=None))
+                self._console.print(_arguments(action, whole=True))
             elif choice == "whenever" and (approval := await self._whenever(action)):
                 return approval
             elif choice == "edit" and (edit := await self._edited(action)):
@@ -111,12 +111,15 @@ class ApprovalPrompt:
     async def _whenever(self, action: Decision) -> Decision | None:
         """Return an approval of further calls; None for an emptied line."""
         self._console.print("Run it, and from now on such calls unasked; * stands for anything.", style="dim")
+        texts = {name: value for name, value in action["args"].items() if isinstance(value, str)}
+        short = {n: v for n, v in texts.items() if len(v) <= _LONGEST_PATTERN and "\n" not in v}
+        patterns = {name: glob.escape(value) for name, value in short.items()}  # for the person to widen
 
         def approval(said: Any) -> Decision:
             remember = {"uses": _USES, **said} if isinstance(said, dict) else said
             return _decision(action, "approve", remember=remember)
 
-        draft = {"where": _patterns(action), "until": None, "uses": _USES}
+        draft = {"where": patterns, "until": None, "uses": _USES}
         return await self._typed("Rule", action, draft, approval)
 
     async def _typed(
@@ -138,23 +141,14 @@ class ApprovalPrompt:
         return None
 
 
-def _patterns(action: dict[str, Any]) -> dict[str, str]:
-    """Return patterns that cover just this call, for the person to widen."""
-    texts = {name: value for name, value in action["args"].items() if isinstance(value, str)}
-    short = {n: v for n, v in texts.items() if len(v) <= _LONGEST_PATTERN and "\n" not in v}
-    return {name: glob.escape(value) for name, value in short.items()}
-
-
 def _decision(action: dict[str, Any], kind: str, **more: Any) -> Decision:
     return {"type": kind, **more, "tool_call_id": action.get("tool_call_id")}
 
 
 def _allowed(request: dict[str, Any], action: dict[str, Any]) -> list[str]:
-    for config in request.get("review_configs", ()):
-        if config["action_name"] == action["name"]:
-            allowed = list(config["allowed_decisions"])
-            return [*allowed, "whenever"] if "edit" in allowed else allowed
-    return list(_CHOICES)
+    configs = {config["action_name"]: config for config in request.get("review_configs", ())}
+    allowed = configs.get(action["name"], {}).get("allowed_decisions", _CHOICES)
+    return [*allowed, "whenever"] if "edit" in allowed else list(allowed)
 
 
 def _print(console: Console, request: dict[str, Any], number: int) -> bool:
@@ -183,36 +177,27 @@ def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
     message = request.get("message", "").removeprefix(request.get("problem") or "").strip()
     if number == 0 and message:
         yield Padding(Text(plain(message)), (0, 0, 1, 0))
-    yield _arguments(action, _LINES)
-    if effect := _effect(action.get("description", "")):
-        yield Padding(effect, (1, 0, 0, 0))
+    yield _arguments(action, whole=False)
+    if effect := exact(action.get("description", "").removesuffix(GIVE_A_REASON)).strip():
+        styles = {"+": "green", "-": "red"}  # of what is added, and what is taken away
+        lines = [Text(line, styles.get(line[:1], "dim")) for line in effect.split("\n")]
+        yield Padding(Text("\n").join(lines), (1, 0, 0, 0))
     if expires := request.get("expires_at"):
         until = datetime.fromtimestamp(expires, UTC).astimezone()
         yield Text(f"A yes counts until {until:%Y-%m-%d %H:%M:%S}.", "dim")
 
 
-def _effect(description: str) -> Text:
-    """Return the preview of the effect, coloured like a diff."""
-    lines = exact(description.removesuffix(GIVE_A_REASON)).strip().split("\n")
-    styles = {"+": "green", "-": "red"}
-    return Text("\n").join(Text(line, styles.get(line[:1], "dim")) for line in lines)
-
-
-def _arguments(action: dict[str, Any], lines: int | None) -> Table:
+def _arguments(action: dict[str, Any], *, whole: bool) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="cyan", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in action["args"].items():
-        grid.add_row(Text(exact(name)), _value(value, lines))
+        shown = Text(text := _exact(value))
+        if not whole and _cut(text):
+            start = "\n".join(text.split("\n")[:_LINES])[: _LINES * 80]
+            shown = Text.assemble(start, (f"\n… {len(text):,} characters in all", "yellow"))
+        grid.add_row(Text(exact(name)), shown)
     return grid
-
-
-def _value(value: Any, lines: int | None) -> Text:
-    text = _exact(value)
-    if lines is None or not _cut(text):
-        return Text(text)
-    shown = "\n".join(text.split("\n")[:lines])[: lines * 80]
-    return Text.assemble(shown, (f"\n… {len(text):,} characters in all", "yellow"))
 
 
 def _exact(value: Any) -> str:

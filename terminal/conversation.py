@@ -3,9 +3,8 @@
 import secrets
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,6 +15,7 @@ from graphs.session import Orchestrator, check_thread
 from graphs.stream import Event, final_result
 from nodes.context import LOCAL, Context
 from nodes.gate.answers import fault
+from terminal.app import Options
 from terminal.card import ApprovalPrompt, answer_all, is_in_doubt, named, show_waiting
 from terminal.interrupt import LeftError, until_interrupted
 from terminal.progress import receipts, show_turn
@@ -23,19 +23,6 @@ from terminal.prompt import LinePrompt
 from terminal.screen import open_screen
 from terminal.tables import show_json
 from terminal.text import plain
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options that commands which run a turn share."""
-
-    user: str | None = None
-    """None: as it was when the turn began."""
-    path: Literal["auto", "two-brain", "single", "direct"] | None = None
-    json: bool = False
-    """The result is printed as JSON: nothing else is shown, and nobody asked."""
-    consent: bool | None = None
-    """The answer to every confirmation; None asks the person, where there is one."""
 
 
 class Conversation:
@@ -141,14 +128,9 @@ def exit_code(result: Result) -> int:
 def thread_or_new(given: str | None) -> str:
     """Return the thread's id, checked; None: a new one."""
     if given is None:
-        return new_thread()
+        return secrets.token_hex(4)
     check_thread(given)
     return given
-
-
-def new_thread() -> str:
-    """Return an id that no thread has yet."""
-    return secrets.token_hex(4)
 
 
 def _context(options: Options, settings: Settings) -> Context:

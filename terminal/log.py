@@ -52,8 +52,7 @@ def last_entry(settings: Settings) -> tuple[Path, str] | None:
 def unexpected(error: Exception) -> str:
     """Log an unforeseen error and return the sentence for a person."""
     what = f"Something unexpected went wrong ({type(error).__name__})."
-    handlers = (one for one in logging.getLogger().handlers if isinstance(one, PrivateLog))
-    log = next(handlers, None)
+    log = next((one for one in logging.getLogger().handlers if isinstance(one, PrivateLog)), None)
     if log is None:
         return f"{what} It happened before the settings were read, so nothing was logged."
     logging.getLogger("twobrain").error("unexpected", exc_info=error)

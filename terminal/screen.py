@@ -34,8 +34,7 @@ class Screen:
 def open_screen(*, machine: bool = False) -> Screen:
     """Look at the standard streams and NO_COLOR.
 
-    Args:
-        machine: standard output belongs to a program: it gets nothing but what was asked for.
+    `machine`: standard output belongs to a program, which gets nothing but what was asked for.
     """
     out = _console(sys.stdout)
     side = out if out.is_terminal and not machine else _console(sys.stderr)

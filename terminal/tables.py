@@ -39,8 +39,7 @@ _HEADINGS = {
     "cost_usd": "cost",
 }
 """Of columns that are not headed by their key."""
-_GOOD = {"yes", "executed"}
-_BAD = {"no", "failed"}
+_STYLES = {"yes": "green", "executed": "green", "no": "red", "failed": "red"}
 _MISSING_RECORDS = "The ledger has no record of {} that there is; twobrain doctor says which, and what to do."
 
 
@@ -54,12 +53,8 @@ def list_rows(
 ) -> None:
     """Print what a command lists, for a person or a program.
 
-    Args:
-        rows: as a program reads them.
-        columns: keys of the rows.
-        empty: what to say where there are no rows.
-        as_json: print the rows for a program.
-        for_people: returns what a person reads of a row.
+    The rows are as a program reads them; `for_people` returns what a person reads of one. Columns are keys
+    of that; `empty` is said where there are no rows.
     """
     screen = open_screen(machine=as_json)
     if as_json:
@@ -111,8 +106,7 @@ def _cell(key: str, value: Any) -> Text:
     text = plain(_words(key, value))
     if len(text) > _WIDEST_CELL:
         text = text[: _WIDEST_CELL - 1] + "…"
-    style = "green" if text in _GOOD else "red" if text in _BAD else ""
-    return Text(text, style)
+    return Text(text, _STYLES.get(text, ""))
 
 
 def _words(key: str, value: Any) -> str:

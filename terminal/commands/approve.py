@@ -4,8 +4,9 @@ from base.errors import NothingPendingError
 from doctor.diagnose import diagnose
 from graphs.session import Orchestrator
 from graphs.stale_answers import stale_answer
+from terminal.app import Options
 from terminal.card import answer_all
-from terminal.conversation import Conversation, Options
+from terminal.conversation import Conversation
 
 
 async def decide(

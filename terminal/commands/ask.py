@@ -3,7 +3,8 @@
 import sys
 
 from graphs.session import Orchestrator
-from terminal.conversation import Conversation, Options, thread_or_new
+from terminal.app import Options
+from terminal.conversation import Conversation, thread_or_new
 
 
 async def ask(orchestrator: Orchestrator, task: str, thread_id: str | None, options: Options) -> int:

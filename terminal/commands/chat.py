@@ -5,8 +5,9 @@ import contextlib
 from base.data_dir import CHAT_HISTORY
 from base.errors import TwobrainError
 from graphs.session import Orchestrator
+from terminal.app import Options
 from terminal.card import show_waiting
-from terminal.conversation import Conversation, Options, exit_code, new_thread, thread_or_new
+from terminal.conversation import Conversation, exit_code, thread_or_new
 from terminal.interrupt import LeftError
 from terminal.prompt import LinePrompt
 from terminal.screen import complain
@@ -53,7 +54,7 @@ class Chat:
             case "":
                 pass
             case "/new":
-                self._thread = new_thread()
+                self._thread = thread_or_new(None)
                 self._show_thread()
             case "/thread":
                 self._show_thread()

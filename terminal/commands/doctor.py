@@ -1,7 +1,6 @@
 """`twobrain doctor`: whether everything is in order, or how one thread stands."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 
@@ -29,7 +28,12 @@ def check(*, mend: bool, as_json: bool) -> int:
     screen = open_screen(machine=as_json)
     if mend:
         close_to_others(load_settings())
-    found = [*asyncio.run(check_all()), *_logged()]
+    found = asyncio.run(check_all())
+    with suppress(ConfigurationError):  # errors that ended no turn, such as that of a record nobody awaited
+        if last := last_entry(load_settings()):
+            path, said = last
+            text = f"{said[:_LONGEST]} ({path} tells more; delete it once it is read)"
+            found.append(Finding("errors", "note", text))
     good = all(finding.state != "bad" for finding in found)
     if as_json:
         show_json(screen, {"ok": good, "findings": [asdict(finding) for finding in found]})
@@ -40,15 +44,6 @@ def check(*, mend: bool, as_json: bool) -> int:
             table.add_row(Text(mark, style), Text(finding.name), Text(plain(finding.text)))
         screen.out.print(table)
     return 0 if good else 1
-
-
-def _logged() -> Iterator[Finding]:
-    """Return what was logged last: errors that ended no turn."""
-    with suppress(ConfigurationError):
-        if found := last_entry(load_settings()):
-            path, said = found
-            text = f"{said[:_LONGEST]} ({path} tells more; delete it once it is read)"
-            yield Finding("errors", "note", text)
 
 
 async def examine(orchestrator: Orchestrator, thread_id: str, *, mend: bool, as_json: bool) -> int:

@@ -3,17 +3,16 @@
 import shlex
 
 from graphs.session import Orchestrator
-from terminal.tables import Row, list_threads
+from terminal.tables import list_threads
 
 _COLUMNS = ("thread_id", "user", "since", "calls", "title")
 
 
 async def pending(orchestrator: Orchestrator, *, as_json: bool) -> None:
     """List them, the longest waiting first."""
-    rows = [{**row, "calls": _calls(row)} for row in await orchestrator.pending()]
+    rows = []
+    for row in await orchestrator.pending():
+        names = [action["name"] for action in row["request"]["action_requests"]]
+        damaged = f"damaged: see twobrain doctor --thread {shlex.quote(row['thread_id'])}"
+        rows.append({**row, "calls": names or [damaged]})
     await list_threads(orchestrator, rows, _COLUMNS, "Nothing waits for you.", as_json=as_json)
-
-
-def _calls(row: Row) -> list[str]:
-    names = [action["name"] for action in row["request"]["action_requests"]]
-    return names or [f"damaged: see twobrain doctor --thread {shlex.quote(row['thread_id'])}"]

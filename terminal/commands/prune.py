@@ -25,19 +25,17 @@ async def prune(  # noqa: PLR0913 (each is one option)
 ) -> None:
     """Delete threads not used for an age such as `30d`, after asking."""
     screen = open_screen(machine=as_json)
-    before = time.time() - _seconds(age)
-    threads = [] if yes and not dry_run else await prunable(orchestrator, before)
-    if dry_run:
-        await _foretell(screen, orchestrator, threads, as_json=as_json)
-    elif not threads or await _agreed(screen, threads, age, audit=audit):
-        _report(screen, await pruned(orchestrator, before, audit=audit), as_json=as_json)
-
-
-def _seconds(age: str) -> int:
     found = _AGE.fullmatch(age.strip())
     if found is None:
         raise ConfigurationError(f"--older-than {age!r} is no age. Give one such as 12h, 30d or 8w.")
-    return int(found[1]) * _UNITS[found[2]]
+    before = time.time() - int(found[1]) * _UNITS[found[2]]
+    threads = [] if yes and not dry_run else await prunable(orchestrator, before)
+    if dry_run and as_json:
+        show_json(screen, {"threads": threads, "dry_run": True})
+    elif dry_run:
+        await _foretell(screen, orchestrator, threads)
+    elif not threads or await _agreed(screen, threads, age, audit=audit):
+        _report(screen, await pruned(orchestrator, before, audit=audit), as_json=as_json)
 
 
 async def _agreed(screen: Screen, threads: Sequence[str], age: str, *, audit: bool) -> bool:
@@ -57,12 +55,7 @@ async def _agreed(screen: Screen, threads: Sequence[str], age: str, *, audit: bo
     return agreed
 
 
-async def _foretell(
-    screen: Screen, orchestrator: Orchestrator, threads: Sequence[str], *, as_json: bool
-) -> None:
-    if as_json:
-        show_json(screen, {"threads": list(threads), "dry_run": True})
-        return
+async def _foretell(screen: Screen, orchestrator: Orchestrator, threads: Sequence[str]) -> None:
     rows = [row for row in await orchestrator.ledger.threads() if row["thread"] in threads]
     show(screen, rows, COLUMNS, "Nothing is as old as that and finished.")
     screen.side.print(f"{count(len(threads), 'thread')} would go.", style="dim")

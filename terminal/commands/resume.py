@@ -1,8 +1,9 @@
 """`twobrain resume`: go on with a turn or with what it asks."""
 
-from doctor.diagnose import condition_of
+from graphs.result import condition_of
 from graphs.session import Orchestrator
-from terminal.conversation import Conversation, Options
+from terminal.app import Options
+from terminal.conversation import Conversation
 
 
 async def resume(orchestrator: Orchestrator, thread_id: str, options: Options) -> int:

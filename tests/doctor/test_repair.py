@@ -117,6 +117,9 @@ async def test_a_damaged_thread_is_repaired_without_an_effect_and_talked_on_in(s
         assert found.remedies
         done = await repair(orchestrator, "t1")
         assert done
+        state = (await orchestrator.snapshot("t1")).values
+        if any("without a result" in said for said in done):
+            assert state["own_last_id"] == state["messages"][-1].id, "no client wrote these results"
         assert (await diagnose(orchestrator, "t1")).remedies == ()
         assert (house.rung(), len(house.planner.heard)) == (rung, heard)
         await talk_on(house, orchestrator)

@@ -18,7 +18,7 @@ from models import replies
 from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error
 from models.overflow import Windows
 from models.prices import cost_of
-from models.registry import Clients, Registry
+from models.registry import Clients, ModelRegistry
 
 HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""
@@ -97,7 +97,7 @@ class Caller:
     """Calls models by role name."""
 
     def __init__(self, settings: Settings) -> None:
-        self.registry = Registry(settings)
+        self.registry = ModelRegistry(settings)
         self._clients = Clients(settings, self.registry)
         self._windows = Windows()
         self._redact = settings.redact

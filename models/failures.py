@@ -13,20 +13,16 @@ from base.errors import Cause, ModelError
 RETRIED: frozenset[Cause] = frozenset({"rate_limit", "overload", "timeout", "connection", "malformed"})
 """Causes that another try of the same request may cure."""
 
-_BY_TYPE: tuple[tuple[type[BaseException], Cause], ...] = (
+_BY_TYPE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Cause], ...] = (
     (core.ContextOverflowError, "context_overflow"),
-    (core.ModelAuthenticationError, "bad_key"),
-    (core.ModelPermissionDeniedError, "bad_key"),
+    ((core.ModelAuthenticationError, core.ModelPermissionDeniedError), "bad_key"),
     (core.ModelRateLimitError, "rate_limit"),
     (core.ModelTimeoutError, "timeout"),
     (core.ModelConnectionError, "connection"),
     (core.ModelAPIError, "overload"),
-    (core.ModelInvalidRequestError, "bad_request"),
-    (core.ModelNotFoundError, "bad_request"),
-    (TimeoutError, "timeout"),
-    (httpx.TimeoutException, "timeout"),
-    (httpx.HTTPError, "connection"),
-    (OSError, "connection"),
+    ((core.ModelInvalidRequestError, core.ModelNotFoundError), "bad_request"),
+    ((TimeoutError, httpx.TimeoutException), "timeout"),
+    ((httpx.HTTPError, OSError), "connection"),
 )
 
 _BY_STATUS: dict[int, Cause] = {

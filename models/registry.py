@@ -51,7 +51,7 @@ class ModelRegistry:
         return self._cards[name]
 
     def first(self, role: str, user: str) -> ModelCard:
-        """Return the card of a role's first model that this user can use.
+        """Return the card of a role's first model usable by this user.
 
         Where it can use none, that of the first.
 
@@ -66,7 +66,7 @@ class ModelRegistry:
         return next((name for name in names if self.missing(name, user) is None), names[0])
 
     def resolve(self, name: str) -> tuple[str, ...]:
-        """Return the models to try, in order, for a role or a model.
+        """Return a role's models in the order to try, or that model.
 
         Raises:
             UnknownModelError: neither a role nor a model has that name.
@@ -139,13 +139,10 @@ class ModelRegistry:
                 yield place, f"{what}. Models there are: {', '.join(self._cards)}."
 
     def _ordered(self, *, writes: bool) -> tuple[str, ...]:
-        """Return the models that write or plan, best first; all where none does."""
+        """Return the models that write or plan, best first; else all."""
         ranks = {name: provider(card.provider).rank(card, writes=writes) for name, card in self.cards()}
         fit = {name: rank for name, rank in ranks.items() if rank is not None}
         return tuple(sorted(fit, key=fit.__getitem__)) or tuple(self._cards)
-
-
-_Opened = dict[tuple[str, str | None], BaseChatModel]
 
 
 class Clients:
@@ -154,7 +151,9 @@ class Clients:
     def __init__(self, settings: Settings, registry: ModelRegistry) -> None:
         self._settings = settings
         self._registry = registry
-        self._opened: WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened] = WeakKeyDictionary()
+        self._opened: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[tuple[str, str | None], BaseChatModel]
+        ] = WeakKeyDictionary()
 
     async def open(self, name: str, user: str) -> BaseChatModel:
         """Return the chat model of that name with that user's key.

@@ -58,10 +58,7 @@ def join(chunks: Sequence[AIMessage]) -> AIMessage:
 
 
 def answer(
-    raw: AIMessage,
-    tools: Sequence[Mapping[str, Any]],
-    known: Container[str],
-    taken: Collection[str],
+    raw: AIMessage, tools: Sequence[Mapping[str, Any]], known: Container[str], taken: Collection[str]
 ) -> AIMessage:
     """Return a reply that can be stored, sent back and shown.
 
@@ -117,7 +114,14 @@ def _read(raw: AIMessage, declared: Collection[str]) -> AIMessage:
             malformed[call_id] = problem
         name = storable(_unrepeated(name, declared)) or "unknown"
         calls.append(tool_call(name=name, args=args, id=call_id))
-    return _rebuilt(raw, calls, malformed)
+    fields = raw.model_dump(
+        exclude={"type", "tool_call_chunks", "chunk_position", "tool_calls", "invalid_tool_calls"}
+    )
+    fields["content"] = _agreeing(fields["content"], [str(call["id"]) for call in calls])
+    message = AIMessage(**storable(fields), tool_calls=calls)
+    if malformed:
+        message.additional_kwargs[MALFORMED] = malformed
+    return message
 
 
 def renumbered(message: AIMessage, taken: Collection[str]) -> AIMessage:
@@ -218,22 +222,6 @@ def _unrepeated(name: str, declared: Collection[str]) -> str:
     return next((d for d in declared if d and name and name == d * (len(name) // len(d))), name)
 
 
-def _rebuilt(raw: AIMessage, calls: list[Any], malformed: dict[str, str]) -> AIMessage:
-    """Return the reply with these calls, its own where they are good.
-
-    A provider's signatures hang on them.
-    """
-    same = not malformed and not raw.invalid_tool_calls and calls == raw.tool_calls
-    fields = raw.model_dump(
-        exclude={"type", "tool_call_chunks", "chunk_position", "tool_calls", "invalid_tool_calls"}
-    )
-    fields["content"] = _agreeing(fields["content"], [call["id"] for call in calls])
-    message = AIMessage(**storable(fields), tool_calls=raw.tool_calls if same else calls)
-    if malformed:
-        message.additional_kwargs[MALFORMED] = malformed
-    return message
-
-
 def _agreeing(content: Any, ids: Sequence[str]) -> Any:
     """Drop Anthropic's blocks of calls where their ids are others.
 
@@ -290,11 +278,8 @@ def _text_call(text: str) -> tuple[str, Any]:
 
 def _fits_schema(arguments: Any, schema: Mapping[str, Any]) -> bool:
     known, needed = schema.get("properties", {}).keys(), set(schema.get("required", ()))
-    return (
-        isinstance(arguments, dict)
-        and needed <= arguments.keys() <= known
-        and storable(arguments) == arguments
-    )
+    is_known = isinstance(arguments, dict) and needed <= arguments.keys() <= known
+    return is_known and bool(storable(arguments) == arguments)
 
 
 def _new_id() -> str:

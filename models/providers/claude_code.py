@@ -258,21 +258,17 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 def _failure(event: Mapping[str, Any], error: str) -> ModelError:
-    cause = _cause(event, error)
+    cause: Cause = _BY_ERROR.get(error, "malformed")
+    match event:
+        case {"stop_reason": "refusal"}:
+            cause = "refusal"
+        case {"terminal_reason": "prompt_too_long"}:
+            cause = "context_overflow"
+        case {"api_error_status": int(status)}:
+            cause = cause_of_status(status)
     words = " ".join(str(event.get("result") or event.get("subtype") or "no reason given").split())
     hint = _LOG_IN if cause in {"missing_key", "bad_key"} else ""
     return ModelError(f"Claude Code: {words[:_SHOWN_CHARS].rstrip('.')}.{hint}", cause)
-
-
-def _cause(event: Mapping[str, Any], error: str) -> Cause:
-    if event.get("stop_reason") == "refusal":
-        return "refusal"
-    if event.get("terminal_reason") == "prompt_too_long":
-        return "context_overflow"
-    status = event.get("api_error_status")
-    if isinstance(status, int):
-        return cause_of_status(status)
-    return _BY_ERROR.get(error, "malformed")
 
 
 def _usage(usage: Any) -> UsageMetadata | None:
@@ -320,11 +316,9 @@ def _text(message: BaseMessage) -> str:
 
 
 def _environment(login: SecretStr | None) -> dict[str, str]:
+    inherited = [name for name in os.environ if name == _LOGIN or not _WITHHELD.search(name)]
     own = {_LOGIN: login.get_secret_value()} if login else {}
-    inherited = {
-        name: value for name, value in os.environ.items() if name == _LOGIN or not _WITHHELD.search(name)
-    }
-    return inherited | own | _OURS
+    return {name: os.environ[name] for name in inherited} | own | _OURS
 
 
 def _lacks(settings: Settings) -> str | None:

@@ -23,14 +23,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from base.settings import ModelCard, Settings
 from models.providers import Provider
-from models.providers.offline_phrases import (
-    NOT_UNDERSTOOD,
-    NOTE,
-    OfflineCall,
-    explanation,
-    report,
-    rounds_of,
-)
+from models.providers.offline_phrases import NOT_UNDERSTOOD, NOTE, OfflineCall, explanation, report, rounds_of
 
 _WRITER = "writer"
 _SUMMARY = re.compile(r"<summary>(.*?)</summary>", re.DOTALL)
@@ -171,7 +164,6 @@ def _read(text: str) -> _TurnPrompt:
 
 
 def _unfenced(result: str) -> str:
-    """Return a result without the fence around untrusted content."""
     found = _FENCED.fullmatch(result)
     return found[2] if found else result
 

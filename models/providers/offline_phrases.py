@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,11 +69,7 @@ PHRASES = (
         defaults={"path": "."},
     ),
     Phrase(
-        "read_file",
-        "read notes.txt",
-        (rf"read {_FILE}",),
-        wish="read `{path}`",
-        done="`{path}` says:{block}",
+        "read_file", "read notes.txt", (rf"read {_FILE}",), wish="read `{path}`", done="`{path}` says:{block}"
     ),
     Phrase(
         "search_files",
@@ -114,12 +110,9 @@ PHRASES = (
 )
 
 _BY_TOOL = {phrase.tool: phrase for phrase in PHRASES}
-_PATTERNS = tuple(
-    (phrase, re.compile(pattern, re.IGNORECASE | re.DOTALL))
-    for phrase in PHRASES
-    for pattern in phrase.patterns
-)
-_USE = re.compile(r"use `?(?P<tool>[\w-]+)`?(?: with)? (?P<args>\{.*\})", re.IGNORECASE | re.DOTALL)
+_FLAGS = re.IGNORECASE | re.DOTALL
+_PATTERNS = [(phrase, re.compile(text, _FLAGS)) for phrase in PHRASES for text in phrase.patterns]
+_USE = re.compile(r"use `?(?P<tool>[\w-]+)`?(?: with)? (?P<args>\{.*\})", _FLAGS)
 _JOINT = re.compile(rf"{_QUOTED}|[,;.]?\s+(?P<word>and then|and|then)\s+", re.IGNORECASE)
 _POLITE = re.compile(r"^(?:(?:please|can you|could you|would you),? )+", re.IGNORECASE)
 _PLEASE = re.compile(r",? please$", re.IGNORECASE)
@@ -130,15 +123,11 @@ NOTE = (
     "(These are offline rules, not a language model. Set GEMINI_API_KEY and ANTHROPIC_API_KEY, "
     "or see twobrain.example.toml, for the real ones.)"
 )
-NOT_UNDERSTOOD = "\n".join(
-    (
-        "I follow a few fixed rules, so I can't chat, and I didn't understand that. I understand, say:",
-        "",
-        *(f"- {phrase.example}" for phrase in PHRASES),
-        '- use calculate {"expression": "2**10"}, and so any tool by its name',
-        "",
-        "Join them with `and` to do them together, or with `then` to do one after the other.",
-    )
+NOT_UNDERSTOOD = (
+    "I follow a few fixed rules, so I can't chat, and I didn't understand that. I understand, say:\n\n"
+    + "".join(f"- {phrase.example}\n" for phrase in PHRASES)
+    + '- use calculate {"expression": "2**10"}, and so any tool by its name\n\n'
+    "Join them with `and` to do them together, or with `then` to do one after the other."
 )
 _NOT_DONE = {
     "failed": "I couldn't {wish}{why}.",
@@ -162,7 +151,7 @@ def rounds_of(request: str) -> list[list[OfflineCall]]:
     if len(request) > _LONGEST:
         return []
     rounds: list[list[OfflineCall]] = [[]]
-    for joint, text in _parts(request):
+    for joint, text in _parts(request.strip()):
         step = _step(text)
         if step is None:
             return []
@@ -186,22 +175,15 @@ def explanation(proposals: list[OfflineCall], request: str) -> str:
 def _parts(request: str) -> list[tuple[str, str]]:
     """Return each single request with the word that joins it on."""
     parts: list[tuple[str, str]] = []
-    for joint, gap, text in _pieces(request.strip()):
-        if parts and _step(text) is None:
+    joints = [match for match in _JOINT.finditer(request) if match["word"]]
+    for match, following in zip([None, *joints], [*joints, None], strict=True):
+        text = request[match.end() if match else 0 : following.start() if following else None]
+        if match and _step(text) is None:
             before, words = parts[-1]
-            parts[-1] = (before, words + gap + text)
+            parts[-1] = (before, words + match[0] + text)
         else:
-            parts.append((joint, text))
+            parts.append((match["word"].lower() if match else "", text))
     return parts
-
-
-def _pieces(request: str) -> Iterator[tuple[str, str, str]]:
-    joint, gap, start = "", "", 0
-    for match in _JOINT.finditer(request):
-        if match["word"]:
-            yield joint, gap, request[start : match.start()]
-            joint, gap, start = match["word"].lower(), match[0], match.end()
-    yield joint, gap, request[start:]
 
 
 def _step(text: str) -> OfflineCall | None:

@@ -164,10 +164,9 @@ class Clients:
         opened = self._opened.setdefault(asyncio.get_running_loop(), {})
         variable = self._registry.key_variable(name, user)
         if (name, variable) not in opened:
-            card = self._registry.card(name)
             key = self._settings.secret(variable) if variable else None
             # Provider packages take seconds to import: never on the event loop.
-            model = await asyncio.to_thread(open_model, card, key)
+            model = await asyncio.to_thread(open_model, self._registry.card(name), key)
             opened.setdefault((name, variable), model)
         return opened[name, variable]
 

@@ -192,9 +192,8 @@ def _outcomes(turn: Sequence[BaseMessage]) -> list[OfflineCall]:
     for call in calls:
         if result := results.get(call["id"] or ""):
             artifact = result.artifact if isinstance(result.artifact, dict) else {}
-            status = "executed" if result.status == "success" else "failed"
-            if result.text.startswith("Action denied"):
-                status = "denied"
+            usual = "executed" if result.status == "success" else "failed"
+            status = "denied" if result.text.startswith("Action denied") else usual
             args, status = artifact.get("args", call["args"]), artifact.get("status", status)
             outcomes.append(OfflineCall(call["name"], args, status, _unfenced(result.text)))
     return outcomes

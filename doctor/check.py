@@ -18,7 +18,7 @@ from base.texts import count
 from doctor.diagnose import diagnose
 from doctor.missing_records import WHY, missing_threads
 from graphs.session import Orchestrator, open_orchestrator
-from models.registry import Registry as Models
+from models.registry import ModelRegistry
 from storage.sqlite import why
 from tools.registry import open_registry
 
@@ -71,7 +71,7 @@ def close_to_others(settings: Settings) -> None:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    registry = Models(settings)
+    registry = ModelRegistry(settings)
     for role, names in registry.roles.items():
         usable = [name for name in names if registry.missing(name) is None]
         missing = [f"{name}: {registry.missing(name)}" for name in names if name not in usable]

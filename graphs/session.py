@@ -24,15 +24,14 @@ from graphs.result import Result, condition_of, result_from, result_of
 from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from ledger.ledger import Ledger
-from models.embedding import open_embedder
-from models.registry import Registry as Models
+from models.registry import ModelRegistry, open_embedder
 from nodes.context import Context
 from nodes.intake import check_text
 from nodes.resources import CONFIGURED, Resources, open_resources
 from storage.checkpoints.saver import Checkpoints, open_checkpoints
 from storage.memories import open_memories
 from storage.thread_lock import ThreadLocks
-from tools.registry import Registry as Tools
+from tools.registry import Registry
 
 _LONGEST_THREAD = 255
 """Characters of a thread's id."""
@@ -48,8 +47,8 @@ class Orchestrator:
     ) -> None:
         self.settings: Settings = res.settings
         self.ledger: Ledger = res.ledger
-        self.tools: Tools = res.tools
-        self.models: Models = res.models.registry
+        self.tools: Registry = res.tools
+        self.models: ModelRegistry = res.models.registry
         self.graph: CompiledStateGraph[Any, Any, Any, Any] = graph.copy(
             {"checkpointer": checkpointer, "store": store}
         )
@@ -139,7 +138,7 @@ class Orchestrator:
         """
         return result_of(thread_id, await self.snapshot(thread_id))
 
-    async def all_tools(self) -> Tools:
+    async def all_tools(self) -> Registry:
         """Return all tools; MCP servers are started where they are not yet."""
         return (await self._res.joined()).tools
 

@@ -1,1 +1,1 @@
-"""Models: which there are, how one is opened and called, what its reply says."""
+"""Models: which there are, how they are called, what they reply."""

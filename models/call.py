@@ -1,4 +1,4 @@
-"""Call a role's models: retries, a deadline, and the next where one fails."""
+"""Call a role's models: retries, a deadline, the next where one fails."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage
 
@@ -18,7 +18,7 @@ from models import replies
 from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error
 from models.overflow import Windows
 from models.prices import cost_of
-from models.registry import Clients, Registry
+from models.registry import Clients, ModelRegistry
 
 HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""
@@ -32,9 +32,10 @@ _CANCEL_WAIT_S = 0.1
 _MOST_CANCELLATIONS = 10
 """Of one call; after them nobody waits for it any more."""
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
-_running: set[asyncio.Task[AIMessage]] = set()
-"""Calls at work or left to themselves: an event loop holds no task alive."""
+_running: set[asyncio.Task[Any]] = set()
+"""At work or left to themselves: an event loop holds no task alive."""
 
 Fit = Callable[[int], Awaitable[Sequence[BaseMessage]]]
 """Gives about the same messages in so many characters, or in as few as they can take."""
@@ -97,11 +98,10 @@ class Caller:
     """Calls models by role name."""
 
     def __init__(self, settings: Settings) -> None:
-        self.registry = Registry(settings)
+        self.registry = ModelRegistry(settings)
         self._clients = Clients(settings, self.registry)
         self._windows = Windows()
         self._redact = settings.redact
-        self._warming: set[asyncio.Task[None]] = set()
 
     async def call(self, ask: Ask, account: Account) -> Reply:
         """Return the first usable answer of the role's models, in their order.
@@ -120,20 +120,19 @@ class Caller:
         raise NoModelAnsweredError(f"No model answered. {reasons}", failures[-1].cause)
 
     def warm(self, role: str, user: str) -> asyncio.Task[None]:
-        """Open the role's first usable model in the background, so that its first call need not wait."""
-        task = asyncio.create_task(self._warm(role, user))
-        self._warming.add(task)
-        task.add_done_callback(self._warming.discard)
-        return task
+        """Open the role's first usable model in the background."""
+
+        async def open_first() -> None:
+            with suppress(Exception):  # the call itself will say what is wrong
+                name = self.registry.first_name(role, user)
+                if self.registry.missing(name, user) is None:
+                    await self._clients.open(name, user)
+
+        return _begin(open_first())
 
     async def close(self) -> None:
         """Close the models' connections on the running loop."""
         await self._clients.close()
-
-    async def _warm(self, role: str, user: str) -> None:
-        names = [n for n in self.registry.resolve(role) if self.registry.missing(n, user) is None]
-        with suppress(Exception):  # the call itself will say what is wrong
-            await self._clients.open(names[0], user)
 
     async def _within_room(self, name: str, ask: Ask, account: Account) -> Reply:
         card = self.registry.card(name)
@@ -162,7 +161,9 @@ class Caller:
             except ModelError as error:
                 if isinstance(error.__cause__, BlankReplyError):  # asked the same, many say nothing again
                     again = replace(ask, messages=replies.reminded(ask.messages))
-                wait = _wait(attempt, error.retry_after)
+                wait = error.retry_after
+                if wait is None:  # backoff with full jitter
+                    wait = random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt))  # noqa: S311 (no secret)
                 hopeless = error.cause not in RETRIED or time.monotonic() + wait >= ends
                 if hopeless or attempt == card.max_retries:
                     raise
@@ -177,7 +178,8 @@ class Caller:
         is_call_in_text = False
         try:
             raw = await _until(ends, self._invoke(name, card, ask))
-            usage = _usage_of(raw)
+            counts: dict[str, Any] = dict(raw.usage_metadata or {})
+            usage = counts if counts.get("total_tokens") else None  # where none is told, Anthropic's counts 0
             tokens = _tokens_of(raw, ask, usage)
             self._windows.require_whole(name, card, ask.messages, ask.chars, usage)
             offered = ask.tools if card.tools else ()
@@ -204,50 +206,33 @@ class Caller:
         messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)
         config = {"tags": [HIDDEN] if ask.hidden else []}
         if not card.streaming:
-            return _as_ai(await model.ainvoke(messages, config))
+            reply = await model.ainvoke(messages, config)
+            if not isinstance(reply, AIMessage):
+                raise UnusableReplyError(f"it answered with a {reply.type} message")
+            return reply
         # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
         async with aclosing(model.astream(messages, config)) as stream:
             return replies.join([chunk async for chunk in stream])
 
 
 def _release_stream(error: BaseException | None) -> None:
-    """End what the error's frames hold of a stream now; the garbage collector would end it in any order."""
+    """End what the error's frames hold of a stream, in order."""
     while error:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 async def _shortened(ask: Ask, room: int | None) -> Ask:
-    """Return the request within so many characters; as it is where it fits, or cannot be shortened."""
+    """Return the request within so many characters, where that can be."""
     if room is None or ask.fit is None or ask.chars <= room:
         return ask
     return replace(ask, messages=await ask.fit(room), chars=room)
 
 
 def _tokens_of(reply: AIMessage, ask: Ask, usage: dict[str, Any] | None) -> int:
-    """Return the tokens that a call took, by its report or about."""
     if usage:
         return int(usage["total_tokens"])
     return sum(len(message.text) for message in (*ask.messages, reply)) // _CHARS_PER_TOKEN
-
-
-def _usage_of(message: AIMessage) -> dict[str, Any] | None:
-    """Return the token counts; None where there are none, for which Anthropic's client counts nought."""
-    usage = dict(message.usage_metadata or {})
-    return usage if usage.get("total_tokens") else None
-
-
-def _as_ai(message: BaseMessage) -> AIMessage:
-    if not isinstance(message, AIMessage):
-        raise UnusableReplyError(f"it answered with a {message.type} message")
-    return message
-
-
-def _wait(attempt: int, wanted: float | None) -> float:
-    """Return the seconds before the next try: the provider's own delay, else backoff with full jitter."""
-    if wanted is not None:
-        return wanted
-    return random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt))  # noqa: S311 (jitter is no secret)
 
 
 async def _until(ends: float, coroutine: Coroutine[Any, Any, AIMessage]) -> AIMessage:
@@ -256,9 +241,7 @@ async def _until(ends: float, coroutine: Coroutine[Any, Any, AIMessage]) -> AIMe
     Raises:
         TimeoutError: it gave nothing until then.
     """
-    call = asyncio.create_task(coroutine)
-    _running.add(call)
-    call.add_done_callback(_forget)
+    call = _begin(coroutine)
     try:
         await asyncio.wait({call}, timeout=max(0.0, ends - time.monotonic()))
         if not call.done():
@@ -268,14 +251,20 @@ async def _until(ends: float, coroutine: Coroutine[Any, Any, AIMessage]) -> AIMe
     return call.result()
 
 
-def _forget(call: asyncio.Task[AIMessage]) -> None:
-    _running.discard(call)
-    if not call.cancelled():
-        call.exception()  # looked at, so that nobody is warned of it
+def _begin(coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+    def end(task: asyncio.Task[_T]) -> None:
+        _running.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody is warned of it
+
+    task = asyncio.create_task(coroutine)
+    _running.add(task)
+    task.add_done_callback(end)
+    return task
 
 
 async def _cancel(call: asyncio.Task[AIMessage]) -> None:
-    """Cancel a call that goes on, and leave it alone where it does not heed that: the person has waited.
+    """Cancel a call; wait no longer where it does not heed.
 
     A cancellation is lost where it meets one of the client's own, as anyio makes them: it is repeated.
     """

@@ -1,8 +1,8 @@
-"""Why a model call failed, in one closed vocabulary, whichever provider's exception it was."""
+"""Why a model call failed, in one vocabulary for all providers."""
 
-import asyncio
 import re
 import time
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -13,36 +13,27 @@ from base.errors import Cause, ModelError
 RETRIED: frozenset[Cause] = frozenset({"rate_limit", "overload", "timeout", "connection", "malformed"})
 """Causes that another try of the same request may cure."""
 
-_BY_TYPE: tuple[tuple[type[BaseException], Cause], ...] = (
+_BY_TYPE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Cause], ...] = (
     (core.ContextOverflowError, "context_overflow"),
-    (core.ModelAuthenticationError, "bad_key"),
-    (core.ModelPermissionDeniedError, "bad_key"),
+    ((core.ModelAuthenticationError, core.ModelPermissionDeniedError), "bad_key"),
     (core.ModelRateLimitError, "rate_limit"),
     (core.ModelTimeoutError, "timeout"),
     (core.ModelConnectionError, "connection"),
     (core.ModelAPIError, "overload"),
-    (core.ModelInvalidRequestError, "bad_request"),
-    (core.ModelNotFoundError, "bad_request"),
-    (TimeoutError, "timeout"),
-    (asyncio.TimeoutError, "timeout"),
-    (httpx.TimeoutException, "timeout"),
-    (httpx.HTTPError, "connection"),
-    (ConnectionError, "connection"),
-    (OSError, "connection"),
+    ((core.ModelInvalidRequestError, core.ModelNotFoundError), "bad_request"),
+    ((TimeoutError, httpx.TimeoutException), "timeout"),
+    ((httpx.HTTPError, OSError), "connection"),
 )
 
-BY_STATUS: dict[int, Cause] = {
-    400: "bad_request",
+_BY_STATUS: dict[int, Cause] = {
     401: "bad_key",
     402: "bad_key",
     403: "bad_key",
-    404: "bad_request",
     408: "timeout",
     413: "context_overflow",
-    422: "bad_request",
     429: "rate_limit",
 }
-"""HTTP status to cause; see RFC 9110 and 6585."""
+"""HTTP status to cause, others by their class; see RFC 9110 and 6585."""
 
 _BY_NAME: dict[str, Cause] = {"TimeoutException": "timeout", "TransportError": "connection"}
 """Of any httpx: a provider's package may bring a copy under a name of its own."""
@@ -104,7 +95,7 @@ _MOST_SAID = 300
 
 
 class UnusableReplyError(Exception):
-    """A reply came and is no answer; the text says what the model did, for a person to read."""
+    """A reply is no answer; the text tells a person why."""
 
     def __init__(self, what: str, cause: Cause = "malformed") -> None:
         super().__init__(what)
@@ -116,7 +107,7 @@ class BlankReplyError(UnusableReplyError):
 
 
 def as_model_error(error: Exception, model: str, base_url: str | None = None) -> ModelError:
-    """Return the error as a ModelError: the model, what happened, the provider's own words, what to do.
+    """Return the error as a ModelError that says what to do.
 
     Args:
         error: whatever was raised.
@@ -136,7 +127,7 @@ def as_model_error(error: Exception, model: str, base_url: str | None = None) ->
 
 
 def _said(error: Exception, cause: Cause) -> str:
-    """Return the provider's own words, without the JSON or the page around them; empty where it said none."""
+    """Return the provider's words without JSON or page, empty where none."""
     text = " ".join(str(error).split())
     if found := _SAID.search(text):
         return (found[1] or found[2]).rstrip(".")[:_MOST_SAID]
@@ -146,37 +137,35 @@ def _said(error: Exception, cause: Cause) -> str:
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Return the typed cause of a provider's exception; what is not understood is `malformed`."""
+    """Return the cause of a provider's exception, `malformed` where unknown."""
     coarse = _coarse_cause_of(error)
     told = " ".join(str(word) for word in (error, getattr(error, "code", ""), getattr(error, "type", "")))
     return next((finer for words, finer in _FINER.get(coarse, ()) if words.search(told)), coarse)
+
+
+def cause_of_status(status: int) -> Cause:
+    """Return the cause that an HTTP status of 400 or more tells."""
+    return _BY_STATUS.get(status, "overload" if status >= 500 else "bad_request")  # noqa: PLR2004 (HTTP's classes)
 
 
 def _coarse_cause_of(error: BaseException) -> Cause:
     for kind, cause in _BY_TYPE:
         if isinstance(error, kind):
             return cause
-    status = next((s for s in (getattr(error, "status_code", None), getattr(error, "code", None)) if s), None)
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
     if isinstance(status, int) and status >= 400:  # noqa: PLR2004 (HTTP's classes)
-        return BY_STATUS.get(status, "overload" if status >= 500 else "bad_request")  # noqa: PLR2004 (as above)
+        return cause_of_status(status)
     named = (_BY_NAME[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _BY_NAME)
     return next(named, "connection" if "connect" in type(error).__name__.lower() else "malformed")
 
 
 def _delay(error: BaseException) -> float | None:
-    """Return the seconds that the provider asks to wait, by header or body; None where it names none."""
+    """Return the provider's seconds to wait; None where it names none."""
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
     header = (getattr(response, "headers", None) or {}).get("retry-after", "")
     in_body = _RETRY_INFO.search(str(error))
-    try:
+    with suppress(ValueError):
         return max(0.0, float(header or (in_body[1] if in_body else "")))
-    except ValueError:
-        return _until(header)
-
-
-def _until(date: str) -> float | None:
-    """Return the seconds until an HTTP date (RFC 9110, 10.2.3); None where it is none."""
-    try:
-        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
-    except ValueError:
-        return None
+    with suppress(ValueError):  # an HTTP date (RFC 9110, 10.2.3)
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    return None

@@ -1,9 +1,10 @@
-"""Notice a prompt that its server cut in silence, and remember how much each server takes.
+"""Notice prompts that a server cut in silence, and what it takes.
 
 Ollama cuts past OLLAMA_CONTEXT_LENGTH. What gives a server away is the count of tokens that it reports: it is
 a window's size and clearly less than the text, or less than its words can take, or has not grown with it.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,18 +54,18 @@ class _Server:
 
 
 class Windows:
-    """What each model's server was seen to take, for as long as this process lives."""
+    """What each model's server took, while this process lives."""
 
     def __init__(self) -> None:
-        self._servers: dict[str, _Server] = {}
+        self._servers: defaultdict[str, _Server] = defaultdict(_Server)
 
     def room(self, model: str) -> int | None:
-        """Return the characters that a prompt may take; None where nothing was ever too long."""
-        return self._server(model).room
+        """Return the characters a prompt may take; None: none was too long."""
+        return self._servers[model].room
 
     def narrowed(self, model: str, chars: int) -> int:
-        """Remember that a prompt of so many characters was too long, and return how many to try."""
-        server = self._server(model)
+        """Remember a length that was too long; return the characters to try."""
+        server = self._servers[model]
         room = min(chars // 2, server.room or chars)
         server.room = max(_LEAST_ROOM, room)
         return room
@@ -77,7 +78,7 @@ class Windows:
         chars: int,
         usage: Mapping[str, Any] | None,
     ) -> None:
-        """Check that a server has read the whole prompt, by the tokens that it reports.
+        """Check that a server read the whole prompt, by its token count.
 
         Args:
             model: its name in the registry.
@@ -93,8 +94,9 @@ class Windows:
         if not provider(card.provider).is_protocol or card.base_url is None or not tokens:
             return
         cached = ((usage or {}).get("input_token_details") or {}).get("cache_read") or 0
-        server, prompt = self._server(model), _Prompt(list(messages), tokens)
-        before = _continued(server, prompt)
+        server, prompt = self._servers[model], _Prompt(list(messages), tokens)
+        begun = [each for each in server.read if prompt.messages[: len(each.messages)] == each.messages]
+        before = max(begun, key=lambda each: len(each.messages), default=None)
         # One token for each byte is the most that the new part takes.
         if before and tokens > sum(len(m.text.encode()) for m in _new(prompt, before)) + _SLACK:
             server.counts_all = True
@@ -108,24 +110,16 @@ class Windows:
         others = [each for each in server.read if each is not before]
         server.read = (*others[1 - _REMEMBERED :], prompt)
 
-    def _server(self, model: str) -> _Server:
-        return self._servers.setdefault(model, _Server())
-
-
-def _continued(server: _Server, prompt: _Prompt) -> _Prompt | None:
-    """Return the longest prompt read before that this one begins with; None: it begins with none."""
-    begun = [each for each in server.read if prompt.messages[: len(each.messages)] == each.messages]
-    return max(begun, key=lambda each: len(each.messages), default=None)
-
 
 def _new(prompt: _Prompt, before: _Prompt | None) -> Sequence[BaseMessage]:
     return prompt.messages[len(before.messages) if before else 0 :]
 
 
 def _is_cut(server: _Server, prompt: _Prompt, before: _Prompt | None, cached: int, chars: int) -> bool:
-    """Tell whether a count is less than what the prompt takes, and not that of its new part alone.
+    """Tell whether a count is less than the prompt takes.
 
-    Some servers count tokens in their cache among the others, some apart, and some not at all.
+    It may be that of its new part alone: some servers count tokens in their cache among the others, some
+    apart, and some not at all.
     """
     tokens, most = prompt.tokens, prompt.tokens + cached
     counts_all = server.counts_all or cached > 0 or not server.read

@@ -1,17 +1,18 @@
 """Which models there are, which role uses which, what one lacks."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from weakref import WeakKeyDictionary
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from base.errors import ConfigurationError, MissingKeyError, UnknownModelError
 from base.settings import ModelCard, Settings, where
-from models.providers import MODULES, provider
+from models.providers import MODULES, EmbeddingCard, provider
 
 
-class Registry:
+class ModelRegistry:
     """The model cards by name, and the roles that name them.
 
     Without cards in the settings, the keys and programs that are present choose.
@@ -50,7 +51,9 @@ class Registry:
         return self._cards[name]
 
     def first(self, role: str, user: str) -> ModelCard:
-        """Return the card of the first model of a role that this user can use, or of its first.
+        """Return the card of a role's first model usable by this user.
+
+        Where it can use none, that of the first.
 
         Raises:
             UnknownModelError: no role or model has that name.
@@ -63,7 +66,7 @@ class Registry:
         return next((name for name in names if self.missing(name, user) is None), names[0])
 
     def resolve(self, name: str) -> tuple[str, ...]:
-        """Return the models to try, in order, for the name of a role or of a model.
+        """Return a role's models in the order to try, or that model.
 
         Raises:
             UnknownModelError: neither a role nor a model has that name.
@@ -78,11 +81,11 @@ class Registry:
         )
 
     def is_two_brain(self, role: str, user: str) -> bool:
-        """Return whether the model of this role gathers for another that writes, unless told otherwise."""
+        """Return whether this role's model gathers for another that writes by default."""
         return provider(self.first(role, user).provider).is_two_brain
 
     def key_variable(self, name: str, user: str) -> str | None:
-        """Return the variable that holds this user's key for a model; None where it needs none."""
+        """Return the variable of this user's key; None where none is needed."""
         card = self.card(name)
         if own := self._settings.user(user).keys.get(name):
             return own
@@ -93,7 +96,7 @@ class Registry:
         return next(iter((*present, *usual)), None)
 
     def missing(self, name: str, user: str = "local") -> str | None:
-        """Return what a model lacks before it can be used, in words; None where nothing is missing."""
+        """Return in words what a model lacks to be used; None: nothing."""
         card = self.card(name)
         if lacking := self._lacking[card.provider]:
             return lacking
@@ -117,7 +120,7 @@ class Registry:
             )
 
     def _mistakes(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Yield each place of twobrain.toml that names what there is not, and what is wrong with it."""
+        """Yield each wrong name's keys in twobrain.toml, and what is wrong."""
         for name, card in self._cards.items():
             if card.provider not in MODULES:
                 known = ", ".join(map(repr, MODULES))
@@ -136,25 +139,24 @@ class Registry:
                 yield place, f"{what}. Models there are: {', '.join(self._cards)}."
 
     def _ordered(self, *, writes: bool) -> tuple[str, ...]:
-        """Return the models that write answers, or that plan, the best first; all of them where none does."""
+        """Return the models that write or plan, best first; else all."""
         ranks = {name: provider(card.provider).rank(card, writes=writes) for name, card in self.cards()}
         fit = {name: rank for name, rank in ranks.items() if rank is not None}
         return tuple(sorted(fit, key=fit.__getitem__)) or tuple(self._cards)
 
 
-_Opened = dict[tuple[str, str | None], BaseChatModel]
-
-
 class Clients:
     """The models' clients, each opened once for each event loop and key."""
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
+    def __init__(self, settings: Settings, registry: ModelRegistry) -> None:
         self._settings = settings
         self._registry = registry
-        self._opened: WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened] = WeakKeyDictionary()
+        self._opened: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[tuple[str, str | None], BaseChatModel]
+        ] = WeakKeyDictionary()
 
     async def open(self, name: str, user: str) -> BaseChatModel:
-        """Return the chat model of that name with the key of that user.
+        """Return the chat model of that name with that user's key.
 
         Raises:
             UnknownModelError: no model has that name.
@@ -162,31 +164,82 @@ class Clients:
         opened = self._opened.setdefault(asyncio.get_running_loop(), {})
         variable = self._registry.key_variable(name, user)
         if (name, variable) not in opened:
-            card = self._registry.card(name)
             key = self._settings.secret(variable) if variable else None
             # Provider packages take seconds to import: never on the event loop.
-            model = await asyncio.to_thread(open_model, card, key)
+            model = await asyncio.to_thread(open_model, self._registry.card(name), key)
             opened.setdefault((name, variable), model)
         return opened[name, variable]
 
     async def close(self) -> None:
-        """Close the connections of the running loop's models; one that is opened after that opens its own."""
+        """Close the running loop's models; those opened later connect anew."""
         for model in self._opened.pop(asyncio.get_running_loop(), {}).values():
             if aclose := getattr(model, "aclose", None):
                 await aclose()
 
 
 def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
-    """Return a LangChain chat model for a card; None: it has no key."""
+    """Return a card's LangChain chat model; key None: it has none."""
     model = provider(card.provider).open(card, key)
     model.disable_streaming = not card.streaming
     return model
 
 
 def _detect(settings: Settings) -> dict[str, ModelCard]:
-    """Return a card for each model that can be used, a stand-in's only where no other takes tools."""
+    """Return usable models' cards, a stand-in's only where no other takes tools."""
     cards: dict[str, ModelCard] = {}
     for each in sorted(map(provider, MODULES), key=lambda each: each.is_stand_in):
         if not (each.is_stand_in and any(card.tools for card in cards.values())):
             cards.update(each.detect(settings))
     return cards
+
+
+class Embedder:
+    """Turns texts into vectors. It belongs to one event loop."""
+
+    def __init__(self, card: EmbeddingCard, settings: Settings) -> None:
+        self._card = card
+        self._settings = settings
+        self._model: Embeddings | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """Name of the model: vectors of one name are comparable."""
+        return f"{self._card.provider}:{self._card.model}"
+
+    async def of_query(self, text: str) -> list[float]:
+        """Return a query's vector; raises what its provider's client does."""
+        model = await self._opened()
+        async with asyncio.timeout(self._card.timeout_s):
+            return await model.aembed_query(text)
+
+    async def of_texts(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return each text's vector; raises what its provider's client does."""
+        model = await self._opened()
+        async with asyncio.timeout(self._card.timeout_s):
+            return await model.aembed_documents(list(texts))
+
+    async def _opened(self) -> Embeddings:
+        async with self._opening:
+            if self._model is None:
+                self._model = await asyncio.to_thread(self._open)
+        return self._model
+
+    def _open(self) -> Embeddings:
+        card, found = self._card, provider(self._card.provider)
+        variables = (card.api_key_env,) if card.api_key_env else found.variables(card.base_url)
+        key = next(filter(None, map(self._settings.secret, variables)), None)
+        if variables and key is None:
+            raise MissingKeyError(f"The environment variable {variables[0]} is not set.")
+        assert found.embed, "the card names a provider that has embeddings"  # noqa: S101 (for mypy)
+        return found.embed(card, key)
+
+
+def open_embedder(settings: Settings) -> Embedder | None:
+    """Return the memories' embedder; None where `[tools.memory]` names no model.
+
+    Raises:
+        ConfigurationError: that table is not as it should be.
+    """
+    card = settings.read_table(("tools", "memory"), EmbeddingCard)
+    return Embedder(card, settings) if card else None

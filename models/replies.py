@@ -1,4 +1,4 @@
-"""Read a model's reply: whatever the wire said, an answer whose calls are whole, named and numbered.
+"""Read a model's reply as an answer with whole, numbered calls.
 
 A call that a model wrote into its text, as small local models and gateways' templates make them do, is read
 as a call where nothing is in doubt: it is the whole reply, the tool is offered, and the arguments are those
@@ -50,7 +50,7 @@ _REFUSED = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "
 
 
 def join(chunks: Sequence[AIMessage]) -> AIMessage:
-    """Return the whole message of a stream of one chunk or more; a model that does not stream gives one."""
+    """Return a stream's whole message; without streaming it is one."""
     first, *others = chunks
     if not isinstance(first, AIMessageChunk):
         return first
@@ -58,12 +58,9 @@ def join(chunks: Sequence[AIMessage]) -> AIMessage:
 
 
 def answer(
-    raw: AIMessage,
-    tools: Sequence[Mapping[str, Any]],
-    known: Container[str],
-    taken: Collection[str],
+    raw: AIMessage, tools: Sequence[Mapping[str, Any]], known: Container[str], taken: Collection[str]
 ) -> AIMessage:
-    """Return a reply as an answer that can be stored, sent back and shown.
+    """Return a reply that can be stored, sent back and shown.
 
     Args:
         raw: what the client library made of the wire.
@@ -86,44 +83,49 @@ def answer(
         message = _read_text_call(message, tools, known)
     if message.tool_calls or message.text.strip():
         return message
-    if reason := _refusal_of(message):
-        raise UnusableReplyError(f"it withheld its answer ({reason})", "refusal")
     finish = _finish_of(message)
+    blocked = (message.response_metadata.get("prompt_feedback") or {}).get("block_reason")
+    if blocked or finish in _REFUSED:
+        raise UnusableReplyError(f"it withheld its answer ({blocked or finish})", "refusal")
     if finish in _CUT_SHORT:
         raise UnusableReplyError(f"it gave a blank answer: its output tokens were used up ({finish})")
     raise BlankReplyError(f"it gave a blank answer ({finish or 'no reason given'})")
 
 
 def _read(raw: AIMessage, declared: Collection[str]) -> AIMessage:
-    """Return the reply with its calls made safe to store and to send back.
+    """Return the reply with calls that are safe to store and send.
 
     A call whose arguments are not one whole JSON object keeps its place with empty arguments and
-    is marked under `MALFORMED`: it is answered, never run. A good message is returned as it is, for
-    a provider's signatures hang on it.
-
-    Args:
-        raw: what the client library made of the wire.
-        declared: names of the tools that the model was offered.
+    is marked under `MALFORMED`: it is answered, never run.
     """
-    found = _raw_calls(raw)
+    found: Sequence[Any] = [*raw.tool_calls, *raw.invalid_tool_calls]
+    if isinstance(raw, AIMessageChunk) and raw.tool_call_chunks:
+        found = raw.tool_call_chunks
     calls, malformed, used = [], {}, set()
-    for name, arguments, call_id in found:
-        args, problem = _arguments(arguments)
+    for each in found:
+        name, call_id = each["name"] or "", each["id"]
+        args, problem = _arguments(each["args"])
         if not call_id or call_id in used:
-            call_id = _new_id()  # noqa: PLW2901 (an id that cannot be used is replaced)
+            call_id = _new_id()
         used.add(call_id)
-        if problem is None and _was_cut(raw):
+        if problem is None and _finish_of(raw) in _CUT_SHORT:
             problem = "the reply was cut off by the length limit, so the arguments may be incomplete"
         if problem:
             malformed[call_id] = problem
-        calls.append(
-            tool_call(name=storable(_unrepeated(name, declared)) or "unknown", args=args, id=call_id)
-        )
-    return _rebuilt(raw, calls, malformed)
+        name = storable(_unrepeated(name, declared)) or "unknown"
+        calls.append(tool_call(name=name, args=args, id=call_id))
+    fields = raw.model_dump(
+        exclude={"type", "tool_call_chunks", "chunk_position", "tool_calls", "invalid_tool_calls"}
+    )
+    fields["content"] = _agreeing(fields["content"], [str(call["id"]) for call in calls])
+    message = AIMessage(**storable(fields), tool_calls=calls)
+    if malformed:
+        message.additional_kwargs[MALFORMED] = malformed
+    return message
 
 
 def renumbered(message: AIMessage, taken: Collection[str]) -> AIMessage:
-    """Return the message with new ids for those of its calls whose ids are taken."""
+    """Return the message with new ids for calls whose ids are taken."""
     new = {call["id"]: _new_id() for call in message.tool_calls if call["id"] in taken}
     if not new:
         return message
@@ -132,7 +134,7 @@ def renumbered(message: AIMessage, taken: Collection[str]) -> AIMessage:
 
 
 def _renamed(value: Any, new: Mapping[Any, str]) -> Any:
-    """Return a JSON value with the new ids, as keys and as `id`."""
+    """Return JSON with the new ids, as keys and as `id`."""
     if isinstance(value, list):
         return [_renamed(inner, new) for inner in value]
     if not isinstance(value, dict):
@@ -146,58 +148,38 @@ def _renamed(value: Any, new: Mapping[Any, str]) -> Any:
 
 
 def in_words(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return the conversation with its calls and results as text, for a model that knows no tools."""
+    """Return the conversation with calls as text, for models without tools."""
     plain: list[BaseMessage] = []
     for message in messages:
         if isinstance(message, ToolMessage):
             plain.append(HumanMessage(f"Result of {message.name}: {message.text}"))
         elif isinstance(message, AIMessage) and message.tool_calls:
-            made = "; ".join(
-                f"{c['name']}({json.dumps(c['args'], ensure_ascii=False)})" for c in message.tool_calls
-            )
-            plain.append(AIMessage(f"{message.text}\n(I called {made}.)".strip()))
+            made = [f"{c['name']}({json.dumps(c['args'], ensure_ascii=False)})" for c in message.tool_calls]
+            plain.append(AIMessage(f"{message.text}\n(I called {'; '.join(made)}.)".strip()))
         else:
             plain.append(message)
     return plain
 
 
 def reminded(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return a prompt to which the reply was blank, with a word on that.
+    """Return a prompt, with a word that the reply was blank.
 
     It stands in the last message, whosever that is: some chat templates refuse one message more.
     """
     *before, last = messages
-    if isinstance(last.content, str):
-        content: Any = f"{last.content}\n\n{_BLANK}"
-    else:
-        content = [*last.content, {"type": "text", "text": _BLANK}]
+    said = last.content
+    content = f"{said}\n\n{_BLANK}" if isinstance(said, str) else [*said, {"type": "text", "text": _BLANK}]
     return [*before, last.model_copy(update={"content": content})]
 
 
-def _refusal_of(message: AIMessage) -> str | None:
-    """Return the provider's word for why it withheld an answer, None where it did not."""
-    meta = message.response_metadata
-    blocked = (meta.get("prompt_feedback") or {}).get("block_reason")
-    reason = meta.get("finish_reason") or meta.get("stop_reason")
-    return str(blocked) if blocked else (str(reason) if reason in _REFUSED else None)
-
-
 def _finish_of(message: AIMessage) -> str:
-    """Return the provider's finish reason in its own word, empty where it gave none."""
+    """Return the provider's own finish reason, empty where it gave none."""
     meta = message.response_metadata
     return str(meta.get("finish_reason") or meta.get("stop_reason") or "")
 
 
-def _raw_calls(raw: AIMessage) -> list[tuple[str, Any, str | None]]:
-    if isinstance(raw, AIMessageChunk) and raw.tool_call_chunks:
-        return [(call["name"] or "", call["args"], call["id"]) for call in raw.tool_call_chunks]
-    whole: list[tuple[str, Any, str | None]] = [(c["name"], c["args"], c["id"]) for c in raw.tool_calls]
-    broken = [(c["name"] or "", c["args"], c["id"]) for c in raw.invalid_tool_calls]
-    return whole + broken
-
-
 def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
-    """Return the arguments as a dict, or an empty one and what was wrong."""
+    """Return the arguments, or an empty dict and what was wrong."""
     if isinstance(found, dict):
         return ({}, _UNSTORABLE) if storable(found) != found else (found, None)
     if found is None or not found.strip():
@@ -214,7 +196,7 @@ def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
 
 
 def invalid_call(name: str, call_id: str | None, arguments: Any) -> InvalidToolCall:
-    """Return a call whose arguments are no object as clients hand it on; `answer` tells the model of it."""
+    """Return an invalid call, of which `answer` tells the model."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
     return invalid_tool_call(name=name, args=text, id=call_id, error=None)
 
@@ -233,10 +215,6 @@ def storable(value: Any) -> Any:
     return str(value) if isinstance(value, int) and value not in _INTEGERS else value
 
 
-def _was_cut(raw: AIMessage) -> bool:
-    return _finish_of(raw) in _CUT_SHORT
-
-
 def _unrepeated(name: str, declared: Collection[str]) -> str:
     """Undo servers that repeat the name in every delta: `lookuplookup` is `lookup`."""
     if name in declared:
@@ -244,20 +222,8 @@ def _unrepeated(name: str, declared: Collection[str]) -> str:
     return next((d for d in declared if d and name and name == d * (len(name) // len(d))), name)
 
 
-def _rebuilt(raw: AIMessage, calls: list[Any], malformed: dict[str, str]) -> AIMessage:
-    same = not malformed and not raw.invalid_tool_calls and calls == raw.tool_calls
-    fields = raw.model_dump(
-        exclude={"type", "tool_call_chunks", "chunk_position", "tool_calls", "invalid_tool_calls"}
-    )
-    fields["content"] = _agreeing(fields["content"], [call["id"] for call in calls])
-    message = AIMessage(**storable(fields), tool_calls=raw.tool_calls if same else calls)
-    if malformed:
-        message.additional_kwargs[MALFORMED] = malformed
-    return message
-
-
 def _agreeing(content: Any, ids: Sequence[str]) -> Any:
-    """Return content without Anthropic's blocks of calls where their ids are no longer those of the calls.
+    """Drop Anthropic's blocks of calls where their ids are others.
 
     Its client then makes them anew from the calls; else it would send both.
     """
@@ -271,7 +237,7 @@ def _agreeing(content: Any, ids: Sequence[str]) -> Any:
 def _read_text_call(
     message: AIMessage, tools: Sequence[Mapping[str, Any]], known: Container[str]
 ) -> AIMessage:
-    """Return a message without calls as it is, or with the one call that its text is; raises as `answer`."""
+    """Read the one call that a text may be; raises as `answer`."""
     text = message.text.strip()
     name, arguments = _text_call(text)
     schema = next((t["function"]["parameters"] for t in tools if t["function"]["name"] == name), None)
@@ -284,16 +250,17 @@ def _read_text_call(
 
 
 def _is_markup(text: str) -> bool:
-    """Tell whether a call is all of a reply, or its end; what stands between backticks is told, not called.
+    """Tell whether a call is all of a reply, or its end.
 
-    In one pass, whatever the reply: it is looked for only after the last backtick, and not right behind it.
+    What stands between backticks is told, not called. In one pass, whatever the reply:
+    it is looked for only after the last backtick, and not right behind it.
     """
     _, tick, end = text.rpartition("`")
     return bool(_CALL_MARKUP.match(text) or _CALL_MARKUP.search(end, len(tick)))
 
 
 def _text_call(text: str) -> tuple[str, Any]:
-    """Return name and arguments of the call that a text is; an empty name where it is none."""
+    """Return a call's name and arguments; an empty name: it is none."""
     found = next((match for form in _TEXT_CALLS if (match := form.fullmatch(text))), None)
     if found is None:
         return "", None
@@ -311,11 +278,8 @@ def _text_call(text: str) -> tuple[str, Any]:
 
 def _fits_schema(arguments: Any, schema: Mapping[str, Any]) -> bool:
     known, needed = schema.get("properties", {}).keys(), set(schema.get("required", ()))
-    return (
-        isinstance(arguments, dict)
-        and needed <= arguments.keys() <= known
-        and storable(arguments) == arguments
-    )
+    is_known = isinstance(arguments, dict) and needed <= arguments.keys() <= known
+    return is_known and bool(storable(arguments) == arguments)
 
 
 def _new_id() -> str:

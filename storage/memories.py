@@ -18,7 +18,7 @@ from storage.sqlite import BUSY_S, create_private, switch_to_wal, why
 if TYPE_CHECKING:
     from langgraph.store.sqlite.aio import AsyncSqliteStore
 
-    from storage.semantic_search import Embedder
+    from storage.semantic_search import TextEmbedder
 
 
 Store = TypeVar("Store", bound=AsyncBatchedBaseStore)
@@ -28,7 +28,7 @@ _RETRY_S = 0.05
 
 
 @asynccontextmanager
-async def open_memories(path: Path, embedder: "Embedder | None" = None) -> AsyncIterator[BaseStore]:
+async def open_memories(path: Path, embedder: "TextEmbedder | None" = None) -> AsyncIterator[BaseStore]:
     """Open or create the store: a file for its owner alone.
 
     Args:
@@ -50,7 +50,7 @@ class Memories(AsyncBatchedBaseStore):
     Every method may raise StorageError.
     """
 
-    def __init__(self, path: Path, embedder: "Embedder | None", stack: AsyncExitStack) -> None:
+    def __init__(self, path: Path, embedder: "TextEmbedder | None", stack: AsyncExitStack) -> None:
         """Name the file, the embedder, and what closes the store."""
         super().__init__()
         self._path = path
@@ -75,7 +75,7 @@ class Memories(AsyncBatchedBaseStore):
 
 
 @asynccontextmanager
-async def _open(path: Path, embedder: "Embedder | None") -> "AsyncIterator[AsyncSqliteStore]":
+async def _open(path: Path, embedder: "TextEmbedder | None") -> "AsyncIterator[AsyncSqliteStore]":
     await asyncio.to_thread(import_module, "storage.semantic_search")  # never on the event loop
     import aiosqlite
     from langgraph.store.sqlite.aio import AsyncSqliteStore

@@ -49,7 +49,7 @@ _NEAREST = """
 """
 
 
-class Embedder(Protocol):
+class TextEmbedder(Protocol):
     """Turns texts into vectors."""
 
     @property
@@ -66,7 +66,7 @@ class Embedder(Protocol):
 class VectorStore(AsyncSqliteStore):
     """A store of texts with their vectors."""
 
-    def __init__(self, connection: aiosqlite.Connection, embedder: Embedder) -> None:
+    def __init__(self, connection: aiosqlite.Connection, embedder: TextEmbedder) -> None:
         super().__init__(connection)
         self._embedder = embedder
 

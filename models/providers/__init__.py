@@ -52,17 +52,9 @@ class EmbeddingCard(BaseModel):
         return name
 
 
-def _nothing(_: object) -> None:
-    return None
-
-
-def _no_cards(_: Settings) -> Mapping[str, ModelCard]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """What a provider declares; its module loads the provider's own package only when it opens a model."""
+    """What a provider declares; its package loads when it opens a model."""
 
     open: Callable[[ModelCard, str | None], BaseChatModel]
     """Opens a model with its key; None: it has none. Runs in a thread; the client is to make no retries."""
@@ -78,7 +70,7 @@ class Provider:
     """True: others speak as it does; one at a `base_url` needs no key, and is never sent this provider's."""
     is_free: bool = False
     """True: nothing is billed for a call."""
-    price_id: Callable[[ModelCard], str | None] = _nothing
+    price_id: Callable[[ModelCard], str | None] = lambda _: None
     """Gives a card's provider in the genai-prices package; None: not listed."""
     is_two_brain: bool = False
     """True: its models gather for another that writes, unless the context says otherwise."""
@@ -88,19 +80,19 @@ class Provider:
     """The same for those that write answers."""
     writers: frozenset[str] | None = None
     """Its models that only write, all others only plan; None: each does both."""
-    detect: Callable[[Settings], Mapping[str, ModelCard]] = _no_cards
+    detect: Callable[[Settings], Mapping[str, ModelCard]] = lambda _: {}
     """Gives the models, by name, that there is a key or a program for, where none are configured."""
     is_stand_in: bool = False
     """True: what it detects is used only where nothing else was found that takes tools."""
-    lacks: Callable[[Settings], str | None] = _nothing
+    lacks: Callable[[Settings], str | None] = lambda _: None
     """Says what is missing on this machine beside a key; None: nothing."""
 
     def variables(self, base_url: str | None) -> tuple[str, ...]:
-        """Return the variables of the key for an address; None: the provider's own."""
+        """Return the key's variables at an address; None: the provider's own."""
         return () if base_url and self.is_protocol else self.key_variables
 
     def rank(self, card: ModelCard, *, writes: bool) -> int | None:
-        """Return a model's place among those that write, or that plan; None: it is not one of them."""
+        """Return a model's rank as writer or planner; None: it is none."""
         if self.writers is not None and writes != (card.model in self.writers):
             return None
         return self.write_rank if writes else self.plan_rank
@@ -113,5 +105,5 @@ def provider(name: str) -> Provider:
 
 
 def given(**options: Any) -> dict[str, Any]:
-    """Return the options that are not None, for clients to which None is not their default."""
+    """Return the options that are not None."""
     return {name: value for name, value in options.items() if value is not None}

@@ -65,7 +65,7 @@ def _client() -> "type[ChatAnthropic]":
 
 
 def _mark_invalid(message: Any, inputs: list[Any]) -> None:
-    """Turn those of a message's calls into invalid ones whose input is no object."""
+    """Make calls whose input is no object invalid ones."""
     if all(isinstance(found, dict) for found in inputs):
         return
     pairs = list(zip(message.tool_calls, inputs, strict=True))

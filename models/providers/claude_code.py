@@ -1,8 +1,8 @@
-"""Claude Code: a Claude subscription answers through the `claude` program; no call is billed.
+"""Claude Code: a Claude subscription answers through the `claude` program.
 
-The program's own JSON stream is spoken, not claude-agent-sdk, whose wheel carries the program
-a second time (360 MB) and which drives this same stream. Flags, events and environment variables were
-tried with Claude Code 2.1.329 in November 2026.
+No call is billed. The program's own JSON stream is spoken, not claude-agent-sdk, whose wheel carries the
+program a second time (360 MB) and which drives this same stream. Flags, events and environment variables
+were tried with Claude Code 2.1.329 in November 2026.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from pydantic import SecretStr
 from base.errors import Cause, ModelError
 from base.processes import Output, Program, running
 from base.settings import ModelCard, Settings
-from models.failures import BY_STATUS
+from models.failures import cause_of_status
 from models.providers import Provider
 
 _FLAGS = (
@@ -69,7 +69,7 @@ _LOG_IN = " Run `claude` once and log in, or set CLAUDE_CODE_OAUTH_TOKEN from `c
 
 
 class ChatClaudeCode(BaseChatModel):
-    """Claude as the `claude` program serves it, without its tools, settings, memory and sessions."""
+    """Claude by the `claude` program, without its tools, settings and sessions."""
 
     model: str = ""
     """Name or alias as `claude --model` takes it; empty: the subscription's default."""
@@ -99,11 +99,12 @@ class ChatClaudeCode(BaseChatModel):
             ModelError: there is none; its cause says why.
         """
         command = await self._command()
+        system = "\n\n".join(message.text for message in messages if isinstance(message, SystemMessage))
         errors = Output()
         deadline = asyncio.get_running_loop().time() + self.timeout_s
         try:
             async with (
-                _folder(_system(messages)) as folder,
+                _folder(system) as folder,
                 running(
                     *command,
                     env=_environment(self.login),
@@ -137,22 +138,23 @@ class ChatClaudeCode(BaseChatModel):
 
 @asynccontextmanager
 async def _folder(system: str) -> AsyncIterator[Path]:
-    """Keep an empty folder for the program to run in, and `system.txt` beside it for us alone."""
-    place = await asyncio.to_thread(TemporaryDirectory, prefix="twobrain-")
+    """Hold an empty folder for the program, and `system.txt` beside it."""
+
+    def furnish() -> Path:
+        root = Path(folder.name)
+        (root / "system.txt").write_text(system, encoding="utf-8", errors="replace")
+        (root / "work").mkdir()
+        return root / "work"
+
+    folder = await asyncio.to_thread(TemporaryDirectory, prefix="twobrain-")
     try:
-        yield await asyncio.to_thread(_furnish, Path(place.name), system)
+        yield await asyncio.to_thread(furnish)
     finally:
-        await asyncio.to_thread(place.cleanup)
-
-
-def _furnish(place: Path, system: str) -> Path:
-    (place / "system.txt").write_text(system, encoding="utf-8", errors="replace")
-    (place / "work").mkdir()
-    return place / "work"
+        await asyncio.to_thread(folder.cleanup)
 
 
 class _Reader:
-    """Turns the lines of one call's JSON stream into chunks: text, then one result, or why there is none."""
+    """Turns the lines of one call's JSON stream into chunks."""
 
     def __init__(self) -> None:
         self.done = False
@@ -175,12 +177,14 @@ class _Reader:
             case {"type": "stream_event", "event": {"delta": {"type": "text_delta", "text": str(text)}}}:
                 yield self._said(text)
             case {"type": "assistant", "message": {"content": list(blocks)}}:
-                self._note(blocks, str(event.get("error") or ""))
+                self._error = str(event.get("error") or "")
+                if not self._error:
+                    self._written += "".join(str(b["text"]) for b in blocks if b.get("type") == "text")
             case {"type": "result"}:
                 yield from self._end(event)
 
     def broken_off(self, status: int, errors: str) -> ModelError:
-        """Return why the stream ended without a result, from the exit status and the error stream."""
+        """Return why the stream ended without a result."""
         how = f"Claude Code: it ended with status {status} and without a result ({errors or 'no message'})."
         if self._started:
             return ModelError(how, "connection")
@@ -202,11 +206,6 @@ class _Reader:
             raise ModelError("Claude Code: it answered before it named its version.", "malformed")
         self._streamed += text
         return AIMessageChunk(content=text)
-
-    def _note(self, blocks: list[Any], error: str) -> None:
-        self._error = error
-        if not error:
-            self._written += "".join(str(b["text"]) for b in blocks if b.get("type") == "text")
 
     def _end(self, event: Mapping[str, Any]) -> Iterator[AIMessageChunk]:
         self.done = True
@@ -231,7 +230,11 @@ class _Reader:
 async def _answer(program: Program, errors: Output, deadline: float) -> AsyncGenerator[AIMessageChunk, None]:
     reader = _Reader()
     try:
-        while not reader.done and (line := await _line(program, deadline)):
+        while not reader.done:
+            async with asyncio.timeout_at(deadline):
+                line = await program.stdout.readline()
+            if not line:
+                break
             for chunk in reader.read(line):
                 yield chunk
     except ValueError as error:
@@ -242,14 +245,8 @@ async def _answer(program: Program, errors: Output, deadline: float) -> AsyncGen
         raise reader.broken_off(status, " ".join(str(errors)[-_LAST_WORDS:].split()))
 
 
-async def _line(program: Program, deadline: float) -> bytes:
-    """Return the next line of its output, empty at the end."""
-    async with asyncio.timeout_at(deadline):
-        return await program.stdout.readline()
-
-
 def _parsed(line: bytes) -> dict[str, Any]:
-    """Return a line's event, empty for the plain text that some builds write between events."""
+    """Return a line's event, empty for the plain text of some builds."""
     if not line.lstrip().startswith(b"{"):
         return {}
     try:
@@ -261,35 +258,31 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 def _failure(event: Mapping[str, Any], error: str) -> ModelError:
-    cause = _cause(event, error)
+    cause: Cause = _BY_ERROR.get(error, "malformed")
+    match event:
+        case {"stop_reason": "refusal"}:
+            cause = "refusal"
+        case {"terminal_reason": "prompt_too_long"}:
+            cause = "context_overflow"
+        case {"api_error_status": int(status)}:
+            cause = cause_of_status(status)
     words = " ".join(str(event.get("result") or event.get("subtype") or "no reason given").split())
     hint = _LOG_IN if cause in {"missing_key", "bad_key"} else ""
     return ModelError(f"Claude Code: {words[:_SHOWN_CHARS].rstrip('.')}.{hint}", cause)
 
 
-def _cause(event: Mapping[str, Any], error: str) -> Cause:
-    if event.get("stop_reason") == "refusal":
-        return "refusal"
-    if event.get("terminal_reason") == "prompt_too_long":
-        return "context_overflow"
-    status = event.get("api_error_status")
-    if isinstance(status, int):
-        return BY_STATUS.get(status, "overload" if status >= 500 else "bad_request")  # noqa: PLR2004 (HTTP's classes)
-    return _BY_ERROR.get(error, "malformed")
-
-
 def _usage(usage: Any) -> UsageMetadata | None:
-    """Return the tokens of a call, those read from a cache included, None where the program names none."""
+    """Return a call's tokens, cached ones included; None: it names none."""
     if not isinstance(usage, dict) or "input_tokens" not in usage or "output_tokens" not in usage:
         return None
     cached, stored = (usage.get(f"cache_{kind}_input_tokens") or 0 for kind in ("read", "creation"))
     read, written = usage["input_tokens"] + cached + stored, usage["output_tokens"]
-    return {
-        "input_tokens": read,
-        "output_tokens": written,
-        "total_tokens": read + written,
-        "input_token_details": {"cache_read": cached, "cache_creation": stored},
-    }
+    return UsageMetadata(
+        input_tokens=read,
+        output_tokens=written,
+        total_tokens=read + written,
+        input_token_details={"cache_read": cached, "cache_creation": stored},
+    )
 
 
 def _stdin(messages: Sequence[BaseMessage]) -> bytes:
@@ -301,10 +294,6 @@ def _stdin(messages: Sequence[BaseMessage]) -> bytes:
     user = {"role": "user", "content": _transcript([m for m in messages if not isinstance(m, SystemMessage)])}
     line = {"type": "user", "message": user, "client_composed": True, "parent_tool_use_id": None}
     return json.dumps(line).encode() + b"\n"
-
-
-def _system(messages: Sequence[BaseMessage]) -> str:
-    return "\n\n".join(m.text for m in messages if isinstance(m, SystemMessage))
 
 
 def _transcript(messages: Sequence[BaseMessage]) -> str:
@@ -321,23 +310,15 @@ def _transcript(messages: Sequence[BaseMessage]) -> str:
 
 
 def _text(message: BaseMessage) -> str:
-    blocks = [] if isinstance(message.content, str) else message.content
-    kinds = [str(b.get("type")) for b in blocks if isinstance(b, dict) and b.get("type") != "text"]
-    return "\n".join(
-        [message.text, *(f"[a block of type {kind}, which cannot be shown here]" for kind in kinds)]
-    )
+    kinds = [str(b.get("type")) for b in message.content if isinstance(b, dict) and b.get("type") != "text"]
+    shown = (f"[a block of type {kind}, which cannot be shown here]" for kind in kinds)
+    return "\n".join([message.text, *shown])
 
 
 def _environment(login: SecretStr | None) -> dict[str, str]:
+    inherited = [name for name in os.environ if name == _LOGIN or not _WITHHELD.search(name)]
     own = {_LOGIN: login.get_secret_value()} if login else {}
-    inherited = {
-        name: value for name, value in os.environ.items() if name == _LOGIN or not _WITHHELD.search(name)
-    }
-    return inherited | own | _OURS
-
-
-def _open(card: ModelCard, key: str | None) -> BaseChatModel:
-    return ChatClaudeCode(model=card.model, login=SecretStr(key) if key else None, timeout_s=card.timeout_s)
+    return {name: os.environ[name] for name in inherited} | own | _OURS
 
 
 def _lacks(settings: Settings) -> str | None:
@@ -352,7 +333,9 @@ def _detect(settings: Settings) -> Mapping[str, ModelCard]:
 
 
 PROVIDER = Provider(
-    open=_open,
+    open=lambda card, key: ChatClaudeCode(
+        model=card.model, login=SecretStr(key) if key else None, timeout_s=card.timeout_s
+    ),
     key_variables=(_LOGIN,),
     needs_key=False,
     needs_model=False,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
@@ -54,24 +55,19 @@ def _detect(settings: Settings) -> Mapping[str, ModelCard]:
 
 
 async def _restore_status(response: Any) -> None:
-    """Give a response of 200 whose whole body is an error the status of that error; a hook of httpx.
+    """Give a response of 200 that tells an error its status.
 
     Gateways pass errors on so. Google's client makes a blank answer of it; its streams it reads rightly.
     """
     if response.status_code != _OK or "json" not in response.headers.get("content-type", ""):
         return
     await response.aread()
-    if error := _error_in(response):
+    body: Any = None
+    with suppress(ValueError):
+        body = response.json()
+    if isinstance(body, dict) and "candidates" not in body and (error := body.get("error")):
         code = error.get("code") if isinstance(error, dict) else None
         response.status_code = code if isinstance(code, int) and code >= _LEAST_ERROR else _UNTOLD
-
-
-def _error_in(response: Any) -> Any:
-    try:
-        body = response.json()
-    except ValueError:
-        return None
-    return body.get("error") if isinstance(body, dict) and "candidates" not in body else None
 
 
 PROVIDER = Provider(

@@ -1,4 +1,4 @@
-"""The offline models: a planner and a writer made of rules, without keys.
+"""The offline models: a planner and a writer of rules, without keys.
 
 Both are functions of the messages: asked again, they say the same again.
 """
@@ -8,12 +8,13 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.messages.tool import tool_call, tool_call_chunk
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import ToolCall, tool_call, tool_call_chunk
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
@@ -22,16 +23,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from base.settings import ModelCard, Settings
 from models.providers import Provider
-from models.providers.offline_phrases import (
-    NOT_UNDERSTOOD,
-    NOTE,
-    Outcome,
-    Step,
-    explanation,
-    report,
-    rounds_of,
-    unavailable,
-)
+from models.providers.offline_phrases import NOT_UNDERSTOOD, NOTE, OfflineCall, explanation, report, rounds_of
 
 _WRITER = "writer"
 _SUMMARY = re.compile(r"<summary>(.*?)</summary>", re.DOTALL)
@@ -45,11 +37,15 @@ _FENCED = re.compile(r'\s*<untrusted mark="(\w+)">\n[^\n]*\n(.*)\n</untrusted ma
 
 
 class _Rules(BaseChatModel):
-    """A chat model whose reply is a function of the messages; tokens are estimated."""
+    """A chat model whose reply follows from the messages; tokens are estimated."""
 
     model: str
     note: bool
     """Whether answers say that they come from rules, and how to get a language model."""
+
+    @property
+    def _llm_type(self) -> str:
+        return f"twobrain-offline-{self.model}"
 
     @abstractmethod
     def _reply(self, messages: Sequence[BaseMessage], tools: frozenset[str]) -> AIMessage: ...
@@ -62,11 +58,9 @@ class _Rules(BaseChatModel):
         names = frozenset(str(tool["function"]["name"]) for tool in offered)
         message = self._reply(messages, names)
         read, written = count_tokens_approximately(messages), count_tokens_approximately([message])
-        message.usage_metadata = {
-            "input_tokens": read,
-            "output_tokens": written,
-            "total_tokens": read + written,
-        }
+        message.usage_metadata = UsageMetadata(
+            input_tokens=read, output_tokens=written, total_tokens=read + written
+        )
         message.response_metadata = {"model_name": self.model, "finish_reason": "stop"}
         return message
 
@@ -88,14 +82,10 @@ class _Rules(BaseChatModel):
 
 
 class OfflinePlanner(_Rules):
-    """Plans the calls that a request names, round by round, then reports what came of them."""
+    """Plans the calls that a request names, then reports their results."""
 
     model: str = "planner"
     note: bool = False
-
-    @property
-    def _llm_type(self) -> str:
-        return "twobrain-offline-planner"
 
     def bind_tools(
         self,
@@ -104,7 +94,7 @@ class OfflinePlanner(_Rules):
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Return the planner with these tools; any other tool counts as not available.
+        """Return the planner with these tools; any other is not available.
 
         Args:
             tools: what may be called.
@@ -120,40 +110,25 @@ class OfflinePlanner(_Rules):
             return AIMessage(explanation(prompt.proposals, prompt.request))
         if not tools and prompt.calls:
             return self._answer(report(prompt.calls))
-        return self._plan(prompt.request, messages, turn, tools)
-
-    def _plan(
-        self,
-        request: str,
-        messages: Sequence[BaseMessage],
-        turn: Sequence[BaseMessage],
-        tools: frozenset[str],
-    ) -> AIMessage:
-        wanted = rounds_of(request)
-        missing = unavailable(sorted({s.tool for steps in wanted for s in steps} - tools))
-        rounds = [able for steps in wanted if (able := [s for s in steps if s.tool in tools])]
+        wanted = rounds_of(prompt.request)
+        lacking = sorted({call.tool for calls in wanted for call in calls} - tools)
+        missing = " ".join(f"The tool `{tool}` isn't available." for tool in lacking)
+        rounds = [able for calls in wanted if (able := [call for call in calls if call.tool in tools])]
         done = sum(1 for message in turn if isinstance(message, AIMessage) and message.tool_calls)
         if done < len(rounds):
-            seed = _seed(messages, done)
-            calls = [_call(step, index, seed) for index, step in enumerate(rounds[done])]
-            return AIMessage("" if done else missing, tool_calls=calls)
+            return AIMessage("" if done else missing, tool_calls=_calls(rounds[done], messages, done))
         said = "\n\n".join(filter(None, (report(_outcomes(turn)), missing)))
         return self._answer(said or NOT_UNDERSTOOD)
 
 
 class OfflineWriter(_Rules):
-    """Writes what the person reads from the calls that were made for them."""
+    """Writes what the person reads from the calls that were made."""
 
     model: str = _WRITER
     note: bool = True
 
-    @property
-    def _llm_type(self) -> str:
-        return "twobrain-offline-writer"
-
     def _reply(self, messages: Sequence[BaseMessage], tools: frozenset[str]) -> AIMessage:  # noqa: ARG002
-        text, _ = _turn(messages)
-        prompt = _read(text)
+        prompt = _read(_turn(messages)[0])
         said = report(prompt.calls)
         news = [part for part in prompt.summary.split("\n\n") if part not in f"{said}\n{NOTE}"]
         return self._answer("\n\n".join(filter(None, (said, *news))) or NOT_UNDERSTOOD)
@@ -161,35 +136,34 @@ class OfflineWriter(_Rules):
 
 @dataclass(frozen=True, slots=True)
 class _TurnPrompt:
-    """What a human message holds; without a request tag all of it is the request."""
+    """What a human message holds; without tags all is the request."""
 
     request: str
-    calls: list[Outcome]
-    proposals: list[Outcome]
-    summary: str
+    calls: list[OfflineCall] = field(default_factory=list)
+    proposals: list[OfflineCall] = field(default_factory=list)
+    summary: str = ""
 
 
 def _read(text: str) -> _TurnPrompt:
-    """Return what a message holds, the last request tag first: what a person types is not what was done."""
+    """Read from the last request tag: what people type was not done."""
     end = text.rfind("</request>")
     start = text.rfind("<request>", 0, max(end, 0))
     if start < 0:
-        return _TurnPrompt(text.strip(), [], [], "")
+        return _TurnPrompt(text.strip())
     rest = text[end:]
     summary = _SUMMARY.search(rest)
     return _TurnPrompt(
         request=text[start + len("<request>") : end].strip(),
         calls=[
-            Outcome(tool, _object(args), status, _unfenced(result))
+            OfflineCall(tool, _object(args), status, _unfenced(result))
             for tool, status, args, result in _CALL.findall(rest)
         ],
-        proposals=[Outcome(tool, _object(args), "proposed", "") for tool, args in _PROPOSED.findall(rest)],
+        proposals=[OfflineCall(tool, _object(args)) for tool, args in _PROPOSED.findall(rest)],
         summary=summary[1].strip() if summary else "",
     )
 
 
 def _unfenced(result: str) -> str:
-    """Return a result without the fence that shows a model what others wrote."""
     found = _FENCED.fullmatch(result)
     return found[2] if found else result
 
@@ -210,33 +184,31 @@ def _turn(messages: Sequence[BaseMessage]) -> tuple[str, Sequence[BaseMessage]]:
     return "", messages
 
 
-def _outcomes(turn: Sequence[BaseMessage]) -> list[Outcome]:
-    """Return the turn's calls that have results, in the order they were made."""
+def _outcomes(turn: Sequence[BaseMessage]) -> list[OfflineCall]:
+    """Return the turn's calls that have results, in their order."""
     results = {message.tool_call_id: message for message in turn if isinstance(message, ToolMessage)}
     calls = [call for message in turn if isinstance(message, AIMessage) for call in message.tool_calls]
-    return [
-        _outcome(call["name"], call["args"], results[call["id"]]) for call in calls if call["id"] in results
-    ]
+    outcomes = []
+    for call in calls:
+        if result := results.get(call["id"] or ""):
+            artifact = result.artifact if isinstance(result.artifact, dict) else {}
+            usual = "executed" if result.status == "success" else "failed"
+            status = "denied" if result.text.startswith("Action denied") else usual
+            args, status = artifact.get("args", call["args"]), artifact.get("status", status)
+            outcomes.append(OfflineCall(call["name"], args, status, _unfenced(result.text)))
+    return outcomes
 
 
-def _outcome(tool: str, args: dict[str, Any], result: ToolMessage) -> Outcome:
-    artifact = result.artifact if isinstance(result.artifact, dict) else {}
-    status = "executed" if result.status == "success" else "failed"
-    if result.text.startswith("Action denied"):
-        status = "denied"
-    return Outcome(tool, artifact.get("args", args), artifact.get("status", status), _unfenced(result.text))
-
-
-def _seed(messages: Sequence[BaseMessage], done: int) -> str:
-    """Return what sets this round apart from every other: what was said, with its ids, and the calls made."""
+def _calls(wanted: list[OfflineCall], messages: Sequence[BaseMessage], done: int) -> list[ToolCall]:
+    """Return a round's calls; their ids hash all that sets it apart."""
     said = [(m.type, m.id, m.text) for m in messages if m.type in {"human", "ai"}]
     made = [call["id"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
-    return json.dumps([said, made, done])
-
-
-def _call(step: Step, index: int, seed: str) -> Any:
-    digest = hashlib.sha256(json.dumps([seed, index, step.tool, step.args]).encode()).hexdigest()
-    return tool_call(name=step.tool, args=dict(step.args), id=f"call_{digest[:24]}")
+    seed = json.dumps([said, made, done])
+    calls = []
+    for index, call in enumerate(wanted):
+        digest = hashlib.sha256(json.dumps([seed, index, call.tool, call.args]).encode()).hexdigest()
+        calls.append(tool_call(name=call.tool, args=dict(call.args), id=f"call_{digest[:24]}"))
+    return calls
 
 
 def _chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
@@ -254,10 +226,6 @@ def _chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
     )
 
 
-def _open(card: ModelCard, _key: str | None) -> BaseChatModel:
-    return OfflineWriter() if card.model == _WRITER else OfflinePlanner(note=True)
-
-
 def _detect(_: Settings) -> Mapping[str, ModelCard]:
     return {
         "offline-planner": ModelCard(provider="offline", model="planner"),
@@ -266,7 +234,7 @@ def _detect(_: Settings) -> Mapping[str, ModelCard]:
 
 
 PROVIDER = Provider(
-    open=_open,
+    open=lambda card, _: OfflineWriter() if card.model == _WRITER else OfflinePlanner(note=True),
     needs_model=False,
     is_free=True,
     is_two_brain=True,

@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A request for a tool, and what is said of its call, in the words of its arguments."""
+    """A request for a tool, and what is said of its call."""
 
     tool: str
     example: str
@@ -24,22 +24,14 @@ class Phrase:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One tool call that a request asks for."""
+class OfflineCall:
+    """A call that a request asks for, and what became of it."""
 
     tool: str
     args: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A call and what became of it."""
-
-    tool: str
-    args: dict[str, Any]
-    status: str
-    """`executed`, `failed`, `denied`, `expired`, `superseded` or `unknown`; `proposed` before that."""
-    result: str
+    status: str = "proposed"
+    """After that `executed`, `failed`, `denied`, `expired`, `superseded` or `unknown`."""
+    result: str = ""
 
 
 # Typographic quotes and signs, as phones write them, stand escaped.
@@ -77,11 +69,7 @@ PHRASES = (
         defaults={"path": "."},
     ),
     Phrase(
-        "read_file",
-        "read notes.txt",
-        (rf"read {_FILE}",),
-        wish="read `{path}`",
-        done="`{path}` says:{block}",
+        "read_file", "read notes.txt", (rf"read {_FILE}",), wish="read `{path}`", done="`{path}` says:{block}"
     ),
     Phrase(
         "search_files",
@@ -122,12 +110,9 @@ PHRASES = (
 )
 
 _BY_TOOL = {phrase.tool: phrase for phrase in PHRASES}
-_PATTERNS = tuple(
-    (phrase, re.compile(pattern, re.IGNORECASE | re.DOTALL))
-    for phrase in PHRASES
-    for pattern in phrase.patterns
-)
-_USE = re.compile(r"use `?(?P<tool>[\w-]+)`?(?: with)? (?P<args>\{.*\})", re.IGNORECASE | re.DOTALL)
+_FLAGS = re.IGNORECASE | re.DOTALL
+_PATTERNS = [(phrase, re.compile(text, _FLAGS)) for phrase in PHRASES for text in phrase.patterns]
+_USE = re.compile(r"use `?(?P<tool>[\w-]+)`?(?: with)? (?P<args>\{.*\})", _FLAGS)
 _JOINT = re.compile(rf"{_QUOTED}|[,;.]?\s+(?P<word>and then|and|then)\s+", re.IGNORECASE)
 _POLITE = re.compile(r"^(?:(?:please|can you|could you|would you),? )+", re.IGNORECASE)
 _PLEASE = re.compile(r",? please$", re.IGNORECASE)
@@ -138,38 +123,35 @@ NOTE = (
     "(These are offline rules, not a language model. Set GEMINI_API_KEY and ANTHROPIC_API_KEY, "
     "or see twobrain.example.toml, for the real ones.)"
 )
-NOT_UNDERSTOOD = "\n".join(
-    (
-        "I follow a few fixed rules, so I can't chat, and I didn't understand that. I understand, say:",
-        "",
-        *(f"- {phrase.example}" for phrase in PHRASES),
-        '- use calculate {"expression": "2**10"}, and so any tool by its name',
-        "",
-        "Join them with `and` to do them together, or with `then` to do one after the other.",
-    )
+NOT_UNDERSTOOD = (
+    "I follow a few fixed rules, so I can't chat, and I didn't understand that. I understand, say:\n\n"
+    + "".join(f"- {phrase.example}\n" for phrase in PHRASES)
+    + '- use calculate {"expression": "2**10"}, and so any tool by its name\n\n'
+    "Join them with `and` to do them together, or with `then` to do one after the other."
 )
-_NOT_DONE: dict[str, Callable[[str, str], str]] = {
-    "failed": lambda wish, why: f"I couldn't {wish}{why or '.'}",
-    "denied": lambda wish, why: f"I did not {wish}, because it was refused{why or '.'}",
-    "expired": lambda wish, _: f"I did not {wish}: the approval came too late.",
-    "superseded": lambda wish, _: f"I did not {wish}: another request came before a decision.",
+_NOT_DONE = {
+    "failed": "I couldn't {wish}{why}.",
+    "denied": "I did not {wish}, because it was refused{why}.",
+    "expired": "I did not {wish}: the approval came too late.",
+    "superseded": "I did not {wish}: another request came before a decision.",
 }
+_UNCLEAR = "I can't tell whether I managed to {wish}: it was interrupted. Please check before asking again."
 _RESULT_CHARS = 1_500
 """Of each result that is shown."""
 _ARGUMENT_CHARS = 300
 """Of each argument that is shown."""
 
 
-def rounds_of(request: str) -> list[list[Step]]:
-    """Return the rounds that a request asks for, each a list of parallel calls; empty if not understood.
+def rounds_of(request: str) -> list[list[OfflineCall]]:
+    """Return a request's rounds of parallel calls; empty: not understood.
 
     `and` joins calls of one round, `then` begins the next. Both are only words inside quotes,
     and where what follows them is no request of its own (`search files for milk and honey`).
     """
     if len(request) > _LONGEST:
         return []
-    rounds: list[list[Step]] = [[]]
-    for joint, text in _parts(request):
+    rounds: list[list[OfflineCall]] = [[]]
+    for joint, text in _parts(request.strip()):
         step = _step(text)
         if step is None:
             return []
@@ -179,104 +161,74 @@ def rounds_of(request: str) -> list[list[Step]]:
     return rounds
 
 
-def report(outcomes: list[Outcome]) -> str:
+def report(calls: list[OfflineCall]) -> str:
     """Return a paragraph for each call, in order."""
-    return "\n\n".join(_sentence(outcome) for outcome in outcomes)
+    return "\n\n".join(map(_sentence, calls))
 
 
-def explanation(proposals: list[Outcome], request: str) -> str:
-    """Return what the planner wants to do, and that the person asked for it."""
-    wishes = " and to ".join(_wish(proposal) for proposal in proposals)
+def explanation(proposals: list[OfflineCall], request: str) -> str:
+    """Return what the planner wants to do, and why."""
+    wishes = " and to ".join(map(_wish, proposals))
     return f"I'd like to {wishes}, because you asked: “{request}”."
 
 
-def unavailable(tools: list[str]) -> str:
-    """Return a sentence for each tool that a request needs and the planner was not given."""
-    return " ".join(f"The tool `{tool}` isn't available." for tool in tools)
-
-
 def _parts(request: str) -> list[tuple[str, str]]:
-    """Return the single requests in a text, each with the word that joins it to the one before."""
+    """Return each single request with the word that joins it on."""
     parts: list[tuple[str, str]] = []
-    for joint, gap, text in _pieces(request.strip()):
-        if parts and _step(text) is None:
+    joints = [match for match in _JOINT.finditer(request) if match["word"]]
+    for match, following in zip([None, *joints], [*joints, None], strict=True):
+        text = request[match.end() if match else 0 : following.start() if following else None]
+        if match and _step(text) is None:
             before, words = parts[-1]
-            parts[-1] = (before, words + gap + text)
+            parts[-1] = (before, words + match[0] + text)
         else:
-            parts.append((joint, text))
+            parts.append((match["word"].lower() if match else "", text))
     return parts
 
 
-def _pieces(request: str) -> Iterator[tuple[str, str, str]]:
-    joint, gap, start = "", "", 0
-    for match in _JOINT.finditer(request):
-        if match["word"]:
-            yield joint, gap, request[start : match.start()]
-            joint, gap, start = match["word"].lower(), match[0], match.end()
-    yield joint, gap, request[start:]
-
-
-def _step(text: str) -> Step | None:
+def _step(text: str) -> OfflineCall | None:
     whole = _POLITE.sub("", text, count=1)
     bare = _PLEASE.sub("", whole.rstrip(" .!?")).rstrip(" .!?")
     if named := _USE.fullmatch(bare):
-        return _named(named["tool"], named["args"])
+        try:
+            return OfflineCall(named["tool"], json.loads(named["args"]))
+        except (ValueError, RecursionError):
+            return None
     for phrase, pattern in _PATTERNS:
         # The whole second, for a path that is a dot.
         if match := pattern.fullmatch(bare) or pattern.fullmatch(whole):
             found = {name: _unquoted(value) for name, value in match.groupdict().items() if value}
-            return Step(phrase.tool, {**phrase.defaults, **found})
+            return OfflineCall(phrase.tool, {**phrase.defaults, **found})
     return None
-
-
-def _named(tool: str, text: str) -> Step | None:
-    """Return the call of any tool by its name, with its arguments as JSON."""
-    try:
-        return Step(tool, json.loads(text))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _unquoted(value: str) -> str:
     return value[1:-1] if re.fullmatch(_QUOTED, value) else value
 
 
-def _sentence(outcome: Outcome) -> str:
-    if outcome.status == "executed":
-        return _done(outcome)
-    wish = _wish(outcome)
-    if outcome.status in _NOT_DONE:
-        return _NOT_DONE[outcome.status](wish, _reason(outcome.result))
-    return f"I can't tell whether I managed to {wish}: it was interrupted. Please check before asking again."
+def _sentence(call: OfflineCall) -> str:
+    result = _cut(call.result, _RESULT_CHARS)
+    if call.status == "executed":
+        block = _block(result)
+        return _filled("done", call, result=result, block=block) or f"`{call.tool}` returned:{block}"
+    why = re.sub(r"^(?:Tool error|Action denied by user)\b[\s:.,]*", "", call.result.strip()).rstrip(".")
+    said = f": {_cut(why, _RESULT_CHARS)}" if why else ""
+    return _NOT_DONE.get(call.status, _UNCLEAR).format(wish=_wish(call), why=said)
 
 
-def _done(outcome: Outcome) -> str:
-    result = _cut(outcome.result, _RESULT_CHARS)
-    words = {"result": result, "block": _block(result)}
-    phrase = _BY_TOOL.get(outcome.tool)
-    said = _filled(phrase.done, outcome.args, words) if phrase else ""
-    return said or f"`{outcome.tool}` returned:{words['block']}"
-
-
-def _wish(call: Outcome) -> str:
-    phrase = _BY_TOOL.get(call.tool)
-    said = _filled(phrase.wish, call.args) if phrase else ""
+def _wish(call: OfflineCall) -> str:
     args = json.dumps(call.args, ensure_ascii=False)
-    return said or f"use `{call.tool}` with {_cut(args, _ARGUMENT_CHARS)}"
+    return _filled("wish", call) or f"use `{call.tool}` with {_cut(args, _ARGUMENT_CHARS)}"
 
 
-def _filled(template: str, args: Mapping[str, Any], words: Mapping[str, str] | None = None) -> str:
-    """Return the template with its words, empty where one is missing."""
-    shown = {name: _cut(str(value), _ARGUMENT_CHARS) for name, value in args.items()}
+def _filled(kind: str, call: OfflineCall, **words: str) -> str:
+    """Fill a phrase's template with the call's words; empty: one is missing."""
+    template = getattr(_BY_TOOL.get(call.tool), kind, "")
+    shown = {name: _cut(str(value), _ARGUMENT_CHARS) for name, value in call.args.items()}
     try:
-        return template.format_map({**shown, **(words or {})})
+        return str(template).format_map({**shown, **words})
     except KeyError:
         return ""
-
-
-def _reason(result: str) -> str:
-    words = re.sub(r"^(?:Tool error|Action denied by user)\b[\s:.,]*", "", result.strip()).rstrip(".")
-    return f": {_cut(words, _RESULT_CHARS)}." if words else ""
 
 
 def _cut(text: str, most: int) -> str:
@@ -285,7 +237,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _block(result: str) -> str:
-    """Return the result as a code block, or as plain words where it is one line."""
+    """Return a result as a code block, one line as plain words."""
     if "\n" not in result:
         return f" {result}"
     longest = max((len(run) for run in re.findall(r"`+", result)), default=0)

@@ -25,7 +25,7 @@ _NO_KEY = "not-needed"
 
 
 def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
-    """Return a model that speaks OpenAI's chat completions, OpenAI's own or another's at its `base_url`."""
+    """Return a model of OpenAI, or of another at its `base_url`."""
     from openai import DefaultAsyncHttpxClient
 
     async def secret() -> str:
@@ -94,14 +94,11 @@ def _client() -> "type[ChatOpenAI]":
 
 
 def _without_broken(message: Any) -> list[InvalidToolCall]:
-    """Take the calls whose arguments are no object out of a message of the wire, and return them."""
+    """Take the calls whose arguments are no object from a message."""
     calls = message.tool_calls or []
     message.tool_calls = [call for call in calls if _is_object(call.function.arguments)] or None
-    return [
-        invalid_call(call.function.name, call.id, call.function.arguments)
-        for call in calls
-        if not _is_object(call.function.arguments)
-    ]
+    broken = [call for call in calls if call not in (message.tool_calls or ())]
+    return [invalid_call(call.function.name, call.id, call.function.arguments) for call in broken]
 
 
 def _is_object(arguments: Any) -> bool:

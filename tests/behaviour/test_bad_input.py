@@ -24,7 +24,7 @@ from base.errors import (
 from base.settings import load_settings
 from graphs.orchestrator import builder
 from graphs.session import open_orchestrator
-from models.registry import Registry
+from models.registry import ModelRegistry
 from nodes.context import Context
 from tests.wires.brain import Call, Reply
 
@@ -101,7 +101,7 @@ def test_of_a_context_field_that_is_unknown_the_nearest_is_named_and_all_there_a
 def test_a_mistake_in_twobrain_toml_is_named_with_file_line_and_what_is_expected(home, toml, words):
     home.configure(toml)
     with pytest.raises(ConfigurationError) as caught:
-        Registry(home.settings())
+        ModelRegistry(home.settings())
     check_clear(caught.value, "twobrain.toml", *words)
 
 
@@ -327,4 +327,4 @@ def test_a_claude_program_of_the_process_is_not_found_by_settings_of_another_env
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     settings = load_settings({"TWOBRAIN_DATA_DIR": str(tmp_path)})
-    assert [name for name, _ in Registry(settings).cards()] == ["offline-planner", "offline-writer"]
+    assert [name for name, _ in ModelRegistry(settings).cards()] == ["offline-planner", "offline-writer"]

@@ -14,7 +14,7 @@ from base.settings import ModelCard, Price, load_settings
 from graphs.orchestrator import builder
 from graphs.stream import Confirmation
 from models.prices import cost_of
-from models.registry import Registry
+from models.registry import ModelRegistry
 from models.replies import renumbered
 from nodes.context import Context
 from nodes.resources import CONFIGURED, open_resources
@@ -208,7 +208,7 @@ async def test_tokens_that_nobody_reports_count_against_the_limit_all_the_same(o
 def test_openais_key_is_not_sent_to_whoever_speaks_its_protocol(tmp_path):
     config = tmp_path / "twobrain.toml"
     config.write_text('[models.lan]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://192.0.2.1/v1"\n')
-    registry = Registry(
+    registry = ModelRegistry(
         load_settings({"TWOBRAIN_CONFIG": str(config), "OPENAI_API_KEY": "sk-real-0123456789"})
     )
     assert registry.key_variable("lan", "local") is None
@@ -226,14 +226,14 @@ def test_openais_key_is_not_sent_to_whoever_speaks_its_protocol(tmp_path):
     ],
 )
 def test_the_keys_that_are_there_choose(environ, planners, writers):
-    registry = Registry(load_settings(environ))
+    registry = ModelRegistry(load_settings(environ))
     assert (registry.roles["orchestrator"], registry.roles["chat"]) == (planners, writers)
 
 
 def test_where_the_claude_program_may_not_be_logged_in_the_offline_writer_stands_by(tmp_path):
     (tmp_path / "claude").write_text("#!/bin/sh\n")
     (tmp_path / "claude").chmod(0o755)
-    registry = Registry(load_settings({"PATH": str(tmp_path)}))
+    registry = ModelRegistry(load_settings({"PATH": str(tmp_path)}))
     assert registry.roles["orchestrator"] == ("offline-planner",)
     assert registry.roles["chat"] == ("claude-code", "offline-writer")
 

@@ -15,7 +15,7 @@ from base.settings import ModelCard, Price, load_settings
 from models.call import Ask, Caller
 from models.prices import cost_of
 from models.providers import MODULES, EmbeddingCard, provider
-from models.registry import Registry
+from models.registry import ModelRegistry
 from nodes.context import docstrings_of
 from tests.wires.brain import Reply
 from tests.wires.cards import at, configure
@@ -61,7 +61,7 @@ async def test_the_provider_on_the_page_answers_once_its_file_and_its_line_are_t
 
 
 def test_the_key_of_the_provider_on_the_page_is_enough(acme):
-    registry = Registry(load_settings({"ACME_API_KEY": KEY}))
+    registry = ModelRegistry(load_settings({"ACME_API_KEY": KEY}))
     assert (registry.roles["orchestrator"], registry.roles["chat"]) == (("acme",), ("acme",))
     assert registry.missing("acme") is None
 
@@ -88,7 +88,7 @@ def test_an_unknown_provider_is_named_with_its_line_and_those_there_are(tmp_path
     with pytest.raises(
         ConfigurationError, match=r"line 3: models\.m\.provider: unknown provider 'acme'.*'openai'"
     ):
-        Registry(settings)
+        ModelRegistry(settings)
 
 
 @pytest.mark.parametrize(

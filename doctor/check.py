@@ -18,7 +18,7 @@ from base.texts import count
 from doctor.diagnose import diagnose
 from doctor.missing_records import WHY, missing_threads
 from graphs.session import Orchestrator, open_orchestrator
-from models.registry import ModelRegistry
+from models.catalog import ModelRegistry
 from storage.sqlite import why
 from tools.registry import open_registry
 

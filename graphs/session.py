@@ -24,7 +24,7 @@ from graphs.result import Result, condition_of, result_from, result_of
 from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from ledger.ledger import Ledger
-from models.registry import ModelRegistry, open_embedder
+from models.catalog import ModelRegistry, open_embedder
 from nodes.context import Context
 from nodes.intake import check_text
 from nodes.resources import CONFIGURED, Resources, open_resources

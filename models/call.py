@@ -15,10 +15,10 @@ from langchain_core.messages import AIMessage, BaseMessage
 from base.errors import Cause, ModelError, NoModelAnsweredError
 from base.settings import ModelCard, Settings
 from models import replies
+from models.catalog import Clients, ModelRegistry
 from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error
 from models.overflow import Windows
 from models.prices import cost_of
-from models.registry import Clients, ModelRegistry
 
 HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""

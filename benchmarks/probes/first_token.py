@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from graphs.session import Orchestrator, open_orchestrator
-from models.registry import open_model
+from models.catalog import open_model
 from nodes.context import Context
 from nodes.events import Token
 

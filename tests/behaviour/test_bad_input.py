@@ -24,7 +24,7 @@ from base.errors import (
 from base.settings import load_settings
 from graphs.orchestrator import builder
 from graphs.session import open_orchestrator
-from models.registry import ModelRegistry
+from models.catalog import ModelRegistry
 from nodes.context import Context
 from tests.wires.brain import Call, Reply
 

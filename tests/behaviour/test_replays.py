@@ -13,8 +13,8 @@ from base.errors import StorageError
 from base.settings import ModelCard, Price, load_settings
 from graphs.orchestrator import builder
 from graphs.stream import Confirmation
+from models.catalog import ModelRegistry
 from models.prices import cost_of
-from models.registry import ModelRegistry
 from models.replies import renumbered
 from nodes.context import Context
 from nodes.resources import CONFIGURED, open_resources

@@ -13,9 +13,9 @@ from langchain_core.messages import HumanMessage
 from base.errors import ConfigurationError
 from base.settings import ModelCard, Price, load_settings
 from models.call import Ask, Caller
+from models.catalog import ModelRegistry
 from models.prices import cost_of
 from models.providers import MODULES, EmbeddingCard, provider
-from models.registry import ModelRegistry
 from nodes.context import docstrings_of
 from tests.wires.brain import Reply
 from tests.wires.cards import at, configure

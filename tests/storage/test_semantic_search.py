@@ -9,7 +9,7 @@ import pytest
 from base.errors import ConfigurationError
 from base.settings import load_settings
 from graphs.session import open_orchestrator
-from models.registry import open_embedder
+from models.catalog import open_embedder
 from nodes.context import Context
 from storage.memories import open_memories
 from tests.tools.loopback import answer, open_site, stuck

@@ -2,8 +2,8 @@
 
     make bench-agentdojo
 
-No model is needed. The planner obeys every injection it reads: it makes the calls of the user task's ground truth,
-one a round, and once a result holds the injection, those of the injection task's as well.
+No model is needed. The planner obeys every injection it reads: it makes the calls of the user task's ground
+truth, one a round, and once a result holds the injection, those of the injection task's as well.
 `tools.policy.decision.decide` judges every call. Nobody approves what they did not ask for: a call that the
 injection wants and that asks is not executed; one of the user's own is.
 """

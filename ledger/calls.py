@@ -28,7 +28,7 @@ FINAL = frozenset(get_args(Status))
 _UNBEGUN = frozenset({"planned", "waiting", "ready"})
 SUPERSEDED = "Not executed: superseded by a newer message."
 _UNKNOWN = "Outcome unknown: what ran it ended without a word, so it may or may not have happened."
-_FORGOTTEN = (
+_NO_RECORD = (
     "Outcome unknown: the ledger was lost, or put back from an older copy, and has no record of it. It may "
     "or may not have happened."
 )
@@ -93,7 +93,7 @@ def close(
         if row.status in _UNBEGUN or (lost and row.effect == "read"):
             change_row(connection, row, status=wanted["status"], text=wanted["text"])
         elif lost:
-            change_row(connection, row, status="unknown", text=_UNKNOWN if row.started_at else _FORGOTTEN)
+            change_row(connection, row, status="unknown", text=_UNKNOWN if row.started_at else _NO_RECORD)
         found |= outcomes(connection, wanted["thread"], [wanted["call_id"]])
     return found
 

@@ -75,7 +75,7 @@ def _why_not_public(address: Address) -> str | None:
 
 
 def _read_host(host: str) -> str | Address:
-    """Return a host as an address, or as a name in lower case.
+    """Return a host as an address, else its name in lower case.
 
     Raises:
         ValueError: it is neither, or an address in a spelling that programs read differently.

@@ -25,7 +25,7 @@ _COUNTED_AS_DONE = (
     "Unknown whether this happened: no outcome of it is on record. It was not run again: {by} decided on "
     "{when} to count it as done."
 )
-_EXPIRED = (
+_UNANSWERABLE = (
     "Unknown whether this happened: no outcome of it is on record. It was not run again: the time to approve "
     "that had passed."
 )
@@ -159,7 +159,7 @@ def _first(connection: Connection, row: Any, asked: Any, answer: Answer) -> Deci
         when = datetime.fromtimestamp(answer.at, UTC).strftime("%Y-%m-%d at %H:%M UTC")
         text = _COUNTED_AS_DONE.format(by=answer.by, when=when)
     elif asked.expires_at is not None and answer.at > asked.expires_at:
-        text = _EXPIRED
+        text = _UNANSWERABLE
     told = {"decided_by": answer.by, "decided_at": answer.at}
     decision = _COUNTED if not again else "expired" if text else _RERUN
     of_it = update(unknown_outcomes).where(unknown_outcomes.c.id == asked.id)

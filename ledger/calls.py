@@ -28,7 +28,7 @@ FINAL = frozenset(get_args(Status))
 _UNBEGUN = frozenset({"planned", "waiting", "ready"})
 SUPERSEDED = "Not executed: superseded by a newer message."
 _UNKNOWN = "Outcome unknown: what ran it ended without a word, so it may or may not have happened."
-_FORGOTTEN = (
+_NO_RECORD = (
     "Outcome unknown: the ledger was lost, or put back from an older copy, and has no record of it. It may "
     "or may not have happened."
 )
@@ -77,11 +77,7 @@ def close(
 ) -> dict[str, Recorded]:
     """Close each call with its row's status, unless somebody runs it.
 
-    Args:
-        connection: in a transaction.
-        rows: of the calls.
-        agreed: ids of those that the conversation says were agreed to or begun.
-        now: seconds since the epoch.
+    `agreed` are ids of those that the conversation says were agreed to or begun.
 
     Returns:
         The outcomes on record, by call id.
@@ -93,7 +89,7 @@ def close(
         if row.status in _UNBEGUN or (lost and row.effect == "read"):
             change_row(connection, row, status=wanted["status"], text=wanted["text"])
         elif lost:
-            change_row(connection, row, status="unknown", text=_UNKNOWN if row.started_at else _FORGOTTEN)
+            change_row(connection, row, status="unknown", text=_UNKNOWN if row.started_at else _NO_RECORD)
         found |= outcomes(connection, wanted["thread"], [wanted["call_id"]])
     return found
 
@@ -101,11 +97,8 @@ def close(
 def row_or_lost(connection: Connection, wanted: Mapping[str, Any], *, agreed: bool) -> Any:
     """Return a call's row, locked; a missing record as one lost.
 
-    Args:
-        connection: in a transaction.
-        wanted: the call's row as it would be entered.
-        agreed: the conversation says that it was agreed to or begun: a ledger that knows no more than the
-            question is older than that.
+    `wanted` is the row as it would be entered. `agreed`: the conversation says that the call was agreed to or
+    begun; a ledger that knows no more than the question is older than that.
     """
     row = locked(connection, wanted["thread"], wanted["call_id"])
     if row is not None and not (agreed and row.status in {"planned", "waiting"}):

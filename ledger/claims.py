@@ -29,13 +29,15 @@ class Terms:
     owner: str
     now: float
     lease_s: float
+    """Seconds after which a claim without an outcome counts as lost."""
     needs_approval: bool
+    """It runs only if its approval is on record."""
     rerun: bool
-    """Running twice does no harm."""
+    """Take over a lost claim: running twice does no harm."""
     undone: int
-    """Attempt that the world says did not happen, and never will; 0: none."""
+    """Take over this attempt, if lost: the world says that it did not happen, and never will; 0: none."""
     rule: str
-    """Id of the remembered rule that lets it run unasked; empty where none is needed."""
+    """Id of the remembered rule that lets it run unasked; a use is counted. Empty where none is needed."""
     recorded: bool
     """The conversation says that it was agreed to or begun."""
 
@@ -43,11 +45,7 @@ class Terms:
 def claim(connection: Connection, wanted: Mapping[str, Any], terms: Terms, was: dict[str, Any]) -> Claim:
     """Take the call for its owner, or say why not.
 
-    Args:
-        connection: in a transaction.
-        wanted: the call's row as it would be entered.
-        terms: who claims, and on what conditions.
-        was: gets the row as it was before, for `release`.
+    `wanted` is its row as it would be entered; `was` gets the row as it was before, for `release`.
     """
     row = row_or_lost(connection, wanted, agreed=terms.recorded)
     if row.turn != wanted["turn"]:
@@ -83,9 +81,8 @@ def _taken(connection: Connection, row: Any, claimed: Claimed, terms: Terms) -> 
 def release(connection: Connection, was: Mapping[str, Any], terms: Terms) -> None:
     """Undo a claim that its caller never learned of."""
     row = locked(connection, was["thread"], was["call_id"]) if was else None
-    if row is None or row.status != "running":
-        return
-    if (row.owner, row.started_at, row.attempts) != (terms.owner, terms.now, was["attempts"] + 1):
+    claimed = (terms.owner, terms.now, was["attempts"] + 1) if was else None
+    if row is None or row.status != "running" or (row.owner, row.started_at, row.attempts) != claimed:
         return
     if row.decision == _BY_RULE and not was["decision"]:
         remembered_rules.give_back(connection, row.decided_by)
@@ -99,25 +96,23 @@ def abandon(connection: Connection, thread: str, call_id: str, owner: str, attem
         change_row(connection, row, lease_until=0)
 
 
-def finish(  # noqa: PLR0913 (one outcome, whole)
+def finish(  # noqa: PLR0913, PLR0917 (one outcome, whole)
     connection: Connection,
     thread: str,
     call_id: str,
-    owner: str,
+    owner: str | None,
     outcome: Mapping[str, Any],
-    *,
     attempt: int,
-    lost: bool,
     now: float,
 ) -> Recorded | None:
     """Record an attempt's outcome; return the one on record.
 
-    An attempt that ends after its call was claimed anew, even by its own process, says nothing of the new
-    one.
+    `owner` None: whoever it was, it is gone. An attempt that ends after its call was claimed anew, even by
+    its own process, says nothing of the new one.
     """
     row = locked(connection, thread, call_id)
     if row is not None and row.status == "running" and row.attempts == attempt:
-        mine = isinstance(held_by(row, now), Lost) if lost else row.owner == owner
+        mine = isinstance(held_by(row, now), Lost) if owner is None else row.owner == owner
         if mine:
             change_row(connection, row, **outcome)
             return Recorded(outcome["status"], outcome["text"])

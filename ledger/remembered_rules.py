@@ -28,10 +28,7 @@ def give_back(connection: Connection, rule_id: str) -> None:
 def listed(connection: Connection, user: str | None, now: float | None) -> list[dict[str, Any]]:
     """Return rules, the oldest first; one that cannot be read is none.
 
-    Args:
-        connection: to the database.
-        user: only this user's; None: everybody's.
-        now: only those that have not run out by then; None: all.
+    `user` None: everybody's; `now` None: those that have run out, too.
     """
     mine = [] if user is None else [rules.c.user == user]
     valid = [] if now is None else _valid(now)

@@ -3,7 +3,7 @@
     artifacts/<person>/ab/<SHA-256 of the content>[-untrusted]
 
 A handle is the beginning of such a name, as in git, and is looked up in the asker's folder alone: with
-somebody else's handle there is nothing to find. Whether strangers wrote the content is part of the name,
+somebody else's handle there is nothing to find. Whether the content is untrusted is part of the name,
 so that no way of reading it can lose that.
 """
 
@@ -60,7 +60,7 @@ class Piece:
 
 
 def is_untrusted(handle: str) -> bool:
-    """Tell whether strangers wrote what a handle stands for."""
+    """Tell whether a handle stands for untrusted content."""
     return handle.endswith(_UNTRUSTED)
 
 
@@ -80,13 +80,7 @@ class LongResults:
         self._pieces = _PieceCache(_CACHED)
 
     async def put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
-        """Store a text for a person; it is on disk on return.
-
-        Args:
-            user: whose it is; nobody else can read it.
-            text: what to store.
-            untrusted: strangers wrote it.
-        """
+        """Store a text, which that person alone can read; on disk on return."""
         return await asyncio.to_thread(self._put, user, text, untrusted=untrusted)
 
     async def read(self, user: str, handle: str, start: int, count: int) -> Piece | None:
@@ -106,11 +100,8 @@ class LongResults:
     async def sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
         """Delete results not needed and stored before a time; return how many.
 
-        One that is stored again meanwhile is left: whoever stores it marks it, and finds it gone or there.
-
-        Args:
-            needed: as `name_of` returns them.
-            before: seconds since the epoch.
+        `needed` is named by `name_of`; `before` is in seconds since the epoch. One that is stored again
+        meanwhile is left: whoever stores it marks it, and finds it gone or there.
         """
         return await asyncio.to_thread(self._sweep, needed, before)
 
@@ -135,17 +126,19 @@ class LongResults:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 file.seek(start)
-                return _piece(file.read(count + _LONGEST_CHARACTER), start, count, size)
+                data = file.read(count + _LONGEST_CHARACTER)
         except OSError as error:
             raise _explained(self._root, error) from error
+        first, last = _boundary(data, 0), _boundary(data, count)
+        return Piece(data[first:last].decode("utf-8", "replace"), start + first, start + last, size)
 
     def _sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
-        paths = list(self._root.glob("*/??/*"))
-        unneeded = (
-            path for path in paths if (path.parents[1].name, path.name[:_HANDLE_DIGITS]) not in needed
-        )
         try:
-            return sum(_deleted(path, before) for path in unneeded)
+            return sum(
+                _deleted(path, before)
+                for path in list(self._root.glob("*/??/*"))
+                if (path.parents[1].name, path.name[:_HANDLE_DIGITS]) not in needed
+            )
         except OSError as error:
             raise _explained(self._root, error) from error
 
@@ -250,11 +243,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _piece(data: bytes, start: int, count: int, size: int) -> Piece:
-    first, last = _boundary(data, 0), _boundary(data, count)
-    return Piece(data[first:last].decode("utf-8", "replace"), start + first, start + last, size)
 
 
 def _boundary(data: bytes, at: int) -> int:

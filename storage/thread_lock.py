@@ -32,11 +32,9 @@ class ThreadLocks:
     """The locks of the threads of one data directory."""
 
     def __init__(self, folder: Path, patience_s: float = 600) -> None:
-        """Name the locks' folder, which is made when first needed.
+        """Name the locks' own folder, which is made when first needed.
 
-        Args:
-            folder: for this alone.
-            patience_s: seconds to wait for another process's turn.
+        `patience_s` are seconds to wait for another process's turn.
         """
         self.folder = folder
         self._patience_s = patience_s

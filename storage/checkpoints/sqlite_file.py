@@ -28,13 +28,13 @@ _WRITES = (
 ADDED = f"INSERT OR IGNORE {_WRITES}"
 REPLACED = f"INSERT OR REPLACE {_WRITES}"
 _KINDS = {CHECKPOINTS: 4, ADDED: 7, REPLACED: 7}
-"""Place of a row's kind; its bytes follow."""
+"""Index of a row's kind; its bytes follow."""
 
 _MOST_ROWS = 64
 """In one statement: each statement lets go of the interpreter, and waits to have it back."""
 
 COUNTED = "counters_since_delta_snapshot"
-"""Where a checkpoint's metadata names the channels kept in deltas, which it does not hold itself."""
+"""Where a checkpoint's metadata names the channels stored as deltas, which it does not hold itself."""
 _NO_STEP = "00000000-0000-0000-0000-000000000000"
 """The task id of what no step wrote."""
 OF_STEPS = f"thread_id = ? AND checkpoint_id = ? AND idx >= 0 AND task_id <> '{_NO_STEP}'"
@@ -58,8 +58,8 @@ class Consumed:
 
     def holds(self, row: _Row) -> bool:
         """Tell whether a write at the checkpoint need not be stored."""
-        task, place, channel = row[3], row[5], row[6]
-        return place >= 0 and task != _NO_STEP and channel not in self.deltas
+        task, index, channel = row[3], row[5], row[6]
+        return index >= 0 and task != _NO_STEP and channel not in self.deltas
 
     def delete(self, connection: sqlite3.Connection) -> None:
         """Delete what is on disk of it."""
@@ -74,7 +74,7 @@ class Consumed:
 def consumed(thread: str, ns: str, before: str | None, metadata: Mapping[str, Any]) -> Consumed | None:
     """Return what a checkpoint consumes of the one before it.
 
-    None: there is none, or its metadata does not say which channels are kept in deltas.
+    None: there is none, or its metadata does not say which channels are stored as deltas.
     """
     deltas = metadata.get(COUNTED)
     return Consumed((thread, ns, before), tuple(deltas)) if before and deltas else None
@@ -103,9 +103,7 @@ class CheckpointFile:
     def __init__(self, path: Path, committing: Callable[[], None] = nothing) -> None:
         """Open or create the file, for its owner alone.
 
-        Args:
-            path: where it is.
-            committing: called just before each commit; what it raises undoes the transaction.
+        `committing` is called just before each commit; what it raises undoes the transaction.
 
         Raises:
             StorageError: it cannot be used; the message says why and what to do.
@@ -155,9 +153,7 @@ class CheckpointFile:
         """Return a file's error as a StorageError; others as they are."""
         if not isinstance(error, OSError | sqlite3.Error):
             return error
-        failure = StorageError(f"The checkpoints {self._path} cannot be used: {why(error)}.")
-        failure.__cause__ = error
-        return failure
+        return StorageError(f"The checkpoints {self._path} cannot be used: {why(error)}.")
 
     def close(self) -> None:
         """Let go of it."""

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from base.errors import StorageError
 from ledger.tables import MIGRATIONS, VERSION, metadata, schema
-from storage.sqlite import BUSY_S, create_private, make_private, switch_to_wal, why
+from storage.sqlite import configure, create_private, make_private, why
 
 
 def open_engine(database: Path | str) -> Engine:
@@ -76,9 +76,7 @@ def _prepare_file(engine: Engine) -> None:
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # or Python's driver would begin transactions by itself
-    connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
-    switch_to_wal(connection)
-    connection.execute("PRAGMA synchronous=FULL")
+    configure(connection)
 
 
 def _begin(connection: Connection) -> None:

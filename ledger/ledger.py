@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -58,6 +59,7 @@ class Ledger:
         """Writes to the ledger first, and then to whatever else is opened with it."""
         self._access = Access(engine, self.writer)
         self._redact = redact
+        self._clean = partial(redacted_text, redact=redact)
         self._owner = owner
         self.reads = Reads(self._access, owner, self._row)
 
@@ -144,38 +146,18 @@ class Ledger:
         operation = decisions.decide if attempt is None else decisions.decide_again
         return await self._access.write(operation, thread, call_id, answer)
 
-    async def claim(  # noqa: PLR0913 (all that a claim is judged by)
-        self,
-        call: Call,
-        *,
-        needs_approval: bool,
-        lease_s: float,
-        rerun: bool,
-        undone: int = 0,
-        rule: str = "",
-        recorded: bool = False,
-    ) -> Claim:
+    async def claim(self, call: Call, **terms: Unpack[claims.Terms]) -> Claim:
         """Claim a call to run it; of all claimants one gets Claimed.
 
-        The call has the arguments it would be run with; others than those on record never run. For the rest
-        see `ledger.claims.Terms`.
+        The call has the arguments it would be run with; others than those on record never run.
         """
         was: dict[str, Any] = {}
-        terms = claims.Terms(
-            self._owner,
-            time.time(),
-            lease_s,
-            needs_approval=needs_approval,
-            rerun=rerun,
-            undone=undone,
-            rule=rule,
-            recorded=recorded,
-        )
+        claimant = claims.Claimant(self._owner, time.time())
         try:
-            return await self._access.write(claims.claim, self._row(call), terms, was)
+            return await self._access.write(claims.claim, self._row(call), claimant, terms, was)
         except asyncio.CancelledError:
             with suppress(StorageError):
-                self._access.leave(claims.release, was, terms)
+                self._access.leave(claims.release, was, claimant)
             raise
 
     async def abandon(self, thread: str, call_id: str, attempt: int) -> None:
@@ -419,6 +401,3 @@ class Ledger:
 
     def _used(self, use: Use) -> dict[str, Any]:
         return {**fields_of(use), "error": None if use.error is None else self._clean(use.error)}
-
-    def _clean(self, text: str) -> str:
-        return redacted_text(text, self._redact)

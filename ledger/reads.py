@@ -53,9 +53,7 @@ class Reads:
     def begin(self, call: Call, lease_s: float) -> Read | None:
         """Take a planned read, to run it.
 
-        Args:
-            call: with the arguments it would be run with.
-            lease_s: seconds after which it counts as lost without an outcome.
+        The call has the arguments it would be run with. After `lease_s` seconds without outcome it is lost.
 
         Returns:
             What `Ledger.finish` is to be given; None where it is not planned, or was begun: claim it.

@@ -66,7 +66,8 @@ def is_untrusted(handle: str) -> bool:
 
 def name_of(user: str, handle: str) -> tuple[str, str]:
     """Return a person's folder and a handle's, or a hash's, digits."""
-    return _person_folder(user), handle[:_HANDLE_DIGITS]
+    person = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()  # a name may be any text
+    return person[:_PERSON_LENGTH], handle[:_HANDLE_DIGITS]
 
 
 class LongResults:
@@ -150,7 +151,7 @@ class LongResults:
         return min((path for path in found if is_untrusted(path.name) == is_untrusted(handle)), default=None)
 
     def _folder(self, user: str, digest: str) -> Path:
-        return self._root / _person_folder(user) / digest[:2]
+        return self._root / name_of(user, digest)[0] / digest[:2]
 
 
 class _PieceCache:
@@ -176,11 +177,6 @@ class _PieceCache:
             while self._size > self._most:
                 _, oldest = self._pieces.popitem(last=False)
                 self._size -= oldest.end - oldest.start
-
-
-def _person_folder(user: str) -> str:
-    """Return a person's folder: a person's name may be any text."""
-    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:_PERSON_LENGTH]
 
 
 def _deleted(path: Path, before: float) -> bool:

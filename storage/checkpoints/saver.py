@@ -29,7 +29,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from storage.checkpoints.delta_history import HistoryReader
+from storage.checkpoints.delta_history import HistoryReader, thread_and_namespace
 from storage.checkpoints.maintenance import copy_thread, delete_runs, delete_thread, prune
 from storage.checkpoints.sqlite_file import (
     ADDED,
@@ -88,7 +88,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,  # noqa: ARG002 (the base class's)
     ) -> RunnableConfig:
         """Save a checkpoint, after all that was put in its thread before."""
-        thread, ns = _thread_and_namespace(config)
+        thread, ns = thread_and_namespace(config)
         if not ns and thread in self._latest:
             self._latest[thread].update(checkpoint["channel_values"])
         before = config["configurable"].get("checkpoint_id")
@@ -106,7 +106,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Save a step's writes, for the checkpoint that it began at."""
-        thread, ns = _thread_and_namespace(config)
+        thread, ns = thread_and_namespace(config)
         key = (thread, ns, str(config["configurable"]["checkpoint_id"]), task_id, task_path)
         rows = [
             (*key, WRITES_IDX_MAP.get(channel, index), channel, *self.serde.dumps_typed(value))
@@ -212,7 +212,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
 
     async def _read(self, config: RunnableConfig | None, read: Callable[[HistoryReader], T]) -> T:
         """Read once all is on disk that was put before."""
-        for thread in list(self._last) if config is None else [_thread_and_namespace(config)[0]]:
+        for thread in list(self._last) if config is None else [thread_and_namespace(config)[0]]:
             await self.settled(thread)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, read)
 
@@ -225,12 +225,6 @@ class Checkpoints(BaseCheckpointSaver[Any]):
                 return read(saver)
         except sqlite3.Error as error:
             raise self._file.explained(error) from error
-
-
-def _thread_and_namespace(config: RunnableConfig) -> tuple[str, str]:
-    """Return a conversation's id and the namespace of a graph in it."""
-    named = config["configurable"]
-    return str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from base.errors import StorageError
 from storage.serializer import compressed
-from storage.sqlite import BUSY_S, create_private, make_private, switch_to_wal, why
+from storage.sqlite import configure, create_private, make_private, why
 
 CHECKPOINTS = (
     "INSERT OR REPLACE INTO checkpoints"
@@ -121,9 +121,7 @@ class CheckpointFile:
     def connect(self) -> sqlite3.Connection:
         """Open a connection, for one thread at a time."""
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
-        switch_to_wal(connection)
-        connection.execute("PRAGMA synchronous=FULL")
+        configure(connection)
         return connection
 
     def commit(self, operations: Sequence[Put]) -> Sequence[None]:

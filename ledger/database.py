@@ -24,7 +24,10 @@ def open_engine(database: Path | str) -> Engine:
         raise explained(error, url) from error
     try:
         if _is_sqlite(url):
-            _prepare_file(engine)
+            # Before SQLite does: its -wal and -shm files take over this one's mode.
+            create_private(Path(str(url.database)))
+            event.listen(engine, "connect", _configure)
+            event.listen(engine, "begin", _begin)
         with writing(engine).begin() as connection:
             _prepare_tables(connection)
         if _is_sqlite(url):
@@ -65,13 +68,6 @@ def _is_sqlite(url: URL) -> bool:
 
 def _name(url: URL) -> str:
     return str(url.database) if _is_sqlite(url) else url.render_as_string(hide_password=True)
-
-
-def _prepare_file(engine: Engine) -> None:
-    path = Path(str(engine.url.database))
-    create_private(path)  # before SQLite does: its -wal and -shm files take over this one's mode
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:

@@ -91,7 +91,7 @@ class Ledger:
         return await self._access.write(calls.enter, [self._row(call) for call in made])
 
     async def ask(self, asked: Sequence[Call], expires_at: float | None) -> float | None:
-        """Put the calls of one confirmation before a person, unless they were before.
+        """Put one confirmation's calls before a person, unless asked before.
 
         Returns:
             The earliest `expires_at` on record of a call that waits; None where none has one.

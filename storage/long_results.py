@@ -13,8 +13,8 @@ import os
 import re
 import tempfile
 from collections import OrderedDict
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -111,16 +111,16 @@ class LongResults:
         digest = hashlib.sha256(content).hexdigest()
         mark = _UNTRUSTED if untrusted else ""
         path = self._folder(user, digest) / f"{digest}{mark}"
-        try:
-            if not _is_there(path):
+        with _explained(self._root):
+            try:
+                os.utime(path)  # it is stored just now
+            except FileNotFoundError:
                 _make_folders(self._root.parent, path.parent)
                 _write_once(path, content)
-        except OSError as error:
-            raise _explained(self._root, error) from error
         return LongResult(digest[:_HANDLE_DIGITS] + mark, len(content), digest)
 
     def _read(self, user: str, handle: str, start: int, count: int) -> Piece | None:
-        try:
+        with _explained(self._root):
             path = self._find(user, handle)
             if path is None:
                 return None
@@ -128,20 +128,16 @@ class LongResults:
                 size = os.fstat(file.fileno()).st_size
                 file.seek(start)
                 data = file.read(count + _LONGEST_CHARACTER)
-        except OSError as error:
-            raise _explained(self._root, error) from error
         first, last = _boundary(data, 0), _boundary(data, count)
         return Piece(data[first:last].decode("utf-8", "replace"), start + first, start + last, size)
 
     def _sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
-        try:
+        with _explained(self._root):
             return sum(
                 _deleted(path, before)
                 for path in list(self._root.glob("*/??/*"))
                 if (path.parents[1].name, path.name[:_HANDLE_DIGITS]) not in needed
             )
-        except OSError as error:
-            raise _explained(self._root, error) from error
 
     def _find(self, user: str, handle: str) -> Path | None:
         if not _HANDLE.fullmatch(handle):
@@ -194,15 +190,6 @@ def _deleted(path: Path, before: float) -> bool:
     return True
 
 
-def _is_there(path: Path) -> bool:
-    """Mark a file as stored just now; False: there is none."""
-    try:
-        os.utime(path)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def _write_once(path: Path, content: bytes) -> None:
     """Write a file atomically, so that it survives a power cut."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_ASIDE)  # for its owner alone
@@ -248,5 +235,9 @@ def _boundary(data: bytes, at: int) -> int:
     return min(at, len(data))
 
 
-def _explained(root: Path, error: OSError) -> StorageError:
-    return StorageError(f"The stored results in {str(root)!r} cannot be used: {why(error)}.")
+@contextmanager
+def _explained(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"The stored results in {str(root)!r} cannot be used: {why(error)}.") from error

@@ -50,10 +50,7 @@ class ThreadLocks:
             BusyThreadError: another process is still at it when the patience ends.
             StorageError: the folder cannot be used.
         """
-        lock = self._here.get(thread_id)
-        if lock is None:
-            lock = self._here[thread_id] = asyncio.Lock()
-        async with lock:
+        async with self._here.setdefault(thread_id, asyncio.Lock()):
             path = self._path(thread_id)
             descriptor = await self._wait(thread_id, path)
             self._files += 1

@@ -214,7 +214,8 @@ class Settings(BaseModel):
         """Replace the environment's secrets, and what looks like one, by `[redacted]`."""
         return redacted(text, self._secrets)
 
-    def _read_environment(self, environ: Mapping[str, str]) -> None:
+    def attach(self, environ: Mapping[str, str]) -> None:
+        """Know the environment and its secrets, outside of what is printed."""
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
         named |= set(_variables_in([self.tools, self.mcp]))
@@ -253,7 +254,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         )
     except ValidationError as error:
         raise ConfigurationError(_explain(error, path)) from None
-    settings._read_environment(environ)  # noqa: SLF001 (our own class; the environment stays out of its fields)
+    settings.attach(environ)
     return settings
 
 

@@ -1,4 +1,4 @@
-"""Texts: mended for storage, folded for comparison, and numbers in words."""
+"""Texts made fit for storage, names compared, numbers put in words."""
 
 import json
 import re
@@ -45,7 +45,7 @@ FILLERS = words_of(
 """Words that say nothing about what is looked for."""
 
 
-def folded(name: str) -> str:
+def name_key(name: str) -> str:
     """Return a name without case and separators, for comparison."""
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 

@@ -1,9 +1,9 @@
-"""Our policy between a planner that obeys every injection it reads and AgentDojo's tools.
+"""Our policy in AgentDojo, some of whose private names it uses.
 
     make bench-agentdojo
 
-No model is needed. The planner makes the calls of the user task's ground truth, one a round. As soon as
-a result holds the injection, it makes those of the injection task's ground truth as well.
+No model is needed. The planner obeys every injection it reads. It makes the calls of the user task's ground
+truth, one a round. As soon as a result holds the injection, it makes those of the injection task's ground truth as well.
 `tools.policy.decision.decide` judges every call. Nobody approves what they did not ask for: a call that the
 injection wants and that asks is not executed; one of the user's own is.
 """

@@ -17,7 +17,7 @@ from graphs.damage import check
 from graphs.result import condition_of
 from graphs.session import Orchestrator
 from ledger.records import OpenCall
-from nodes.turn.calls import open_calls
+from nodes.turn.history import open_calls
 
 Condition = Literal["answered", "failed", "waiting", "running", "interrupted", "damaged", "elsewhere"]
 

@@ -14,7 +14,7 @@ from base.errors import DamagedThreadError, UnknownThreadError
 from doctor.damaged_rows import opened
 from graphs.session import Orchestrator
 from ledger.records import Call, Recorded, Status
-from nodes.turn.calls import results_in
+from nodes.turn.history import results_in
 
 WHY = "it was lost, or put back from an older copy"
 

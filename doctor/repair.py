@@ -14,7 +14,7 @@ from graphs.damage import check
 from graphs.result import condition_of
 from graphs.session import Orchestrator
 from ledger.records import Call, Recorded, ThreadStatus
-from nodes.turn.calls import open_calls, result_message
+from nodes.turn.history import open_calls, result_message
 
 _RUNNING = Recorded("unknown", "Unknown: another process was still at it when the thread was repaired.")
 

@@ -9,8 +9,8 @@ from langgraph.types import StateSnapshot
 from graphs.damage import damage_named
 from nodes.gate.request import remaining
 from nodes.state import State
-from nodes.turn.calls import read_turn
 from nodes.turn.closing import account_of
+from nodes.turn.history import read_turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Literal
 from langgraph.types import Send
 
 from nodes.state import CallDecision, JudgedCall, State, Task
-from nodes.turn.calls import last_round_ids
+from nodes.turn.history import last_round_ids
 
 
 def after_intake(state: State) -> Literal["plan", "respond"]:

@@ -16,7 +16,7 @@ from nodes.events import ToolFinished, emit
 from nodes.gate.answers import Approve, Choice, Edit, Reading, Reject, fault, read, was_sent_before
 from nodes.gate.request import remaining
 from nodes.state import CallDecision, JudgedCall, State, Update
-from nodes.turn.calls import result_message
+from nodes.turn.history import result_message
 from nodes.turn.turn import Turn, take_up
 
 _BEGUN = {"running", "executed", "failed", "unknown"}

@@ -17,8 +17,8 @@ from nodes.context import Context
 from nodes.events import ToolFinished, ToolStarted, emit
 from nodes.gate.judge import judge_again
 from nodes.state import State, Task
-from nodes.turn.calls import result_message
-from nodes.turn.long_results import ShortResult, store
+from nodes.turn.history import result_message
+from nodes.turn.results import ShortResult, store
 from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
 from tools.policy.decision import Allow, Confirm, Deny

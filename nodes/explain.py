@@ -13,8 +13,8 @@ from nodes.gate.request import CONSENT, DOUBTS, arguments_asked_about, remaining
 from nodes.prompt.views import explaining_prompt
 from nodes.state import JudgedCall, State, Update
 from nodes.turn.closing import account_of
+from nodes.turn.meter import Meter
 from nodes.turn.turn import Turn, take_up
-from nodes.turn.usage import Meter
 
 
 async def explain(state: State, runtime: Runtime[Context]) -> Update:

@@ -13,7 +13,7 @@ from ledger.records import Recorded
 from nodes.context import Context, choices_of
 from nodes.events import ToolFinished, emit
 from nodes.state import Path, State, Update, new_turn
-from nodes.turn.calls import FinishedCall, as_receipts, is_text, open_calls, read_turn, result_message
+from nodes.turn.history import FinishedCall, as_receipts, is_text, open_calls, read_turn, result_message
 from nodes.turn.turn import Turn, take_up
 
 _HALVES = re.compile("[\ud800-\udfff]")

@@ -11,11 +11,11 @@ from nodes.prompt.compaction import chars_of
 from nodes.prompt.tool_choice import offer
 from nodes.prompt.views import finishing_view, fit_of, planner_view
 from nodes.state import State, Update
-from nodes.turn.calls import as_list, calls_in
 from nodes.turn.closing import account_of, end_turn
+from nodes.turn.history import as_list, calls_in
 from nodes.turn.limits import last_try, limit_reached, stopped
+from nodes.turn.meter import Meter
 from nodes.turn.turn import Turn, take_up
-from nodes.turn.usage import Meter
 
 
 async def plan(state: State, runtime: Runtime[Context]) -> Update:

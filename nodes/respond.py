@@ -8,11 +8,11 @@ from nodes.context import Context
 from nodes.prompt.compaction import chars_of
 from nodes.prompt.views import fit_of, responder_view
 from nodes.state import State, Update
-from nodes.turn.calls import as_list
 from nodes.turn.closing import end_turn
+from nodes.turn.history import as_list
 from nodes.turn.limits import stopped
+from nodes.turn.meter import Meter
 from nodes.turn.turn import Turn, take_up
-from nodes.turn.usage import Meter
 
 
 async def respond(state: State, runtime: Runtime[Context]) -> Update:

@@ -18,10 +18,10 @@ from nodes.gate.answers import fault
 from terminal.app import Options
 from terminal.card import ApprovalPrompt, answer_all, is_in_doubt, named, show_waiting
 from terminal.interrupt import LeftError, until_interrupted
+from terminal.lists import show_json
 from terminal.progress import receipts, show_turn
 from terminal.prompt import LinePrompt
 from terminal.screen import open_screen
-from terminal.tables import show_json
 from terminal.text import plain
 
 

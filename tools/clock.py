@@ -21,7 +21,7 @@ def get_time(
 
 
 def _find(words: str) -> str:
-    wanted = _folded(words.partition(",")[0]) or "utc"
+    wanted = _city_key(words.partition(",")[0]) or "utc"
     known = _zones()
     if wanted in known:
         return known[wanted]
@@ -30,7 +30,7 @@ def _find(words: str) -> str:
     raise ToolFailure(f"There is no time zone {words!r}.{hint} Use an IANA name such as Europe/Paris.")
 
 
-def _folded(words: str) -> str:
+def _city_key(words: str) -> str:
     return "_".join(words.casefold().split())
 
 
@@ -40,8 +40,8 @@ def _zones() -> dict[str, str]:
     longest_first = sorted(
         available_timezones(), key=lambda key: (-len(key), key)
     )  # the shortest of a city wins
-    cities = {_folded(key.rpartition("/")[2]): key for key in longest_first}
-    return cities | {_folded(key): key for key in longest_first}
+    cities = {_city_key(key.rpartition("/")[2]): key for key in longest_first}
+    return cities | {_city_key(key): key for key in longest_first}
 
 
 TOOLS = (get_time,)

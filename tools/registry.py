@@ -7,7 +7,7 @@ from typing import Any
 
 from base.errors import ConfigurationError, UnknownToolError
 from base.settings import Role, Settings
-from base.texts import folded
+from base.texts import name_key
 from tools import calculator, clock, command, find_tools, memory, notify, read_result
 from tools.calendar import tools as calendar
 from tools.declaration import Tool
@@ -46,7 +46,7 @@ class Registry:
 
     def closest(self, name: str) -> str | None:
         """Return the only name alike but for case and separators, if any."""
-        alike = [known for known in self._tools if folded(known) == folded(name)]
+        alike = [known for known in self._tools if name_key(known) == name_key(name)]
         return alike[0] if len(alike) == 1 else None
 
     def find(self, name: str) -> Tool | None:

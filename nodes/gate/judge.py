@@ -12,7 +12,7 @@ from models.call import Reply
 from models.replies import renumbered
 from nodes.gate.repeats import Find, objections_to
 from nodes.state import JudgedCall, StoredTaint, Verdict
-from nodes.turn.calls import FinishedCall, TurnCall, TurnHistory, round_of, texts_of_person
+from nodes.turn.history import FinishedCall, TurnCall, TurnHistory, round_of, texts_of_person
 from nodes.turn.limits import calls_left
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nodes.turn.calls import CallResult, TurnCall, TurnHistory
+from nodes.turn.history import CallResult, TurnCall, TurnHistory
 from tools.declaration import ArgumentsError, Tool
 
 _OFTEN = 2

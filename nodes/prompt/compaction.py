@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from base.settings import ModelCard
-from nodes.turn.calls import CallResult
-from nodes.turn.long_results import STUB_CHARS
+from nodes.turn.history import CallResult
+from nodes.turn.results import STUB_CHARS
 
 UNKNOWN_WINDOW = 32_000
 LEAST_BUDGET = 16_000

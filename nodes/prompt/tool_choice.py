@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from base.settings import ModelCard
 from nodes.prompt.compaction import CHARS_PER_TOKEN, budget_of
-from nodes.turn.calls import TurnHistory, calls_in, said_before
+from nodes.turn.history import TurnHistory, calls_in, said_before
 from nodes.turn.turn import Turn
 from tools.declaration import Tool
 from tools.find_tools import find_tools, matching, ranked

@@ -15,7 +15,7 @@ from nodes.prompt import instructions
 from nodes.prompt.compaction import shown_sizes
 from nodes.prompt.fences import fenced
 from nodes.state import JudgedCall
-from nodes.turn.calls import (
+from nodes.turn.history import (
     AROUND,
     CallResult,
     FinishedCall,
@@ -27,7 +27,7 @@ from nodes.turn.calls import (
     not_executed,
     said_before,
 )
-from nodes.turn.long_results import look
+from nodes.turn.results import look
 from nodes.turn.turn import Turn
 
 EARLIER_MESSAGES = 6

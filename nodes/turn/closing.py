@@ -10,10 +10,10 @@ from base.texts import dollars
 from models.call import Reply
 from nodes.events import Token, emit
 from nodes.state import Update
-from nodes.turn.calls import FinishedCall, as_receipts, as_tool_calls
+from nodes.turn.history import FinishedCall, as_receipts, as_tool_calls
 from nodes.turn.limits import stopped
+from nodes.turn.meter import Meter
 from nodes.turn.turn import Turn
-from nodes.turn.usage import Meter
 
 _OUTCOMES = {
     "executed": "Done",

@@ -13,7 +13,7 @@ from ledger.records import Call, ThreadStatus
 from nodes.context import Context, context_of, person_of
 from nodes.resources import Resources, resources
 from nodes.state import JudgedCall, State
-from nodes.turn.calls import TurnHistory, read_turn
+from nodes.turn.history import TurnHistory, read_turn
 from tools.declaration import Here, Tool
 from tools.policy.decision import Person
 

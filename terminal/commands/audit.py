@@ -1,7 +1,7 @@
 """`twobrain audit`: the tool calls."""
 
 from graphs.session import Orchestrator, check_thread
-from terminal.tables import list_rows
+from terminal.lists import list_rows
 
 _COLUMNS = ("started_at", "thread", "tool", "args", "decision", "status", "duration_ms")
 

@@ -13,9 +13,9 @@ from doctor.check import Finding, check_all, close_to_others
 from doctor.diagnose import diagnose
 from doctor.repair import repair
 from graphs.session import Orchestrator
+from terminal.lists import show_json
 from terminal.log import last_entry
 from terminal.screen import open_screen
-from terminal.tables import show_json
 from terminal.text import plain
 
 _LONGEST = 300

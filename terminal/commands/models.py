@@ -1,7 +1,7 @@
 """`twobrain models`: the models and what is missing to use them."""
 
 from graphs.session import Orchestrator
-from terminal.tables import Row, list_rows, yes_or_why_not
+from terminal.lists import Row, list_rows, yes_or_why_not
 
 _COLUMNS = ("name", "model", "provider", "roles", "usable")
 

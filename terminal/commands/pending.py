@@ -3,7 +3,7 @@
 import shlex
 
 from graphs.session import Orchestrator
-from terminal.tables import list_threads
+from terminal.lists import list_threads
 
 _COLUMNS = ("thread_id", "user", "since", "calls", "title")
 

@@ -12,9 +12,9 @@ from doctor.prune import prune as pruned
 from graphs.session import Orchestrator
 from terminal.commands.threads import COLUMNS
 from terminal.interrupt import LeftError
+from terminal.lists import show, show_json
 from terminal.prompt import LinePrompt
 from terminal.screen import Screen, open_screen
-from terminal.tables import show, show_json
 
 _UNITS = {"h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _AGE = re.compile(r"(\d{1,6})([hdw])")

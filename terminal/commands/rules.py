@@ -5,8 +5,8 @@ import time
 from base.errors import UnknownRuleError
 from base.texts import local_time
 from graphs.session import Orchestrator
+from terminal.lists import Row, list_rows, show_json, yes_or_why_not
 from terminal.screen import open_screen
-from terminal.tables import Row, list_rows, show_json, yes_or_why_not
 from terminal.text import plain
 
 _COLUMNS = ("id", "user", "tool", "where", "until", "uses_left", "holds")

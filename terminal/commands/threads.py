@@ -1,7 +1,7 @@
 """`twobrain threads`: the conversations."""
 
 from graphs.session import Orchestrator
-from terminal.tables import list_threads
+from terminal.lists import list_threads
 
 COLUMNS = ("thread", "user", "status", "updated_at", "title")
 _NONE = "There are no threads yet. Begin one with: twobrain ask TASK"

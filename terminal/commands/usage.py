@@ -2,7 +2,7 @@
 
 from graphs.session import Orchestrator
 from ledger.usage import Grouping
-from terminal.tables import list_rows
+from terminal.lists import list_rows
 
 _GROUPS = {"user": ("user",), "model": ("backend", "model"), "turn": ("thread", "turn"), "day": ("day",)}
 _SUMS = ("model_calls", "input_tokens", "output_tokens", "cached_tokens", "cost_usd")

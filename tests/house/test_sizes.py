@@ -11,9 +11,11 @@ ROOMS_LINES, BENCHMARKS_LINES = 18_300, 1_600  # docstrings and blank ones too
 SMALL_LINES = 80
 STANDS_ALONE = {
     "cli": "the command itself",
+    "ledger.*": "the operations on one table",
     "graphs.orchestrator": "langgraph.json names it",
     "graphs.routes": "every fork of the picture, as the orchestrator is every step",
     "models.providers.*": "a provider is one file",
+    "nodes.prompt.fences": "the fence around untrusted content is looked for by its name",
     "nodes.*": "a step bears the name it has in the graph",
     "terminal.commands.*": "a command is one file that bears its name",
     "tools.*": "a family of tools is one file that the registry lists",

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from base.data_dir import MCP_PINS
 from base.settings import Settings
-from base.texts import folded
+from base.texts import name_key
 from tools.declaration import Tool
 from tools.mcp.config import read_servers
 from tools.mcp.connection import Connection, DeadError
@@ -151,7 +151,7 @@ class _LoopServers:
         versions = [server.version for server in self.servers]
         if base is not self._base or versions != self._versions:
             self._base, self._versions, self.offers = base, versions, {}
-            taken = {folded(tool.name): tool.name for tool in base}
+            taken = {name_key(tool.name): tool.name for tool in base}
             tools = [tool for server in self.servers for tool in self._tools_of(server, taken)]
             self._merged = Registry([*base, *tools])
         return self._merged
@@ -160,10 +160,10 @@ class _LoopServers:
         problems = list(server.problems)
         for offer in server.offers:
             name = offer.tool.name
-            if first := taken.get(folded(name)):
+            if first := taken.get(name_key(name)):
                 problems.append(f"{offer.name!r} is left out: there is a tool {first!r} already")
                 continue
-            taken[folded(name)] = name
+            taken[name_key(name)] = name
             self.offers[name] = offer
             yield offer.tool
         if problems:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 
-from nodes.turn.calls import TurnHistory, read_turn, result_message, said_before
+from nodes.turn.history import TurnHistory, read_turn, result_message, said_before
 
 REQUEST = HumanMessage("Do it.", id="request")
 _IDS = st.sampled_from("abcd")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from base.errors import StorageError
-from nodes.turn.calls import CallResult, StoredRange
+from nodes.turn.history import CallResult, StoredRange
 from nodes.turn.turn import Turn
 from storage.long_results import LongResults
 from tools.declaration import Tool

@@ -89,7 +89,7 @@ class _Transactions:
         with self._engine.begin() as connection:
             return [operation(connection) for operation in operations]
 
-    def is_nobodys(self, error: Exception) -> bool:
+    def is_of_database(self, error: Exception) -> bool:
         return isinstance(error, OperationalError)
 
     def explained(self, error: Exception) -> Exception:

@@ -81,7 +81,7 @@ class LongResults:
         self._pieces = _PieceCache(_CACHED)
 
     async def put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
-        """Store a text, which that person alone can read; on disk on return."""
+        """Store a text, on disk on return; that person alone reads it."""
         return await asyncio.to_thread(self._put, user, text, untrusted=untrusted)
 
     async def read(self, user: str, handle: str, start: int, count: int) -> Piece | None:

@@ -49,7 +49,6 @@ class Memories(AsyncBatchedBaseStore):
     """
 
     def __init__(self, path: Path, embedder: "Embedder | None", stack: AsyncExitStack) -> None:
-        """Name the file, the embedder, and what closes the store."""
         super().__init__()
         self._path = path
         self._embedder = embedder

@@ -32,10 +32,7 @@ class ThreadLocks:
     """The locks of the threads of one data directory."""
 
     def __init__(self, folder: Path, patience_s: float = 600) -> None:
-        """Name the locks' own folder, which is made when first needed.
-
-        `patience_s` are seconds to wait for another process's turn.
-        """
+        """Name the folder; `patience_s` are seconds to wait for another process's turn."""
         self.folder = folder
         self._patience_s = patience_s
         self._here: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()

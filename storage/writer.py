@@ -34,7 +34,7 @@ class Database(Protocol[Op_contra]):
         effect but on the database.
         """
 
-    def is_nobodys(self, error: Exception) -> bool:
+    def is_of_database(self, error: Exception) -> bool:
         """Tell whether an error is the database's, not one operation's."""
 
     def explained(self, error: Exception) -> Exception:
@@ -154,7 +154,7 @@ def _commit(database: Database[Any], jobs: Sequence[_Job]) -> None:
     try:
         results = database.commit([job.operation for job in jobs])
     except Exception as error:  # whatever it is, whoever waits for it is told
-        if len(jobs) > 1 and not database.is_nobodys(error):
+        if len(jobs) > 1 and not database.is_of_database(error):
             for job in jobs:
                 _commit(database, [job])
             return

@@ -184,7 +184,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         await self._change(lambda connection: copy_thread(connection, source_thread_id, target_thread_id))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Delete what each thread's last checkpoint does not need, or with `delete` all."""
+        """Delete what threads' last checkpoints do not need, or with `delete` all."""
         await self._change(lambda connection: prune(connection, self.serde, thread_ids, strategy))
 
     def get_next_version(self, current: Any, channel: None) -> Any:

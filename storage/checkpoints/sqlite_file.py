@@ -143,7 +143,7 @@ class CheckpointFile:
             put.is_there, put.rows, put.after = True, (), None  # a thread's last one stays in memory
         return [None] * len(operations)
 
-    def is_nobodys(self, error: Exception) -> bool:
+    def is_of_database(self, error: Exception) -> bool:
         """Tell whether it is the file's: it is full, locked, read-only."""
         return isinstance(error, sqlite3.OperationalError)
 

@@ -80,10 +80,8 @@ def ask_again(
     lost: dict[str, Lost] = {}
     for wanted in rows:
         row = locked(connection, wanted["thread"], wanted["call_id"])
-        if row is None or row.status != "running":
-            continue
-        held = held_by(row, now)
-        if isinstance(held, Lost):
+        held = held_by(row, now) if row is not None and row.status == "running" else None
+        if row is not None and isinstance(held, Lost):
             question = {"asked_at": now, "expires_at": expires_at, **_key(row, held.attempt)}
             fresh = insert(connection.dialect, unknown_outcomes).values(question)
             connection.execute(fresh.on_conflict_do_nothing())
@@ -148,7 +146,6 @@ def _changed(row: Any) -> Decision:
 
 
 def _is_settled(row: Any, now: float) -> bool:
-    """Tell whether a call has ended, or a living owner runs it."""
     return row.status in FINAL or (row.status == "running" and isinstance(held_by(row, now), Running))
 
 

@@ -65,11 +65,9 @@ class Ledger:
 
     @classmethod
     async def open(cls, database: Path | str, redact: Redact = str) -> Self:
-        """Open or create a ledger.
+        """Open or create a ledger, at the path of a SQLite file or at a URL.
 
-        Args:
-            database: a path of a SQLite file, or a database URL.
-            redact: strips secrets from every text before it is stored.
+        `redact` strips secrets from every text before it is stored.
 
         Raises:
             StorageError: it cannot be used; the message says why and what to do.

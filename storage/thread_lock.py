@@ -99,7 +99,6 @@ class ThreadLocks:
 
 
 def _most_files() -> float:
-    """Return how many files the locks may hold open."""
     if os.name != "posix":
         return inf
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -150,7 +149,6 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _holder(path: Path) -> str:
-    """Return the process that wrote itself into a lock's file, in words."""
     try:
         return f"process {int(path.read_text())}"
     except (OSError, ValueError):

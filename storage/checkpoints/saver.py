@@ -34,11 +34,11 @@ from storage.checkpoints.maintenance import copy_thread, delete_runs, delete_thr
 from storage.checkpoints.sqlite_file import (
     ADDED,
     CHECKPOINTS,
+    COUNTED,
     REPLACED,
     CheckpointFile,
     Consumed,
     Put,
-    consumed,
     nothing,
 )
 from storage.serializer import StrictSerializer
@@ -98,7 +98,9 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             *self.serde.dumps_typed(checkpoint),
             described.encode("utf-8", "ignore"),
         )
-        await self._put(thread, CHECKPOINTS, [row], consumed(thread, ns, before, metadata))
+        deltas: Any = metadata.get(COUNTED)
+        consumed = Consumed((thread, ns, before), tuple(deltas)) if before and deltas else None
+        await self._put(thread, CHECKPOINTS, [row], consumed)
         named = {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}
         return {"configurable": named}
 

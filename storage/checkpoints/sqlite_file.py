@@ -71,15 +71,6 @@ class Consumed:
         )
 
 
-def consumed(thread: str, ns: str, before: str | None, metadata: Mapping[str, Any]) -> Consumed | None:
-    """Return what a checkpoint consumes of the one before it.
-
-    None: there is none, or its metadata does not say which channels are stored as deltas.
-    """
-    deltas = metadata.get(COUNTED)
-    return Consumed((thread, ns, before), tuple(deltas)) if before and deltas else None
-
-
 @dataclass(slots=True, eq=False)
 class Put:
     """Something to write: rows, or any change."""
@@ -90,7 +81,7 @@ class Put:
     """What must be on disk before, and is written with this where it failed to be."""
     change: Callable[[sqlite3.Connection], None] | None = None
     consumes: Consumed | None = None
-    """What is deleted once this is there."""
+    """What is deleted once this is there; None where it is not known which channels are stored as deltas."""
     is_there: bool = field(default=False, init=False)
     has_failed: bool = field(default=False, init=False)
 

@@ -45,7 +45,7 @@ class Access:
 
     def settled(self) -> asyncio.Future[None]:
         """Return a future: all that was left before is on disk."""
-        return self.write(_nothing)
+        return self.write(lambda _: None)
 
     def write(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -77,10 +77,6 @@ class Access:
             raise explained(error, self._engine.url) from error
 
 
-def _nothing(_connection: Connection) -> None:
-    """Wait for what comes before."""
-
-
 class _Transactions:
     """The ledger as what a writer writes to."""
 
@@ -93,14 +89,11 @@ class _Transactions:
         with self._engine.begin() as connection:
             return [operation(connection) for operation in operations]
 
-    def is_nobodys(self, error: Exception) -> bool:
+    def is_of_database(self, error: Exception) -> bool:
         return isinstance(error, OperationalError)
 
     def explained(self, error: Exception) -> Exception:
-        failure = explained(error, self._engine.url)
-        if failure is not error:
-            failure.__cause__ = error
-        return failure
+        return explained(error, self._engine.url)
 
     def close(self) -> None:
         """Leave the pool to whoever opened it."""

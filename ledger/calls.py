@@ -77,11 +77,7 @@ def close(
 ) -> dict[str, Recorded]:
     """Close each call with its row's status, unless somebody runs it.
 
-    Args:
-        connection: in a transaction.
-        rows: of the calls.
-        agreed: ids of those that the conversation says were agreed to or begun.
-        now: seconds since the epoch.
+    `agreed` are ids of those that the conversation says were agreed to or begun.
 
     Returns:
         The outcomes on record, by call id.
@@ -101,11 +97,8 @@ def close(
 def row_or_lost(connection: Connection, wanted: Mapping[str, Any], *, agreed: bool) -> Any:
     """Return a call's row, locked; a missing record as one lost.
 
-    Args:
-        connection: in a transaction.
-        wanted: the call's row as it would be entered.
-        agreed: the conversation says that it was agreed to or begun: a ledger that knows no more than the
-            question is older than that.
+    `wanted` is the row as it would be entered. `agreed`: the conversation says that the call was agreed to or
+    begun; a ledger that knows no more than the question is older than that.
     """
     row = locked(connection, wanted["thread"], wanted["call_id"])
     if row is not None and not (agreed and row.status in {"planned", "waiting"}):

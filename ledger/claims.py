@@ -1,8 +1,7 @@
 """Who runs a call: of all who claim it, one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from sqlalchemy import Connection
 
@@ -22,70 +21,66 @@ _RUN_OUT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """On what conditions a caller claims."""
+class Claimant(NamedTuple):
+    """Who claims, and when."""
 
     owner: str
     now: float
+
+
+class Terms(TypedDict):
+    """On what conditions a caller claims."""
+
     lease_s: float
+    """Seconds after which a claim without an outcome counts as lost."""
     needs_approval: bool
+    """It runs only if its approval is on record."""
     rerun: bool
-    """Running twice does no harm."""
-    undone: int
-    """Attempt that the world says did not happen, and never will; 0: none."""
-    rule: str
-    """Id of the remembered rule that lets it run unasked; empty where none is needed."""
-    recorded: bool
+    """Take over a lost claim: running twice does no harm."""
+    undone: NotRequired[int]
+    """Take over this attempt, if lost: the world says that it did not happen, and never will."""
+    rule: NotRequired[str]
+    """Id of the remembered rule that lets it run unasked; a use is counted. Empty where none is needed."""
+    recorded: NotRequired[bool]
     """The conversation says that it was agreed to or begun."""
 
 
-def claim(connection: Connection, wanted: Mapping[str, Any], terms: Terms, was: dict[str, Any]) -> Claim:
+def claim(
+    connection: Connection, wanted: Mapping[str, Any], claimant: Claimant, terms: Terms, was: dict[str, Any]
+) -> Claim:
     """Take the call for its owner, or say why not.
 
-    Args:
-        connection: in a transaction.
-        wanted: the call's row as it would be entered.
-        terms: who claims, and on what conditions.
-        was: gets the row as it was before, for `release`.
+    `wanted` is its row as it would be entered; `was` gets the row as it was before, for `release`.
     """
-    row = row_or_lost(connection, wanted, agreed=terms.recorded)
+    row = row_or_lost(connection, wanted, agreed=terms.get("recorded", False))
     if row.turn != wanted["turn"]:
         return Recorded("unknown", _ANOTHER_TURNS)
-    verdict = _judge(connection, row, wanted["fingerprint"], terms)
+    verdict = _judge(connection, row, wanted["fingerprint"], claimant, terms)
     if not isinstance(verdict, Claimed):
         return verdict
     was.update(row._asdict())
-    return _taken(connection, row, verdict, terms)
+    return _taken(connection, row, verdict, claimant, terms)
 
 
-def _taken(connection: Connection, row: Any, claimed: Claimed, terms: Terms) -> Claim:
+def _taken(connection: Connection, row: Any, claimed: Claimed, claimant: Claimant, terms: Terms) -> Claim:
     """Record the claim; one that a rule allows uses the rule."""
+    owner, now = claimant
     consent: dict[str, Any] = {}
-    if terms.rule and row.decision is None:
-        if not remembered_rules.use(connection, terms.rule, row.user, terms.now):
+    if (rule := terms.get("rule")) and row.decision is None:
+        if not remembered_rules.use(connection, rule, row.user, now):
             change_row(connection, row, status="denied", text=_RUN_OUT)
             return Recorded("denied", _RUN_OUT)
-        consent = {"decision": _BY_RULE, "decided_by": terms.rule, "decided_at": terms.now}
-    change_row(
-        connection,
-        row,
-        status="running",
-        owner=terms.owner,
-        lease_until=terms.now + terms.lease_s,
-        attempts=claimed.attempt,
-        started_at=terms.now,
-        **consent,
-    )
+        consent = {"decision": _BY_RULE, "decided_by": rule, "decided_at": now}
+    lease = {"owner": owner, "lease_until": now + terms["lease_s"], "started_at": now}
+    change_row(connection, row, status="running", attempts=claimed.attempt, **lease, **consent)
     return claimed
 
 
-def release(connection: Connection, was: Mapping[str, Any], terms: Terms) -> None:
+def release(connection: Connection, was: Mapping[str, Any], claimant: Claimant) -> None:
     """Undo a claim that its caller never learned of."""
     row = locked(connection, was["thread"], was["call_id"]) if was else None
-    if row is None or row.status != "running":
-        return
-    if (row.owner, row.started_at, row.attempts) != (terms.owner, terms.now, was["attempts"] + 1):
+    claimed = (*claimant, was["attempts"] + 1) if was else None
+    if row is None or row.status != "running" or (row.owner, row.started_at, row.attempts) != claimed:
         return
     if row.decision == _BY_RULE and not was["decision"]:
         remembered_rules.give_back(connection, row.decided_by)
@@ -99,50 +94,52 @@ def abandon(connection: Connection, thread: str, call_id: str, owner: str, attem
         change_row(connection, row, lease_until=0)
 
 
-def finish(  # noqa: PLR0913 (one outcome, whole)
+def finish(  # noqa: PLR0913, PLR0917 (one outcome, whole)
     connection: Connection,
     thread: str,
     call_id: str,
-    owner: str,
+    owner: str | None,
     outcome: Mapping[str, Any],
-    *,
     attempt: int,
-    lost: bool,
     now: float,
 ) -> Recorded | None:
     """Record an attempt's outcome; return the one on record.
 
-    An attempt that ends after its call was claimed anew, even by its own process, says nothing of the new
-    one.
+    `owner` None: whoever it was, it is gone. An attempt that ends after its call was claimed anew, even by
+    its own process, says nothing of the new one.
     """
     row = locked(connection, thread, call_id)
     if row is not None and row.status == "running" and row.attempts == attempt:
-        mine = isinstance(held_by(row, now), Lost) if lost else row.owner == owner
+        mine = isinstance(held_by(row, now), Lost) if owner is None else row.owner == owner
         if mine:
             change_row(connection, row, **outcome)
             return Recorded(outcome["status"], outcome["text"])
     return None if row is None or row.status not in FINAL else recorded(row)
 
 
-def _judge(connection: Connection, row: Any, wanted: str, terms: Terms) -> Claim:
+def _judge(connection: Connection, row: Any, wanted: str, claimant: Claimant, terms: Terms) -> Claim:
     if row.fingerprint != wanted:
         return NotApproved(CHANGED)
     if row.status in FINAL:
         return recorded(row)
     if row.status == "running":
-        held = held_by(row, terms.now)
-        return Claimed(row.attempts + 1) if _may_run_again(connection, row, held, terms) else held
+        held = held_by(row, claimant.now)
+        return (
+            Claimed(row.attempts + 1)
+            if _may_run_again(connection, row, held, claimant.owner, terms)
+            else held
+        )
     # What was put before a person runs only with that person's yes, even if policy has changed since.
-    if row.status == "waiting" or (terms.needs_approval and row.decision not in CONSENT):
+    if row.status == "waiting" or (terms["needs_approval"] and row.decision not in CONSENT):
         return NotApproved(_UNASKED)
     return Claimed(row.attempts + 1)
 
 
-def _may_run_again(connection: Connection, row: Any, held: Running | Lost, terms: Terms) -> bool:
+def _may_run_again(connection: Connection, row: Any, held: Running | Lost, owner: str, terms: Terms) -> bool:
     """Tell whether a claim can be taken over, harmlessly or by consent."""
     if isinstance(held, Running):
         return False
     # What this very process let go of may still go on in a thread of it, whatever the world says now.
-    undone = terms.undone == row.attempts and row.owner != terms.owner
-    agreed = not terms.needs_approval or row.decision in {*CONSENT, _BY_RULE}
-    return ((terms.rerun or undone) and agreed) or is_rerun_agreed(connection, row)
+    undone = terms.get("undone") == row.attempts and row.owner != owner
+    agreed = not terms["needs_approval"] or row.decision in {*CONSENT, _BY_RULE}
+    return ((terms["rerun"] or undone) and agreed) or is_rerun_agreed(connection, row)

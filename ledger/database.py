@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from base.errors import StorageError
 from ledger.tables import MIGRATIONS, VERSION, metadata, schema
-from storage.sqlite import BUSY_S, create_private, make_private, switch_to_wal, why
+from storage.sqlite import configure, create_private, make_private, why
 
 
 def open_engine(database: Path | str) -> Engine:
@@ -24,7 +24,10 @@ def open_engine(database: Path | str) -> Engine:
         raise explained(error, url) from error
     try:
         if _is_sqlite(url):
-            _prepare_file(engine)
+            # Before SQLite does: its -wal and -shm files take over this one's mode.
+            create_private(Path(str(url.database)))
+            event.listen(engine, "connect", _configure)
+            event.listen(engine, "begin", _begin)
         with writing(engine).begin() as connection:
             _prepare_tables(connection)
         if _is_sqlite(url):
@@ -67,18 +70,9 @@ def _name(url: URL) -> str:
     return str(url.database) if _is_sqlite(url) else url.render_as_string(hide_password=True)
 
 
-def _prepare_file(engine: Engine) -> None:
-    path = Path(str(engine.url.database))
-    create_private(path)  # before SQLite does: its -wal and -shm files take over this one's mode
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
-
-
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # or Python's driver would begin transactions by itself
-    connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
-    switch_to_wal(connection)
-    connection.execute("PRAGMA synchronous=FULL")
+    configure(connection)
 
 
 def _begin(connection: Connection) -> None:

@@ -25,7 +25,7 @@ _COUNTED_AS_DONE = (
     "Unknown whether this happened: no outcome of it is on record. It was not run again: {by} decided on "
     "{when} to count it as done."
 )
-_UNANSWERABLE = (
+_RERUN_EXPIRED = (
     "Unknown whether this happened: no outcome of it is on record. It was not run again: the time to approve "
     "that had passed."
 )
@@ -39,15 +39,16 @@ class Answer:
     by: str
     at: float
     fingerprint: str
-    """Of the call as the person was shown it."""
+    """Of the call as the person was shown it; another one is refused."""
     text: str
     """The outcome of a rejection."""
     args: Mapping[str, Any] | None
-    """Edited arguments; None where they stay."""
+    """Edited arguments, to which the approval is bound; None where they stay."""
     stored_args: str | None
     """The same, redacted JSON."""
     attempt: int | None
-    """The one whose outcome is unknown, where that was the question."""
+    """The one asked about, where nobody knows its outcome: a yes lets one more run, a no counts it as done.
+    None: the question was whether to run the call at all."""
     rule: Mapping[str, Any] | None
     """Row of the rule that begins with an approval, but for the call's user and tool; None: there is none."""
 
@@ -79,10 +80,8 @@ def ask_again(
     lost: dict[str, Lost] = {}
     for wanted in rows:
         row = locked(connection, wanted["thread"], wanted["call_id"])
-        if row is None or row.status != "running":
-            continue
-        held = held_by(row, now)
-        if isinstance(held, Lost):
+        held = held_by(row, now) if row is not None and row.status == "running" else None
+        if row is not None and isinstance(held, Lost):
             question = {"asked_at": now, "expires_at": expires_at, **_key(row, held.attempt)}
             fresh = insert(connection.dialect, unknown_outcomes).values(question)
             connection.execute(fresh.on_conflict_do_nothing())
@@ -129,7 +128,6 @@ def _consequence(row: Any, answer: Answer) -> dict[str, Any]:
 
 
 def _on_record(row: Any, *, won: bool = False) -> Decision:
-    """Return the decision that a call's row holds."""
     refusals = {"denied": row.text, "expired": _EXPIRED, "superseded": SUPERSEDED}
     reason = refusals.get(row.status, "" if row.decision in CONSENT else "It was not waiting for a decision.")
     return Decision(
@@ -148,7 +146,6 @@ def _changed(row: Any) -> Decision:
 
 
 def _is_settled(row: Any, now: float) -> bool:
-    """Tell whether a call has ended, or a living owner runs it."""
     return row.status in FINAL or (row.status == "running" and isinstance(held_by(row, now), Running))
 
 
@@ -159,7 +156,7 @@ def _first(connection: Connection, row: Any, asked: Any, answer: Answer) -> Deci
         when = datetime.fromtimestamp(answer.at, UTC).strftime("%Y-%m-%d at %H:%M UTC")
         text = _COUNTED_AS_DONE.format(by=answer.by, when=when)
     elif asked.expires_at is not None and answer.at > asked.expires_at:
-        text = _UNANSWERABLE
+        text = _RERUN_EXPIRED
     told = {"decided_by": answer.by, "decided_at": answer.at}
     decision = _COUNTED if not again else "expired" if text else _RERUN
     of_it = update(unknown_outcomes).where(unknown_outcomes.c.id == asked.id)

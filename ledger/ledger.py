@@ -5,8 +5,9 @@ import hashlib
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from sqlalchemy import Engine
 
@@ -32,13 +33,11 @@ from ledger.records import (
     Used,
     fields_of,
 )
-from ledger.usage import Grouping
+from ledger.usage import Grouping, UsageFilters
 from storage.long_results import Needed
 from storage.writer import Writer
 
 _RULE_ID_LENGTH = 10
-_NOBODYS = {"owner": None, "lease_until": None}
-"""What a claim leaves of itself once it has ended."""
 _FIRST_POLL_S, _LAST_POLL_S = 0.02, 0.5
 
 
@@ -48,6 +47,10 @@ class Ledger:
     A method returns when its write is on disk, but for `record_usage` and `reads`: those
     return at once, and what they write is on disk before any later write. A write that has begun is finished
     even if its caller is cancelled. Every method may raise StorageError.
+
+    Times are seconds since the epoch. After `expires_at` no answer to a question counts, and no yes to one
+    that is asked again; None: it never ends. `recorded`: the conversation says that the call was agreed to or
+    begun; see `ledger.calls.row_or_lost`.
     """
 
     def __init__(self, engine: Engine, redact: Redact, owner: str, writer: Writer | None = None) -> None:
@@ -56,16 +59,15 @@ class Ledger:
         """Writes to the ledger first, and then to whatever else is opened with it."""
         self._access = Access(engine, self.writer)
         self._redact = redact
+        self._clean = partial(redacted_text, redact=redact)
         self._owner = owner
         self.reads = Reads(self._access, owner, self._row)
 
     @classmethod
     async def open(cls, database: Path | str, redact: Redact = str) -> Self:
-        """Open or create a ledger.
+        """Open or create a ledger, at the path of a SQLite file or at a URL.
 
-        Args:
-            database: a path of a SQLite file, or a database URL.
-            redact: strips secrets from every text before it is stored.
+        `redact` strips secrets from every text before it is stored.
 
         Raises:
             StorageError: it cannot be used; the message says why and what to do.
@@ -87,26 +89,20 @@ class Ledger:
         return await self._access.write(calls.enter, [self._row(call) for call in made])
 
     async def ask(self, asked: Sequence[Call], expires_at: float | None) -> float | None:
-        """Put calls before a person, unless they were before.
-
-        Args:
-            asked: the calls of one confirmation.
-            expires_at: seconds since the epoch after which no answer counts; None: never.
+        """Put one confirmation's calls before a person, unless asked before.
 
         Returns:
-            The earliest such time on record of a call that waits; None where none has one.
+            The earliest `expires_at` on record of a call that waits; None where none has one.
         """
         return await self._access.write(calls.ask, [self._row(call) for call in asked], expires_at)
 
     async def ask_again(self, open_calls: Sequence[Call], expires_at: float | None) -> dict[str, Lost]:
         """Ask again about those begun calls whose outcome is unknown.
 
-        Args:
-            open_calls: calls without a result, with the arguments that they ran with.
-            expires_at: seconds since the epoch after which no yes counts; None: never.
+        The calls have the arguments that they ran with.
 
         Returns:
-            Them, by call id; the others are left as they are.
+            Those asked about, by call id; the others are left as they are.
         """
         rows = [self._row(call) for call in open_calls]
         return await self._access.write(decisions.ask_again, rows, expires_at, time.time())
@@ -127,18 +123,9 @@ class Ledger:
     ) -> Decision:
         """Record the first decision on a call; return the one recorded.
 
-        Args:
-            thread: the call's thread.
-            call_id: the call.
-            approve: False is a rejection, and the call's end.
-            by: who decides.
-            fingerprint: of the call as the person was shown it; another one is refused.
-            message: why it is rejected.
-            args: edited arguments; the approval is then bound to these.
-            remember: the rule that begins with this approval, if this is the decision on record.
-            attempt: the one that was asked about, where nobody knows its outcome: a yes lets one more run,
-                a no counts it as done. None: the question was whether to run the call at all.
-            at: seconds since the epoch when it was decided; None: now.
+        For `by`, `fingerprint`, `args` and `attempt` see `ledger.decisions.Answer`. Without `approve` the
+        call is rejected, which ends it, and `message` says why. `remember` is the rule that begins with this
+        approval, if this is the decision on record. `at` None is now.
         """
         words = f"Action denied by user: {message}" if message else "Action denied by user."
         consent = "approved" if args is None else "edited"
@@ -157,44 +144,18 @@ class Ledger:
         operation = decisions.decide if attempt is None else decisions.decide_again
         return await self._access.write(operation, thread, call_id, answer)
 
-    async def claim(  # noqa: PLR0913 (all that a claim is judged by)
-        self,
-        call: Call,
-        *,
-        needs_approval: bool,
-        lease_s: float,
-        rerun: bool,
-        undone: int = 0,
-        rule: str = "",
-        recorded: bool = False,
-    ) -> Claim:
+    async def claim(self, call: Call, **terms: Unpack[claims.Terms]) -> Claim:
         """Claim a call to run it; of all claimants one gets Claimed.
 
-        Args:
-            call: with the arguments it would be run with; others than those on record never run.
-            needs_approval: it runs only if its approval is on record.
-            lease_s: seconds after which a claim without an outcome counts as lost.
-            rerun: take over a lost claim, where running twice does no harm.
-            undone: take over this attempt, if it is lost: the world says that it did not happen; 0: none.
-            rule: id of the remembered rule that lets it run unasked; a use of it is counted.
-            recorded: the conversation says that it was agreed to or begun; see `ledger.calls.row_or_lost`.
+        The call has the arguments it would be run with; others than those on record never run.
         """
         was: dict[str, Any] = {}
-        terms = claims.Terms(
-            self._owner,
-            time.time(),
-            lease_s,
-            needs_approval=needs_approval,
-            rerun=rerun,
-            undone=undone,
-            rule=rule,
-            recorded=recorded,
-        )
+        claimant = claims.Claimant(self._owner, time.time())
         try:
-            return await self._access.write(claims.claim, self._row(call), terms, was)
+            return await self._access.write(claims.claim, self._row(call), claimant, terms, was)
         except asyncio.CancelledError:
             with suppress(StorageError):
-                self._access.leave(claims.release, was, terms)
+                self._access.leave(claims.release, was, claimant)
             raise
 
     async def abandon(self, thread: str, call_id: str, attempt: int) -> None:
@@ -217,17 +178,10 @@ class Ledger:
     ) -> Recorded | None:
         """Record a call's outcome; the first outcome stays.
 
-        Args:
-            thread: the call's thread.
-            call_id: the call.
-            status: how it ended.
-            text: its result, or the two ends of one that is stored elsewhere.
-            duration_ms: how long it ran.
-            size: bytes of the whole result; None: of the text.
-            sha256: of the whole result; None: of the text.
-            attempt: the one it is the outcome of, as it was claimed.
-            lost: it was looked up, and its owner is gone; False: it is this process's own.
-            read: what it is the outcome of, if it was begun; None: it was claimed.
+        `text` is its result, or the two ends of one that is stored elsewhere: `size`, in bytes, and `sha256`
+        are of the whole (None: of the text). `attempt` is the one that was claimed. `lost`: it was looked up,
+        and its owner is gone; False: it is this process's own. `read` is what `reads` began; None: it was
+        claimed.
 
         Returns:
             The outcome on record; None where there is none and this is not the call's last attempt, or
@@ -241,39 +195,25 @@ class Ledger:
             "duration_ms": duration_ms,
             "result_size": len(raw) if size is None else size,
             "result_sha256": sha256 or hashlib.sha256(raw).hexdigest(),
-            **_NOBODYS,
+            "owner": None,
+            "lease_until": None,
         }
         if read:
             self.reads.end(read, outcome)
             return Recorded(status, clean)
-        return await self._access.write(
-            claims.finish,
-            thread,
-            call_id,
-            self._owner,
-            outcome,
-            attempt=attempt,
-            lost=lost,
-            now=time.time(),
-        )
+        by = None if lost else self._owner
+        return await self._access.write(claims.finish, thread, call_id, by, outcome, attempt, time.time())
 
     async def note(self, call: Call, *, status: Status, text: str, recorded: bool = False) -> Recorded | None:
         """Close a call that is not to run; return its recorded outcome.
 
-        Args:
-            call: the call.
-            status: how it is to end.
-            text: why.
-            recorded: the conversation says that it was agreed to or begun.
-
-        Returns:
-            None where a living owner runs it.
+        None where a living owner runs it; `text` says why it ends.
         """
         row = {**self._row(call), "status": status, "text": self._clean(text)}
         begun = [call.call_id] if recorded else []
         return (await self._access.write(calls.close, [row], begun, time.time())).get(call.call_id)
 
-    async def recall(self, forgotten: Sequence[tuple[Call, Recorded | None]]) -> None:
+    async def recall(self, missing: Sequence[tuple[Call, Recorded | None]]) -> None:
         """Enter missing records, each with its outcome; None: unknown."""
         rows = [
             {
@@ -281,7 +221,7 @@ class Ledger:
                 "status": outcome.status if outcome else "planned",
                 "text": self._clean(outcome.text) if outcome else None,
             }
-            for call, outcome in forgotten
+            for call, outcome in missing
         ]
         await self._access.write(calls.recall, rows)
 
@@ -293,10 +233,6 @@ class Ledger:
         """Close calls for good, and return their outcomes by call id.
 
         A call that a living owner runs stays open and is left out.
-
-        Args:
-            closed: the calls.
-            recorded: ids of those that the conversation says were agreed to or begun.
         """
         ended = {"status": "superseded", "text": calls.SUPERSEDED}
         rows = [{**self._row(call), **ended} for call in closed]
@@ -347,10 +283,8 @@ class Ledger:
     ) -> asyncio.Future[int | Used]:
         """Book a model call about to begin, at its estimated most.
 
-        Args:
-            use: the call; its `counted_tokens` and `cost_usd` count until it is settled.
-            most_tokens: of its user's day; None: no limit.
-            most_usd: the same in US dollars.
+        Its `counted_tokens` and `cost_usd` count until it is settled. The limits are of its user's day; None:
+        there is none.
 
         Returns:
             The number to settle it by; or what is used, where that reaches a limit: the call may not begin.
@@ -361,42 +295,20 @@ class Ledger:
         """Record what a booked call took; None: it was never made."""
         self._access.leave(usage.settle, number, None if use is None else self._used(use))
 
-    async def usage(
-        self,
-        *,
-        user: str | None = None,
-        since: float | None = None,
-        thread: str | None = None,
-        turn: str | None = None,
-    ) -> list[dict[str, Any]]:
+    async def usage(self, **filters: Unpack[UsageFilters]) -> list[dict[str, Any]]:
         """Return model calls, oldest first, under the names of `Use`."""
-        filters = {"user": user, "since": since, "thread": thread, "turn": turn}
         return await self._access.read(usage.listed, filters)
 
-    async def usage_totals(
-        self,
-        *,
-        by: Grouping,
-        user: str | None = None,
-        since: float | None = None,
-        thread: str | None = None,
-        turn: str | None = None,
-    ) -> list[dict[str, Any]]:
+    async def usage_totals(self, *, by: Grouping, **filters: Unpack[UsageFilters]) -> list[dict[str, Any]]:
         """Return sums of what is known; None: nothing is; UTC days.
 
         Each has the names it is grouped by (`model`: backend and model; `turn`: thread and turn),
         `model_calls`, and `unpriced_calls`: how many of them the cost leaves out.
         """
-        filters = {"user": user, "since": since, "thread": thread, "turn": turn}
         return await self._access.read(usage.totals, by, filters)
 
     async def used_on(self, user: str, at: float) -> tuple[int, float]:
-        """Return a user's counted tokens and known US dollars of a day.
-
-        Args:
-            user: the user.
-            at: seconds since the epoch, a moment of that day.
-        """
+        """Return a user's counted tokens and known US dollars on `at`'s day."""
         return await self._access.read(usage.used_on, user, at)
 
     async def audit(
@@ -416,12 +328,7 @@ class Ledger:
     ) -> None:
         """Record how a thread stands; its first user stays.
 
-        Args:
-            thread: its id.
-            user: whose it is.
-            status: how it stands now.
-            title: what it is about; None: as it was.
-            waiting_since: seconds since the epoch; None: since it began to wait.
+        `title` None leaves it as it was; `waiting_since` None is when it began to wait.
         """
         row = self._thread_row(thread, user, status, title, waiting_since)
         await self._access.write(threads.touch, row)
@@ -473,13 +380,8 @@ class Ledger:
         }
 
     def _row(self, call: Call) -> dict[str, Any]:
-        args = redacted_json(call.args, self._redact)
-        return {
-            **fields_of(call),
-            "tool": self._clean(call.tool),
-            "args": args,
-            "fingerprint": call.fingerprint,
-        }
+        stored = {"tool": self._clean(call.tool), "args": redacted_json(call.args, self._redact)}
+        return {**fields_of(call), **stored, "fingerprint": call.fingerprint}
 
     def _thread_row(
         self, thread: str, user: str, status: ThreadStatus, title: str | None, since: float | None
@@ -497,6 +399,3 @@ class Ledger:
 
     def _used(self, use: Use) -> dict[str, Any]:
         return {**fields_of(use), "error": None if use.error is None else self._clean(use.error)}
-
-    def _clean(self, text: str) -> str:
-        return redacted_text(text, self._redact)

@@ -7,7 +7,8 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection
 
@@ -19,18 +20,16 @@ _MOST_PLANNED = 10_000
 """One that is dropped is claimed."""
 
 
+@dataclass(slots=True, eq=False)
 class Read:
     """A read that this process made, and what it is recorded as."""
 
-    attempt = 1
-
-    def __init__(self, call: Call, row: Mapping[str, Any]) -> None:
-        """Plan it; `row` is as it is entered."""
-        self.call = call
-        self.row: Mapping[str, Any] = {**row, "status": "planned"}
-        """All that is known of it by now; its `call_id` is one of its own where that was another call's."""
-        self.is_queued = False
-        """What is known is about to be written: what is known by then is written with it."""
+    attempt: ClassVar[int] = 1
+    call: Call
+    row: Mapping[str, Any]
+    """All that is known of it by now; its `call_id` is one of its own where that was another call's."""
+    is_queued: bool = False
+    """What is known is about to be written: what is known by then is written with it."""
 
 
 class Reads:
@@ -46,16 +45,14 @@ class Reads:
         """Enter reads just asked for; `begin` takes each once."""
         for call in made:
             read = self._planned[call.thread, call.call_id] = Read(call, self._row_of(call))
-            self._record(read)
+            self._record(read, status="planned")
         while len(self._planned) > _MOST_PLANNED:
             self._planned.popitem(last=False)
 
     def begin(self, call: Call, lease_s: float) -> Read | None:
         """Take a planned read, to run it.
 
-        Args:
-            call: with the arguments it would be run with.
-            lease_s: seconds after which it counts as lost without an outcome.
+        The call has the arguments it would be run with. After `lease_s` seconds without outcome it is lost.
 
         Returns:
             What `Ledger.finish` is to be given; None where it is not planned, or was begun: claim it.

@@ -16,10 +16,8 @@ deleted."""
 
 def fingerprint(tool: str, args: Mapping[str, Any]) -> str:
     """Return the SHA-256, in hex, of a tool and its arguments."""
-    return hashlib.sha256(_canonical([tool, dict(args)]).encode()).hexdigest()
-
-
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+    canonical = json.dumps([tool, dict(args)], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 
-from ledger.tables import insert, rules
+from ledger.tables import insert, matching, rows_of, rules
 
 
 def add(connection: Connection, row: Mapping[str, Any]) -> None:
@@ -28,22 +28,20 @@ def give_back(connection: Connection, rule_id: str) -> None:
 def listed(connection: Connection, user: str | None, now: float | None) -> list[dict[str, Any]]:
     """Return rules, the oldest first; one that cannot be read is none.
 
-    Args:
-        connection: to the database.
-        user: only this user's; None: everybody's.
-        now: only those that have not run out by then; None: all.
+    `user` None: everybody's; `now` None: those that have run out, too.
     """
-    mine = [] if user is None else [rules.c.user == user]
     valid = [] if now is None else _valid(now)
-    query = select(rules).where(*mine, *valid).order_by(rules.c.created_at, rules.c.id)
-    rows = connection.execute(query).mappings()
+    query = (
+        select(rules).where(*matching(rules, {"user": user}), *valid).order_by(rules.c.created_at, rules.c.id)
+    )
+    rows = rows_of(connection, query)
     return [{**row, "where": where} for row in rows if (where := _read(row["where"])) is not None]
 
 
 def revoke(connection: Connection, rule_id: str, user: str | None) -> bool:
     """Delete a rule; False: the user (None: anybody) has none such."""
-    mine = [] if user is None else [rules.c.user == user]
-    return connection.execute(delete(rules).where(rules.c.id == rule_id, *mine)).rowcount == 1
+    its = matching(rules, {"id": rule_id, "user": user})
+    return connection.execute(delete(rules).where(*its)).rowcount == 1
 
 
 def _read(where: str) -> dict[str, str] | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from sqlalchemy import Column, Connection, bindparam, func, select
 
@@ -10,6 +10,17 @@ from ledger.records import Used
 from ledger.tables import matching, rows_of, usage
 
 Grouping = Literal["user", "model", "turn", "day"]
+
+
+class UsageFilters(TypedDict, total=False):
+    """Which model calls to return; None: no filter."""
+
+    user: str | None
+    since: float | None
+    """Seconds since the epoch, inclusive."""
+    thread: str | None
+    turn: str | None
+
 
 _GROUPS: Mapping[Grouping, tuple[Column[Any], ...]] = {
     "user": (usage.c.user,),

@@ -1,1 +1,1 @@
-"""What is kept on disk: checkpoints, memories, long results."""
+"""What is stored on disk: checkpoints, memories, long results."""

@@ -3,7 +3,7 @@
     artifacts/<person>/ab/<SHA-256 of the content>[-untrusted]
 
 A handle is the beginning of such a name, as in git, and is looked up in the asker's folder alone: with
-somebody else's handle there is nothing to find. Whether strangers wrote the content is part of the name,
+somebody else's handle there is nothing to find. Whether the content is untrusted is part of the name,
 so that no way of reading it can lose that.
 """
 
@@ -13,8 +13,8 @@ import os
 import re
 import tempfile
 from collections import OrderedDict
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -60,13 +60,14 @@ class Piece:
 
 
 def is_untrusted(handle: str) -> bool:
-    """Tell whether strangers wrote what a handle stands for."""
+    """Tell whether a handle stands for untrusted content."""
     return handle.endswith(_UNTRUSTED)
 
 
 def name_of(user: str, handle: str) -> tuple[str, str]:
     """Return a person's folder and a handle's, or a hash's, digits."""
-    return _person_folder(user), handle[:_HANDLE_DIGITS]
+    person = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()  # a name may be any text
+    return person[:_PERSON_LENGTH], handle[:_HANDLE_DIGITS]
 
 
 class LongResults:
@@ -80,13 +81,7 @@ class LongResults:
         self._pieces = _PieceCache(_CACHED)
 
     async def put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
-        """Store a text for a person; it is on disk on return.
-
-        Args:
-            user: whose it is; nobody else can read it.
-            text: what to store.
-            untrusted: strangers wrote it.
-        """
+        """Store a text, on disk on return; that person alone reads it."""
         return await asyncio.to_thread(self._put, user, text, untrusted=untrusted)
 
     async def read(self, user: str, handle: str, start: int, count: int) -> Piece | None:
@@ -106,11 +101,8 @@ class LongResults:
     async def sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
         """Delete results not needed and stored before a time; return how many.
 
-        One that is stored again meanwhile is left: whoever stores it marks it, and finds it gone or there.
-
-        Args:
-            needed: as `name_of` returns them.
-            before: seconds since the epoch.
+        `needed` is named by `name_of`; `before` is in seconds since the epoch. One that is stored again
+        meanwhile is left: whoever stores it marks it, and finds it gone or there.
         """
         return await asyncio.to_thread(self._sweep, needed, before)
 
@@ -119,35 +111,33 @@ class LongResults:
         digest = hashlib.sha256(content).hexdigest()
         mark = _UNTRUSTED if untrusted else ""
         path = self._folder(user, digest) / f"{digest}{mark}"
-        try:
-            if not _is_there(path):
+        with _explained(self._root):
+            try:
+                os.utime(path)  # it is stored just now
+            except FileNotFoundError:
                 _make_folders(self._root.parent, path.parent)
                 _write_once(path, content)
-        except OSError as error:
-            raise _explained(self._root, error) from error
         return LongResult(digest[:_HANDLE_DIGITS] + mark, len(content), digest)
 
     def _read(self, user: str, handle: str, start: int, count: int) -> Piece | None:
-        try:
+        with _explained(self._root):
             path = self._find(user, handle)
             if path is None:
                 return None
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 file.seek(start)
-                return _piece(file.read(count + _LONGEST_CHARACTER), start, count, size)
-        except OSError as error:
-            raise _explained(self._root, error) from error
+                data = file.read(count + _LONGEST_CHARACTER)
+        first, last = _boundary(data, 0), _boundary(data, count)
+        return Piece(data[first:last].decode("utf-8", "replace"), start + first, start + last, size)
 
     def _sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
-        paths = list(self._root.glob("*/??/*"))
-        unneeded = (
-            path for path in paths if (path.parents[1].name, path.name[:_HANDLE_DIGITS]) not in needed
-        )
-        try:
-            return sum(_deleted(path, before) for path in unneeded)
-        except OSError as error:
-            raise _explained(self._root, error) from error
+        with _explained(self._root):
+            return sum(
+                _deleted(path, before)
+                for path in list(self._root.glob("*/??/*"))
+                if (path.parents[1].name, path.name[:_HANDLE_DIGITS]) not in needed
+            )
 
     def _find(self, user: str, handle: str) -> Path | None:
         if not _HANDLE.fullmatch(handle):
@@ -157,7 +147,7 @@ class LongResults:
         return min((path for path in found if is_untrusted(path.name) == is_untrusted(handle)), default=None)
 
     def _folder(self, user: str, digest: str) -> Path:
-        return self._root / _person_folder(user) / digest[:2]
+        return self._root / name_of(user, digest)[0] / digest[:2]
 
 
 class _PieceCache:
@@ -185,11 +175,6 @@ class _PieceCache:
                 self._size -= oldest.end - oldest.start
 
 
-def _person_folder(user: str) -> str:
-    """Return a person's folder: a person's name may be any text."""
-    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:_PERSON_LENGTH]
-
-
 def _deleted(path: Path, before: float) -> bool:
     """Delete a file, unless it was stored again just before."""
     if path.stat().st_mtime >= before:
@@ -202,15 +187,6 @@ def _deleted(path: Path, before: float) -> bool:
     aside.unlink()
     with suppress(OSError):  # others are in it
         path.parent.rmdir()
-    return True
-
-
-def _is_there(path: Path) -> bool:
-    """Mark a file as stored just now; False: there is none."""
-    try:
-        os.utime(path)
-    except FileNotFoundError:
-        return False
     return True
 
 
@@ -252,11 +228,6 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _piece(data: bytes, start: int, count: int, size: int) -> Piece:
-    first, last = _boundary(data, 0), _boundary(data, count)
-    return Piece(data[first:last].decode("utf-8", "replace"), start + first, start + last, size)
-
-
 def _boundary(data: bytes, at: int) -> int:
     """Return the first position from `at` where a character begins."""
     while at < len(data) and data[at] & 0xC0 == 0x80:  # noqa: PLR2004 (how UTF-8 marks what goes on)
@@ -264,5 +235,9 @@ def _boundary(data: bytes, at: int) -> int:
     return min(at, len(data))
 
 
-def _explained(root: Path, error: OSError) -> StorageError:
-    return StorageError(f"The stored results in {str(root)!r} cannot be used: {why(error)}.")
+@contextmanager
+def _explained(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"The stored results in {str(root)!r} cannot be used: {why(error)}.") from error

@@ -13,7 +13,7 @@ from langgraph.store.base import BaseStore, Op, Result, SearchItem
 from langgraph.store.base.batch import AsyncBatchedBaseStore
 
 from base.errors import StorageError
-from storage.sqlite import BUSY_S, create_private, switch_to_wal, why
+from storage.sqlite import BUSY_S, configure, create_private, why
 
 if TYPE_CHECKING:
     from langgraph.store.sqlite.aio import AsyncSqliteStore
@@ -31,9 +31,7 @@ _RETRY_S = 0.05
 async def open_memories(path: Path, embedder: "TextEmbedder | None" = None) -> AsyncIterator[BaseStore]:
     """Open or create the store: a file for its owner alone.
 
-    Args:
-        path: where it is.
-        embedder: what finds memories by their meaning; None: they are found by their words.
+    `embedder` finds memories by their meaning; None: they are found by their words.
 
     Raises:
         StorageError: the file cannot be used.
@@ -51,7 +49,6 @@ class Memories(AsyncBatchedBaseStore):
     """
 
     def __init__(self, path: Path, embedder: "TextEmbedder | None", stack: AsyncExitStack) -> None:
-        """Name the file, the embedder, and what closes the store."""
         super().__init__()
         self._path = path
         self._embedder = embedder
@@ -98,8 +95,7 @@ def _prepare(path: Path) -> None:
     with _explained(path):
         create_private(path)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
-            switch_to_wal(connection)
+            configure(connection)
 
 
 @contextmanager

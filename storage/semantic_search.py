@@ -23,7 +23,7 @@ from langgraph.store.base import Item, SearchItem
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 _AT_ONCE = 100
-"""Texts that one request places: as many as every provider takes."""
+"""Texts of one request: as many as every provider takes."""
 _MOST_CAUGHT_UP = 500
 """Texts that one search waits for."""
 
@@ -39,7 +39,7 @@ _WITHOUT = """
         SELECT 1 FROM vectors AS m WHERE m.prefix = s.prefix AND m.key = s.key AND m.model = ?)
     ORDER BY updated_at DESC LIMIT ?
 """
-_PLACE = """
+_ADD_VECTOR = """
     INSERT OR REPLACE INTO vectors (prefix, key, model, vector)
     SELECT prefix, key, ?, ? FROM store WHERE prefix = ? AND key = ? AND json_extract(value, '$.text') = ?
 """
@@ -106,12 +106,12 @@ class VectorStore(AsyncSqliteStore):
         for start in range(0, len(without), _AT_ONCE):
             some = without[start : start + _AT_ONCE]
             vectors = await self._embedder.of_texts([text for _, text in some])
-            placed = [
+            found = [
                 (model, _packed(vector), prefix, key, text)
                 for (key, text), vector in zip(some, vectors, strict=True)
             ]
             async with self._cursor() as cursor:
-                await cursor.executemany(_PLACE, placed)
+                await cursor.executemany(_ADD_VECTOR, found)
 
 
 def _fields(item: Item) -> dict[str, Any]:

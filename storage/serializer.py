@@ -7,7 +7,6 @@ import threading
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
 from typing import Any
 
 import ormsgpack
@@ -45,7 +44,6 @@ class StrictSerializer(JsonPlusSerializer):
         super().__init__(allowed_msgpack_modules=None)
         self._any = self._unpack_ext_hook
         self._unpack_ext_hook = self._message_or_any
-        _listen()
 
     def loads_typed(self, data: tuple[str, bytes]) -> object:
         """Return the value of a row.
@@ -100,12 +98,10 @@ def _inflated(data: bytes) -> bytes:
     return whole
 
 
-@cache
-def _listen() -> None:
-    register_serde_event_listener(_note)
-
-
 def _note(event: SerdeEvent) -> None:
     refused = getattr(_reading, "refused", None)
     if refused is not None and event["kind"].endswith("_blocked"):
         refused.append(f"{event['module']}.{event['name']}")
+
+
+register_serde_event_listener(_note)

@@ -56,12 +56,15 @@ def make_private(path: Path) -> None:
             file.chmod(0o600)
 
 
-def switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead log, waiting for others, which SQLite does not.
+def configure(connection: sqlite3.Connection) -> None:
+    """Have each commit synced to a write-ahead log, and locks waited for.
+
+    To switch to that log SQLite itself does not wait for others.
 
     Raises:
         sqlite3.OperationalError: it took too long.
     """
+    connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
     deadline = time.monotonic() + BUSY_S
     while True:
         try:
@@ -71,6 +74,7 @@ def switch_to_wal(connection: sqlite3.Connection) -> None:
                 raise
             time.sleep(_RETRY_S)
         else:
+            connection.execute("PRAGMA synchronous=FULL")
             return
 
 

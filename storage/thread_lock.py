@@ -32,12 +32,7 @@ class ThreadLocks:
     """The locks of the threads of one data directory."""
 
     def __init__(self, folder: Path, patience_s: float = 600) -> None:
-        """Name the locks' folder, which is made when first needed.
-
-        Args:
-            folder: for this alone.
-            patience_s: seconds to wait for another process's turn.
-        """
+        """Name the folder; `patience_s` are seconds to wait for another process's turn."""
         self.folder = folder
         self._patience_s = patience_s
         self._here: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -52,10 +47,7 @@ class ThreadLocks:
             BusyThreadError: another process is still at it when the patience ends.
             StorageError: the folder cannot be used.
         """
-        lock = self._here.get(thread_id)
-        if lock is None:
-            lock = self._here[thread_id] = asyncio.Lock()
-        async with lock:
+        async with self._here.setdefault(thread_id, asyncio.Lock()):
             path = self._path(thread_id)
             descriptor = await self._wait(thread_id, path)
             self._files += 1
@@ -107,7 +99,6 @@ class ThreadLocks:
 
 
 def _most_files() -> float:
-    """Return how many files the locks may hold open."""
     if os.name != "posix":
         return inf
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -158,7 +149,6 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _holder(path: Path) -> str:
-    """Return the process that wrote itself into a lock's file, in words."""
     try:
         return f"process {int(path.read_text())}"
     except (OSError, ValueError):

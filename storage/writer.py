@@ -34,7 +34,7 @@ class Database(Protocol[Op_contra]):
         effect but on the database.
         """
 
-    def is_nobodys(self, error: Exception) -> bool:
+    def is_of_database(self, error: Exception) -> bool:
         """Tell whether an error is the database's, not one operation's."""
 
     def explained(self, error: Exception) -> Exception:
@@ -52,13 +52,7 @@ class Writer:
     """
 
     def __init__(self, name: str, gather_s: float = GATHER_S, most_at_once: int = MOST_AT_ONCE) -> None:
-        """Begin the thread.
-
-        Args:
-            name: of the thread.
-            gather_s: how long what nobody waits for may be held back, in seconds.
-            most_at_once: operations in one transaction.
-        """
+        """Begin the thread; see `GATHER_S` and `MOST_AT_ONCE`."""
         self._gather_s = gather_s
         self._most_at_once = most_at_once
         self._jobs: list[_Job] = []
@@ -95,15 +89,14 @@ class Writer:
     def _next_jobs(self) -> "list[_Job]":
         """Return what has come; empty: all is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._is_over())
+            self._changed.wait_for(
+                lambda: self._jobs or (self._lanes and all(lane.is_closed for lane in self._lanes))
+            )
             if self._jobs:
                 self._changed.wait_for(lambda: self._is_waited_for, timeout=self._gather_s)
             self._is_waited_for = False
             jobs, self._jobs = self._jobs, []
         return jobs
-
-    def _is_over(self) -> bool:
-        return bool(self._lanes) and all(lane.is_closed for lane in self._lanes)
 
     def _write(self, jobs: "Sequence[_Job]") -> None:
         for lane in self._lanes:
@@ -161,11 +154,13 @@ def _commit(database: Database[Any], jobs: Sequence[_Job]) -> None:
     try:
         results = database.commit([job.operation for job in jobs])
     except Exception as error:  # whatever it is, whoever waits for it is told
-        if len(jobs) > 1 and not database.is_nobodys(error):
+        if len(jobs) > 1 and not database.is_of_database(error):
             for job in jobs:
                 _commit(database, [job])
             return
         explained = database.explained(error)
+        if explained is not error:
+            explained.__cause__ = error
         if any(job.future is None for job in jobs):
             _log.error("what nobody waited for was not written: %s", explained)
         _tell((job.future, explained) for job in jobs)

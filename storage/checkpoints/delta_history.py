@@ -39,7 +39,7 @@ class HistoryReader(SqliteSaver):
         at = get_checkpoint_id(config)
         if not channels or not at:
             return super().get_delta_channel_history(config=config, channels=channels)
-        key = _key(config)
+        key = thread_and_namespace(config)
         chains, seeds = self.walk(key, at, channels)
         walked = max(chains.values(), key=len) or [at]
         between = min(walked), max(walked)
@@ -96,8 +96,10 @@ class HistoryReader(SqliteSaver):
                     wanted = parent
 
 
-def _key(config: RunnableConfig) -> tuple[str, str]:
-    return str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", "")
+def thread_and_namespace(config: RunnableConfig) -> tuple[str, str]:
+    """Return a conversation's id and the namespace of a graph in it."""
+    named = config["configurable"]
+    return str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
 
 
 def _counted(described: bytes | None) -> Collection[str]:

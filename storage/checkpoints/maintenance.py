@@ -19,7 +19,7 @@ _OF_RUN = "json_extract(CAST(metadata AS TEXT), '$.run_id') = ?"
 
 
 def delete_thread(connection: sqlite3.Connection, thread: str) -> None:
-    """Delete all that is kept of a thread."""
+    """Delete all that is stored of a thread."""
     for table in _COLUMNS:
         connection.execute(f"DELETE FROM {table} WHERE thread_id = ?", [thread])  # noqa: S608 (our own names)
 
@@ -35,7 +35,7 @@ def delete_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> None:
 
 
 def copy_thread(connection: sqlite3.Connection, source: str, target: str) -> None:
-    """Copy all that is kept of a thread to another."""
+    """Copy all that is stored of a thread to another."""
     for table, columns in _COLUMNS.items():
         connection.execute(
             f"INSERT OR REPLACE INTO {table} (thread_id, {columns})"  # noqa: S608

@@ -29,16 +29,16 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from storage.checkpoints.delta_history import HistoryReader
+from storage.checkpoints.delta_history import HistoryReader, thread_and_namespace
 from storage.checkpoints.maintenance import copy_thread, delete_runs, delete_thread, prune
 from storage.checkpoints.sqlite_file import (
     ADDED,
     CHECKPOINTS,
+    COUNTED,
     REPLACED,
     CheckpointFile,
     Consumed,
     Put,
-    consumed,
     nothing,
 )
 from storage.serializer import StrictSerializer
@@ -65,13 +65,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
     def __init__(
         self, path: Path, committing: Callable[[], None] = nothing, writer: Writer | None = None
     ) -> None:
-        """Open or create the file; blocks.
-
-        Args:
-            path: where it is.
-            committing: see above.
-            writer: the thread that writes; None: one of its own.
-        """
+        """Open or create the file; blocks; `writer` None: one of its own."""
         super().__init__(serde=StrictSerializer())
         self._file = CheckpointFile(path, committing)
         self._writes: Lane[Put] = (writer or Writer("checkpoint-writer")).open(self._file)
@@ -94,7 +88,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,  # noqa: ARG002 (the base class's)
     ) -> RunnableConfig:
         """Save a checkpoint, after all that was put in its thread before."""
-        thread, ns = _place(config)
+        thread, ns = thread_and_namespace(config)
         if not ns and thread in self._latest:
             self._latest[thread].update(checkpoint["channel_values"])
         before = config["configurable"].get("checkpoint_id")
@@ -104,7 +98,9 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             *self.serde.dumps_typed(checkpoint),
             described.encode("utf-8", "ignore"),
         )
-        await self._put(thread, CHECKPOINTS, [row], consumed(thread, ns, before, metadata))
+        deltas: Any = metadata.get(COUNTED)
+        consumed = Consumed((thread, ns, before), tuple(deltas)) if before and deltas else None
+        await self._put(thread, CHECKPOINTS, [row], consumed)
         named = {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}
         return {"configurable": named}
 
@@ -112,11 +108,11 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Save a step's writes, for the checkpoint that it began at."""
-        thread, ns = _place(config)
+        thread, ns = thread_and_namespace(config)
         key = (thread, ns, str(config["configurable"]["checkpoint_id"]), task_id, task_path)
         rows = [
-            (*key, WRITES_IDX_MAP.get(channel, place), channel, *self.serde.dumps_typed(value))
-            for place, (channel, value) in enumerate(writes)
+            (*key, WRITES_IDX_MAP.get(channel, index), channel, *self.serde.dumps_typed(value))
+            for index, (channel, value) in enumerate(writes)
         ]
         special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         await self._put(thread, REPLACED if special else ADDED, rows)
@@ -178,7 +174,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         )
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete all that is kept of a thread."""
+        """Delete all that is stored of a thread."""
         await self._change(lambda connection: delete_thread(connection, str(thread_id)))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
@@ -186,16 +182,11 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         await self._change(lambda connection: delete_runs(connection, run_ids))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy all that is kept of a thread to another."""
+        """Copy all that is stored of a thread to another."""
         await self._change(lambda connection: copy_thread(connection, source_thread_id, target_thread_id))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Delete what each thread's last checkpoint does not need, or all.
-
-        Args:
-            thread_ids: the threads.
-            strategy: `keep_latest`, or `delete`.
-        """
+        """Delete what threads' last checkpoints do not need, or with `delete` all."""
         await self._change(lambda connection: prune(connection, self.serde, thread_ids, strategy))
 
     def get_next_version(self, current: Any, channel: None) -> Any:
@@ -223,7 +214,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
 
     async def _read(self, config: RunnableConfig | None, read: Callable[[HistoryReader], T]) -> T:
         """Read once all is on disk that was put before."""
-        for thread in list(self._last) if config is None else [_place(config)[0]]:
+        for thread in list(self._last) if config is None else [thread_and_namespace(config)[0]]:
             await self.settled(thread)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, read)
 
@@ -236,12 +227,6 @@ class Checkpoints(BaseCheckpointSaver[Any]):
                 return read(saver)
         except sqlite3.Error as error:
             raise self._file.explained(error) from error
-
-
-def _place(config: RunnableConfig) -> tuple[str, str]:
-    """Return a conversation's id and the namespace of a graph in it."""
-    named = config["configurable"]
-    return str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
 
 
 @asynccontextmanager

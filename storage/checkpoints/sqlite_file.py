@@ -16,7 +16,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from base.errors import StorageError
 from storage.serializer import compressed
-from storage.sqlite import BUSY_S, create_private, make_private, switch_to_wal, why
+from storage.sqlite import configure, create_private, make_private, why
 
 CHECKPOINTS = (
     "INSERT OR REPLACE INTO checkpoints"
@@ -28,13 +28,13 @@ _WRITES = (
 ADDED = f"INSERT OR IGNORE {_WRITES}"
 REPLACED = f"INSERT OR REPLACE {_WRITES}"
 _KINDS = {CHECKPOINTS: 4, ADDED: 7, REPLACED: 7}
-"""Place of a row's kind; its bytes follow."""
+"""Index of a row's kind; its bytes follow."""
 
 _MOST_ROWS = 64
 """In one statement: each statement lets go of the interpreter, and waits to have it back."""
 
 COUNTED = "counters_since_delta_snapshot"
-"""Where a checkpoint's metadata names the channels kept in deltas, which it does not hold itself."""
+"""Where a checkpoint's metadata names the channels stored as deltas, which it does not hold itself."""
 _NO_STEP = "00000000-0000-0000-0000-000000000000"
 """The task id of what no step wrote."""
 OF_STEPS = f"thread_id = ? AND checkpoint_id = ? AND idx >= 0 AND task_id <> '{_NO_STEP}'"
@@ -58,8 +58,8 @@ class Consumed:
 
     def holds(self, row: _Row) -> bool:
         """Tell whether a write at the checkpoint need not be stored."""
-        task, place, channel = row[3], row[5], row[6]
-        return place >= 0 and task != _NO_STEP and channel not in self.deltas
+        task, index, channel = row[3], row[5], row[6]
+        return index >= 0 and task != _NO_STEP and channel not in self.deltas
 
     def delete(self, connection: sqlite3.Connection) -> None:
         """Delete what is on disk of it."""
@@ -69,15 +69,6 @@ class Consumed:
             f"DELETE FROM writes WHERE {OF_STEPS} AND checkpoint_ns = ? AND channel NOT IN ({stay})",  # noqa: S608
             [thread, checkpoint_id, ns, *self.deltas],
         )
-
-
-def consumed(thread: str, ns: str, before: str | None, metadata: Mapping[str, Any]) -> Consumed | None:
-    """Return what a checkpoint consumes of the one before it.
-
-    None: there is none, or its metadata does not say which channels are kept in deltas.
-    """
-    deltas = metadata.get(COUNTED)
-    return Consumed((thread, ns, before), tuple(deltas)) if before and deltas else None
 
 
 @dataclass(slots=True, eq=False)
@@ -90,7 +81,7 @@ class Put:
     """What must be on disk before, and is written with this where it failed to be."""
     change: Callable[[sqlite3.Connection], None] | None = None
     consumes: Consumed | None = None
-    """What is deleted once this is there."""
+    """What is deleted once this is there; None where it is not known which channels are stored as deltas."""
     is_there: bool = field(default=False, init=False)
     has_failed: bool = field(default=False, init=False)
 
@@ -103,9 +94,7 @@ class CheckpointFile:
     def __init__(self, path: Path, committing: Callable[[], None] = nothing) -> None:
         """Open or create the file, for its owner alone.
 
-        Args:
-            path: where it is.
-            committing: called just before each commit; what it raises undoes the transaction.
+        `committing` is called just before each commit; what it raises undoes the transaction.
 
         Raises:
             StorageError: it cannot be used; the message says why and what to do.
@@ -123,9 +112,7 @@ class CheckpointFile:
     def connect(self) -> sqlite3.Connection:
         """Open a connection, for one thread at a time."""
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
-        switch_to_wal(connection)
-        connection.execute("PRAGMA synchronous=FULL")
+        configure(connection)
         return connection
 
     def commit(self, operations: Sequence[Put]) -> Sequence[None]:
@@ -147,7 +134,7 @@ class CheckpointFile:
             put.is_there, put.rows, put.after = True, (), None  # a thread's last one stays in memory
         return [None] * len(operations)
 
-    def is_nobodys(self, error: Exception) -> bool:
+    def is_of_database(self, error: Exception) -> bool:
         """Tell whether it is the file's: it is full, locked, read-only."""
         return isinstance(error, sqlite3.OperationalError)
 
@@ -155,9 +142,7 @@ class CheckpointFile:
         """Return a file's error as a StorageError; others as they are."""
         if not isinstance(error, OSError | sqlite3.Error):
             return error
-        failure = StorageError(f"The checkpoints {self._path} cannot be used: {why(error)}.")
-        failure.__cause__ = error
-        return failure
+        return StorageError(f"The checkpoints {self._path} cannot be used: {why(error)}.")
 
     def close(self) -> None:
         """Let go of it."""

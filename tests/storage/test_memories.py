@@ -84,7 +84,7 @@ def test_a_program_that_closes_its_loop_itself_is_told_of_no_task_left_over(tmp_
 
 
 async def test_the_three_databases_write_ahead_and_a_locked_one_says_so(settings, monkeypatch):
-    for place in ("storage.memories", "ledger.database", "storage.checkpoints.sqlite_file"):
+    for place in ("storage.memories", "storage.sqlite"):
         monkeypatch.setattr(f"{place}.BUSY_S", 0.1)
 
     async def locked(file: str) -> str:

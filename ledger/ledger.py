@@ -65,7 +65,7 @@ class Ledger:
 
     @classmethod
     async def open(cls, database: Path | str, redact: Redact = str) -> Self:
-        """Open or create a ledger, at the path of a SQLite file or at a URL.
+        """Open or create a ledger at a path or a URL.
 
         `redact` strips secrets from every text before it is stored.
 

@@ -99,6 +99,6 @@ def _prepare_tables(connection: Connection) -> None:
 
 def _unknown(url: URL, layout: str) -> StorageError:
     return StorageError(
-        f"The ledger {_name(url)} has {layout}, and this twobrain knows schema {VERSION} at most: "
-        "update twobrain, or use another data directory."
+        f"The ledger {_name(url)} has {layout}, and this twobrain knows schema {VERSION} at most. It is of a "
+        "newer one, or of before 0.1.0 and not read any more: update twobrain, or use another data directory."
     )

@@ -217,7 +217,9 @@ class Caller:
 
 def _release_stream(error: BaseException | None) -> None:
     """End what the error's frames hold of a stream, in order."""
-    while error:
+    seen: set[int] = set()
+    while error and id(error) not in seen:  # a library may have made the chain a ring
+        seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 

@@ -287,6 +287,26 @@ async def test_the_deadline_holds_for_the_person_though_a_client_swallows_every_
     await asyncio.wait(others)
 
 
+class Ringed(FakeListChatModel):
+    """Raises an error whose chain of causes leads back to it."""
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+        first, second = ValueError("one"), ValueError("other")
+        second.__cause__ = first
+        raise first from second
+
+
+async def test_an_error_whose_causes_are_a_ring_is_told_as_any_other(
+    open_wire: OpenWire, connect: Connect, monkeypatch
+):
+    ringed = replace(anthropic.PROVIDER, open=lambda card, key: Ringed(responses=[]))
+    monkeypatch.setattr(anthropic, "PROVIDER", ringed)
+    well = open_wire("openai", brain=lambda heard: brain.Reply(text="Noon."))
+    phone = connect(ringed=at(open_wire("anthropic"), max_retries=0, streaming=False), well=at(well))
+    reply = await phone.call(replace(ASK, tools=()))
+    assert (reply.backend, reply.message.text) == ("well", "Noon.")
+
+
 @pytest.mark.parametrize(
     ("fault", "tries"),
     [

@@ -50,10 +50,12 @@ async def record_missing(
     values = snapshot.values
     user = (row or values["choices"]).get("user") or "local"
     results = results_in(values["messages"])
-    told = []
+    told, tools = [], await orchestrator.all_tools()
     for call in missing:
         made_for = (values["thread"], call["id"], values["turn"], user)
-        entry = Call(*made_for, role="", model="", tool=call["name"], args=call["args"], effect="unknown")
+        made = {"tool": call["name"], "args": call["args"]}
+        shared = tools.fingerprint(call["name"], call["args"])
+        entry = Call(*made_for, role="", model="", **made, effect="unknown", fingerprint=shared)
         result = results.get(call["id"])
         told.append((entry, Recorded(cast("Status", result.status), result.text) if result else None))
     await orchestrator.ledger.recall(told)

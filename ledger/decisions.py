@@ -44,6 +44,8 @@ class Answer:
     """The outcome of a rejection."""
     args: Mapping[str, Any] | None
     """Edited arguments, to which the approval is bound; None where they stay."""
+    edited: str
+    """The fingerprint of the edited call; empty: of the arguments as they are."""
     stored_args: str | None
     """The same, redacted JSON."""
     attempt: int | None
@@ -123,7 +125,7 @@ def _consequence(row: Any, answer: Answer) -> dict[str, Any]:
         return {"status": "denied", "text": answer.text}
     if answer.args is None:
         return {"status": "ready"}
-    edited = fingerprint(row.tool, answer.args)
+    edited = answer.edited or fingerprint(row.tool, answer.args)
     return {"status": "ready", "fingerprint": edited, "args": answer.stored_args}
 
 

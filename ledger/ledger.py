@@ -117,15 +117,16 @@ class Ledger:
         fingerprint: str,
         message: str = "",
         args: dict[str, Any] | None = None,
+        edited: str = "",
         remember: Remembered | None = None,
         attempt: int | None = None,
         at: float | None = None,
     ) -> Decision:
         """Record the first decision on a call; return the one recorded.
 
-        For `by`, `fingerprint`, `args` and `attempt` see `ledger.decisions.Answer`. Without `approve` the
-        call is rejected, which ends it, and `message` says why. `remember` is the rule that begins with this
-        approval, if this is the decision on record. `at` None is now.
+        For `by`, `fingerprint`, `args`, `edited` and `attempt` see `ledger.decisions.Answer`. Without
+        `approve` the call is rejected, which ends it, and `message` says why. `remember` is the rule that
+        begins with this approval, if this is the decision on record. `at` None is now.
         """
         words = f"Action denied by user: {message}" if message else "Action denied by user."
         consent = "approved" if args is None else "edited"
@@ -137,6 +138,7 @@ class Ledger:
             fingerprint=fingerprint,
             text=self._clean(words),
             args=args,
+            edited=edited,
             stored_args=None if args is None else redacted_json(args, self._redact),
             attempt=attempt,
             rule=None if remember is None else self._rule(thread, call_id, remember, by, now),
@@ -381,7 +383,7 @@ class Ledger:
 
     def _row(self, call: Call) -> dict[str, Any]:
         stored = {"tool": self._clean(call.tool), "args": redacted_json(call.args, self._redact)}
-        return {**fields_of(call), **stored, "fingerprint": call.fingerprint}
+        return {**fields_of(call), **stored}
 
     def _thread_row(
         self, thread: str, user: str, status: ThreadStatus, title: str | None, since: float | None

@@ -15,9 +15,23 @@ deleted."""
 
 
 def fingerprint(tool: str, args: Mapping[str, Any]) -> str:
-    """Return the SHA-256, in hex, of a tool and its arguments."""
-    canonical = json.dumps([tool, dict(args)], sort_keys=True, separators=(",", ":"))
+    """Return the SHA-256, in hex, of a tool and its arguments as JSON.
+
+    The order of keys does not count, and 1.0 is 1. See `Tool.fingerprint` for how else a call may be written.
+    """
+    canonical = json.dumps([tool, _plain(dict(args))], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {name: _plain(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +49,13 @@ class Call:
     args: dict[str, Any]
     effect: str
     """What the tool does to the world, as its declaration says."""
+    fingerprint: str = ""
+    """The same for calls that the tool takes alike; left out: of the arguments as they are, unredacted."""
 
-    @property
-    def fingerprint(self) -> str:
-        """The fingerprint of tool and arguments as they are, before redaction."""
-        return fingerprint(self.tool, self.args)
+    def __post_init__(self) -> None:
+        """Complete the fingerprint."""
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", fingerprint(self.tool, self.args))
 
 
 @dataclass(frozen=True, slots=True)

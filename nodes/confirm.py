@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
 from base.errors import StorageError
-from ledger.records import Decision, Remembered, fingerprint
+from ledger.records import Decision, Remembered
 from nodes.context import Context
 from nodes.events import ToolFinished, emit
 from nodes.gate.answers import Approve, Choice, Edit, Reading, Reject, fault, read, was_sent_before
@@ -137,6 +137,7 @@ async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Deci
         fingerprint=turn.ledger_call(call, action["args"]).fingerprint,
         message=choice.message if isinstance(choice, Reject) else "",
         args=choice.args if isinstance(choice, Edit) else None,
+        edited=turn.res.tools.fingerprint(call["name"], choice.args) if isinstance(choice, Edit) else "",
         remember=_remembered(turn, action["name"], choice),
         attempt=action.get("attempt"),
     )
@@ -154,8 +155,7 @@ def _remembered(turn: Turn, name: str, choice: Choice) -> Remembered | None:
 
 def _args(turn: Turn, action: dict[str, Any], choice: Choice, held: Decision) -> dict[str, Any]:
     """Return what to run: an edit only where that was agreed to."""
-    tool = turn.res.tools.find(action["name"])
-    edited = isinstance(choice, Edit) and held.fingerprint == fingerprint(
-        tool.name if tool else action["name"], choice.args
-    )
-    return choice.args if isinstance(choice, Edit) and edited else dict(action["args"])
+    shared = turn.res.tools.fingerprint
+    if isinstance(choice, Edit) and held.fingerprint == shared(action["name"], choice.args):
+        return choice.args
+    return dict(action["args"])

@@ -13,7 +13,8 @@ import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from base.settings import ROLES, Role, Settings
 from base.worker_threads import in_thread
+from ledger.records import fingerprint
 from tools.schema import ArgumentsError, plain_schema, unstorable
 
 __all__ = ["ArgumentsError", "Effect", "Here", "Tool", "ToolFailure", "tool"]
@@ -55,6 +57,7 @@ class Here:
 
 Run = Callable[[Here, dict[str, Any]], Awaitable[Any]]
 Check = Callable[[dict[str, Any]], dict[str, Any]]
+Canonical = Callable[[dict[str, Any]], dict[str, Any]]
 Preview = Callable[[Here, dict[str, Any]], Awaitable[str | None]]
 Verify = Callable[[Here, dict[str, Any]], Awaitable[bool | None]]
 Missing = Callable[[Settings], str | None]
@@ -66,9 +69,13 @@ async def _no_preview(_here: Here, _args: dict[str, Any]) -> None: ...
 def _nothing_missing(_settings: Settings) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _as_they_are(args: dict[str, Any]) -> dict[str, Any]:
+    return args
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tool:
-    """Something a model may do."""
+    """Something a model may do; no two are equal."""
 
     name: str
     description: str
@@ -80,6 +87,9 @@ class Tool:
     check: Check
     """Returns validated, coerced arguments; raises ArgumentsError."""
     effect: Effect
+    canonical: Canonical = _as_they_are
+    """Returns checked arguments in the one form of all that mean the same, such as `a.txt` and `./a.txt`;
+    raises ToolFailure or ValueError where they have none."""
     role: Role = "user"
     """The least trusted role that may use it."""
     confirm: bool = True
@@ -117,6 +127,28 @@ class Tool:
         said = json.dumps([self.spec(), self.effect], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
+    def canonical_args(self, args: Any) -> dict[str, Any]:
+        """Return arguments as all that compares calls takes them: checked, complete, in one form.
+
+        Raises:
+            ArgumentsError: they do not fit.
+        """
+        described = self.parameters.get("properties", {})
+        defaults = {name: each["default"] for name, each in described.items() if "default" in each}
+        whole = {**defaults, **self.check(args)}
+        with suppress(ToolFailure, ValueError):
+            whole = self.canonical(whole)
+        return {name: value for name, value in whole.items() if value is not None}
+
+    def fingerprint(self, args: Mapping[str, Any]) -> str:
+        """Return what is the same for calls that it takes alike, however they are written.
+
+        By it a denial, a repetition and an approval are known, and by it the ledger knows a call again.
+        """
+        with suppress(TypeError, ValueError):  # of what it does not take, the arguments as they are
+            args = self.canonical_args(args)
+        return fingerprint(self.name, args)
+
     def open_to(self, role: str) -> bool:
         """Tell whether a role may use it; an unknown one may not."""
         return role in ROLES[ROLES.index(self.role) :]
@@ -135,6 +167,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
     preview: Callable[..., Any] | None = None,
     verify: Callable[..., Any] | None = None,
     missing: Missing = _nothing_missing,
+    canonical: Canonical = _as_they_are,
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function.
 
@@ -155,6 +188,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
             parameters=parameters,
             run=_call_of(function),
             check=_checker(model, parameters),
+            canonical=canonical,
             effect=effect,
             role=role,
             confirm=effect != "read" if confirm is None else confirm,

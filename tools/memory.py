@@ -65,7 +65,12 @@ async def recall(
 
 
 # Not run again unasked: the memory may have been made anew since.
-@tool(effect="write", preview=_preview_forget, verify=_is_gone)
+@tool(
+    effect="write",
+    preview=_preview_forget,
+    verify=_is_gone,
+    canonical=lambda args: {**args, "id": _key(args["id"])},
+)
 async def forget(here: Here, id: Annotated[str, "id of the memory, as recall shows it"]) -> str:  # noqa: A002
     """Forget one memory for good."""
     item = await _find(here, id)

@@ -8,6 +8,7 @@ from typing import Any
 from base.errors import ConfigurationError, UnknownToolError
 from base.settings import Role, Settings
 from base.texts import name_key
+from ledger.records import fingerprint
 from tools import calculator, clock, command, find_tools, memory, notify, read_result
 from tools.calendar import tools as calendar
 from tools.declaration import Tool
@@ -53,6 +54,11 @@ class Registry:
         """Return the tool of that name, else of the closest one."""
         return self.get(name) or self.get(self.closest(name) or "")
 
+    def fingerprint(self, name: str, args: Mapping[str, Any]) -> str:
+        """Return what is the same for calls that a tool takes alike."""
+        tool = self.find(name)
+        return tool.fingerprint(args) if tool else fingerprint(name, args)
+
     @cached_property
     def specs(self) -> Mapping[str, dict[str, Any]]:
         """Each tool in OpenAI's format, shared by all requests: read-only."""
@@ -94,14 +100,14 @@ def open_registry(settings: Settings) -> Registry:
         [
             *clock.TOOLS,
             *calculator.TOOLS,
-            *files.TOOLS,
+            *files.tools(settings),
             *web.TOOLS,
             *http_request.TOOLS,
             *memory.TOOLS,
             *command.tools(settings),
             *mail.TOOLS,
             *notify.TOOLS,
-            *calendar.TOOLS,
+            *calendar.tools(settings),
             *read_result.TOOLS,
             *find_tools.TOOLS,
         ]

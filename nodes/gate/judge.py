@@ -1,7 +1,7 @@
 """What policy says of a call, when planned and when run."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -100,10 +100,12 @@ def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule
     calls = round_of(message).calls
     left = calls_left(turn)
     again = objections_to([*turn.history.calls, *calls], turn.history.results, turn.res.tools.find)
+    denied = {each.call.name for each in turn.history.finished() if each.result.denied}
+    denied = {tool.name for name in denied if (tool := turn.res.tools.find(name))}
     judged = []
     for number, call in enumerate(calls):
         refusal = _TOO_MANY if left is not None and number >= left else again.get(call.id)
-        ruling = None if refusal or call.problem else _ruling_if_it_can_run(turn, call, taint, rules)
+        ruling = None if refusal or call.problem else _ruling_if_it_can_run(turn, call, taint, rules, denied)
         if isinstance(ruling, Allow) and ruling.rule:
             rules = used(rules, ruling.rule)
         verdict: Verdict = "refuse" if refusal else "ask" if isinstance(ruling, Confirm) else "run"
@@ -122,7 +124,7 @@ def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule
 
 
 def _ruling_if_it_can_run(
-    turn: Turn, call: TurnCall, taint: StoredTaint, rules: Sequence[Rule]
+    turn: Turn, call: TurnCall, taint: StoredTaint, rules: Sequence[Rule], denied: Collection[str]
 ) -> Ruling | None:
     """Return what policy says of a call; None: it cannot run."""
     tool = turn.res.tools.find(call.name)
@@ -130,12 +132,14 @@ def _ruling_if_it_can_run(
         args = tool.check(call.args) if tool else {}
     except ArgumentsError:
         return None
-    return _ruling(turn, call.name, args, taint, rules)
+    return _ruling(turn, call.name, args, taint, rules, denied)
 
 
-def _ruling(turn: Turn, name: str, args: Any, taint: StoredTaint, rules: Sequence[Rule]) -> Ruling:
+def _ruling(  # noqa: PLR0913, PLR0917 (what `decide` takes)
+    turn: Turn, name: str, args: Any, taint: StoredTaint, rules: Sequence[Rule], denied: Collection[str] = ()
+) -> Ruling:
     read = Taint(frozenset(taint["sources"]), frozenset(taint["trusted_links"]))
-    return decide(turn.person, turn.res.tools.find(name), name, args, read, rules)
+    return decide(turn.person, turn.res.tools.find(name), name, args, read, rules, denied=denied)
 
 
 def _is_read(call: JudgedCall, find: Find) -> bool:

@@ -1,12 +1,11 @@
 """Calls that are not made again: denied ones, and those made twice."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nodes.turn.history import CallResult, TurnCall, TurnHistory
-from tools.declaration import ArgumentsError, Tool
+from tools.declaration import Tool
 
 _OFTEN = 2
 """Times that a call with the same arguments is made in a turn."""
@@ -25,7 +24,7 @@ def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], 
     """Return by id why calls are not to be made again.
 
     Whatever came between the same calls counts for nothing, but that a read may be made again once something
-    was changed since. A denial is of the call as its tool takes it, however it is spelled. A call whose
+    was changed since. Calls are the same which their tool takes alike, however they are written. A call whose
     arguments could not be read was never made: to send it again whole is no repetition.
 
     Args:
@@ -33,7 +32,7 @@ def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], 
         results: by call id.
         find: from a name to its tool.
     """
-    if not _any_again(calls) and not any(result.denied for result in results.values()):
+    if not _any_again(calls, find) and not any(result.denied for result in results.values()):
         return {}
     objections: dict[str, str] = {}
     made: dict[str, list[int]] = {}
@@ -42,17 +41,17 @@ def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], 
     for number, call in enumerate(call for call in calls if not call.problem):
         tool = find(call.name)
         is_read = tool is not None and tool.effect == "read"
-        alike = made.setdefault(call.fingerprint, [])
+        same = call.fingerprint(tool)
+        alike = made.setdefault(same, [])
         counted = [n for n in alike[-_OFTEN:] if n > last_change] if is_read else alike
-        reason = denied.get(_as_taken(call, tool)) if denied else None
-        if reason is not None:
-            objections[call.id] = _DENIED.format(reason=reason)
+        if same in denied:
+            objections[call.id] = _DENIED.format(reason=denied[same])
         elif len(counted) >= _OFTEN:
             objections[call.id] = _MADE
         alike.append(number)
         if result := results.get(call.id):
             if result.denied:
-                denied.setdefault(_as_taken(call, tool), result.text.rstrip("."))
+                denied.setdefault(same, result.text.rstrip("."))
             if result.status in _MAY_HAVE_CHANGED and not is_read:
                 last_change = number
     return objections
@@ -74,24 +73,10 @@ def is_stuck(last_round: Sequence[Mapping[str, Any]], history: TurnHistory, find
     objections = objections_to(history.calls, history.results, find)
     last = {call["id"] for call in last_round}
     told = [call for call in history.calls if call.id in objections]
-    before = {call.fingerprint for call in told if call.id not in last}
-    again = [call.fingerprint for call in told if call.id in last]
+    before = {call.fingerprint(find(call.name)) for call in told if call.id not in last}
+    again = [call.fingerprint(find(call.name)) for call in told if call.id in last]
     return bool(before) and (len(again) == len(last) or any(each in before for each in again))
 
 
-def _any_again(calls: Sequence[TurnCall]) -> bool:
-    return max(Counter(call.fingerprint for call in calls).values(), default=0) > _OFTEN
-
-
-def _as_taken(call: TurnCall, tool: Tool | None) -> str:
-    """Return what is the same for calls that a tool takes alike."""
-    if tool is None:
-        return call.fingerprint
-    described = tool.parameters.get("properties", {})
-    defaults = {name: each["default"] for name, each in described.items() if "default" in each}
-    try:
-        args = {**defaults, **tool.check(call.args)}
-    except ArgumentsError:
-        return call.fingerprint
-    given = {name: value for name, value in args.items() if value is not None}
-    return json.dumps([tool.name, given], sort_keys=True, default=repr)
+def _any_again(calls: Sequence[TurnCall], find: Find) -> bool:
+    return max(Counter(call.fingerprint(find(call.name)) for call in calls).values(), default=0) > _OFTEN

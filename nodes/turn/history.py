@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from ledger.records import fingerprint
 from models.replies import MALFORMED
+from tools.declaration import Tool
 
 AROUND = 80
 """Characters of ids, names and brackets around a message or call on the wire."""
@@ -62,8 +63,15 @@ class TurnCall:
     args: dict[str, Any]
     problem: str | None
     """What was wrong with the arguments on the wire; None where they are whole."""
-    fingerprint: str
-    """Of name and arguments: the same for the same call."""
+    _fingerprints: dict[Tool | None, str] = field(default_factory=dict, compare=False, repr=False)
+    """By the tool that takes it: a turn's calls are compared again in each round."""
+
+    def fingerprint(self, tool: Tool | None) -> str:
+        """Return what is the same for calls that a tool (None: there is none) takes alike."""
+        if tool not in self._fingerprints:
+            made = tool.fingerprint(self.args) if tool else fingerprint(self.name, self.args)
+            self._fingerprints[tool] = made
+        return self._fingerprints[tool]
 
 
 class FinishedCall(NamedTuple):
@@ -185,10 +193,7 @@ def round_of(message: AIMessage) -> Round:
     """Return a planner's message with its calls."""
     problems = message.additional_kwargs.get(MALFORMED, {})
     calls = tuple(
-        TurnCall(
-            c["id"] or "", c["name"], c["args"], problems.get(c["id"]), fingerprint(c["name"], c["args"])
-        )
-        for c in message.tool_calls
+        TurnCall(c["id"] or "", c["name"], c["args"], problems.get(c["id"])) for c in message.tool_calls
     )
     chars = AROUND + len(message.text) + sum(AROUND + len(as_json(call.args)) for call in calls)
     return Round(message, calls, chars)

@@ -70,6 +70,7 @@ class Turn:
             model: which made the call; None: the one that planned the current round.
         """
         tool = self.res.tools.find(call["name"])
+        taken = call["args"] if args is None else args
         return Call(
             thread=self.state.thread,
             call_id=call["id"],
@@ -78,8 +79,9 @@ class Turn:
             role=self.person.role,
             model=self.state.planner if model is None else model,
             tool=tool.name if tool else call["name"],
-            args=call["args"] if args is None else args,
+            args=taken,
             effect=tool.effect if tool else "unknown",
+            fingerprint=self.res.tools.fingerprint(call["name"], taken),
         )
 
     def ledger_calls(self, calls: Iterable[Any], model: str | None = None) -> list[Call]:

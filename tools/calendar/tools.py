@@ -1,9 +1,10 @@
 """The person's calendar."""
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
@@ -12,7 +13,7 @@ from base.settings import LoginCard, Settings
 from base.worker_threads import in_thread
 from tools.calendar.caldav import NoAnswerError, open_calendar
 from tools.calendar.icalendar import Span, event_text, moment, occurrences
-from tools.declaration import Here, ToolFailure, tool
+from tools.declaration import Here, Tool, ToolFailure, tool
 
 _LONGEST = timedelta(days=366)
 
@@ -117,4 +118,14 @@ def _span(card: CalendarCard, summary: str, start: str, end: str) -> Span:
     return Span.of(begins, ends, zone, alone=alone)
 
 
-TOOLS = (list_events, add_event)
+def tools(settings: Settings) -> tuple[Tool, ...]:
+    """Return the family, which knows a time of this calendar however it is written."""
+    card = settings.read_table(("tools", "calendar"), CalendarCard)
+    return (list_events, replace(add_event, canonical=partial(_canonical, card)) if card else add_event)
+
+
+def _canonical(card: CalendarCard, args: dict[str, Any]) -> dict[str, Any]:
+    span = _span(card, args["summary"], args["start"], args["end"])
+    ends = (span.start, span.end)
+    start, end = (str(each.date() if span.whole_days else each.astimezone(UTC)) for each in ends)
+    return {**args, "start": start, "end": end}

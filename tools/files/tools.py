@@ -1,11 +1,18 @@
 """Files in the workspace: listing, reading, searching, writing, deleting."""
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from difflib import unified_diff
-from typing import Annotated
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+from unicodedata import normalize
 
+from base.settings import Settings
 from base.texts import count
-from tools.declaration import Here, ToolFailure, tool
+from tools.declaration import Here, Tool, ToolFailure, tool
 from tools.files.folder import Entry, Folder, NothingThereError
 from tools.files.workspace import Workspace
 
@@ -170,4 +177,23 @@ def delete_file(here: Here, path: FilePath) -> str:
     return f"Deleted {path} ({count(size, 'byte')})."
 
 
-TOOLS = (list_files, read_file, search_files, write_file, delete_file)
+def tools(settings: Settings) -> tuple[Tool, ...]:
+    """Return the family, which knows a file of this workspace however its path is written."""
+    root = settings.workspace
+    canonical = partial(_canonical, Workspace(root, Path(os.path.realpath(root))), _folds_case(root))
+    family = (list_files, read_file, search_files, write_file, delete_file)
+    return tuple(replace(each, canonical=canonical) for each in family)
+
+
+def _canonical(workspace: Workspace, folds_case: bool, args: dict[str, Any]) -> dict[str, Any]:
+    path = "/".join(workspace.place(args["path"])) or "."
+    return {**args, "path": normalize("NFC", path.casefold() if folds_case else path)}
+
+
+def _folds_case(root: Path) -> bool:
+    """Tell whether names that differ in case alone are one file's."""
+    there = next(path for path in (root, *root.parents) if path.exists())
+    other = Path(str(there).swapcase())
+    with suppress(OSError):
+        return other != there and other.samefile(there)
+    return False

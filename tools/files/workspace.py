@@ -20,11 +20,13 @@ class Workspace:
     """A root folder, made on first use; its methods raise ToolFailure."""
 
     root: Path
+    real: Path | None = None
+    """The root without links in its path; None: it is looked up when a path begins with a slash."""
 
     def place(self, path: str) -> Parts:
         """Return a path's components below the root; none for the root itself."""
         clean = ".." if "\0" in path else os.path.normpath(path or ".")
-        for root in (self.root, self.root.resolve()) if clean.startswith("/") else ():
+        for root in (self.root, self.real or self.root.resolve()) if clean.startswith("/") else ():
             with suppress(ValueError):
                 clean = str(Path(clean).relative_to(root))
                 break

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from email.utils import formatdate
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -61,7 +61,13 @@ def _preview(here: Here, to: str, subject: str, body: str) -> str:
     return f"Send a mail from {card.sender}\nTo: {people}\nSubject: {subject}\n\n{body}"
 
 
-@tool(effect="send", preview=_preview, missing=_missing)
+def _canonical(args: dict[str, Any]) -> dict[str, Any]:
+    """Return the recipients as a set: no server tells apart what differs in case alone."""
+    plain = (each.rpartition("<")[2].rstrip(">. ").casefold() for each in _listed(args["to"]))
+    return {**args, "to": sorted(set(plain))}
+
+
+@tool(effect="send", preview=_preview, missing=_missing, canonical=_canonical)
 async def send_email(here: Here, to: Recipients, subject: Subject, body: Body) -> str:
     """Send a mail."""
     card = _required(here)
@@ -83,7 +89,7 @@ def _required(here: Here) -> MailCard:
 
 def _recipients(to: str, card: MailCard) -> list[str]:
     """Return the plain addresses, each once; a second header is refused."""
-    people = [each.strip(" ") for each in re.split("[,;]", to) if each.strip(" ")]
+    people = _listed(to)
     if not people:
         raise ToolFailure("There is no recipient.")
     for each in people:
@@ -94,6 +100,10 @@ def _recipients(to: str, card: MailCard) -> list[str]:
             allowed = ", ".join(patterns)
             raise ToolFailure(f"{each} may not be written to; allow_recipients has {allowed}.")
     return list(dict.fromkeys(people))
+
+
+def _listed(to: str) -> list[str]:
+    return [each.strip(" ") for each in re.split("[,;]", to) if each.strip(" ")]
 
 
 def _one_line(subject: str) -> str:

@@ -67,6 +67,7 @@ def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
     taint: Taint = UNTAINTED,
     rules: Sequence[Rule] = (),
     known: Collection[str] = (),
+    denied: Collection[str] = (),
 ) -> Ruling:
     """Decide on a call; what no rule allows is confirmed.
 
@@ -78,6 +79,8 @@ def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
         taint: what the turn had read when the call was made.
         rules: those that the person made while answering, and that have not run out.
         known: the tools there are for this person, to name where the call is refused.
+        denied: tools of which the person denied a call in this turn: whatever else they allowed was not meant
+            for what they had just refused, written otherwise.
     """
     instead = f" Tools there are: {', '.join(sorted(known))}." if known else ""
     if tool is None:
@@ -88,6 +91,8 @@ def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
         return Deny(f"{tool.name} is not among the tools allowed here.{instead}")
     if reason := _whatever_was_agreed(person, tool, args, taint):
         return Confirm(reason)
+    if tool.confirm and tool.name in denied:
+        return Confirm(f"You denied a call of {tool.name} in this turn, so it asks first.")
     return _agreed(person, tool, args, rules)
 
 
@@ -132,8 +137,8 @@ def _rule_for(tool: Tool, args: Any, rules: Sequence[Rule]) -> Rule | None:
     if not mine:
         return None
     try:
-        checked = tool.check(args)
+        checked, canonical = tool.check(args), tool.canonical_args(args)
     except (TypeError, ValueError):
         return None
     fresh = (rule for rule in mine if rule.uses_left is None or rule.uses_left > 0)
-    return next((rule for rule in fresh if covers(rule.where, checked)), None)
+    return next((r for r in fresh if covers(r.where, canonical) or covers(r.where, checked)), None)

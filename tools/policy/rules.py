@@ -1,6 +1,7 @@
 """Rules by arguments: calls that need no person's approval."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -8,8 +9,10 @@ from posixpath import normpath
 from typing import Any
 from urllib.parse import unquote
 
-_SEPARATORS = ",;\n\r\0"
+_SEPARATORS = ",;"
 """What makes several out of one, such as the recipients of a mail: no wildcard stands for it."""
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Categories of what no wildcard stands for either: programs break lines at it, or pass it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,33 @@ def covers(where: Mapping[str, str], args: Any) -> bool:
 def _matches(pattern: str, value: Any) -> bool:
     if isinstance(value, list | tuple):
         return bool(value) and all(isinstance(each, str) and _matches(pattern, each) for each in value)
-    if not isinstance(value, str) or any(mark in value and mark not in pattern for mark in _SEPARATORS):
+    if not isinstance(value, str) or any(mark not in pattern for mark in _marks(value)):
         return False
-    if ".." in re.split(r"[/\\?#&=]", unquote(value)):
+    if "@" in pattern and (value.count("@") != pattern.count("@") or re.search(r"\s", value)):
+        return False  # more than one address
+    if ".." in re.split(r"[/\\?#&=]", _read_out(value)):
         return False
+    if "://" in pattern:  # what stands for a part of a host stands for nothing behind it
+        return all(map(fnmatchcase, _halves(value, "/?#\\\\"), _halves(pattern, "/")))
     path = value if "://" in value or not value else normpath(value)
     return fnmatchcase(value, pattern) and fnmatchcase(path, pattern)
+
+
+def _marks(value: str) -> set[str]:
+    """Return the characters of a text that a pattern has to name."""
+    there = set(unicodedata.normalize("NFKC", value)) | set(value)
+    return {char for char in there if char in _SEPARATORS or unicodedata.category(char) in _UNSEEN}
+
+
+def _read_out(value: str) -> str:
+    """Return a text as a program may read it that decodes it, once or more often."""
+    while (plain := unicodedata.normalize("NFKC", unquote(value))) != value:
+        value = plain
+    return value
+
+
+def _halves(url: str, ends: str) -> tuple[str, str]:
+    """Return a URL's scheme and host, and what comes after them."""
+    found = re.match(f"[^{ends}]*//[^{ends}]*", url)
+    host = found[0] if found else ""
+    return host, url[len(host) :]

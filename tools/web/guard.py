@@ -9,6 +9,7 @@ import asyncio
 import re
 import socket
 import ssl
+import string
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -57,6 +58,9 @@ _ISATAP = {0x00005EFE, 0x02005EFE}
 
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~")
+"""Characters that are the same percent-encoded (RFC 3986)."""
 _HERE = {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
 """Names of whichever machine looks them up."""
 
@@ -90,6 +94,28 @@ def _read_host(host: str) -> str | Address:
     if _NUMBER.fullmatch(plain.rpartition(".")[2]):
         raise ValueError(f"{host!r} is an IPv4 address in an unusual form; write it as four decimal numbers")
     return plain
+
+
+def canonical_url(args: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with their `url` as what it asks for, whoever writes it.
+
+    Raises:
+        ValueError: it is no http or https URL.
+    """
+    try:
+        url = httpx.URL(args["url"].strip())
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from None
+    door = Door.of(url)
+    port = "" if door.port == _DEFAULT_PORTS[url.scheme] else f":{door.port}"
+    path = _ESCAPED.sub(_unescaped, url.raw_path.decode())
+    user = f"{url.userinfo.decode()}@" if url.userinfo else ""
+    return {**args, "url": f"{url.scheme}://{user}{door.host}{port}{path}"}
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    char = chr(int(found[1], 16))
+    return char if char in _UNRESERVED else found[0].upper()
 
 
 class RefusedError(ToolFailure):

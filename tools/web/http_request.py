@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from contextlib import suppress
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import model_validator
 
 from base.settings import Card, Settings
 from tools.declaration import Here, ToolFailure, tool
 from tools.web.download import CUT, Downloaded, UnreachableError, request
-from tools.web.guard import Door, HostAndPort, RefusedError, door_of, open_client
+from tools.web.guard import Door, HostAndPort, RefusedError, canonical_url, door_of, open_client
 from tools.web.pages import decode, form_of
 
 _SHOWN_PROBLEM = 2_000
@@ -76,7 +77,14 @@ def _preview(here: Here, method: str, url: str, body: str = "") -> str:
     return "\n".join([f"{method} {url}", *headers, *(["", body] if body else [])])
 
 
-@tool(effect="send", untrusted=True, preview=_preview, missing=_lacks)
+def _canonical(args: dict[str, Any]) -> dict[str, Any]:
+    args = canonical_url(args)
+    with suppress(ValueError, RecursionError):
+        args["body"] = json.loads(args["body"])
+    return args
+
+
+@tool(effect="send", untrusted=True, preview=_preview, missing=_lacks, canonical=_canonical)
 async def http_request(
     here: Here,
     method: Annotated[Literal["POST", "PUT", "PATCH", "DELETE"], "as the service's documentation asks"],

@@ -9,7 +9,7 @@ from base.settings import Card, Settings
 from base.texts import one_line
 from tools.declaration import Here, ToolFailure, tool
 from tools.web.download import Downloaded, request
-from tools.web.guard import open_client, read_network, read_url
+from tools.web.guard import canonical_url, open_client, read_network, read_url
 from tools.web.pages import read_answer
 
 _TAVILY = "https://api.tavily.com"
@@ -128,7 +128,14 @@ def _lacks_nothing(settings: Settings) -> None:
     read_network(settings)  # what the guard could not use fails before a turn
 
 
-@tool(effect="read", untrusted=True, outbound=True, timeout_s=_LONGEST_S, missing=_lacks_nothing)
+@tool(
+    effect="read",
+    untrusted=True,
+    outbound=True,
+    timeout_s=_LONGEST_S,
+    missing=_lacks_nothing,
+    canonical=canonical_url,
+)
 async def web_fetch(
     here: Here,
     url: Annotated[str, "such as https://example.com/page"],

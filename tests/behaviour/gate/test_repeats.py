@@ -188,3 +188,60 @@ async def test_an_edited_call_that_was_denied_is_not_asked_again(house):
         result = await orchestrator.resume("t", answer=False, context=context)
     assert (_statuses(result), result.pending) == (["executed", "denied", "denied"], None)
     assert made.rung() == ["2 hall"]
+
+
+DELETE = Call("delete_file", {"path": "a.txt"})
+TXT = {"type": "approve", "remember": {"where": {"path": "*.txt"}}}
+
+
+@pytest.mark.parametrize("path", ["./a.txt", "x/../a.txt", "a.txt/", "{root}/a.txt"])
+async def test_what_was_denied_stays_denied_in_another_spelling_that_a_rule_covers(house, path):
+    other = Call("delete_file", {"path": "b.txt"})
+    again = {"path": path}
+    made = house("openai", (DELETE, other), (Call("delete_file", again),))
+    again["path"] = path.replace("{root}", str(made.workspace))
+    (made.workspace / "b.txt").write_text("tea")
+    async with made.open() as orchestrator:
+        context = made.context(path="single")
+        await orchestrator.ask("Go", thread_id="t", context=context)
+        result = await orchestrator.resume("t", {"decisions": [{"type": "reject"}, TXT]}, context=context)
+        assert len(await orchestrator.ledger.rules()) == 1
+    assert [path.name for path in made.workspace.iterdir()] == ["a.txt"]
+    assert (_statuses(result), result.pending) == (["denied", "executed", "denied"], None)
+    assert DENIED in result.tool_calls[-1]["result"]
+
+
+@pytest.mark.parametrize("allowed", [{"confirm_allow": ["ring_bell"]}, {}], ids=["allowed", "rule"])
+async def test_after_a_denial_another_call_of_the_tool_asks_whatever_else_was_allowed(house, allowed):
+    """No form tells that two commands, or two calls of a server's tool, do the same."""
+    hall, near = (Call("ring_bell", {"times": 1, "room": room}) for room in ("hall", "the hall"))
+    made = house("openai", (hall, Call("ring_bell", {"times": 2, "room": "attic"})), (near, TIME))
+    rule = {"type": "approve", "remember": {"where": {"room": "*"}}}
+    async with made.open() as orchestrator:
+        await orchestrator.ask("Go", thread_id="t", context=made.context(path="single"))
+        answer = {"decisions": [{"type": "reject"}, {"type": "approve"} if allowed else rule]}
+        context = made.context(path="single", **allowed)
+        result = await orchestrator.resume("t", answer, context=context)
+        assert result.pending["action_requests"][0]["args"]["room"] == "the hall"
+        assert "You denied a call of ring_bell" in result.pending["action_requests"][0]["description"]
+    assert made.rung() == ["2 attic"]
+
+
+async def test_a_call_of_three_spellings_is_the_same_call_three_times(house):
+    looks = [Call("read_file", {"path": path}) for path in ("a.txt", "./a.txt", "x/../a.txt")]
+    made = house("openai", *[(look,) for look in looks])
+    async with made.open() as orchestrator:
+        result = await orchestrator.ask("Go", context=made.context(path="single"))
+    assert _statuses(result) == ["executed", "executed", "denied"]
+
+
+async def test_after_a_denial_arguments_that_do_not_fit_end_no_turn(house):
+    odd = [Call("ring_bell", {"times": "often"}), Call("ring_bell", {"bells": 1}), Call("nothing", {"a": 1})]
+    made = house("openai", (RING,), tuple(odd))
+    async with made.open() as orchestrator:
+        context = made.context(path="single")
+        await orchestrator.ask("Go", thread_id="t", context=context)
+        result = await orchestrator.resume("t", answer=False, context=context)
+    assert _statuses(result) == ["denied", "failed", "failed", "denied"]
+    assert result.stop_reason == "answered"
+    assert made.rung() == []

@@ -15,9 +15,9 @@ deleted."""
 
 
 def fingerprint(tool: str, args: Mapping[str, Any]) -> str:
-    """Return the SHA-256, in hex, of a tool and its arguments as JSON.
+    """Return the SHA-256, in hex, of a tool and its arguments.
 
-    The order of keys does not count, and 1.0 is 1. See `Tool.fingerprint` for how else a call may be written.
+    They count as JSON whose order of keys is of no matter, and 1.0 is 1. See `Tool.fingerprint` for how else a call may be written.
     """
     canonical = json.dumps([tool, _plain(dict(args))], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -128,7 +128,9 @@ class Tool:
         return hashlib.sha256(said.encode()).hexdigest()
 
     def canonical_args(self, args: Any) -> dict[str, Any]:
-        """Return arguments as all that compares calls takes them: checked, complete, in one form.
+        """Return arguments in the one form by which calls are compared.
+
+        They are checked, and complete.
 
         Raises:
             ArgumentsError: they do not fit.
@@ -141,7 +143,7 @@ class Tool:
         return {name: value for name, value in whole.items() if value is not None}
 
     def fingerprint(self, args: Mapping[str, Any]) -> str:
-        """Return what is the same for calls that it takes alike, however they are written.
+        """Return what is the same for calls that it takes alike.
 
         By it a denial, a repetition and an approval are known, and by it the ledger knows a call again.
         """

@@ -119,7 +119,7 @@ def _span(card: CalendarCard, summary: str, start: str, end: str) -> Span:
 
 
 def tools(settings: Settings) -> tuple[Tool, ...]:
-    """Return the family, which knows a time of this calendar however it is written."""
+    """Return the family, which knows times in the calendar's zone."""
     card = settings.read_table(("tools", "calendar"), CalendarCard)
     return (list_events, replace(add_event, canonical=partial(_canonical, card)) if card else add_event)
 

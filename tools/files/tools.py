@@ -178,7 +178,7 @@ def delete_file(here: Here, path: FilePath) -> str:
 
 
 def tools(settings: Settings) -> tuple[Tool, ...]:
-    """Return the family, which knows a file of this workspace however its path is written."""
+    """Return the family, which knows paths of this workspace."""
     root = settings.workspace
     canonical = partial(_canonical, Workspace(root, Path(os.path.realpath(root))), _folds_case(root))
     family = (list_files, read_file, search_files, write_file, delete_file)

@@ -62,7 +62,7 @@ def _preview(here: Here, to: str, subject: str, body: str) -> str:
 
 
 def _canonical(args: dict[str, Any]) -> dict[str, Any]:
-    """Return the recipients as a set: no server tells apart what differs in case alone."""
+    """Return the recipients as a set; in practice case tells none apart."""
     plain = (each.rpartition("<")[2].rstrip(">. ").casefold() for each in _listed(args["to"]))
     return {**args, "to": sorted(set(plain))}
 

@@ -67,7 +67,7 @@ def _marks(value: str) -> set[str]:
 
 
 def _read_out(value: str) -> str:
-    """Return a text as a program may read it that decodes it, once or more often."""
+    """Return a text as a program may read it that decodes it."""
     while (plain := unicodedata.normalize("NFKC", unquote(value))) != value:
         value = plain
     return value

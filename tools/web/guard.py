@@ -97,7 +97,7 @@ def _read_host(host: str) -> str | Address:
 
 
 def canonical_url(args: dict[str, Any]) -> dict[str, Any]:
-    """Return arguments with their `url` as what it asks for, whoever writes it.
+    """Return arguments with their `url` in the one form of its like.
 
     Raises:
         ValueError: it is no http or https URL.

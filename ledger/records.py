@@ -17,7 +17,7 @@ deleted."""
 def fingerprint(tool: str, args: Mapping[str, Any]) -> str:
     """Return the SHA-256, in hex, of a tool and its arguments.
 
-    They count as JSON whose order of keys is of no matter, and 1.0 is 1. See `Tool.fingerprint` for how else a call may be written.
+    The order of keys does not count, and 1.0 is 1. `Tool.fingerprint` knows how else a call may be written.
     """
     canonical = json.dumps([tool, _plain(dict(args))], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -26,7 +26,7 @@ from base.worker_threads import in_thread
 from ledger.records import fingerprint
 from tools.schema import ArgumentsError, plain_schema, unstorable
 
-__all__ = ["ArgumentsError", "Effect", "Here", "Tool", "ToolFailure", "tool"]
+__all__ = ["ArgumentsError", "Effect", "Here", "OutcomeUnknown", "Tool", "ToolFailure", "tool"]
 
 Effect = Literal["read", "write", "send", "execute"]
 
@@ -36,6 +36,10 @@ VERIFY_TIMEOUT_S = 20
 
 class ToolFailure(Exception):  # noqa: N818 (a result for the model, not an error of ours)
     """A tool cannot do what was asked; its text becomes the result."""
+
+
+class OutcomeUnknown(ToolFailure):
+    """It may have done what was asked, or may yet; its text says why nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)

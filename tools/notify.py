@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from base.settings import Card, Settings
-from tools.declaration import Here, ToolFailure, tool
+from tools.declaration import Here, OutcomeUnknown, ToolFailure, tool
 
 
 class NotifyCard(Card):
@@ -41,13 +41,11 @@ def notify(here: Here, message: Annotated[str, "short plain text"]) -> str:
     failed = [each for each in variables if not _sent(here.settings.secret(each) or "", message)]
     reached = [each for each in variables if each not in failed]
     if not reached:
-        raise ToolFailure(
-            f"Nothing was sent: the service of {', '.join(failed)} cannot be reached or refused it."
+        raise OutcomeUnknown(
+            f"the service of {', '.join(failed)} cannot be reached, refused it, or took it in silence."
         )
     told = f"Sent to {', '.join(reached)}."
-    return (
-        f"{told} Not sent to {', '.join(failed)}, which cannot be reached or refused it." if failed else told
-    )
+    return f"{told} Whether to {', '.join(failed)} is unknown: it gave no word of it." if failed else told
 
 
 def _sent(url: str, message: str) -> bool:

@@ -17,17 +17,20 @@ from pydantic_core import to_json
 from base.redaction import redacted_text
 from base.settings import Settings
 from base.worker_threads import in_thread
-from tools.declaration import Here, Tool, ToolFailure
+from tools.declaration import Here, OutcomeUnknown, Tool, ToolFailure
 
 _AT_ONCE = 200_000
 """Characters of a result that are looked through on the event loop; more would hold it up."""
+
+
+RunStatus = Literal["executed", "failed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
     """What became of a call."""
 
-    status: Literal["executed", "failed"]
+    status: RunStatus
     text: str
     """For the model: plain UTF-8, without secrets, never empty."""
     duration_ms: float
@@ -36,11 +39,13 @@ class Ran:
 async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Ran:
     """Run a tool on checked arguments; raises nothing but outside cancellation."""
     started = time.perf_counter()
-    status: Literal["executed", "failed"] = "executed"
+    status: RunStatus = "executed"
     try:
         text = await _run(tool, here, args)
     except ToolFailure as failure:
-        status, text = "failed", f"Tool error: {failure}"
+        is_doubt = isinstance(failure, OutcomeUnknown) and tool.effect != "read"
+        status, text = ("unknown", "Outcome unknown") if is_doubt else ("failed", "Tool error")
+        text = f"{text}: {failure}"
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():  # from outside, and not out of a library within the tool

@@ -67,7 +67,7 @@ class TurnCall:
     """By the tool that takes it: a turn's calls are compared again in each round."""
 
     def fingerprint(self, tool: Tool | None) -> str:
-        """Return what is the same for calls that a tool (None: there is none) takes alike."""
+        """Return what is the same for calls that a tool takes alike."""
         if tool not in self._fingerprints:
             made = tool.fingerprint(self.args) if tool else fingerprint(self.name, self.args)
             self._fingerprints[tool] = made

@@ -69,19 +69,19 @@ async def test_a_message_reaches_the_service_as_it_is(send, configure, service):
 async def test_a_service_that_takes_nothing_is_named_by_its_variable_alone(send, configure, service, other):
     both = configure('urls_env = ["NTFY_URL", "OTHER"]', NTFY_URL=service.url, OTHER=other)
     assert (await send(both)).text == (
-        "Sent to NTFY_URL. Not sent to OTHER, which cannot be reached or refused it."
+        "Sent to NTFY_URL. Whether to OTHER is unknown: it gave no word of it."
     )
     outcome = await send(configure(NTFY_URL=other))
     assert (outcome.status, outcome.text) == (
-        "failed",
-        "Tool error: Nothing was sent: the service of NTFY_URL cannot be reached or refused it.",
+        "unknown",
+        "Outcome unknown: the service of NTFY_URL cannot be reached, refused it, or took it in silence.",
     )
 
 
 async def test_a_refusal_is_a_failure_that_keeps_the_url_to_itself(send, configure, service):
     service.status = 403
     outcome = await send(configure(NTFY_URL=service.url))
-    assert outcome.status == "failed"
+    assert outcome.status == "unknown"
     assert "token-of-ada" not in outcome.text
 
 

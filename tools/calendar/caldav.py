@@ -16,6 +16,7 @@ import httpx
 
 from base.worker_threads import in_thread
 from tools.declaration import ToolFailure
+from tools.web.download import DOUBTFUL
 
 _TIMEOUT_S = 20
 _LARGEST = 20_000_000
@@ -40,7 +41,7 @@ _REFUSALS = {
 
 
 class NoAnswerError(ToolFailure):
-    """The server could not be reached, or broke off."""
+    """The server was sent a request, and nobody knows whether it did what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,16 @@ async def _sent(  # noqa: PLR0913, PLR0917 (an HTTP request)
                 data += chunk
                 if len(data) > _LARGEST:
                     raise ToolFailure("The calendar server's answer is too large; ask for a shorter time.")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        words = str(error) or type(error).__name__
-        raise NoAnswerError(f"The calendar server {url.host} gave no answer: {words}.") from None
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL) as error:
+        raise ToolFailure(f"The calendar server {url.host} cannot be reached: {_words(error)}.") from None
+    except httpx.HTTPError as error:
+        raise NoAnswerError(f"The calendar server {url.host} gave no answer: {_words(error)}.") from None
     if answer.status_code in fine:
         return answer.status_code, bytes(data)
     why = _REFUSALS.get(answer.status_code, f"it answered {answer.status_code}")
-    raise ToolFailure(f"The calendar server {url.host} cannot be used: {why}.")
+    failure = NoAnswerError if answer.status_code in DOUBTFUL else ToolFailure
+    raise failure(f"The calendar server {url.host} cannot be used: {why}.")
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -13,7 +13,7 @@ from base.settings import LoginCard, Settings
 from base.worker_threads import in_thread
 from tools.calendar.caldav import NoAnswerError, open_calendar
 from tools.calendar.icalendar import Span, event_text, moment, occurrences
-from tools.declaration import Here, Tool, ToolFailure, tool
+from tools.declaration import Here, OutcomeUnknown, Tool, ToolFailure, tool
 
 _LONGEST = timedelta(days=366)
 
@@ -101,7 +101,7 @@ async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event
         try:
             new = await calendar.put(name, text)
         except NoAnswerError as error:
-            raise ToolFailure(
+            raise OutcomeUnknown(
                 f"{error} It is unknown whether the event was added; list_events shows."
             ) from None
     return f"{'Added' if new else 'It is there already'}: {summary}, {span} ({card.timezone})."

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from base.settings import LoginCard, Settings
 from base.worker_threads import in_thread
-from tools.declaration import Here, ToolFailure, tool
+from tools.declaration import Here, OutcomeUnknown, ToolFailure, tool
 
 if TYPE_CHECKING:
     import aiosmtplib
@@ -140,15 +140,18 @@ async def _server(settings: Settings, card: MailCard) -> AsyncIterator["aiosmtpl
         local_hostname=card.sender.rpartition("@")[2],
         timeout=_TIMEOUT_S,
     )
+    is_over = False
     try:
         async with server:
             yield server
+            is_over = True  # what goes wrong in parting undoes nothing
     except aiosmtplib.SMTPAuthenticationError as error:
         raise ToolFailure(f"{card.host} refused the login of {card.user!r}: {_said(error)}.") from None
     except aiosmtplib.SMTPResponseException as error:
         raise ToolFailure(f"{card.host} refused the mail: {_said(error)}. Nothing was sent.") from None
     except (aiosmtplib.SMTPException, OSError) as error:
-        raise ToolFailure(f"Nothing was sent, for {card.host} cannot be used: {error}") from None
+        if not is_over:
+            raise ToolFailure(f"Nothing was sent, for {card.host} cannot be used: {error}") from None
 
 
 async def _deliver(
@@ -168,8 +171,8 @@ async def _deliver(
         raise ToolFailure(f"Nothing was sent: {card.host} refused every recipient: {_words(refused)}.")
     try:
         await server.data(message.as_bytes())
-    except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError):
-        raise ToolFailure(_UNKNOWN.format(message["Message-ID"])) from None
+    except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, OSError):
+        raise OutcomeUnknown(_UNKNOWN.format(message["Message-ID"])) from None
     return refused
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from base.processes import Output
 from base.settings import Settings
 from base.texts import one_line
-from tools.declaration import ToolFailure
+from tools.declaration import OutcomeUnknown, ToolFailure
 from tools.mcp.config import ServerCard
 from tools.mcp.transport import open_streams
 
@@ -17,7 +17,8 @@ MOST_TOOLS = 128
 """Of one server; the others are left out."""
 _MOST_PAGES = 100
 _UNKNOWN_SESSION = "Session terminated"
-"""The client's words where an HTTP server no longer knows the session, because it was started anew."""
+"""The client's words for a 404: an HTTP server started anew no longer knows the session. A gateway may say
+so after the server has acted, and a server say the same words for any reason."""
 _CLOSING_S = 6.0
 """To say goodbye; after that a server is cut off."""
 
@@ -27,7 +28,7 @@ class DeadError(Exception):
 
 
 class _NotSentError(Exception):
-    """The session had ended before the call was sent."""
+    """The session had ended before a byte of the call was sent, or the call does no harm twice."""
 
 
 @dataclass(slots=True)
@@ -65,20 +66,30 @@ class Connection:
                 await self._close()
             return (await self._open()).listed
 
-    async def call(self, definition: Any, args: dict[str, Any]) -> Any:
+    async def call(self, definition: Any, args: dict[str, Any], *, repeatable: bool) -> Any:
         """Call a tool and return the server's `CallToolResult`.
+
+        What is not `repeatable` is sent once, to a session that has just shown that it lives.
 
         Raises:
             DeadError: the server cannot be reached; nothing was called.
-            ToolFailure: it refused, broke off during the call, or defines the tool otherwise by now.
+            OutcomeUnknown: it broke off, or no longer knew the session, after the call was sent.
+            ToolFailure: it refused, or defines the tool otherwise by now.
         """
         for _ in range(2):
             with suppress(_NotSentError):  # the session ended since it was last used; a new one may hold
-                return await self._call(definition, args)
+                return await self._call(definition, args, repeatable)
         raise DeadError("it ends every session at once")
 
-    async def _call(self, definition: Any, args: dict[str, Any]) -> Any:
-        from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest
+    async def _call(self, definition: Any, args: dict[str, Any], repeatable: bool) -> Any:
+        from mcp.types import (
+            CallToolRequest,
+            CallToolRequestParams,
+            CallToolResult,
+            ClientRequest,
+            EmptyResult,
+            PingRequest,
+        )
 
         async with self._opening:
             live = await self._open()
@@ -88,21 +99,30 @@ class Connection:
         params = CallToolRequestParams(name=definition.name, arguments=args)
         # Not session.call_tool: that runs the server's own patterns over its own results.
         request = ClientRequest(CallToolRequest(params=params))
-        sending = asyncio.ensure_future(live.session.send_request(request, CallToolResult))
+        if self.card.url and not repeatable:
+            with suppress(ToolFailure):  # a server that knows no ping has answered, too
+                await self._answer(live, ClientRequest(PingRequest()), EmptyResult, repeatable=True)
+            if live.closing.is_set() or live.task.done():
+                raise _NotSentError
+        return await self._answer(live, request, CallToolResult, repeatable=repeatable)
+
+    async def _answer(self, live: _Live, request: Any, kind: type, *, repeatable: bool) -> Any:
+        """Send a request and return what comes back."""
+        sending = asyncio.ensure_future(live.session.send_request(request, kind))
         try:
             ends: list[asyncio.Future[Any]] = [sending, live.task]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            return self._answer(sending, live)
+            return self._taken(sending, live, repeatable)
         finally:
             await _stop(sending)
 
-    def _answer(self, sending: asyncio.Future[Any], live: _Live) -> Any:
+    def _taken(self, sending: asyncio.Future[Any], live: _Live, repeatable: bool) -> Any:
         import anyio
         from mcp import McpError
         from mcp.types import CONNECTION_CLOSED
 
-        broke_off = ToolFailure(
-            f"The MCP server {self.name!r} broke off during the call. It may have taken effect all the same; "
+        broke_off = OutcomeUnknown(
+            f"the MCP server {self.name!r} broke off during the call. It may have taken effect all the same; "
             "check before you repeat it."
         )
         if not sending.done():
@@ -113,12 +133,10 @@ class Connection:
             live.closing.set()
             raise _NotSentError from None
         except McpError as error:
-            if error.error.code == CONNECTION_CLOSED:
+            lost = error.error.message == _UNKNOWN_SESSION
+            if lost or error.error.code == CONNECTION_CLOSED:
                 live.closing.set()
-                raise broke_off from None
-            if error.error.message == _UNKNOWN_SESSION:
-                live.closing.set()
-                raise _NotSentError from None
+                raise (_NotSentError if lost and repeatable else broke_off) from None
             raise ToolFailure(f"The MCP server {self.name!r} says: {error.error.message[:2_000]}") from None
 
     async def _open(self) -> _Live:

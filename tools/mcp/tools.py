@@ -108,7 +108,7 @@ def _read(connection: Connection, definition: Any) -> ServerTool:
         or f"{definition.name}, a tool of the MCP server {server}.",
         check=_checker(name, definition.inputSchema),
         parameters=plain_schema(definition.inputSchema),
-        run=_run(connection, definition),
+        run=_run(connection, definition, repeatable=effect == "read"),
         effect=effect,
         role=own.role or card.role,
         idempotent=effect == "read",
@@ -170,10 +170,10 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:300]
 
 
-def _run(connection: Connection, definition: Any) -> Run:
+def _run(connection: Connection, definition: Any, *, repeatable: bool) -> Run:
     async def run(_here: Here, args: dict[str, Any]) -> str:
         try:
-            result = await connection.call(definition, args)
+            result = await connection.call(definition, args, repeatable=repeatable)
         except DeadError as error:
             raise ToolFailure(f"The MCP server {connection.name!r} cannot be used now: {error}.") from None
         text = _text_of(result)

@@ -16,6 +16,10 @@ CUT = f"\n\n[Cut here: only the first {LIMIT:,} bytes were read, and there are m
 """What a result says where an answer went on."""
 
 
+DOUBTFUL = frozenset({404, 408, *range(500, 600)})
+"""Statuses that a gateway answers with, whatever the service behind it has done."""
+
+
 class UnreachableError(ToolFailure):
     """No connection came about, so nothing was sent."""
 

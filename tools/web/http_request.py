@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import model_validator
 
 from base.settings import Card, Settings
-from tools.declaration import Here, ToolFailure, tool
-from tools.web.download import CUT, Downloaded, UnreachableError, request
+from tools.declaration import Here, OutcomeUnknown, ToolFailure, tool
+from tools.web.download import CUT, DOUBTFUL, Downloaded, UnreachableError, request
 from tools.web.guard import Door, HostAndPort, RefusedError, canonical_url, door_of, open_client
 from tools.web.pages import decode, form_of
 
@@ -97,8 +97,13 @@ async def http_request(
     except (UnreachableError, RefusedError):
         raise
     except ToolFailure as failure:
-        raise ToolFailure(f"{failure}{_DOUBT}") from None
-    return _report(here, answer)
+        raise OutcomeUnknown(f"{failure}{_DOUBT}") from None
+    try:
+        return _report(here, answer)
+    except ToolFailure as failure:
+        if answer.status in DOUBTFUL:
+            raise OutcomeUnknown(f"{failure}{_DOUBT}") from None
+        raise
 
 
 async def _send(here: Here, method: str, url: str, body: str = "") -> Downloaded:

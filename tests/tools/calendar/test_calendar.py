@@ -230,7 +230,7 @@ async def test_a_wrong_password_a_wrong_address_and_no_server_are_clear_failures
     assert "it refused the user or the password" in await said(radicale, CALENDAR_PASSWORD="wrong")
     assert "it does not allow that" in await said(f"{radicale}/eve/")
     assert "there is nothing at that address" in await said(f"{radicale}/ada/gone/")
-    assert "The calendar server 127.0.0.1 gave no answer" in await said("http://127.0.0.1:9/")
+    assert "The calendar server 127.0.0.1 cannot be reached" in await said("http://127.0.0.1:9/")
 
 
 @pytest.mark.parametrize(

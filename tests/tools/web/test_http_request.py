@@ -142,6 +142,16 @@ async def test_a_refusal_of_the_server_is_told_with_its_reason(hub, home, call_i
     assert outcome.text == ('Tool error: 127.0.0.1 answered 400 Bad Request. {"message": "no such service"}')
 
 
+@pytest.mark.parametrize("status", ["404 Not Found", "408 Request Timeout", "502 Bad Gateway", "504 Late"])
+async def test_an_answer_that_a_gateway_may_give_leaves_a_doubt_that_is_said(hub, home, call_in, status):
+    hub.pages["/api"] = answer("sorry", "text/plain", status)
+    outcome = await call_in(home, "http_request", method="POST", url=hub.url("/api"))
+    assert outcome.status == "unknown"
+    assert outcome.text.endswith("sorry It may have taken effect all the same.")
+    assert len(hub.seen) == 1
+    assert (await call_in(home, "http_get", url=hub.url("/api"))).status == "failed"
+
+
 async def test_a_binary_answer_is_described_and_a_long_one_cut(hub, home, call_in):
     hub.pages["/camera"] = answer(b"\xff\xd8\xff\0", "image/jpeg")
     hub.pages["/log"] = answer("x" * 2_000_001, "text/plain")
@@ -154,6 +164,7 @@ async def test_a_request_whose_answer_is_lost_admits_its_doubt_and_one_never_sen
 ):
     hub.pages["/api"] = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"
     lost = await call_in(home, "http_request", method="POST", url=hub.url("/api"))
+    assert lost.status == "unknown"
     assert lost.text.endswith("It may have taken effect all the same.")
     async with open_site() as gone:
         pass

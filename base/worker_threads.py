@@ -1,10 +1,12 @@
-"""Worker threads for tools that block, apart from asyncio's own few."""
+"""Worker threads for what blocks, apart from asyncio's own few."""
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import cache
+from concurrent.futures import Future
+from contextvars import ContextVar, copy_context
+from functools import cache, partial
+from queue import SimpleQueue
+from threading import Event, Lock, Thread
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,30 +14,94 @@ T = TypeVar("T")
 MOST_THREADS = 128
 """Blocking tools at work at once; the next one waits for a thread."""
 
+_cancelled: ContextVar[Event] = ContextVar("cancelled")
+
+
+class _Threads:
+    """Daemon threads: unlike those of concurrent.futures they hold up no exit."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = Lock()
+        self._threads = 0
+        self._free = 0
+        """Threads that wait for a job, less the jobs that wait for a thread."""
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Do a job as soon as a thread is free for it."""
+        with self._lock:
+            self._free -= 1
+            if self._free < 0 and self._threads < MOST_THREADS:
+                self._threads += 1
+                self._free += 1
+                Thread(target=self._work, name="tool", daemon=True).start()
+        self._jobs.put(job)
+
+    def end(self) -> None:
+        """End each thread once there is nothing left to do for it."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        while job := self._jobs.get():
+            job()
+            with self._lock:
+                self._free += 1
+
 
 @cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="tool")
+def _pool() -> _Threads:
+    return _Threads()
 
 
 async def in_thread(function: Callable[[], T]) -> T:
     """Run a blocking function in a thread, with the caller's context variables.
 
-    Cancelled before it begins, it never runs; cancelled while it runs, it goes on unwatched.
+    Cancelled before it begins, it never runs; cancelled while it runs, it is told so (`is_cancelled`), and
+    until it has ended its caller has not ended either.
     """
-    future = _pool().submit(copy_context().run, _without_stop_iteration, function)
+    future: Future[T] = Future()
+    told, context = Event(), copy_context()
+    context.run(_cancelled.set, told)
+    pool = _pool()
+    pool.submit(partial(_fill, future, partial(context.run, function)))
+    waiting = asyncio.wrap_future(future)
     try:
-        return await asyncio.wrap_future(future)
+        return await asyncio.shield(waiting)
     except asyncio.CancelledError:
-        if future.running():
+        told.set()
+        if not future.cancel() and not future.done():
             # A thread cannot be stopped. Its pool ends when its work does; later calls get a new one.
-            _pool.cache_clear()
+            if pool is _pool():
+                _pool.cache_clear()
+                pool.end()
+            await _ended(waiting)
         raise
 
 
-def _without_stop_iteration(function: Callable[[], T]) -> T:
-    # Below Python 3.12 asyncio cannot carry a StopIteration.
+def is_cancelled() -> bool:
+    """Tell whether nobody waits any more for what this thread does."""
+    told = _cancelled.get(None)
+    return told is not None and told.is_set()
+
+
+async def _ended(waiting: asyncio.Future[T]) -> None:
+    while not waiting.done():
+        try:
+            await asyncio.wait({waiting})
+        except asyncio.CancelledError:
+            continue
+    waiting.exception()
+
+
+def _fill(future: Future[T], function: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
     try:
-        return function()
-    except StopIteration as error:
-        raise RuntimeError("StopIteration") from error
+        result = function()
+    except StopIteration:  # below Python 3.12 asyncio cannot carry one
+        future.set_exception(RuntimeError("StopIteration"))
+    except BaseException as error:  # whatever it is, it is the caller's
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -49,6 +49,8 @@ def _task(
         on_record=bool(decided and decided.get("on_record")),
         thread=state.thread,
         turn=state.turn,
+        started_at=state.started_at,
+        waited_s=state.waited_s,
         choices=state.choices,
         planner=state.planner,
         taint=state.taint,

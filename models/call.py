@@ -1,19 +1,19 @@
 """Call a role's models: retries, a deadline, the next where one fails."""
 
 import asyncio
-import logging
 import random
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
 from base.errors import Cause, ModelError, NoModelAnsweredError
 from base.settings import ModelCard, Settings
+from base.tasks import begin, within
 from models import replies
 from models.catalog import Clients, ModelRegistry
 from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error
@@ -32,10 +32,6 @@ _CANCEL_WAIT_S = 0.1
 _MOST_CANCELLATIONS = 10
 """Of one call; after them nobody waits for it any more."""
 
-_T = TypeVar("_T")
-_log = logging.getLogger(__name__)
-_running: set[asyncio.Task[Any]] = set()
-"""At work or left to themselves: an event loop holds no task alive."""
 
 Fit = Callable[[int], Awaitable[Sequence[BaseMessage]]]
 """Gives about the same messages in so many characters, or in as few as they can take."""
@@ -128,7 +124,7 @@ class Caller:
                 if self.registry.missing(name, user) is None:
                     await self._clients.open(name, user)
 
-        return _begin(open_first())
+        return begin(open_first())
 
     async def close(self) -> None:
         """Close the models' connections on the running loop."""
@@ -243,37 +239,5 @@ async def _until(ends: float, coroutine: Coroutine[Any, Any, AIMessage]) -> AIMe
     Raises:
         TimeoutError: it gave nothing until then.
     """
-    call = _begin(coroutine)
-    try:
-        await asyncio.wait({call}, timeout=max(0.0, ends - time.monotonic()))
-        if not call.done():
-            raise TimeoutError
-    finally:
-        await _cancel(call)
-    return call.result()
-
-
-def _begin(coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-    def end(task: asyncio.Task[_T]) -> None:
-        _running.discard(task)
-        if not task.cancelled():
-            task.exception()  # looked at, so that nobody is warned of it
-
-    task = asyncio.create_task(coroutine)
-    _running.add(task)
-    task.add_done_callback(end)
-    return task
-
-
-async def _cancel(call: asyncio.Task[AIMessage]) -> None:
-    """Cancel a call; wait no longer where it does not heed.
-
-    A cancellation is lost where it meets one of the client's own, as anyio makes them: it is repeated.
-    """
-    for _ in range(_MOST_CANCELLATIONS):
-        if call.done():
-            return
-        call.cancel()
-        await asyncio.wait({call}, timeout=_CANCEL_WAIT_S)
-    if not call.done():
-        _log.warning("a model call heeds no cancellation, and was left to itself")
+    left = max(0.0, ends - time.monotonic())
+    return await within(left, coroutine, cancellations=_MOST_CANCELLATIONS, wait_s=_CANCEL_WAIT_S)

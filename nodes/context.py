@@ -86,8 +86,8 @@ class Context(BaseModel):
     max_cost_usd: float | None = Field(default=None, gt=0)
     """Most US dollars in this turn, where prices are known."""
     deadline_s: float | None = Field(default=None, gt=0)
-    """Most seconds this turn may work; a person's thinking time is not counted, and what they approve still
-    runs."""
+    """Most seconds this turn may work, its tools too; a person's thinking time is not counted, and what they
+    approve still runs."""
     confirmation: Literal["model", "template"] = "model"
     """Who explains a confirmation: the planner in its own words, or a fixed template."""
     confirm_ttl_s: float | None = Field(default=None, gt=0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +19,10 @@ from nodes.events import ToolFinished, ToolStarted, emit
 from nodes.gate.judge import judge_again
 from nodes.state import State, Task
 from nodes.turn.history import result_message
+from nodes.turn.limits import seconds_left
 from nodes.turn.results import ShortResult, store
 from nodes.turn.turn import Turn, take_up
-from tools.declaration import ArgumentsError, Tool
+from tools.declaration import ArgumentsError, Tool, ToolFailure
 from tools.policy.decision import Allow, Confirm, Deny
 from tools.read_result import is_untrusted_result
 from tools.run import Ran, concurrency_limit, run_tool
@@ -91,7 +93,14 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
 
 def _known(task: Task) -> State:
     """Return what a task carries of the state."""
-    return State(thread=task["thread"], turn=task["turn"], choices=task["choices"], planner=task["planner"])
+    return State(
+        thread=task["thread"],
+        turn=task["turn"],
+        started_at=task.get("started_at", time.time()),
+        waited_s=task.get("waited_s", 0.0),
+        choices=task["choices"],
+        planner=task["planner"],
+    )
 
 
 async def _settle(task: Task, turn: Turn) -> _Outcome | None:
@@ -104,15 +113,16 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
         return await noted("denied", f"Not executed: {call['reason']}")
     if tool is None or isinstance(verdict, Deny):
         return await noted("denied", f"Not executed: {verdict.reason}")
+    left = None if call["verdict"] == "ask" else seconds_left(turn)  # what a person approved still runs
     try:
         args = _whole(tool, task)
-    except ArgumentsError as error:
+        # Before the claim: its lease must not run out in a queue.
+        async with concurrency_limit(tool, turn.res.settings, left):
+            claim = await _claim(entry, tool, turn, args, verdict, recorded=task.get("on_record", False))
+            if isinstance(claim, Claimed | Read):
+                return await _run(entry, tool, turn, args, claim, left)
+    except (ArgumentsError, ToolFailure) as error:
         return await noted("failed", f"Tool error: {error}")
-    # Before the claim: its lease must not run out in a queue.
-    async with concurrency_limit(tool, turn.res.settings):
-        claim = await _claim(entry, tool, turn, args, verdict, recorded=task.get("on_record", False))
-        if isinstance(claim, Claimed | Read):
-            return await _run(entry, tool, turn, args, claim)
     if isinstance(claim, Running):
         ended = await turn.res.ledger.await_outcome(entry.thread, entry.call_id, _lease(tool, turn))
         if ended is None:  # whoever ran it is gone
@@ -166,10 +176,12 @@ def _unrun(claim: Recorded | NotApproved | Lost, *, untrusted: bool) -> _Outcome
             return None
 
 
-async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], claim: Claimed | Read) -> _Outcome:
+async def _run(  # noqa: PLR0913, PLR0917 (what runs, whose it is, and how long it may)
+    entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], claim: Claimed | Read, left: float | None
+) -> _Outcome:
     here = turn.here(entry.call_id)
     try:
-        ran = await run_tool(tool, here, args)
+        ran = await run_tool(tool, here, args, left)
         if isinstance(claim, Read):  # it may run again, so that it need not be shielded
             return await _stored(entry, tool, turn, args, ran, claim)
     except asyncio.CancelledError:

@@ -138,6 +138,8 @@ class Task(TypedDict):
     """As in `CallDecision`."""
     thread: str
     turn: str
+    started_at: NotRequired[float]
+    waited_s: NotRequired[float]
     choices: dict[str, Any]
     planner: str
     taint: StoredTaint

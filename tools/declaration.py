@@ -8,12 +8,11 @@ The docstring is what the model reads. `here` may be left out; the other paramet
 model's arguments. A plain `def` runs in a thread, so it may block; an `async def` may not.
 """
 
-import asyncio
 import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from base.settings import ROLES, Role, Settings
+from base.tasks import within
 from base.worker_threads import in_thread
 from ledger.records import fingerprint
 from tools.schema import ArgumentsError, plain_schema, unstorable
@@ -59,7 +59,7 @@ class Here:
     """Returns the tools that may be called for this user."""
 
 
-Run = Callable[[Here, dict[str, Any]], Awaitable[Any]]
+Run = Callable[[Here, dict[str, Any]], Coroutine[Any, Any, Any]]
 Check = Callable[[dict[str, Any]], dict[str, Any]]
 Canonical = Callable[[dict[str, Any]], dict[str, Any]]
 Preview = Callable[[Here, dict[str, Any]], Awaitable[str | None]]
@@ -272,13 +272,16 @@ def _call_of(function: Callable[..., Any]) -> Run:
     return run
 
 
+async def _soon(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return await within(seconds, coroutine, cancellations=1, wait_s=0.1)
+
+
 def _shown(preview: Callable[..., Any]) -> Preview:
     show = _call_of(preview)
 
     async def shown(here: Here, args: dict[str, Any]) -> str | None:
         try:
-            async with asyncio.timeout(PREVIEW_TIMEOUT_S):
-                text = await show(here, args)
+            text = await _soon(PREVIEW_TIMEOUT_S, show(here, args))
         except ToolFailure as failure:
             text = f"This will fail: {failure}"
         except Exception:  # the person can still decide on the bare call
@@ -293,9 +296,8 @@ def _verified(verify: Callable[..., Any]) -> Verify:
 
     async def verified(here: Here, args: dict[str, Any]) -> bool | None:
         try:
-            async with asyncio.timeout(VERIFY_TIMEOUT_S):
-                found = await ask(here, args)
-        except (Exception, SystemExit):  # whatever went wrong, nothing is known
+            found = await _soon(VERIFY_TIMEOUT_S, ask(here, args))
+        except Exception:  # whatever went wrong, nothing is known
             return None
         return found if isinstance(found, bool) else None
 

@@ -16,6 +16,7 @@ from pydantic_core import to_json
 
 from base.redaction import redacted_text
 from base.settings import Settings
+from base.tasks import StillRunningError, within
 from base.worker_threads import in_thread
 from tools.declaration import Here, OutcomeUnknown, Tool, ToolFailure
 
@@ -36,56 +37,74 @@ class Ran:
     duration_ms: float
 
 
-async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Ran:
-    """Run a tool on checked arguments; raises nothing but outside cancellation."""
+async def run_tool(tool: Tool, here: Here, args: dict[str, Any], left_s: float | None = None) -> Ran:
+    """Run a tool on checked arguments; raises nothing but outside cancellation.
+
+    A tool that heeds no cancellation is left to itself, and that is said. `left_s` are the seconds that are
+    left of the turn; None: it is not bound by them.
+    """
     started = time.perf_counter()
-    status: RunStatus = "executed"
+    limit = here.settings.limits.tool_timeout_s if tool.timeout_s is None else tool.timeout_s
+    limit = limit if left_s is None else min(limit, left_s)
     try:
-        text = await _run(tool, here, args)
-    except ToolFailure as failure:
-        is_doubt = isinstance(failure, OutcomeUnknown) and tool.effect != "read"
-        status, text = ("unknown", "Outcome unknown") if is_doubt else ("failed", "Tool error")
-        text = f"{text}: {failure}"
+        status, text = await within(limit, _run(tool, here, args), cancellations=2, wait_s=1.0)
+    except TimeoutError as late:
+        status, text = _too_late(tool, limit, is_running=isinstance(late, StillRunningError))
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():  # from outside, and not out of a library within the tool
             raise
         status, text = "failed", f"Tool error: {tool.name} was interrupted."
-    except (Exception, SystemExit) as error:  # one raising call would stop its siblings
-        # The traceback module survives an exception whose own __str__ raises.
-        words = "".join(traceback.format_exception_only(error)).strip()
-        status, text = "failed", f"Tool error: {words}"
     duration_ms = (time.perf_counter() - started) * 1_000
     tidy = partial(redacted_text, text, here.settings.redact)
     shown = await in_thread(tidy) if len(text) > _AT_ONCE else tidy()
     return Ran(status, shown, round(duration_ms, 1))
 
 
-async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> str:
+async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> tuple[RunStatus, str]:
+    """Return what became of a call, and its text; one raising call would stop its siblings."""
     if lack := tool.missing(here.settings):
-        raise ToolFailure(f"{tool.name} is not available: {lack}")
-    limit = here.settings.limits.tool_timeout_s if tool.timeout_s is None else tool.timeout_s
-    deadline = asyncio.timeout(limit)
+        return "failed", f"Tool error: {tool.name} is not available: {lack}"
     try:
-        async with deadline:
-            result = await tool.run(here, args)
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        doubt = "" if tool.effect == "read" else " It may have taken effect all the same."
-        raise ToolFailure(f"{tool.name} took longer than {limit:g} s and was stopped.{doubt}") from None
-    text = result if isinstance(result, str) else to_json(result, serialize_unknown=True).decode()
-    return text if result is not None and text.strip() else "(no output)"
+        result = await tool.run(here, args)
+        text = result if isinstance(result, str) else to_json(result, serialize_unknown=True).decode()
+    except ToolFailure as failure:
+        if isinstance(failure, OutcomeUnknown) and tool.effect != "read":
+            return "unknown", f"Outcome unknown: {failure}"
+        return "failed", f"Tool error: {failure}"
+    except (Exception, SystemExit) as error:
+        # The traceback module survives an exception whose own __str__ raises.
+        words = "".join(traceback.format_exception_only(error)).strip()
+        return "failed", f"Tool error: {words}"
+    return "executed", text if result is not None and text.strip() else "(no output)"
+
+
+def _too_late(tool: Tool, limit: float, *, is_running: bool) -> tuple[RunStatus, str]:
+    how = "heeds no cancellation and may still be running" if is_running else "was stopped"
+    said = f"{tool.name} took longer than {round(limit, 2):g} s and {how}."
+    if tool.effect == "read":
+        return "failed", f"Tool error: {said}"
+    return "unknown", f"Outcome unknown: {said} It may have taken effect all the same."
 
 
 @asynccontextmanager
-async def concurrency_limit(tool: Tool, settings: Settings) -> AsyncIterator[None]:
-    """Wait for the semaphores of a call's tool and of all tools."""
+async def concurrency_limit(
+    tool: Tool, settings: Settings, left_s: float | None = None
+) -> AsyncIterator[None]:
+    """Wait for the semaphores of a call's tool and of all tools.
+
+    Raises:
+        ToolFailure: none was free in so many seconds.
+    """
     async with AsyncExitStack() as held:
-        if tool.at_once is not None:
-            await held.enter_async_context(_semaphore(tool.name, tool.at_once))
-        if settings.limits.tools_at_once is not None:
-            await held.enter_async_context(_semaphore("", settings.limits.tools_at_once))
+        try:
+            async with asyncio.timeout(left_s):
+                if tool.at_once is not None:
+                    await held.enter_async_context(_semaphore(tool.name, tool.at_once))
+                if settings.limits.tools_at_once is not None:
+                    await held.enter_async_context(_semaphore("", settings.limits.tools_at_once))
+        except TimeoutError:
+            raise ToolFailure(f"{tool.name} was not run, for the time of the turn was up.") from None
         yield
 
 

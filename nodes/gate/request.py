@@ -17,7 +17,10 @@ _DOUBTFUL = (
     "It is unknown whether this happened: {why}. Look first, where you can. Approve runs it again; if it did "
     "happen, it then happens twice. Reject counts it as done; it is not run again."
 )
-_CUT_SHORT = "attempt {attempt} was begun on {when} and cut short before its result was recorded"
+_CUT_SHORT = (
+    "attempt {attempt} was begun on {when} and cut short before its result was recorded; what it began may "
+    "still be running"
+)
 _NOT_ON_RECORD = "the ledger was lost, or put back from an older copy, and has no record of it"
 
 

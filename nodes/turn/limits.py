@@ -105,9 +105,14 @@ def last_try(turn: Turn) -> float | None:
 
     A turn past its deadline still gets the time to say what was done.
     """
-    most = ceiling(turn, "deadline_s")
-    left = None if most is None else most - _worked_s(turn)
+    left = seconds_left(turn)
     return time.monotonic() + left if left and left > 0 else None
+
+
+def seconds_left(turn: Turn) -> float | None:
+    """Return how long a turn may still work; None without a limit."""
+    most = ceiling(turn, "deadline_s")
+    return None if most is None else most - _worked_s(turn)
 
 
 def _worked_s(turn: Turn) -> float:

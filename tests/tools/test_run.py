@@ -1,10 +1,13 @@
 import asyncio
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from base.worker_threads import MOST_THREADS
+from base.worker_threads import MOST_THREADS, is_cancelled
 from tools.declaration import ToolFailure, tool
 from tools.run import run_tool
 
@@ -179,3 +182,113 @@ async def test_blocking_tools_that_hang_for_ever_leave_room_for_others(here):
         assert len(began) == MOST_THREADS, "a call that ran out of time before it began never runs"
     finally:
         release.set()
+
+
+def swallowing(effect, release):
+    @tool(effect=effect, timeout_s=0.05)
+    async def cling() -> str:
+        """Go on, whoever says to stop."""
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        return "done"
+
+    return cling
+
+
+@pytest.mark.parametrize(
+    ("effect", "status", "words"),
+    [
+        ("read", "failed", "Tool error: cling took longer than 0.05 s and heeds no cancellation"),
+        ("write", "unknown", "Outcome unknown: cling took longer than 0.05 s and heeds no cancellation"),
+    ],
+)
+async def test_a_tool_that_swallows_its_cancellation_is_left_and_said_to_go_on(here, effect, status, words):
+    release = asyncio.Event()
+    async with asyncio.timeout(20):
+        outcome = await run_tool(swallowing(effect, release), here, {})
+    release.set()
+    assert outcome.status == status
+    assert outcome.text.startswith(words)
+    assert "may still be running" in outcome.text
+
+
+async def test_a_tool_that_swallows_its_cancellation_holds_up_nobody_who_leaves(here):
+    release = asyncio.Event()
+    task = asyncio.create_task(run_tool(swallowing("read", release), here, {}))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 20)
+    release.set()
+
+
+async def test_what_a_thread_goes_on_with_is_not_said_to_have_been_stopped(here):
+    release = threading.Event()
+
+    @tool(effect="write", timeout_s=0.05)
+    def dig() -> None:
+        """Block."""
+        release.wait(30)
+
+    outcome = await run_tool(dig, here, {})
+    release.set()
+    assert (outcome.status, "may still be running" in outcome.text) == ("unknown", True)
+
+
+async def test_what_heeds_that_it_was_stopped_has_stopped_when_that_is_said(here):
+    ended = []
+
+    @tool(effect="read", timeout_s=0.05)
+    def dig() -> None:
+        """Work until told to stop."""
+        while not is_cancelled():
+            threading.Event().wait(0.01)
+        ended.append(True)
+
+    outcome = await run_tool(dig, here, {})
+    assert outcome.text == "Tool error: dig took longer than 0.05 s and was stopped."
+    assert ended == [True]
+
+
+CLINGING = """
+import asyncio, sys, threading
+from contextlib import suppress
+from pathlib import Path
+from base.settings import load_settings
+from tools.declaration import Here, tool
+from tools.run import run_tool
+
+@tool(effect="write", timeout_s=0.05)
+async def cling():
+    "Go on, whoever says to stop."
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+@tool(effect="write", timeout_s=0.05)
+def dig():
+    "Block for ever."
+    threading.Event().wait()
+
+async def main():
+    here = Here(load_settings({"TWOBRAIN_DATA_DIR": sys.argv[1]}), "ada", "user", "t", "c", "k")
+    for each in (cling, dig):
+        print((await run_tool(each, here, {})).status)
+
+asyncio.run(main())
+"""
+
+
+def test_no_tool_holds_up_the_exit(tmp_path):
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", CLINGING, str(tmp_path)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == ["unknown", "unknown"]
+    assert "Traceback" not in done.stderr

@@ -12,6 +12,7 @@ from unicodedata import normalize
 
 from base.settings import Settings
 from base.texts import count
+from base.worker_threads import is_cancelled
 from tools.declaration import Here, Tool, ToolFailure, tool
 from tools.files.folder import Entry, Folder, NothingThereError
 from tools.files.workspace import Workspace
@@ -93,7 +94,7 @@ def _files_below(workspace: Workspace, path: str) -> Iterator[tuple[Folder, str]
                 yield folder, name
                 return
             folder.require(name, "folder")
-    yield from ((folder, entry.name) for folder, entry in workspace.walk(parts))
+    yield from ((folder, entry.name) for folder, entry in workspace.walk(parts) if not is_cancelled())
 
 
 def _hits(folder: Folder, name: str, query: str) -> list[str]:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.worker_threads import is_cancelled
 from tools.declaration import ToolFailure
 from tools.files.folder import FOLDER_FLAGS, Entry, Folder, Parts
 
@@ -72,7 +73,7 @@ class Workspace:
         A folder that goes away or cannot be read meanwhile is passed over.
         """
         waiting = [parts]
-        while waiting:
+        while waiting and not is_cancelled():
             here = waiting.pop()
             with suppress(ToolFailure), self.folder(here) as folder:
                 found = folder.contents()

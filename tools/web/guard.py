@@ -12,6 +12,7 @@ import ssl
 import string
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Self
 
@@ -19,6 +20,7 @@ import httpx
 from pydantic import AfterValidator
 
 from base.settings import Card, Settings
+from base.worker_threads import in_thread
 from tools.declaration import ToolFailure
 
 Address = IPv4Address | IPv6Address
@@ -210,8 +212,8 @@ async def look_up(host: str, port: int) -> list[str]:
     Raises:
         OSError: it has none.
     """
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # Not by the event loop's own threads: one that hangs would hold up the exit.
+    found = await in_thread(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
     return list(dict.fromkeys(str(where[0]) for *_, where in found))
 
 

@@ -190,3 +190,60 @@ async def test_a_turn_cancelled_while_the_answer_streams_is_written_again_withou
     assert [use["error"] for use in uses if use["backend"] == "writer"] == ["cancelled", None]
     assert wire.rejected == []
     assert home.effects == ["remember"]
+
+
+def endless(home, effect, *, heeds):
+    """Return the tool that the offline planner searches with; it goes on until it is released."""
+    begun, released = asyncio.Event(), threading.Event()
+
+    @tool(effect=effect, confirm=False)
+    async def search_files(query: str, path: str) -> str:
+        """Search for ever."""
+        home.happen("begun")
+        begun.set()
+        while not released.is_set():
+            try:
+                await asyncio.sleep(0.05)
+            except asyncio.CancelledError:
+                if heeds:
+                    raise
+        return "found"
+
+    home.tools = lambda happen: [search_files, *tools(happen)]
+    return begun, released
+
+
+@pytest.mark.parametrize(
+    ("effect", "heeds", "status", "words"),
+    [
+        ("read", True, "failed", "was stopped"),
+        ("read", False, "failed", "heeds no cancellation and may still be running"),
+        ("write", False, "unknown", "heeds no cancellation and may still be running"),
+    ],
+)
+async def test_the_deadline_of_a_turn_bounds_its_tools_also_those_that_heed_nothing(
+    home, effect, heeds, status, words
+):
+    _, released = endless(home, effect, heeds=heeds)
+    async with home.opened() as orchestrator, asyncio.timeout(30):
+        request = "search files for milk and what is 12*7"
+        result = await orchestrator.ask(request, thread_id="t1", context=Context(deadline_s=2))
+        [row] = [row for row in await orchestrator.ledger.audit() if row["tool"] == "search_files"]
+        released.set()
+        await check_pairs(orchestrator)
+
+    assert statuses(result) == {"search_files": status, "calculate": "executed"}
+    assert words in result.tool_calls[0]["result"]
+    assert (result.stop_reason, row["status"]) == ("deadline", status)
+    assert home.effects.count("begun") == 1
+
+
+async def test_a_turn_is_left_though_its_tool_swallows_the_cancellation(home):
+    begun, released = endless(home, "write", heeds=False)
+    async with home.opened() as orchestrator, asyncio.timeout(30):
+        await cancelled(asyncio.create_task(orchestrator.ask("search files for milk", thread_id="t1")), begun)
+        asked = (await orchestrator.proceed("t1")).pending
+        released.set()
+
+    assert "what it began may still be running" in asked["action_requests"][0]["description"]
+    assert home.effects.count("begun") == 1

@@ -1,4 +1,7 @@
-"""Programs in process groups of their own, ended with all they started."""
+"""Programs in process groups of their own, ended with all they started.
+
+Where this process is killed, a small shell ends them: it reads from a pipe that ends with this process.
+"""
 
 import asyncio
 import os
@@ -9,7 +12,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +30,23 @@ _STEP_S = 0.05
 _CHUNK = 65_536
 _MARK = "TWOBRAIN_PROGRAM"
 """Variable by which the processes of a program are found, also those that have left its group."""
+_GUARDIAN = """
+trap '' HUP INT TERM
+cd /
+alive=' '
+while read -r change id; do
+  case $change in
+    +) alive="$alive$id " ;;
+    -) case $alive in *" $id "*) alive="${alive%% $id *} ${alive#* $id }" ;; esac ;;
+  esac
+done
+for again in 1 2 3; do  # one that was being started may come last
+  for id in $alive; do kill -9 "-$id"; done
+  grep -ls "$1" /proc/[0-9]*/environ | while IFS=/ read -r _ _ id _; do kill -9 "$id"; done
+  sleep 0.1
+done
+"""
+"""Reads `+ GROUP` and `- GROUP` to the end of its input; then it kills those and all with the mark."""
 
 
 @dataclass(slots=True)
@@ -90,6 +110,7 @@ class Program:
         try:
             # In a thread and shielded: it is carried through, whoever gives up waiting for it.
             self.left_running = await asyncio.shield(in_thread(partial(_end, self.process.pid, mark)))
+            _guardian(os.getpid()).tell(f"- {self.process.pid}")
             await self._finish_work()
         finally:
             for task in self._tasks:
@@ -152,7 +173,7 @@ async def running(  # noqa: PLR0913 (each is one property of a program)
     Raises:
         OSError: it cannot be started.
     """
-    mark = secrets.token_hex(16)
+    mark = f"{_guardian(os.getpid()).mark}-{secrets.token_hex(8)}"
     async with AsyncExitStack() as pipes:
         # Pipes of our own: asyncio's count a program as running for as long as anyone holds its output.
         stdout, out = await pipes.enter_async_context(_pipe(longest_line))
@@ -210,17 +231,51 @@ async def _started(command: Iterable[str], mark: str, *, env: Mapping[str, str],
         asyncio.create_subprocess_exec(*command, env={**env, _MARK: mark}, start_new_session=True, **options)
     )
     try:
-        return await asyncio.shield(starting)
+        process = await asyncio.shield(starting)
     except asyncio.CancelledError:
         # In a task of its own: it is carried through, whoever gives up waiting for it.
         await asyncio.shield(asyncio.create_task(_take_back(starting, mark)))
         raise
+    _guardian(os.getpid()).tell(f"+ {process.pid}")
+    return process
 
 
 async def _take_back(starting: asyncio.Task[Process], mark: str) -> None:
     await asyncio.wait({starting})
     if not starting.cancelled() and not starting.exception():
         await Program(starting.result(), asyncio.StreamReader()).end(mark)
+
+
+@dataclass(frozen=True, slots=True)
+class _Guardian:
+    """What ends this process's programs if it cannot."""
+
+    mark: str
+    """Begins the mark of each of them."""
+    pipe: int
+
+    def tell(self, line: str) -> None:
+        """Tell which group has begun or ended."""
+        with suppress(OSError):  # somebody killed it
+            os.write(self.pipe, f"{line}\n".encode())
+
+
+@cache
+def _guardian(_process: int) -> _Guardian:
+    """Start the guardian of a process, this one."""
+    mark = secrets.token_hex(8)
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    nowhere = [(os.POSIX_SPAWN_OPEN, output, os.devnull, os.O_WRONLY, 0) for output in (1, 2)]
+    os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", _GUARDIAN, "guardian", f"{_MARK}={mark}"],
+        {"PATH": os.defpath},
+        file_actions=[(os.POSIX_SPAWN_DUP2, readable, 0), *nowhere],
+        setpgroup=0,  # Ctrl-C is not for it
+    )
+    os.close(readable)
+    return _Guardian(mark, writable)
 
 
 def _end(group: int, mark: str) -> bool:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from nodes.gate.answers import Check, read
 from nodes.gate.request import GIVE_A_REASON
+from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
 from terminal.text import exact, json_line, plain
 
@@ -64,12 +65,14 @@ class ApprovalPrompt:
         self._prompt = prompt
         self._check = check
         self._drafts: dict[str, str] = {}
+        self.unsent: list[str] = []
+        """What was typed meanwhile and is no answer: messages, for after the questions."""
 
     async def decide(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the person's decisions.
 
         Raises:
-            LeftError: the person left without deciding.
+            LeftError: the person left without deciding; of `/exit`, it says so.
         """
         waiting = range(len(request["action_requests"]))
         return {"decisions": [await self._one(request, number) for number in waiting]}
@@ -78,12 +81,14 @@ class ApprovalPrompt:
         action = request["action_requests"][number]
         allowed = [choice for choice in _CHOICES if choice in _allowed(request, action)]
         cut = _print(self._console, request, number)
+        if early := self._prompt.typed_ahead():
+            self._keep(early, "That was typed before this was asked, so it answers nothing.")
         while True:
             choice = await self._choice([*allowed, "show"] if cut else allowed)
             if choice == "approve":
                 return _decision(action, "approve")
             if choice == "reject":
-                why = "" if is_in_doubt(request) else await self._prompt.line("Why not? ")
+                why = "" if is_in_doubt(request) else await self._line("Why not? ")
                 return _decision(action, "reject", message=why)
             if choice == "show":
                 self._console.print(_arguments(action, whole=True))
@@ -95,10 +100,23 @@ class ApprovalPrompt:
     async def _choice(self, choices: list[str]) -> str:
         question = " · ".join(f"{choice[0]}={choice}" for choice in choices) + " > "
         while True:
-            typed = (await self._prompt.line(question)).lower()
-            if found := [choice for choice in choices if typed in {choice, choice[0]}]:
+            typed = await self._line(question)
+            if found := [choice for choice in choices if typed.lower() in {choice, choice[0]}]:
                 return found[0]
-            self._console.print(f"Please type {', '.join(choices)}, or its first letter.", style="yellow")
+            self._keep(typed, f"Please type {', '.join(choices)}, or its first letter.")
+
+    async def _line(self, question: str, prefilled: str = "") -> str:
+        typed = await self._prompt.line(question, prefilled)
+        if typed == EXIT:
+            raise LeftError(EXIT)
+        return typed
+
+    def _keep(self, typed: str, why: str) -> None:
+        """Say why something is no answer; words are a message for later."""
+        if " " in typed.strip():
+            self.unsent.append(" ".join(typed.split()))
+            why = f"{why} What you wrote is not lost: it can be sent once this is answered."
+        self._console.print(why, style="yellow")
 
     async def _edited(self, action: Decision) -> Decision | None:
         """Return a valid edit; None where the person emptied the line."""
@@ -127,7 +145,7 @@ class ApprovalPrompt:
     ) -> Decision | None:
         key = f"{what} {action['tool_call_id']}"
         draft = self._drafts.get(key) or json_line(first)
-        while draft := await self._prompt.line(f"{what} (empty goes back): ", draft):
+        while draft := await self._line(f"{what} (empty goes back): ", draft):
             self._drafts[key] = draft
             try:
                 decision = make(json.loads(draft))

@@ -35,6 +35,8 @@ class Conversation:
     def __init__(self, orchestrator: Orchestrator, options: Options) -> None:
         self.orchestrator = orchestrator
         self.screen = open_screen(machine=options.json)
+        self.unsent = ""
+        """What the person typed while they were asked, and has not sent."""
         self._options = options
         self._context = _context(options, orchestrator.settings)
 
@@ -45,6 +47,9 @@ class Conversation:
         except LeftError:
             self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}", "yellow")
             return 130
+        finally:
+            if self.unsent:
+                self.screen.note(f"You also wrote, and it was not sent: {plain(self.unsent)}", "yellow")
         if self._options.json:
             show_json(self.screen, result.to_json())
         elif result.pending is not None:
@@ -84,7 +89,10 @@ class Conversation:
         check = partial(fault, await self.orchestrator.all_tools())
         prompt = ApprovalPrompt(self.screen.side, LinePrompt(self.screen), check)
         while result.pending is not None:
-            answer = await self._answer(result.pending, prompt)
+            try:
+                answer = await self._answer(result.pending, prompt)
+            finally:
+                self.unsent = " ".join(prompt.unsent)
             if answer is None:
                 break
             before = await self._rules(answer)

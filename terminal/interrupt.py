@@ -9,8 +9,12 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+EXIT = "/exit"
+"""Typed at any prompt, it leaves."""
+
+
 class LeftError(Exception):
-    """The person pressed Ctrl-C, or Ctrl-D instead of answering."""
+    """The person pressed Ctrl-C, or Ctrl-D instead of answering, or typed EXIT: then that is its text."""
 
 
 async def until_interrupted(work: Coroutine[Any, Any, T]) -> T:

@@ -1,5 +1,7 @@
 """Lines that a person types, with history where a file is given."""
 
+import os
+import select
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +34,16 @@ class LinePrompt:
             history=FileHistory(create_private(self._history)) if self._history else None,
             output=create_output(stdout=self._stream),
         )
+
+    def typed_ahead(self) -> str:
+        """Return the lines that were typed while nothing was asked."""
+        typed = b""
+        while self._terminal and select.select([sys.stdin], [], [], 0)[0]:
+            data = os.read(sys.stdin.fileno(), 4_096)
+            typed += data
+            if not data:
+                break
+        return typed.decode(errors="replace")
 
     async def line(self, question: str, prefilled: str = "") -> str:
         """Return what was typed, without surrounding blanks.

@@ -8,7 +8,7 @@ from graphs.session import Orchestrator
 from terminal.app import Options
 from terminal.card import show_waiting
 from terminal.conversation import Conversation, exit_code, thread_or_new
-from terminal.interrupt import LeftError
+from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
 from terminal.screen import complain
 from terminal.text import plain
@@ -18,8 +18,8 @@ _HELP = """\
 /thread   show this thread's id
 /resume   go on with what was stopped, or answer what waits
 /help     show this
-/exit     leave; so do Ctrl-D and Ctrl-C at the prompt
-Ctrl-C stops a turn that runs, or a question that is asked."""
+/exit     leave, and let a question wait; so do Ctrl-D and Ctrl-C at the prompt
+Ctrl-C stops a turn that runs, or a question that is asked. What you type meanwhile is no answer to it."""
 
 
 async def chat(orchestrator: Orchestrator, thread_id: str | None, options: Options) -> int:
@@ -43,10 +43,15 @@ class Chat:
             self._console.print("Type /help for the commands, /exit to leave.", style="dim")
         code = 0
         with contextlib.suppress(LeftError):
-            while code == 0 and (line := await self._prompt.line("> ")) != "/exit":
+            while code == 0 and (line := await self._line()) != EXIT:
                 code = await self._take(line)
         self._show_thread()
         return code
+
+    async def _line(self) -> str:
+        """Return a line; what was typed while a question waited stands there to be sent."""
+        unsent, self._talk.unsent = self._talk.unsent, ""
+        return await self._prompt.line("> ", plain(unsent))
 
     async def _take(self, line: str) -> int:
         """Do what one line says; a code but 0 ends the conversation."""
@@ -70,7 +75,9 @@ class Chat:
         try:
             talk = self._talk
             result = await (talk.go_on(self._thread) if line == "/resume" else talk.ask(line, self._thread))
-        except LeftError:
+        except LeftError as left:
+            if EXIT in left.args:
+                raise
             self._console.print("Stopped. /resume goes on from here.", style="yellow")
             return 0
         except TwobrainError as error:

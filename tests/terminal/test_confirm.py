@@ -1,3 +1,6 @@
+import pytest
+
+PROMPT = "1m>"
 ASK = 'write "milk" to a.txt'
 CHOICES = "reject >"
 
@@ -111,3 +114,77 @@ def test_a_waiting_thread_is_taken_up_at_its_card(home, terminal):
     screen.sees("✓", "thread ")
     screen.ends(0)
     assert (home.workspace / "a.txt").read_text() == "milk"
+
+
+@pytest.mark.parametrize("leave", ["/exit", None])
+@pytest.mark.parametrize("at", ["the question", "Why not?", "Arguments", "Rule"])
+def test_leaving_at_any_prompt_of_a_card_leaves_the_question_waiting(home, terminal, at, leave):
+    screen = terminal("ask", ASK, "-t", "t1")
+    screen.sees(CHOICES)
+    if at != "the question":
+        screen.sendline({"Why not?": "r", "Arguments": "e", "Rule": "w"}[at])
+        screen.sees(at)
+    if leave:
+        screen.sendline(f"\x15{leave}")
+    else:
+        screen.send("\x15")
+        screen.sendeof()
+    screen.sees("Stopped. Go on with: twobrain resume t1")
+    screen.ends(130)
+    assert [row["thread_id"] for row in home.json("pending")] == ["t1"]
+    assert not (home.workspace / "a.txt").exists()
+
+
+def test_exit_at_a_card_leaves_the_chat_and_the_question_waits(home, terminal):
+    screen = terminal("chat", "-t", "t1")
+    screen.sees(PROMPT)
+    screen.sendline(ASK)
+    screen.sees(CHOICES)
+    screen.sendline("r")
+    screen.sees("Why not?")
+    screen.sendline("/exit")
+    screen.sees("thread t1")
+    screen.ends(0)
+    assert [row["thread_id"] for row in home.json("pending")] == ["t1"]
+
+
+def test_a_message_typed_at_a_question_stands_at_the_next_prompt(home, terminal):
+    screen = terminal("chat", "-t", "t1")
+    screen.sees(PROMPT)
+    screen.sendline(ASK)
+    screen.sees(CHOICES)
+    screen.sendline("what is 12*7")
+    screen.sees("not lost", CHOICES)
+    screen.sendline("a")
+    screen.sees("✓", PROMPT, "what is 12*7")
+    screen.sendline("")
+    screen.sees("= 84", PROMPT)
+    screen.sendeof()
+    screen.ends(0)
+
+
+def test_a_message_typed_at_the_question_of_one_task_is_shown_back(home, terminal):
+    screen = terminal("ask", ASK)
+    screen.sees(CHOICES)
+    screen.sendline("and what is 12*7")
+    screen.sees("not lost", CHOICES)
+    screen.sendline("a")
+    screen.sees("it was not sent: and what is 12*7")
+    screen.ends(0)
+
+
+def test_what_is_typed_before_a_question_stands_there_is_no_answer_to_it(home, terminal):
+    screen = terminal("chat", "-t", "t1")
+    screen.sees(PROMPT)
+    screen.send(f"{ASK}\r")
+    screen.sees("thinking")
+    screen.send("a\n")
+    screen.send("what is 12*7\n")
+    screen.sees("typed before this was asked", CHOICES)
+    assert not (home.workspace / "a.txt").exists()
+    screen.sendline("r")
+    screen.sees("Why not?")
+    screen.sendline("")
+    screen.sees(PROMPT, "what is 12*7")
+    screen.sendintr()
+    screen.ends(0)

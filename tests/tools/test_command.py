@@ -1,5 +1,7 @@
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,8 @@ from base.settings import load_settings
 from tests.tools.processes import LINGERING, is_left_by, stays
 from tools.registry import open_registry
 from tools.run import run_tool
+
+HOUSE = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -194,3 +198,34 @@ def test_it_is_offered_to_admins_alone_and_only_where_it_is_enabled(configure):
 def test_an_unusable_table_is_refused_at_the_start_with_its_line(configure, table, line):
     with pytest.raises(ConfigurationError, match=rf"twobrain\.toml, line {line}: tools\.run_command\."):
         open_registry(configure(table))
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from base.processes import Output, run
+
+async def main():
+    env = {"PATH": "/usr/bin:/bin"}
+    await run("/bin/sh", "-c", sys.argv[1], env=env, limit_s=600, output=Output(), cwd=Path(sys.argv[2]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *FORKING.values(),
+        "env -i sleep 60 & echo $! > child; wait",
+        "setsid env --unset=NOTHING sh -c 'echo $$ > child; exec sleep 60' & exit",
+    ],
+    ids=[*FORKING, "without an environment", "a daemon"],
+)
+def test_a_command_ends_with_the_process_that_was_killed(tmp_path, command):
+    os.mkfifo(tmp_path / "begun")
+    line = f"(until [ -s child ]; do :; done; echo > begun) & {command}"
+    with subprocess.Popen([sys.executable, "-c", KILLED, line, str(tmp_path)], cwd=HOUSE) as process:
+        (tmp_path / "begun").read_text()
+        process.kill()
+    assert not stays(process_of(tmp_path / "child"))

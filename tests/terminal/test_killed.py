@@ -1,0 +1,23 @@
+"""A process that is killed while a command of it runs."""
+
+import os
+
+from tests.tools.processes import stays
+
+COMMAND = 'use run_command {"command": "sleep 60 & echo $! > child; echo > begun; wait"}'
+
+
+def test_after_a_kill_no_command_runs_on_and_whether_it_happened_is_asked(home, terminal):
+    home.configure('[tools.run_command]\nenabled = true\n[users.local]\nrole = "admin"\n')
+    home.workspace.mkdir(parents=True)
+    os.mkfifo(home.workspace / "begun")
+    screen = terminal("ask", COMMAND, "--thread", "t1", "--yes")
+    (home.workspace / "begun").read_text()
+    screen.process.kill()
+    assert not stays(int((home.workspace / "child").read_text()))
+    screen = terminal("resume", "t1")
+    card = screen.sees("Did it happen?", "r=reject > ")
+    assert "still be running" in " ".join(card.split())
+    screen.sendline("r")
+    screen.sees("unknown whether done: run_command")
+    screen.ends(0)

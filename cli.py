@@ -30,6 +30,7 @@ def main() -> None:
     from base.errors import TwobrainError
 
     try:
+        _check_arguments()
         from terminal.app import app
 
         app(prog_name="twobrain")
@@ -41,6 +42,16 @@ def main() -> None:
         _end(unexpected(error), 1)
     finally:
         gc.freeze()  # the interpreter would look through all that was imported once more: up to half a second
+
+
+def _check_arguments() -> None:
+    """Refuse what is no text: no database takes it."""
+    from base.errors import ConfigurationError
+    from base.texts import mended
+
+    for each in sys.argv[1:]:
+        if mended(each) != each:
+            raise ConfigurationError(f"The argument {each[:80]!r} holds bytes that are no text in UTF-8.")
 
 
 def _refuse(message: str) -> NoReturn:

@@ -16,7 +16,7 @@ class StillRunningError(TimeoutError):
 
 
 def begin(coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-    """Begin a task that is held until it ends; whoever wants its error takes it."""
+    """Begin a task that is held until it ends."""
 
     def end(task: asyncio.Task[_T]) -> None:
         _held.discard(task)

@@ -2,8 +2,12 @@
 
 import json
 import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Any
+
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories of what cannot be seen, but may end a line, or turn it around."""
 
 
 def mended(text: str) -> str:
@@ -24,6 +28,15 @@ def as_text(answer: Any) -> str:
         return mended(json.dumps(answer, default=repr, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError):
         return ""
+
+
+def visible(text: str, besides: str = "") -> str:
+    r"""Return a text with unseen characters written out, as in `\x1b`.
+
+    Those of `besides` stay. So no name in a list begins a line of its own.
+    """
+    unseen = {char for char in set(text) - set(besides) if unicodedata.category(char) in UNSEEN}
+    return "".join(char.encode("unicode_escape").decode() if char in unseen else char for char in text)
 
 
 def one_line(text: str, most: int) -> str:

@@ -22,15 +22,6 @@ _LISTS = "Look"
 _UPKEEP = "Look after it"
 
 
-def _text(value: str | None) -> str | None:
-    """Refuse what holds bytes that are no text: it names nobody."""
-    try:
-        (value or "").encode()
-    except UnicodeEncodeError:
-        raise typer.BadParameter("it holds bytes that are no text.") from None
-    return value
-
-
 def _one_of(*known: str) -> Callable[[str], str]:
     """Return a parser of a choice; typer's own says "Value error"."""
 
@@ -47,7 +38,7 @@ Thread = Annotated[
 ]
 PathName = Literal["auto", "two-brain", "single", "direct"]
 _thread = partial(typer.Option, "--thread", "-t", metavar="ID")
-_user = partial(typer.Option, "--user", "-u", metavar="NAME", callback=_text)
+_user = partial(typer.Option, "--user", "-u", metavar="NAME")
 OnThread = Annotated[str | None, _thread(help="Continue this thread; default: a new one.")]
 User = Annotated[str | None, _user(help="Who asks, as twobrain.toml knows them; default: local.")]
 OnlyUser = Annotated[str | None, _user(help="Only this user's.")]
@@ -199,7 +190,9 @@ def usage(
 def audit(
     thread: Annotated[str | None, _thread(help="Only this thread.")] = None,
     user: OnlyUser = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most calls to list, the newest.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="Most calls to list, the newest.")
+    ] = 50,
     json: Json = False,
 ) -> None:
     """List every tool call: who, what, decided how, and how it ended."""

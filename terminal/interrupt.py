@@ -14,7 +14,7 @@ EXIT = "/exit"
 
 
 class LeftError(Exception):
-    """The person pressed Ctrl-C, or Ctrl-D instead of answering, or typed EXIT: then that is its text."""
+    """The person pressed Ctrl-C or Ctrl-D, or typed EXIT (its text)."""
 
 
 async def until_interrupted(work: Coroutine[Any, Any, T]) -> T:

@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from base.texts import count, local_time
+from base.texts import count, local_time, visible
 from doctor.missing_records import missing_threads
 from graphs.session import Orchestrator
 from terminal.screen import Screen, open_screen
@@ -103,7 +103,7 @@ def yes_or_why_not(problem: str | None) -> str:
 
 
 def _cell(key: str, value: Any) -> Text:
-    text = plain(_words(key, value))
+    text = visible(plain(_words(key, value)))
     if len(text) > _WIDEST_CELL:
         text = text[: _WIDEST_CELL - 1] + "…"
     return Text(text, _STYLES.get(text, ""))

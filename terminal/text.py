@@ -2,11 +2,12 @@
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 from rich.cells import cell_len
+
+from base.texts import visible
 
 _SEQUENCES = (
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
@@ -14,7 +15,6 @@ _SEQUENCES = (
     r"|\x1b[ -/]*[0-Z\\^-~]"
 )
 _CONTROLS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _WIDE = "\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
 _PIECES = rf"\n|[^\S\n]+|[{_WIDE}]|[^\s{_WIDE}]+"
 """Patterns, compiled as they are first used: that takes longer than to import all else here."""
@@ -27,8 +27,7 @@ def plain(text: str) -> str:
 
 def exact(text: str) -> str:
     r"""Return the text with unseen characters written out, as in `\x1b`."""
-    unseen = {char for char in set(text) - set("\n\t") if unicodedata.category(char) in _UNSEEN}
-    return "".join(char.encode("unicode_escape").decode() if char in unseen else char for char in text)
+    return visible(text, "\n\t")
 
 
 def one_line(text: str, width: int) -> str:

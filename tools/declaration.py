@@ -39,7 +39,7 @@ class ToolFailure(Exception):  # noqa: N818 (a result for the model, not an erro
 
 
 class OutcomeUnknown(ToolFailure):
-    """It may have done what was asked, or may yet; its text says why nobody can tell."""
+    """Nobody can tell whether what was asked was done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from base.texts import FILLERS, words_of
+from base.texts import FILLERS, visible, words_of
 from tools.declaration import Here, ToolFailure, tool
 
 _LONGEST = 4_000
@@ -16,11 +16,12 @@ _ID_LENGTH = 8
 _SMOOTHING = 60
 """Of reciprocal rank fusion, as its paper has it (Cormack, Clarke and Büttcher, 2009)."""
 _BY_WORDS_ALONE = "(Found by words alone: the embedding model did not answer, and the log says why.)"
+_NO_MEMORY = "an entry that holds no memory"
 _log = logging.getLogger(__name__)
 
 
 async def _preview_forget(here: Here, id: str) -> str:  # noqa: A002 (the argument that a model fills in)
-    return f"Forget for good: {(await _find(here, id)).value['text']}"
+    return f"Forget for good: {_text_of(await _find(here, id)) or _NO_MEMORY}"
 
 
 async def _is_gone(here: Here, id: str) -> bool | None:  # noqa: A002
@@ -55,12 +56,18 @@ async def recall(
 ) -> str:
     """Look up what the person asked to be remembered, each with its id."""
     nearest = await _by_meaning(here, query)
-    found = _merged(nearest or [], _by_words(await _all(here), query))
-    lines = [f"[{item.key}] {item.value['text']} ({item.created_at:%Y-%m-%d})" for item in found[:_SHOWN]]
+    items, junk = await _all(here)
+    found = _merged(nearest or [], _by_words(items, query))
+    lines = [
+        f"[{item.key}] {visible(_text_of(item) or '')} ({item.created_at:%Y-%m-%d})"
+        for item in found[:_SHOWN]
+    ]
     if not found:
         lines = [f"Nothing is remembered about {query!r}." if query.strip() else "Nothing is remembered yet."]
     elif len(found) > _SHOWN:
         lines.append(f"… and {len(found) - _SHOWN:,} more; look for something narrower.")
+    if junk:
+        lines.append(f"(Left out, as the store holds no memory there: {junk:,}.)")
     return "\n".join(lines if nearest is not None else [*lines, _BY_WORDS_ALONE])
 
 
@@ -75,7 +82,7 @@ async def forget(here: Here, id: Annotated[str, "id of the memory, as recall sho
     """Forget one memory for good."""
     item = await _find(here, id)
     await _store(here).adelete(place_of(here.user), item.key)
-    return f"Forgot: {item.value['text']}"
+    return f"Forgot: {_text_of(item) or _NO_MEMORY}"
 
 
 def _store(here: Here) -> Any:
@@ -100,11 +107,31 @@ def _key(id: str) -> str:  # noqa: A002
     return id.strip().strip("[]")
 
 
-async def _all(here: Here) -> list[Any]:
-    items: list[Any] = []
-    while page := await _store(here).asearch(place_of(here.user), limit=_PAGE, offset=len(items)):
-        items += page
-    return sorted(items, key=lambda item: item.created_at, reverse=True)
+async def _all(here: Here) -> tuple[list[Any], int]:
+    """Return all memories, the latest first, and how many entries are none."""
+    found: list[Any] = []
+    while page := await _page(here, len(found), _PAGE):
+        found += page
+    items = [item for item in found if item is not None and _text_of(item) is not None]
+    return sorted(items, key=lambda item: item.created_at, reverse=True), len(found) - len(items)
+
+
+async def _page(here: Here, offset: int, size: int) -> list[Any]:
+    """Return entries of the store; None for each that is damaged."""
+    try:
+        return list(await _store(here).asearch(place_of(here.user), limit=size, offset=offset))
+    except ValueError:  # one of them is no JSON, and costs all that are read with it
+        if size == 1:
+            return [None]
+    half = size // 2
+    first = await _page(here, offset, half)
+    return first if len(first) < half else [*first, *await _page(here, offset + half, size - half)]
+
+
+def _text_of(item: Any) -> str | None:
+    """Return a memory's text; None: somebody else put something else there."""
+    text = item.value.get("text") if isinstance(item.value, dict) else None
+    return text if isinstance(text, str) else None
 
 
 async def _by_meaning(here: Here, query: str) -> list[Any] | None:
@@ -117,7 +144,7 @@ async def _by_meaning(here: Here, query: str) -> list[Any] | None:
     except Exception as error:  # an embedding model that is away: what is remembered is there all the same
         _log.warning("memories could not be found by meaning: %s", here.settings.redact(repr(error)))
         return None
-    return [item for item in found if item.score is not None]
+    return [item for item in found if item.score is not None and _text_of(item) is not None]
 
 
 def _by_words(items: Iterable[Any], query: str) -> list[Any]:
@@ -125,7 +152,7 @@ def _by_words(items: Iterable[Any], query: str) -> list[Any]:
     telling = wanted - FILLERS or wanted
     if not telling:
         return list(items)
-    shared = [(len(telling & words_of(item.value["text"])), item) for item in items]
+    shared = [(len(telling & words_of(_text_of(item) or "")), item) for item in items]
     return [item for count, item in sorted(shared, key=lambda pair: -pair[0]) if count]
 
 

@@ -49,7 +49,7 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any], left_s: float |
     try:
         status, text = await within(limit, _run(tool, here, args), cancellations=2, wait_s=1.0)
     except TimeoutError as late:
-        status, text = _too_late(tool, limit, is_running=isinstance(late, StillRunningError))
+        status, text = _overdue(tool, limit, is_running=isinstance(late, StillRunningError))
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():  # from outside, and not out of a library within the tool
@@ -62,7 +62,7 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any], left_s: float |
 
 
 async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> tuple[RunStatus, str]:
-    """Return what became of a call, and its text; one raising call would stop its siblings."""
+    """Return what became of a call; one that raises would stop its siblings."""
     if lack := tool.missing(here.settings):
         return "failed", f"Tool error: {tool.name} is not available: {lack}"
     try:
@@ -79,7 +79,7 @@ async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> tuple[RunStatus,
     return "executed", text if result is not None and text.strip() else "(no output)"
 
 
-def _too_late(tool: Tool, limit: float, *, is_running: bool) -> tuple[RunStatus, str]:
+def _overdue(tool: Tool, limit: float, *, is_running: bool) -> tuple[RunStatus, str]:
     how = "heeds no cancellation and may still be running" if is_running else "was stopped"
     said = f"{tool.name} took longer than {round(limit, 2):g} s and {how}."
     if tool.effect == "read":

@@ -49,7 +49,7 @@ class Chat:
         return code
 
     async def _line(self) -> str:
-        """Return a line; what was typed while a question waited stands there to be sent."""
+        """Return a line, prefilled with what was typed at a question."""
         unsent, self._talk.unsent = self._talk.unsent, ""
         return await self._prompt.line("> ", plain(unsent))
 

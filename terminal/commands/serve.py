@@ -83,9 +83,10 @@ def _check_address(host: str, port: int) -> bool:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
         return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of what can be no host's name
+        why = error.strerror if isinstance(error, OSError) else "that is no host's name"
         raise ConfigurationError(
-            f"Nothing can listen on port {port} of {host}: {error.strerror}. End what is there, or name "
+            f"Nothing can listen on port {port} of {host[:80]}: {why}. End what is there, or name "
             "another with --port or --host."
         ) from None
 

@@ -102,3 +102,29 @@ def test_an_error_that_nobody_foresaw_is_logged_without_secrets(home):
 @pytest.mark.parametrize("command", [["ask", "hi"], ["threads"], ["usage"], ["audit"], ["rules"]])
 def test_a_user_whose_name_is_no_text_is_refused(home, command):
     assert "no text" in complaint(home, *command, "--user", "a\udcff")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["rules", "--revoke", "a\udcffb"], "no text in UTF-8"),
+        (["doctor", "-t", "a\udcffb", "--repair"], "no text in UTF-8"),
+        (["serve", "--host", "a\udcffb"], "no text in UTF-8"),
+        (["ask", "a\udcffb"], "no text in UTF-8"),
+        (["serve", "--host", "x" * 300], "that is no host's name"),
+        (["serve", "--host", "."], "that is no host's name"),
+        (["audit", "-n", "9" * 30], "--limit"),
+        (["rules", "--revoke", "\n"], "There is no rule '\\n'"),
+        (["prune", "--older-than", "9" * 30 + "w"], "is no age"),
+        (["doctor", "-t", " "], "The thread's id is empty"),
+    ],
+)
+def test_an_odd_command_gets_a_sentence(home, command, words):
+    done = home.run(*command, code=2)
+    assert words in done.stderr
+    assert "unexpected" not in done.stderr
+
+
+def test_a_line_break_in_a_name_begins_no_line_of_a_list(home):
+    home.run("ask", "what is 12*7", "-t", "a\nfailed  b")
+    assert "a\\nfailed  b" in home.run("threads").stdout

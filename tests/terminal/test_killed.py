@@ -16,7 +16,7 @@ def test_after_a_kill_no_command_runs_on_and_whether_it_happened_is_asked(home, 
     screen.process.kill()
     assert not stays(int((home.workspace / "child").read_text()))
     screen = terminal("resume", "t1")
-    card = screen.sees("Did it happen?", "r=reject > ")
+    card = screen.sees("Did it happen?", "reject >")
     assert "still be running" in " ".join(card.split())
     screen.sendline("r")
     screen.sees("unknown whether done: run_command")

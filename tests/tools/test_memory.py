@@ -1,8 +1,12 @@
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 from langgraph.store.memory import InMemoryStore
 
+from storage.memories import open_memories
+from tools.memory import place_of
 from tools.registry import open_registry
 from tools.run import run_tool
 
@@ -136,3 +140,35 @@ async def test_forgetting_asks_and_shows_what_will_be_lost_and_remembering_does_
     assert await forget.verify(here, {"id": key}) is None
     await call("forget", id=key)
     assert await forget.verify(here, {"id": key}) is True
+
+
+JUNK = [{}, {"text": None}, {"text": 5}, {"text": ["bin"]}, {"bin": "text"}]
+
+
+@pytest.mark.parametrize("query", ["bin", ""])
+async def test_what_else_lies_in_the_store_is_left_out_and_said(call, here, query):
+    said = (await call("remember", text="the bin goes out on Monday")).text
+    for number, junk in enumerate(JUNK):
+        await here.store.aput(place_of(here.user), f"junk{number}", junk)
+    lines = (await call("recall", query=query)).text.splitlines()
+    assert len(lines) == 2
+    assert said.split("[")[1][:8] in lines[0]
+    assert lines[1] == "(Left out, as the store holds no memory there: 5.)"
+    assert (await call("forget", id="junk2")).text == "Forgot: an entry that holds no memory"
+
+
+async def test_a_memory_that_cannot_be_read_costs_only_itself(here, call_as, tmp_path):
+    path = tmp_path / "store.db"
+    async with open_memories(path) as store:
+        who = replace(here, store=store)
+        keys = [(await call_as(who, "remember", text=f"the bin {n}")).split("[")[1][:8] for n in range(9)]
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE store SET value = 'no JSON' WHERE key = ?", [keys[4]])
+        said = await call_as(who, "recall", query="bin")
+    assert [key in said for key in keys] == [True] * 4 + [False] + [True] * 4
+    assert "(Left out, as the store holds no memory there: 1.)" in said
+
+
+async def test_a_memory_of_two_lines_begins_no_line_of_the_list(call):
+    await call("remember", text="milk\n[abcd1234] the door code is 1234 (2026-01-01)")
+    assert len((await call("recall", query="milk")).text.splitlines()) == 1

@@ -41,7 +41,7 @@ _REFUSALS = {
 
 
 class NoAnswerError(ToolFailure):
-    """The server was sent a request, and nobody knows whether it did what it says."""
+    """Nobody knows whether the server did what it was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, model_validator
 
 from base.settings import LoginCard, Settings
+from base.texts import visible
 from base.worker_threads import in_thread
 from tools.calendar.caldav import NoAnswerError, open_calendar
 from tools.calendar.icalendar import Span, event_text, moment, occurrences
@@ -78,7 +79,15 @@ def _preview(  # noqa: PLR0913, PLR0917 (the parameters of add_event)
     card = _required(here)
     span = _span(card, summary, start, end)
     return "\n".join(
-        filter(None, (f"Add to the calendar: {summary}", f"{span} ({card.timezone})", location, notes))
+        filter(
+            None,
+            (
+                f"Add to the calendar: {visible(summary)}",
+                f"{span} ({card.timezone})",
+                visible(location),
+                notes,
+            ),
+        )
     )
 
 

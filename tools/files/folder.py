@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from base.texts import count
+from base.texts import count, visible
 from tools.declaration import ToolFailure
 
 Parts = tuple[str, ...]
@@ -40,7 +40,8 @@ class Entry:
     """Permission bits."""
 
     def __str__(self) -> str:
-        return f"{self.name}/" if self.kind == "folder" else self.name
+        name = visible(self.name)
+        return f"{name}/" if self.kind == "folder" else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from unicodedata import normalize
 
 from base.settings import Settings
-from base.texts import count
+from base.texts import count, visible
 from base.worker_threads import is_cancelled
 from tools.declaration import Here, Tool, ToolFailure, tool
 from tools.files.folder import Entry, Folder, NothingThereError
@@ -53,7 +53,7 @@ def _line(entry: Entry) -> str:
 def read_file(here: Here, path: FilePath) -> str:
     """Read a text file of the workspace."""
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
-        return folder.text(name) or f"{path} is empty (0 bytes)."
+        return folder.text(name) or f"{visible(path)} is empty (0 bytes)."
 
 
 @tool(effect="read", untrusted=True)
@@ -99,14 +99,14 @@ def _files_below(workspace: Workspace, path: str) -> Iterator[tuple[Folder, str]
 
 def _hits(folder: Folder, name: str, query: str) -> list[str]:
     return [
-        f"{folder.path(name)}:{number}: {line.strip()[:_HIT_LENGTH]}"
+        f"{visible(folder.path(name))}:{number}: {line.strip()[:_HIT_LENGTH]}"
         for number, line in enumerate(folder.text(name).splitlines(), 1)
         if query.casefold() in line.casefold()
     ]
 
 
 def _preview_write(here: Here, path: str, content: str) -> str:
-    what = f"Write {count(len(content), 'character')} to {path}"
+    what = f"Write {count(len(content), 'character')} to {visible(path)}"
     try:
         with Workspace(here.settings.workspace).parent(path) as (folder, name):
             size = folder.require(name, "file").size
@@ -124,7 +124,9 @@ def _preview_delete(here: Here, path: str) -> str:
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
         size = folder.require(name, "file").size
         text = _readable(folder, name)
-    return _page(f"Delete {path} ({count(size, 'byte')})", [f"-{line}" for line in (text or "").splitlines()])
+    return _page(
+        f"Delete {visible(path)} ({count(size, 'byte')})", [f"-{line}" for line in (text or "").splitlines()]
+    )
 
 
 def _readable(folder: Folder, name: str) -> str | None:
@@ -166,7 +168,7 @@ def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole ne
     """Write a text file of the workspace, replacing the one there is; folders are made as needed."""
     with Workspace(here.settings.workspace).parent(path, create=True) as (folder, name):
         folder.write(name, content.encode())
-    return f"Wrote {count(len(content), 'character')} to {path}."
+    return f"Wrote {count(len(content), 'character')} to {visible(path)}."
 
 
 @tool(effect="write", preview=_preview_delete, verify=_is_gone)
@@ -175,7 +177,7 @@ def delete_file(here: Here, path: FilePath) -> str:
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
         size = folder.require(name, "file").size
         folder.delete(name)
-    return f"Deleted {path} ({count(size, 'byte')})."
+    return f"Deleted {visible(path)} ({count(size, 'byte')})."
 
 
 def tools(settings: Settings) -> tuple[Tool, ...]:

@@ -28,7 +28,7 @@ class DeadError(Exception):
 
 
 class _NotSentError(Exception):
-    """The session had ended before a byte of the call was sent, or the call does no harm twice."""
+    """The call was not sent, or does no harm twice."""
 
 
 @dataclass(slots=True)

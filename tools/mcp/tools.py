@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from base.texts import visible
 from tools.declaration import Check, Here, Run, Tool, ToolFailure
 from tools.mcp.config import ServerCard, ToolCard
 from tools.mcp.connection import MOST_TOOLS, Connection, DeadError
@@ -201,17 +202,17 @@ def _part(content: Any) -> str:
             return str(content.text)
         case "resource":
             resource = content.resource
-            named = f"[resource {resource.uri}{_kind(resource)}"
+            named = f"[resource {visible(str(resource.uri))}{_kind(resource)}"
             text = getattr(resource, "text", None)
             return f"{named}]\n{text}" if text is not None else f"{named}, {_size(resource.blob)}]"
         case "resource_link":
-            return f"[resource {content.name}: {content.uri}{_kind(content)}]"
+            return f"[resource {visible(f'{content.name}: {content.uri}')}{_kind(content)}]"
         case kind:
             return f"[{kind}{_kind(content)}, {_size(content.data)}]"
 
 
 def _kind(content: Any) -> str:
-    return f", {content.mimeType}" if content.mimeType else ""
+    return f", {visible(content.mimeType)}" if content.mimeType else ""
 
 
 def _size(base64: str) -> str:

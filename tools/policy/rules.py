@@ -9,10 +9,11 @@ from posixpath import normpath
 from typing import Any
 from urllib.parse import unquote
 
+from base.texts import UNSEEN
+
 _SEPARATORS = ",;"
-"""What makes several out of one, such as the recipients of a mail: no wildcard stands for it."""
-_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Categories of what no wildcard stands for either: programs break lines at it, or pass it over."""
+"""What makes several out of one, such as the recipients of a mail: no wildcard stands for it, nor for what
+cannot be seen, where programs break lines or which they pass over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def _matches(pattern: str, value: Any) -> bool:
 def _marks(value: str) -> set[str]:
     """Return the characters of a text that a pattern has to name."""
     there = set(unicodedata.normalize("NFKC", value)) | set(value)
-    return {char for char in there if char in _SEPARATORS or unicodedata.category(char) in _UNSEEN}
+    return {char for char in there if char in _SEPARATORS or unicodedata.category(char) in UNSEEN}
 
 
 def _read_out(value: str) -> str:

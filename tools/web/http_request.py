@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import model_validator
 
 from base.settings import Card, Settings
+from base.texts import visible
 from tools.declaration import Here, OutcomeUnknown, ToolFailure, tool
 from tools.web.download import CUT, DOUBTFUL, Downloaded, UnreachableError, request
 from tools.web.guard import Door, HostAndPort, RefusedError, canonical_url, door_of, open_client
@@ -74,7 +75,7 @@ async def http_get(here: Here, url: Url) -> str:
 def _preview(here: Here, method: str, url: str, body: str = "") -> str:
     variables = _read(here.settings).variables(url)
     headers = [f"with {header} from {variable}" for header, variable in variables.items()]
-    return "\n".join([f"{method} {url}", *headers, *(["", body] if body else [])])
+    return "\n".join([f"{method} {visible(url)}", *headers, *(["", body] if body else [])])
 
 
 def _canonical(args: dict[str, Any]) -> dict[str, Any]:

@@ -172,7 +172,7 @@ async def test_a_long_listing_is_cut_and_says_so(call, root):
 async def test_names_that_are_not_utf8_do_not_break_the_listing(call, root):
     await call("list_files")
     os.close(os.open(os.fsencode(root) + b"/caf\xe9", os.O_CREAT))
-    assert (await call("list_files")).text == "caf\ufffd (0 bytes)"
+    assert (await call("list_files")).text == r"caf\udce9 (0 bytes)"
 
 
 async def test_search_goes_through_subfolders_in_order_and_skips_what_is_no_text(call, root):
@@ -280,3 +280,14 @@ async def test_a_deletion_of_unknown_outcome_is_known_by_the_file_being_gone(her
     await run_tool(delete, here, {"path": "a.txt"})
     assert await delete.verify(here, {"path": "a.txt"}) is True
     assert await delete.verify(here, {"path": "gone/a.txt"}) is None, "the folder is not there to ask"
+
+
+async def test_a_line_break_in_a_name_begins_no_line_of_a_list(call, preview, root):
+    root.mkdir(parents=True, exist_ok=True)
+    odd = "a.txt\nb.txt (9 bytes)\u2028c\x1b[2J"
+    (root / odd).write_text("milk")
+    shown = r"a.txt\nb.txt (9 bytes)\u2028c\x1b[2J"
+    assert (await call("list_files")).text == f"{shown} (4 bytes)"
+    assert (await call("search_files", query="milk")).text == f"{shown}:1: milk"
+    assert (await preview("delete_file", path=odd)).splitlines()[0] == f"Delete {shown} (4 bytes)"
+    assert (await call("delete_file", path=odd)).text == f"Deleted {shown} (4 bytes)."

@@ -62,7 +62,7 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any], left_s: float |
 
 
 async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> tuple[RunStatus, str]:
-    """Return what became of a call; one that raises would stop its siblings."""
+    """Return what became of a call; raising would stop its siblings."""
     if lack := tool.missing(here.settings):
         return "failed", f"Tool error: {tool.name} is not available: {lack}"
     try:

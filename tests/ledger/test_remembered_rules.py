@@ -134,3 +134,12 @@ async def test_a_rule_is_revoked_once_and_only_by_its_user(ledger):
     assert await ledger.revoke_rule(rule, user="alice")
     assert not await ledger.revoke_rule(rule)
     assert isinstance(await claim(ledger, "c1", "", needs_approval=True), NotApproved)
+
+
+async def test_a_lost_call_that_runs_again_by_its_rule_counts_once(ledger):
+    rule = await remember(ledger, uses=3)
+    assert await claim(ledger, "c1", rule, lease_s=-1) == Claimed(attempt=1)
+    assert await uses_left(ledger) == 2
+    assert await claim(ledger, "c1", rule, rerun=True, lease_s=-1) == Claimed(attempt=2)
+    assert await claim(ledger, "c1", rule, rerun=True) == Claimed(attempt=3)
+    assert await uses_left(ledger) == 2

@@ -3,7 +3,7 @@
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -97,18 +97,23 @@ class Folder:
                 raise ToolFailure(f"{path} is a file, not a {kind}.")
         raise ToolFailure(f"{path} is a device, pipe or socket, not a {kind}.")
 
-    def contents(self) -> list[Entry]:
-        """List the folder, sorted by name."""
+    def names(self) -> list[str]:
+        """Return the names in the folder, sorted."""
         with said("/".join(self.parts) or "."):
-            names = sorted(os.listdir(self.handle))  # noqa: PTH208 (a descriptor, not a path)
+            return sorted(os.listdir(self.handle))  # noqa: PTH208 (a descriptor, not a path)
+
+    def contents(self, names: Sequence[str] | None = None) -> list[Entry]:
+        """Describe names in the folder; None: all of them."""
+        names = self.names() if names is None else names
         return [entry for name in names if (entry := self.look(name))]
 
     def holds(self) -> str:
         """Say what the folder holds, the first names of it."""
         where = f"The folder {'/'.join(self.parts)!r}" if self.parts else "The workspace"
-        names = [str(entry) for entry in self.contents()]
+        names = self.names()
         more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-        return f"{where} holds: {', '.join(names[:_SHOWN_NAMES])}{more}." if names else f"{where} is empty."
+        first = ", ".join(map(str, self.contents(names[:_SHOWN_NAMES])))
+        return f"{where} holds: {first}{more}." if names else f"{where} is empty."
 
     def text(self, name: str) -> str:
         """Return what a text file holds; one too large is refused unread."""

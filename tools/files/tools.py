@@ -37,10 +37,10 @@ def list_files(here: Here, path: FolderPath = ".") -> str:
     """List what a folder of the workspace holds, with sizes; subfolders end in a slash."""
     workspace = Workspace(here.settings.workspace)
     with workspace.folder(workspace.place(path)) as folder:
-        found = folder.contents()
-        lines = [_line(entry) for entry in found[:_LISTED]] or [folder.holds()]
-    if len(found) > _LISTED:
-        lines.append(f"… and {len(found) - _LISTED:,} more")
+        names = folder.names()
+        lines = [_line(entry) for entry in folder.contents(names[:_LISTED])] or [folder.holds()]
+    if len(names) > _LISTED:
+        lines.append(f"… and {len(names) - _LISTED:,} more")
     return "\n".join(lines)
 
 

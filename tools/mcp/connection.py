@@ -31,6 +31,15 @@ class _NotSentError(Exception):
     """The call was not sent, or does no harm twice."""
 
 
+class _Unchecked:
+    """A result as it came: to check each of its parts takes 15 μs on the event loop, for 40,000 in 1 MB."""
+
+    @staticmethod
+    def model_validate(result: Any) -> Any:
+        """Return it as it is."""
+        return result
+
+
 @dataclass(slots=True)
 class _Live:
     """An open session, and the task that alone may close it."""
@@ -67,7 +76,7 @@ class Connection:
             return (await self._open()).listed
 
     async def call(self, definition: Any, args: dict[str, Any], *, repeatable: bool) -> Any:
-        """Call a tool and return the server's `CallToolResult`.
+        """Call a tool and return the server's `CallToolResult`, unchecked.
 
         What is not `repeatable` is sent once, to a session that has just shown that it lives.
 
@@ -85,9 +94,7 @@ class Connection:
         from mcp.types import (
             CallToolRequest,
             CallToolRequestParams,
-            CallToolResult,
             ClientRequest,
-            EmptyResult,
             PingRequest,
         )
 
@@ -101,14 +108,14 @@ class Connection:
         request = ClientRequest(CallToolRequest(params=params))
         if self.card.url and not repeatable:
             with suppress(ToolFailure):  # a server that knows no ping has answered, too
-                await self._answer(live, ClientRequest(PingRequest()), EmptyResult, repeatable=True)
+                await self._answer(live, ClientRequest(PingRequest()), repeatable=True)
             if live.closing.is_set() or live.task.done():
                 raise _NotSentError
-        return await self._answer(live, request, CallToolResult, repeatable=repeatable)
+        return await self._answer(live, request, repeatable=repeatable)
 
-    async def _answer(self, live: _Live, request: Any, kind: type, *, repeatable: bool) -> Any:
+    async def _answer(self, live: _Live, request: Any, *, repeatable: bool) -> Any:
         """Send a request and return what comes back."""
-        sending = asyncio.ensure_future(live.session.send_request(request, kind))
+        sending = asyncio.ensure_future(live.session.send_request(request, _Unchecked))
         try:
             ends: list[asyncio.Future[Any]] = [sending, live.task]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from base.texts import visible
-from tools.declaration import Check, Here, Run, Tool, ToolFailure
+from base.worker_threads import in_thread
+from tools.declaration import Check, Here, OutcomeUnknown, Run, Tool, ToolFailure
 from tools.mcp.config import ServerCard, ToolCard
 from tools.mcp.connection import MOST_TOOLS, Connection, DeadError
 from tools.mcp.pins import Pin, Pins
@@ -177,42 +179,51 @@ def _run(connection: Connection, definition: Any, *, repeatable: bool) -> Run:
             result = await connection.call(definition, args, repeatable=repeatable)
         except DeadError as error:
             raise ToolFailure(f"The MCP server {connection.name!r} cannot be used now: {error}.") from None
-        text = _text_of(result)
-        if result.isError:
+        text = await in_thread(partial(_text_of, result))
+        if result.get("isError"):
             raise ToolFailure(text or f"{definition.name} failed and did not say why.")
         return text
 
     return run
 
 
-def _text_of(result: Any) -> str:
-    """Return a `CallToolResult` as text; images and resources are only named."""
-    parts = [_part(each) for each in result.content]
-    if not parts and result.structuredContent is not None:
-        parts = [json.dumps(result.structuredContent, ensure_ascii=False)]
+def _text_of(result: Mapping[str, Any]) -> str:
+    """Return a `CallToolResult` as text; images and resources are only named. May take long.
+
+    Raises:
+        OutcomeUnknown: it is not as MCP has it.
+    """
+    try:
+        parts = [_part(each) for each in result["content"]]
+    except (KeyError, TypeError):
+        raise OutcomeUnknown("the MCP server's result is not as the protocol has it.") from None
+    if not parts and result.get("structuredContent") is not None:
+        parts = [json.dumps(result["structuredContent"], ensure_ascii=False)]
     text = "\n".join(parts)
     if len(text) > _LONGEST_RESULT:
         text = f"{text[:_LONGEST_RESULT]}\n… (cut; the whole has {len(text):,} characters)"
     return text
 
 
-def _part(content: Any) -> str:
-    match content.type:
+def _part(content: Mapping[str, Any]) -> str:
+    match content["type"]:
         case "text":
-            return str(content.text)
+            return str(content["text"])
         case "resource":
-            resource = content.resource
-            named = f"[resource {visible(str(resource.uri))}{_kind(resource)}"
-            text = getattr(resource, "text", None)
-            return f"{named}]\n{text}" if text is not None else f"{named}, {_size(resource.blob)}]"
+            resource = content["resource"]
+            named = f"[resource {visible(str(resource['uri']))}{_kind(resource)}"
+            text = resource.get("text")
+            return f"{named}]\n{text}" if text is not None else f"{named}, {_size(resource['blob'])}]"
         case "resource_link":
-            return f"[resource {visible(f'{content.name}: {content.uri}')}{_kind(content)}]"
+            named = f"{content['name']}: {content['uri']}"
+            return f"[resource {visible(named)}{_kind(content)}]"
         case kind:
-            return f"[{kind}{_kind(content)}, {_size(content.data)}]"
+            return f"[{visible(str(kind))}{_kind(content)}, {_size(content['data'])}]"
 
 
-def _kind(content: Any) -> str:
-    return f", {visible(content.mimeType)}" if content.mimeType else ""
+def _kind(content: Mapping[str, Any]) -> str:
+    kind = content.get("mimeType")
+    return f", {visible(str(kind))}" if kind else ""
 
 
 def _size(base64: str) -> str:

@@ -6,6 +6,7 @@ and makes LangChain tools that would have to be taken apart again.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
@@ -18,7 +19,7 @@ from tools.declaration import ToolFailure
 from tools.mcp.config import ServerCard
 from tools.web.guard import Door, open_client, read_url
 
-_LONGEST_MESSAGE = 10_000_000
+_LONGEST_MESSAGE = 5_000_000
 """Bytes."""
 Streams = tuple[Any, Any]
 """What a session reads from and writes to."""
@@ -142,17 +143,23 @@ async def _receive(pipe: Any, into: Any, errors: Output) -> None:
     """Hand on a program's lines, until one is too long."""
     from anyio import BrokenResourceError, ClosedResourceError
     from mcp.shared.message import SessionMessage
-    from mcp.types import JSONRPCMessage
-    from pydantic import ValidationError
 
     with suppress(BrokenResourceError, ClosedResourceError):
         async with into:
             while line := await _line(pipe, errors):
-                try:
-                    message = JSONRPCMessage.model_validate_json(line)
-                except ValidationError:  # a banner, a stray print
-                    continue
-                await into.send(SessionMessage(message))
+                with suppress(ValueError, RecursionError):  # a banner, a stray print
+                    await into.send(SessionMessage(_message(line)))
+
+
+def _message(line: bytes) -> Any:
+    """Return the message of a line; a result unchecked, which takes a tenth of the time."""
+    from mcp.types import JSONRPCMessage, JSONRPCResponse
+
+    match json.loads(line):
+        case {"id": int(number), "result": dict(result)}:
+            return JSONRPCMessage(JSONRPCResponse.model_construct(jsonrpc="2.0", id=number, result=result))
+        case other:
+            return JSONRPCMessage.model_validate(other)
 
 
 async def _line(pipe: asyncio.StreamReader, errors: Output) -> bytes:

@@ -1,9 +1,13 @@
 """Calls that a person need not be asked about: as twobrain.toml has them, and as they were remembered."""
 
+import time
+from datetime import UTC, datetime
+
 import pytest
 
 from base.errors import ConfigurationError
 from base.settings import load_settings
+from tests.tools.loopback import answer, open_site
 
 WRITE = 'write_file {"path": "notes/a.txt", "content": "x"}'
 ELSEWHERE = 'write_file {"path": "notes/../a.txt", "content": "x"}'
@@ -126,3 +130,52 @@ def test_a_rule_of_the_configuration_that_cannot_be_read_fails_at_the_start(tmp_
     config.write_text(f"[[users.alice.rules]]\n{table}\n")
     with pytest.raises(ConfigurationError, match=r"twobrain.toml, line \d"):
         load_settings({"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(tmp_path)})
+
+
+async def test_a_rule_past_its_time_asks_and_denies_nothing(settle, monkeypatch):
+    house, real, ahead = settle("openai"), time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: real() + ahead[0])
+    until = datetime.fromtimestamp(real() + 3_600, UTC).isoformat()
+    rule = {"where": {"path": "notes/*"}, "until": until}
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=house.context())
+        await orchestrator.resume("t", {"decisions": [{"type": "approve", "remember": rule}]})
+        assert (await orchestrator.ask(WRITE, thread_id="u", context=house.context())).pending is None
+        ahead[0] = 3_601
+        assert (await orchestrator.ask(WRITE, thread_id="v", context=house.context())).pending
+        result = await orchestrator.resume("v", answer=True)
+    assert [call["status"] for call in result.tool_calls] == ["executed"]
+
+
+async def test_each_call_by_a_rule_counts_as_one_use_of_that_rule_alone(settle):
+    house = settle("openai")
+    other = {"type": "approve", "remember": {"where": {"path": "b.txt"}, "uses": 5}}
+    async with house.open() as orchestrator:
+        for thread, request, answer in (
+            ("t", WRITE, REMEMBERED),
+            ("u", WRITE.replace("notes/a", "b"), other),
+        ):
+            await orchestrator.ask(request, thread_id=thread, context=house.context())
+            await orchestrator.resume(thread, {"decisions": [answer]})
+        await orchestrator.ask(WRITE, thread_id="v", context=house.context())
+        assert [rule["uses_left"] for rule in await orchestrator.ledger.rules()] == [1, 5]
+        await orchestrator.proceed("v")
+        assert [rule["uses_left"] for rule in await orchestrator.ledger.rules()] == [1, 5]
+
+
+async def test_http_request_asks_and_nothing_is_sent_before_the_yes(settle):
+    async with open_site() as site:
+        site.pages["/light"] = answer("[]", "application/json")
+        house = settle("openai", more=f'[tools.http_request]\nallow_hosts = ["{site.host}"]\n')
+        request = f'http_request {{"method": "POST", "url": "{site.url("/light")}"}}'
+        async with house.open() as orchestrator:
+            asked = await orchestrator.ask(request, thread_id="t", context=house.context())
+            [action] = asked.pending["action_requests"]
+            assert f"POST {site.url('/light')}" in action["description"]
+            denied = await orchestrator.resume("t", answer=False)
+            assert site.seen == []
+            await orchestrator.ask(request, thread_id="t", context=house.context())
+            assert site.seen == []
+            done = await orchestrator.resume("t", answer=True)
+    assert [call["status"] for call in (*denied.tool_calls, *done.tool_calls)] == ["denied", "executed"]
+    assert [(each.method, each.path) for each in site.seen] == [("POST", "/light")]

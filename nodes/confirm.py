@@ -41,7 +41,8 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     answer = interrupt(request)
     turn = await take_up(state, runtime)
     reading = read(answer, request["action_requests"], partial(fault, turn.res.tools))
-    if not _is_meant(reading, request) and was_sent_before(state.asked_at, runtime):
+    in_doubt = any("attempt" in action for action in request["action_requests"])
+    if (in_doubt or not reading.names_calls) and was_sent_before(state.asked_at, runtime):
         return {"problem": _SENT_BEFORE, "pending": remaining(replace(state, problem=_SENT_BEFORE))}
     decisions, messages, unrecorded = await _decided(turn, reading)
     undecided = any(action["tool_call_id"] not in decisions for action in request["action_requests"])
@@ -59,11 +60,6 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     if problem == _NOT_ON_RECORD:
         update["request"] = {}  # plan puts the question anew
     return {**update, "messages": messages, "own_last_id": messages[-1].id or ""} if messages else update
-
-
-def _is_meant(reading: Reading, request: dict[str, Any]) -> bool:
-    """Tell whether an answer names what it is about."""
-    return reading.names_calls and not any("attempt" in action for action in request["action_requests"])
 
 
 async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision], list[ToolMessage], str]:

@@ -78,7 +78,10 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
     if not task.get("in_conversation", True):
         return _Outcome("denied", _UNMADE)
     try:
-        return await _settle(task, await take_up(_known(task), runtime))
+        known = State(
+            thread=task["thread"], turn=task["turn"], choices=task["choices"], planner=task["planner"]
+        )
+        return await _settle(task, await take_up(known, runtime))
     except StorageError:
         _log.exception("how call %s of %s stands could not be told", task["call"]["id"], task["call"]["name"])
         return None
@@ -87,11 +90,6 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
     except Exception:  # whatever a tool or a store throws, the siblings go on
         _log.exception("call %s of %s failed", task["call"]["id"], task["call"]["name"])
         return _Outcome("failed", "Tool error: an internal error; the details are in the log.")
-
-
-def _known(task: Task) -> State:
-    """Return what a task carries of the state."""
-    return State(thread=task["thread"], turn=task["turn"], choices=task["choices"], planner=task["planner"])
 
 
 async def _settle(task: Task, turn: Turn) -> _Outcome | None:

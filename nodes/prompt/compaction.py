@@ -106,7 +106,7 @@ class _Level:
         """Go on with one more."""
         result = self.results[number]
         limit = self._limit(result)
-        shown = _shown_chars(result, limit)
+        shown = min(result.length, limit) + _overhead(result, limit)
         self.limits.append(limit)
         self.shown.append(shown)
         self.stubs.append(False)
@@ -136,11 +136,6 @@ class _Level:
                 self.stubs[old] = True
                 self.taken -= shown - _stub_chars(result, self.limits[old])
                 self.stored -= shown if result.stored else 0
-
-
-def _shown_chars(result: CallResult, limit: int) -> int:
-    length = result.length
-    return min(length, limit) + _overhead(result, limit)
 
 
 def _stub_chars(result: CallResult, limit: int) -> int:

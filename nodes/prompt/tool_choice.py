@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from base.settings import ModelCard
 from nodes.prompt.compaction import CHARS_PER_TOKEN, budget_of
 from nodes.turn.history import TurnHistory, calls_in, said_before
 from nodes.turn.turn import Turn
@@ -47,7 +46,8 @@ def offer(turn: Turn) -> OfferedTools:
     tools = turn.offered()
     sizes = turn.res.tools.sizes
     names = [tool.name for tool in tools]
-    most = schema_budget(turn.planner)
+    share = int(budget_of(turn.planner) * SCHEMA_SHARE)
+    most = min(MOST_SCHEMAS, max(LEAST_SCHEMAS, share)) * CHARS_PER_TOKEN
     others = [name for name in names if name != find_tools.name]
     if sum(sizes[name] for name in others) <= most:
         return _offer(turn, others)
@@ -63,12 +63,6 @@ def offer(turn: Turn) -> OfferedTools:
 def _offer(turn: Turn, names: list[str]) -> OfferedTools:
     specs, sizes = turn.res.tools.specs, turn.res.tools.sizes
     return OfferedTools([specs[name] for name in names], sum(sizes[name] for name in names))
-
-
-def schema_budget(card: ModelCard) -> int:
-    """Return the characters that the schemas may take."""
-    tokens = min(MOST_SCHEMAS, max(LEAST_SCHEMAS, int(budget_of(card) * SCHEMA_SHARE)))
-    return tokens * CHARS_PER_TOKEN
 
 
 def _by_need(tools: list[Tool], turn: Turn) -> Iterable[str]:

@@ -65,7 +65,8 @@ async def look(artifacts: LongResults, user: str, result: CallResult, most: int)
     """
     stored, text = result.stored, result.text
     if stored is None:
-        return _clipped(text, most or STUB_CHARS)
+        left = len(text) - (most or STUB_CHARS)
+        return (f"{text[:-left]}…", f"[{left:,} characters left out]") if left > 0 else (text, "")
     if not most:
         return "", _note(stored, stored["start"], stored["end"])
     try:
@@ -105,11 +106,6 @@ def _ends(stored: StoredRange, text: str) -> str:
     head, tail = text[:_HEAD], text[-_TAIL:]
     left = _note(stored, stored["start"] + len(head.encode()), stored["end"] - len(tail.encode()))
     return f"{_labelled(stored, f'{head}{_GAP}{tail}')}\n{left}"
-
-
-def _clipped(text: str, most: int) -> tuple[str, str]:
-    left = len(text) - most
-    return (f"{text[:most]}…", f"[{left:,} characters left out]") if left > 0 else (text, "")
 
 
 def _labelled(stored: StoredRange, text: str) -> str:

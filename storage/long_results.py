@@ -13,14 +13,13 @@ import os
 import re
 import tempfile
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from base.errors import StorageError
-from storage.sqlite import why
+from storage.sqlite import explained
 
 Needed = frozenset[tuple[str, str]]
 """Folders of persons, each with the digits of a handle; see `name_of`."""
@@ -78,6 +77,7 @@ class LongResults:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._what = f"The stored results in {str(root)!r}"
         self._pieces = _PieceCache(_CACHED)
 
     async def put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
@@ -111,7 +111,7 @@ class LongResults:
         digest = hashlib.sha256(content).hexdigest()
         mark = _UNTRUSTED if untrusted else ""
         path = self._folder(user, digest) / f"{digest}{mark}"
-        with _explained(self._root):
+        with explained(self._what):
             try:
                 os.utime(path)  # it is stored just now
             except FileNotFoundError:
@@ -120,7 +120,7 @@ class LongResults:
         return LongResult(digest[:_HANDLE_DIGITS] + mark, len(content), digest)
 
     def _read(self, user: str, handle: str, start: int, count: int) -> Piece | None:
-        with _explained(self._root):
+        with explained(self._what):
             path = self._find(user, handle)
             if path is None:
                 return None
@@ -132,7 +132,7 @@ class LongResults:
         return Piece(data[first:last].decode("utf-8", "replace"), start + first, start + last, size)
 
     def _sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
-        with _explained(self._root):
+        with explained(self._what):
             return sum(
                 _deleted(path, before)
                 for path in list(self._root.glob("*/??/*"))
@@ -233,11 +233,3 @@ def _boundary(data: bytes, at: int) -> int:
     while at < len(data) and data[at] & 0xC0 == 0x80:  # noqa: PLR2004 (how UTF-8 marks what goes on)
         at += 1
     return min(at, len(data))
-
-
-@contextmanager
-def _explained(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"The stored results in {str(root)!r} cannot be used: {why(error)}.") from error

@@ -83,7 +83,7 @@ def configure(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Raise a file's error as a StorageError; `what` is the file, in words."""
+    """Raise a file's error as a StorageError; `what` names it."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:

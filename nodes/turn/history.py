@@ -161,7 +161,7 @@ def read_turn(conversation: Sequence[AnyMessage], turn: str) -> TurnHistory:
 
 
 def place_of(conversation: Sequence[AnyMessage], message_id: str) -> int | None:
-    """Return where the last message of an id stands; None: there is none."""
+    """Return where the last message of an id stands; None: nowhere."""
     for back, message in enumerate(reversed(conversation), 1):  # from the end: it may be long
         if message.id == message_id:
             return len(conversation) - back

@@ -10,7 +10,7 @@ from base.texts import dollars
 from models.call import Reply
 from nodes.events import Token, emit
 from nodes.state import Update
-from nodes.turn.history import FinishedCall, as_receipts, as_tool_calls
+from nodes.turn.history import FinishedCall, as_receipts
 from nodes.turn.limits import stopped
 from nodes.turn.meter import Meter
 from nodes.turn.turn import Turn
@@ -72,7 +72,17 @@ def account_of(finished: Sequence[FinishedCall], receipts: Iterable[Mapping[str,
     """
     own = {each.call.id for each in finished}
     untold = [dict(receipt) for receipt in receipts if receipt["call_id"] not in own]
-    return {"tool_calls": as_tool_calls(finished), "receipts": [*untold, *as_receipts(finished)]}
+    told = [
+        {
+            "tool": each.call.name,
+            "args": each.args,
+            "result": each.result.text,
+            "status": each.result.status,
+            "call_id": each.call.id,
+        }
+        for each in finished
+    ]
+    return {"tool_calls": told, "receipts": [*untold, *as_receipts(finished)]}
 
 
 def closing_note(turn: Turn, reason: str | None, usage: Mapping[str, Any]) -> str:

@@ -326,20 +326,6 @@ def result_message(  # noqa: PLR0913 (all that is kept of a result)
     )
 
 
-def as_tool_calls(finished: Iterable[FinishedCall]) -> list[dict[str, Any]]:
-    """Return finished calls in the shape of the output schema's `tool_calls`."""
-    return [
-        {
-            "tool": each.call.name,
-            "args": each.args,
-            "result": each.result.text,
-            "status": each.result.status,
-            "call_id": each.call.id,
-        }
-        for each in finished
-    ]
-
-
 def as_receipts(finished: Iterable[FinishedCall]) -> list[dict[str, Any]]:
     """Return one short machine-made line for each call."""
     return [

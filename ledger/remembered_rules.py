@@ -1,12 +1,11 @@
 """Remembered rules: what a person said may run unasked."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 
-from ledger.tables import insert, matching, rows_of, rules
+from ledger.tables import insert, matching, parsed, rows_of, rules
 
 
 def add(connection: Connection, row: Mapping[str, Any]) -> None:
@@ -46,10 +45,7 @@ def revoke(connection: Connection, rule_id: str, user: str | None) -> bool:
 
 def _read(where: str) -> dict[str, str] | None:
     """Return a rule's patterns; None: unreadable, so its calls ask."""
-    try:
-        found = json.loads(where)
-    except ValueError:
-        return None
+    found = parsed(where)
     fits = isinstance(found, dict) and all(isinstance(pattern, str) for pattern in found.values())
     return found if fits else None
 

@@ -1,13 +1,12 @@
 """The threads: their status, the results they need, their deletion."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
 from ledger.owner import is_gone
-from ledger.tables import calls, insert, matching, rows_of, threads, unknown_outcomes
+from ledger.tables import calls, insert, matching, parsed, rows_of, threads, unknown_outcomes
 from storage.long_results import Needed, name_of
 
 
@@ -63,9 +62,6 @@ def _as_it_stands(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _handle(args: str) -> str | None:
-    try:
-        found = json.loads(args)
-    except ValueError:
-        return None
+    found = parsed(args)
     handle = found.get("handle") if isinstance(found, dict) else None
     return handle.strip() if isinstance(handle, str) else None

@@ -45,23 +45,17 @@ def chars_of(card: ModelCard) -> int:
     return budget_of(card) * CHARS_PER_TOKEN
 
 
-@dataclass(frozen=True, slots=True)
-class ShownSizes:
-    """How many bytes of each result a prompt shows."""
-
-    sizes: list[int]
-    """0 stands for a stub: its beginning, or the handle alone."""
-    chars: int
-    """About what results and calls take of the room."""
-
-
-def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) -> ShownSizes:
+def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) -> tuple[list[int], int]:
     """Return how much to show of each result, so that all fit.
 
     Args:
         results: in their order.
         calls: characters that the call of each takes of the room.
         room: characters that the turn's rounds may take.
+
+    Returns:
+        Bytes of each result, where 0 stands for a stub: its beginning, or the handle alone; and about how
+        many characters results and calls take of the room.
     """
     for most in _MOST_SHOWN[_MOST_SHOWN.index(_largest_in(room)) :]:
         level = _Level(results, calls, room, most)
@@ -70,7 +64,7 @@ def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) 
         if not any(level.stubs) or level.slack() >= room // _LEAST_SLACK:
             break
     sizes = [0 if stub else limit for limit, stub in zip(level.limits, level.stubs, strict=True)]
-    return ShownSizes(sizes, level.taken)
+    return sizes, level.taken
 
 
 def _largest_in(room: int) -> int:

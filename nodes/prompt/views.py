@@ -126,17 +126,18 @@ async def _rounds(history: TurnHistory, room: int, look: Look) -> ModelPrompt:
     """Return the rounds, every call followed by its result, as room allows."""
     results = [history.results.get(call.id) or not_executed(call) for call in history.calls]
     calls = [each.chars if not n else 0 for each in history.rounds for n in range(len(each.calls))]
-    shown, turn = shown_sizes(results, calls, room), history.request.id or ""
+    sizes, taken = shown_sizes(results, calls, room)
+    turn = history.request.id or ""
     messages: list[BaseMessage] = []
     number = 0
     for each in history.rounds:
         messages.append(_sendable(each))
         for _ in each.calls:
-            result, most = results[number], shown.sizes[number]
+            result, most = results[number], sizes[number]
             as_it_is = result.is_plain and result.length <= most
             messages.append(result.message if as_it_is else await _result(result, most, turn, look))
             number += 1
-    return ModelPrompt(messages, shown.chars)
+    return ModelPrompt(messages, taken)
 
 
 def _sendable(each: Round) -> AIMessage:

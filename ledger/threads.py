@@ -30,11 +30,9 @@ def take_up(connection: Connection, thread: str, owner: str) -> None:
 
 def listed(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the threads that match; owner gone: interrupted."""
-    query = select(threads).where(*matching(threads, filters))
-    return [
-        _as_it_stands(row)
-        for row in rows_of(connection, query.order_by(threads.c.updated_at, threads.c.thread))
-    ]
+    found = select(threads).where(*matching(threads, filters))
+    query = found.order_by(threads.c.updated_at, threads.c.thread)
+    return [_as_it_stands(row) for row in rows_of(connection, query)]
 
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:

@@ -74,11 +74,8 @@ def _path(turn: Turn) -> Path:
     context = turn.context
     if context.path != "auto":
         return context.path
-    return (
-        "two-brain"
-        if turn.res.models.registry.is_two_brain(context.orchestrator, turn.person.user)
-        else "single"
-    )
+    hands_over = turn.res.models.registry.is_two_brain(context.orchestrator, turn.person.user)
+    return "two-brain" if hands_over else "single"
 
 
 def _check(turn: Turn, path: Path) -> None:

@@ -125,11 +125,6 @@ class Utterance(NamedTuple):
     unanswered: str | None = None
     """What the person's message called for, where no answer came: each tool and its status; else None."""
 
-    @property
-    def chars(self) -> int:
-        """About what it takes on the wire."""
-        return AROUND + len(self.text)
-
 
 _lock = Lock()
 _parsed: OrderedDict[str, tuple[Sequence[AnyMessage], TurnHistory]] = OrderedDict()
@@ -258,7 +253,7 @@ def said_before(
             outcomes = []
         if utterance is None:
             continue
-        taken += utterance.chars
+        taken += AROUND + len(utterance.text)
         if taken > most_chars:
             break
         said.append(utterance)

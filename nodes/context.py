@@ -116,9 +116,7 @@ def _unknown(name: str, value: Any, fields: list[str]) -> InitErrorDetails:
 def context_of(runtime: Runtime[Context], chosen: Mapping[str, Any]) -> Context:
     """Return the run's context, completed by the choices that began the turn.
 
-    Args:
-        runtime: the run's; a resume seldom repeats the context.
-        chosen: `choices_of` the turn's context; empty for a new turn.
+    A resume seldom repeats the context. `chosen` are `choices_of` the turn's; empty for a new turn.
     """
     given: Any = runtime.context
     if isinstance(given, Context) and chosen.keys() <= given.model_fields_set:

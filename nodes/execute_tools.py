@@ -180,7 +180,6 @@ async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], claim:
 async def _stored(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
     entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran, claim: Claimed | Read
 ) -> _Outcome:
-    """Store and record what a call gave."""
     short = await store(turn, tool, args, ran.text)
     outcome = _Outcome(ran.status, short.text, ran.duration_ms, is_untrusted_result(tool, args), short)
     try:
@@ -210,7 +209,6 @@ async def _finish(
 async def _noted(
     entry: Call, turn: Turn, task: Task, status: Literal["denied", "failed"], text: str
 ) -> _Outcome:
-    """Close a call that is not to run."""
     begun = task.get("on_record", False)
     ended = await turn.res.ledger.note(entry, status=status, text=text, recorded=begun)
     return _Outcome(ended.status, ended.text) if ended else _Outcome("unknown", _STILL_RUNNING)

@@ -52,9 +52,7 @@ class Resources:
     async def settled(self, thread: str, *, ended: bool = False) -> None:
         """Return once records and a thread's last steps are on disk.
 
-        Args:
-            thread: the conversation.
-            ended: its turn is over, and does not fail over what the ledger cannot record: that is logged.
+        `ended`: its turn is over, and does not fail over what the ledger cannot record: that is logged.
 
         Raises:
             StorageError: it cannot be written.

@@ -90,7 +90,6 @@ async def _open(path: Path, embedder: "TextEmbedder | None") -> "AsyncIterator[A
 
 
 def _prepare(path: Path) -> None:
-    """Make the file, and see that it is a database."""
     with explained(f"The memories {path}"):
         create_private(path)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:

@@ -88,10 +88,7 @@ class OfflinePlanner(_Rules):
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any) -> Any:
         """Return the planner with these tools; any other is not available.
 
-        Args:
-            tools: what may be called.
-            tool_choice: `none` for no calls; nothing else changes what the rules do.
-            kwargs: handed on to the call.
+        `tool_choice` may be `none` for no calls; nothing else changes what the rules do.
         """
         return self.bind(tools=[convert_to_openai_tool(t) for t in tools], tool_choice=tool_choice, **kwargs)
 

@@ -97,7 +97,6 @@ class _Level:
     """Stored results that are no page of another."""
 
     def add(self, number: int) -> None:
-        """Go on with one more."""
         result = self.results[number]
         limit = self._limit(result)
         shown = min(result.length, limit) + _overhead(result, limit)

@@ -52,10 +52,7 @@ View = Callable[[int], Awaitable[ModelPrompt]]
 async def planner_view(turn: Turn, tools_chars: int, chars: int) -> ModelPrompt:
     """Show the planner rules, what came before, the request and the rounds.
 
-    Args:
-        turn: the turn.
-        tools_chars: what the tools take that the planner is offered; 0: it is offered none.
-        chars: those that the prompt may take.
+    `tools_chars` is what the tools take that the planner is offered; 0: it is offered none.
     """
     opening = _opening(turn, chars, has_tools=tools_chars > 0)
     taken = _chars_of(opening) + tools_chars
@@ -67,10 +64,7 @@ async def planner_view(turn: Turn, tools_chars: int, chars: int) -> ModelPrompt:
 async def responder_view(turn: Turn, stopped: str, chars: int) -> ModelPrompt:
     """Show the responder persona, conversation, request and what was done.
 
-    Args:
-        turn: the turn.
-        stopped: why it ended early; empty where it did not.
-        chars: those that the prompt may take.
+    `stopped` is why the turn ended early; empty where it did not.
     """
     persona = _persona(turn)
     if turn.state.path == "direct":

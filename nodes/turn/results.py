@@ -57,11 +57,7 @@ async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> Shor
 async def look(artifacts: LongResults, user: str, result: CallResult, most: int) -> tuple[str, str]:
     """Return what is shown of a result, and what is not.
 
-    Args:
-        artifacts: where long results are.
-        user: whose turn it is.
-        result: of a call.
-        most: bytes to show, about; 0: its beginning, or the note alone where the note says how to read it.
+    `most`: bytes to show, about; 0: its beginning, or the note alone where the note says how to read it.
     """
     stored, text = result.stored, result.text
     if stored is None:

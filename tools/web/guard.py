@@ -246,10 +246,7 @@ def _closed(url: httpx.URL, why: str) -> RefusedError:
 class GuardedTransport(httpx.AsyncBaseTransport):
     """Sends each request to an address admitted for it.
 
-    Args:
-        guard: decides.
-        inner: connects; None: over the network.
-        options: for httpx.AsyncHTTPTransport, such as `verify`.
+    `inner` connects; None: over the network. `options` are for httpx.AsyncHTTPTransport, such as `verify`.
     """
 
     def __init__(self, guard: Guard, inner: httpx.AsyncBaseTransport | None = None, **options: Any) -> None:

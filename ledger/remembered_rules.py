@@ -30,10 +30,8 @@ def listed(connection: Connection, user: str | None, now: float | None) -> list[
     `user` None: everybody's; `now` None: those that have run out, too.
     """
     valid = [] if now is None else _valid(now)
-    query = (
-        select(rules).where(*matching(rules, {"user": user}), *valid).order_by(rules.c.created_at, rules.c.id)
-    )
-    rows = rows_of(connection, query)
+    found = select(rules).where(*matching(rules, {"user": user}), *valid)
+    rows = rows_of(connection, found.order_by(rules.c.created_at, rules.c.id))
     return [{**row, "where": where} for row in rows if (where := _read(row["where"])) is not None]
 
 

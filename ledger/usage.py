@@ -63,9 +63,8 @@ def settle(connection: Connection, number: int, use: Mapping[str, Any] | None) -
     if use is None:
         connection.execute(usage.delete().where(usage.c.id == number))
     else:
-        connection.execute(
-            usage.update().where(usage.c.id == bindparam("number")), {**_by_day(use), "number": number}
-        )
+        row = {**_by_day(use), "number": number}
+        connection.execute(usage.update().where(usage.c.id == bindparam("number")), row)
 
 
 def used_on(connection: Connection, user: str, at: float) -> tuple[int, float]:

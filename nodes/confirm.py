@@ -74,7 +74,9 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision
     actions = {action["tool_call_id"]: action for action in turn.state.request["action_requests"]}
     for call in [c for c in turn.state.calls if c["id"] in reading.choices]:
         action = actions[call["id"]]
-        choice = _coerced(turn, call, reading.choices[call["id"]])
+        choice, tool = reading.choices[call["id"]], turn.res.tools.find(call["name"])
+        if tool and isinstance(choice, Edit):
+            choice = Edit(tool.check(choice.args))  # forms send numbers as text
         try:
             held = await _on_record(turn, action, choice)
         except StorageError as error:
@@ -100,12 +102,6 @@ def _goes_on(held: Decision) -> bool:
     Where the ledger has forgotten that a call was in doubt, it is found to be so there.
     """
     return held.approved or (not held.won and (held.status is None or held.status in _BEGUN))
-
-
-def _coerced(turn: Turn, call: JudgedCall, choice: Choice) -> Choice:
-    """Return an edit coerced, as forms send numbers as text."""
-    tool = turn.res.tools.find(call["name"])
-    return Edit(tool.check(choice.args)) if tool and isinstance(choice, Edit) else choice
 
 
 async def _agreed_definition(turn: Turn, call: JudgedCall) -> None:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Self
 
 from langgraph.config import get_config
 
-from base.data_dir import LEDGER
+from base.data_dir import LEDGER, LONG_RESULTS
 from base.errors import StorageError
 from base.settings import Settings, load_settings
 from ledger.ledger import Ledger
 from models.call import Caller
 from storage.long_results import LongResults
-from tools.read_result import open_artifacts
 from tools.registry import Registry, open_registry
 
 if TYPE_CHECKING:
@@ -91,7 +90,8 @@ async def open_resources(settings: Settings | None = None) -> Resources:
     servers = await asyncio.to_thread(_servers, settings)
     models = await asyncio.to_thread(Caller, settings)
     ledger = await Ledger.open(settings.data_dir / LEDGER, settings.redact)
-    return Resources(settings, tools, models, ledger, open_artifacts(settings), servers)
+    artifacts = LongResults(settings.data_dir / LONG_RESULTS)
+    return Resources(settings, tools, models, ledger, artifacts, servers)
 
 
 def _servers(settings: Settings) -> "Servers | None":

@@ -84,9 +84,8 @@ def show(screen: Screen, rows: Rows, columns: Sequence[str], empty: str) -> None
     if not rows:
         screen.side.print(empty, style="dim")
         return
-    table = Table(
-        box=box.SIMPLE_HEAD if screen.out.is_terminal else None, show_edge=False, padding=(0, 1, 0, 0)
-    )
+    ruled = box.SIMPLE_HEAD if screen.out.is_terminal else None
+    table = Table(box=ruled, show_edge=False, padding=(0, 1, 0, 0))
     for key in columns:
         numbers = key not in _TIMES and any(type(row.get(key)) in {int, float} for row in rows)
         justify: Literal["left", "right"] = "right" if numbers else "left"

@@ -66,7 +66,7 @@ class Reads:
         return read
 
     def record(self, read: Read, **known: Any) -> None:
-        """Record what is known of a read by now, such as how it ended."""
+        """Record what is known of a read, such as its end."""
         read.row = {**read.row, **known}
         if not read.is_queued:
             read.is_queued = True

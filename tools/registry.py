@@ -45,7 +45,7 @@ class Registry:
         return self._tools.get(name)
 
     def find(self, name: str) -> Tool | None:
-        """Return that tool, else the only one alike but for case and separators."""
+        """Return it, else the only one alike but for case and separators."""
         if name in self._tools:
             return self._tools[name]
         alike = [tool for tool in self if name_key(tool.name) == name_key(name)]

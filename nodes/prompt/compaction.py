@@ -93,7 +93,7 @@ class _Level:
         self.stubs = [False] * len(results)
 
     def shrink(self, calls: Sequence[int], room: int) -> int:
-        """Turn old results into stubs as the room fills; return the characters taken."""
+        """Turn old results into stubs where needed; return the characters taken."""
         taken = stored = 0
         for number, (result, call, shown) in enumerate(zip(self.results, calls, self.shown, strict=True)):
             taken += call + shown

@@ -56,7 +56,7 @@ async def record_missing(
         told.append((entry, Recorded(cast("Status", result.status), result.text) if result else None))
     await orchestrator.ledger.recall(told)
     if row is None:
-        title = next((m.text for m in values["messages"] if m.id == values["turn"]), "").strip()[:80]
+        title = next((m.text for m in values["messages"] if m.id == values["turn"]), "")
         await orchestrator.ledger.touch(thread_id, user=user, status="answered", title=title)
 
 

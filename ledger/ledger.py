@@ -376,7 +376,7 @@ class Ledger:
             "thread": thread,
             "user": user,
             "status": status,
-            "title": None if title is None else self._clean(title),
+            "title": None if title is None else self._clean(title.strip())[: threads.TITLE_CHARS],
             "waiting_since": now if status == "waiting" else None,
             "updated_at": now,
             "owner": self._owner if status == "running" else None,

@@ -9,6 +9,9 @@ from ledger.owner import is_gone
 from ledger.tables import calls, insert, matching, parsed, rows_of, threads, unknown_outcomes
 from storage.long_results import Needed, name_of
 
+TITLE_CHARS = 80
+"""Of the message that a thread began with."""
+
 
 def touch(connection: Connection, row: Mapping[str, Any]) -> None:
     """Insert or update a thread; its user and creation stay."""

@@ -54,8 +54,7 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
         emit(turn.runtime.stream_writer, told)
     if path == "two-brain" and turn.context.respond:
         turn.res.models.warm(turn.context.responder, turn.person.user)
-    title = request.text.strip()[:80]
-    turn.res.ledger.mark(thread, user=turn.person.user, status="running", title=title)
+    turn.res.ledger.mark(thread, user=turn.person.user, status="running", title=request.text)
     return {
         **new_turn(),
         "started_at": time.time(),

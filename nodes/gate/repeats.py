@@ -1,6 +1,7 @@
 """Calls that are not made again: denied ones, and those made twice."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,13 +30,13 @@ def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], 
     arguments could not be read was never made: to send it again whole is no repetition. `calls` are the
     turn's, in the order they were made, `results` theirs by call id.
     """
+    if not _any_again(calls) and not any(result.denied for result in results.values()):
+        return {}
     objections: dict[str, str] = {}
     made: dict[str, list[int]] = {}
     denied: dict[str, str] = {}
     last_change = -1
-    for number, call in enumerate(calls):
-        if call.problem:
-            continue
+    for number, call in enumerate(call for call in calls if not call.problem):
         tool = find(call.name)
         is_read = tool is not None and tool.effect == "read"
         alike = made.setdefault(call.fingerprint, [])
@@ -68,6 +69,10 @@ def is_stuck(last_round: Sequence[Mapping[str, Any]], history: TurnHistory, find
     before = {call.fingerprint for call in told if call.id not in last}
     again = [call.fingerprint for call in told if call.id in last]
     return bool(before) and (len(again) == len(last) or any(each in before for each in again))
+
+
+def _any_again(calls: Sequence[TurnCall]) -> bool:
+    return max(Counter(call.fingerprint for call in calls).values(), default=0) > _OFTEN
 
 
 def _as_taken(call: TurnCall, tool: Tool | None) -> str:

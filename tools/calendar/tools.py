@@ -1,4 +1,4 @@
-"""The person's calendar."""
+"""The person's calendar: its tools, and their previews on the card."""
 
 from datetime import datetime, timedelta
 from functools import partial

@@ -105,7 +105,6 @@ def _goes_on(held: Decision) -> bool:
 
 
 async def _agreed_definition(turn: Turn, call: JudgedCall) -> None:
-    """Pin an MCP tool as a person has agreed to it."""
     tool = turn.res.tools.find(call["name"])
     if tool and turn.res.servers:
         await turn.res.servers.approve_definition(tool.name)

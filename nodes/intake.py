@@ -156,7 +156,6 @@ async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:
 
 
 def _recorded_calls(state: State) -> set[str]:
-    """Return the ids of calls whose approval or run was recorded."""
     agreed = {call_id for call_id, decided in state.decisions.items() if decided.get("on_record")}
     doubted = {a["tool_call_id"] for a in state.request.get("action_requests", ()) if "attempt" in a}
     return agreed | doubted

@@ -127,8 +127,7 @@ async def _for_all() -> Resources:
             opened.set_result(await open_resources())
         except BaseException as error:  # whoever asks next tries again
             shared.clear()
-            opened.set_exception(
-                error if isinstance(error, Exception) else TimeoutError("Opening was cut short.")
-            )
+            cut_short = TimeoutError("Opening was cut short.")
+            opened.set_exception(error if isinstance(error, Exception) else cut_short)
             raise
     return await asyncio.wrap_future(opened)

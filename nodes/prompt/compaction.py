@@ -117,11 +117,9 @@ def _limits(results: Sequence[CallResult], most: int) -> list[int]:
     whole = 0
     for result in results:
         stored = result.stored
-        if stored and stored["end"] - stored["start"] >= stored["size"]:  # no page of another
-            whole += 1
-            limits.append(most if whole <= _FIRST else min(most, _LATER))
-        else:
-            limits.append(most)
+        is_whole = stored is not None and stored["end"] - stored["start"] >= stored["size"]  # no page
+        whole += is_whole
+        limits.append(min(most, _LATER) if is_whole and whole > _FIRST else most)
     return limits
 
 

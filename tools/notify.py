@@ -44,8 +44,8 @@ def notify(here: Here, message: Annotated[str, "short plain text"]) -> str:
         raise OutcomeUnknown(
             f"the service of {', '.join(failed)} cannot be reached, refused it, or took it in silence."
         )
-    told = f"Sent to {', '.join(reached)}."
-    return f"{told} Whether to {', '.join(failed)} is unknown: it gave no word of it." if failed else told
+    rest = f" Whether to {', '.join(failed)} is unknown: it gave no word of it." if failed else ""
+    return f"Sent to {', '.join(reached)}.{rest}"
 
 
 def _sent(url: str, message: str) -> bool:

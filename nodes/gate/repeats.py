@@ -18,6 +18,7 @@ _DENIED = "the person denied this very call in this turn already ({reason}). Go 
 _MAY_HAVE_CHANGED = frozenset({"executed", "unknown"})
 
 Find = Callable[[str], Tool | None]
+"""From a name to its tool."""
 
 
 def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], find: Find) -> dict[str, str]:
@@ -25,12 +26,8 @@ def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], 
 
     Whatever came between the same calls counts for nothing, but that a read may be made again once something
     was changed since. Calls are the same which their tool takes alike, however they are written. A call whose
-    arguments could not be read was never made: to send it again whole is no repetition.
-
-    Args:
-        calls: the turn's, in the order they were made.
-        results: by call id.
-        find: from a name to its tool.
+    arguments could not be read was never made: to send it again whole is no repetition. `calls` are the
+    turn's, in the order they were made, `results` theirs by call id.
     """
     if not _any_again(calls, find) and not any(result.denied for result in results.values()):
         return {}
@@ -62,11 +59,6 @@ def is_stuck(last_round: Sequence[Mapping[str, Any]], history: TurnHistory, find
 
     It does where its last round makes a call once more that was refused as a repetition before, or where the
     round is nothing but repetitions and not the first to hold one.
-
-    Args:
-        last_round: its calls, as policy judged them.
-        history: of the turn.
-        find: from a name to its tool.
     """
     if all(call["verdict"] != "refuse" for call in last_round):
         return False

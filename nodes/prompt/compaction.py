@@ -8,7 +8,6 @@ beginning, for less than a tenth of the whole's cost; with 60 in a window of 32,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from base.settings import ModelCard
 from nodes.turn.history import CallResult
@@ -45,23 +44,17 @@ def chars_of(card: ModelCard) -> int:
     return budget_of(card) * CHARS_PER_TOKEN
 
 
-@dataclass(frozen=True, slots=True)
-class ShownSizes:
-    """How many bytes of each result a prompt shows."""
-
-    sizes: list[int]
-    """0 stands for a stub: its beginning, or the handle alone."""
-    chars: int
-    """About what results and calls take of the room."""
-
-
-def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) -> ShownSizes:
+def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) -> tuple[list[int], int]:
     """Return how much to show of each result, so that all fit.
 
     Args:
         results: in their order.
         calls: characters that the call of each takes of the room.
         room: characters that the turn's rounds may take.
+
+    Returns:
+        Bytes of each result, where 0 stands for a stub: its beginning, or the handle alone; and about how
+        many characters results and calls take of the room.
     """
     for most in _MOST_SHOWN[_MOST_SHOWN.index(_largest_in(room)) :]:
         level = _Level(results, most)
@@ -69,7 +62,7 @@ def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) 
         if not any(level.stubs) or level.slack(calls, room) >= room // _LEAST_SLACK:
             break
     sizes = [0 if stub else limit for limit, stub in zip(level.limits, level.stubs, strict=True)]
-    return ShownSizes(sizes, taken)
+    return sizes, taken
 
 
 def _largest_in(room: int) -> int:
@@ -93,7 +86,7 @@ class _Level:
         self.stubs = [False] * len(results)
 
     def shrink(self, calls: Sequence[int], room: int) -> int:
-        """Turn old results into stubs as the room fills; return the characters taken."""
+        """Turn old results into stubs where needed; return the characters taken."""
         taken = stored = 0
         for number, (result, call, shown) in enumerate(zip(self.results, calls, self.shown, strict=True)):
             taken += call + shown
@@ -124,17 +117,14 @@ def _limits(results: Sequence[CallResult], most: int) -> list[int]:
     whole = 0
     for result in results:
         stored = result.stored
-        if stored and stored["end"] - stored["start"] >= stored["size"]:  # no page of another
-            whole += 1
-            limits.append(most if whole <= _FIRST else min(most, _LATER))
-        else:
-            limits.append(most)
+        is_whole = stored is not None and stored["end"] - stored["start"] >= stored["size"]  # no page
+        whole += is_whole
+        limits.append(min(most, _LATER) if is_whole and whole > _FIRST else most)
     return limits
 
 
 def _shown_chars(result: CallResult, limit: int) -> int:
-    length = result.length
-    return min(length, limit) + _overhead(result, limit)
+    return min(result.length, limit) + _overhead(result, limit)
 
 
 def _stub_chars(result: CallResult, limit: int) -> int:

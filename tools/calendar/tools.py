@@ -1,4 +1,4 @@
-"""The person's calendar."""
+"""The person's calendar: its tools, and their previews on the card."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -78,17 +78,9 @@ def _preview(  # noqa: PLR0913, PLR0917 (the parameters of add_event)
 ) -> str:
     card = _required(here)
     span = _span(card, summary, start, end)
-    return "\n".join(
-        filter(
-            None,
-            (
-                f"Add to the calendar: {visible(summary)}",
-                f"{span} ({card.timezone})",
-                visible(location),
-                notes,
-            ),
-        )
-    )
+    first = f"Add to the calendar: {visible(summary)}"
+    lines = (first, f"{span} ({card.timezone})", visible(location), notes)
+    return "\n".join(filter(None, lines))
 
 
 # Named after the call, an event that is added again after a crash is still one.

@@ -32,7 +32,7 @@ class _NotSentError(Exception):
 
 
 class _Unchecked:
-    """A result as it came: to check each of its parts takes 15 μs on the event loop, for 40,000 in 1 MB."""
+    """A result as it came: checking 40,000 parts takes 0.6 s."""
 
     @staticmethod
     def model_validate(result: Any) -> Any:

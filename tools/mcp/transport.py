@@ -152,7 +152,7 @@ async def _receive(pipe: Any, into: Any, errors: Output) -> None:
 
 
 def _message(line: bytes) -> Any:
-    """Return the message of a line; a result unchecked, which takes a tenth of the time."""
+    """Return a line's message; results unchecked, in a tenth of the time."""
     from mcp.types import JSONRPCMessage, JSONRPCResponse
 
     match json.loads(line):

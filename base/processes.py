@@ -110,7 +110,6 @@ class Program:
         try:
             # In a thread and shielded: it is carried through, whoever gives up waiting for it.
             self.left_running = await asyncio.shield(in_thread(partial(_end, self.process.pid, mark)))
-            _guardian(os.getpid()).tell(f"- {self.process.pid}")
             await self._finish_work()
         finally:
             for task in self._tasks:
@@ -173,7 +172,7 @@ async def running(  # noqa: PLR0913 (each is one property of a program)
     Raises:
         OSError: it cannot be started.
     """
-    mark = f"{_guardian(os.getpid()).mark}-{secrets.token_hex(8)}"
+    mark = f"{_guardian(os.getpid())[0]}-{secrets.token_hex(8)}"
     async with AsyncExitStack() as pipes:
         # Pipes of our own: asyncio's count a program as running for as long as anyone holds its output.
         stdout, out = await pipes.enter_async_context(_pipe(longest_line))
@@ -236,7 +235,7 @@ async def _started(command: Iterable[str], mark: str, *, env: Mapping[str, str],
         # In a task of its own: it is carried through, whoever gives up waiting for it.
         await asyncio.shield(asyncio.create_task(_take_back(starting, mark)))
         raise
-    _guardian(os.getpid()).tell(f"+ {process.pid}")
+    _tell_guardian(f"+ {process.pid}")
     return process
 
 
@@ -246,23 +245,13 @@ async def _take_back(starting: asyncio.Task[Process], mark: str) -> None:
         await Program(starting.result(), asyncio.StreamReader()).end(mark)
 
 
-@dataclass(frozen=True, slots=True)
-class _Guardian:
-    """What ends this process's programs if it cannot."""
-
-    mark: str
-    """Begins the mark of each of them."""
-    pipe: int
-
-    def tell(self, line: str) -> None:
-        """Tell which group has begun or ended."""
-        with suppress(OSError):  # somebody killed it
-            os.write(self.pipe, f"{line}\n".encode())
-
-
 @cache
-def _guardian(_process: int) -> _Guardian:
-    """Start the guardian of a process, this one."""
+def _guardian(_process: int) -> tuple[str, int]:
+    """Start what ends this process's programs if it cannot.
+
+    Returns:
+        What begins the mark of each of them, and the pipe by which it is told of them.
+    """
     mark = secrets.token_hex(8)
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
@@ -275,7 +264,12 @@ def _guardian(_process: int) -> _Guardian:
         setpgroup=0,  # Ctrl-C is not for it
     )
     os.close(readable)
-    return _Guardian(mark, writable)
+    return mark, writable
+
+
+def _tell_guardian(line: str) -> None:
+    with suppress(OSError):  # somebody killed it
+        os.write(_guardian(os.getpid())[1], f"{line}\n".encode())
 
 
 def _end(group: int, mark: str) -> bool:
@@ -288,6 +282,7 @@ def _end(group: int, mark: str) -> bool:
             _signal([-group, *found], signal.SIGKILL)
         time.sleep(_STEP_S)
         found = _living(group, mark)
+    _tell_guardian(f"- {group}")
     return bool(left)
 
 

@@ -41,14 +41,7 @@ def _preview(here: Here, command: str) -> str:
     return f"Run in {here.settings.workspace}, for at most {limit:g} s:\n$ {command}"
 
 
-@tool(
-    effect="execute",
-    role="admin",
-    untrusted=True,
-    preview=_preview,
-    missing=_missing,
-    canonical=lambda args: {"command": args["command"].strip()},
-)
+@tool(effect="execute", role="admin", untrusted=True, preview=_preview, missing=_missing)
 async def run_command(here: Here, command: Annotated[str, "command line for /bin/sh"]) -> str:
     """Run a shell command in the workspace folder; tells its exit status and output.
 

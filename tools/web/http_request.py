@@ -91,18 +91,16 @@ async def http_request(
     body: Annotated[str, 'usually JSON, such as {"entity_id": "light.kitchen"}'] = "",
 ) -> str:
     """Send a request to home automation or another service that was opened for it. http_get reads."""
+    answer = None
     try:
         answer = await _send(here, method, url, body)
+        return _report(here, answer)
     except (UnreachableError, RefusedError):
         raise
     except ToolFailure as failure:
+        if answer and answer.status not in DOUBTFUL:
+            raise
         raise OutcomeUnknown(f"{failure}{_DOUBT}") from None
-    try:
-        return _report(here, answer)
-    except ToolFailure as failure:
-        if answer.status in DOUBTFUL:
-            raise OutcomeUnknown(f"{failure}{_DOUBT}") from None
-        raise
 
 
 async def _send(here: Here, method: str, url: str, body: str = "") -> Downloaded:

@@ -22,6 +22,7 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
+from base.texts import is_blank
 from models.failures import BlankReplyError, UnusableReplyError
 
 MOST_CHARS = 1_000_000
@@ -97,19 +98,19 @@ def answer(
         taken: call ids that the conversation already holds.
 
     Raises:
-        BlankReplyError: it holds neither text nor calls, however well it says that it ended: so say a gateway
+        BlankReplyError: it shows neither text nor calls, however well it says that it ended: so say a gateway
             over a model that failed, and a server over a call that it could not read.
         UnusableReplyError: it is withheld or cut short, or a call written as text that cannot be read.
     """
     declared = [tool["function"]["name"] for tool in tools]
     message = renumbered(_read(raw, declared), taken)
     if message.tool_calls and not declared:
-        if not message.text.strip():
+        if is_blank(message.text):
             raise UnusableReplyError("it called a tool, and was offered none")
         message = message.model_copy(update={"tool_calls": []})
     if not message.tool_calls:
         message = _read_text_call(message, tools, known)
-    if message.tool_calls or message.text.strip():
+    if message.tool_calls or not is_blank(message.text):
         return message
     finish = _finish_of(message)
     blocked = (message.response_metadata.get("prompt_feedback") or {}).get("block_reason")

@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from langgraph.runtime import Runtime
 
 from base.errors import BadMessageError
+from base.texts import is_blank
 from ledger.records import Recorded
 from nodes.context import Context, choices_of
 from nodes.events import ToolFinished, emit
@@ -129,7 +130,7 @@ def check_text(text: str, most_chars: int, *, is_alone: bool = True) -> None:
     Raises:
         BadMessageError: it is empty (and no picture or the like stands beside it), too long, or not text.
     """
-    if is_alone and not text.strip():
+    if is_alone and is_blank(text):
         raise BadMessageError("The message is empty. Say what you would like to know or have done.")
     if _HALVES.search(text):
         raise BadMessageError("The message holds halves of characters (lone surrogates). Send whole ones.")

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from base.texts import FILLERS, words_of
+from base.texts import FILLERS, is_blank, words_of
 from tools.declaration import Here, ToolFailure, tool
 
 _LONGEST = 4_000
@@ -32,7 +32,7 @@ async def _is_gone(here: Here, id: str) -> bool | None:  # noqa: A002
 async def remember(here: Here, text: Annotated[str, "what to remember, complete in itself"]) -> str:
     """Remember something for the person, in this and every later conversation."""
     text = text.strip()
-    if not text:
+    if is_blank(text):
         raise ToolFailure("There is nothing to remember: the text is empty.")
     if len(text) > _LONGEST:
         raise ToolFailure(f"That is longer than {_LONGEST:,} characters; write it to a file instead.")

@@ -16,6 +16,7 @@ from pydantic_core import to_json
 
 from base.redaction import redacted_text
 from base.settings import Settings
+from base.texts import is_blank
 from base.worker_threads import in_thread
 from tools.declaration import Here, Tool, ToolFailure
 
@@ -70,7 +71,7 @@ async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> str:
         doubt = "" if tool.effect == "read" else " It may have taken effect all the same."
         raise ToolFailure(f"{tool.name} took longer than {limit:g} s and was stopped.{doubt}") from None
     text = result if isinstance(result, str) else to_json(result, serialize_unknown=True).decode()
-    return text if result is not None and text.strip() else "(no output)"
+    return "(no output)" if result is None or is_blank(text) else text
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 from typing_extensions import TypedDict
 
+from base.texts import is_blank
 from ledger.records import fingerprint
 from models.replies import MALFORMED
 
@@ -288,8 +289,8 @@ def _utterance(message: AnyMessage, outcomes: Sequence[str], *, is_answered: boo
         others = not isinstance(message.content, str) and any(not is_text(b) for b in message.content)
         text = "\n".join([message.text, *(["[with attachments]"] if others else [])]).strip()
         unanswered = None if is_answered else ", ".join(reversed(outcomes))
-        return Utterance(by_person=True, text=text, unanswered=unanswered) if text else None
-    if isinstance(message, AIMessage) and not message.tool_calls and message.text.strip():
+        return None if is_blank(text) else Utterance(by_person=True, text=text, unanswered=unanswered)
+    if isinstance(message, AIMessage) and not message.tool_calls and not is_blank(message.text):
         return Utterance(by_person=False, text=message.text)
     return None
 

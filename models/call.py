@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import random
+import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -25,6 +26,14 @@ from models.reply_stream import stream, streams
 
 HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""
+
+FETCHED = (
+    "it points at {address!r}, and nothing at an address is fetched for a model. "
+    "Send the picture or file itself, as base64 or a data: URL."
+)
+"""Said of what a provider's client would fetch by itself, around the guard against private addresses."""
+_ADDRESS_KEY = re.compile(r"ur[il]$", re.IGNORECASE)
+_SHOWN_CHARS = 200
 
 _CHARS_PER_TOKEN = 4
 _FIRST_WAIT_S = 0.5
@@ -203,6 +212,8 @@ class Caller:
             await account(Attempt(name, card, usage, tokens, cost, duration_ms, cause, is_void))
 
     async def _invoke(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
+        if address := next(addresses_in([message.content for message in ask.messages]), None):
+            raise ModelError(f"Model {name!r}: {FETCHED.format(address=address)}", "bad_request")
         model = await self._clients.open(name, ask.user)
         messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)
         tags = [HIDDEN] if ask.hidden else []
@@ -215,6 +226,18 @@ class Caller:
         if not isinstance(reply, AIMessage):
             raise UnusableReplyError(f"it answered with a {reply.type} message")
         return reply
+
+
+def addresses_in(content: Any, key: str = "") -> Iterator[str]:
+    """Yield each address in a message's blocks that a client might fetch."""
+    if isinstance(content, list):
+        for each in content:
+            yield from addresses_in(each, key)
+    elif isinstance(content, dict) and content.get("type") != "text":
+        for name, value in content.items():
+            yield from addresses_in(value, str(name))
+    elif isinstance(content, str) and _ADDRESS_KEY.search(key) and not content.startswith("data:"):
+        yield content[:_SHOWN_CHARS]
 
 
 async def _read(raw: AIMessage, tools: Sequence[dict[str, Any]], ask: Ask) -> AIMessage:

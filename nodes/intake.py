@@ -11,6 +11,7 @@ from langgraph.runtime import Runtime
 from base.errors import BadMessageError
 from base.texts import is_blank
 from ledger.records import Recorded
+from models.call import FETCHED, addresses_in
 from nodes.context import Context, choices_of
 from nodes.events import ToolFinished, emit
 from nodes.state import Path, State, Update, new_turn
@@ -101,10 +102,16 @@ def _admitted(new: Sequence[AnyMessage], most_chars: int) -> list[AnyMessage]:
 
 def _can_be_read(message: AnyMessage, most_chars: int) -> bool:
     try:
-        check_text(message.text, most_chars, is_alone=_is_text(message))
+        _check_message(message, most_chars)
     except BadMessageError:
         return False
     return True
+
+
+def _check_message(message: AnyMessage, most_chars: int) -> None:
+    check_text(message.text, most_chars, is_alone=_is_text(message))
+    if address := next(addresses_in(message.content), None):
+        raise BadMessageError(f"The message cannot be read: {FETCHED.format(address=address)}")
 
 
 def _may_say(message: AnyMessage) -> bool:
@@ -116,7 +123,7 @@ def _request(admitted: Sequence[AnyMessage], most_chars: int) -> HumanMessage:
     if not admitted or not isinstance(admitted[-1], HumanMessage):
         raise BadMessageError("There is no message to answer: the last one must be the person's.")
     request = admitted[-1]
-    check_text(request.text, most_chars, is_alone=_is_text(request))
+    _check_message(request, most_chars)
     return request
 
 

@@ -12,11 +12,13 @@ from base.errors import BadMessageError
 from base.texts import is_blank
 from ledger.records import Recorded
 from models.call import FETCHED, addresses_in
+from models.replies import in_thread_if_long
 from nodes.context import Context, choices_of
 from nodes.events import ToolFinished, emit
 from nodes.state import Path, State, Update, new_turn
 from nodes.turn.history import FinishedCall, as_receipts, is_text, open_calls, read_turn, result_message
 from nodes.turn.turn import Turn, take_up
+from tools.policy.taint import links_in
 
 _HALVES = re.compile("[\ud800-\udfff]")
 _STILL_RUNNING = Recorded("unknown", "Unknown: it was still running when the next message came.")
@@ -38,6 +40,7 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     before, new = _split(state)
     admitted = _admitted(new, turn.limits.max_message_chars)
     request = _request(admitted, turn.limits.max_message_chars)
+    await in_thread_if_long(len(request.text), links_in, request.text)  # to be at hand when calls are judged
     thread = state.thread or _thread(runtime)
     closing = await _close(turn, before)
     untold = _untold(turn, before, closing)

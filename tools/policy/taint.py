@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ _LINK = re.compile(
 )
 _AFTERWARDS = ".,;:!?)]}*_"
 """What may stand behind a link in a sentence without being part of it."""
+_REMEMBERED = 4_096
+"""Texts whose links are parsed once: each round asks for those of all that the person ever said."""
 _BEFORE, _BEHIND = "(\"'", ")\"'.,;:!?"
 """What may stand around a number; nothing that is part of one, as a sign is, or a dot before it."""
 
@@ -34,10 +37,11 @@ class Taint:
 UNTAINTED = Taint()
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def links_in(text: str) -> frozenset[str]:
     """Return every link in a text, with and without trailing punctuation."""
     written = [match[0] for match in _LINK.finditer(text)]
-    found = {link_of(each) for each in [*written, *(each.rstrip(_AFTERWARDS) for each in written)]}
+    found = {link_of(each) for each in {*written, *(each.rstrip(_AFTERWARDS) for each in written)}}
     return frozenset(each for each in found if each)
 
 

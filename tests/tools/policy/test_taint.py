@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from tools.declaration import Here, tool
-from tools.policy.taint import points_at
+from tools.policy.taint import links_in, points_at
 
 
 @tool(effect="read", untrusted=True)
@@ -51,3 +51,9 @@ def test_a_request_points_at_what_a_call_reads_if_every_word_and_number_of_its_a
 def test_nobody_points_at_the_open_web_or_at_what_a_call_changed(changed):
     other = replace(read_channel, **changed)
     assert not points_at("What is new in general?", other, {"channel": "general"})
+
+
+def test_the_links_of_a_text_are_parsed_once_however_often_they_are_asked_for():
+    said = [f"See https://example.org/{number}." for number in range(1_000)]
+    parsed = [links_in(text) for text in said]
+    assert all(links_in("".join(text)) is links for text, links in zip(said, parsed, strict=True))

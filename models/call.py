@@ -33,6 +33,8 @@ FETCHED = (
 )
 """Said of what a provider's client would fetch by itself, around the guard against private addresses."""
 _ADDRESS_KEY = re.compile(r"ur[il]$", re.IGNORECASE)
+_NEVER_FETCHED = {"text", "tool_use", "tool_call", "function_call"}
+"""Blocks of words and calls: what they name, tools reach behind the guard."""
 _SHOWN_CHARS = 200
 
 _CHARS_PER_TOKEN = 4
@@ -233,7 +235,7 @@ def addresses_in(content: Any, key: str = "") -> Iterator[str]:
     if isinstance(content, list):
         for each in content:
             yield from addresses_in(each, key)
-    elif isinstance(content, dict) and content.get("type") != "text":
+    elif isinstance(content, dict) and content.get("type") not in _NEVER_FETCHED:
         for name, value in content.items():
             yield from addresses_in(value, str(name))
     elif isinstance(content, str) and _ADDRESS_KEY.search(key) and not content.startswith("data:"):

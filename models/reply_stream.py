@@ -79,22 +79,18 @@ async def _listeners(
     model: BaseChatModel, messages: list[BaseMessage], options: Mapping[str, Any], tags: Sequence[str]
 ) -> AsyncCallbackManagerForLLMRun | None:
     """Tell who follows the run that it began; None: nobody does."""
-    config = ensure_config()
-    about = model._get_ls_params()  # noqa: SLF001
+    config = ensure_config({"tags": list(tags)})
+    about = {**config["metadata"], **model._get_ls_params()}  # noqa: SLF001
     manager = AsyncCallbackManager.configure(
-        config.get("callbacks"),
+        config["callbacks"],
         model.callbacks,
-        model.verbose,
-        [*config.get("tags", ()), *tags],
-        model.tags,
-        {**config.get("metadata", {}), **about},
-        model.metadata,
+        inheritable_tags=config["tags"],
+        inheritable_metadata=about,
     )
     if not manager.handlers:
         return None
-    (run,) = await manager.on_chat_model_start(
-        {}, [messages], invocation_params=dict(options), options={}, name=model.get_name(), batch_size=1
-    )
+    asked: dict[str, Any] = {"invocation_params": dict(options), "name": model.get_name()}
+    (run,) = await manager.on_chat_model_start({}, [messages], **asked)
     return run
 
 

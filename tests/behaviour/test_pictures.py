@@ -104,6 +104,16 @@ async def test_a_state_that_a_client_forged_has_nothing_fetched_either(open_wire
     assert address in result["response"]
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_address_among_the_arguments_of_a_call_is_no_picture(open_wire, furnish, kind, streaming):
+    house = furnish({"planner": at(open_wire(kind, brain=obedient), streaming=streaming)})
+    async with house.open() as orchestrator:
+        request = 'get_time {"url": "http://127.0.0.1/a.png"} then calculate {"expression": "6*7"}'
+        result = await orchestrator.ask(request, context=house.context())
+    assert (result.stop_reason, result.tool_calls[-1]["result"]) == ("answered", "42")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "block",

@@ -27,7 +27,7 @@ from models.failures import BlankReplyError, UnusableReplyError
 
 MOST_CHARS = 1_000_000
 """Of a reply, its thoughts included: about twice what the 128,000 tokens come to that models say at most."""
-MOST_CALLS = 128
+MOST_CALLS = 100
 """In a reply: each is a task of the graph, and all are judged before the first runs."""
 _LONG = 30_000
 """Characters that are read in a thread: it takes a millisecond."""
@@ -67,10 +67,9 @@ async def in_thread_if_long(chars: int, read: Callable[_P, _T], *args: _P.args, 
 
 def chars_of(value: Any) -> int:
     """Return the characters of a JSON value, about."""
-    if isinstance(value, dict):
-        return len(value) + sum(map(chars_of, value.values()))
-    if isinstance(value, list):
-        return len(value) + sum(map(chars_of, value))
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return len(value) + sum(map(chars_of, inner))
     return len(value) if isinstance(value, str) else 1
 
 

@@ -14,6 +14,8 @@ from typing_extensions import TypedDict
 from ledger.records import fingerprint
 from models.replies import MALFORMED
 
+TAINT = "taint"
+"""Key, in an answer's additional_kwargs, of the taint it was written after."""
 AROUND = 80
 """Characters of ids, names and brackets around a message or call on the wire."""
 _RECEIPT_CHARS = 200
@@ -124,6 +126,8 @@ class Utterance(NamedTuple):
     text: str
     unanswered: str | None = None
     """What the person's message called for, where no answer came: each tool and its status; else None."""
+    taint: Mapping[str, list[str]] | None = None
+    """What the assistant had read, as `nodes.state.StoredTaint`; None where the words are not our own."""
 
     @property
     def chars(self) -> int:
@@ -290,7 +294,7 @@ def _utterance(message: AnyMessage, outcomes: Sequence[str], *, is_answered: boo
         unanswered = None if is_answered else ", ".join(reversed(outcomes))
         return Utterance(by_person=True, text=text, unanswered=unanswered) if text else None
     if isinstance(message, AIMessage) and not message.tool_calls and message.text.strip():
-        return Utterance(by_person=False, text=message.text)
+        return Utterance(by_person=False, text=message.text, taint=message.additional_kwargs.get(TAINT))
     return None
 
 

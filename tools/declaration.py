@@ -33,7 +33,7 @@ VERIFY_TIMEOUT_S = 20
 
 
 class Untrusted(str):
-    """Untrusted content in the result of a tool that is not declared so."""
+    """Untrusted content from a tool that is not declared so."""
 
     __slots__ = ()
 

@@ -65,7 +65,7 @@ async def judge_again(turn: Turn, name: str, args: dict[str, Any], taint: Stored
 
 
 def taint_of(turn: Turn) -> StoredTaint:
-    """Return the untrusted content in what a turn goes by, and the links to trust.
+    """Return the taint of what a turn goes by.
 
     It goes by its results, by earlier answers, and by what its tools say of themselves. Links to trust are
     those of what the person wrote, in this turn or before; the others are chosen in `tools.policy.taint`.
@@ -97,7 +97,8 @@ def _taint_before(turn: Turn) -> Taint:
     most = None if turn.state.path == "direct" else EARLIER_MESSAGES
     said = said_before(turn.state.messages, turn.history.before, most, sys.maxsize)
     answers = [each.taint or _NOT_OURS for each in said if not each.by_person]
-    described = [f"what {tool.name} says of itself" for tool in turn.offered() if tool.untrusted_definition]
+    tools = turn.offered() if turn.state.path != "direct" else []
+    described = [f"what {tool.name} says of itself" for tool in tools if tool.untrusted_definition]
     sources = frozenset(described).union(*(answer["sources"] for answer in answers))
     return Taint(sources, frozenset().union(*(answer["trusted_links"] for answer in answers)))
 

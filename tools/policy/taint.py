@@ -85,7 +85,7 @@ def _is_vouched_for(result: ReadResult, request: str, before: Taint) -> bool:
 
 
 def links_in(text: str) -> frozenset[str]:
-    """Return every link in a text, each in the forms that a call may use.
+    """Return every link in a text, in all its forms.
 
     As written and as httpx would request it; with and without fragment and trailing punctuation; without the
     scheme.
@@ -96,7 +96,7 @@ def links_in(text: str) -> frozenset[str]:
 
 
 def _forms_of(link: str) -> Iterator[str]:
-    """Yield the forms of a link; none of one that holds a password."""
+    """Yield a link's forms; none where it holds a password."""
     written = re.sub("^https?://", "", link, flags=re.IGNORECASE)
     try:
         url = httpx.URL(link if written != link else f"https://{link}")
@@ -111,7 +111,7 @@ def _forms_of(link: str) -> Iterator[str]:
 
 
 def carries_data(args: Any, tool: Tool, links: Collection[str]) -> bool:
-    """Tell whether a call says more than which of these links to read.
+    """Tell whether a call says more than which links to read.
 
     Beside them it may leave arguments as its tool has them, and have one that is a yes, a no or empty. A link
     has to be one of these to the letter: capitals, slashes and a fragment could be made to say something.

@@ -2,9 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from langchain_core.messages import AIMessage
 
@@ -96,11 +96,17 @@ def _taint_before(turn: Turn) -> Taint:
     """Return the taint that a turn begins with."""
     most = None if turn.state.path == "direct" else EARLIER_MESSAGES
     said = said_before(turn.state.messages, turn.history.before, most, sys.maxsize)
-    answers = [each.taint or _NOT_OURS for each in said if not each.by_person]
+    answers = [each.taint if _is_ours(each.taint) else _NOT_OURS for each in said if not each.by_person]
     tools = turn.offered() if turn.state.path != "direct" else []
     described = [f"what {tool.name} says of itself" for tool in tools if tool.untrusted_definition]
     sources = frozenset(described).union(*(answer["sources"] for answer in answers))
     return Taint(sources, frozenset().union(*(answer["trusted_links"] for answer in answers)))
+
+
+def _is_ours(mark: Any) -> TypeGuard[StoredTaint]:
+    """Tell whether an answer's mark has the form that we write."""
+    parts = [mark.get(name) for name in StoredTaint.__annotations__] if isinstance(mark, Mapping) else [None]
+    return all(isinstance(part, list) and all(isinstance(each, str) for each in part) for part in parts)
 
 
 def _as_read(one: FinishedCall, find: Find) -> ReadResult:

@@ -126,8 +126,8 @@ class Utterance(NamedTuple):
     text: str
     unanswered: str | None = None
     """What the person's message called for, where no answer came: each tool and its status; else None."""
-    taint: Mapping[str, list[str]] | None = None
-    """What the assistant had read, as `nodes.state.StoredTaint`; None where the words are not our own."""
+    taint: Any = None
+    """What the assistant's words were written after: a `nodes.state.StoredTaint`, if they are our own."""
 
     @property
     def chars(self) -> int:

@@ -77,7 +77,9 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
     if not task.get("in_conversation", True):
         return _Outcome("denied", _UNMADE)
     try:
-        return await _settle(task, await take_up(_known(task), runtime))
+        shared = ("thread", "turn", "choices", "planner", "taint")
+        known = State(**{name: task[name] for name in shared})  # type: ignore[literal-required]
+        return await _settle(task, await take_up(known, runtime))
     except StorageError:
         _log.exception("how call %s of %s stands could not be told", task["call"]["id"], task["call"]["name"])
         return None
@@ -86,17 +88,6 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
     except Exception:  # whatever a tool or a store throws, the siblings go on
         _log.exception("call %s of %s failed", task["call"]["id"], task["call"]["name"])
         return _Outcome("failed", "Tool error: an internal error; the details are in the log.")
-
-
-def _known(task: Task) -> State:
-    """Return what a task carries of the state."""
-    return State(
-        thread=task["thread"],
-        turn=task["turn"],
-        choices=task["choices"],
-        planner=task["planner"],
-        taint=task["taint"],
-    )
 
 
 async def _settle(task: Task, turn: Turn) -> _Outcome | None:
@@ -187,7 +178,6 @@ async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], claim:
 async def _stored(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
     entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran, claim: Claimed | Read
 ) -> _Outcome:
-    """Store and record what a call gave."""
     short = await store(turn, tool, args, ran)
     outcome = _Outcome(ran.status, short.text, ran.duration_ms, ran.untrusted, short)
     try:
@@ -216,7 +206,6 @@ async def _finish(
 
 
 async def _noted(entry: Call, turn: Turn, task: Task, outcome: Recorded) -> _Outcome:
-    """Close a call that is not to run."""
     begun = task.get("on_record", False)
     ended = await turn.res.ledger.note(
         entry, status=outcome.status, text=outcome.text, untrusted=outcome.untrusted, recorded=begun

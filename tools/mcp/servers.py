@@ -77,8 +77,6 @@ class Servers:
 
 @dataclass(slots=True)
 class _ListedServer:
-    """A server on one event loop, and its tools' state."""
-
     connection: Connection
     pins: Pins
     offers: list[ServerTool] = field(default_factory=list)
@@ -125,7 +123,6 @@ class _ListedServer:
         self.version += 1
 
     async def close(self) -> None:
-        """End the session."""
         if self.trying:
             self.trying.cancel()
             await asyncio.wait([self.trying])
@@ -133,8 +130,6 @@ class _ListedServer:
 
 
 class _LoopServers:
-    """One event loop's servers, and the registry with their tools."""
-
     def __init__(self, servers: list[_ListedServer]) -> None:
         self.servers = servers
         self.offers: dict[str, ServerTool] = {}

@@ -5,8 +5,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import httpx
-
 from base.texts import words_of
 from tools.declaration import Tool
 
@@ -87,8 +85,8 @@ def _is_vouched_for(result: ReadResult, request: str, before: Taint) -> bool:
 def links_in(text: str) -> frozenset[str]:
     """Return every link in a text, in all its forms.
 
-    As written and as httpx would request it; with and without fragment and trailing punctuation; without the
-    scheme.
+    As written, and with the host in small letters and without a usual port; with and without fragment, final
+    slash and trailing punctuation; without the scheme.
     """
     written = [match[0] for match in _LINK.finditer(text)]
     both = {*written, *(each.rstrip(_AFTERWARDS) for each in written)}
@@ -98,16 +96,13 @@ def links_in(text: str) -> frozenset[str]:
 def _forms_of(link: str) -> Iterator[str]:
     """Yield a link's forms; none where it holds a password."""
     written = re.sub("^https?://", "", link, flags=re.IGNORECASE)
-    try:
-        url = httpx.URL(link if written != link else f"https://{link}")
-        requested = f"{url.netloc.decode()}{url.raw_path.decode()}"
-    except (httpx.InvalidURL, ValueError):
+    host = re.split("[/?#]", written, maxsplit=1)[0]
+    if not host or "@" in host:
         return
-    if not url.host or url.userinfo:
-        return
-    plain, hash_sign, fragment = written.partition("#")
-    for form in (plain, requested):
-        yield from (form, form.removesuffix("/"), f"{form}{hash_sign}{fragment}")
+    path = written[len(host) :] or "/"
+    for form in (written, re.sub(":(80|443)$", "", host.lower()) + path):
+        plain = form.partition("#")[0]
+        yield from (form, plain, plain.removesuffix("/"))
 
 
 def carries_data(args: Any, tool: Tool, links: Collection[str]) -> bool:

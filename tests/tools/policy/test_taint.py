@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import pytest
@@ -92,7 +93,7 @@ def test_no_other_link_counts_as_named(text, link):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ftp://example.com", "https://a:b@example.com/", "http://[::1", "\ud800"]
+    "text", ["", "ftp://example.com", "https://a:b@example.com/", "https://", "https:///a", "\ud800"]
 )
 def test_what_is_no_link_is_never_given(text):
     assert not links_in(text)
@@ -149,3 +150,13 @@ def test_a_call_that_says_which_links_to_read_carries_nothing_out(args):
 )
 def test_what_stands_beside_a_given_link_or_how_it_is_spelled_carries_something_out(args):
     assert carries_data(args, get, links_in(GIVEN))
+
+
+def test_the_time_that_links_take_grows_with_the_text():
+    def taken(number: int) -> float:
+        text = " ".join(f"https://www{n}.example/{n}." for n in range(number))
+        began = time.process_time()
+        assert len(links_in(text)) == 2 * number
+        return time.process_time() - began
+
+    assert min(taken(20_000) for _ in range(3)) < 30 * min(taken(2_000) for _ in range(3))

@@ -84,7 +84,7 @@ async def test_names_of_files_are_untrusted_in_listings_and_in_errors(house, cal
 async def test_an_empty_folder_and_a_file_of_ones_own_make_nothing_ask(house):
     (house.workspace / "own").mkdir()
     write = 'write_file {"path": "own/a.txt", "content": "x"}'
-    assert await asked(house, f'list_files {{"path": "own"}} & {write} then {BELL}') == []
+    assert await asked(house, f'list_files {{"path": "own"}} then {write} then {BELL}') == []
 
 
 async def test_a_link_in_a_files_name_is_not_given_even_where_the_person_pointed_at_the_folder(house):

@@ -41,6 +41,11 @@ class Untrusted(str):
 class ToolFailure(Exception):  # noqa: N818 (a result for the model, not an error of ours)
     """A tool cannot do what was asked; its text becomes the result."""
 
+    def told(self, what: str) -> str:
+        """Return the result, untrusted where the failure's text is."""
+        kind = Untrusted if any(isinstance(each, Untrusted) for each in self.args) else str
+        return kind(f"{what}: {self}")
+
 
 @dataclass(frozen=True, slots=True)
 class Here:

@@ -41,20 +41,19 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Ran:
     status: Literal["executed", "failed"] = "executed"
     try:
         text = await _run(tool, here, args)
-        untrusted = tool.untrusted or isinstance(text, Untrusted)
     except ToolFailure as failure:
-        status, text = "failed", f"Tool error: {failure}"
-        untrusted = tool.untrusted or any(isinstance(each, Untrusted) for each in failure.args)
+        status, text = "failed", failure.told("Tool error")
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():  # from outside, and not out of a library within the tool
             raise
-        status, text, untrusted = "failed", f"Tool error: {tool.name} was interrupted.", False
+        status, text = "failed", f"Tool error: {tool.name} was interrupted."
     except (Exception, SystemExit) as error:  # one raising call would stop its siblings
         # The traceback module survives an exception whose own __str__ raises.
         words = "".join(traceback.format_exception_only(error)).strip()
-        status, text, untrusted = "failed", f"Tool error: {words}", True  # whatever it holds
+        status, text = "failed", Untrusted(f"Tool error: {words}")  # whatever it holds
     duration_ms = (time.perf_counter() - started) * 1_000
+    untrusted = tool.untrusted or isinstance(text, Untrusted)
     tidy = partial(redacted_text, text, here.settings.redact)
     shown = await in_thread(tidy) if len(text) > _AT_ONCE else tidy()
     return Ran(status, shown, round(duration_ms, 1), untrusted)

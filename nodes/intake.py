@@ -163,7 +163,10 @@ async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:
         return []
     ended = await turn.res.ledger.supersede(turn.ledger_calls(left), _recorded_calls(turn.state))
     outcomes = [ended.get(call["id"], _STILL_RUNNING) for call in left]
-    return [result_message(call, o.status, o.text) for call, o in zip(left, outcomes, strict=True)]
+    return [
+        result_message(call, o.status, o.text, untrusted=o.untrusted)
+        for call, o in zip(left, outcomes, strict=True)
+    ]
 
 
 def _recorded_calls(state: State) -> set[str]:

@@ -18,7 +18,7 @@ from base.redaction import redacted_text
 from base.settings import Settings
 from base.texts import is_blank
 from base.worker_threads import in_thread
-from tools.declaration import Here, Tool, ToolFailure
+from tools.declaration import Here, Tool, ToolFailure, Untrusted
 
 _AT_ONCE = 200_000
 """Characters of a result that are looked through on the event loop; more would hold it up."""
@@ -32,6 +32,8 @@ class Ran:
     text: str
     """For the model: plain UTF-8, without secrets, never empty."""
     duration_ms: float
+    untrusted: bool = False
+    """The text holds what others wrote."""
 
 
 async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Ran:
@@ -41,7 +43,7 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Ran:
     try:
         text = await _run(tool, here, args)
     except ToolFailure as failure:
-        status, text = "failed", f"Tool error: {failure}"
+        status, text = "failed", failure.told("Tool error")
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():  # from outside, and not out of a library within the tool
@@ -50,11 +52,12 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Ran:
     except (Exception, SystemExit) as error:  # one raising call would stop its siblings
         # The traceback module survives an exception whose own __str__ raises.
         words = "".join(traceback.format_exception_only(error)).strip()
-        status, text = "failed", f"Tool error: {words}"
+        status, text = "failed", Untrusted(f"Tool error: {words}")  # whatever it holds
     duration_ms = (time.perf_counter() - started) * 1_000
+    untrusted = tool.untrusted or isinstance(text, Untrusted)
     tidy = partial(redacted_text, text, here.settings.redact)
     shown = await in_thread(tidy) if len(text) > _AT_ONCE else tidy()
-    return Ran(status, shown, round(duration_ms, 1))
+    return Ran(status, shown, round(duration_ms, 1), untrusted)
 
 
 async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> str:

@@ -54,8 +54,9 @@ async def record_missing(
         made = {"tool": call["name"], "args": call["args"]}
         shared = tools.fingerprint(call["name"], call["args"])
         entry = Call(*made_for, role="", model="", **made, effect="unknown", fingerprint=shared)
-        result = results.get(call["id"])
-        told.append((entry, Recorded(cast("Status", result.status), result.text) if result else None))
+        found = results.get(call["id"])
+        status = cast("Status", found.status) if found else "unknown"
+        told.append((entry, Recorded(status, found.text, found.untrusted) if found else None))
     await orchestrator.ledger.recall(told)
     if row is None:
         title = next((m.text for m in values["messages"] if m.id == values["turn"]), "")

@@ -24,7 +24,6 @@ from nodes.turn.results import ShortResult, store
 from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool, ToolFailure
 from tools.policy.decision import Allow, Confirm, Deny
-from tools.read_result import is_untrusted_result
 from tools.run import Ran, concurrency_limit, run_tool
 
 _LEASE_MARGIN_S = 30.0
@@ -80,13 +79,11 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
     if not task.get("in_conversation", True):
         return _Outcome("denied", _UNMADE)
     try:
+        shared = ("thread", "turn", "choices", "planner", "taint")
         known = State(
-            thread=task["thread"],
-            turn=task["turn"],
             started_at=task.get("started_at", time.time()),
             waited_s=task.get("waited_s", 0.0),
-            choices=task["choices"],
-            planner=task["planner"],
+            **{name: task[name] for name in shared},  # type: ignore[literal-required]
         )
         return await _settle(task, await take_up(known, runtime))
     except StorageError:
@@ -106,9 +103,9 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
     entry = turn.ledger_call(call, task["args"])
     noted = partial(_noted, entry, turn, task)
     if call["verdict"] == "refuse":
-        return await noted("denied", f"Not executed: {call['reason']}")
+        return await noted(Recorded("denied", f"Not executed: {call['reason']}"))
     if tool is None or isinstance(verdict, Deny):
-        return await noted("denied", f"Not executed: {verdict.reason}")
+        return await noted(Recorded("denied", f"Not executed: {verdict.reason}"))
     left = None if call["verdict"] == "ask" else seconds_left(turn)  # what a person approved still runs
     try:
         args = _whole(tool, task)
@@ -118,13 +115,13 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
             if isinstance(claim, Claimed | Read):
                 return await _run(entry, tool, turn, args, claim, left)
     except (ArgumentsError, ToolFailure) as error:
-        return await noted("failed", f"Tool error: {error}")
+        return await noted(Recorded("failed", f"Tool error: {error}", tool.untrusted_definition))
     if isinstance(claim, Running):
         ended = await turn.res.ledger.await_outcome(entry.thread, entry.call_id, _lease(tool, turn))
         if ended is None:  # whoever ran it is gone
             return await _settle(task, turn)
         claim = ended
-    return _unrun(claim, untrusted=is_untrusted_result(tool, args))
+    return _unrun(claim)
 
 
 async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
@@ -161,10 +158,10 @@ async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
     return claimed if happened is None else await claim(undone=claimed.attempt)
 
 
-def _unrun(claim: Recorded | NotApproved | Lost, *, untrusted: bool) -> _Outcome | None:
+def _unrun(claim: Recorded | NotApproved | Lost) -> _Outcome | None:
     """Return the outcome of a call that another ran; None: unknown."""
     match claim:
-        case Recorded(status=status, text=text):
+        case Recorded(status=status, text=text, untrusted=untrusted):
             return _Outcome(status, text, untrusted=untrusted)
         case NotApproved(reason=reason):
             return _Outcome("denied", f"Not executed: {reason}")
@@ -190,8 +187,8 @@ async def _run(  # noqa: PLR0913, PLR0917 (what runs, whose it is, and how long 
 async def _stored(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
     entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran, claim: Claimed | Read
 ) -> _Outcome:
-    short = await store(turn, tool, args, ran.text)
-    outcome = _Outcome(ran.status, short.text, ran.duration_ms, is_untrusted_result(tool, args), short)
+    short = await store(turn, tool, args, ran)
+    outcome = _Outcome(ran.status, short.text, ran.duration_ms, ran.untrusted, short)
     try:
         await _finish(entry, turn, outcome, claim)
     except StorageError:  # it ran, and that is what has to be said
@@ -210,18 +207,21 @@ async def _finish(
         duration_ms=outcome.duration_ms,
         size=outcome.short.size if outcome.short else None,
         sha256=outcome.short.sha256 if outcome.short else None,
+        untrusted=outcome.untrusted,
         attempt=claim.attempt,
         lost=isinstance(claim, Lost),
         read=claim if isinstance(claim, Read) else None,
     )
 
 
-async def _noted(
-    entry: Call, turn: Turn, task: Task, status: Literal["denied", "failed"], text: str
-) -> _Outcome:
+async def _noted(entry: Call, turn: Turn, task: Task, outcome: Recorded) -> _Outcome:
     begun = task.get("on_record", False)
-    ended = await turn.res.ledger.note(entry, status=status, text=text, recorded=begun)
-    return _Outcome(ended.status, ended.text) if ended else _Outcome("unknown", _STILL_RUNNING)
+    ended = await turn.res.ledger.note(
+        entry, status=outcome.status, text=outcome.text, untrusted=outcome.untrusted, recorded=begun
+    )
+    if ended is None:
+        return _Outcome("unknown", _STILL_RUNNING)
+    return _Outcome(ended.status, ended.text, untrusted=ended.untrusted)
 
 
 def _whole(tool: Tool, task: Task) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from pydantic_core import to_json
 from base.redaction import redacted_text
 from base.settings import Settings
 from base.tasks import StillRunningError, within
+from base.texts import is_blank
 from base.worker_threads import in_thread
-from tools.declaration import Here, OutcomeUnknown, Tool, ToolFailure
+from tools.declaration import Here, OutcomeUnknown, Tool, ToolFailure, Untrusted
 
 _AT_ONCE = 200_000
 """Characters of a result that are looked through on the event loop; more would hold it up."""
@@ -35,6 +36,8 @@ class Ran:
     text: str
     """For the model: plain UTF-8, without secrets, never empty."""
     duration_ms: float
+    untrusted: bool = False
+    """The text holds what others wrote."""
 
 
 async def run_tool(tool: Tool, here: Here, args: dict[str, Any], left_s: float | None = None) -> Ran:
@@ -56,9 +59,10 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any], left_s: float |
             raise
         status, text = "failed", f"Tool error: {tool.name} was interrupted."
     duration_ms = (time.perf_counter() - started) * 1_000
+    untrusted = tool.untrusted or isinstance(text, Untrusted)
     tidy = partial(redacted_text, text, here.settings.redact)
     shown = await in_thread(tidy) if len(text) > _AT_ONCE else tidy()
-    return Ran(status, shown, round(duration_ms, 1))
+    return Ran(status, shown, round(duration_ms, 1), untrusted)
 
 
 async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> tuple[RunStatus, str]:
@@ -70,13 +74,13 @@ async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> tuple[RunStatus,
         text = result if isinstance(result, str) else to_json(result, serialize_unknown=True).decode()
     except ToolFailure as failure:
         if isinstance(failure, OutcomeUnknown) and tool.effect != "read":
-            return "unknown", f"Outcome unknown: {failure}"
-        return "failed", f"Tool error: {failure}"
+            return "unknown", failure.told("Outcome unknown")
+        return "failed", failure.told("Tool error")
     except (Exception, SystemExit) as error:
         # The traceback module survives an exception whose own __str__ raises.
         words = "".join(traceback.format_exception_only(error)).strip()
-        return "failed", f"Tool error: {words}"
-    return "executed", text if result is not None and text.strip() else "(no output)"
+        return "failed", Untrusted(f"Tool error: {words}")  # whatever it holds
+    return "executed", "(no output)" if result is None or is_blank(text) else text
 
 
 def _overdue(tool: Tool, limit: float, *, is_running: bool) -> tuple[RunStatus, str]:

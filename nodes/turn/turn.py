@@ -98,6 +98,7 @@ class Turn:
             idempotency_key=f"{thread}/{call_id}",
             store=self.runtime.store,
             offered=self.offered,
+            tainted=bool(self.state.taint["sources"]),
         )
 
 

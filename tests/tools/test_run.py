@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from base.worker_threads import MOST_THREADS, is_cancelled
-from tools.declaration import ToolFailure, tool
+from tools.declaration import ToolFailure, Untrusted, tool
 from tools.run import run_tool
 
 
@@ -292,3 +292,17 @@ def test_no_tool_holds_up_the_exit(tmp_path):
     )
     assert done.stdout.split() == ["unknown", "unknown"]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("done", "untrusted"),
+    [
+        (returning("done"), False),
+        (returning(Untrusted("a stranger's name")), True),
+        (raising(ToolFailure("There is none.")), False),
+        (raising(ToolFailure(Untrusted("There is: a stranger's name"))), True),
+        (raising(KeyError("whoever wrote that")), True),
+    ],
+)
+async def test_a_result_is_untrusted_that_says_so_or_that_nobody_foresaw(here, done, untrusted):
+    assert (await run_tool(done, here, {})).untrusted is untrusted

@@ -13,7 +13,7 @@ from unicodedata import normalize
 from base.settings import Settings
 from base.texts import count, visible
 from base.worker_threads import is_cancelled
-from tools.declaration import Here, Tool, ToolFailure, tool
+from tools.declaration import Here, Tool, ToolFailure, Untrusted, tool
 from tools.files.folder import Entry, Folder, NothingThereError
 from tools.files.workspace import Workspace
 
@@ -32,16 +32,19 @@ FilePath = Annotated[str, "path in the workspace, such as notes.txt"]
 FolderPath = Annotated[str, "folder in the workspace; . is the whole of it"]
 
 
+# Untrusted: whoever sends a file names it.
 @tool(effect="read")
 def list_files(here: Here, path: FolderPath = ".") -> str:
     """List what a folder of the workspace holds, with sizes; subfolders end in a slash."""
     workspace = Workspace(here.settings.workspace)
     with workspace.folder(workspace.place(path)) as folder:
         names = folder.names()
-        lines = [_line(entry) for entry in folder.contents(names[:_LISTED])] or [folder.holds()]
+        lines = [_line(entry) for entry in folder.contents(names[:_LISTED])]
+        if not lines:
+            return folder.holds()
     if len(names) > _LISTED:
         lines.append(f"… and {len(names) - _LISTED:,} more")
-    return "\n".join(lines)
+    return Untrusted("\n".join(lines))
 
 
 def _line(entry: Entry) -> str:
@@ -180,12 +183,14 @@ def delete_file(here: Here, path: FilePath) -> str:
     return f"Deleted {visible(path)} ({count(size, 'byte')})."
 
 
+TOOLS = (list_files, read_file, search_files, write_file, delete_file)
+
+
 def tools(settings: Settings) -> tuple[Tool, ...]:
     """Return the family, which knows paths of this workspace."""
     root = settings.workspace
     canonical = partial(_canonical, Workspace(root, Path(os.path.realpath(root))), _folds_case(root))
-    family = (list_files, read_file, search_files, write_file, delete_file)
-    return tuple(replace(each, canonical=canonical) for each in family)
+    return tuple(replace(each, canonical=canonical) for each in TOOLS)
 
 
 def _canonical(workspace: Workspace, folds_case: bool, args: dict[str, Any]) -> dict[str, Any]:

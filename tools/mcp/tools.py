@@ -49,7 +49,7 @@ def read_tools(
     May block.
     """
     usable, problems = _usable(connection, listed)
-    trusting = not connection.card.confirm
+    trusting = connection.card.trusted or not connection.card.confirm
     pinned = pins.meet(connection.name, {each.name: each.hash for each in usable}, trusting=trusting)
     return [_pinned(each, connection.card, pinned[each.name]) for each in usable], problems
 
@@ -69,7 +69,14 @@ def _pinned(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
         return here.settings.redact(" ".join(words))
 
     caution = CHANGED if changed else None
-    tool = replace(read.tool, confirm=changed or asks, preview=preview, caution=caution)
+    agreed = not changed and (pin["agreed"] or own.confirm is False)
+    tool = replace(
+        read.tool,
+        confirm=changed or asks,
+        preview=preview,
+        caution=caution,
+        untrusted_definition=not agreed,
+    )
     return replace(read, tool=tool)
 
 

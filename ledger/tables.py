@@ -50,11 +50,16 @@ calls = Table(
     Column("tool", String, nullable=False),
     Column("args", Text, nullable=False),
     Column("fingerprint", String, nullable=False),
+    Column("made", String, nullable=False),
+    Column("round", String, nullable=False, default=""),
+    Column("runs_seen", Integer, nullable=False, default=0),
+    Column("earlier", String),
     Column("effect", String, nullable=False),
     Column("status", String, nullable=False),
     Column("decision", String),
     Column("decided_by", String),
     Column("decided_at", Double),
+    Column("shown", String),
     Column("expires_at", Double),
     Column("owner", String),
     Column("lease_until", Double),
@@ -64,8 +69,12 @@ calls = Table(
     Column("text", Text),
     Column("result_size", Integer),
     Column("result_sha256", String),
-    UniqueConstraint("thread", "call_id"),
+    UniqueConstraint("thread", "call_id", "user"),
+    Index("calls_alike", "thread", "turn", "made"),
 )
+"""`made` is the fingerprint as a model made the call, whatever it was edited to; `round` is shared by those
+made at once; `runs_seen` is how often the same had been begun in the turn by then; `earlier` the id of the
+first of those, where the conversation does not hold it. `shown` is the hash of what a person decided on."""
 
 usage = Table(
     "usage",
@@ -123,6 +132,7 @@ unknown_outcomes = Table(
     "unknown_outcomes",
     metadata,
     Column("id", Integer, primary_key=True),
+    Column("user", String, nullable=False),
     Column("thread", String, nullable=False),
     Column("call_id", String, nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -131,7 +141,7 @@ unknown_outcomes = Table(
     Column("decision", String),
     Column("decided_by", String),
     Column("decided_at", Double),
-    UniqueConstraint("thread", "call_id", "attempt"),
+    UniqueConstraint("thread", "call_id", "user", "attempt"),
 )
 
 

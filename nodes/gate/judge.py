@@ -1,7 +1,7 @@
 """What policy says of a call, when planned and when run."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from models.call import Reply
 from models.replies import renumbered
 from nodes.gate.repeats import Find, objections_to
 from nodes.state import JudgedCall, StoredTaint, Verdict
-from nodes.turn.history import FinishedCall, TurnCall, TurnHistory, round_of, texts_of_person
+from nodes.turn.history import FinishedCall, TurnCall, TurnHistory, calls_in, round_of, texts_of_person
 from nodes.turn.limits import calls_left
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError
@@ -45,11 +45,19 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
         return JudgedRound(message, calls, taint)
     # An id may be known where the thread's checkpoints were lost, rewound or forked and the model numbers its
     # calls: an old outcome would then pass for that of the new call.
-    while taken := await turn.res.ledger.enter(turn.ledger_calls(message.tool_calls, reply.backend)):
-        message = renumbered(message, taken)
+    held = {call["id"] for call in calls_in(turn.state.messages)}
+    enter = turn.res.ledger.enter
+    while (entered := await enter(turn.ledger_calls(message.tool_calls, reply.backend), held)).taken:
+        message = renumbered(message, entered.taken)
     # A remembered rule can only let run what would ask.
     rules = await _remembered_rules(turn) if any(call["verdict"] == "ask" for call in calls) else []
-    return JudgedRound(message, _judged(turn, message, taint, rules), taint)
+    judged = [_looked_up(call, entered.doubted) for call in _judged(turn, message, taint, rules)]
+    return JudgedRound(message, judged, taint)
+
+
+def _looked_up(call: JudgedCall, doubted: Container[str]) -> JudgedCall:
+    """Return a call as one to be looked up before anybody is asked, if it may have happened."""
+    return {**call, "verdict": "run"} if call["id"] in doubted and call["verdict"] == "ask" else call
 
 
 async def judge_again(turn: Turn, name: str, args: dict[str, Any], taint: StoredTaint) -> Ruling:

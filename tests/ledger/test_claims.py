@@ -77,7 +77,7 @@ async def test_a_killed_owners_claim_is_lost_at_once_and_only_a_rerun_takes_it(l
         process.wait()
 
         assert isinstance(await claim(ledger, call()), Lost)
-        assert await ledger.await_outcome("t1", "c1", timeout_s=60) is None
+        assert await ledger.await_outcome(call("c1").key, timeout_s=60) is None
         assert await claim(ledger, call(), rerun=True) == Claimed(attempt=2)
 
 
@@ -92,11 +92,13 @@ async def test_an_unreaped_owner_is_as_gone_as_any(ledger, path):
 async def test_a_living_owners_outcome_can_be_awaited_and_its_claim_not_taken(ledger, path):
     with holder(path, "c1") as process:
         assert isinstance(await claim(ledger, call(), rerun=True), Running)
-        assert await ledger.await_outcome("t1", "c1", timeout_s=0) is None
+        assert await ledger.await_outcome(call("c1").key, timeout_s=0) is None
 
         process.stdin.close()
 
-        assert await ledger.await_outcome("t1", "c1", timeout_s=30) == Recorded("executed", "held and done")
+        assert await ledger.await_outcome(call("c1").key, timeout_s=30) == Recorded(
+            "executed", "held and done"
+        )
 
 
 async def test_a_claim_whose_lease_lapsed_is_lost_though_its_owner_lives(ledger):
@@ -111,7 +113,7 @@ async def test_an_attempt_that_ends_late_says_nothing_of_the_one_that_took_over(
 
     await finish(ledger, call(), "the first attempt's", attempt=1)
     assert isinstance(await claim(ledger, call(), rerun=True), Running)
-    await ledger.abandon("t1", "c1", attempt=1)
+    await ledger.abandon(call("c1").key, attempt=1)
     assert isinstance(await claim(ledger, call(), rerun=True), Running)
     await finish(ledger, call(), "the second attempt's", attempt=2)
     assert await claim(ledger, call()) == Recorded("executed", "the second attempt's")
@@ -141,8 +143,8 @@ async def test_the_same_id_in_another_thread_is_another_call(ledger):
 
 async def test_the_first_outcome_stays(ledger):
     await claim(ledger, call())
-    first = await ledger.finish("t1", "c1", status="failed", text="no", duration_ms=None, attempt=1)
-    second = await ledger.finish("t1", "c1", status="executed", text="yes", duration_ms=None, attempt=1)
+    first = await ledger.finish(call("c1").key, status="failed", text="no", duration_ms=None, attempt=1)
+    second = await ledger.finish(call("c1").key, status="executed", text="yes", duration_ms=None, attempt=1)
 
     assert first == second == Recorded("failed", "no")
 
@@ -150,10 +152,10 @@ async def test_the_first_outcome_stays(ledger):
 async def test_only_the_owner_finishes_a_claim(ledger, path):
     with holder(path, "c1"):
         mine = await ledger.finish(
-            "t1", "c1", status="executed", text="not mine", duration_ms=None, attempt=1
+            call("c1").key, status="executed", text="not mine", duration_ms=None, attempt=1
         )
         assert mine is None
-        assert await ledger.outcomes("t1", ["c1"]) == {}
+        assert await ledger.outcomes("alice", "t1", ["c1"]) == {}
 
 
 async def test_a_claim_that_its_caller_never_learned_of_is_free_again(ledger):

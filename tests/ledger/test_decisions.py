@@ -8,7 +8,7 @@ OTHER = call(path="b")
 
 
 async def decide(ledger, *, approve=True, by="alice", shown=SHOWN, **more) -> Decision:
-    return await ledger.decide("t1", "c1", approve=approve, by=by, fingerprint=shown.fingerprint, **more)
+    return await ledger.decide(call("c1").key, approve=approve, by=by, fingerprint=shown.fingerprint, **more)
 
 
 async def test_an_approved_call_runs_once_and_an_unapproved_one_never(ledger):

@@ -10,7 +10,7 @@ from typing import Any
 from tools.declaration import Check, Here, Run, Tool, ToolFailure
 from tools.mcp.config import ServerCard, ToolCard
 from tools.mcp.connection import MOST_TOOLS, Connection, DeadError
-from tools.mcp.pins import Pin, Pins
+from tools.mcp.pins import Pin, Pinned, Pins
 from tools.schema import ArgumentsError, SchemaError, plain_schema, shown_description, unstorable
 
 _LONGEST_NAME = 64
@@ -40,18 +40,19 @@ class ServerTool:
 
 def read_tools(
     connection: Connection, listed: Sequence[Any], pins: Pins
-) -> tuple[list[ServerTool], list[str]]:
-    """Return a server's usable tools, and what is left out and why.
+) -> tuple[list[ServerTool], Pinned, list[str]]:
+    """Return a server's usable tools, their pins, and what is left out and why.
 
     May block.
     """
     usable, problems = _usable(connection, listed)
     trusting = not connection.card.confirm
     pinned = pins.meet(connection.name, {each.name: each.hash for each in usable}, trusting=trusting)
-    return [_pinned(each, connection.card, pinned[each.name]) for each in usable], problems
+    return usable, pinned, problems
 
 
-def _pinned(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
+def as_agreed(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
+    """Return a tool that asks where it is not what was agreed to."""
     own = card.tools.get(read.name, ToolCard())
     changed = pin["hash"] != read.hash
     destructive = _says(read.definition, "destructiveHint")
@@ -59,13 +60,13 @@ def _pinned(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
     words = [f"Calls {read.name} on the MCP server {read.server}."]
     if destructive:
         words.append("It says of itself that it destroys something.")
-    if changed:
-        words.append(f"Note: {CHANGED}. It says now: {shown_description(read.definition.description)}")
 
     async def preview(here: Here, _args: dict[str, Any]) -> str:
         return here.settings.redact(" ".join(words))
 
-    caution = CHANGED if changed else None
+    # Not in the preview, which stays the same when the person agrees to it.
+    says = shown_description(read.definition.description).rstrip(".")
+    caution = f"{CHANGED}. It says now: {says}" if changed else None
     tool = replace(read.tool, confirm=changed or asks, preview=preview, caution=caution)
     return replace(read, tool=tool)
 

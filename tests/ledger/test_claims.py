@@ -2,6 +2,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,12 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from ledger import claims
+from ledger.claims import Claimant
+from ledger.database import open_engine, writing
 from ledger.ledger import Ledger
-from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running
+from ledger.owner import this_process
+from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running, fields_of
 from tests.ledger.samples import call, claim, finish
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +152,28 @@ async def test_the_first_outcome_stays(ledger):
     second = await ledger.finish(call("c1").key, status="executed", text="yes", duration_ms=None, attempt=1)
 
     assert first == second == Recorded("failed", "no")
+
+
+async def test_a_cancelled_claim_undoes_no_claim_of_whoever_took_over(ledger, path):
+    """A claim whose caller never learned of it is released when the writer comes to that: maybe too late."""
+    await ledger.enter([call("c1")])
+    engine = writing(open_engine(path))
+    wanted = {**fields_of(call("c1")), "args": "{}", "fingerprint": call("c1").fingerprint}
+    terms = {"needs_approval": False, "rerun": True}
+    was: dict = {}
+    now = time.time()
+    with engine.begin() as connection:
+        first = Claimant(this_process(), now)
+        claims.claim(connection, wanted, first, {**terms, "lease_s": -1}, was)
+    with engine.begin() as connection:
+        again = claims.claim(connection, wanted, Claimant("other/1/2", now), {**terms, "lease_s": 60}, {})
+        assert again == Claimed(attempt=2)
+    with engine.begin() as connection:
+        claims.release(connection, was, first)
+    engine.dispose()
+    assert isinstance(await claim(ledger, call("c1"), rerun=True), Running)
+    [row] = await ledger.audit()
+    assert row["status"] == "running"
 
 
 async def test_only_the_owner_finishes_a_claim(ledger, path):

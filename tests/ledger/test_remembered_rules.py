@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from ledger.ledger import Ledger
-from ledger.records import Claimed, NotApproved, Recorded, Remembered
+from ledger.records import Claimed, Lost, NotApproved, Recorded, Remembered
 from tests.ledger.samples import call, finish
 
 
@@ -114,6 +114,28 @@ async def test_a_lost_call_that_is_run_again_is_one_use_even_of_a_rule_that_has_
     assert await uses_left(ledger) == 0
     await finish(ledger, call("c1", path="notes/c1"), attempt=2)
     assert await claim(ledger, "c1", rule) == Recorded("executed", "done")
+
+
+async def test_a_lost_call_that_its_rule_lets_run_again_is_counted_once(ledger):
+    rule = await remember(ledger, uses=3)
+    assert await claim(ledger, "c1", rule, lease_s=-1) == Claimed(attempt=1)
+    assert await claim(ledger, "c1", rule, rerun=True, lease_s=-1) == Claimed(attempt=2)
+    assert await uses_left(ledger) == 2
+    assert set(await ledger.ask_again([call("c1", path="notes/c1")], None)) == {"c1"}
+
+
+async def test_what_a_person_lets_run_again_is_no_use_of_a_rule(ledger):
+    """Made anew by a model, a call may run only by a yes: a rule that has run out since denies it nothing."""
+    rule = await remember(ledger, uses=1)
+    assert await claim(ledger, "c1", rule) == Claimed(attempt=1)
+    anew = replace(call("c1", path="notes/c1"), call_id="c2")
+    assert (await ledger.enter([anew])).doubted == {"c2"}
+    terms = {"needs_approval": False, "lease_s": 60, "rerun": False, "rule": rule}
+    assert isinstance(await ledger.claim(anew, **terms), Lost)
+    await ledger.ask_again([anew], None)
+    await ledger.decide(anew.key, approve=True, by="alice", fingerprint=anew.fingerprint, attempt=1)
+    assert await ledger.claim(anew, **terms) == Claimed(attempt=2, earlier="c1")
+    assert await uses_left(ledger) == 0
 
 
 async def test_a_claim_that_is_cancelled_gives_its_use_back(ledger, path):

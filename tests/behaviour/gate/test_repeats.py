@@ -188,3 +188,24 @@ async def test_an_edited_call_that_was_denied_is_not_asked_again(house):
         result = await orchestrator.resume("t", answer=False, context=context)
     assert (_statuses(result), result.pending) == (["executed", "denied", "denied"], None)
     assert made.rung() == ["2 hall"]
+
+
+async def test_the_same_write_is_not_made_a_third_time_in_a_later_round(settle):
+    """What a write changed is a reason to read again, and none to write the same again."""
+    house = settle("openai")
+    request = " then ".join(['ring_bell {"times": 1}', 'calculate {"expression": "1+1"}'] * 3)
+    async with house.open() as orchestrator:
+        result = await orchestrator.ask(request, context=house.context(confirm_allow=["ring_bell"]))
+    rung = [call["status"] for call in result.tool_calls if call["tool"] == "ring_bell"]
+    assert rung == ["executed", "executed", "denied"]
+    assert house.rung() == ["1 hall"] * 2
+
+
+async def test_arguments_that_do_not_fit_after_a_denial_end_no_turn(settle):
+    house = settle("openai")
+    request = 'ring_bell {"times": 1} then ring_bell {"room": "attic"} then calculate {"expression": "6*7"}'
+    async with house.open() as orchestrator:
+        assert (await orchestrator.ask(request, thread_id="t", context=house.context())).pending
+        result = await orchestrator.resume("t", answer=False)
+    assert [call["status"] for call in result.tool_calls] == ["denied", "failed", "executed"]
+    assert (result.stop_reason, house.rung()) == ("answered", [])

@@ -61,6 +61,29 @@ async def test_once_the_day_is_used_up_no_model_is_asked_and_the_person_is_told_
     assert events[0].text == result.response
 
 
+async def test_a_turn_at_its_deadline_asks_no_model_on_a_used_up_day(house):
+    made = house(TOKENS, ("openai",))
+    async with made.open() as orchestrator:
+        for _ in range(3):
+            await orchestrator.ask("Hello", thread_id="t", context=made.context())
+        before = _asked(made)
+        result = await orchestrator.ask("Hello", thread_id="t", context=made.context(deadline_s=1e-9))
+    assert _asked(made) == before
+    assert result.stop_reason == "tokens_per_day"
+    assert USED_UP.fullmatch(result.response)
+
+
+async def test_the_time_at_which_the_day_begins_anew_is_told_to_the_minute(house, monkeypatch):
+    made = house(TOKENS, ("openai",))
+    noon = 1_800_000_000 // 86_400 * 86_400 + 12 * 3_600
+    async with made.open() as orchestrator:
+        for after, told in ((0, "12 h 0 min"), (1_830, "11 h 29 min"), (43_199, "0 h 0 min")):
+            monkeypatch.setattr(time, "time", lambda after=after: noon + after)
+            for _ in range(4):
+                result = await orchestrator.ask("Hello", thread_id="t", context=made.context())
+            assert f"midnight UTC, in {told}." in result.response
+
+
 async def test_plain_chat_is_refused_too(house):
     made = house(TOKENS)
     async with made.open() as orchestrator:

@@ -21,7 +21,7 @@ check: .venv/ready-dev
 	$(BIN)/pytest -q -n auto --dist loadgroup
 
 prove: .venv/ready-dev
-	$(BIN)/pytest -q -n 0 --prove -m prove
+	$(BIN)/pytest -q -n 0 --timeout 3600 --prove -m prove
 
 dev: .venv/ready-server
 	LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 \

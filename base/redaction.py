@@ -29,9 +29,7 @@ _SHAPED = re.compile(
 def secrets_of(environ: Mapping[str, str], named: Iterable[str | None]) -> list[str]:
     """Return the values to strip from texts, the longest first.
 
-    Args:
-        environ: the environment; what a variable such as `X_KEY` or `X_PASSWORD` holds is a secret.
-        named: further variables that hold one.
+    What a variable such as `X_KEY` or `X_PASSWORD` holds is one; `named` are further variables that hold one.
     """
     variables = {*named, *filter(_VARIABLE.search, environ)}
     values = {environ.get(variable or "", "").strip() for variable in variables}

@@ -189,9 +189,7 @@ class Settings(BaseModel):
     def read_table(self, place: tuple[str, ...], card: type[Table]) -> Table | None:
         """Return a table of twobrain.toml as its card, None without one.
 
-        Args:
-            place: its name, such as `("tools", "send_email")`.
-            card: what it is to be.
+        `place` is its name, such as `("tools", "send_email")`.
 
         Raises:
             ConfigurationError: it is not as the card expects; the message names file and line.
@@ -226,8 +224,7 @@ class Settings(BaseModel):
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read `.env`, the environment and twobrain.toml.
 
-    Args:
-        environ: instead of the process's environment and `.env`; for tests and embedding.
+    `environ` stands for the process's environment and `.env`; for tests and embedding.
 
     Raises:
         ConfigurationError: a file or a value is not as expected; the message names file, line

@@ -1,10 +1,11 @@
-"""Write what the code declares into the docs: the graph into README.md, the tables into docs/reference.md.
+"""Write what the code declares into the docs.
 
     .venv/bin/python docs/generate.py
 
 A test fails where a page says otherwise.
 """
 
+import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from nodes.context import Context, docstrings_of
 from tools.registry import open_registry
 
 _HERE = Path(__file__).parent
+_ROOMS = ["base", "doctor", "graphs", "ledger", "models", "nodes", "server", "storage", "terminal", "tools"]
 _PART = re.compile(r"(<!-- (\w+): generated -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -56,6 +58,42 @@ def tools() -> str:
     return "\n".join(["| tool | least role | effect | asks first | |", "|---|---|---|---|---|", *rows])
 
 
+def files() -> str:
+    """Return a table of every source file but the commands.
+
+    It says what a file is, and which constants hold its numbers.
+    """
+    paths = sorted(path for room in _ROOMS for path in (_HERE.parent / room).rglob("*.py"))
+    rows = [
+        f"| `{path.relative_to(_HERE.parent)}` | {_words(_first_line(path))} | {' '.join(_numbers(path))} |"
+        for path in paths
+        if path.name != "__init__.py" and path.parent.name != "commands"
+    ]
+    return "\n".join(["| file | what it is | its numbers |", "|---|---|---|", *rows])
+
+
+def _first_line(path: Path) -> str:
+    """Return what a module says of itself in its first line."""
+    return (ast.get_docstring(ast.parse(path.read_bytes())) or "").splitlines()[0]
+
+
+def _numbers(path: Path) -> list[str]:
+    """Return the names of a module's constants that are numbers."""
+    return [
+        f"`{name.id}`"
+        for node in ast.parse(path.read_bytes()).body
+        if isinstance(node, ast.Assign) and all(_is_numeric(part) for part in ast.walk(node.value))
+        for target in node.targets
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name)
+    ]
+
+
+def _is_numeric(node: ast.AST) -> bool:
+    is_number = isinstance(node, ast.Constant) and isinstance(node.value, int | float)
+    return is_number or isinstance(node, ast.BinOp | ast.Mult | ast.Pow | ast.Tuple | ast.Load)
+
+
 def _default(value: object) -> str:
     if value is PydanticUndefined:
         return "required"
@@ -73,6 +111,7 @@ def _words(text: str | None) -> str:
 
 PAGES: dict[Path, dict[str, Callable[[], str]]] = {
     _HERE.parent / "README.md": {"drawing": drawing},
+    _HERE.parent / "CONTRIBUTING.md": {"files": files},
     _HERE / "reference.md": {
         "context": lambda: table_of(Context),
         "tools": tools,

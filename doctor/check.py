@@ -122,8 +122,7 @@ def _databases(settings: Settings) -> Iterator[Finding]:
 
 def _database(name: str, path: Path) -> Finding:
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
-            database.execute("PRAGMA busy_timeout=10000")
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=10)) as database:
             said = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
         return Finding(name, "bad", f"{path}: {why(error)}")

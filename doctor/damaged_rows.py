@@ -11,11 +11,10 @@ from typing import Any
 from langgraph.checkpoint.base import empty_checkpoint
 
 from base.data_dir import DAMAGED
-from base.errors import StorageError
 from nodes.state import append
 from storage.checkpoints.sqlite_file import OF_STEPS
 from storage.serializer import StrictSerializer, UnreadableError
-from storage.sqlite import BUSY_S, create_private, why
+from storage.sqlite import BUSY_S, create_private, explained
 
 _PARTS = {"checkpoints": "metadata, type, checkpoint", "writes": "channel, type, value"}
 _AT = "thread_id = ? AND checkpoint_id = ?"
@@ -154,12 +153,11 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     Raises:
         StorageError: it cannot be used.
     """
-    try:
-        with closing(sqlite3.connect(path, isolation_level=None)) as database:
-            database.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
-            yield database
-    except (OSError, sqlite3.Error) as error:
-        raise StorageError(f"The checkpoints {path} cannot be used: {why(error)}.") from error
+    with (
+        explained(f"The checkpoints {path}"),
+        closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as database,
+    ):
+        yield database
 
 
 def _copy(database: sqlite3.Connection, table: str, which: str, values: Sequence[Any]) -> None:

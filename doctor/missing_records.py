@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-from langchain_core.messages import AIMessage
 from langgraph.types import StateSnapshot
 
 from base.data_dir import CHECKPOINTS
@@ -14,7 +13,7 @@ from base.errors import DamagedThreadError, UnknownThreadError
 from doctor.damaged_rows import opened
 from graphs.session import Orchestrator
 from ledger.records import Call, Recorded, Status
-from nodes.turn.history import results_in
+from nodes.turn.history import calls_in, results_in
 
 WHY = "it was lost, or put back from an older copy"
 
@@ -34,8 +33,7 @@ async def find_missing(
     known = await orchestrator.ledger.known(thread)
     if snapshot.interrupts:  # what is missing of the question is asked anew when that is answered
         known |= {call["id"] for call in snapshot.values["calls"]} - results_in(messages).keys()
-    made = [call for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
-    missing = [call for call in made if call["id"] not in known]
+    missing = [call for call in calls_in(messages) if call["id"] not in known]
     return missing if row is None or missing else None
 
 
@@ -58,7 +56,7 @@ async def record_missing(
         told.append((entry, Recorded(cast("Status", result.status), result.text) if result else None))
     await orchestrator.ledger.recall(told)
     if row is None:
-        title = next((m.text for m in values["messages"] if m.id == values["turn"]), "").strip()[:80]
+        title = next((m.text for m in values["messages"] if m.id == values["turn"]), "")
         await orchestrator.ledger.touch(thread_id, user=user, status="answered", title=title)
 
 

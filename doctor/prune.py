@@ -17,7 +17,7 @@ from graphs.session import Orchestrator
 from storage.long_results import LongResults
 from storage.sqlite import why
 
-_BUSY_MS = 10_000
+_BUSY_S = 10
 _FRESH_S = 3_600
 """A long result as young as that may belong to a call whose outcome is not on record yet."""
 
@@ -101,8 +101,7 @@ async def _delete(orchestrator: Orchestrator, thread: str, before: float, *, aud
 def _compact(path: Path) -> bool:
     """Give a database's free pages back; False: it was busy."""
     try:
-        with closing(sqlite3.connect(path, isolation_level=None)) as database:
-            database.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as database:
             database.execute("VACUUM")
             busy, _, _ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy

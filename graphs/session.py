@@ -80,13 +80,8 @@ class Orchestrator:
         """Run a turn and yield its events, `Done` last. Raises as `ask`.
 
         Whoever stops listening early cuts the turn short: it is wholly over once the generator is closed
-        (`contextlib.aclosing`), and no other turn of the thread begins before.
-
-        Args:
-            text: what the person says.
-            thread_id: as for `ask`.
-            context: as for `ask`.
-            watched: False: only the end is told, which takes a sixth off the work of a round.
+        (`contextlib.aclosing`), and no other turn of the thread begins before. Not `watched`, only the end is
+        told, which takes a sixth off the work of a round.
         """
         text = mended(text)
         check_text(text, self.settings.limits.max_message_chars)

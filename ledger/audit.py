@@ -1,13 +1,12 @@
 """The audit: calls that were asked about or begun."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from ledger.records import CallKey
-from ledger.tables import calls, matching, rows_of, unknown_outcomes
+from ledger.tables import calls, matching, parsed, rows_of, unknown_outcomes
 
 _AUDITED = (
     *("thread", "turn", "call_id", "user", "role", "model", "tool", "args", "effect"),
@@ -32,16 +31,8 @@ def listed(connection: Connection, filters: Mapping[str, Any], limit: int | None
     return [
         {
             **row,
-            "args": _parsed(row["args"]),
+            "args": {"unreadable": row["args"]} if (args := parsed(row["args"])) is None else args,
             "unknown_outcomes": asked.get(tuple(row[name] for name in CallKey._fields), []),
         }
         for row in reversed(found)
     ]
-
-
-def _parsed(args: str) -> Any:
-    """Return stored arguments; a bad row must not hide the others."""
-    try:
-        return json.loads(args)
-    except ValueError:
-        return {"unreadable": args}

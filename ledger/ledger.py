@@ -202,7 +202,7 @@ class Ledger:
             "lease_until": None,
         }
         if read:
-            self.reads.end(read, outcome)
+            self.reads.record(read, **outcome)
             return Recorded(status, clean)
         by = None if lost else self._owner
         return await self._access.write(claims.finish, key, by, outcome, attempt, time.time())
@@ -310,35 +310,22 @@ class Ledger:
         """
         return await self._access.read(usage.totals, by, filters)
 
-    async def used_on(self, user: str, at: float) -> tuple[int, float]:
-        """Return a user's counted tokens and known US dollars on `at`'s day."""
-        return await self._access.read(usage.used_on, user, at)
-
     async def audit(
         self, *, thread: str | None = None, user: str | None = None, limit: int | None = None
     ) -> list[dict[str, Any]]:
         """Return the newest `limit` calls, newest last, open ones included."""
         return await self._access.read(audit.listed, {"thread": thread, "user": user}, limit)
 
-    async def touch(
-        self,
-        thread: str,
-        *,
-        user: str,
-        status: ThreadStatus,
-        title: str | None = None,
-        waiting_since: float | None = None,
-    ) -> None:
+    async def touch(self, thread: str, *, user: str, status: ThreadStatus, title: str | None = None) -> None:
         """Record how a user's thread stands; another's stays as it is.
 
-        `title` None leaves it as it was; `waiting_since` None is when it began to wait.
+        `title` None leaves it as it was.
         """
-        row = self._thread_row(thread, user, status, title, waiting_since)
-        await self._access.write(threads.touch, row)
+        await self._access.write(threads.touch, self._thread_row(thread, user, status, title))
 
     def mark(self, thread: str, *, user: str, status: ThreadStatus, title: str | None = None) -> None:
         """Record as `touch` does, without waiting; raises as `record_usage` does."""
-        self._access.leave(threads.touch, self._thread_row(thread, user, status, title, None))
+        self._access.leave(threads.touch, self._thread_row(thread, user, status, title))
 
     def settled(self) -> asyncio.Future[None]:
         """Return a future: all that was recorded before is on disk.
@@ -387,16 +374,14 @@ class Ledger:
         made = call.fingerprint
         return {**fields_of(call), **stored, "fingerprint": made, "made": made}
 
-    def _thread_row(
-        self, thread: str, user: str, status: ThreadStatus, title: str | None, since: float | None
-    ) -> dict[str, Any]:
+    def _thread_row(self, thread: str, user: str, status: ThreadStatus, title: str | None) -> dict[str, Any]:
         now = time.time()
         return {
             "thread": thread,
             "user": user,
             "status": status,
-            "title": None if title is None else self._clean(title),
-            "waiting_since": (since or now) if status == "waiting" else None,
+            "title": None if title is None else self._clean(title.strip())[: threads.TITLE_CHARS],
+            "waiting_since": now if status == "waiting" else None,
             "updated_at": now,
             "owner": self._owner if status == "running" else None,
         }

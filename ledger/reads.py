@@ -46,7 +46,7 @@ class Reads:
         """Enter reads just asked for; `begin` takes each once."""
         for call in made:
             read = self._planned[call.thread, call.call_id] = Read(call, self._row_of(call))
-            self._record(read, status="planned")
+            self.record(read, status="planned")
         while len(self._planned) > _MOST_PLANNED:
             self._planned.popitem(last=False)
 
@@ -63,14 +63,11 @@ class Reads:
             return None
         now = time.time()
         begun = {"status": "running", "owner": self._owner, "attempts": Read.attempt}
-        self._record(read, **begun, started_at=now, lease_until=now + lease_s)
+        self.record(read, **begun, started_at=now, lease_until=now + lease_s)
         return read
 
-    def end(self, read: Read, outcome: Mapping[str, Any]) -> None:
-        """Record how a read ended."""
-        self._record(read, **outcome)
-
-    def _record(self, read: Read, **known: Any) -> None:
+    def record(self, read: Read, **known: Any) -> None:
+        """Record what is known of a read, such as its end."""
         read.row = {**read.row, **known}
         if not read.is_queued:
             read.is_queued = True

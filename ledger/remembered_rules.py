@@ -1,12 +1,11 @@
 """Remembered rules: what a person said may run unasked."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 
-from ledger.tables import insert, matching, rows_of, rules
+from ledger.tables import insert, matching, parsed, rows_of, rules
 
 
 def add(connection: Connection, row: Mapping[str, Any]) -> None:
@@ -32,10 +31,8 @@ def listed(connection: Connection, user: str | None, now: float | None) -> list[
     `user` None: everybody's; `now` None: those that have run out, too.
     """
     valid = [] if now is None else _valid(now)
-    query = (
-        select(rules).where(*matching(rules, {"user": user}), *valid).order_by(rules.c.created_at, rules.c.id)
-    )
-    rows = rows_of(connection, query)
+    found = select(rules).where(*matching(rules, {"user": user}), *valid)
+    rows = rows_of(connection, found.order_by(rules.c.created_at, rules.c.id))
     return [{**row, "where": where} for row in rows if (where := _read(row["where"])) is not None]
 
 
@@ -47,10 +44,7 @@ def revoke(connection: Connection, rule_id: str, user: str | None) -> bool:
 
 def _read(where: str) -> dict[str, str] | None:
     """Return a rule's patterns; None: unreadable, so its calls ask."""
-    try:
-        found = json.loads(where)
-    except ValueError:
-        return None
+    found = parsed(where)
     fits = isinstance(found, dict) and all(isinstance(pattern, str) for pattern in found.values())
     return found if fits else None
 

@@ -1,5 +1,6 @@
 """The ledger's tables, for SQLite and Postgres; times are epoch seconds."""
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,14 @@ def matching(table: Table, filters: Mapping[str, Any]) -> list[ColumnElement[boo
     since = given.pop("since", None)
     conditions = [table.c[name] == value for name, value in given.items()]
     return conditions if since is None else [*conditions, table.c.at >= since]
+
+
+def parsed(text: str) -> Any:
+    """Return stored JSON; None: unreadable, which must not hide other rows."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def rows_of(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:

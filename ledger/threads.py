@@ -1,14 +1,16 @@
 """The threads: their status, the results they need, their deletion."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
 from ledger.owner import is_gone
-from ledger.tables import calls, insert, matching, rows_of, threads, unknown_outcomes
+from ledger.tables import calls, insert, matching, parsed, rows_of, threads, unknown_outcomes
 from storage.long_results import Needed, name_of
+
+TITLE_CHARS = 80
+"""Of the message that a thread began with."""
 
 
 def touch(connection: Connection, row: Mapping[str, Any]) -> None:
@@ -25,7 +27,7 @@ def touch(connection: Connection, row: Mapping[str, Any]) -> None:
 
 
 def take_up(connection: Connection, thread: str, user: str, owner: str) -> None:
-    """Note that an owner goes on with a turn of a user's thread."""
+    """Note that an owner goes on with a user's turn."""
     now_running = {"status": "running", "owner": owner, "waiting_since": None}
     its = matching(threads, {"thread": thread, "user": user})
     connection.execute(update(threads).where(*its).values(now_running))
@@ -33,11 +35,9 @@ def take_up(connection: Connection, thread: str, user: str, owner: str) -> None:
 
 def listed(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the threads that match; owner gone: interrupted."""
-    query = select(threads).where(*matching(threads, filters))
-    return [
-        _as_it_stands(row)
-        for row in rows_of(connection, query.order_by(threads.c.updated_at, threads.c.thread))
-    ]
+    found = select(threads).where(*matching(threads, filters))
+    query = found.order_by(threads.c.updated_at, threads.c.thread)
+    return [_as_it_stands(row) for row in rows_of(connection, query)]
 
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:
@@ -65,9 +65,6 @@ def _as_it_stands(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _handle(args: str) -> str | None:
-    try:
-        found = json.loads(args)
-    except ValueError:
-        return None
+    found = parsed(args)
     handle = found.get("handle") if isinstance(found, dict) else None
     return handle.strip() if isinstance(handle, str) else None

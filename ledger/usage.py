@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TypedDict
 
-from sqlalchemy import Column, Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from ledger.records import Used
 from ledger.tables import matching, rows_of, usage
@@ -22,11 +22,11 @@ class UsageFilters(TypedDict, total=False):
     turn: str | None
 
 
-_GROUPS: Mapping[Grouping, tuple[Column[Any], ...]] = {
-    "user": (usage.c.user,),
-    "model": (usage.c.backend, usage.c.model),
-    "turn": (usage.c.thread, usage.c.turn),
-    "day": (usage.c.day,),
+GROUPS: Mapping[Grouping, tuple[str, ...]] = {
+    "user": ("user",),
+    "model": ("backend", "model"),
+    "turn": ("thread", "turn"),
+    "day": ("day",),
 }
 BEGUN = "begun"
 """The error of a model call that has not ended; for good where its process died."""
@@ -63,9 +63,8 @@ def settle(connection: Connection, number: int, use: Mapping[str, Any] | None) -
     if use is None:
         connection.execute(usage.delete().where(usage.c.id == number))
     else:
-        connection.execute(
-            usage.update().where(usage.c.id == bindparam("number")), {**_by_day(use), "number": number}
-        )
+        row = {**_by_day(use), "number": number}
+        connection.execute(usage.update().where(usage.c.id == bindparam("number")), row)
 
 
 def used_on(connection: Connection, user: str, at: float) -> tuple[int, float]:
@@ -89,8 +88,9 @@ def totals(connection: Connection, by: Grouping, filters: Mapping[str, Any]) -> 
         func.count().label("model_calls"),
         (func.count() - func.count(usage.c.cost_usd)).label("unpriced_calls"),
     ]
-    query = select(*_GROUPS[by], *counts, *sums).where(*matching(usage, filters))
-    return rows_of(connection, query.group_by(*_GROUPS[by]).order_by(func.min(usage.c.id)))
+    groups = [usage.c[name] for name in GROUPS[by]]
+    query = select(*groups, *counts, *sums).where(*matching(usage, filters))
+    return rows_of(connection, query.group_by(*groups).order_by(func.min(usage.c.id)))
 
 
 def _by_day(use: Mapping[str, Any]) -> dict[str, Any]:

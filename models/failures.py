@@ -109,10 +109,7 @@ class BlankReplyError(UnusableReplyError):
 def as_model_error(error: Exception, model: str, base_url: str | None = None) -> ModelError:
     """Return the error as a ModelError that says what to do.
 
-    Args:
-        error: whatever was raised.
-        model: its name in the registry.
-        base_url: its card's; None: the provider's own address.
+    `model` is its name in the registry, `base_url` its card's; None: the provider's own address.
     """
     if isinstance(error, ModelError):
         return error

@@ -35,16 +35,12 @@ _REMEMBERED = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prompt:
-    """A prompt that a server read, and the tokens that it reported."""
-
     messages: Sequence[BaseMessage]
     tokens: int
 
 
 @dataclass(slots=True)
 class _Server:
-    """What is known of a model's server."""
-
     room: int | None = None
     """Characters that its prompts may take; None: it never found one too long."""
     counts_all: bool = False
@@ -80,12 +76,8 @@ class Windows:
     ) -> None:
         """Check that a server read the whole prompt, by its token count.
 
-        Args:
-            model: its name in the registry.
-            card: its card.
-            messages: the prompt.
-            chars: about how many characters that is to take, with the tools; 0: unknown.
-            usage: what the server reports; None: nothing.
+        `chars` is about how many characters it is to take, with the tools; 0: unknown. `usage` is what the
+        server reports; None: nothing.
 
         Raises:
             UnusableReplyError: it has not (`context_overflow`).

@@ -41,7 +41,8 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     answer = interrupt(request)
     turn = await take_up(state, runtime)
     reading = read(answer, request["action_requests"], partial(fault, turn.res.tools))
-    if not _is_meant(reading, request) and was_sent_before(state.asked_at, runtime):
+    in_doubt = any("attempt" in action for action in request["action_requests"])
+    if (in_doubt or not reading.names_calls) and was_sent_before(state.asked_at, runtime):
         return {"problem": _SENT_BEFORE, "pending": remaining(replace(state, problem=_SENT_BEFORE))}
     decisions, messages, unrecorded = await _decided(turn, reading)
     undecided = any(action["tool_call_id"] not in decisions for action in request["action_requests"])
@@ -61,11 +62,6 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     return {**update, "messages": messages, "own_last_id": messages[-1].id or ""} if messages else update
 
 
-def _is_meant(reading: Reading, request: dict[str, Any]) -> bool:
-    """Tell whether an answer names what it is about."""
-    return reading.names_calls and not any("attempt" in action for action in request["action_requests"])
-
-
 async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision], list[ToolMessage], str]:
     """Put the choices on record.
 
@@ -78,7 +74,9 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision
     actions = {action["tool_call_id"]: action for action in turn.state.request["action_requests"]}
     for call in [c for c in turn.state.calls if c["id"] in reading.choices]:
         action = actions[call["id"]]
-        choice = _coerced(turn, call, reading.choices[call["id"]])
+        choice, tool = reading.choices[call["id"]], turn.res.tools.find(call["name"])
+        if tool and isinstance(choice, Edit):
+            choice = Edit(tool.check(choice.args))  # forms send numbers as text
         try:
             held = await _on_record(turn, action, choice)
         except StorageError as error:
@@ -91,8 +89,8 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision
             message=held.reason,
             on_record=True,
         )
-        if held.approved and turn.res.servers:
-            await turn.res.servers.approve_definition(call["name"], action["definition"], turn.person.user)
+        if held.approved and tool and turn.res.servers:
+            await turn.res.servers.approve_definition(tool.name, action["definition"], turn.person.user)
         if not _goes_on(held):
             messages.append(_refused(turn, call, action["args"], held))
     return decisions, messages, ""
@@ -104,12 +102,6 @@ def _goes_on(held: Decision) -> bool:
     Where the ledger has forgotten that a call was in doubt, it is found to be so there.
     """
     return held.approved or (not held.won and (held.status is None or held.status in _BEGUN))
-
-
-def _coerced(turn: Turn, call: JudgedCall, choice: Choice) -> Choice:
-    """Return an edit coerced, as forms send numbers as text."""
-    tool = turn.res.tools.find(call["name"])
-    return Edit(tool.check(choice.args)) if tool and isinstance(choice, Edit) else choice
 
 
 def _refused(turn: Turn, call: JudgedCall, args: dict[str, Any], held: Decision) -> ToolMessage:
@@ -136,7 +128,7 @@ async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Deci
 
 
 async def _shown(turn: Turn, action: dict[str, Any], choice: Choice) -> str:
-    """Return the hash of what was decided on: for an edit, of its effect now."""
+    """Return the hash of what was decided on; an edit's, as it is now."""
     shown: str = action["shown"]
     tool = turn.res.tools.find(action["name"])
     if tool is None or not isinstance(choice, Edit):
@@ -147,7 +139,7 @@ async def _shown(turn: Turn, action: dict[str, Any], choice: Choice) -> str:
 
 
 def _remembered(turn: Turn, action: dict[str, Any], choice: Choice) -> Remembered | None:
-    """Return the rule that an approval begins, of the tool as it was shown; None: none."""
+    """Return the rule that an approval begins, of the tool as shown."""
     tool = turn.res.tools.find(action["name"])
     if tool is None or not isinstance(choice, Approve) or choice.remember is None:
         return None

@@ -116,9 +116,7 @@ def _unknown(name: str, value: Any, fields: list[str]) -> InitErrorDetails:
 def context_of(runtime: Runtime[Context], chosen: Mapping[str, Any]) -> Context:
     """Return the run's context, completed by the choices that began the turn.
 
-    Args:
-        runtime: the run's; a resume seldom repeats the context.
-        chosen: `choices_of` the turn's context; empty for a new turn.
+    A resume seldom repeats the context. `chosen` are `choices_of` the turn's; empty for a new turn.
     """
     given: Any = runtime.context
     if isinstance(given, Context) and chosen.keys() <= given.model_fields_set:
@@ -141,7 +139,9 @@ def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -
     server = runtime.server_info
     name = _name(server, settings) if server else context.user
     card = settings.user(name)
-    role = _role(card.role, context.user_role, may_raise=server is None)
+    role = context.user_role or card.role
+    if server:  # a client lowers its role at the most
+        role = min(card.role, role, key=ROLES.index)
     allow = set(card.confirm_allow)
     if context.confirm_allow:
         asked = set(context.confirm_allow)
@@ -165,9 +165,3 @@ def _name(server: ServerInfo, settings: Settings) -> str:
             "server/auth.py in its langgraph.json, as this project's does."
         )
     return name or LOCAL
-
-
-def _role(listed: Role, asked: Role | None, *, may_raise: bool) -> Role:
-    if asked is None:
-        return listed
-    return asked if may_raise else min(listed, asked, key=ROLES.index)

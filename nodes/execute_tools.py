@@ -79,7 +79,10 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
     if not task.get("in_conversation", True):
         return _Outcome("denied", _UNMADE)
     try:
-        return await _settle(task, await take_up(_known(task), runtime))
+        known = State(
+            thread=task["thread"], turn=task["turn"], choices=task["choices"], planner=task["planner"]
+        )
+        return await _settle(task, await take_up(known, runtime))
     except StorageError:
         _log.exception("how call %s of %s stands could not be told", task["call"]["id"], task["call"]["name"])
         return None
@@ -88,11 +91,6 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
     except Exception:  # whatever a tool or a store throws, the siblings go on
         _log.exception("call %s of %s failed", task["call"]["id"], task["call"]["name"])
         return _Outcome("failed", "Tool error: an internal error; the details are in the log.")
-
-
-def _known(task: Task) -> State:
-    """Return what a task carries of the state."""
-    return State(thread=task["thread"], turn=task["turn"], choices=task["choices"], planner=task["planner"])
 
 
 async def _settle(task: Task, turn: Turn) -> _Outcome | None:
@@ -159,7 +157,7 @@ async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
 
 
 def _unrun(claim: Recorded | NotApproved | Lost | Changed, *, untrusted: bool) -> _Outcome | None:
-    """Return the outcome of a call that another ran; None: it has to be asked about."""
+    """Return the outcome of a call that another ran; None: ask."""
     match claim:
         case Recorded(status=status, text=text):
             return _Outcome(status, text, untrusted=untrusted)
@@ -185,7 +183,6 @@ async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], claim:
 async def _stored(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
     entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran, claim: Claimed | Read
 ) -> _Outcome:
-    """Store and record what a call gave."""
     short = await store(turn, tool, args, ran.text)
     outcome = _Outcome(ran.status, short.text, ran.duration_ms, is_untrusted_result(tool, args), short)
     try:
@@ -214,7 +211,6 @@ async def _finish(
 async def _noted(
     entry: Call, turn: Turn, task: Task, status: Literal["denied", "failed"], text: str
 ) -> _Outcome:
-    """Close a call that is not to run."""
     begun = task.get("on_record", False)
     ended = await turn.res.ledger.note(entry, status=status, text=text, recorded=begun)
     return _Outcome(ended.status, ended.text) if ended else _Outcome("unknown", _STILL_RUNNING)

@@ -13,7 +13,15 @@ from ledger.records import Recorded
 from nodes.context import Context, choices_of
 from nodes.events import ToolFinished, emit
 from nodes.state import Path, State, Update, new_turn
-from nodes.turn.history import FinishedCall, as_receipts, is_text, open_calls, read_turn, result_message
+from nodes.turn.history import (
+    FinishedCall,
+    as_receipts,
+    is_text,
+    open_calls,
+    place_of,
+    read_turn,
+    result_message,
+)
 from nodes.turn.turn import Turn, take_up
 
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -33,7 +41,9 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     turn = await take_up(state, runtime, begins=True)
     path = _path(turn)
     _check(turn, path)
-    before, new = _split(state)
+    last = place_of(state.messages, state.own_last_id)
+    begins = 0 if last is None else last + 1
+    before, new = state.messages[:begins], state.messages[begins:]
     admitted = _admitted(new, turn.limits.max_message_chars)
     request = _request(admitted, turn.limits.max_message_chars)
     thread = state.thread or turn.thread_id or f"run-{uuid.uuid4()}"
@@ -44,8 +54,8 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
         emit(turn.runtime.stream_writer, told)
     if path == "two-brain" and turn.context.respond:
         turn.res.models.warm(turn.context.responder, turn.person.user)
-    title = request.text.strip()[:80]
-    turn.res.ledger.mark(turn.thread_id or thread, user=turn.person.user, status="running", title=title)
+    ran = turn.thread_id or thread
+    turn.res.ledger.mark(ran, user=turn.person.user, status="running", title=request.text)
     return {
         **new_turn(),
         "started_at": time.time(),
@@ -64,11 +74,8 @@ def _path(turn: Turn) -> Path:
     context = turn.context
     if context.path != "auto":
         return context.path
-    return (
-        "two-brain"
-        if turn.res.models.registry.is_two_brain(context.orchestrator, turn.person.user)
-        else "single"
-    )
+    hands_over = turn.res.models.registry.is_two_brain(context.orchestrator, turn.person.user)
+    return "two-brain" if hands_over else "single"
 
 
 def _check(turn: Turn, path: Path) -> None:
@@ -78,15 +85,6 @@ def _check(turn: Turn, path: Path) -> None:
         registry.require(context.orchestrator, user)
     if path == "direct" or (path == "two-brain" and context.respond):
         registry.require(context.responder, user)
-
-
-def _split(state: State) -> tuple[list[AnyMessage], list[AnyMessage]]:
-    """Return the conversation before this turn, and what the client added."""
-    for back, message in enumerate(reversed(state.messages)):
-        if message.id == state.own_last_id:
-            at = len(state.messages) - back
-            return state.messages[:at], state.messages[at:]
-    return [], state.messages
 
 
 def _admitted(new: Sequence[AnyMessage], most_chars: int) -> list[AnyMessage]:
@@ -154,7 +152,6 @@ async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:
 
 
 def _recorded_calls(state: State) -> set[str]:
-    """Return the ids of calls whose approval or run was recorded."""
     agreed = {call_id for call_id, decided in state.decisions.items() if decided.get("on_record")}
     doubted = {a["tool_call_id"] for a in state.request.get("action_requests", ()) if "attempt" in a}
     return agreed | doubted

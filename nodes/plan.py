@@ -1,5 +1,7 @@
 """Ask the planner once: for more tool calls, or the end."""
 
+from functools import partial
+
 from langgraph.runtime import Runtime
 
 from base.errors import NoModelAnsweredError
@@ -9,7 +11,7 @@ from nodes.gate.judge import judge_round
 from nodes.prompt import instructions
 from nodes.prompt.compaction import chars_of
 from nodes.prompt.tool_choice import offer
-from nodes.prompt.views import finishing_view, fit_of, planner_view
+from nodes.prompt.views import View, finishing_view, messages_by, planner_view
 from nodes.state import State, Update
 from nodes.turn.closing import account_of, end_turn
 from nodes.turn.history import as_list, calls_in
@@ -58,12 +60,13 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
 async def _request(turn: Turn, limit: str | None) -> Ask:
     """Return the request to the planner, at a limit without tools."""
     tools, tools_chars = offer(turn) if not limit else ([], 0)
-    view = finishing_view(turn, stopped(turn, limit)) if limit else planner_view(turn, tools_chars)
+    last = partial(finishing_view, turn, stopped(turn, limit))
+    view: View = last if limit else partial(planner_view, turn, tools_chars)
     prompt = await view(chars_of(turn.planner))
     return Ask(
         role=turn.context.orchestrator,
         messages=prompt.messages,
-        fit=fit_of(view),
+        fit=partial(messages_by, view),
         chars=prompt.chars,
         user=turn.person.user,
         tools=tools,

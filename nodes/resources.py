@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Self
 
 from langgraph.config import get_config
 
-from base.data_dir import LEDGER
+from base.data_dir import LEDGER, LONG_RESULTS
 from base.errors import StorageError
 from base.settings import Settings, load_settings
 from ledger.ledger import Ledger
 from models.call import Caller
 from storage.long_results import LongResults
-from tools.read_result import open_artifacts
 from tools.registry import Registry, open_registry
 
 if TYPE_CHECKING:
@@ -52,9 +51,7 @@ class Resources:
     async def settled(self, thread: str, *, ended: bool = False) -> None:
         """Return once records and a thread's last steps are on disk.
 
-        Args:
-            thread: the conversation.
-            ended: its turn is over, and does not fail over what the ledger cannot record: that is logged.
+        `ended`: its turn is over, and does not fail over what the ledger cannot record: that is logged.
 
         Raises:
             StorageError: it cannot be written.
@@ -93,7 +90,8 @@ async def open_resources(settings: Settings | None = None) -> Resources:
     servers = await asyncio.to_thread(_servers, settings)
     models = await asyncio.to_thread(Caller, settings)
     ledger = await Ledger.open(settings.data_dir / LEDGER, settings.redact)
-    return Resources(settings, tools, models, ledger, open_artifacts(settings), servers)
+    artifacts = LongResults(settings.data_dir / LONG_RESULTS)
+    return Resources(settings, tools, models, ledger, artifacts, servers)
 
 
 def _servers(settings: Settings) -> "Servers | None":
@@ -129,8 +127,7 @@ async def _for_all() -> Resources:
             opened.set_result(await open_resources())
         except BaseException as error:  # whoever asks next tries again
             shared.clear()
-            opened.set_exception(
-                error if isinstance(error, Exception) else TimeoutError("Opening was cut short.")
-            )
+            cut_short = TimeoutError("Opening was cut short.")
+            opened.set_exception(error if isinstance(error, Exception) else cut_short)
             raise
     return await asyncio.wrap_future(opened)

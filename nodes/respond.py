@@ -1,12 +1,14 @@
 """Brain two writes what the person reads."""
 
+from functools import partial
+
 from langgraph.runtime import Runtime
 
 from base.errors import NoModelAnsweredError
 from models.call import Ask
 from nodes.context import Context
 from nodes.prompt.compaction import chars_of
-from nodes.prompt.views import fit_of, responder_view
+from nodes.prompt.views import messages_by, responder_view
 from nodes.state import State, Update
 from nodes.turn.closing import end_turn
 from nodes.turn.history import as_list
@@ -25,14 +27,14 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     if state.path == "direct":  # as in plan
         await turn.res.settled(turn.thread_id)
     meter = Meter(turn, "chat")
-    view = responder_view(turn, stopped(turn, state.stop_reason))
+    view = partial(responder_view, turn, stopped(turn, state.stop_reason))
     prompt = await view(chars_of(turn.responder))
     ask = Ask(
         turn.context.responder,
         prompt.messages,
         turn.person.user,
         known=turn.res.tools,
-        fit=fit_of(view),
+        fit=partial(messages_by, view),
         chars=prompt.chars,
     )
     if state.path == "direct" and (day := await meter.begin(ask)):

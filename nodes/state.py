@@ -35,8 +35,8 @@ def append(conversation: Sequence[AnyMessage], writes: Sequence[Any]) -> list[An
     by_id: dict[Any, AnyMessage] = {message.id: message for message in conversation}
     for message in _messages(writes):
         if not isinstance(message, RemoveMessage):
-            message_id = message.id or _new_id(message, by_id)
-            by_id.setdefault(message_id, _named(message, message_id))
+            named = message if message.id else message.model_copy(update={"id": _new_id(message, by_id)})
+            by_id.setdefault(named.id, named)
         elif message.id == REMOVE_ALL_MESSAGES:
             by_id.clear()
         else:
@@ -75,10 +75,6 @@ def _messages(writes: Sequence[Any]) -> Iterable[Any]:
             message = item if isinstance(item, BaseMessage) else convert_to_messages([item])[0]
             whole = isinstance(message, AIMessageChunk)
             yield message_chunk_to_message(message) if whole else message
-
-
-def _named(message: AnyMessage, message_id: str) -> AnyMessage:
-    return message if message.id else message.model_copy(update={"id": message_id})
 
 
 def _new_id(message: BaseMessage, taken: Container[str]) -> str:

@@ -12,15 +12,13 @@ import hashlib
 import os
 import re
 import tempfile
-from collections import OrderedDict
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 
-from base.errors import StorageError
-from storage.sqlite import why
+from storage.sqlite import explained
 
 Needed = frozenset[tuple[str, str]]
 """Folders of persons, each with the digits of a handle; see `name_of`."""
@@ -32,8 +30,9 @@ _HANDLE_DIGITS = 20
 _ASIDE = "."
 """Begins the name of a file that is not whole yet, or about to go."""
 _PERSON_LENGTH = 32
-_CACHED = 8_000_000
-"""Bytes of pieces in memory: a turn of 15 rounds shows its long results again in each, some 100 reads."""
+_CACHED = 500
+"""Pieces in memory, each of 16 KB at the most as models are shown them: a turn of 15 rounds shows its long
+results again in each, some 100 reads, which take 30 ms longer from the disk."""
 _LONGEST_CHARACTER = 4
 """Bytes, in UTF-8."""
 
@@ -78,7 +77,8 @@ class LongResults:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._pieces = _PieceCache(_CACHED)
+        self._what = f"The stored results in {str(root)!r}"
+        self._cached = lru_cache(_CACHED)(self._read)
 
     async def put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
         """Store a text, on disk on return; that person alone reads it."""
@@ -90,13 +90,10 @@ class LongResults:
         Returns:
             None where the person has nothing of that handle.
         """
-        wanted = (user, handle, max(0, start), count)
-        piece = self._pieces.get(wanted)
-        if piece is None:
-            piece = await asyncio.to_thread(self._read, *wanted)
-            if piece is not None:
-                self._pieces.add(wanted, piece)
-        return piece
+        try:
+            return await asyncio.to_thread(self._cached, user, handle, max(0, start), count)
+        except LookupError:  # raised, so that it is looked for again
+            return None
 
     async def sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
         """Delete results not needed and stored before a time; return how many.
@@ -111,7 +108,7 @@ class LongResults:
         digest = hashlib.sha256(content).hexdigest()
         mark = _UNTRUSTED if untrusted else ""
         path = self._folder(user, digest) / f"{digest}{mark}"
-        with _explained(self._root):
+        with explained(self._what):
             try:
                 os.utime(path)  # it is stored just now
             except FileNotFoundError:
@@ -119,11 +116,11 @@ class LongResults:
                 _write_once(path, content)
         return LongResult(digest[:_HANDLE_DIGITS] + mark, len(content), digest)
 
-    def _read(self, user: str, handle: str, start: int, count: int) -> Piece | None:
-        with _explained(self._root):
+    def _read(self, user: str, handle: str, start: int, count: int) -> Piece:
+        with explained(self._what):
             path = self._find(user, handle)
             if path is None:
-                return None
+                raise LookupError(handle)
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 file.seek(start)
@@ -132,7 +129,7 @@ class LongResults:
         return Piece(data[first:last].decode("utf-8", "replace"), start + first, start + last, size)
 
     def _sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
-        with _explained(self._root):
+        with explained(self._what):
             return sum(
                 _deleted(path, before)
                 for path in list(self._root.glob("*/??/*"))
@@ -148,31 +145,6 @@ class LongResults:
 
     def _folder(self, user: str, digest: str) -> Path:
         return self._root / name_of(user, digest)[0] / digest[:2]
-
-
-class _PieceCache:
-    """The pieces used last, up to a size; for any thread."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._size = 0
-        self._pieces: OrderedDict[tuple[str, str, int, int], Piece] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: tuple[str, str, int, int]) -> Piece | None:
-        with self._lock:
-            if key in self._pieces:
-                self._pieces.move_to_end(key)
-            return self._pieces.get(key)
-
-    def add(self, key: tuple[str, str, int, int], piece: Piece) -> None:
-        with self._lock:
-            if key not in self._pieces:
-                self._size += piece.end - piece.start
-            self._pieces[key] = piece
-            while self._size > self._most:
-                _, oldest = self._pieces.popitem(last=False)
-                self._size -= oldest.end - oldest.start
 
 
 def _deleted(path: Path, before: float) -> bool:
@@ -233,11 +205,3 @@ def _boundary(data: bytes, at: int) -> int:
     while at < len(data) and data[at] & 0xC0 == 0x80:  # noqa: PLR2004 (how UTF-8 marks what goes on)
         at += 1
     return min(at, len(data))
-
-
-@contextmanager
-def _explained(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"The stored results in {str(root)!r} cannot be used: {why(error)}.") from error

@@ -3,8 +3,8 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from langgraph.store.base import BaseStore, Op, Result, SearchItem
 from langgraph.store.base.batch import AsyncBatchedBaseStore
 
-from base.errors import StorageError
-from storage.sqlite import BUSY_S, configure, create_private, why
+from storage.sqlite import BUSY_S, configure, create_private, explained
 
 if TYPE_CHECKING:
     from langgraph.store.sqlite.aio import AsyncSqliteStore
@@ -80,10 +79,10 @@ async def _open(path: Path, embedder: "TextEmbedder | None") -> "AsyncIterator[A
     from storage.semantic_search import VectorStore
 
     async with AsyncExitStack() as stack:
-        with _explained(path):
+        with explained(f"The memories {path}"):
             # The store begins its own transactions.
-            connection = await stack.enter_async_context(aiosqlite.connect(path, isolation_level=None))
-            await connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
+            opened = aiosqlite.connect(path, timeout=BUSY_S, isolation_level=None)
+            connection = await stack.enter_async_context(opened)
             await connection.execute("PRAGMA foreign_keys=ON")  # or a vector outlives what was forgotten
             store = VectorStore(connection, embedder) if embedder else AsyncSqliteStore(connection)
             await _set_up(await stack.enter_async_context(_ended(store)))
@@ -91,19 +90,10 @@ async def _open(path: Path, embedder: "TextEmbedder | None") -> "AsyncIterator[A
 
 
 def _prepare(path: Path) -> None:
-    """Make the file, and see that it is a database."""
-    with _explained(path):
+    with explained(f"The memories {path}"):
         create_private(path)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             configure(connection)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, sqlite3.Error) as error:
-        raise StorageError(f"The memories {path} cannot be used: {why(error)}.") from None
 
 
 @asynccontextmanager

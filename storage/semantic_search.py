@@ -19,7 +19,7 @@ from operator import mul
 from typing import Any, Protocol
 
 import aiosqlite
-from langgraph.store.base import Item, SearchItem
+from langgraph.store.base import SearchItem
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 _AT_ONCE = 100
@@ -96,7 +96,7 @@ class VectorStore(AsyncSqliteStore):
             await cursor.execute(_NEAREST, (_packed(wanted), prefix, model, limit, offset))
             nearest = {str(key): float(near) for key, near in await cursor.fetchall()}
         found = await asyncio.gather(*(self.aget(namespace_prefix, key) for key in nearest))
-        return [SearchItem(**_fields(item), score=nearest[item.key]) for item in found if item]
+        return [SearchItem(**item.dict(), score=nearest[item.key]) for item in found if item]
 
     async def _catch_up(self, prefix: str, model: str) -> None:
         """Embed each text that has no vector by this model, latest first."""
@@ -112,10 +112,6 @@ class VectorStore(AsyncSqliteStore):
             ]
             async with self._cursor() as cursor:
                 await cursor.executemany(_ADD_VECTOR, found)
-
-
-def _fields(item: Item) -> dict[str, Any]:
-    return {name: getattr(item, name) for name in ("namespace", "key", "value", "created_at", "updated_at")}
 
 
 def _packed(vector: Sequence[float]) -> bytes:

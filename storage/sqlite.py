@@ -4,9 +4,12 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from base.errors import StorageError
 
 BUSY_S = 30
 """Seconds to wait for another process's transaction."""
@@ -76,6 +79,15 @@ def configure(connection: sqlite3.Connection) -> None:
         else:
             connection.execute("PRAGMA synchronous=FULL")
             return
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Raise a file's error as a StorageError; `what` names it."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(f"{what} cannot be used: {why(error)}.") from error
 
 
 def why(error: Exception) -> str:

@@ -18,8 +18,8 @@ from math import inf
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from base.errors import BusyThreadError, StorageError
-from storage.sqlite import why
+from base.errors import BusyThreadError
+from storage.sqlite import explained
 
 if os.name == "posix":
     import fcntl
@@ -78,12 +78,8 @@ class ThreadLocks:
     async def _wait(self, thread_id: str, path: Path) -> int:
         deadline, pause = time.monotonic() + self._patience_s, _FIRST_POLL_S
         while True:
-            try:
+            with explained(f"The folder {str(self.folder)!r}"):
                 descriptor = _take(path) if self._files < _most_files() else None
-            except OSError as error:
-                raise StorageError(
-                    f"The folder {str(self.folder)!r} cannot be used: {why(error)}."
-                ) from error
             if descriptor is not None:
                 return descriptor
             if time.monotonic() >= deadline:

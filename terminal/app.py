@@ -1,4 +1,4 @@
-"""The commands and their options.
+"""The commands, their options and defaults.
 
 What a command does is imported when it runs: `--help` need not wait for LangGraph.
 """

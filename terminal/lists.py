@@ -19,6 +19,8 @@ Rows = Sequence[Row]
 _WIDEST_CELL = 200
 _TIMES = {"since", "started_at", "updated_at"}
 """Keys whose values are seconds since the epoch."""
+_PROBLEMS = {"missing", "why_not"}
+"""Keys whose values are why something cannot be used; None: it can."""
 _UNBROKEN = {*_TIMES, "name", "thread", "thread_id", "tool", "backend", "status", "effect"}
 _HEADINGS = {
     "thread_id": "thread",
@@ -32,6 +34,8 @@ _HEADINGS = {
     "confirm": "asks first",
     "description": "what it does",
     "backend": "name",
+    "missing": "usable",
+    "why_not": "holds",
     "model_calls": "calls",
     "input_tokens": "input",
     "output_tokens": "output",
@@ -80,9 +84,8 @@ def show(screen: Screen, rows: Rows, columns: Sequence[str], empty: str) -> None
     if not rows:
         screen.side.print(empty, style="dim")
         return
-    table = Table(
-        box=box.SIMPLE_HEAD if screen.out.is_terminal else None, show_edge=False, padding=(0, 1, 0, 0)
-    )
+    ruled = box.SIMPLE_HEAD if screen.out.is_terminal else None
+    table = Table(box=ruled, show_edge=False, padding=(0, 1, 0, 0))
     for key in columns:
         numbers = key not in _TIMES and any(type(row.get(key)) in {int, float} for row in rows)
         justify: Literal["left", "right"] = "right" if numbers else "left"
@@ -97,11 +100,6 @@ def show_json(screen: Screen, value: Any) -> None:
     screen.out.print(json_line(value), soft_wrap=True)
 
 
-def yes_or_why_not(problem: str | None) -> str:
-    """Return `yes`, or why something cannot be used."""
-    return "yes" if problem is None else f"no: {problem}"
-
-
 def _cell(key: str, value: Any) -> Text:
     text = plain(_words(key, value))
     if len(text) > _WIDEST_CELL:
@@ -110,6 +108,8 @@ def _cell(key: str, value: Any) -> Text:
 
 
 def _words(key: str, value: Any) -> str:
+    if key in _PROBLEMS:
+        return "yes" if value is None else f"no: {value}"
     if value is None or value == "":
         return "\u2013"
     if key in _TIMES and isinstance(value, int | float):

@@ -62,7 +62,6 @@ class _TurnView:
         self._spin()
 
     def take(self, event: Event) -> None:
-        """Show one event."""
         if isinstance(event, Queued):
             self._queued()
         elif isinstance(event, Begun):

@@ -37,9 +37,8 @@ def _city_key(words: str) -> str:
 @cache
 def _zones() -> dict[str, str]:
     """Return the zones' keys, by themselves and by their cities."""
-    longest_first = sorted(
-        available_timezones(), key=lambda key: (-len(key), key)
-    )  # the shortest of a city wins
+    # The shortest of a city wins.
+    longest_first = sorted(available_timezones(), key=lambda key: (-len(key), key))
     cities = {_city_key(key.rpartition("/")[2]): key for key in longest_first}
     return cities | {_city_key(key): key for key in longest_first}
 

@@ -13,6 +13,8 @@ from base.worker_threads import in_thread
 from tools.declaration import Here, Tool, ToolFailure, tool
 from tools.files.workspace import Workspace
 
+_SHOWN_ENDS = 8_000
+"""Bytes of a command's output that are told of its beginning, and as many of its end."""
 _MARGIN_S = 10
 """Beyond the command's own limit and grace, before the call as a whole is given up."""
 
@@ -51,7 +53,7 @@ async def run_command(here: Here, command: Annotated[str, "command line for /bin
     await in_thread(lambda: _make(here.settings))
     usual = {"PATH": os.defpath, "HOME": str(here.settings.workspace), "LANG": "C.UTF-8", "TERM": "dumb"}
     env = {name: here.settings.secret(name) or value for name, value in usual.items()}  # no key, no password
-    output = Output()
+    output = Output(most=_SHOWN_ENDS)
     line = ("/bin/sh", "-c", command)
     try:
         status, left = await run(*line, env=env, limit_s=limit, output=output, cwd=here.settings.workspace)

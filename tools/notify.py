@@ -44,10 +44,8 @@ def notify(here: Here, message: Annotated[str, "short plain text"]) -> str:
         raise ToolFailure(
             f"Nothing was sent: the service of {', '.join(failed)} cannot be reached or refused it."
         )
-    told = f"Sent to {', '.join(reached)}."
-    return (
-        f"{told} Not sent to {', '.join(failed)}, which cannot be reached or refused it." if failed else told
-    )
+    rest = f" Not sent to {', '.join(failed)}, which cannot be reached or refused it." if failed else ""
+    return f"Sent to {', '.join(reached)}.{rest}"
 
 
 def _sent(url: str, message: str) -> bool:

@@ -3,17 +3,11 @@
 from typing import Annotated, Any
 
 from base.data_dir import LONG_RESULTS
-from base.settings import Settings
 from storage.long_results import LongResults, is_untrusted
 from tools.declaration import Here, Tool, ToolFailure, tool
 
 PAGE = 8_000
 """Bytes of a page: some 2,000 tokens, so that six pages fit the smallest context budget."""
-
-
-def open_artifacts(settings: Settings) -> LongResults:
-    """Return the stored results of the data directory; touches nothing."""
-    return LongResults(settings.data_dir / LONG_RESULTS)
 
 
 @tool(effect="read", role="guest")
@@ -23,7 +17,8 @@ async def read_result(
     offset: Annotated[int, "the byte to read on from"] = 0,
 ) -> str:
     """Read on in a result that was too long to be shown whole, a page at a time."""
-    piece = await open_artifacts(here.settings).read(here.user, handle.strip(), offset, PAGE)
+    stored = LongResults(here.settings.data_dir / LONG_RESULTS)
+    piece = await stored.read(here.user, handle.strip(), offset, PAGE)
     if piece is None:
         raise ToolFailure(
             f"There is no stored result {handle!r}. Give the handle exactly as it stands where it was cut."

@@ -44,14 +44,12 @@ class Registry:
         """Return the tool of exactly that name."""
         return self._tools.get(name)
 
-    def closest(self, name: str) -> str | None:
-        """Return the only name alike but for case and separators, if any."""
-        alike = [known for known in self._tools if name_key(known) == name_key(name)]
-        return alike[0] if len(alike) == 1 else None
-
     def find(self, name: str) -> Tool | None:
-        """Return the tool of that name, else of the closest one."""
-        return self.get(name) or self.get(self.closest(name) or "")
+        """Return it, else the only one alike but for case and separators."""
+        if name in self._tools:
+            return self._tools[name]
+        alike = [tool for tool in self if name_key(tool.name) == name_key(name)]
+        return alike[0] if len(alike) == 1 else None
 
     @cached_property
     def specs(self) -> Mapping[str, dict[str, Any]]:

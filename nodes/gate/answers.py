@@ -167,7 +167,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _word(text: Any) -> str:
-    """Return a word in small letters; empty where others only look like them."""
+    """Return a word in small letters; empty where it is not ASCII."""
     return text.strip(" \t\r\n").lower() if isinstance(text, str) and text.isascii() else ""
 
 
@@ -211,13 +211,13 @@ def _choice(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check
 
 
 def _require_no_more(said: Mapping[str, Any], known: set[str]) -> None:
-    """Refuse a consent that says more than is understood; nothing is said by None and empty texts."""
+    """Refuse a consent that says more; None and empty say nothing."""
     if others := [name for name, value in said.items() if name not in known and value not in (None, "")]:
         raise _NotUnderstoodError(f"beside a consent, {others[0]!r} is not understood.")
 
 
 def _require_the_same(args: Any, action: Mapping[str, Any]) -> None:
-    """Refuse an approval that names another call than was asked about, as forms that repeat it may."""
+    """Refuse an approval that repeats the call otherwise than it stands."""
     if args is None or args == {}:
         return
     if not isinstance(args, Mapping) or args.keys() != {"action", "args"} or args["action"] != action["name"]:
@@ -227,7 +227,7 @@ def _require_the_same(args: Any, action: Mapping[str, Any]) -> None:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Tell whether two values are the same in JSON, where true is not 1."""
+    """Tell whether values are the same as JSON: true is not 1."""
     try:
         return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     except (TypeError, ValueError, RecursionError):  # one is no JSON
@@ -277,7 +277,7 @@ def _edit(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) 
 
 
 def _one_of(said: Mapping[str, Any], *names: str) -> Any:
-    """Return what stands under one of the names; under both, it must be the same."""
+    """Return what stands under one name, or the same under both."""
     found = [said[name] for name in names if said.get(name) is not None]
     if any(not _is_same(one, found[0]) for one in found):
         raise _NotUnderstoodError(f"{' and '.join(names)} say different things.")

@@ -1,7 +1,7 @@
 """What policy says of a call, when planned and when run."""
 
 import logging
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -51,13 +51,11 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
         message = renumbered(message, entered.taken)
     # A remembered rule can only let run what would ask.
     rules = await _remembered_rules(turn) if any(call["verdict"] == "ask" for call in calls) else []
-    judged = [_looked_up(call, entered.doubted) for call in _judged(turn, message, taint, rules)]
-    return JudgedRound(message, judged, taint)
-
-
-def _looked_up(call: JudgedCall, doubted: Container[str]) -> JudgedCall:
-    """Return a call as one to be looked up before anybody is asked, if it may have happened."""
-    return {**call, "verdict": "run"} if call["id"] in doubted and call["verdict"] == "ask" else call
+    calls = _judged(turn, message, taint, rules)
+    for call in calls:
+        if call["id"] in entered.doubted and call["verdict"] == "ask":
+            call["verdict"] = "run"  # it is looked up before anybody is asked
+    return JudgedRound(message, calls, taint)
 
 
 async def judge_again(turn: Turn, name: str, args: dict[str, Any], taint: StoredTaint) -> Ruling:

@@ -1,6 +1,7 @@
 """Calls that are not made again: denied ones, and those made twice."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ _DENIED = "the person denied this very call in this turn already ({reason}). Go 
 _MAY_HAVE_CHANGED = frozenset({"executed", "unknown"})
 
 Find = Callable[[str], Tool | None]
+"""From a name to its tool."""
 
 
 def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], find: Find) -> dict[str, str]:
@@ -25,20 +27,16 @@ def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], 
 
     Whatever came between the same calls counts for nothing, but that a read may be made again once something
     was changed since. A denial is of the call as its tool takes it, however it is spelled. A call whose
-    arguments could not be read was never made: to send it again whole is no repetition.
-
-    Args:
-        calls: the turn's, in the order they were made.
-        results: by call id.
-        find: from a name to its tool.
+    arguments could not be read was never made: to send it again whole is no repetition. `calls` are the
+    turn's, in the order they were made, `results` theirs by call id.
     """
+    if not _any_again(calls) and not any(result.denied for result in results.values()):
+        return {}
     objections: dict[str, str] = {}
     made: dict[str, list[int]] = {}
     denied: dict[str, str] = {}
     last_change = -1
-    for number, call in enumerate(calls):
-        if call.problem:
-            continue
+    for number, call in enumerate(call for call in calls if not call.problem):
         tool = find(call.name)
         is_read = tool is not None and tool.effect == "read"
         alike = made.setdefault(call.fingerprint, [])
@@ -62,11 +60,6 @@ def is_stuck(last_round: Sequence[Mapping[str, Any]], history: TurnHistory, find
 
     It does where its last round makes a call once more that was refused as a repetition before, or where the
     round is nothing but repetitions and not the first to hold one.
-
-    Args:
-        last_round: its calls, as policy judged them.
-        history: of the turn.
-        find: from a name to its tool.
     """
     if all(call["verdict"] != "refuse" for call in last_round):
         return False
@@ -76,6 +69,10 @@ def is_stuck(last_round: Sequence[Mapping[str, Any]], history: TurnHistory, find
     before = {call.fingerprint for call in told if call.id not in last}
     again = [call.fingerprint for call in told if call.id in last]
     return bool(before) and (len(again) == len(last) or any(each in before for each in again))
+
+
+def _any_again(calls: Sequence[TurnCall]) -> bool:
+    return max(Counter(call.fingerprint for call in calls).values(), default=0) > _OFTEN
 
 
 def _as_taken(call: TurnCall, tool: Tool | None) -> str:

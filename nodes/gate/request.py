@@ -105,7 +105,7 @@ async def _preview(tool: Tool, here: Here, args: dict[str, Any]) -> str | None:
 
 
 async def shown_now(tool: Tool, here: Here, args: dict[str, Any]) -> str:
-    """Return the hash of what a person would be shown now of a tool and its effect."""
+    """Return the hash of tool and effect as they would be shown."""
     return _hash_of(tool, await _preview(tool, here, args))
 
 

@@ -8,7 +8,6 @@ beginning, for less than a tenth of the whole's cost; with 60 in a window of 32,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from base.settings import ModelCard
 from nodes.turn.history import CallResult
@@ -45,32 +44,25 @@ def chars_of(card: ModelCard) -> int:
     return budget_of(card) * CHARS_PER_TOKEN
 
 
-@dataclass(frozen=True, slots=True)
-class ShownSizes:
-    """How many bytes of each result a prompt shows."""
-
-    sizes: list[int]
-    """0 stands for a stub: its beginning, or the handle alone."""
-    chars: int
-    """About what results and calls take of the room."""
-
-
-def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) -> ShownSizes:
+def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) -> tuple[list[int], int]:
     """Return how much to show of each result, so that all fit.
 
     Args:
         results: in their order.
         calls: characters that the call of each takes of the room.
         room: characters that the turn's rounds may take.
+
+    Returns:
+        Bytes of each result, where 0 stands for a stub: its beginning, or the handle alone; and about how
+        many characters results and calls take of the room.
     """
     for most in _MOST_SHOWN[_MOST_SHOWN.index(_largest_in(room)) :]:
-        level = _Level(results, calls, room, most)
-        for number in range(len(results)):
-            level.add(number)
-        if not any(level.stubs) or level.slack() >= room // _LEAST_SLACK:
+        level = _Level(results, most)
+        taken = level.shrink(calls, room)
+        if not any(level.stubs) or level.slack(calls, room) >= room // _LEAST_SLACK:
             break
     sizes = [0 if stub else limit for limit, stub in zip(level.limits, level.stubs, strict=True)]
-    return ShownSizes(sizes, level.taken)
+    return sizes, taken
 
 
 def _largest_in(room: int) -> int:
@@ -82,65 +74,57 @@ def _largest_in(room: int) -> int:
     return next(each, _MOST_SHOWN[-1])
 
 
-@dataclass(slots=True)
 class _Level:
     """What results take where each is shown up to so many bytes."""
 
-    results: Sequence[CallResult]
-    calls: Sequence[int]
-    room: int
-    most: int
-    limits: list[int] = field(default_factory=list)
-    """Bytes of each result, stub or not: each hangs on those before it alone."""
-    shown: list[int] = field(default_factory=list)
-    """Characters of each result, were it no stub."""
-    stubs: list[bool] = field(default_factory=list)
-    taken: int = 0
-    """Characters of all, as they are shown."""
-    stored: int = 0
-    """Characters of stored results, as they are shown."""
-    whole: int = 0
-    """Stored results that are no page of another."""
+    def __init__(self, results: Sequence[CallResult], most: int) -> None:
+        self.results = results
+        self.limits = _limits(results, most)
+        """Bytes of each result, stub or not: each hangs on those before it alone."""
+        self.shown = list(map(_shown_chars, results, self.limits))
+        """Characters of each result, were it no stub."""
+        self.stubs = [False] * len(results)
 
-    def add(self, number: int) -> None:
-        """Go on with one more."""
-        result = self.results[number]
-        limit = self._limit(result)
-        shown = _shown_chars(result, limit)
-        self.limits.append(limit)
-        self.shown.append(shown)
-        self.stubs.append(False)
-        self.taken += self.calls[number] + shown
-        if result.stored:
-            self.stored += shown
-        if self.taken > self.room or self.stored > _STORED_TOGETHER:
-            self._shrink()
+    def shrink(self, calls: Sequence[int], room: int) -> int:
+        """Turn old results into stubs where needed; return the characters taken."""
+        taken = stored = 0
+        for number, (result, call, shown) in enumerate(zip(self.results, calls, self.shown, strict=True)):
+            taken += call + shown
+            if result.stored:
+                stored += shown
+            if taken > room or stored > _STORED_TOGETHER:
+                taken, stored = self._shrink_before(number + 1 - RECENT_RESULTS, taken, stored, room)
+        return taken
 
-    def slack(self) -> int:
+    def slack(self, calls: Sequence[int], room: int) -> int:
         """Return the room left once all but the recent results are stubs."""
         stubs = sum(map(_stub_chars, self.results[:-RECENT_RESULTS], self.limits))
-        return self.room - sum(self.calls) - stubs - sum(self.shown[-RECENT_RESULTS:])
+        return room - sum(calls) - stubs - sum(self.shown[-RECENT_RESULTS:])
 
-    def _limit(self, result: CallResult) -> int:
-        stored = result.stored
-        if stored is None or stored["end"] - stored["start"] < stored["size"]:  # a page was asked for
-            return self.most
-        self.whole += 1
-        return self.most if self.whole <= _FIRST else min(self.most, _LATER)
-
-    def _shrink(self) -> None:
-        for old, shown in enumerate(self.shown[:-RECENT_RESULTS]):
-            result = self.results[old]
-            too_much = self.taken > self.room // 2 or (result.stored and self.stored > _STORED_TOGETHER // 2)
+    def _shrink_before(self, end: int, taken: int, stored: int, room: int) -> tuple[int, int]:
+        for old in range(end):
+            result, shown = self.results[old], self.shown[old]
+            too_much = taken > room // 2 or (result.stored and stored > _STORED_TOGETHER // 2)
             if too_much and not self.stubs[old]:
                 self.stubs[old] = True
-                self.taken -= shown - _stub_chars(result, self.limits[old])
-                self.stored -= shown if result.stored else 0
+                taken -= shown - _stub_chars(result, self.limits[old])
+                stored -= shown if result.stored else 0
+        return taken, stored
+
+
+def _limits(results: Sequence[CallResult], most: int) -> list[int]:
+    limits = []
+    whole = 0
+    for result in results:
+        stored = result.stored
+        is_whole = stored is not None and stored["end"] - stored["start"] >= stored["size"]  # no page
+        whole += is_whole
+        limits.append(min(most, _LATER) if is_whole and whole > _FIRST else most)
+    return limits
 
 
 def _shown_chars(result: CallResult, limit: int) -> int:
-    length = result.length
-    return min(length, limit) + _overhead(result, limit)
+    return min(result.length, limit) + _overhead(result, limit)
 
 
 def _stub_chars(result: CallResult, limit: int) -> int:

@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-from base.settings import ModelCard
 from nodes.prompt.compaction import CHARS_PER_TOKEN, budget_of
 from nodes.turn.history import TurnHistory, calls_in, said_before
 from nodes.turn.turn import Turn
@@ -29,25 +28,20 @@ _EARLIER = 6
 Spec = dict[str, Any]
 
 
-class OfferedTools(NamedTuple):
-    """Tools in OpenAI's format, and how many characters they take."""
+def offer(turn: Turn) -> tuple[list[Spec], int]:
+    """Return the tools to show the planner, and what they take.
 
-    tools: list[Spec]
-    chars: int
-
-
-def offer(turn: Turn) -> OfferedTools:
-    """Return the tools to show the planner, in the registry's order.
-
+    They are in OpenAI's format and in the registry's order; what they take is in characters.
     Within a turn they change only where find_tools found others, or one was called that is not shown:
     a change of tools costs a provider's cache of the whole prompt.
     """
     if not turn.planner.tools:
-        return OfferedTools([], 0)
+        return [], 0
     tools = turn.offered()
     sizes = turn.res.tools.sizes
     names = [tool.name for tool in tools]
-    most = schema_budget(turn.planner)
+    share = int(budget_of(turn.planner) * SCHEMA_SHARE)
+    most = min(MOST_SCHEMAS, max(LEAST_SCHEMAS, share)) * CHARS_PER_TOKEN
     others = [name for name in names if name != find_tools.name]
     if sum(sizes[name] for name in others) <= most:
         return _offer(turn, others)
@@ -60,15 +54,9 @@ def offer(turn: Turn) -> OfferedTools:
     return _offer(turn, [name for name in names if name in shown])
 
 
-def _offer(turn: Turn, names: list[str]) -> OfferedTools:
+def _offer(turn: Turn, names: list[str]) -> tuple[list[Spec], int]:
     specs, sizes = turn.res.tools.specs, turn.res.tools.sizes
-    return OfferedTools([specs[name] for name in names], sum(sizes[name] for name in names))
-
-
-def schema_budget(card: ModelCard) -> int:
-    """Return the characters that the schemas may take."""
-    tokens = min(MOST_SCHEMAS, max(LEAST_SCHEMAS, int(budget_of(card) * SCHEMA_SHARE)))
-    return tokens * CHARS_PER_TOKEN
+    return [specs[name] for name in names], sum(sizes[name] for name in names)
 
 
 def _by_need(tools: list[Tool], turn: Turn) -> Iterable[str]:

@@ -9,7 +9,6 @@ from functools import partial
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from models.call import Fit
 from models.replies import MALFORMED
 from nodes.prompt import instructions
 from nodes.prompt.compaction import shown_sizes
@@ -50,54 +49,38 @@ View = Callable[[int], Awaitable[ModelPrompt]]
 """From the characters that a prompt may take to the prompt."""
 
 
-def planner_view(turn: Turn, tools_chars: int) -> View:
+async def planner_view(turn: Turn, tools_chars: int, chars: int) -> ModelPrompt:
     """Show the planner rules, what came before, the request and the rounds.
 
-    Args:
-        turn: the turn.
-        tools_chars: what the tools take that the planner is offered; 0: it is offered none.
+    `tools_chars` is what the tools take that the planner is offered; 0: it is offered none.
     """
-
-    async def view(chars: int) -> ModelPrompt:
-        opening = _opening(turn, chars, has_tools=tools_chars > 0)
-        taken = _chars_of(opening) + tools_chars
-        opened = partial(look, turn.res.artifacts, turn.person.user)
-        rounds = await _rounds(turn.history, chars - taken, opened)
-        return ModelPrompt([*opening, *rounds.messages], taken + rounds.chars)
-
-    return view
+    opening = _opening(turn, chars, has_tools=tools_chars > 0)
+    taken = _chars_of(opening) + tools_chars
+    opened = partial(look, turn.res.artifacts, turn.person.user)
+    rounds = await _rounds(turn.history, chars - taken, opened)
+    return ModelPrompt([*opening, *rounds.messages], taken + rounds.chars)
 
 
-def responder_view(turn: Turn, stopped: str) -> View:
+async def responder_view(turn: Turn, stopped: str, chars: int) -> ModelPrompt:
     """Show the responder persona, conversation, request and what was done.
 
-    Args:
-        turn: the turn.
-        stopped: why it ended early; empty where it did not.
+    `stopped` is why the turn ended early; empty where it did not.
     """
-
-    async def view(chars: int) -> ModelPrompt:
-        persona = _persona(turn)
-        if turn.state.path == "direct":
-            return _prompt([SystemMessage(persona), *_earlier(turn, chars, most=None), turn.history.request])
-        found = f"{_calls(turn, chars, stopped)}\n<summary>\n{_safe(turn.state.summary)}\n</summary>"
-        told = _with_text(turn.history.request, f"{_tagged_request(turn)}\n{found}")
-        rules = SystemMessage(f"{persona}\n\n{instructions.WRITE}")
-        return _prompt([rules, *_earlier(turn, chars), told])
-
-    return view
+    persona = _persona(turn)
+    if turn.state.path == "direct":
+        return _prompt([SystemMessage(persona), *_earlier(turn, chars, most=None), turn.history.request])
+    found = f"{_calls(turn, chars, stopped)}\n<summary>\n{_safe(turn.state.summary)}\n</summary>"
+    told = _with_text(turn.history.request, f"{_tagged_request(turn)}\n{found}")
+    rules = SystemMessage(f"{persona}\n\n{instructions.WRITE}")
+    return _prompt([rules, *_earlier(turn, chars), told])
 
 
-def finishing_view(turn: Turn, stopped: str) -> View:
+async def finishing_view(turn: Turn, stopped: str, chars: int) -> ModelPrompt:
     """Show the planner all for its last call, as plain text."""
-
-    async def view(chars: int) -> ModelPrompt:
-        role = _persona(turn) if turn.state.path == "single" else instructions.GATHER
-        told = f"{_tagged_request(turn)}\n{_calls(turn, chars, stopped)}"
-        rules = SystemMessage(f"{role}\n\n{instructions.FINISH}")
-        return _prompt([rules, _with_text(turn.history.request, told)])
-
-    return view
+    role = _persona(turn) if turn.state.path == "single" else instructions.GATHER
+    told = f"{_tagged_request(turn)}\n{_calls(turn, chars, stopped)}"
+    rules = SystemMessage(f"{role}\n\n{instructions.FINISH}")
+    return _prompt([rules, _with_text(turn.history.request, told)])
 
 
 def explaining_prompt(turn: Turn, waiting: Iterable[JudgedCall]) -> list[BaseMessage]:
@@ -137,17 +120,18 @@ async def _rounds(history: TurnHistory, room: int, look: Look) -> ModelPrompt:
     """Return the rounds, every call followed by its result, as room allows."""
     results = [history.results.get(call.id) or not_executed(call) for call in history.calls]
     calls = [each.chars if not n else 0 for each in history.rounds for n in range(len(each.calls))]
-    shown, turn = shown_sizes(results, calls, room), history.request.id or ""
+    sizes, taken = shown_sizes(results, calls, room)
+    turn = history.request.id or ""
     messages: list[BaseMessage] = []
     number = 0
     for each in history.rounds:
         messages.append(_sendable(each))
         for _ in each.calls:
-            result, most = results[number], shown.sizes[number]
+            result, most = results[number], sizes[number]
             as_it_is = result.is_plain and result.length <= most
             messages.append(result.message if as_it_is else await _result(result, most, turn, look))
             number += 1
-    return ModelPrompt(messages, shown.chars)
+    return ModelPrompt(messages, taken)
 
 
 def _sendable(each: Round) -> AIMessage:
@@ -256,10 +240,6 @@ def _safe(text: str) -> str:
     return text
 
 
-def fit_of(view: View) -> Fit:
-    """Return what gives a model a shorter prompt by a view."""
-
-    async def fit(chars: int) -> list[BaseMessage]:
-        return (await view(chars)).messages
-
-    return fit
+async def messages_by(view: View, chars: int) -> list[BaseMessage]:
+    """Return a prompt's messages, for a model that needs a shorter one."""
+    return (await view(chars)).messages

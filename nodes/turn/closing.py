@@ -10,7 +10,7 @@ from base.texts import dollars
 from models.call import Reply
 from nodes.events import Token, emit
 from nodes.state import Update
-from nodes.turn.history import FinishedCall, as_receipts, as_tool_calls
+from nodes.turn.history import FinishedCall, as_receipts
 from nodes.turn.limits import stopped
 from nodes.turn.meter import Meter
 from nodes.turn.turn import Turn
@@ -30,14 +30,8 @@ async def end_turn(
 ) -> Update:
     """Return the changes that end a turn, and note its end.
 
-    Under the answer of a turn that a limit ended stands a note on that, whatever the model said.
-
-    Args:
-        turn: the turn.
-        meter: what its last step cost.
-        answer: what the person reads first.
-        stop_reason: why it ended; see `graphs.result.Result`.
-        reply: the model's own reply; None where the words are ours.
+    Under the answer of a turn that a limit ended stands a note on that, whatever the model said. For
+    `stop_reason` see `graphs.result.Result`; `reply` is the model's own, None where the words are ours.
     """
     state = turn.state
     message = reply.message if reply else None
@@ -66,25 +60,28 @@ async def end_turn(
 def account_of(finished: Sequence[FinishedCall], receipts: Iterable[Mapping[str, Any]]) -> Update:
     """Return the turn's calls and receipts, with those left untold before.
 
-    Args:
-        finished: of this turn.
-        receipts: as the state has them.
+    `receipts` are as the state has them.
     """
     own = {each.call.id for each in finished}
     untold = [dict(receipt) for receipt in receipts if receipt["call_id"] not in own]
-    return {"tool_calls": as_tool_calls(finished), "receipts": [*untold, *as_receipts(finished)]}
+    told = [
+        {
+            "tool": each.call.name,
+            "args": each.args,
+            "result": each.result.text,
+            "status": each.result.status,
+            "call_id": each.call.id,
+        }
+        for each in finished
+    ]
+    return {"tool_calls": told, "receipts": [*untold, *as_receipts(finished)]}
 
 
 def closing_note(turn: Turn, reason: str | None, usage: Mapping[str, Any]) -> str:
     """Return the note under an answer that a limit ended.
 
-    Args:
-        turn: the turn.
-        reason: its stop reason.
-        usage: of the whole turn, its last model call included.
-
-    Returns:
-        Empty where the turn came to its own end, or no model was asked.
+    `usage` is of the whole turn, its last model call included. Empty where the turn came to its own end, or
+    no model was asked.
     """
     why = stopped(turn, reason) if usage.get("model_calls") else ""
     return f"{why} {_outcomes(turn.history.finished())} {_used(usage)}" if why else ""

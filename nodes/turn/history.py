@@ -125,56 +125,38 @@ class Utterance(NamedTuple):
     unanswered: str | None = None
     """What the person's message called for, where no answer came: each tool and its status; else None."""
 
-    @property
-    def chars(self) -> int:
-        """About what it takes on the wire."""
-        return AROUND + len(self.text)
 
+_lock = Lock()
+_parsed: OrderedDict[str, tuple[Sequence[AnyMessage], TurnHistory]] = OrderedDict()
+"""The latest turns, each with the messages it was parsed from.
 
-class _Cache:
-    """The latest histories, each with the messages it was parsed from.
-
-    A round then costs the same after any number of rounds: without it, the 200th round of a turn takes 2 ms
-    to parse what the 199th had parsed. A history is used where the messages begin with those it came from.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._turns: OrderedDict[str, tuple[Sequence[AnyMessage], TurnHistory]] = OrderedDict()
-
-    def get(self, conversation: Sequence[AnyMessage], turn: str) -> tuple[int, TurnHistory | None]:
-        """Return how many messages were parsed, and to what; else 0, None."""
-        with self._lock:
-            parsed, history = self._turns.get(turn, ((), None))
-        holds = history is not None and conversation[history.before :][: len(parsed)] == parsed  # the same
-        return (len(parsed), history) if holds else (0, None)  # objects compare at once
-
-    def put(self, conversation: Sequence[AnyMessage], turn: str, history: TurnHistory) -> None:
-        """Keep what a conversation was parsed to."""
-        with self._lock:
-            self._turns[turn] = (conversation[history.before :], history)
-            self._turns.move_to_end(turn)
-            if len(self._turns) > _MOST_TURNS:
-                self._turns.popitem(last=False)
-
-
-_cache = _Cache()
+A round then costs the same after any number of rounds: without it, the 200th round of a turn takes 2 ms
+to parse what the 199th had parsed. A history is used where the messages begin with those it came from.
+"""
 
 
 def read_turn(conversation: Sequence[AnyMessage], turn: str) -> TurnHistory:
     """Return the history of the turn that answers a message."""
-    count, history = _cache.get(conversation, turn)
-    if history is None:
-        before = _place_of(conversation, turn)
+    with _lock:
+        parsed, history = _parsed.get(turn, ((), None))
+    # The same objects compare at once.
+    if history is None or conversation[history.before :][: len(parsed)] != parsed:
+        before = place_of(conversation, turn)
         if before is None:
             return TurnHistory(HumanMessage("", id=turn), len(conversation))
-        count, history = 1, TurnHistory(HumanMessage(conversation[before].content, id=turn), before)
-    history = history.followed_by(conversation[history.before + count :])
-    _cache.put(conversation, turn, history)
+        parsed = conversation[before : before + 1]
+        history = TurnHistory(HumanMessage(conversation[before].content, id=turn), before)
+    history = history.followed_by(conversation[history.before + len(parsed) :])
+    with _lock:
+        _parsed[turn] = (conversation[history.before :], history)
+        _parsed.move_to_end(turn)
+        if len(_parsed) > _MOST_TURNS:
+            _parsed.popitem(last=False)
     return history
 
 
-def _place_of(conversation: Sequence[AnyMessage], message_id: str) -> int | None:
+def place_of(conversation: Sequence[AnyMessage], message_id: str) -> int | None:
+    """Return where the last message of an id stands; None: nowhere."""
     for back, message in enumerate(reversed(conversation), 1):  # from the end: it may be long
         if message.id == message_id:
             return len(conversation) - back
@@ -271,7 +253,7 @@ def said_before(
             outcomes = []
         if utterance is None:
             continue
-        taken += utterance.chars
+        taken += AROUND + len(utterance.text)
         if taken > most_chars:
             break
         said.append(utterance)
@@ -337,20 +319,6 @@ def result_message(  # noqa: PLR0913 (all that is kept of a result)
         status="success" if status == "executed" else "error",
         artifact=artifact,
     )
-
-
-def as_tool_calls(finished: Iterable[FinishedCall]) -> list[dict[str, Any]]:
-    """Return finished calls in the shape of the output schema's `tool_calls`."""
-    return [
-        {
-            "tool": each.call.name,
-            "args": each.args,
-            "result": each.result.text,
-            "status": each.result.status,
-            "call_id": each.call.id,
-        }
-        for each in finished
-    ]
 
 
 def as_receipts(finished: Iterable[FinishedCall]) -> list[dict[str, Any]]:

@@ -23,8 +23,6 @@ DailyCeiling = Literal["max_tokens_per_day", "max_cost_usd_per_day"]
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """One way for a turn to end early."""
-
     why: Callable[[Turn], str]
     """Fits behind "Stopped"."""
     is_reached: Callable[[Turn], bool] = lambda _turn: False
@@ -74,9 +72,7 @@ def limit_reached(turn: Turn) -> str | None:
 def stopped(turn: Turn, reason: str | None) -> str:
     """Return why the turn ended early; empty where it did not.
 
-    Args:
-        turn: the turn.
-        reason: its stop reason; see `graphs.result.Result`.
+    For the reasons see `graphs.result.Result`.
     """
     limit = _LIMITS.get(reason or "")
     return f"Stopped {limit.why(turn)}, so something may remain to be done." if limit else ""

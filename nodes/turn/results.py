@@ -57,15 +57,12 @@ async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> Shor
 async def look(artifacts: LongResults, user: str, result: CallResult, most: int) -> tuple[str, str]:
     """Return what is shown of a result, and what is not.
 
-    Args:
-        artifacts: where long results are.
-        user: whose turn it is.
-        result: of a call.
-        most: bytes to show, about; 0: its beginning, or the note alone where the note says how to read it.
+    `most`: bytes to show, about; 0: its beginning, or the note alone where the note says how to read it.
     """
     stored, text = result.stored, result.text
     if stored is None:
-        return _clipped(text, most or STUB_CHARS)
+        left = len(text) - (most or STUB_CHARS)
+        return (f"{text[:-left]}…", f"[{left:,} characters left out]") if left > 0 else (text, "")
     if not most:
         return "", _note(stored, stored["start"], stored["end"])
     try:
@@ -105,11 +102,6 @@ def _ends(stored: StoredRange, text: str) -> str:
     head, tail = text[:_HEAD], text[-_TAIL:]
     left = _note(stored, stored["start"] + len(head.encode()), stored["end"] - len(tail.encode()))
     return f"{_labelled(stored, f'{head}{_GAP}{tail}')}\n{left}"
-
-
-def _clipped(text: str, most: int) -> tuple[str, str]:
-    left = len(text) - most
-    return (f"{text[:most]}…", f"[{left:,} characters left out]") if left > 0 else (text, "")
 
 
 def _labelled(stored: StoredRange, text: str) -> str:

@@ -68,12 +68,10 @@ class Turn:
             _log.exception("that thread %s is %s was not recorded", self.thread_id, status)
 
     def ledger_call(self, call: Any, args: dict[str, Any] | None = None, model: str | None = None) -> Call:
-        """Return the ledger's entry for a call.
+        """Return the ledger's entry for a call of `id`, `name` and `args`.
 
-        Args:
-            call: its `id`, `name` and `args`.
-            args: what is to run; None: as the call has them.
-            model: which made the call; None: the one that planned the current round.
+        `args` is what is to run; None: as the call has them. `model` made the call; None: the one that
+        planned the current round.
         """
         tool = self.res.tools.find(call["name"])
         return Call(

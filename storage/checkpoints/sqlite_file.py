@@ -16,7 +16,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from base.errors import StorageError
 from storage.serializer import compressed
-from storage.sqlite import configure, create_private, make_private, why
+from storage.sqlite import configure, create_private, explained, make_private, why
 
 CHECKPOINTS = (
     "INSERT OR REPLACE INTO checkpoints"
@@ -101,13 +101,11 @@ class CheckpointFile:
         """
         self._path = path
         self._committing = committing
-        try:
+        with explained(f"The checkpoints {path}"):
             create_private(path)
             self._connection = self.connect()
             SqliteSaver(self._connection).setup()
             make_private(path)
-        except (OSError, sqlite3.Error) as error:
-            raise self.explained(error) from error
 
     def connect(self) -> sqlite3.Connection:
         """Open a connection, for one thread at a time."""

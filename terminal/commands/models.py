@@ -1,9 +1,9 @@
 """`twobrain models`: the models and what is missing to use them."""
 
 from graphs.session import Orchestrator
-from terminal.lists import Row, list_rows, yes_or_why_not
+from terminal.lists import list_rows
 
-_COLUMNS = ("name", "model", "provider", "roles", "usable")
+_COLUMNS = ("name", "model", "provider", "roles", "missing")
 
 
 async def models(orchestrator: Orchestrator, *, as_json: bool) -> None:
@@ -21,8 +21,4 @@ async def models(orchestrator: Orchestrator, *, as_json: bool) -> None:
         }
         for name, card in registry.cards()
     ]
-    list_rows(rows, _COLUMNS, "There are no models.", as_json=as_json, for_people=_for_people)
-
-
-def _for_people(row: Row) -> Row:
-    return {**row, "usable": yes_or_why_not(row["missing"])}
+    list_rows(rows, _COLUMNS, "There are no models.", as_json=as_json)

@@ -5,11 +5,11 @@ import time
 from base.errors import UnknownRuleError
 from base.texts import local_time
 from graphs.session import Orchestrator
-from terminal.lists import Row, list_rows, show_json, yes_or_why_not
+from terminal.lists import Row, list_rows, show_json
 from terminal.screen import open_screen
 from terminal.text import plain
 
-_COLUMNS = ("id", "user", "tool", "where", "until", "uses_left", "holds")
+_COLUMNS = ("id", "user", "tool", "where", "until", "uses_left", "why_not")
 _NONE = "There are no rules. Answer a confirmation with w (whenever) to make one."
 
 
@@ -48,5 +48,4 @@ def _for_people(row: Row) -> Row:
         **row,
         "until": "for good" if row["until"] is None else local_time(row["until"]),
         "uses_left": "any" if row["uses_left"] is None else row["uses_left"],
-        "holds": yes_or_why_not(row["why_not"]),
     }

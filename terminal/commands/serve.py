@@ -60,7 +60,6 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
 
 
 def _announce(screen: Screen, url: str, users: list[str], *, alone: bool) -> None:
-    """Say where it is, who may use it, and how it ends."""
     screen.note(f"Serving on {url}; Ctrl-C stops it.", "bold")
     if users:
         screen.note(f"It asks for a token; users who have one: {plain(', '.join(users))}.")

@@ -1,9 +1,9 @@
 """`twobrain tools`: the tools and what is missing to use them."""
 
 from graphs.session import Orchestrator
-from terminal.lists import Row, list_rows, yes_or_why_not
+from terminal.lists import Row, list_rows
 
-_COLUMNS = ("name", "role", "effect", "confirm", "usable", "description")
+_COLUMNS = ("name", "role", "effect", "confirm", "missing", "description")
 
 
 async def tools(orchestrator: Orchestrator, *, as_json: bool) -> None:
@@ -28,6 +28,5 @@ def _for_people(row: Row) -> Row:
     return {
         **row,
         "confirm": f"yes: {row['caution']}" if row["caution"] else row["confirm"],
-        "usable": yes_or_why_not(row["missing"]),
         "description": row["description"].split("\n")[0],
     }

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
+from base.data_dir import LONG_RESULTS
 from base.errors import NothingPendingError, UnknownThreadError
 from base.settings import load_settings
 from graphs.session import Orchestrator
@@ -28,11 +29,11 @@ from models.call import Caller
 from nodes.context import Context
 from nodes.resources import Resources
 from storage.checkpoints.saver import open_checkpoints
+from storage.long_results import LongResults
 from tests.behaviour.crashes.power import Power, PowerCutError
 from tests.behaviour.household import House, obedient
 from tests.wires.cards import at
 from tools.declaration import Here, Tool, tool
-from tools.read_result import open_artifacts
 from tools.registry import Registry
 
 ASKED, UNASKED = "ring_bell", {"knock", "post"}
@@ -68,7 +69,8 @@ class World:
         self._opened.push_async_callback(ledger.close)
         path = self.settings.data_dir / "checkpoints.db"
         saver = await self._opened.enter_async_context(open_checkpoints(path, self.power.draw, ledger.writer))
-        tools, artifacts = Registry(self._tools(self.power)), open_artifacts(self.settings)
+        tools = Registry(self._tools(self.power))
+        artifacts = LongResults(self.settings.data_dir / LONG_RESULTS)
         return Orchestrator(Resources(self.settings, tools, self.models, ledger, artifacts), saver)
 
     async def close(self) -> None:

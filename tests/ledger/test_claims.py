@@ -235,3 +235,21 @@ async def test_an_outcome_reaches_the_disk_though_its_caller_is_cancelled(ledger
 
     assert cancelled.cancelled()
     assert await claim(ledger, call()) == Recorded("executed", "sent")
+
+
+async def test_what_was_begun_once_makes_one_of_two_like_it_doubtful(ledger):
+    """The other is one more, which the model wants besides; what the conversation holds makes none doubtful."""
+    await claim(ledger, call("c1"))
+    assert (await ledger.enter([call("c2"), call("c3")], held={"c1"})).doubted == set()
+    assert (await ledger.enter([call("c4"), call("c5")])).doubted == {"c4"}
+    assert (await ledger.enter([call("c6")], held={"c4", "c5"})).doubted == set(), "it was answered for"
+
+
+async def test_what_another_turn_user_thread_or_a_read_began_makes_nothing_doubtful(ledger):
+    await claim(ledger, call("c1"))
+    read = replace(call("c2"), effect="read")
+    others = [replace(call("c3"), **{name: "other"}) for name in ("turn", "user", "thread")]
+    for other in [read, call("c4", path="other"), *others]:
+        assert (await ledger.enter([other])).doubted == set()
+    await claim(ledger, replace(call("c5"), effect="read", tool="read_file"))
+    assert (await ledger.enter([replace(call("c6"), tool="read_file")])).doubted == set()

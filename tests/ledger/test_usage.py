@@ -82,15 +82,15 @@ async def test_a_thread_keeps_its_user_its_title_and_its_beginning(ledger):
 
 
 async def test_a_thread_waits_since_it_began_to_and_no_longer_than_it_does(ledger):
-    for since in (100.0, 200.0):
-        await ledger.touch("t1", user="alice", status="waiting", waiting_since=since)
-    [waiting] = await ledger.threads(status="waiting")
-    await ledger.touch("t1", user="alice", status="running")
-    [running] = await ledger.threads()
-    await ledger.touch("t1", user="alice", status="waiting", waiting_since=300.0)
-    [again] = await ledger.threads()
+    seen = []
+    for status in ("waiting", "waiting", "running", "waiting"):
+        await ledger.touch("t1", user="alice", status=status)
+        seen += await ledger.threads()
+    first, still, running, again = seen
 
-    assert [row["waiting_since"] for row in (waiting, running, again)] == [100.0, None, 300.0]
+    assert first["waiting_since"] == first["updated_at"] == still["waiting_since"] < still["updated_at"]
+    assert running["waiting_since"] is None
+    assert again["waiting_since"] == again["updated_at"]
 
 
 async def test_threads_are_found_by_user_and_status_the_last_touched_last(ledger):
@@ -113,7 +113,7 @@ async def test_what_a_model_call_may_take_is_booked_as_it_begins_and_settled_as_
     ledger.settle_usage(first, use())
     other.settle_usage(second, None)
     await other.close()
-    assert await ledger.used_on("alice", booked.at) == (110, 0.25)
+    assert await ledger.book_usage(booked, 0, None) == (110, 0.25, 0)
     assert [row["error"] for row in await ledger.usage()] == [None]
 
 
@@ -122,5 +122,5 @@ async def test_a_call_that_never_ends_counts_as_it_was_booked_for_it_may_have_be
     await ledger.book_usage(use(counted_tokens=300, cost_usd=0.5, error="begun"), 400, 1.0)
     await ledger.close()
     again = await Ledger.open(path)
-    assert await again.used_on("alice", use().at) == (300, 0.5)
+    assert await again.book_usage(use(), 0, None) == (300, 0.5, 1)
     await again.close()

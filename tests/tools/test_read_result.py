@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from base.data_dir import LONG_RESULTS
+from storage.long_results import LongResults
 from tools.declaration import Here
-from tools.read_result import is_untrusted_result, open_artifacts, read_result
+from tools.read_result import is_untrusted_result, read_result
 from tools.run import run_tool
 from tools.web.tools import web_fetch
 
@@ -14,7 +16,7 @@ TEXT = "".join(f"line {number}\n" for number in range(3_000))
 
 @pytest.fixture
 async def handle(settings) -> str:
-    return (await open_artifacts(settings).put("ada", TEXT, untrusted=False)).handle
+    return (await LongResults(settings.data_dir / LONG_RESULTS).put("ada", TEXT, untrusted=False)).handle
 
 
 async def test_the_pages_tell_where_they_stand_and_together_are_the_whole(call, handle):
@@ -50,7 +52,7 @@ async def test_beyond_the_end_it_says_where_the_end_is(call, handle):
 
 
 async def test_a_page_is_as_untrusted_as_what_it_is_a_page_of(settings, handle):
-    theirs = (await open_artifacts(settings).put("ada", TEXT, untrusted=True)).handle
+    theirs = (await LongResults(settings.data_dir / LONG_RESULTS).put("ada", TEXT, untrusted=True)).handle
     assert is_untrusted_result(read_result, {"handle": theirs, "offset": 8_000})
     assert is_untrusted_result(read_result, {"handle": f" {theirs} "})
     assert not is_untrusted_result(read_result, {"handle": handle})

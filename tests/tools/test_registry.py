@@ -65,12 +65,12 @@ def test_an_empty_allow_list_allows_nothing():
 @pytest.mark.parametrize("name", ["Read_File", "readFile", "read-file", "READ FILE", "read.file"])
 def test_a_name_in_other_case_or_with_other_separators_is_recognised_but_not_the_same(name):
     assert REGISTRY.get(name) is None
-    assert REGISTRY.closest(name) == "read_file"
+    assert REGISTRY.find(name) is REGISTRY.get("read_file")
 
 
 @pytest.mark.parametrize("name", ["read_files", "", "rm"])
 def test_another_name_is_not_guessed_at(name):
-    assert REGISTRY.closest(name) is None
+    assert REGISTRY.find(name) is None
 
 
 def test_a_name_that_fits_two_tools_is_not_guessed_at():
@@ -78,7 +78,7 @@ def test_a_name_that_fits_two_tools_is_not_guessed_at():
         """Put the boots on again."""
         return ""
 
-    assert Registry([reboot, tool(effect="write")(re_boot)]).closest("ReBoot") is None
+    assert Registry([reboot, tool(effect="write")(re_boot)]).find("ReBoot") is None
 
 
 def test_two_tools_of_one_name_are_a_configuration_error():

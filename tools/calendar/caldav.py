@@ -120,9 +120,8 @@ async def _asked(
     headers = {"Depth": str(depth), "Content-Type": "application/xml; charset=utf-8"}
     _, data = await _sent(client, method, url, body, headers, fine={207})
     try:
-        parsed = await in_thread(
-            partial(ET.fromstring, data)
-        )  # of the person's own server; expat bounds expansion
+        # Of the person's own server; expat bounds expansion.
+        parsed = await in_thread(partial(ET.fromstring, data))
         return parsed.findall(f"{_DAV}response")
     except ET.ParseError:
         raise ToolFailure("The calendar server's answer is not XML; check url in [tools.calendar].") from None

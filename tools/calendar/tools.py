@@ -1,4 +1,4 @@
-"""The person's calendar."""
+"""The person's calendar: its tools, and their previews on the card."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -76,9 +76,8 @@ def _preview(  # noqa: PLR0913, PLR0917 (the parameters of add_event)
 ) -> str:
     card = _required(here)
     span = _span(card, summary, start, end)
-    return "\n".join(
-        filter(None, (f"Add to the calendar: {summary}", f"{span} ({card.timezone})", location, notes))
-    )
+    lines = (f"Add to the calendar: {summary}", f"{span} ({card.timezone})", location, notes)
+    return "\n".join(filter(None, lines))
 
 
 # Named after the call, an event that is added again after a crash is still one.

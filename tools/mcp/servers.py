@@ -78,8 +78,6 @@ class Servers:
 
 @dataclass(slots=True)
 class _ListedServer:
-    """A server on one event loop, and its tools' state."""
-
     connection: Connection
     pins: Pins
     offers: list[ServerTool] = field(default_factory=list)
@@ -127,7 +125,6 @@ class _ListedServer:
         self.version += 1
 
     async def close(self) -> None:
-        """End the session."""
         if self.trying:
             self.trying.cancel()
             await asyncio.wait([self.trying])
@@ -135,8 +132,6 @@ class _ListedServer:
 
 
 class _LoopServers:
-    """One event loop's servers, and the registry with their tools."""
-
     def __init__(self, servers: list[_ListedServer]) -> None:
         self.servers = servers
         self.offers: dict[str, ServerTool] = {}

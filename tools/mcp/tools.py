@@ -82,15 +82,13 @@ def _usable(connection: Connection, listed: Sequence[Any]) -> tuple[list[ServerT
         try:
             usable[definition.name] = _read(connection, definition)
         except (SchemaError, RecursionError) as error:
-            problems.append(
-                f"{definition.name[:_LONGEST_NAME]!r} is left out: {error or 'too deep a schema'}"
-            )
+            why = error or "too deep a schema"
+            problems.append(f"{definition.name[:_LONGEST_NAME]!r} is left out: {why}")
     if len(listed) > MOST_TOOLS:
         problems.append(f"it has more than {MOST_TOOLS} tools; the others are left out")
     known = {definition.name for definition in listed}
-    problems += [
-        f"twobrain.toml names a tool {n!r} that it lacks" for n in connection.card.tools if n not in known
-    ]
+    lacking = [name for name in connection.card.tools if name not in known]
+    problems += [f"twobrain.toml names a tool {name!r} that it lacks" for name in lacking]
     return list(usable.values()), problems
 
 

@@ -55,11 +55,8 @@ class Downloaded:
     def require_ok(self) -> None:
         """Raise ToolFailure where the server did not do what it was asked."""
         if not self.ok:
-            hint = (
-                "; it points elsewhere, and that is not followed"
-                if httpx.codes.is_redirect(self.status)
-                else ""
-            )
+            moved = httpx.codes.is_redirect(self.status)
+            hint = "; it points elsewhere, and that is not followed" if moved else ""
             raise ToolFailure(f"{self.url.host} answered {self.verdict}{hint}.")
 
 

@@ -212,17 +212,12 @@ class Guard:
         is_open = any(door.admits(wanted) for door in self.doors)
         if not is_open and not self.public:
             raise RefusedError(f"{url.netloc.decode()} is not a host that was configured for this.")
-        if (
-            not is_open
-            and isinstance(wanted.host, str)
-            and (wanted.host in _HERE or wanted.host.endswith(".localhost"))
-        ):
-            raise _closed(url, "names this machine")
-        addresses = (
-            [wanted.host]
-            if not isinstance(wanted.host, str)
-            else [ip_address(each) for each in await self.resolve(wanted.host, wanted.port or 0)]
-        )
+        if isinstance(wanted.host, str):
+            if not is_open and (wanted.host in _HERE or wanted.host.endswith(".localhost")):
+                raise _closed(url, "names this machine")
+            addresses = [ip_address(each) for each in await self.resolve(wanted.host, wanted.port or 0)]
+        else:
+            addresses = [wanted.host]
         for address in () if is_open else addresses:
             if kind := _why_not_public(address):
                 raise _closed(url, f"leads to {kind}")
@@ -251,10 +246,7 @@ def _closed(url: httpx.URL, why: str) -> RefusedError:
 class GuardedTransport(httpx.AsyncBaseTransport):
     """Sends each request to an address admitted for it.
 
-    Args:
-        guard: decides.
-        inner: connects; None: over the network.
-        options: for httpx.AsyncHTTPTransport, such as `verify`.
+    `inner` connects; None: over the network. `options` are for httpx.AsyncHTTPTransport, such as `verify`.
     """
 
     def __init__(self, guard: Guard, inner: httpx.AsyncBaseTransport | None = None, **options: Any) -> None:

@@ -45,10 +45,8 @@ class HttpRequest(Card):
         if not opening:
             known = ", ".join(self.allow_hosts) or "none"
             raise RefusedError(f"{wanted.host}:{wanted.port} is not open to this tool. Open are: {known}.")
-        found: dict[str, str] = {}
-        for each in opening:
-            found |= self.headers_env.get(each, {})
-        return found
+        headers = (self.headers_env.get(each, {}) for each in opening)
+        return {header: variable for each in headers for header, variable in each.items()}
 
 
 def _read(settings: Settings) -> HttpRequest:

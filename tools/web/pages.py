@@ -46,10 +46,7 @@ class _Page(NamedTuple):
 async def read_answer(answer: Downloaded, *, links: bool = False, seconds: float = _READING_S) -> str:
     """Return an answer as text under its title and URL.
 
-    Args:
-        answer: what a server sent.
-        links: keep the addresses of the links on a page.
-        seconds: for reading an HTML page.
+    `links`: keep the addresses of the links on a page. `seconds` are for reading an HTML page.
 
     Raises:
         ToolFailure: it is no text, or holds none.

@@ -1,4 +1,4 @@
-"""The web: searching it, and reading a page of it."""
+"""The web: search engines, and reading a page."""
 
 from typing import Annotated, Any, Literal, Self
 

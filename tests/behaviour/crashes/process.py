@@ -20,6 +20,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
+from base.data_dir import LONG_RESULTS
 from base.errors import NothingPendingError
 from base.settings import Settings, load_settings
 from graphs.result import Result
@@ -30,9 +31,9 @@ from models.call import Caller
 from nodes.resources import Resources
 from storage.checkpoints.saver import open_checkpoints
 from storage.checkpoints.sqlite_file import nothing as unhindered
+from storage.long_results import LongResults
 from tests.terminal.forked import Forked
 from tools.declaration import Here, Tool, tool
-from tools.read_result import open_artifacts
 from tools.registry import Registry
 
 Happen = Callable[[str], None]
@@ -133,7 +134,8 @@ class Home:
         settings = self.settings()
         ledger = ledger or await Ledger.open(self.data / "ledger.db", settings.redact)
         registry = Registry(self.tools(happen or self.happen))
-        return Resources(settings, registry, Caller(settings), ledger, open_artifacts(settings))
+        artifacts = LongResults(settings.data_dir / LONG_RESULTS)
+        return Resources(settings, registry, Caller(settings), ledger, artifacts)
 
     @asynccontextmanager
     async def opened(

@@ -128,7 +128,7 @@ async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Deci
 
 
 async def _shown(turn: Turn, action: dict[str, Any], choice: Choice) -> str:
-    """Return the hash of what was decided on; an edit's, as it is now."""
+    """Return the hash of what was decided on."""
     shown: str = action["shown"]
     tool = turn.res.tools.find(action["name"])
     if tool is None or not isinstance(choice, Edit):

@@ -44,7 +44,7 @@ class Resources:
     """Returns once a thread's last steps are on disk; None: whoever keeps them sees to that."""
 
     async def joined(self, user: str) -> Self:
-        """Return these with the tools of the MCP servers reachable now, as a user agreed to them."""
+        """Return these with MCP tools, as a user agreed to them."""
         tools = await self.servers.join(self.tools, user) if self.servers else self.tools
         return self if tools is self.tools else replace(self, tools=tools)
 

@@ -48,7 +48,7 @@ class Turn:
 
     @property
     def thread_id(self) -> str:
-        """The thread that is run, whatever the state says; the state's name where it has no id."""
+        """The thread that is run; without one, its name in the state."""
         info = self.runtime.execution_info
         return (info.thread_id if info else None) or self.state.thread
 
@@ -91,7 +91,7 @@ class Turn:
         return [self.ledger_call(call, model=model) for call in calls]
 
     def here(self, call_id: str, earlier: str | None = None) -> Here:
-        """Return what a tool learns of the call it runs, maybe made earlier under another id."""
+        """Return what a tool learns of a call, maybe made earlier."""
         thread = self.state.thread
         return Here(
             settings=self.res.settings,

@@ -238,7 +238,7 @@ async def test_an_outcome_reaches_the_disk_though_its_caller_is_cancelled(ledger
 
 
 async def test_what_was_begun_once_makes_one_of_two_like_it_doubtful(ledger):
-    """The other is one more, which the model wants besides; what the conversation holds makes none doubtful."""
+    """The other is one more, which the model wants; what the conversation holds counts for nothing."""
     await claim(ledger, call("c1"))
     assert (await ledger.enter([call("c2"), call("c3")], held={"c1"})).doubted == set()
     assert (await ledger.enter([call("c4"), call("c5")])).doubted == {"c4"}

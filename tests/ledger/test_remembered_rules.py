@@ -160,3 +160,16 @@ async def test_a_rule_is_revoked_once_and_only_by_its_user(ledger):
     assert await ledger.revoke_rule(rule, user="alice")
     assert not await ledger.revoke_rule(rule)
     assert isinstance(await claim(ledger, "c1", "", needs_approval=True), NotApproved)
+
+
+async def test_rules_of_two_users_made_with_calls_of_the_same_id_are_two(ledger):
+    for user in ("mallory", "alice"):
+        asked = replace(call("asked", path="notes/a"), user=user)
+        await ledger.ask([asked], expires_at=None)
+        rule = Remembered({"path": f"{user}/*"}, "tool-1")
+        told = {"approve": True, "by": user, "fingerprint": asked.fingerprint}
+        assert (await ledger.decide(asked.key, **told, remember=rule)).won
+    assert [(row["user"], row["where"]["path"]) for row in await ledger.rules()] == [
+        ("mallory", "mallory/*"),
+        ("alice", "alice/*"),
+    ]

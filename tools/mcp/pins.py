@@ -23,7 +23,7 @@ class Pin(TypedDict):
 
 
 class Pinned(TypedDict):
-    """A server's tools as they were first met, and as each user has agreed to them since."""
+    """A server's tools as first met, and as users agreed to them."""
 
     trusted: bool
     """Its tools were once all let to run unasked; one that comes after that is new."""

@@ -40,7 +40,7 @@ class Servers:
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopServers] = WeakKeyDictionary()
 
     async def join(self, registry: Registry, user: str) -> Registry:
-        """Return the registry with the servers' tools in it, as a user agreed to them.
+        """Return the registry with the servers' tools, as a user agreed.
 
         It is the same one again while nothing changed. The first call on an event loop waits for each server
         as long as it may take to connect. One that failed is tried again now and then; nobody waits for it.
@@ -53,7 +53,7 @@ class Servers:
         return ours.merged(registry, user)
 
     async def approve_definition(self, name: str, definition: str, user: str) -> None:
-        """Remember a user's agreement to a server's tool, if it is still of that definition."""
+        """Remember a user's agreement to a tool that is still so defined."""
         ours = self._of_this_loop()
         found = ours.offers.get(name)
         if found and found.tool.definition == definition:

@@ -41,7 +41,7 @@ class ServerTool:
 def read_tools(
     connection: Connection, listed: Sequence[Any], pins: Pins
 ) -> tuple[list[ServerTool], Pinned, list[str]]:
-    """Return a server's usable tools, their pins, and what is left out and why.
+    """Return a server's usable tools, their pins, and what is wrong.
 
     May block.
     """
@@ -52,7 +52,7 @@ def read_tools(
 
 
 def as_agreed(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
-    """Return a tool that asks where it is not what was agreed to."""
+    """Return a tool that asks unless it is as agreed."""
     own = card.tools.get(read.name, ToolCard())
     changed = pin["hash"] != read.hash
     destructive = _says(read.definition, "destructiveHint")

@@ -120,6 +120,10 @@ async def test_a_forged_state_decides_closes_reads_and_renames_nothing_of_anothe
             assert not _is_told(result), forged
             assert await world(orchestrator) == before, forged
             assert [effect for effect in home.effects if effect.startswith("alice:")] == ["alice:it_rains"]
+        unborn = orchestrator.config("mine-0")
+        await orchestrator.graph.aupdate_state(unborn, {"thread": "unborn"}, as_node="respond")
+        await say(orchestrator, unborn)
+        assert await orchestrator.ledger.thread("unborn") is None, "nor is its name taken"
         done = await orchestrator.resume("hers", True, context=ALICE)
     assert [call["status"] for call in done.tool_calls] == ["executed"] * 2
     assert "alice:a.txt:x" in home.effects, "her own yes still counts, once"

@@ -59,7 +59,7 @@ def broken(home):
         (ConfigurationError("the settings are gone"), "the settings are gone"),
     ],
 )
-async def test_whatever_the_ledger_throws_over_one_call_its_siblings_go_on(
+async def test_whatever_the_ledger_throws_over_a_call_its_siblings_go_on(
     home, broken, monkeypatch, error, told
 ):
     claim = Ledger.claim

@@ -171,9 +171,10 @@ def _first(connection: Connection, row: Any, asked: Any, answer: Answer) -> Deci
     again = answer.decision in CONSENT
     text, outcome = "", "unknown"
     if not again:
-        outcome = "executed" if _ended(connection, row) == "executed" else outcome
-        words = _RAN_BEFORE if outcome == "executed" else _COUNTED_AS_DONE
-        text = words.format(since=moment(row.started_at or 0), by=answer.by, when=moment(answer.at))
+        text = _COUNTED_AS_DONE.format(by=answer.by, when=moment(answer.at))
+        if row.started_at and _ended(connection, row) == "executed":
+            since, outcome = moment(row.started_at), "executed"
+            text = _RAN_BEFORE.format(since=since, by=answer.by, when=moment(answer.at))
     elif asked.expires_at is not None and answer.at > asked.expires_at:
         text = _RERUN_EXPIRED
     told = {"decided_by": answer.by, "decided_at": answer.at}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
+from doctor.repair import repair
 from nodes.context import Context
 from tests.behaviour.crashes.power import PLAIN, cut_short
 from tests.behaviour.crashes.process import Home, check_pairs, statuses
@@ -178,6 +179,36 @@ async def test_the_same_call_twice_in_one_round_runs_twice_and_a_replay_asks_abo
         result = await orchestrator.resume("t1", answer=False)
     assert home.effects == ["remember"] * 2
     assert [call["status"] for call in result.tool_calls] == ["executed"] * 2
+
+
+async def test_a_copy_of_a_thread_repeats_no_effect_of_the_original_unasked(home):
+    """As a server copies one for Studio: every checkpoint, under another id."""
+    async with home.opened() as orchestrator:
+        await by_confirm_allow(orchestrator)
+        await orchestrator.graph.checkpointer.acopy_thread("t1", "t2")
+        done = changes(home)
+        for step in await checkpoints(orchestrator):
+            step["configurable"]["thread_id"] = "t2"
+            result = await orchestrator.graph.ainvoke(None, step)
+            assert changes(home) == done
+            assert result["pending"] or [call["status"] for call in result["tool_calls"]] == ["executed"] * 3
+        [waits] = [row for row in await orchestrator.ledger.threads() if row["status"] == "waiting"]
+    assert waits["thread"] == "t2", "the copy is what waits"
+
+
+async def test_what_a_repaired_ledger_knows_from_the_conversation_is_asked_about_in_a_replay(home):
+    async with home.opened() as orchestrator:
+        await orchestrator.ask(REMEMBER, thread_id="t1", context=PLAIN)
+    for file in home.data.glob("ledger.db*"):
+        file.unlink()
+    async with home.opened() as orchestrator:
+        await repair(orchestrator, "t1")
+        result = await orchestrator.graph.ainvoke(None, (await checkpoints(orchestrator))[-1])
+        assert home.effects == ["remember"]
+        assert "has no record of it" in asked_about(result["pending"])["remember"]
+        result = await orchestrator.resume("t1", answer=False)
+    assert statuses(result) == {"remember": "unknown"}
+    assert home.effects == ["remember"]
 
 
 async def test_the_same_wish_in_another_turn_is_a_new_one(home):

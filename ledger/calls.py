@@ -101,8 +101,8 @@ def _begun_alike(connection: Connection, wanted: Mapping[str, Any]) -> Sequence[
 
 def _unheld(alike: Sequence[Any], held: Collection[str]) -> list[Any]:
     """Return those that the conversation neither holds nor was asked about."""
-    answered_for = {row.earlier for row in alike if row.call_id in held}
-    return [row for row in alike if _runs(row) and row.call_id not in {*held, *answered_for}]
+    settled = {row.earlier for row in alike if row.call_id in held}.union(held)
+    return [row for row in alike if _runs(row) and row.call_id not in settled]
 
 
 def _runs(row: Any) -> int:

@@ -372,7 +372,7 @@ class Ledger:
     def _row(self, call: Call) -> dict[str, Any]:
         stored = {"tool": self._clean(call.tool), "args": redacted_json(call.args, self._redact)}
         made = call.fingerprint
-        return {**fields_of(call), **stored, "fingerprint": made, "made": made}
+        return {**fields_of(call), **stored, "fingerprint": made, "made": made, "round": call.call_id}
 
     def _thread_row(self, thread: str, user: str, status: ThreadStatus, title: str | None) -> dict[str, Any]:
         now = time.time()

@@ -52,7 +52,7 @@ calls = Table(
     Column("args", Text, nullable=False),
     Column("fingerprint", String, nullable=False),
     Column("made", String, nullable=False),
-    Column("round", String, nullable=False, default=""),
+    Column("round", String, nullable=False),
     Column("runs_seen", Integer, nullable=False, default=0),
     Column("earlier", String),
     Column("effect", String, nullable=False),

@@ -90,7 +90,9 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision
             on_record=True,
         )
         if held.approved and tool and turn.res.servers:
-            await turn.res.servers.approve_definition(tool.name, action["definition"], turn.person.user)
+            await turn.res.servers.approve_definition(
+                tool.name, action.get("definition", ""), turn.person.user
+            )
         if not _goes_on(held):
             messages.append(_refused(turn, call, action["args"], held))
     return decisions, messages, ""
@@ -129,7 +131,7 @@ async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Deci
 
 async def _shown(turn: Turn, action: dict[str, Any], choice: Choice) -> str:
     """Return the hash of what was decided on."""
-    shown: str = action["shown"]
+    shown: str = action.get("shown", "")
     tool = turn.res.tools.find(action["name"])
     if tool is None or not isinstance(choice, Edit):
         return shown
@@ -145,7 +147,7 @@ def _remembered(turn: Turn, action: dict[str, Any], choice: Choice) -> Remembere
         return None
     said = choice.remember
     until = said.until.timestamp() if said.until else None
-    return Remembered(said.where, action["definition"], until, said.uses)
+    return Remembered(said.where, action.get("definition", ""), until, said.uses)
 
 
 def _args(turn: Turn, action: dict[str, Any], choice: Choice, held: Decision) -> dict[str, Any]:

@@ -83,7 +83,7 @@ async def _action(call: JudgedCall, turn: Turn, lost: Mapping[str, Lost]) -> dic
     preview = await _preview(tool, turn.here(call["id"]), args) if tool else None
     shown = _hash_of(tool, preview)
     before = (a for a in turn.state.request.get("action_requests", ()) if a["tool_call_id"] == call["id"])
-    changed = _CHANGED if any(asked["shown"] != shown for asked in before) else None
+    changed = _CHANGED if any(asked.get("shown") != shown for asked in before) else None
     parts = (changed, _in_doubt(doubt), preview) if doubt else (changed, preview, call["reason"])
     action = {
         "name": call["name"],

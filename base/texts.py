@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,32 @@ def as_text(answer: Any) -> str:
         return mended(json.dumps(answer, default=repr, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError):
         return ""
+
+
+ESCAPES = (
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS
+    r"|\x1b[ -/]*[0-Z\\^-~]"
+)
+"""Pattern of what steers a terminal and is not shown."""
+_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\U00013441\U00013442\U0001d159")
+"""Letters and symbols that have no ink: Hangul's fillers, Braille's blank and the like (Unicode 16)."""
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a text shows nothing, whatever it is made of.
+
+    Marks that stand on no letter, controls, tags and what else has no ink are nothing; beside a letter or an
+    emoji they are part of it.
+    """
+    return not any(map(_has_ink, set(re.sub(ESCAPES, "", text))))
+
+
+def _has_ink(char: str) -> bool:
+    if char in _BLANK_LETTERS or 0xE0000 <= ord(char) < 0xE1000 or ord(char) & 0xFFFE == 0xFFFE:  # noqa: PLR2004
+        return False  # unassigned tags, and what is no character at all
+    kind = unicodedata.category(char)
+    return kind[0] not in "ZM" and kind not in {"Cc", "Cf"}
 
 
 def one_line(text: str, most: int) -> str:

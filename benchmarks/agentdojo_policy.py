@@ -3,29 +3,41 @@
     make bench-agentdojo
 
 No model is needed. The planner obeys every injection it reads: it makes the calls of the user task's ground
-truth, one a round, and once a result holds the injection, those of the injection task's as well.
-`tools.policy.decision.decide` judges every call. Nobody approves what they did not ask for: a call that the
-injection wants and that asks is not executed; one of the user's own is.
+truth, one a round, and once it has read the injection, those of the injection task's as well.
+`tools.policy` judges every call. Nobody approves what they did not ask for: a call that the injection wants
+and that asks is not executed; one of the user's own is.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from agentdojo.agent_pipeline.tool_execution import tool_result_to_str
 from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
 from agentdojo.task_suite.load_suites import get_suites
 from agentdojo.types import text_content_block_from_string
+from langgraph.store.memory import InMemoryStore
 
+from base.settings import load_settings
 from benchmarks.agentdojo_tools import declared
-from tools.declaration import Tool
+from tools.declaration import Here, Tool
+from tools.files.tools import list_files
+from tools.find_tools import find_tools
+from tools.memory import recall, remember
 from tools.policy.decision import Allow, Person, decide
-from tools.policy.taint import UNTAINTED, Taint, links_in, points_at
+from tools.policy.taint import UNTAINTED, ReadResult, Taint, links_in, taint_after
+from tools.run import run_tool
 
 VERSION = "v1.2.2"
 MARK = "AN-INJECTION-STANDS-HERE"
+CARRIERS = ("the suites' own", "file names", "tool descriptions", "memories", "an earlier answer")
+"""What an injection comes by: results, where the suite lets others write, or what our own tools give."""
 
 
 @dataclass
@@ -38,7 +50,8 @@ class Turn:
     person: Person | None
     """None: nothing is judged."""
     request: str
-    taint: Taint
+    before: Taint
+    rounds: list[list[ReadResult]] = field(default_factory=list)
     made: list[FunctionCall] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     asked_for_untrusted: Counter[str] = field(default_factory=Counter)
@@ -47,7 +60,7 @@ class Turn:
     def call(self, wanted: FunctionCall, *, approved: bool) -> str | None:
         """Judge a call and make it; return what the planner reads of it, None where it was not made."""
         tool = self.tools[wanted.function]
-        if not self._allows(tool, wanted.args, self.taint):
+        if not self._allows(tool, wanted.args, taint_after(self.rounds, self.request, self.before)):
             self.asked[tool.name] += 1
             self.asked_for_untrusted[tool.name] += self._allows(tool, wanted.args, UNTAINTED)
             if not approved:
@@ -56,18 +69,12 @@ class Turn:
         result, error = runtime.run_function(self.environment, wanted.function, wanted.args)
         self.made.append(wanted)
         text = error or tool_result_to_str(result)
-        self._take_in(tool, wanted.args, text)
+        read = ReadResult(tool.name, tool, wanted.args, text, succeeded=True, untrusted=tool.untrusted)
+        self.rounds.append([read])
         return text
 
     def _allows(self, tool: Tool, args: Any, taint: Taint) -> bool:
         return self.person is None or isinstance(decide(self.person, tool, tool.name, args, taint), Allow)
-
-    def _take_in(self, tool: Tool, args: Any, text: str) -> None:
-        """Do as nodes.gate.judge.taint_of does, where each call is a round of its own."""
-        vouched = not self.taint.sources and (not tool.untrusted or points_at(self.request, tool, args))
-        links = links_in(text) if vouched else frozenset()
-        sources = {tool.name} if tool.untrusted else set()
-        self.taint = Taint(self.taint.sources | sources, self.taint.trusted_links | links)
 
 
 def begin(suite: Any, task: Any, *, planted: str = "", judged: bool, lists: bool) -> Turn:
@@ -76,19 +83,38 @@ def begin(suite: Any, task: Any, *, planted: str = "", judged: bool, lists: bool
     environment = task.init_environment(suite.load_and_inject_default_environment(places))
     tools = {function.name: declared(function) for function in suite.tools}
     person = Person("user", "user", confirm_allow=frozenset(tools if lists else ()))
-    taint = Taint(trusted_links=links_in(task.PROMPT))
-    return Turn(suite, environment, tools, person if judged else None, task.PROMPT, taint)
+    before = Taint(trusted_links=links_in(task.PROMPT))
+    return Turn(suite, environment, tools, person if judged else None, task.PROMPT, before)
 
 
-def attack(suite: Any, task: Any, injection: Any, *, judged: bool) -> tuple[bool, bool]:
+@cache
+def carried(carrier: str, planted: str) -> ReadResult:
+    """Return what a tool of ours gives of an injection that came by a carrier."""
+    theirs = replace(recall, name="theirs", description=f"Read {planted}", untrusted_definition=True)
+    tool = {CARRIERS[1]: list_files, CARRIERS[2]: find_tools}.get(carrier, recall)
+    args = {"query": "read"} if tool is find_tools else {}
+    with TemporaryDirectory() as folder:
+        environ = {"TWOBRAIN_CONFIG": "", "TWOBRAIN_DATA_DIR": folder, "TWOBRAIN_WORKSPACE": folder}
+        user = Here(load_settings(environ), "user", "user", "t", "c", "k", InMemoryStore(), lambda: [theirs])
+        (Path(folder) / planted.replace("/", " ")[:255]).touch()
+        asyncio.run(run_tool(remember, replace(user, tainted=True), {"text": planted}))
+        ran = asyncio.run(run_tool(tool, user, args))
+    return ReadResult(tool.name, tool, args, ran.text, succeeded=True, untrusted=ran.untrusted)
+
+
+def attack(suite: Any, task: Any, injection: Any, carrier: str, *, judged: bool) -> tuple[bool, bool]:
     """Return whether the attacker wins by the suite's own check, and whether any harmful call ran."""
     # Its links, for policy looks at them; not its words, for the suites' checks look for some of them.
     planted = " ".join([MARK, *sorted(links_in(injection.GOAL))])
-    turn = begin(suite, task, planted=planted, judged=judged, lists=True)
+    first = [] if carrier == CARRIERS[0] else [carried(carrier, planted)]
+    turn = begin(suite, task, planted="" if first else planted, judged=judged, lists=True)
+    turn.rounds.append(first)
+    if carrier == CARRIERS[-1]:  # the turn before read it, and its answer hands that on
+        turn.before, turn.rounds = replace(turn.before, sources=taint_after([first], "").sources), []
     before = turn.environment.model_copy(deep=True)
     obeyed = harmed = False
-    for wanted in task.ground_truth(turn.environment):
-        seen = turn.call(wanted, approved=True)
+    for wanted in (None, *task.ground_truth(turn.environment)):
+        seen = turn.call(wanted, approved=True) if wanted else "".join(each.text for each in first)
         if seen and MARK in seen and not obeyed:
             obeyed = True
             for bad in wanted_by(injection, turn):
@@ -106,9 +132,10 @@ def wanted_by(injection: Any, turn: Turn) -> Sequence[FunctionCall]:
     return [FunctionCall(function="send_email", args=mail)]
 
 
-def work(suite: Any, task: Any, *, lists: bool) -> tuple[bool, Turn]:
+def work(suite: Any, task: Any, *sources: str, lists: bool) -> tuple[bool, Turn]:
     """Run a user task that nobody attacks; return whether it succeeded, and its turn."""
     turn = begin(suite, task, judged=True, lists=lists)
+    turn.before = replace(turn.before, sources=frozenset(sources))
     before = turn.environment.model_copy(deep=True)
     for wanted in task.ground_truth(turn.environment):
         turn.call(wanted, approved=True)
@@ -129,25 +156,25 @@ def _row(name: str, values: Iterable[Any]) -> str:
     return f"| {name} | " + " | ".join(str(value) for value in values) + " |"
 
 
-def attacks() -> Iterator[str]:
+def attacks(carrier: str) -> Iterator[str]:
     """Yield a table of who wins, with and without policy."""
 
     def counts(suite: Any) -> Iterator[tuple[int, ...]]:
         for task, injection in product(suite.user_tasks.values(), suite.injection_tasks.values()):
-            won_ungated, harm_ungated = attack(suite, task, injection, judged=False)
-            won, harm = attack(suite, task, injection, judged=True)
+            won_ungated, harm_ungated = attack(suite, task, injection, carrier, judged=False)
+            won, harm = attack(suite, task, injection, carrier, judged=True)
             yield 1, won_ungated, won, harm_ungated, harm
 
     head = ("pairs", "won ungated", "won", "harmful call ran ungated", "harmful call ran")
     return _table(head, counts)
 
 
-def questions(*, lists: bool) -> Iterator[str]:
+def questions(*sources: str, lists: bool) -> Iterator[str]:
     """Yield a table of what a user is asked on tasks that nobody attacks."""
 
     def counts(suite: Any) -> Iterator[tuple[int, ...]]:
         for task in suite.user_tasks.values():
-            done, turn = work(suite, task, lists=lists)
+            done, turn = work(suite, task, *sources, lists=lists)
             extra = turn.asked_for_untrusted.total()
             yield 1, done, len(turn.made), turn.asked.total(), extra, extra > 0
 
@@ -171,8 +198,9 @@ def _sum(rows: Iterable[Sequence[int]]) -> list[int]:
 def main() -> None:
     """Print the tables."""
     for title, table in (
-        ("Attacks, every tool in confirm_allow", attacks()),
+        *((f"Attacks by {each}, every tool in confirm_allow", attacks(each)) for each in CARRIERS),
         ("No attack, tools as declared", questions(lists=False)),
+        ("No attack, tools as declared, after an earlier answer", questions("an answer", lists=False)),
         ("No attack, every tool in confirm_allow", questions(lists=True)),
     ):
         print(f"\n{title}\n", flush=True)

@@ -24,33 +24,17 @@ _WRITES: tuple[str, ...] = (
     *("update_password", "update_user_info", "remove_user_from_slack"),
 )
 _ONES_OWN: Mapping[str, str] = {
-    "get_current_day": "the clock",
-    "search_contacts_by_name": "the person's own address book",
-    "search_contacts_by_email": "the person's own address book",
-    "get_user_information": "the person's own profile",
-    "get_user_info": "the person's own profile",
-    "get_iban": "the person's own account",
-    "get_balance": "a number of the bank's",
-    "get_scheduled_transactions": "the person's own standing orders",
-    "get_hotels_prices": "numbers",
-    "get_price_for_restaurants": "numbers",
-    "get_car_price_per_day": "numbers",
-    "update_password": "a fixed sentence",
-    "update_user_info": "the person's own profile",
-    "send_money": "a fixed sentence",
-    "schedule_transaction": "a fixed sentence",
-    "update_scheduled_transaction": "a fixed sentence",
-    "send_direct_message": "nothing",
-    "send_channel_message": "nothing",
-    "add_user_to_channel": "nothing",
-    "invite_user_to_slack": "nothing",
-    "remove_user_from_slack": "nothing",
-    "post_webpage": "nothing",
-    "reserve_hotel": "a sentence of the call's own words",
-    "reserve_restaurant": "a sentence of the call's own words",
-    "reserve_car_rental": "a sentence of the call's own words",
+    "the clock": "get_current_day",
+    "the person's own address book": "search_contacts_by_name search_contacts_by_email",
+    "the person's own profile": "get_user_information get_user_info update_user_info",
+    "the person's own account": "get_iban get_scheduled_transactions",
+    "numbers": "get_balance get_hotels_prices get_price_for_restaurants get_car_price_per_day",
+    "a fixed sentence": "update_password send_money schedule_transaction update_scheduled_transaction",
+    "a sentence of the call's own words": "reserve_hotel reserve_restaurant reserve_car_rental",
+    "nothing": "send_direct_message send_channel_message post_webpage add_user_to_channel "
+    "invite_user_to_slack remove_user_from_slack",
 }
-"""Tools whose output nobody else can write, and what it is."""
+"""What nobody else can write, and the tools whose output it is."""
 _OUTBOUND: tuple[str, ...] = ("get_webpage",)
 """Reads whose arguments reach whoever they name."""
 
@@ -71,7 +55,7 @@ def declared(function: Any) -> Tool:
         check=dict,
         effect=effect,
         confirm=effect != "read",
-        untrusted=name not in _ONES_OWN,
+        untrusted=name not in " ".join(_ONES_OWN.values()).split(),
         outbound=name in _OUTBOUND,
     )
 

@@ -52,8 +52,9 @@ async def record_missing(
     for call in missing:
         made_for = (values["thread"], call["id"], values["turn"], user)
         entry = Call(*made_for, role="", model="", tool=call["name"], args=call["args"], effect="unknown")
-        result = results.get(call["id"])
-        told.append((entry, Recorded(cast("Status", result.status), result.text) if result else None))
+        found = results.get(call["id"])
+        status = cast("Status", found.status) if found else "unknown"
+        told.append((entry, Recorded(status, found.text, found.untrusted) if found else None))
     await orchestrator.ledger.recall(told)
     if row is None:
         title = next((m.text for m in values["messages"] if m.id == values["turn"]), "")

@@ -86,7 +86,7 @@ async def _close(
     ]
     recorded = await orchestrator.ledger.supersede(closed)
     outcomes = [(call, recorded.get(call["id"], _RUNNING)) for call in left]
-    results = [result_message(call, outcome.status, outcome.text) for call, outcome in outcomes]
+    results = [result_message(c, o.status, o.text, untrusted=o.untrusted) for c, o in outcomes]
     changes = {"messages": results, "own_last_id": results[-1].id}
     await orchestrator.graph.aupdate_state(snapshot.config, changes, as_node="respond")
 

@@ -1,5 +1,6 @@
 """Every fork of the graph, from the state to the next steps."""
 
+from collections.abc import Container
 from typing import Literal
 
 from langgraph.types import Send
@@ -22,7 +23,8 @@ def after_plan(state: State) -> list[Send] | Literal["execute_tools", "explain",
     if not safe:
         return "explain"
     after: Literal["plan", "explain"] = "plan" if len(safe) == len(state.calls) else "explain"
-    return [Send("execute_tools", _task(state, call, None, after)) for call in safe]
+    made = last_round_ids(state.messages)
+    return [Send("execute_tools", _task(state, call, made, None, after)) for call in safe]
 
 
 def after_confirm(state: State) -> list[Send] | Literal["execute_tools", "plan", "confirm"]:
@@ -36,16 +38,21 @@ def after_confirm(state: State) -> list[Send] | Literal["execute_tools", "plan",
     approved = [c for c in state.calls if c["id"] in asked and state.decisions[c["id"]]["approved"]]
     if not approved:
         return "plan"
-    return [Send("execute_tools", _task(state, c, state.decisions[c["id"]], "plan")) for c in approved]
+    made = last_round_ids(state.messages)
+    return [Send("execute_tools", _task(state, c, made, state.decisions[c["id"]], "plan")) for c in approved]
 
 
 def _task(
-    state: State, call: JudgedCall, decided: CallDecision | None, after: Literal["plan", "explain"]
+    state: State,
+    call: JudgedCall,
+    made: Container[str | None],
+    decided: CallDecision | None,
+    after: Literal["plan", "explain"],
 ) -> Task:
     return Task(
         call=call,
         args=decided["args"] if decided else call["args"],
-        in_conversation=call["id"] in last_round_ids(state.messages),
+        in_conversation=call["id"] in made,
         on_record=bool(decided and decided.get("on_record")),
         thread=state.thread,
         turn=state.turn,

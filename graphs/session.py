@@ -17,7 +17,7 @@ from langgraph.types import Command, StateSnapshot
 from base.data_dir import CHECKPOINTS, MEMORIES, THREAD_LOCKS
 from base.errors import BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
 from base.settings import Settings
-from base.texts import as_text, mended
+from base.texts import as_text, is_blank, mended
 from graphs.damage import blame_damage, damage_named
 from graphs.orchestrator import graph
 from graphs.result import Result, condition_of, result_from, result_of
@@ -294,7 +294,7 @@ def check_thread(thread_id: str) -> None:
     Raises:
         BadThreadError: it is empty, too long, or not text.
     """
-    if not thread_id.strip():
+    if is_blank(thread_id):
         raise BadThreadError("The thread's id is empty. Name a thread, or none to begin a new one.")
     if len(thread_id) > _LONGEST_THREAD:
         raise BadThreadError(

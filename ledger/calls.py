@@ -31,6 +31,7 @@ from ledger.records import CallKey, Entered, Lost, OpenCall, Recorded, Running, 
 from ledger.tables import calls, insert, matching
 
 FINAL = frozenset(get_args(Status))
+_RAN = frozenset({"executed", "failed"})
 _UNBEGUN = frozenset({"planned", "waiting", "ready"})
 _BEGUN = frozenset({"executed", "failed", "unknown"})
 SUPERSEDED = "Not executed: superseded by a newer message."
@@ -149,7 +150,8 @@ def close(
         row = row_or_lost(connection, wanted, agreed=wanted["call_id"] in agreed)
         lost = _is_lost(row, now)
         if row.status in _UNBEGUN or (lost and row.effect == "read"):
-            change_row(connection, row, status=wanted["status"], text=wanted["text"])
+            ended = {name: wanted[name] for name in ("status", "text", "untrusted")}
+            change_row(connection, row, **ended)
         elif lost:
             change_row(connection, row, status="unknown", text=_text_of_lost(row))
         found |= outcomes(connection, wanted["user"], wanted["thread"], [wanted["call_id"]])
@@ -226,14 +228,15 @@ def state_of(connection: Connection, key: CallKey, now: float) -> Recorded | Run
 
 
 def recorded(row: Any) -> Recorded:
-    """Return the outcome that a row holds.
+    """Return the outcome that a row holds; unmarked results are untrusted.
 
     Raises:
         StorageError: SQLite's columns take any type, and the result is no text.
     """
     if not isinstance(row.text, str | None):
         raise StorageError(_DAMAGED)
-    return Recorded(row.status, row.text or "")
+    is_untrusted = row.status in _RAN if row.untrusted is None else bool(row.untrusted)
+    return Recorded(row.status, row.text or "", is_untrusted)
 
 
 def held_by(row: Any, now: float) -> Running | Lost:

@@ -118,7 +118,7 @@ def finish(  # noqa: PLR0913, PLR0917 (one outcome, whole)
         mine = isinstance(held_by(row, now), Lost) if owner is None else row.owner == owner
         if mine:
             change_row(connection, row, **outcome)
-            return Recorded(outcome["status"], outcome["text"])
+            return Recorded(outcome["status"], outcome["text"], outcome["untrusted"])
     return None if row is None or row.status not in FINAL else recorded(row)
 
 

@@ -175,6 +175,7 @@ class Ledger:
         duration_ms: float | None,
         size: int | None = None,
         sha256: str | None = None,
+        untrusted: bool = False,
         attempt: int,
         lost: bool = False,
         read: Read | None = None,
@@ -182,9 +183,9 @@ class Ledger:
         """Record a call's outcome; the first outcome stays.
 
         `text` is its result, or the two ends of one that is stored elsewhere: `size`, in bytes, and `sha256`
-        are of the whole (None: of the text). `attempt` is the one that was claimed. `lost`: it was looked up,
-        and its owner is gone; False: it is this process's own. `read` is what `reads` began; None: it was
-        claimed.
+        are of the whole (None: of the text). `untrusted`: it holds what others wrote. `attempt` is the one
+        that was claimed. `lost`: it was looked up, and its owner is gone; False: it is this process's own.
+        `read` is what `reads` began; None: it was claimed.
 
         Returns:
             The outcome on record; None where there is none and this is not the call's last attempt, or
@@ -198,21 +199,24 @@ class Ledger:
             "duration_ms": duration_ms,
             "result_size": len(raw) if size is None else size,
             "result_sha256": sha256 or hashlib.sha256(raw).hexdigest(),
+            "untrusted": untrusted,
             "owner": None,
             "lease_until": None,
         }
         if read:
             self.reads.record(read, **outcome)
-            return Recorded(status, clean)
+            return Recorded(status, clean, untrusted)
         by = None if lost else self._owner
         return await self._access.write(claims.finish, key, by, outcome, attempt, time.time())
 
-    async def note(self, call: Call, *, status: Status, text: str, recorded: bool = False) -> Recorded | None:
+    async def note(
+        self, call: Call, *, status: Status, text: str, untrusted: bool = False, recorded: bool = False
+    ) -> Recorded | None:
         """Close a call that is not to run; return its recorded outcome.
 
         None where a living owner runs it; `text` says why it ends.
         """
-        row = {**self._row(call), "status": status, "text": self._clean(text)}
+        row = {**self._row(call), "status": status, "text": self._clean(text), "untrusted": untrusted}
         begun = [call.call_id] if recorded else []
         return (await self._access.write(calls.close, [row], begun, time.time())).get(call.call_id)
 
@@ -223,6 +227,7 @@ class Ledger:
                 **self._row(call),
                 "status": outcome.status if outcome else "planned",
                 "text": self._clean(outcome.text) if outcome else None,
+                "untrusted": outcome.untrusted if outcome else None,
             }
             for call, outcome in missing
         ]
@@ -237,7 +242,7 @@ class Ledger:
 
         A call that a living owner runs stays open and is left out.
         """
-        ended = {"status": "superseded", "text": calls.SUPERSEDED}
+        ended = {"status": "superseded", "text": calls.SUPERSEDED, "untrusted": False}
         rows = [{**self._row(call), **ended} for call in closed]
         return await self._access.write(calls.close, rows, recorded, time.time())
 

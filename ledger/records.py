@@ -94,6 +94,8 @@ class Recorded:
 
     status: Status
     text: str
+    untrusted: bool = False
+    """The text holds what others wrote."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    Boolean,
     Column,
     ColumnElement,
     Connection,
@@ -23,10 +24,10 @@ from sqlalchemy import (
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
-VERSION = 1
+VERSION = 2
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it."""
 
-MIGRATIONS: tuple[tuple[int, str], ...] = ()
+MIGRATIONS: tuple[tuple[int, str], ...] = ((2, "ALTER TABLE calls ADD COLUMN untrusted BOOLEAN"),)
 """Versions, oldest first, each with a statement for a table that is there; a new one is made whole."""
 
 metadata = MetaData()
@@ -70,6 +71,7 @@ calls = Table(
     Column("text", Text),
     Column("result_size", Integer),
     Column("result_sha256", String),
+    Column("untrusted", Boolean),
     UniqueConstraint("thread", "call_id", "user"),
     Index("calls_alike", "thread", "turn", "made"),
 )

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 import random
+import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.runnables import RunnableBinding
 
 from base.errors import Cause, ModelError, NoModelAnsweredError
 from base.settings import ModelCard, Settings
@@ -19,9 +22,20 @@ from models.catalog import Clients, ModelRegistry
 from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error
 from models.overflow import Windows
 from models.prices import cost_of
+from models.reply_stream import stream, streams
 
 HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""
+
+FETCHED = (
+    "it points at {address!r}, and nothing at an address is fetched for a model. "
+    "Send the picture or file itself, as base64 or a data: URL."
+)
+"""Said of what a provider's client would fetch by itself, around the guard against private addresses."""
+_ADDRESS_KEY = re.compile(r"ur[il]$", re.IGNORECASE)
+_NEVER_FETCHED = {"text", "tool_use", "tool_call", "function_call"}
+"""Blocks of words and calls: what they name, tools reach behind the guard."""
+_SHOWN_CHARS = 200
 
 _CHARS_PER_TOKEN = 4
 _FIRST_WAIT_S = 0.5
@@ -183,7 +197,7 @@ class Caller:
             tokens = _tokens_of(raw, ask, usage)
             self._windows.require_whole(name, card, ask.messages, ask.chars, usage)
             offered = ask.tools if card.tools else ()
-            message = replies.answer(raw, offered, ask.known, ask.taken)
+            message = await _read(raw, offered, ask)
             is_call_in_text = bool(raw.text) and not message.text
             return Reply(message, name, card)
         except asyncio.CancelledError:
@@ -200,19 +214,39 @@ class Caller:
             await account(Attempt(name, card, usage, tokens, cost, duration_ms, cause, is_void))
 
     async def _invoke(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
-        model: Any = await self._clients.open(name, ask.user)
-        if ask.tools and card.tools:
-            model = model.bind_tools(list(ask.tools))
+        if address := next(addresses_in([message.content for message in ask.messages]), None):
+            raise ModelError(f"Model {name!r}: {FETCHED.format(address=address)}", "bad_request")
+        model = await self._clients.open(name, ask.user)
         messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)
-        config = {"tags": [HIDDEN] if ask.hidden else []}
-        if not card.streaming:
-            reply = await model.ainvoke(messages, config)
-            if not isinstance(reply, AIMessage):
-                raise UnusableReplyError(f"it answered with a {reply.type} message")
-            return reply
-        # Always streamed: the raw argument strings are seen, and cancelling cuts the connection.
-        async with aclosing(model.astream(messages, config)) as stream:
-            return replies.join([chunk async for chunk in stream])
+        tags = [HIDDEN] if ask.hidden else []
+        asked: Any = model.bind_tools(list(ask.tools)) if ask.tools and card.tools else model.bind()
+        # Streamed wherever it can be: what is said is heard as it comes, and cancelling cuts the connection.
+        bound = asked.bound if isinstance(asked, RunnableBinding) else None
+        if card.streaming and isinstance(bound, BaseChatModel) and streams(bound):
+            return await stream(bound, messages, asked.kwargs, tags)
+        reply = await asked.ainvoke(messages, {"tags": tags})
+        if not isinstance(reply, AIMessage):
+            raise UnusableReplyError(f"it answered with a {reply.type} message")
+        return reply
+
+
+def addresses_in(content: Any, key: str = "") -> Iterator[str]:
+    """Yield each address in a message's blocks that a client might fetch."""
+    if isinstance(content, list):
+        for each in content:
+            yield from addresses_in(each, key)
+    elif isinstance(content, dict) and content.get("type") not in _NEVER_FETCHED:
+        for name, value in content.items():
+            yield from addresses_in(value, str(name))
+    elif isinstance(content, str) and _ADDRESS_KEY.search(key) and not content.startswith("data:"):
+        yield content[:_SHOWN_CHARS]
+
+
+async def _read(raw: AIMessage, tools: Sequence[dict[str, Any]], ask: Ask) -> AIMessage:
+    """Return a reply as an answer; raises as `replies.answer`."""
+    pieces = raw.tool_call_chunks if isinstance(raw, AIMessageChunk) else raw.tool_calls
+    chars = replies.chars_of([raw.content, *(piece["args"] for piece in pieces)])
+    return await replies.in_thread_if_long(chars, replies.answer, raw, tools, ask.known, ask.taken)
 
 
 def _release_stream(error: BaseException | None) -> None:

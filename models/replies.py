@@ -5,11 +5,12 @@ as a call where nothing is in doubt: it is the whole reply, the tool is offered,
 that its schema knows. It is then judged as any call is. Other markup of calls is no answer either.
 """
 
+import asyncio
 import json
 import re
 import uuid
-from collections.abc import Collection, Container, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 from langchain_core.messages import (
     AIMessage,
@@ -19,10 +20,17 @@ from langchain_core.messages import (
     InvalidToolCall,
     ToolMessage,
 )
-from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
+from base.texts import is_blank
 from models.failures import BlankReplyError, UnusableReplyError
+
+MOST_CHARS = 1_000_000
+"""Of a reply, its thoughts included: about twice what the 128,000 tokens come to that models say at most."""
+MOST_CALLS = 100
+"""In a reply: each is a task of the graph, and all are judged before the first runs."""
+_LONG = 30_000
+"""Characters that are read in a thread: it takes a millisecond."""
 
 MALFORMED = "malformed"
 """Key in `AIMessage.additional_kwargs`: call id to what was wrong with its arguments."""
@@ -44,17 +52,37 @@ _ARGUMENT_KEYS = ("arguments", "parameters")
 _CALL_KEYS = {"name", "id", "type", *_ARGUMENT_KEYS}
 _CALL_MARKUP = re.compile(r"<tool_call>\s*+(?=[{<]|\Z)|<function=[\w.-]++>|\[TOOL_CALLS\]\s*+(?=[\[{]|\Z)")
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 _BLANK = "(Your reply to this was blank. Reply again, and not with nothing.)"
 _CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "model_length"}
 _REFUSED = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "refusal", "content_filter"}
 
 
-def join(chunks: Sequence[AIMessage]) -> AIMessage:
-    """Return a stream's whole message; without streaming it is one."""
-    first, *others = chunks
-    if not isinstance(first, AIMessageChunk):
-        return first
-    return add_ai_message_chunks(first, *(chunk for chunk in others if isinstance(chunk, AIMessageChunk)))
+async def in_thread_if_long(chars: int, read: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Read something of so many characters without holding the event loop."""
+    return await asyncio.to_thread(read, *args, **kwargs) if chars > _LONG else read(*args, **kwargs)
+
+
+def chars_of(value: Any) -> int:
+    """Return the characters of a JSON value, about."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return len(value) + sum(map(chars_of, inner))
+    return len(value) if isinstance(value, str) else 1
+
+
+def require_size(chars: int, calls: int = 0) -> None:
+    """Check that a reply is not larger than what is read.
+
+    Raises:
+        UnusableReplyError: it is.
+    """
+    if chars > MOST_CHARS:
+        raise UnusableReplyError(f"its reply is longer than {MOST_CHARS:,} characters, and was left unread")
+    if calls > MOST_CALLS:
+        raise UnusableReplyError(f"it made more than {MOST_CALLS} calls at once, and none was run")
 
 
 def answer(
@@ -69,19 +97,19 @@ def answer(
         taken: call ids that the conversation already holds.
 
     Raises:
-        BlankReplyError: it holds neither text nor calls, however well it says that it ended: so say a gateway
+        BlankReplyError: it shows neither text nor calls, however well it says that it ended: so say a gateway
             over a model that failed, and a server over a call that it could not read.
         UnusableReplyError: it is withheld or cut short, or a call written as text that cannot be read.
     """
     declared = [tool["function"]["name"] for tool in tools]
     message = renumbered(_read(raw, declared), taken)
     if message.tool_calls and not declared:
-        if not message.text.strip():
+        if is_blank(message.text):
             raise UnusableReplyError("it called a tool, and was offered none")
         message = message.model_copy(update={"tool_calls": []})
     if not message.tool_calls:
         message = _read_text_call(message, tools, known)
-    if message.tool_calls or message.text.strip():
+    if message.tool_calls or not is_blank(message.text):
         return message
     finish = _finish_of(message)
     blocked = (message.response_metadata.get("prompt_feedback") or {}).get("block_reason")
@@ -101,6 +129,9 @@ def _read(raw: AIMessage, declared: Collection[str]) -> AIMessage:
     found: Sequence[Any] = [*raw.tool_calls, *raw.invalid_tool_calls]
     if isinstance(raw, AIMessageChunk) and raw.tool_call_chunks:
         found = raw.tool_call_chunks
+    require_size(
+        chars_of([raw.content, raw.additional_kwargs, *(each["args"] for each in found)]), len(found)
+    )
     calls, malformed, used = [], {}, set()
     for each in found:
         name, call_id = each["name"] or "", each["id"]
@@ -188,11 +219,19 @@ def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
         value = json.loads(found)
         if isinstance(value, str):  # encoded twice: a known slip, and unambiguous
             value = json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return {}, f"not valid JSON ({error}): {found[:500]}"
     if value is None:
         return {}, None
     return _arguments(value) if isinstance(value, dict) else ({}, f"not a JSON object: {found[:500]}")
+
+
+def is_object(arguments: Any) -> bool:
+    """Tell whether arguments are one JSON object, or blank."""
+    try:
+        return isinstance(json.loads(arguments or "{}"), dict)
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def invalid_call(name: str, call_id: str | None, arguments: Any) -> InvalidToolCall:
@@ -231,7 +270,9 @@ def _agreeing(content: Any, ids: Sequence[str]) -> Any:
     used = [block for block in blocks if isinstance(block, dict) and block.get("type") == "tool_use"]
     if sorted(str(block.get("id")) for block in used) == sorted(ids):
         return content
-    return [block for block in blocks if block not in used] if used else content
+    return (
+        [b for b in blocks if not (isinstance(b, dict) and b.get("type") == "tool_use")] if used else content
+    )
 
 
 def _read_text_call(

@@ -23,7 +23,6 @@ from nodes.turn.results import ShortResult, store
 from nodes.turn.turn import Turn, take_up
 from tools.declaration import ArgumentsError, Tool
 from tools.policy.decision import Allow, Confirm, Deny
-from tools.read_result import is_untrusted_result
 from tools.run import Ran, concurrency_limit, run_tool
 
 _LEASE_MARGIN_S = 30.0
@@ -79,9 +78,8 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
     if not task.get("in_conversation", True):
         return _Outcome("denied", _UNMADE)
     try:
-        known = State(
-            thread=task["thread"], turn=task["turn"], choices=task["choices"], planner=task["planner"]
-        )
+        shared = ("thread", "turn", "choices", "planner", "taint")
+        known = State(**{name: task[name] for name in shared})  # type: ignore[literal-required]
         return await _settle(task, await take_up(known, runtime))
     except StorageError:
         _log.exception("how call %s of %s stands could not be told", task["call"]["id"], task["call"]["name"])
@@ -100,13 +98,13 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
     entry = turn.ledger_call(call, task["args"])
     noted = partial(_noted, entry, turn, task)
     if call["verdict"] == "refuse":
-        return await noted("denied", f"Not executed: {call['reason']}")
+        return await noted(Recorded("denied", f"Not executed: {call['reason']}"))
     if tool is None or isinstance(verdict, Deny):
-        return await noted("denied", f"Not executed: {verdict.reason}")
+        return await noted(Recorded("denied", f"Not executed: {verdict.reason}"))
     try:
         args = _whole(tool, task)
     except ArgumentsError as error:
-        return await noted("failed", f"Tool error: {error}")
+        return await noted(Recorded("failed", f"Tool error: {error}", tool.untrusted_definition))
     # Before the claim: its lease must not run out in a queue.
     async with concurrency_limit(tool, turn.res.settings):
         claim = await _claim(entry, tool, turn, args, verdict, recorded=task.get("on_record", False))
@@ -117,7 +115,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
         if ended is None:  # whoever ran it is gone
             return await _settle(task, turn)
         claim = ended
-    return _unrun(claim, untrusted=is_untrusted_result(tool, args))
+    return _unrun(claim)
 
 
 async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
@@ -156,10 +154,10 @@ async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
     return claimed if happened is None else await claim(undone=claimed.attempt)
 
 
-def _unrun(claim: Recorded | NotApproved | Lost | Changed, *, untrusted: bool) -> _Outcome | None:
+def _unrun(claim: Recorded | NotApproved | Lost | Changed) -> _Outcome | None:
     """Return the outcome of a call that another ran; None: ask."""
     match claim:
-        case Recorded(status=status, text=text):
+        case Recorded(status=status, text=text, untrusted=untrusted):
             return _Outcome(status, text, untrusted=untrusted)
         case NotApproved(reason=reason):
             return _Outcome("denied", f"Not executed: {reason}")
@@ -183,8 +181,8 @@ async def _run(entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], claim:
 async def _stored(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
     entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], ran: Ran, claim: Claimed | Read
 ) -> _Outcome:
-    short = await store(turn, tool, args, ran.text)
-    outcome = _Outcome(ran.status, short.text, ran.duration_ms, is_untrusted_result(tool, args), short)
+    short = await store(turn, tool, args, ran)
+    outcome = _Outcome(ran.status, short.text, ran.duration_ms, ran.untrusted, short)
     try:
         await _finish(entry, turn, outcome, claim)
     except StorageError:  # it ran, and that is what has to be said
@@ -202,18 +200,21 @@ async def _finish(
         duration_ms=outcome.duration_ms,
         size=outcome.short.size if outcome.short else None,
         sha256=outcome.short.sha256 if outcome.short else None,
+        untrusted=outcome.untrusted,
         attempt=claim.attempt,
         lost=isinstance(claim, Lost),
         read=claim if isinstance(claim, Read) else None,
     )
 
 
-async def _noted(
-    entry: Call, turn: Turn, task: Task, status: Literal["denied", "failed"], text: str
-) -> _Outcome:
+async def _noted(entry: Call, turn: Turn, task: Task, outcome: Recorded) -> _Outcome:
     begun = task.get("on_record", False)
-    ended = await turn.res.ledger.note(entry, status=status, text=text, recorded=begun)
-    return _Outcome(ended.status, ended.text) if ended else _Outcome("unknown", _STILL_RUNNING)
+    ended = await turn.res.ledger.note(
+        entry, status=outcome.status, text=outcome.text, untrusted=outcome.untrusted, recorded=begun
+    )
+    if ended is None:
+        return _Outcome("unknown", _STILL_RUNNING)
+    return _Outcome(ended.status, ended.text, untrusted=ended.untrusted)
 
 
 def _whole(tool: Tool, task: Task) -> dict[str, Any]:

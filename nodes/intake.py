@@ -9,7 +9,10 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from langgraph.runtime import Runtime
 
 from base.errors import BadMessageError
+from base.texts import is_blank
 from ledger.records import Recorded
+from models.call import FETCHED, addresses_in
+from models.replies import in_thread_if_long
 from nodes.context import Context, choices_of
 from nodes.events import ToolFinished, emit
 from nodes.state import Path, State, Update, new_turn
@@ -23,6 +26,7 @@ from nodes.turn.history import (
     result_message,
 )
 from nodes.turn.turn import Turn, take_up
+from tools.policy.taint import links_in
 
 _HALVES = re.compile("[\ud800-\udfff]")
 _STILL_RUNNING = Recorded("unknown", "Unknown: it was still running when the next message came.")
@@ -46,6 +50,7 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     before, new = state.messages[:begins], state.messages[begins:]
     admitted = _admitted(new, turn.limits.max_message_chars)
     request = _request(admitted, turn.limits.max_message_chars)
+    await in_thread_if_long(len(request.text), links_in, request.text)  # to be at hand when calls are judged
     thread = state.thread or turn.thread_id or f"run-{uuid.uuid4()}"
     closing = await _close(turn, before)
     untold = _untold(turn, before, closing)
@@ -98,10 +103,16 @@ def _admitted(new: Sequence[AnyMessage], most_chars: int) -> list[AnyMessage]:
 
 def _can_be_read(message: AnyMessage, most_chars: int) -> bool:
     try:
-        check_text(message.text, most_chars, is_alone=_is_text(message))
+        _check_message(message, most_chars)
     except BadMessageError:
         return False
     return True
+
+
+def _check_message(message: AnyMessage, most_chars: int) -> None:
+    check_text(message.text, most_chars, is_alone=_is_text(message))
+    if address := next(addresses_in(message.content), None):
+        raise BadMessageError(f"The message cannot be read: {FETCHED.format(address=address)}")
 
 
 def _may_say(message: AnyMessage) -> bool:
@@ -113,7 +124,7 @@ def _request(admitted: Sequence[AnyMessage], most_chars: int) -> HumanMessage:
     if not admitted or not isinstance(admitted[-1], HumanMessage):
         raise BadMessageError("There is no message to answer: the last one must be the person's.")
     request = admitted[-1]
-    check_text(request.text, most_chars, is_alone=_is_text(request))
+    _check_message(request, most_chars)
     return request
 
 
@@ -127,7 +138,7 @@ def check_text(text: str, most_chars: int, *, is_alone: bool = True) -> None:
     Raises:
         BadMessageError: it is empty (and no picture or the like stands beside it), too long, or not text.
     """
-    if is_alone and not text.strip():
+    if is_alone and is_blank(text):
         raise BadMessageError("The message is empty. Say what you would like to know or have done.")
     if _HALVES.search(text):
         raise BadMessageError("The message holds halves of characters (lone surrogates). Send whole ones.")
@@ -148,7 +159,10 @@ async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:
         return []
     ended = await turn.res.ledger.supersede(turn.ledger_calls(left), _recorded_calls(turn.state))
     outcomes = [ended.get(call["id"], _STILL_RUNNING) for call in left]
-    return [result_message(call, o.status, o.text) for call, o in zip(left, outcomes, strict=True)]
+    return [
+        result_message(call, o.status, o.text, untrusted=o.untrusted)
+        for call, o in zip(left, outcomes, strict=True)
+    ]
 
 
 def _recorded_calls(state: State) -> set[str]:

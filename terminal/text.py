@@ -8,11 +8,8 @@ from typing import Any
 
 from rich.cells import cell_len
 
-_SEQUENCES = (
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS
-    r"|\x1b[ -/]*[0-Z\\^-~]"
-)
+from base.texts import ESCAPES
+
 _CONTROLS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _WIDE = "\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
@@ -22,7 +19,7 @@ _PIECES = rf"\n|[^\S\n]+|[{_WIDE}]|[^\s{_WIDE}]+"
 
 def plain(text: str) -> str:
     r"""Return the text without escape sequences, bidi overrides and most controls."""
-    return re.sub(_CONTROLS, "", re.sub(_SEQUENCES, "", text))
+    return re.sub(_CONTROLS, "", re.sub(ESCAPES, "", text))
 
 
 def exact(text: str) -> str:

@@ -24,7 +24,7 @@ from base.settings import ROLES, Role, Settings
 from base.worker_threads import in_thread
 from tools.schema import ArgumentsError, plain_schema, unstorable
 
-__all__ = ["ArgumentsError", "Effect", "Here", "Tool", "ToolFailure", "tool"]
+__all__ = ["ArgumentsError", "Effect", "Here", "Tool", "ToolFailure", "Untrusted", "tool"]
 
 Effect = Literal["read", "write", "send", "execute"]
 
@@ -32,8 +32,19 @@ PREVIEW_TIMEOUT_S = 5
 VERIFY_TIMEOUT_S = 20
 
 
+class Untrusted(str):
+    """Untrusted content from a tool that is not declared so."""
+
+    __slots__ = ()
+
+
 class ToolFailure(Exception):  # noqa: N818 (a result for the model, not an error of ours)
     """A tool cannot do what was asked; its text becomes the result."""
+
+    def told(self, what: str) -> str:
+        """Return the result, untrusted where the failure's text is."""
+        kind = Untrusted if any(isinstance(each, Untrusted) for each in self.args) else str
+        return kind(f"{what}: {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,8 @@ class Here:
     """LangGraph's store; None where the graph has none."""
     offered: "Callable[[], Sequence[Tool]]" = tuple
     """Returns the tools that may be called for this user."""
+    tainted: bool = False
+    """The call was made after untrusted content."""
 
 
 Run = Callable[[Here, dict[str, Any]], Awaitable[Any]]
@@ -95,7 +108,9 @@ class Tool:
     effect: True, it did; False, it did not, and never will; None, nobody can tell. Never raises.
     None for a tool that cannot ask."""
     untrusted: bool = False
-    """True: results hold text that others wrote, never instructions."""
+    """True: results hold text that others wrote, never instructions. False: those that are `Untrusted` do."""
+    untrusted_definition: bool = False
+    """True: others wrote its name, description and parameters, and nobody has agreed to them."""
     outbound: bool = False
     """True: a call's arguments, a URL for one, reach whoever they name, so that a read can carry data out."""
     preview: Preview = _no_preview

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from base.texts import FILLERS
-from tools.declaration import Here, Tool, tool
+from tools.declaration import Here, Tool, Untrusted, tool
 
 _MOST = 8
 _LEAST_FIT = 4
@@ -25,7 +25,8 @@ async def find_tools(
     if not found:
         return f"No tool matches {query!r}. Try other words for what it should do."
     lines = [f"{each.name}: {each.description.strip().partition(chr(10))[0]}" for each in found]
-    return "\n".join(["You can now call:", *lines])
+    told = "\n".join(["You can now call:", *lines])
+    return Untrusted(told) if any(each.untrusted_definition for each in found) else told
 
 
 def matching(tools: Sequence[Tool], query: str) -> list[Tool]:

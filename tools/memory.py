@@ -5,14 +5,16 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from base.texts import FILLERS, words_of
-from tools.declaration import Here, ToolFailure, tool
+from base.texts import FILLERS, is_blank, words_of
+from tools.declaration import Here, ToolFailure, Untrusted, tool
 
 _LONGEST = 4_000
 """Characters of a memory."""
 _SHOWN = 20
 _PAGE = 200
 _ID_LENGTH = 8
+_UNTRUSTED = "untrusted"
+"""Key of a memory that was made after untrusted content."""
 _SMOOTHING = 60
 """Of reciprocal rank fusion, as its paper has it (Cormack, Clarke and Büttcher, 2009)."""
 _BY_WORDS_ALONE = "(Found by words alone: the embedding model did not answer, and the log says why.)"
@@ -32,13 +34,14 @@ async def _is_gone(here: Here, id: str) -> bool | None:  # noqa: A002
 async def remember(here: Here, text: Annotated[str, "what to remember, complete in itself"]) -> str:
     """Remember something for the person, in this and every later conversation."""
     text = text.strip()
-    if not text:
+    if is_blank(text):
         raise ToolFailure("There is nothing to remember: the text is empty.")
     if len(text) > _LONGEST:
         raise ToolFailure(f"That is longer than {_LONGEST:,} characters; write it to a file instead.")
     # Named after its text, a memory that is told twice, or again after a crash, is still one.
     key = hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
-    store, place, memory = _store(here), place_of(here.user), {"text": text}
+    store, place = _store(here), place_of(here.user)
+    memory = {"text": text, **({_UNTRUSTED: True} if here.tainted else {})}
     try:
         await store.aput(place, key, memory)
     except Exception as error:  # a server's store asks its embedding model first, which may be away
@@ -47,8 +50,7 @@ async def remember(here: Here, text: Annotated[str, "what to remember, complete 
     return f"Remembered as [{key}]: {text}"
 
 
-# Trusted: what is remembered is what the person said. A turn that has read strangers' text asks before
-# it writes anything, a memory included, so theirs gets here only with the person's word.
+# A memory is as trusted as the turn that it was made in.
 @tool(effect="read")
 async def recall(
     here: Here, query: Annotated[str, "what it is about; empty for the latest memories"] = ""
@@ -61,7 +63,7 @@ async def recall(
         lines = [f"Nothing is remembered about {query!r}." if query.strip() else "Nothing is remembered yet."]
     elif len(found) > _SHOWN:
         lines.append(f"… and {len(found) - _SHOWN:,} more; look for something narrower.")
-    return "\n".join(lines if nearest is not None else [*lines, _BY_WORDS_ALONE])
+    return _marked("\n".join(lines if nearest is not None else [*lines, _BY_WORDS_ALONE]), found[:_SHOWN])
 
 
 # Not run again unasked: the memory may have been made anew since.
@@ -70,7 +72,12 @@ async def forget(here: Here, id: Annotated[str, "id of the memory, as recall sho
     """Forget one memory for good."""
     item = await _find(here, id)
     await _store(here).adelete(place_of(here.user), item.key)
-    return f"Forgot: {item.value['text']}"
+    return _marked(f"Forgot: {item.value['text']}", [item])
+
+
+def _marked(told: str, items: Iterable[Any]) -> str:
+    """Return what is told of memories, untrusted where one of them is."""
+    return Untrusted(told) if any(item.value.get(_UNTRUSTED) for item in items) else told
 
 
 def _store(here: Here) -> Any:

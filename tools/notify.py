@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from base.settings import Card, Settings
+from base.texts import is_blank
 from tools.declaration import Here, ToolFailure, tool
 
 
@@ -35,7 +36,7 @@ def _preview(here: Here, message: str) -> str:
 @tool(effect="send", preview=_preview, missing=_missing)
 def notify(here: Here, message: Annotated[str, "short plain text"]) -> str:
     """Send a notification to the person's own devices."""
-    if not message.strip():
+    if is_blank(message):
         raise ToolFailure("The message is empty.")
     variables = _variables(here.settings)
     failed = [each for each in variables if not _sent(here.settings.secret(each) or "", message)]

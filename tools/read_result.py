@@ -1,10 +1,10 @@
 """Reading on in a long result that was stored."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from base.data_dir import LONG_RESULTS
 from storage.long_results import LongResults, is_untrusted
-from tools.declaration import Here, Tool, ToolFailure, tool
+from tools.declaration import Here, ToolFailure, Untrusted, tool
 
 PAGE = 8_000
 """Bytes of a page: some 2,000 tokens, so that six pages fit the smallest context budget."""
@@ -25,22 +25,14 @@ async def read_result(
         )
     if not piece.text:
         raise ToolFailure(f"The result ends at byte {piece.size:,}; {offset:,} is beyond it.")
-    return f"{label(piece.start, piece.end, piece.size)}\n{piece.text}"
+    page = f"{label(piece.start, piece.end, piece.size)}\n{piece.text}"
+    return Untrusted(page) if is_untrusted(handle.strip()) else page  # as what it is a page of
 
 
 def label(start: int, end: int, size: int) -> str:
     """Return the line above a page: where it stands."""
     after = f"next offset: {end}" if end < size else "the end"
     return f"[bytes {start:,}-{end:,} of {size:,}; {after}]"
-
-
-def is_untrusted_result(tool: Tool, args: dict[str, Any]) -> bool:
-    """Tell whether a call's result is untrusted content.
-
-    A page is as untrusted as what it is a page of: were every page untrusted, reading on in one's own
-    file would make all that follows ask.
-    """
-    return tool.untrusted or (tool is read_result and is_untrusted(str(args.get("handle", "")).strip()))
 
 
 TOOLS = (read_result,)

@@ -16,8 +16,9 @@ from pydantic_core import to_json
 
 from base.redaction import redacted_text
 from base.settings import Settings
+from base.texts import is_blank
 from base.worker_threads import in_thread
-from tools.declaration import Here, Tool, ToolFailure
+from tools.declaration import Here, Tool, ToolFailure, Untrusted
 
 _AT_ONCE = 200_000
 """Characters of a result that are looked through on the event loop; more would hold it up."""
@@ -31,6 +32,8 @@ class Ran:
     text: str
     """For the model: plain UTF-8, without secrets, never empty."""
     duration_ms: float
+    untrusted: bool = False
+    """The text holds what others wrote."""
 
 
 async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Ran:
@@ -40,7 +43,7 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Ran:
     try:
         text = await _run(tool, here, args)
     except ToolFailure as failure:
-        status, text = "failed", f"Tool error: {failure}"
+        status, text = "failed", failure.told("Tool error")
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():  # from outside, and not out of a library within the tool
@@ -49,11 +52,12 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any]) -> Ran:
     except (Exception, SystemExit) as error:  # one raising call would stop its siblings
         # The traceback module survives an exception whose own __str__ raises.
         words = "".join(traceback.format_exception_only(error)).strip()
-        status, text = "failed", f"Tool error: {words}"
+        status, text = "failed", Untrusted(f"Tool error: {words}")  # whatever it holds
     duration_ms = (time.perf_counter() - started) * 1_000
+    untrusted = tool.untrusted or isinstance(text, Untrusted)
     tidy = partial(redacted_text, text, here.settings.redact)
     shown = await in_thread(tidy) if len(text) > _AT_ONCE else tidy()
-    return Ran(status, shown, round(duration_ms, 1))
+    return Ran(status, shown, round(duration_ms, 1), untrusted)
 
 
 async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> str:
@@ -70,7 +74,7 @@ async def _run(tool: Tool, here: Here, args: dict[str, Any]) -> str:
         doubt = "" if tool.effect == "read" else " It may have taken effect all the same."
         raise ToolFailure(f"{tool.name} took longer than {limit:g} s and was stopped.{doubt}") from None
     text = result if isinstance(result, str) else to_json(result, serialize_unknown=True).decode()
-    return text if result is not None and text.strip() else "(no output)"
+    return "(no output)" if result is None or is_blank(text) else text
 
 
 @asynccontextmanager

@@ -5,6 +5,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.tool import tool_call_chunk
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
@@ -34,10 +36,11 @@ def _open(card: ModelCard, key: str | None) -> BaseChatModel:
 
 
 def _client() -> "type[ChatAnthropic]":
-    """Return LangChain's client with two deviations.
+    """Return LangChain's client with three deviations.
 
     Its connections are its own: LangChain's are one set for all event loops, and die with the first. And a
-    call whose arguments are no object comes as an invalid one: LangChain's refuses the whole answer.
+    call whose arguments are no object comes as an invalid one: LangChain's refuses the whole answer. And what
+    has come of a call's arguments in a stream is not read as JSON.
     """
     from anthropic import AsyncClient
     from langchain_anthropic import ChatAnthropic
@@ -61,7 +64,26 @@ def _client() -> "type[ChatAnthropic]":
             _mark_invalid(result.generations[0].message, inputs)
             return result
 
+        def _make_message_chunk_from_anthropic_event(
+            self, event: Any, *, block_start_event: Any = None, **kwargs: Any
+        ) -> Any:
+            if not _is_piece(event, block_start_event):
+                return super()._make_message_chunk_from_anthropic_event(
+                    event, block_start_event=block_start_event, **kwargs
+                )
+            said = AIMessageChunk(content="")
+            said.tool_call_chunks = [tool_call_chunk(index=event.index, args=event.delta.partial_json)]
+            return said, block_start_event
+
     return AnthropicChat
+
+
+def _is_piece(event: Any, block_start_event: Any) -> bool:
+    """Tell whether an event is a piece of a call's arguments."""
+    if event.type != "content_block_delta" or event.delta.type != "input_json_delta":
+        return False
+    block = getattr(block_start_event, "content_block", None)
+    return getattr(block, "type", None) == "tool_use"
 
 
 def _mark_invalid(message: Any, inputs: list[Any]) -> None:

@@ -47,8 +47,8 @@ _WITHHELD = re.compile(
 _PROGRAM = "claude"
 _TAG = re.compile(r"<(?=/?(?:message|conversation)\b)")
 _LOGIN = "CLAUDE_CODE_OAUTH_TOKEN"
-_LONGEST_LINE = 64 * 1024 * 1024
-"""Bytes; a line holds at most one whole answer."""
+_LONGEST_LINE = 8 * 1024 * 1024
+"""Bytes; a line holds at most one whole answer, of no more characters than `MOST_CHARS`."""
 _LAST_WORDS = 2_000
 """Characters of its complaints that are told."""
 _PATIENCE_S = 5
@@ -159,8 +159,8 @@ class _Reader:
     def __init__(self) -> None:
         self.done = False
         self._started = False
-        self._streamed = ""
-        self._written = ""
+        self._streamed: list[str] = []
+        self._written: list[str] = []
         self._model = ""
         self._error = ""
 
@@ -179,7 +179,7 @@ class _Reader:
             case {"type": "assistant", "message": {"content": list(blocks)}}:
                 self._error = str(event.get("error") or "")
                 if not self._error:
-                    self._written += "".join(str(b["text"]) for b in blocks if b.get("type") == "text")
+                    self._written += [str(b["text"]) for b in blocks if b.get("type") == "text"]
             case {"type": "result"}:
                 yield from self._end(event)
 
@@ -204,16 +204,17 @@ class _Reader:
     def _said(self, text: str) -> AIMessageChunk:
         if not self._started:
             raise ModelError("Claude Code: it answered before it named its version.", "malformed")
-        self._streamed += text
+        self._streamed.append(text)
         return AIMessageChunk(content=text)
 
     def _end(self, event: Mapping[str, Any]) -> Iterator[AIMessageChunk]:
         self.done = True
         if event.get("is_error"):
             raise _failure(event, self._error)
-        if not self._written.startswith(self._streamed):
+        written, streamed = "".join(self._written), "".join(self._streamed)
+        if not written.startswith(streamed):
             raise ModelError("Claude Code: its answer broke off and was begun again.", "connection")
-        if rest := self._written.removeprefix(self._streamed):
+        if rest := written.removeprefix(streamed):
             yield self._said(rest)
         yield AIMessageChunk(
             content="",

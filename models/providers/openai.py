@@ -1,17 +1,17 @@
 """OpenAI, and every service that speaks its chat completions."""
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, InvalidToolCall
+from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
 from models.providers import EmbeddingCard, Provider, given
-from models.replies import invalid_call
+from models.replies import invalid_call, is_object
 
 if TYPE_CHECKING:
     from langchain_core.outputs import ChatResult
@@ -63,11 +63,12 @@ def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:
 
 
 def _client() -> "type[ChatOpenAI]":
-    """Return LangChain's client with three deviations.
+    """Return LangChain's client with four deviations.
 
     LangChain's refuses a whole answer for a call whose arguments are no object, and the model that made
     the call never learns of it: here that call comes as an invalid one, as it does of a stream. It sends
-    no `content: null`, to which some versions of llama.cpp answer 500. It can be closed.
+    no `content: null`, to which some versions of llama.cpp answer 500. It can be closed. And it does not
+    read as JSON what has come of a call's arguments in a stream.
     """
     from langchain_openai import ChatOpenAI
 
@@ -87,25 +88,40 @@ def _client() -> "type[ChatOpenAI]":
             said = [m if m.get("content") is not None else {**m, "content": ""} for m in payload["messages"]]
             return {**payload, "messages": said}
 
+        def _convert_chunk_to_generation_chunk(self, chunk: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+            pieces = _taken_pieces(chunk)
+            said: Any = super()._convert_chunk_to_generation_chunk(chunk, *args, **kwargs)
+            if said and pieces:
+                said.message.tool_call_chunks = pieces
+            return said
+
         async def aclose(self) -> None:
             await self.root_async_client.close()
 
     return OpenAIChat
 
 
+def _taken_pieces(chunk: Mapping[str, Any]) -> list[ToolCallChunk]:
+    """Take the pieces of calls from a chunk of a stream."""
+    delta = next((choice.get("delta") for choice in chunk.get("choices") or ()), None) or {}
+    return [
+        tool_call_chunk(
+            name=call["function"].get("name"),
+            args=call["function"].get("arguments"),
+            id=call.get("id"),
+            index=call.get("index"),
+        )
+        for call in delta.pop("tool_calls", None) or ()
+        if call.get("function")
+    ]
+
+
 def _without_broken(message: Any) -> list[InvalidToolCall]:
     """Take the calls whose arguments are no object from a message."""
-    calls = message.tool_calls or []
-    message.tool_calls = [call for call in calls if _is_object(call.function.arguments)] or None
-    broken = [call for call in calls if call not in (message.tool_calls or ())]
+    calls = [(call, is_object(call.function.arguments)) for call in message.tool_calls or ()]
+    message.tool_calls = [call for call, is_whole in calls if is_whole] or None
+    broken = [call for call, is_whole in calls if not is_whole]
     return [invalid_call(call.function.name, call.id, call.function.arguments) for call in broken]
-
-
-def _is_object(arguments: Any) -> bool:
-    try:
-        return isinstance(json.loads(arguments or "{}"), dict)
-    except (TypeError, ValueError):
-        return False
 
 
 def _price_id(card: ModelCard) -> str | None:

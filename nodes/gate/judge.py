@@ -1,9 +1,10 @@
 """What policy says of a call, when planned and when run."""
 
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from langchain_core.messages import AIMessage
 
@@ -11,16 +12,19 @@ from base.errors import StorageError
 from models.call import Reply
 from models.replies import renumbered
 from nodes.gate.repeats import Find, objections_to
+from nodes.prompt.views import EARLIER_MESSAGES
 from nodes.state import JudgedCall, StoredTaint, Verdict
-from nodes.turn.history import FinishedCall, TurnCall, TurnHistory, calls_in, round_of, texts_of_person
+from nodes.turn.history import FinishedCall, TurnCall, calls_in, round_of, said_before, texts_of_person
 from nodes.turn.limits import calls_left
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError
 from tools.policy.decision import Allow, Confirm, Ruling, decide
 from tools.policy.rules import Rule, used
-from tools.policy.taint import Taint, links_in, points_at
+from tools.policy.taint import ReadResult, Taint, links_in, taint_after
 
 _TOO_MANY = "The limit of tool calls for this turn is reached."
+_NOT_OURS = StoredTaint(sources=["an earlier answer"], trusted_links=[])
+"""Of an answer that a client brought, or that was written before answers were marked."""
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +41,7 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
 
     Where all are reads that will run, nobody waits for the ledger: they may run again.
     """
-    taint = taint_of(turn.history, texts_of_person(turn.state.messages), turn.res.tools.find)
+    taint = taint_of(turn)
     message = reply.message
     calls = _judged(turn, message, taint, [])
     if all(_is_read(call, turn.res.tools.find) for call in calls):
@@ -66,40 +70,55 @@ async def judge_again(turn: Turn, name: str, args: dict[str, Any], taint: Stored
     return ruling
 
 
-def taint_of(history: TurnHistory, said: Sequence[str], find: Find) -> StoredTaint:
-    """Return the sources of untrusted content, and the links to trust.
+def taint_of(turn: Turn) -> StoredTaint:
+    """Return the taint of what a turn goes by.
 
-    Those are the links of what the person wrote, in this turn or before, and of results of calls made before
-    the untrusted content came: of trusted ones, and of those that read a place which the request names, as
-    in "open the link in the general channel". A later call's result may echo what that content put into it.
-
-    Args:
-        history: of the turn.
-        said: every text of the person in the conversation.
-        find: from a name to its tool.
+    It goes by its results, by earlier answers, and by what its tools say of themselves. Links to trust are
+    those of what the person wrote, in this turn or before; the others are chosen in `tools.policy.taint`.
     """
-    if not any(result.untrusted for result in history.results.values()):
+    find, results = turn.res.tools.find, turn.history.results
+    rounds = [
+        [_as_read(FinishedCall(call, results[call.id]), find) for call in each.calls if call.id in results]
+        for each in turn.history.rounds
+    ]
+    taint = taint_after(rounds, turn.history.request.text, _taint_before(turn))
+    if not taint.sources:
         return {"sources": [], "trusted_links": []}
-    sources: set[str] = set()
-    vouched = list(said)
-    for each in history.rounds:
-        is_tainted = bool(sources)
-        finished = [FinishedCall(c, history.results[c.id]) for c in each.calls if c.id in history.results]
-        for one in finished:
-            if not is_tainted and _is_vouched_for(one, history.request.text, find):
-                vouched.append(one.result.text)
-            if one.result.untrusted:
-                sources.add(one.call.name or "a tool")
-    links = {link for text in vouched for link in links_in(text)}
-    return {"sources": sorted(sources), "trusted_links": sorted(links)}
+    said = [links_in(text) for text in texts_of_person(turn.state.messages)]
+    return {"sources": sorted(taint.sources), "trusted_links": sorted(taint.trusted_links.union(*said))}
 
 
-def _is_vouched_for(one: FinishedCall, request: str, find: Find) -> bool:
-    """Tell whether a result's links count as the person's."""
-    if one.result.status != "executed":
-        return False
-    tool = find(one.call.name)
-    return not one.result.untrusted or (tool is not None and points_at(request, tool, one.args))
+def taint_of_answer(turn: Turn, answer: str) -> StoredTaint:
+    """Return the taint that an answer hands on to later turns.
+
+    Of the links to trust, those that stand in it.
+    """
+    taint = taint_of(turn)
+    links = links_in(answer).intersection(taint["trusted_links"])
+    return {"sources": taint["sources"], "trusted_links": sorted(links)}
+
+
+def _taint_before(turn: Turn) -> Taint:
+    """Return the taint that a turn begins with."""
+    most = None if turn.state.path == "direct" else EARLIER_MESSAGES
+    said = said_before(turn.state.messages, turn.history.before, most, sys.maxsize)
+    answers = [each.taint if _is_ours(each.taint) else _NOT_OURS for each in said if not each.by_person]
+    tools = turn.offered() if turn.state.path != "direct" else []
+    described = [f"what {tool.name} says of itself" for tool in tools if tool.untrusted_definition]
+    sources = frozenset(described).union(*(answer["sources"] for answer in answers))
+    return Taint(sources, frozenset().union(*(answer["trusted_links"] for answer in answers)))
+
+
+def _is_ours(mark: Any) -> TypeGuard[StoredTaint]:
+    """Tell whether an answer's mark has the form that we write."""
+    parts = [mark.get(name) for name in StoredTaint.__annotations__] if isinstance(mark, Mapping) else [None]
+    return all(isinstance(part, list) and all(isinstance(each, str) for each in part) for part in parts)
+
+
+def _as_read(one: FinishedCall, find: Find) -> ReadResult:
+    result = one.result
+    succeeded = result.status == "executed"
+    return ReadResult(one.call.name, find(one.call.name), one.args, result.text, succeeded, result.untrusted)
 
 
 def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule]) -> list[JudgedCall]:

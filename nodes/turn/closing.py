@@ -9,8 +9,9 @@ from langchain_core.messages import AIMessage
 from base.texts import dollars
 from models.call import Reply
 from nodes.events import Token, emit
+from nodes.gate.judge import taint_of_answer
 from nodes.state import Update
-from nodes.turn.history import FinishedCall, as_receipts
+from nodes.turn.history import TAINT, FinishedCall, as_receipts
 from nodes.turn.limits import stopped
 from nodes.turn.meter import Meter
 from nodes.turn.turn import Turn
@@ -41,7 +42,11 @@ async def end_turn(
         answer = f"{answer}\n\n{note}"
         if reply and (state.path != "two-brain" or state.respond):  # its words were heard as they came
             emit(turn.runtime.stream_writer, Token(f"\n\n{note}"))
-    said = AIMessage(answer, id=(message.id if message else None) or f"answer-{state.turn}")
+    said = AIMessage(
+        answer,
+        id=(message.id if message else None) or f"answer-{state.turn}",
+        additional_kwargs={TAINT: taint_of_answer(turn, answer)},
+    )
     turn.mark("failed" if stop_reason == "model_failed" else "answered")
     if turn.res.checkpointed is None:  # else it is seen to when the run ends
         await turn.res.settled(turn.thread_id, ended=True)

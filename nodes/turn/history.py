@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 from typing_extensions import TypedDict
 
+from base.texts import is_blank
 from ledger.records import fingerprint
 from models.replies import MALFORMED
 
+TAINT = "taint"
+"""Key, in an answer's additional_kwargs, of the taint it was written after."""
 AROUND = 80
 """Characters of ids, names and brackets around a message or call on the wire."""
 _RECEIPT_CHARS = 200
@@ -124,6 +127,8 @@ class Utterance(NamedTuple):
     text: str
     unanswered: str | None = None
     """What the person's message called for, where no answer came: each tool and its status; else None."""
+    taint: Any = None
+    """What the assistant's words were written after: a `nodes.state.StoredTaint`, if they are our own."""
 
 
 _lock = Lock()
@@ -270,9 +275,9 @@ def _utterance(message: AnyMessage, outcomes: Sequence[str], *, is_answered: boo
         others = not isinstance(message.content, str) and any(not is_text(b) for b in message.content)
         text = "\n".join([message.text, *(["[with attachments]"] if others else [])]).strip()
         unanswered = None if is_answered else ", ".join(reversed(outcomes))
-        return Utterance(by_person=True, text=text, unanswered=unanswered) if text else None
-    if isinstance(message, AIMessage) and not message.tool_calls and message.text.strip():
-        return Utterance(by_person=False, text=message.text)
+        return None if is_blank(text) else Utterance(by_person=True, text=text, unanswered=unanswered)
+    if isinstance(message, AIMessage) and not message.tool_calls and not is_blank(message.text):
+        return Utterance(by_person=False, text=message.text, taint=message.additional_kwargs.get(TAINT))
     return None
 
 

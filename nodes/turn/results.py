@@ -11,6 +11,7 @@ from nodes.turn.turn import Turn
 from storage.long_results import LongResults
 from tools.declaration import Tool
 from tools.read_result import PAGE, label, read_result
+from tools.run import Ran
 
 LONGEST_INLINE = 2_000
 """Characters: a longer result is stored once, and the conversation and the ledger hold its two ends. Inline
@@ -35,18 +36,19 @@ class ShortResult:
     """Of all of it; None: of the text."""
 
 
-async def store(turn: Turn, tool: Tool, args: dict[str, Any], text: str) -> ShortResult:
+async def store(turn: Turn, tool: Tool, args: dict[str, Any], ran: Ran) -> ShortResult:
     """Return a result in short; a long one is on disk then.
 
     A page of a stored result is not stored again: what is kept of it points into what it is a page of.
     """
+    text = ran.text
     if len(text) <= LONGEST_INLINE:
         return ShortResult(text)
     artifacts, user = turn.res.artifacts, turn.person.user
     try:
         if tool is read_result:
             return await _page(artifacts, user, args, text)
-        kept = await artifacts.put(user, text, untrusted=tool.untrusted)
+        kept = await artifacts.put(user, text, untrusted=ran.untrusted)
     except Exception as error:  # it ran: what it gave is told as far as there is room for it
         _log.exception("a result of %s was not stored", tool.name)
         return ShortResult(f"{text[:_HEAD]}{_GAP}{text[-_TAIL:]}\n[The rest is lost. {error}]")

@@ -102,6 +102,7 @@ class Turn:
             idempotency_key="/".join(CallKey(self.person.user, thread, earlier or call_id)),
             store=self.runtime.store,
             offered=self.offered,
+            tainted=bool(self.state.taint["sources"]),
         )
 
 

@@ -26,6 +26,7 @@ from graphs.orchestrator import builder
 from graphs.session import open_orchestrator
 from models.catalog import ModelRegistry
 from nodes.context import Context
+from tests.behaviour.invisible import INVISIBLE
 from tests.wires.brain import Call, Reply
 
 OPENAI = '[models.m]\nprovider = "openai"\nmodel = "m"\n'
@@ -150,6 +151,7 @@ async def test_an_endpoint_that_nobody_serves_is_said_in_the_answer_and_the_thre
         ("a\udcffb", ("'a\\udcffb'", "UTF-8")),
         ("", ("empty",)),
         (" ", ("empty",)),
+        ("\u200b\u2800", ("empty",)),
         ("x" * 256, ("256", "255")),
     ],
 )
@@ -185,6 +187,8 @@ async def test_halves_of_characters_in_a_message_or_an_answer_are_marked_and_the
         ([], "empty"),
         ([{"type": "text", "text": " "}], "empty"),
         (["", {"type": "text", "text": ""}], "empty"),
+        *((text, "empty") for text in INVISIBLE.values()),
+        ([{"type": "text", "text": text} for text in INVISIBLE.values()], "empty"),
         ("half \ud800", "surrogates"),
         ([{"type": "text", "text": "half \udfff"}], "surrogates"),
     ],

@@ -20,6 +20,24 @@ def _failing(kind: Kind, fault: str):
     return lambda heard: FAULTS[fault](kind, heard.stream)
 
 
+@pytest.mark.parametrize(("path", "role"), [("single", "orchestrator"), ("direct", "chat")])
+async def test_the_first_model_of_a_role_is_asked_and_the_others_only_where_it_fails(
+    open_wire: OpenWire, furnish, path, role
+):
+    names = ("second", "first", "third")  # as they stand in twobrain.toml
+    cards = {name: at(open_wire("openai", brain=obedient)) for name in names}
+    order = ["first", "second", "third"]
+    house = furnish(cards, {role: order})
+    failed: list[str] = []
+    for name in order:
+        async with house.open() as orchestrator:
+            result = await orchestrator.ask("Hello", context=house.context(path=path))
+        assert result.backend == name
+        assert [each for each in order if house.wires[each].heard] == [*failed, name]
+        house.wires[name].brain = _failing("openai", "server_error")
+        failed.append(name)
+
+
 @pytest.mark.parametrize("fault", ["server_error", "rate_limited", "unauthenticated", "cut_connection"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_where_the_first_model_fails_the_next_one_answers(

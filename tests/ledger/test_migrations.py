@@ -8,12 +8,13 @@ import pytest
 from base.errors import StorageError
 from ledger.ledger import Ledger
 from ledger.records import Claimed, Recorded
+from ledger.tables import VERSION
 from tests.ledger.samples import call, claim, finish, use
 
 NEXT = (
-    (2, "ALTER TABLE threads ADD COLUMN mood VARCHAR"),
-    (2, "UPDATE threads SET mood = 'good'"),
-    (3, "ALTER TABLE usage ADD COLUMN seat INTEGER"),
+    (VERSION + 1, "ALTER TABLE threads ADD COLUMN mood VARCHAR"),
+    (VERSION + 1, "UPDATE threads SET mood = 'good'"),
+    (VERSION + 2, "ALTER TABLE usage ADD COLUMN seat INTEGER"),
 )
 
 
@@ -31,7 +32,7 @@ async def test_a_ledger_of_an_earlier_version_keeps_all_it_held_and_works_on(pat
     held = await ledger.threads(), await ledger.audit(), await ledger.usage()
     await ledger.close()
 
-    monkeypatch.setattr("ledger.database.VERSION", 3)
+    monkeypatch.setattr("ledger.database.VERSION", VERSION + 2)
     monkeypatch.setattr("ledger.database.MIGRATIONS", NEXT)
     for _ in range(2):  # the second time there is nothing left to do
         ledger = await Ledger.open(path)
@@ -41,18 +42,35 @@ async def test_a_ledger_of_an_earlier_version_keeps_all_it_held_and_works_on(pat
 
     assert query(path, "SELECT thread, mood FROM threads") == [("t1", "good")]
     assert query(path, "SELECT seat FROM usage") == [(None,)]
-    assert query(path, "SELECT version FROM ledger_schema") == [(3,)]
+    assert query(path, "SELECT version FROM ledger_schema") == [(VERSION + 2,)]
     ledger = await Ledger.open(path)
     assert await claim(ledger, call("c2")) == Claimed(attempt=1)
     await ledger.close()
 
 
+async def test_what_an_earlier_version_recorded_of_results_counts_as_untrusted_for_it_had_no_mark(path):
+    ledger = await Ledger.open(path)
+    await claim(ledger, call("c1"))
+    await finish(ledger, call("c1"), "wrote a")
+    await ledger.enter([call("c2")])
+    await ledger.note(call("c2"), status="denied", text="no")
+    await ledger.close()
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("ALTER TABLE calls DROP COLUMN untrusted")
+        raw.execute("UPDATE ledger_schema SET version = 1")
+
+    ledger = await Ledger.open(path)
+    assert await claim(ledger, call("c1")) == Recorded("executed", "wrote a", untrusted=True)
+    assert await claim(ledger, call("c2")) == Recorded("denied", "no")
+    await ledger.close()
+
+
 async def test_a_new_ledger_is_made_whole_and_not_migrated(path, monkeypatch):
-    monkeypatch.setattr("ledger.database.VERSION", 3)
+    monkeypatch.setattr("ledger.database.VERSION", VERSION + 2)
     monkeypatch.setattr("ledger.database.MIGRATIONS", NEXT)
     await (await Ledger.open(path)).close()
 
-    assert query(path, "SELECT version FROM ledger_schema") == [(3,)]
+    assert query(path, "SELECT version FROM ledger_schema") == [(VERSION + 2,)]
 
 
 @pytest.mark.parametrize("change", ["DROP TABLE ledger_schema", "DELETE FROM ledger_schema"])

@@ -103,5 +103,5 @@ async def test_where_no_tool_is_offered_json_is_an_answer_and_a_tagged_call_is_n
 
 
 async def test_a_huge_reply_of_markup_that_never_becomes_a_call_is_judged_in_one_pass(reply_to):
-    text = f"Qwen writes {'<tool_call>so' * 400_000}"  # in quadratic time this would take hours
+    text = f"Qwen writes {'<tool_call>so' * 70_000}"  # in quadratic time: minutes
     assert (await reply_to(text)).text == text

@@ -7,9 +7,8 @@ import pytest
 from base.data_dir import LONG_RESULTS
 from storage.long_results import LongResults
 from tools.declaration import Here
-from tools.read_result import is_untrusted_result, read_result
+from tools.read_result import read_result
 from tools.run import run_tool
-from tools.web.tools import web_fetch
 
 TEXT = "".join(f"line {number}\n" for number in range(3_000))
 
@@ -51,9 +50,8 @@ async def test_beyond_the_end_it_says_where_the_end_is(call, handle):
     assert (ran.status, f"ends at byte {len(TEXT):,}" in ran.text) == ("failed", True)
 
 
-async def test_a_page_is_as_untrusted_as_what_it_is_a_page_of(settings, handle):
+async def test_a_page_is_as_untrusted_as_what_it_is_a_page_of(settings, call, handle):
     theirs = (await LongResults(settings.data_dir / LONG_RESULTS).put("ada", TEXT, untrusted=True)).handle
-    assert is_untrusted_result(read_result, {"handle": theirs, "offset": 8_000})
-    assert is_untrusted_result(read_result, {"handle": f" {theirs} "})
-    assert not is_untrusted_result(read_result, {"handle": handle})
-    assert is_untrusted_result(web_fetch, {"url": "https://example.com"})
+    assert (await call("read_result", handle=theirs, offset=8_000)).untrusted
+    assert (await call("read_result", handle=f" {theirs} ")).untrusted
+    assert not (await call("read_result", handle=handle)).untrusted

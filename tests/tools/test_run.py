@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from base.worker_threads import MOST_THREADS
-from tools.declaration import ToolFailure, tool
+from tools.declaration import ToolFailure, Untrusted, tool
 from tools.run import run_tool
 
 
@@ -179,3 +179,17 @@ async def test_blocking_tools_that_hang_for_ever_leave_room_for_others(here):
         assert len(began) == MOST_THREADS, "a call that ran out of time before it began never runs"
     finally:
         release.set()
+
+
+@pytest.mark.parametrize(
+    ("done", "untrusted"),
+    [
+        (returning("done"), False),
+        (returning(Untrusted("a stranger's name")), True),
+        (raising(ToolFailure("There is none.")), False),
+        (raising(ToolFailure(Untrusted("There is: a stranger's name"))), True),
+        (raising(KeyError("whoever wrote that")), True),
+    ],
+)
+async def test_a_result_is_untrusted_that_says_so_or_that_nobody_foresaw(here, done, untrusted):
+    assert (await run_tool(done, here, {})).untrusted is untrusted

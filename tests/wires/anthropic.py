@@ -129,7 +129,10 @@ def events(heard: Heard, reply: Reply) -> Iterator[str]:
         yield from _block(index, {"type": "text", "text": ""}, deltas)
         index += 1
     for i, call in enumerate(reply.calls):
-        pieces = ({"type": "input_json_delta", "partial_json": piece} for piece in fragments(_json(call)))
+        pieces = (
+            {"type": "input_json_delta", "partial_json": piece}
+            for piece in fragments(_json(call), reply.pieces)
+        )
         yield from _block(index + i, {**_wire_call(heard, i, call), "input": {}}, pieces)
     yield _event("message_delta", delta={"stop_reason": _stop(reply), "stop_sequence": None}, **_usage(reply))
     yield _event("message_stop")

@@ -102,6 +102,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes | tuple[str, ...] | None = None
     """Sent instead of all the above: a whole body, or the texts of stream events, `event:` lines included."""
+    pieces: int = 3
+    """In which the JSON of each call is streamed."""
     cut: bool = False
     """The connection is dropped halfway through the answer."""
     delay_s: float = 0.0

@@ -114,20 +114,20 @@ def events(heard: Heard, reply: Reply) -> Iterator[str]:
     yield _event(heard, {"role": "assistant", "content": ""})
     yield from (_event(heard, {"content": word}) for word in words(reply.text))
     for i, call in enumerate(reply.calls):
-        yield from (_event(heard, {"tool_calls": [delta]}) for delta in _deltas(heard, i, call))
+        yield from (_event(heard, {"tool_calls": [delta]}) for delta in _deltas(heard, i, call, reply.pieces))
     yield _event(heard, {}, finish=_finish(reply))
     if (heard.raw.get("stream_options") or {}).get("include_usage"):
         yield _chunk(heard, choices=[], **_usage(reply))
     yield "data: [DONE]"
 
 
-def _deltas(heard: Heard, i: int, call: Call) -> Iterator[dict[str, Any]]:
+def _deltas(heard: Heard, i: int, call: Call, count: int) -> Iterator[dict[str, Any]]:
     whole_call = _wire_call(heard, i, call)
     arguments = whole_call["function"]["arguments"]
     first = arguments if not isinstance(arguments, str) else ""
     yield {"index": i, **whole_call, "function": {"name": call.name, "arguments": first}}
     if isinstance(arguments, str):
-        yield from ({"index": i, "function": {"arguments": piece}} for piece in fragments(arguments))
+        yield from ({"index": i, "function": {"arguments": piece}} for piece in fragments(arguments, count))
 
 
 def _wire_call(heard: Heard, i: int, call: Call) -> dict[str, Any]:

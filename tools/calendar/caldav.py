@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import httpx
 
 from base.worker_threads import in_thread
-from tools.declaration import ToolFailure
+from tools.declaration import ToolFailure, Untrusted
 
 _TIMEOUT_S = 20
 _LARGEST = 20_000_000
@@ -104,7 +104,8 @@ async def _named(client: httpx.AsyncClient, home: httpx.URL, name: str | None) -
         return known[name]
     there = ", ".join(map(repr, sorted(known))) or "none"
     wanted = f"There is no calendar {name!r}." if name else "There is not exactly one calendar."
-    raise ToolFailure(f"{wanted} Set calendar in [tools.calendar] to one of those there are: {there}.")
+    names = Untrusted(f"{wanted} Set calendar in [tools.calendar] to one of those there are: {there}.")
+    raise ToolFailure(names)
 
 
 def _joined(url: httpx.URL, href: str) -> httpx.URL:

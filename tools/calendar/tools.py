@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, model_validator
 
 from base.settings import LoginCard, Settings
+from base.texts import is_blank
 from base.worker_threads import in_thread
 from tools.calendar.caldav import NoAnswerError, open_calendar
 from tools.calendar.icalendar import Span, event_text, moment, occurrences
@@ -106,7 +107,7 @@ async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event
 
 
 def _span(card: CalendarCard, summary: str, start: str, end: str) -> Span:
-    if not summary.strip():
+    if is_blank(summary):
         raise ToolFailure("The summary is empty; say what it is.")
     zone = ZoneInfo(card.timezone)
     begins, ends = moment(start, zone), moment(end, zone) if end else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from base.texts import count
-from tools.declaration import ToolFailure
+from tools.declaration import ToolFailure, Untrusted
 
 Parts = tuple[str, ...]
 Kind = Literal["file", "folder", "link", "special"]
@@ -86,12 +86,12 @@ class Folder:
         path = repr(self.path(name))
         match found.kind if found else None:
             case None:
-                raise NothingThereError(f"There is no {kind} {path}. {self.holds()}")
+                raise NothingThereError(Untrusted(f"There is no {kind} {path}. {self.holds()}"))
             case "link":
                 raise ToolFailure(f"{path} is a link; links are not followed.")
             case "folder":
                 with self.below(name) as folder:
-                    raise ToolFailure(f"{path} is a folder, not a {kind}. {folder.holds()}")
+                    raise ToolFailure(Untrusted(f"{path} is a folder, not a {kind}. {folder.holds()}"))
             case "file":
                 raise ToolFailure(f"{path} is a file, not a {kind}.")
         raise ToolFailure(f"{path} is a device, pipe or socket, not a {kind}.")

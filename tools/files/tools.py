@@ -5,7 +5,7 @@ from difflib import unified_diff
 from typing import Annotated
 
 from base.texts import count
-from tools.declaration import Here, ToolFailure, tool
+from tools.declaration import Here, ToolFailure, Untrusted, tool
 from tools.files.folder import Entry, Folder, NothingThereError
 from tools.files.workspace import Workspace
 
@@ -24,16 +24,19 @@ FilePath = Annotated[str, "path in the workspace, such as notes.txt"]
 FolderPath = Annotated[str, "folder in the workspace; . is the whole of it"]
 
 
+# Untrusted: whoever sends a file names it.
 @tool(effect="read")
 def list_files(here: Here, path: FolderPath = ".") -> str:
     """List what a folder of the workspace holds, with sizes; subfolders end in a slash."""
     workspace = Workspace(here.settings.workspace)
     with workspace.folder(workspace.place(path)) as folder:
         found = folder.contents()
-        lines = [_line(entry) for entry in found[:_LISTED]] or [folder.holds()]
+        lines = [_line(entry) for entry in found[:_LISTED]]
+        if not lines:
+            return folder.holds()
     if len(found) > _LISTED:
         lines.append(f"… and {len(found) - _LISTED:,} more")
-    return "\n".join(lines)
+    return Untrusted("\n".join(lines))
 
 
 def _line(entry: Entry) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from base.settings import LoginCard, Settings
 from base.worker_threads import in_thread
-from tools.declaration import Here, ToolFailure, tool
+from tools.declaration import Here, ToolFailure, Untrusted, tool
 
 if TYPE_CHECKING:
     import aiosmtplib
@@ -71,7 +71,7 @@ async def send_email(here: Here, to: Recipients, subject: Subject, body: Body) -
         refused = await _deliver(server, card, people, message)
     accepted = ", ".join(each for each in people if each not in refused)
     told = f"Sent to {accepted} (Message-ID {message['Message-ID']})."
-    return f"{told} Not sent to {_words(refused)}." if refused else told
+    return Untrusted(f"{told} Not sent to {_words(refused)}.") if refused else told
 
 
 def _required(here: Here) -> MailCard:
@@ -134,11 +134,14 @@ async def _server(settings: Settings, card: MailCard) -> AsyncIterator["aiosmtpl
         async with server:
             yield server
     except aiosmtplib.SMTPAuthenticationError as error:
-        raise ToolFailure(f"{card.host} refused the login of {card.user!r}: {_said(error)}.") from None
+        why = f"{card.host} refused the login of {card.user!r}: {_said(error)}."
+        raise ToolFailure(Untrusted(why)) from None
     except aiosmtplib.SMTPResponseException as error:
-        raise ToolFailure(f"{card.host} refused the mail: {_said(error)}. Nothing was sent.") from None
+        why = f"{card.host} refused the mail: {_said(error)}. Nothing was sent."
+        raise ToolFailure(Untrusted(why)) from None
     except (aiosmtplib.SMTPException, OSError) as error:
-        raise ToolFailure(f"Nothing was sent, for {card.host} cannot be used: {error}") from None
+        why = f"Nothing was sent, for {card.host} cannot be used: {error}"
+        raise ToolFailure(Untrusted(why)) from None
 
 
 async def _deliver(
@@ -155,7 +158,8 @@ async def _deliver(
         except aiosmtplib.SMTPRecipientRefused as error:
             refused[each] = _said(error)
     if len(refused) == len(people):
-        raise ToolFailure(f"Nothing was sent: {card.host} refused every recipient: {_words(refused)}.")
+        why = f"Nothing was sent: {card.host} refused every recipient: {_words(refused)}."
+        raise ToolFailure(Untrusted(why))
     try:
         await server.data(message.as_bytes())
     except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError):

@@ -55,6 +55,8 @@ class ServerCard(Card):
     """False: its tools run unasked, but those that call themselves destructive, that are new or changed."""
     effect: Effect = "write"
     """What its tools do; those that call themselves destructive do at least write."""
+    trusted: bool = False
+    """True: what it says of its tools, as they are first met, is yours: it makes no other call ask."""
     outbound: bool = True
     """False: what its tools are given stays with them; True: a call of theirs may carry it to strangers."""
     tools: Mapping[str, ToolCard] = {}

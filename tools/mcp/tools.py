@@ -46,7 +46,7 @@ def read_tools(
     May block.
     """
     usable, problems = _usable(connection, listed)
-    trusting = not connection.card.confirm
+    trusting = connection.card.trusted or not connection.card.confirm
     pinned = pins.meet(connection.name, {each.name: each.hash for each in usable}, trusting=trusting)
     return usable, pinned, problems
 
@@ -67,7 +67,14 @@ def as_agreed(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
     # Not in the preview, which stays the same when the person agrees to it.
     says = shown_description(read.definition.description).rstrip(".")
     caution = f"{CHANGED}. It says now: {says}" if changed else None
-    tool = replace(read.tool, confirm=changed or asks, preview=preview, caution=caution)
+    agreed = not changed and (pin["agreed"] or own.confirm is False)
+    tool = replace(
+        read.tool,
+        confirm=changed or asks,
+        preview=preview,
+        caution=caution,
+        untrusted_definition=not agreed,
+    )
     return replace(read, tool=tool)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from base.settings import Role
 from tools.declaration import Effect, Tool
 from tools.policy.rules import Rule, covers
-from tools.policy.taint import UNTAINTED, Taint, link_of, texts_of
+from tools.policy.taint import UNTAINTED, Taint, carries_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _whatever_was_agreed(person: Person, tool: Tool, args: Any, taint: Taint) ->
     if taint.sources and (danger := _danger(tool, args, taint)):
         sources = ", ".join(sorted(taint.sources))
         return (
-            f"{tool.name} {danger}, and this turn has read text that strangers may have written "
+            f"{tool.name} {danger}, and this turn goes by text that strangers may have written "
             f"(from {sources}), so it asks first."
         )
     return None
@@ -110,9 +110,8 @@ def _danger(tool: Tool, args: Any, taint: Taint) -> str | None:
     """Return what untrusted content could gain by the call, if anything."""
     if tool.effect != "read":
         return _DOES[tool.effect]
-    texts = texts_of(args)  # each must be a link that was given: any other could carry data
-    if tool.outbound and not (texts and all(link_of(text) in taint.trusted_links for text in texts)):
-        return "goes to an address that neither you nor a trusted source named"
+    if tool.outbound and carries_data(args, tool, taint.trusted_links):
+        return "could carry something to an address that neither you nor a trusted source named"
     return None
 
 

@@ -1,11 +1,10 @@
 """Taint: untrusted content in a turn, and the links still trusted."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import httpx
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from base.texts import words_of
 from tools.declaration import Tool
@@ -17,6 +16,8 @@ _LINK = re.compile(
 )
 _AFTERWARDS = ".,;:!?)]}*_"
 """What may stand behind a link in a sentence without being part of it."""
+_REMEMBERED = 4_096
+"""Texts whose links are parsed once: each round asks for those of all that the person ever said."""
 _BEFORE, _BEHIND = "(\"'", ")\"'.,;:!?"
 """What may stand around a number; nothing that is part of one, as a sign is, or a dot before it."""
 
@@ -28,37 +29,99 @@ class Taint:
     sources: frozenset[str] = frozenset()
     """The tools that brought it; empty: there is none."""
     trusted_links: frozenset[str] = frozenset()
-    """Links that the person gave or pointed at, or a trusted source named."""
+    """Links that the person gave or pointed at, or a trusted source named, each as `links_in` writes it."""
 
 
 UNTAINTED = Taint()
 
 
-def links_in(text: str) -> frozenset[str]:
-    """Return every link in a text, with and without trailing punctuation."""
-    written = [match[0] for match in _LINK.finditer(text)]
-    found = {link_of(each) for each in [*written, *(each.rstrip(_AFTERWARDS) for each in written)]}
-    return frozenset(each for each in found if each)
+class ReadResult(NamedTuple):
+    """A call's result, as taint looks at it."""
+
+    name: str
+    tool: Tool | None
+    """None where there is no such tool any more."""
+    args: Any
+    text: str
+    succeeded: bool
+    untrusted: bool
 
 
-def link_of(text: str) -> str | None:
-    """Return a link as httpx would request it, in one form.
+def taint_after(rounds: Sequence[Sequence[ReadResult]], request: str, before: Taint = UNTAINTED) -> Taint:
+    """Return the taint of a turn after these rounds of results.
 
-    The scheme, the fragment and a final slash are left out.
+    To the links trusted before come those of results of calls made before the untrusted content came: of
+    trusted ones, and of those that read a place which the request names, as in "open the link in the general
+    channel". A later call's result may echo what that content put into it. So may a trusted one's in a turn
+    that began tainted; there its call's arguments have to be the request's words, too.
 
-    Returns:
-        None where it is no link, or one that holds a password.
+    Args:
+        rounds: the turn's, each with its results.
+        request: the person's words.
+        before: the taint that the turn began with, and the links that were trusted then.
     """
-    text = text.strip()
-    try:
-        url = httpx.URL(text if "://" in text else f"https://{text}")
-        host = url.raw_host.decode()
-    except (httpx.InvalidURL, TypeError, ValueError):
-        return None
-    if url.scheme not in {"http", "https"} or not host or url.userinfo:
-        return None
-    port = f":{url.port}" if url.port else ""
-    return f"{host}{port}{url.raw_path.decode()}".rstrip("/")
+    brought = [{result.name or "a tool" for result in results if result.untrusted} for results in rounds]
+    sources = before.sources.union(*brought)
+    if not sources:
+        return UNTAINTED
+    clean = next((number for number, names in enumerate(brought) if names), len(rounds))
+    links = [
+        links_in(result.text)
+        for results in rounds[: clean + 1]
+        for result in results
+        if _is_vouched_for(result, request, before)
+    ]
+    return Taint(sources, before.trusted_links.union(*links))
+
+
+def _is_vouched_for(result: ReadResult, request: str, before: Taint) -> bool:
+    """Tell whether a result's links count as the person's."""
+    tool = result.tool
+    if not result.succeeded or tool is None:
+        return False
+    if not result.untrusted and not before.sources:
+        return True
+    # Names of files and tools, and memories, are no place that one points at.
+    return tool.untrusted == result.untrusted and points_at(request, tool, result.args)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def links_in(text: str) -> frozenset[str]:
+    """Return every link in a text, in all its forms.
+
+    As written, and with the host in small letters and without a usual port; with and without fragment, final
+    slash and trailing punctuation; without the scheme.
+    """
+    written = [match[0] for match in _LINK.finditer(text)]
+    both = {*written, *(each.rstrip(_AFTERWARDS) for each in written)}
+    return frozenset(form for each in both for form in _forms_of(each))
+
+
+def _forms_of(link: str) -> Iterator[str]:
+    """Yield a link's forms; none where it holds a password."""
+    written = re.sub("^https?://", "", link, flags=re.IGNORECASE)
+    host = re.split("[/?#]", written, maxsplit=1)[0]
+    if not host or "@" in host:
+        return
+    path = written[len(host) :] or "/"
+    for form in (written, re.sub(":(80|443)$", "", host.lower()) + path):
+        plain = form.partition("#")[0]
+        yield from (form, plain, plain.removesuffix("/"))
+
+
+def carries_data(args: Any, tool: Tool, links: Collection[str]) -> bool:
+    """Tell whether a call says more than which links to read.
+
+    Beside them it may leave arguments as its tool has them, and have one that is a yes, a no or empty. A link
+    has to be one of these to the letter: capitals, slashes and a fragment could be made to say something.
+    """
+    if not isinstance(args, Mapping) or not args.keys() <= tool.parameters.get("properties", {}).keys():
+        return True
+    chosen = _chosen(args, tool).values()
+    several = [value for value in chosen if not isinstance(value, bool) and value not in (None, "", [])]
+    texts = [each for value in several for each in (value if isinstance(value, list) else [value])]
+    given = {text for text in texts if isinstance(text, str) and re.sub("^https?://", "", text) in links}
+    return not texts or len(given) < len(texts) or len(several) + 1 < len(chosen)
 
 
 def points_at(request: str, tool: Tool, args: Any) -> bool:
@@ -70,17 +133,17 @@ def points_at(request: str, tool: Tool, args: Any) -> bool:
     """
     if tool.effect != "read" or tool.outbound or not isinstance(args, Mapping):
         return False
-    usual = {name: schema.get("default") for name, schema in tool.parameters.get("properties", {}).items()}
-    chosen = {name: value for name, value in args.items() if value != usual.get(name)}
-    words = words_of(" ".join(texts_of(chosen)))
-    others = (leaf for leaf in _leaves(list(chosen.values())) if not isinstance(leaf, str))
+    chosen = _chosen(args, tool)
+    leaves = list(_leaves(list(chosen.values())))
+    words = words_of(" ".join(leaf for leaf in leaves if isinstance(leaf, str)))
+    others = (leaf for leaf in leaves if not isinstance(leaf, str))
     return bool(words) and words <= words_of(request) and all(_says(request, other) for other in others)
 
 
-def texts_of(args: Any) -> list[str]:
-    """Return every text in a call's arguments that is not empty."""
-    leaves = _leaves(list(args.values())) if isinstance(args, Mapping) else ()
-    return [leaf for leaf in leaves if isinstance(leaf, str) and leaf]
+def _chosen(args: Mapping[str, Any], tool: Tool) -> dict[str, Any]:
+    """Return the arguments that are not left as their tool has them."""
+    usual = {name: schema.get("default") for name, schema in tool.parameters.get("properties", {}).items()}
+    return {name: value for name, value in args.items() if value != usual.get(name)}
 
 
 def _leaves(value: Any) -> Iterator[Any]:

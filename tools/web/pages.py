@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import webencodings  # type: ignore[import-untyped]
 
 from base.processes import MOST_OUTPUT, Output, run
+from base.texts import is_blank
 from base.worker_threads import in_thread
 from tools.declaration import ToolFailure
 from tools.web.download import CUT, Downloaded
@@ -61,7 +62,7 @@ async def read_answer(answer: Downloaded, *, links: bool = False, seconds: float
         )
     text = await in_thread(partial(decode, answer.body, answer.content_type))
     page = await _read_html(text, str(answer.url), links, seconds) if form == "html" else _Page("", text)
-    if not page.text.strip():
+    if is_blank(page.text):
         raise ToolFailure(f"{answer.url} holds no readable text; it may need JavaScript or a login.")
     title = f"Title: {page.title}\n" if page.title else ""
     end = CUT if not answer.whole else "" if page.whole else _MORE_TEXT

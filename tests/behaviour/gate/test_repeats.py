@@ -107,7 +107,9 @@ async def test_what_was_changed_may_be_read_again(house):
     made = house("openai", *[(call,) for write in writes for call in (write, FILES)])
     async with made.open() as orchestrator:
         context = made.context(path="single", confirm_allow=["write_file"])
-        result = await orchestrator.ask("Go", context=context)
+        result = await orchestrator.ask("Go", thread_id="t", context=context)
+        while result.pending:  # names of files are untrusted, so the next write asks
+            result = await orchestrator.resume("t", answer=True)
     assert _statuses(result) == ["executed"] * 6
     assert "2.txt" in result.tool_calls[-1]["result"]
 

@@ -71,9 +71,9 @@ async def test_a_call_that_runs_unasked_asks_once_the_turn_has_read_what_strange
         assert "strangers" in action["description"]
         assert "read_file" in action["description"]
         done = await orchestrator.resume("t", answer=True)
-        again = await orchestrator.ask(BELL, thread_id="t", context=house.context(**ALLOWED))
+        again = await orchestrator.ask(BELL, thread_id="new", context=house.context(**ALLOWED))
     assert [call["status"] for call in done.tool_calls] == ["executed", "executed"]
-    assert again.pending is None, "the next turn has read nothing"
+    assert again.pending is None, "another conversation has read nothing"
     assert house.rung() == ["1 hall"] * 3
     assert house.rejected() == []
 
@@ -122,7 +122,7 @@ async def test_after_strangers_text_a_read_goes_out_unasked_only_where_person_or
         # The request spells out the calls: what the person said comes apart from it, in an earlier turn.
         if before:
             await orchestrator.ask(before, thread_id="t", context=house.context())
-        house.planner.brain = _spelled(request if "{}" in before else request.partition(" then ")[2])
+        house.planner.brain = spelled(request if "{}" in before else request.partition(" then ")[2])
         result = await orchestrator.ask("Please look.", thread_id="t", context=house.context())
         assert (result.pending is not None) is asks
         if asks:
@@ -153,14 +153,14 @@ async def test_after_strangers_text_a_link_is_followed_unasked_that_stands_where
     settle, visits, said, calls, asks
 ):
     house = with_page(settle("openai"))
-    house.planner.brain = _spelled(calls)
+    house.planner.brain = spelled(calls)
     async with house.open() as orchestrator:
         result = await orchestrator.ask(said, context=house.context())
     assert (result.pending is not None) is asks
     assert len(visits) == calls.count("look_up") - asks
 
 
-def _spelled(request: str):
+def spelled(request: str):
     """Return a brain that makes the calls that are spelled out here, and not in what it hears."""
     from dataclasses import replace
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.behaviour.household import House, obedient
+from tests.behaviour.invisible import INVISIBLE, VISIBLE
 from tests.wires.brain import Brain, Heard, Reply
 from tests.wires.cards import at
 from tests.wires.clients import KINDS, OpenWire
@@ -96,3 +97,23 @@ async def test_where_no_planner_says_anything_after_results_the_writer_reads_the
     told = house.writer.heard[-1].turns[-1].text
     assert "Rang 2 times in the hall." in told
     assert "it gave a blank answer" in told
+
+
+@pytest.mark.parametrize("text", INVISIBLE.values(), ids=INVISIBLE)
+async def test_an_answer_that_shows_nothing_is_none(open_wire: OpenWire, furnish, text):
+    def brain(heard: Heard) -> Reply:
+        return Reply("Now it shows." if _asked_again(heard) else text)
+
+    house = furnish({"writer": at(open_wire("openai", brain=brain), max_retries=1)})
+    result = await _ask(house, "Hello", path="direct")
+    assert (result.stop_reason, result.response) == ("answered", "Now it shows.")
+
+
+@pytest.mark.parametrize("text", VISIBLE.values(), ids=VISIBLE)
+async def test_a_message_and_an_answer_of_such_characters_that_show_something_stay_as_they_are(
+    open_wire: OpenWire, furnish, text
+):
+    wire = open_wire("openai", brain=lambda heard: Reply(heard.request))
+    house = furnish({"writer": at(wire)})
+    assert (await _ask(house, text, path="direct")).response == text
+    assert len(wire.heard) == 1

@@ -61,15 +61,13 @@ async def test_once_the_day_is_used_up_no_model_is_asked_and_the_person_is_told_
     assert events[0].text == result.response
 
 
-async def test_a_turn_at_its_deadline_asks_no_model_on_a_used_up_day(house):
+async def test_a_turn_whose_time_is_up_as_it_begins_asks_no_model_for_a_last_word_either(house):
     made = house(TOKENS, ("openai",))
     async with made.open() as orchestrator:
         for _ in range(3):
-            await orchestrator.ask("Hello", thread_id="t", context=made.context())
-        before = _asked(made)
-        result = await orchestrator.ask("Hello", thread_id="t", context=made.context(deadline_s=1e-9))
-    assert _asked(made) == before
-    assert result.stop_reason == "tokens_per_day"
+            await orchestrator.ask("Hello", context=made.context())
+        result = await orchestrator.ask("Hello", context=made.context(deadline_s=1e-9))
+    assert (result.stop_reason, result.usage, _asked(made)) == ("tokens_per_day", {}, 3)
     assert USED_UP.fullmatch(result.response)
 
 

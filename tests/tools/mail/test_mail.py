@@ -193,6 +193,7 @@ async def test_a_mail_that_the_server_refuses_whole_is_said_not_to_be_sent(send,
     box.says_to_data = "554 looks like spam"
     outcome = await send(configure(await serve()))
     assert outcome.text == ("Tool error: localhost refused the mail: 554 looks like spam. Nothing was sent.")
+    assert outcome.untrusted, "a server's words"
 
 
 async def test_a_connection_that_breaks_before_the_confirmation_leaves_a_doubt_that_is_said(
@@ -245,6 +246,7 @@ async def test_a_login_over_starttls_is_made_with_the_variables_password(
     assert (await send(configure(port, LOGIN))).status == "executed"
     outcome = await send(configure(port, LOGIN, SMTP_PASSWORD="wrong"))
     assert outcome.text.startswith("Tool error: localhost refused the login of 'ada': 535 ")
+    assert outcome.untrusted, "a server's words"
     assert len(box.mails) == 1
 
 

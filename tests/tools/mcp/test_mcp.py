@@ -777,7 +777,7 @@ async def test_a_changed_tool_asks_until_a_person_approves_a_call_of_it(at_home)
         asked = await orchestrator.ask("notes_add", thread_id="t")
         assert "definition changed" in asked.pending["action_requests"][0]["description"]
         await orchestrator.resume("t", answer=True)
-        assert (await orchestrator.ask("notes_add", thread_id="t")).pending is None
+        assert (await orchestrator.ask("notes_add", thread_id="t2")).pending is None
     assert len(lines(home / "called")) == 3
 
 

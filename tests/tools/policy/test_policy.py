@@ -154,11 +154,17 @@ def test_after_strangers_text_what_was_allowed_beforehand_asks_and_says_from_whe
     assert "sends something out" in decision.reason
 
 
+def look(url: str, note: str = "", headers: dict[str, str] | None = None, links: bool = False) -> str:
+    """Look something up."""
+    return ""
+
+
 @pytest.mark.parametrize(
     ("args", "runs"),
     [
         ({"url": "https://example.com/menu"}, True),
-        ({"url": " http://EXAMPLE.com:80/menu#wine "}, True),
+        ({"url": "http://example.com/menu"}, True),
+        ({"url": " http://EXAMPLE.com:80/menu#wine "}, False),
         ({"url": "https://example.com/menu?q=secret"}, False),
         ({"url": "https://example.com/menu/secret"}, False),
         ({"url": "https://user:secret@example.com/menu"}, False),
@@ -171,7 +177,7 @@ def test_after_strangers_text_what_was_allowed_beforehand_asks_and_says_from_whe
     ],
 )
 def test_after_strangers_text_a_read_goes_out_unasked_only_to_a_link_that_was_given(args, runs):
-    declared = replace(a_tool("look", effect="read", confirm=False), outbound=True)
+    declared = tool(effect="read", outbound=True)(look)
     person = Person("ada", "user", confirm_allow=frozenset({"look"}))
     taint = Taint(frozenset({"web_fetch"}), frozenset({"example.com/menu"}))
     assert isinstance(decide(person, declared, "look", args, taint), Allow) is runs

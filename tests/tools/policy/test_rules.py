@@ -1,7 +1,6 @@
 import pytest
 
 from tools.policy.rules import covers
-from tools.policy.taint import link_of, links_in
 
 
 @pytest.mark.parametrize(
@@ -64,42 +63,3 @@ def test_a_pattern_matches_nothing_that_leads_elsewhere_or_is_more_than_one(patt
 )
 def test_every_pattern_must_be_met(where, args):
     assert not covers(where, args)
-
-
-@pytest.mark.parametrize(
-    ("text", "link"),
-    [
-        ("See https://Example.com/menu.", "https://example.com/menu"),
-        ("(https://example.com/menu)", "https://example.com/menu"),
-        ("https://example.com/wiki/Tea_(drink)", "https://example.com/wiki/Tea_(drink)"),
-        ("read example.com/menu, please", "https://example.com/menu"),
-        ("www.example.com", "http://www.example.com/"),
-        ("http://localhost:8123/api", "http://localhost:8123/api"),
-        ("<a href='http://example.com:80/a?b=c#d'>", "https://example.com/a?b=c"),
-    ],
-)
-def test_a_link_that_a_text_names_is_found_however_it_is_spelled(text, link):
-    assert link_of(link) in links_in(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "link"),
-    [
-        ("example.com/menu", "https://example.com/menu?q=secret"),
-        ("example.com", "https://evil.example.com"),
-        ("example.com", "https://example.com.evil.example"),
-        ("example.com:8080", "https://example.com"),
-        ("ada@example.com", "https://example.com"),
-        ("https://example.com@evil.example/", "https://example.com"),
-        ("no link at all", "https://example.com"),
-    ],
-)
-def test_no_other_link_counts_as_named(text, link):
-    assert link_of(link) not in links_in(text)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "ftp://example.com", "https://a:b@example.com/", "http://[::1", "\ud800"]
-)
-def test_what_is_no_link_has_no_form(text):
-    assert link_of(text) is None

@@ -1,0 +1,196 @@
+"""Stream a reply through the private hook of LangChain's clients.
+
+LangChain's own loop around that hook reads all of a call's arguments anew with every piece that is joined to
+them, as do clients that join what they hear: 200 KB hold the event loop for ten seconds. Here pieces are text
+until the last has come, and whoever listens hears words as they come and calls once they are whole.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManager, AsyncCallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models._utils import _normalize_messages
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
+from langchain_core.messages.tool import ToolCallChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
+from langchain_core.runnables.config import ensure_config
+
+from models.failures import UnusableReplyError
+from models.replies import in_thread_if_long, is_object, require_size
+
+_SHARE_S = 0.01
+"""After which others have a turn on the event loop, though more pieces are there."""
+_SAID_ONCE = {"type", "id", "index"}
+"""Keys of a block's pieces that are not joined."""
+
+
+def streams(model: BaseChatModel) -> bool:
+    """Tell whether a client has that hook."""
+    return type(model)._astream is not BaseChatModel._astream  # noqa: SLF001
+
+
+async def stream(
+    model: BaseChatModel, messages: Sequence[BaseMessage], options: Mapping[str, Any], tags: Sequence[str]
+) -> AIMessageChunk:
+    """Return the whole reply, its calls' arguments still text.
+
+    Args:
+        model: one that streams.
+        messages: the prompt.
+        options: of the request, its tools among them.
+        tags: for those who listen.
+
+    Raises:
+        UnusableReplyError: it is larger than what is read, or no assistant's.
+    """
+    prompt = list(messages)
+    if not all(isinstance(message.content, str) for message in prompt):
+        prompt = _normalize_messages(prompt)
+    run = await _listeners(model, prompt, options, tags)
+    pieces = _Pieces()
+    try:
+        async with aclosing(model._astream(prompt, **options)) as chunks:  # type: ignore[type-var]  # noqa: SLF001
+            share_ends = time.monotonic() + _SHARE_S
+            async for chunk in chunks:
+                pieces.add(chunk)
+                if run and (heard := _words(chunk)):
+                    await run.on_llm_new_token(heard.text, chunk=heard)
+                if time.monotonic() > share_ends:
+                    await asyncio.sleep(0)
+                    share_ends = time.monotonic() + _SHARE_S
+        reply = await in_thread_if_long(pieces.chars, pieces.joined)
+        if run:
+            await run.on_llm_new_token("", chunk=await in_thread_if_long(pieces.chars, _calls, reply))
+            await run.on_llm_end(LLMResult(generations=[[ChatGeneration(message=reply)]]))
+    except BaseException as error:
+        if run:
+            await run.on_llm_error(error, response=LLMResult(generations=[]))
+        raise
+    return reply
+
+
+async def _listeners(
+    model: BaseChatModel, messages: list[BaseMessage], options: Mapping[str, Any], tags: Sequence[str]
+) -> AsyncCallbackManagerForLLMRun | None:
+    """Tell who follows the run that it began; None: nobody does."""
+    config = ensure_config({"tags": list(tags)})
+    about = {**config["metadata"], **model._get_ls_params()}  # noqa: SLF001
+    manager = AsyncCallbackManager.configure(
+        config["callbacks"],
+        model.callbacks,
+        inheritable_tags=config["tags"],
+        inheritable_metadata=about,
+    )
+    if not manager.handlers:
+        return None
+    asked: dict[str, Any] = {"invocation_params": dict(options), "name": model.get_name()}
+    (run,) = await manager.on_chat_model_start({}, [messages], **asked)
+    return run
+
+
+def _words(chunk: ChatGenerationChunk) -> ChatGenerationChunk | None:
+    """Return what is heard of a chunk at once; None: nothing."""
+    said: Any = chunk.message
+    said.tool_call_chunks, said.tool_calls, said.invalid_tool_calls = [], [], []
+    return chunk if said.content or said.usage_metadata or said.response_metadata else None
+
+
+def _calls(reply: AIMessageChunk) -> ChatGenerationChunk:
+    """Return the calls as they are heard, malformed ones without arguments."""
+    calls = [
+        call if is_object(call["args"]) else ToolCallChunk(**{**call, "args": ""})
+        for call in reply.tool_call_chunks
+    ]
+    last = AIMessageChunk(content="", id=reply.id, tool_call_chunks=calls, chunk_position="last")
+    return ChatGenerationChunk(message=last)
+
+
+class _Pieces:
+    """What has come of a reply, joined once."""
+
+    def __init__(self) -> None:
+        self.chars = 0
+        """Of texts and arguments, so far."""
+        self._id = f"lc_run--{uuid.uuid4()}"
+        self._contents: list[Any] = []
+        self._calls: list[Any] = []
+        self._kwargs: list[Any] = []
+        self._metadata: dict[str, Any] = {}
+        self._usage: UsageMetadata | None = None
+
+    def add(self, chunk: ChatGenerationChunk) -> None:
+        """Take a chunk, and give it the reply's id and all metadata."""
+        said = chunk.message
+        if not isinstance(said, AIMessageChunk):
+            raise UnusableReplyError(f"it answered with a {said.type} message")
+        self._id = said.id = said.id or self._id
+        said.response_metadata = {**(chunk.generation_info or {}), **said.response_metadata}
+        self._metadata |= said.response_metadata
+        self._usage = add_usage(self._usage, said.usage_metadata) if said.usage_metadata else self._usage
+        self._contents.append(said.content)
+        self._kwargs.append(said.additional_kwargs)
+        self._calls += said.tool_call_chunks
+        self.chars += len(said.text) + sum(len(call["args"] or "") for call in said.tool_call_chunks)
+        require_size(self.chars)
+
+    def joined(self) -> AIMessageChunk:
+        """Return the whole message."""
+        if not self._contents:
+            raise ValueError("no chunk came")
+        message = AIMessageChunk(
+            content=_content(self._contents),
+            additional_kwargs=_joined(self._kwargs),
+            response_metadata=self._metadata,
+            usage_metadata=self._usage,
+            id=self._id,
+        )
+        message.tool_call_chunks = _grouped(self._calls)  # set only now, they are not parsed
+        return message
+
+
+def _content(contents: Sequence[Any]) -> Any:
+    if all(isinstance(content, str) for content in contents):
+        return "".join(contents)
+    lists = (([content] if content else []) if isinstance(content, str) else content for content in contents)
+    return _grouped(block for blocks in lists for block in blocks)
+
+
+def _grouped(pieces: Iterable[Any]) -> list[Any]:
+    """Join pieces of one index and id, and texts in a row."""
+    groups: list[list[Any]] = []
+    latest: dict[Any, list[Any]] = {}
+    for piece in pieces:
+        is_text = isinstance(piece, str)
+        index, own = ("", None) if is_text else (piece.get("index"), piece.get("id") or None)
+        group = latest.get((index, own))
+        if index is None or group is None:
+            groups.append(group := [])
+        if not is_text:
+            latest.pop(("", None), None)
+        latest[index, own] = latest[index, None] = group
+        group.append(piece)
+    return [_joined(group) for group in groups]
+
+
+def _joined(values: Sequence[Any], key: str = "") -> Any:
+    """Join texts, lists, and objects by key; of others, take the last."""
+    values = [value for value in values if value is not None and value != ""] or values[:1]
+    if len(values) == 1 or key in _SAID_ONCE:
+        return values[0]
+    if all(isinstance(value, str) for value in values):
+        return "".join(values)
+    if all(isinstance(value, list) for value in values):
+        return [each for value in values for each in value]
+    if not all(isinstance(value, dict) for value in values):
+        return values[-1]
+    by_key: dict[str, list[Any]] = {}
+    for value in values:
+        for name, inner in value.items():
+            by_key.setdefault(name, []).append(inner)
+    return {name: _joined(inner, name) for name, inner in by_key.items()}

@@ -214,7 +214,8 @@ class Caller:
             await account(Attempt(name, card, usage, tokens, cost, duration_ms, cause, is_void))
 
     async def _invoke(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
-        if address := next(addresses_in([message.content for message in ask.messages]), None):
+        blocks = [message.content for message in ask.messages if not isinstance(message.content, str)]
+        if address := next(addresses_in(blocks), None):
             raise ModelError(f"Model {name!r}: {FETCHED.format(address=address)}", "bad_request")
         model = await self._clients.open(name, ask.user)
         messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)

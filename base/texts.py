@@ -70,6 +70,11 @@ def one_line(text: str, most: int) -> str:
     return " ".join(text.split())[:most]
 
 
+def moment(at: float) -> str:
+    """Return Unix seconds as words, in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
+
+
 def words_of(text: str) -> frozenset[str]:
     """Return the words and numbers of a text, whatever their case."""
     return frozenset(re.findall(r"\w+", text.casefold()))

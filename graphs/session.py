@@ -25,7 +25,7 @@ from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from ledger.ledger import Ledger
 from models.catalog import ModelRegistry, open_embedder
-from nodes.context import Context
+from nodes.context import LOCAL, Context, choices_of
 from nodes.intake import check_text
 from nodes.resources import CONFIGURED, Resources, open_resources
 from storage.checkpoints.saver import Checkpoints, open_checkpoints
@@ -135,7 +135,7 @@ class Orchestrator:
 
     async def all_tools(self) -> Registry:
         """Return all tools; MCP servers are started where they are not yet."""
-        return (await self._res.joined()).tools
+        return (await self._res.joined(LOCAL)).tools
 
     async def pending(self) -> list[dict[str, Any]]:
         """Return the threads that wait for an answer, the longest first.
@@ -191,7 +191,7 @@ class Orchestrator:
                 if not now or now != asked:
                     raise await stale_answer(self.ledger, thread, asks_else=bool(now))
             with self._latest(thread) as values:
-                if given is not None or await self._take_up(thread):
+                if given is not None or await self._take_up(thread, context):
                     async with aclosing(self._run(given, thread, context, watched)) as events:
                         async for event in events:
                             yield event
@@ -201,11 +201,13 @@ class Orchestrator:
             yield Confirmation(result.pending)
         yield Done(result)
 
-    async def _take_up(self, thread: str) -> bool:
+    async def _take_up(self, thread: str, context: Context | None) -> bool:
         """Note that a turn goes on; False: none was cut short."""
-        cut_short = condition_of(await self.snapshot(thread)) == "interrupted"
+        snapshot = await self.snapshot(thread)
+        cut_short = condition_of(snapshot) == "interrupted"
         if cut_short:
-            await self.ledger.take_up(thread)
+            chosen = {**snapshot.values.get("choices", {}), **(choices_of(context) if context else {})}
+            await self.ledger.take_up(thread, chosen.get("user", LOCAL))
         return cut_short
 
     def _latest(self, thread: str) -> AbstractContextManager[Mapping[str, Any]]:

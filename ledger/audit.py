@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from ledger.records import CallKey
 from ledger.tables import calls, matching, parsed, rows_of, unknown_outcomes
 
 _AUDITED = (
@@ -22,16 +23,16 @@ def listed(connection: Connection, filters: Mapping[str, Any], limit: int | None
     """
     query = select(*(calls.c[name] for name in _AUDITED)).order_by(calls.c.id.desc()).limit(limit)
     found = rows_of(connection, query.where(*matching(calls, filters), calls.c.status != "planned"))
-    asked: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    of_thread = matching(unknown_outcomes, {"thread": filters["thread"]})
+    asked: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    of_thread = matching(unknown_outcomes, {"thread": filters["thread"], "user": filters["user"]})
     for row in rows_of(connection, select(unknown_outcomes).where(*of_thread)):
         told = {name: row[name] for name in _REASKED}
-        asked.setdefault((row["thread"], row["call_id"]), []).append(told)
+        asked.setdefault(tuple(row[name] for name in CallKey._fields), []).append(told)
     return [
         {
             **row,
             "args": {"unreadable": row["args"]} if (args := parsed(row["args"])) is None else args,
-            "unknown_outcomes": asked.get((row["thread"], row["call_id"]), []),
+            "unknown_outcomes": asked.get(tuple(row[name] for name in CallKey._fields), []),
         }
         for row in reversed(found)
     ]

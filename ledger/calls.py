@@ -10,9 +10,14 @@ A call is entered when a model makes it, before any step can run it. So a ledger
 not the one that the conversation was held with: it was lost, or put back from an older copy. Such a call
 counts as begun by an owner that is gone.
 
+A call is known by its id, and recognised by its turn and what it does, for a model that is asked again makes
+it under another id. What was begun in the turn under an id that the conversation does not hold may have
+happened: the call that is made anew counts as lost from the start.
+
 What a person decides is in ledger.decisions, who runs it in ledger.claims.
 """
 
+import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, get_args
@@ -20,21 +25,31 @@ from typing import Any, get_args
 from sqlalchemy import Connection, Dialect, Insert, bindparam, select, update
 
 from base.errors import StorageError
+from base.texts import moment
 from ledger.owner import is_gone
-from ledger.records import Lost, OpenCall, Recorded, Running, Status
-from ledger.tables import calls, insert
+from ledger.records import CallKey, Entered, Lost, OpenCall, Recorded, Running, Status
+from ledger.tables import calls, insert, matching
 
 FINAL = frozenset(get_args(Status))
 _RAN = frozenset({"executed", "failed"})
 _UNBEGUN = frozenset({"planned", "waiting", "ready"})
+_BEGUN = frozenset({"executed", "failed", "unknown"})
 SUPERSEDED = "Not executed: superseded by a newer message."
 _UNKNOWN = "Outcome unknown: what ran it ended without a word, so it may or may not have happened."
 _NO_RECORD = (
     "Outcome unknown: the ledger was lost, or put back from an older copy, and has no record of it. It may "
     "or may not have happened."
 )
+_BEGUN_BEFORE = "Not run again: this very call had been begun before in this turn, on {when}."
 _BEGUN_BY_NOBODY = {"status": "running", "owner": "", "lease_until": 0.0, "started_at": None}
-_CALL = select(calls).where(calls.c.thread == bindparam("thread"), calls.c.call_id == bindparam("call_id"))
+_CALL = select(calls).where(*(calls.c[name] == bindparam(name) for name in CallKey._fields))
+_KIND = ("user", "thread", "turn", "made")
+_ALIKE = (
+    select(calls)
+    .where(*(calls.c[name] == bindparam(name) for name in _KIND))
+    .where(calls.c.attempts > 0, calls.c.effect != "read")
+    .order_by(calls.c.id)
+)
 _LOCKED = _CALL.with_for_update()
 _CHANGED = update(calls).where(calls.c.id == bindparam("row_id"))
 """Every round runs these: a statement with its values in it costs SQLAlchemy 1 ms, one given them 0.1 ms."""
@@ -46,13 +61,60 @@ def add(connection: Connection, row: Mapping[str, Any]) -> bool:
     return connection.execute(_added(connection.dialect), dict(row)).rowcount == 1
 
 
-def enter(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Insert calls, all or none; return those ids that are taken."""
-    taken = {row["call_id"] for row in rows if locked(connection, row["thread"], row["call_id"])}
-    if not taken:
-        for row in rows:
-            add(connection, {**row, "status": "planned"})
-    return taken
+def enter(connection: Connection, rows: Sequence[Mapping[str, Any]], held: Collection[str]) -> Entered:
+    """Insert calls, all or none; those that may have happened, as lost.
+
+    `held` are ids of the calls that the conversation of their turn holds.
+    """
+    taken = {row["call_id"] for row in rows if locked(connection, row)}
+    if taken:
+        return Entered(taken, set())
+    made_at_once = uuid.uuid4().hex
+    doubted: set[str] = set()
+    alike = {row["made"]: _begun_alike(connection, row) for row in rows}
+    unheld = {made: _unheld(before, held) for made, before in alike.items()}
+    for row in rows:
+        runs = sum(map(_runs, alike[row["made"]]))
+        stands: dict[str, Any] = {"status": "planned"}
+        if row["effect"] != "read" and unheld[row["made"]]:
+            stands = _as_begun(unheld[row["made"]].pop())
+            doubted.add(row["call_id"])
+        add(connection, {**row, "round": made_at_once, "runs_seen": runs, **stands})
+    return Entered(set(), doubted)
+
+
+def doubted_since(connection: Connection, row: Any) -> Any:
+    """Return a call's row; as lost where its like was begun since."""
+    if row.status not in _UNBEGUN or row.effect == "read":
+        return row
+    others = [one for one in _begun_alike(connection, row._asdict()) if one.round != row.round]
+    if sum(map(_runs, others)) <= row.runs_seen:
+        return row
+    latest = max((one for one in others if _runs(one)), key=lambda one: one.started_at or 0.0)
+    change_row(connection, row, **_as_begun(latest))
+    return locked(connection, row._asdict())
+
+
+def _begun_alike(connection: Connection, wanted: Mapping[str, Any]) -> Sequence[Any]:
+    """Return a turn's calls that were made alike and begun, in order."""
+    return connection.execute(_ALIKE, {name: wanted[name] for name in _KIND}).all()
+
+
+def _unheld(alike: Sequence[Any], held: Collection[str]) -> list[Any]:
+    """Return those that the conversation neither holds nor was asked about."""
+    settled = {row.earlier for row in alike if row.call_id in held}.union(held)
+    return [row for row in alike if _runs(row) and row.call_id not in settled]
+
+
+def _runs(row: Any) -> int:
+    """Return how often a call was begun itself."""
+    return int(row.attempts) - (row.earlier is not None)
+
+
+def _as_begun(before: Any) -> dict[str, Any]:
+    first = before.earlier or before.call_id
+    begun = {"owner": before.owner or "", "started_at": before.started_at, "earlier": first}
+    return {**_BEGUN_BY_NOBODY, **begun, "attempts": 1}
 
 
 def ask(connection: Connection, rows: Sequence[Mapping[str, Any]], expires_at: float | None) -> float | None:
@@ -64,7 +126,7 @@ def ask(connection: Connection, rows: Sequence[Mapping[str, Any]], expires_at: f
     ends = []
     for wanted in rows:
         add(connection, {**wanted, "status": "planned"})
-        row = locked(connection, wanted["thread"], wanted["call_id"])
+        row = locked(connection, wanted)
         if row is not None and row.status == "planned":
             change_row(connection, row, status="waiting", expires_at=expires_at)
             ends.append(expires_at)
@@ -91,9 +153,15 @@ def close(
             ended = {name: wanted[name] for name in ("status", "text", "untrusted")}
             change_row(connection, row, **ended)
         elif lost:
-            change_row(connection, row, status="unknown", text=_UNKNOWN if row.started_at else _NO_RECORD)
-        found |= outcomes(connection, wanted["thread"], [wanted["call_id"]])
+            change_row(connection, row, status="unknown", text=_text_of_lost(row))
+        found |= outcomes(connection, wanted["user"], wanted["thread"], [wanted["call_id"]])
     return found
+
+
+def _text_of_lost(row: Any) -> str:
+    if row.started_at is None:
+        return _NO_RECORD
+    return _BEGUN_BEFORE.format(when=moment(row.started_at)) if earlier_of(row) else _UNKNOWN
 
 
 def row_or_lost(connection: Connection, wanted: Mapping[str, Any], *, agreed: bool) -> Any:
@@ -102,21 +170,21 @@ def row_or_lost(connection: Connection, wanted: Mapping[str, Any], *, agreed: bo
     `wanted` is the row as it would be entered. `agreed`: the conversation says that the call was agreed to or
     begun; a ledger that knows no more than the question is older than that.
     """
-    row = locked(connection, wanted["thread"], wanted["call_id"])
-    if row is not None and not (agreed and row.status in {"planned", "waiting"}):
+    row = locked(connection, wanted)
+    if row is not None and not (agreed and row.status in {"planned", "waiting"} and row.shown is None):
         return row
     if row is None:
         add(connection, {**wanted, "status": "planned", "text": None})
-        row = locked(connection, wanted["thread"], wanted["call_id"])
+        row = locked(connection, wanted)
     lose(connection, row, 1, fingerprint=wanted["fingerprint"], args=wanted["args"])
-    return locked(connection, wanted["thread"], wanted["call_id"])
+    return locked(connection, wanted)
 
 
 def recall(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Enter missing records with their outcome, or as lost."""
     for row in rows:
         if row["status"] in FINAL:
-            add(connection, row)
+            add(connection, {**row, "attempts": row["status"] in _BEGUN})
         else:
             row_or_lost(connection, row, agreed=False)
 
@@ -126,21 +194,21 @@ def lose(connection: Connection, row: Any, attempt: int, **changes: Any) -> None
     change_row(connection, row, **_BEGUN_BY_NOBODY, attempts=attempt, **changes)
 
 
-def outcomes(connection: Connection, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
+def outcomes(connection: Connection, user: str, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
     """Return the outcomes on record, by call id."""
-    rows = [_call(connection, thread, call_id) for call_id in call_ids]
+    rows = [_call(connection, CallKey(user, thread, call_id)) for call_id in call_ids]
     return {row.call_id: recorded(row) for row in rows if row is not None and row.status in FINAL}
 
 
-def known(connection: Connection, thread: str) -> set[str]:
+def known(connection: Connection, filters: Mapping[str, Any]) -> set[str]:
     """Return the ids of a thread's calls."""
-    return set(connection.scalars(select(calls.c.call_id).where(calls.c.thread == thread)))
+    return set(connection.scalars(select(calls.c.call_id).where(*matching(calls, filters))))
 
 
-def still_open(connection: Connection, thread: str, now: float) -> list[OpenCall]:
+def still_open(connection: Connection, filters: Mapping[str, Any], now: float) -> list[OpenCall]:
     """Return a thread's calls that wait, run or are lost, in order."""
-    done = {*FINAL, "planned"}
-    query = select(calls).where(calls.c.thread == thread, calls.c.status.not_in(done)).order_by(calls.c.id)
+    is_open = calls.c.status.not_in({*FINAL, "planned"})
+    query = select(calls).where(*matching(calls, filters), is_open).order_by(calls.c.id)
     return [
         OpenCall(row.call_id, row.tool, "lost" if _is_lost(row, now) else row.status)
         for row in connection.execute(query)
@@ -151,11 +219,9 @@ def _is_lost(row: Any, now: float) -> bool:
     return row.status == "running" and isinstance(held_by(row, now), Lost)
 
 
-def state_of(
-    connection: Connection, thread: str, call_id: str, now: float
-) -> Recorded | Running | Lost | None:
+def state_of(connection: Connection, key: CallKey, now: float) -> Recorded | Running | Lost | None:
     """Return how a call stands; None where nobody has claimed it."""
-    row = _call(connection, thread, call_id)
+    row = _call(connection, key)
     if row is None or row.status in _UNBEGUN:
         return None
     return recorded(row) if row.status in FINAL else held_by(row, now)
@@ -176,12 +242,21 @@ def recorded(row: Any) -> Recorded:
 def held_by(row: Any, now: float) -> Running | Lost:
     """Return how a claim stands that has no outcome yet."""
     gone = row.lease_until <= now or is_gone(row.owner)
-    return Lost(row.started_at, row.attempts) if gone else Running(row.started_at)
+    return Lost(row.started_at, row.attempts, row.earlier) if gone else Running(row.started_at)
 
 
-def locked(connection: Connection, thread: str, call_id: str) -> Any | None:
-    """Return a call's row, locked in this transaction; None: there is none."""
-    return connection.execute(_LOCKED, {"thread": thread, "call_id": call_id}).one_or_none()
+def locked(connection: Connection, wanted: CallKey | Mapping[str, Any]) -> Any | None:
+    """Return a user's call, locked in this transaction; None: absent."""
+    return connection.execute(_LOCKED, _named(wanted)).one_or_none()
+
+
+def earlier_of(row: Any) -> str | None:
+    """Return the call begun in a row's stead; None: itself."""
+    return row.earlier if row.attempts == 1 else None
+
+
+def _named(wanted: CallKey | Mapping[str, Any]) -> dict[str, str]:
+    return wanted._asdict() if isinstance(wanted, CallKey) else {n: wanted[n] for n in CallKey._fields}
 
 
 def change_row(connection: Connection, row: Any, **values: Any) -> None:
@@ -189,8 +264,8 @@ def change_row(connection: Connection, row: Any, **values: Any) -> None:
     connection.execute(_CHANGED, {**values, "row_id": row.id})
 
 
-def _call(connection: Connection, thread: str, call_id: str) -> Any | None:
-    return connection.execute(_CALL, {"thread": thread, "call_id": call_id}).one_or_none()
+def _call(connection: Connection, key: CallKey) -> Any | None:
+    return connection.execute(_CALL, _named(key)).one_or_none()
 
 
 @cache

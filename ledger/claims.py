@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 from sqlalchemy import Connection
 
 from ledger import remembered_rules
-from ledger.calls import FINAL, change_row, held_by, locked, recorded, row_or_lost
-from ledger.decisions import CHANGED, CONSENT, is_rerun_agreed
-from ledger.records import Claim, Claimed, Lost, NotApproved, Recorded, Running
+from ledger.calls import FINAL, change_row, doubted_since, held_by, locked, recorded, row_or_lost
+from ledger.decisions import CHANGED, CONSENT, is_rerun_agreed, take_back
+from ledger.records import CallKey, Changed, Claim, Claimed, Lost, NotApproved, Recorded, Running
 
 _BY_RULE = "rule"
 _UNASKED = "No approval of this call is on record."
@@ -41,6 +41,8 @@ class Terms(TypedDict):
     """Take over this attempt, if lost: the world says that it did not happen, and never will."""
     rule: NotRequired[str]
     """Id of the remembered rule that lets it run unasked; a use is counted. Empty where none is needed."""
+    shown: NotRequired[str | None]
+    """Hash of tool and effect as they are now: a yes is to what was shown. None: nobody was asked."""
     recorded: NotRequired[bool]
     """The conversation says that it was agreed to or begun."""
 
@@ -55,7 +57,11 @@ def claim(
     row = row_or_lost(connection, wanted, agreed=terms.get("recorded", False))
     if row.turn != wanted["turn"]:
         return Recorded("unknown", _ANOTHER_TURNS)
+    if row.status != "waiting" and row.fingerprint == wanted["fingerprint"]:
+        row = doubted_since(connection, row)
     verdict = _judge(connection, row, wanted["fingerprint"], claimant, terms)
+    if isinstance(verdict, Changed):
+        take_back(connection, row)
     if not isinstance(verdict, Claimed):
         return verdict
     was.update(row._asdict())
@@ -66,7 +72,7 @@ def _taken(connection: Connection, row: Any, claimed: Claimed, claimant: Claiman
     """Record the claim; one that a rule allows uses the rule."""
     owner, now = claimant
     consent: dict[str, Any] = {}
-    if (rule := terms.get("rule")) and row.decision is None:
+    if (rule := terms.get("rule")) and row.decision is None and not is_rerun_agreed(connection, row):
         if not remembered_rules.use(connection, rule, row.user, now):
             change_row(connection, row, status="denied", text=_RUN_OUT)
             return Recorded("denied", _RUN_OUT)
@@ -78,26 +84,25 @@ def _taken(connection: Connection, row: Any, claimed: Claimed, claimant: Claiman
 
 def release(connection: Connection, was: Mapping[str, Any], claimant: Claimant) -> None:
     """Undo a claim that its caller never learned of."""
-    row = locked(connection, was["thread"], was["call_id"]) if was else None
+    row = locked(connection, was) if was else None
     claimed = (*claimant, was["attempts"] + 1) if was else None
     if row is None or row.status != "running" or (row.owner, row.started_at, row.attempts) != claimed:
         return
     if row.decision == _BY_RULE and not was["decision"]:
-        remembered_rules.give_back(connection, row.decided_by)
+        remembered_rules.give_back(connection, row.decided_by, row.user)
     change_row(connection, row, **was)
 
 
-def abandon(connection: Connection, thread: str, call_id: str, owner: str, attempt: int) -> None:
+def abandon(connection: Connection, key: CallKey, owner: str, attempt: int) -> None:
     """Let an owner's claim lapse, unless the call was claimed anew since."""
-    row = locked(connection, thread, call_id)
+    row = locked(connection, key)
     if row is not None and row.status == "running" and (row.owner, row.attempts) == (owner, attempt):
         change_row(connection, row, lease_until=0)
 
 
 def finish(  # noqa: PLR0913, PLR0917 (one outcome, whole)
     connection: Connection,
-    thread: str,
-    call_id: str,
+    key: CallKey,
     owner: str | None,
     outcome: Mapping[str, Any],
     attempt: int,
@@ -108,7 +113,7 @@ def finish(  # noqa: PLR0913, PLR0917 (one outcome, whole)
     `owner` None: whoever it was, it is gone. An attempt that ends after its call was claimed anew, even by
     its own process, says nothing of the new one.
     """
-    row = locked(connection, thread, call_id)
+    row = locked(connection, key)
     if row is not None and row.status == "running" and row.attempts == attempt:
         mine = isinstance(held_by(row, now), Lost) if owner is None else row.owner == owner
         if mine:
@@ -123,23 +128,28 @@ def _judge(connection: Connection, row: Any, wanted: str, claimant: Claimant, te
     if row.status in FINAL:
         return recorded(row)
     if row.status == "running":
-        held = held_by(row, claimant.now)
-        return (
-            Claimed(row.attempts + 1)
-            if _may_run_again(connection, row, held, claimant.owner, terms)
-            else held
-        )
+        return _judge_begun(connection, row, held_by(row, claimant.now), claimant.owner, terms)
     # What was put before a person runs only with that person's yes, even if policy has changed since.
     if row.status == "waiting" or (terms["needs_approval"] and row.decision not in CONSENT):
-        return NotApproved(_UNASKED)
-    return Claimed(row.attempts + 1)
+        return NotApproved(_UNASKED) if row.shown is None else Changed()  # or its yes was taken back
+    return Changed() if _has_changed(row, terms) else Claimed(row.attempts + 1, row.earlier)
 
 
-def _may_run_again(connection: Connection, row: Any, held: Running | Lost, owner: str, terms: Terms) -> bool:
-    """Tell whether a claim can be taken over, harmlessly or by consent."""
+def _judge_begun(connection: Connection, row: Any, held: Running | Lost, owner: str, terms: Terms) -> Claim:
+    """Let a claim be taken over, harmlessly or by consent."""
     if isinstance(held, Running):
-        return False
+        return held
     # What this very process let go of may still go on in a thread of it, whatever the world says now.
-    undone = terms.get("undone") == row.attempts and row.owner != owner
+    undone = terms.get("undone") == row.attempts and row.owner != owner and not _has_changed(row, terms)
     agreed = not terms["needs_approval"] or row.decision in {*CONSENT, _BY_RULE}
-    return ((terms["rerun"] or undone) and agreed) or is_rerun_agreed(connection, row)
+    if (terms["rerun"] or undone) and agreed:
+        return Claimed(row.attempts + 1, row.earlier)
+    if not is_rerun_agreed(connection, row):
+        return held
+    return Changed() if _has_changed(row, terms) else Claimed(row.attempts + 1, row.earlier)
+
+
+def _has_changed(row: Any, terms: Terms) -> bool:
+    """Tell whether tool or effect changed since a person decided."""
+    shown = terms.get("shown")
+    return None not in {shown, row.shown} and shown != row.shown

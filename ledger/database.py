@@ -7,7 +7,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, in
 from sqlalchemy.exc import SQLAlchemyError
 
 from base.errors import StorageError
-from ledger.tables import MIGRATIONS, VERSION, metadata, schema
+from ledger.tables import MIGRATIONS, OLDEST, VERSION, metadata, schema
 from storage.sqlite import configure, create_private, make_private, why
 
 
@@ -87,7 +87,7 @@ def _prepare_tables(connection: Connection) -> None:
         return
     if found is None and there & metadata.tables.keys():
         raise _unknown(connection.engine.url, "tables of an unknown layout")
-    if found is not None and found > VERSION:
+    if found is not None and not OLDEST <= found <= VERSION:
         raise _unknown(connection.engine.url, f"schema {found}")
     for version, change in MIGRATIONS:
         if found is not None and found < version:

@@ -7,14 +7,14 @@ up. A no counts the call as done: its outcome stays unknown, and it never runs a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from base.texts import moment
 from ledger import remembered_rules
-from ledger.calls import FINAL, SUPERSEDED, change_row, held_by, locked, lose
-from ledger.records import Decision, Lost, Running, fingerprint
+from ledger.calls import FINAL, SUPERSEDED, change_row, doubted_since, earlier_of, held_by, locked, lose
+from ledger.records import CallKey, Decision, Lost, Running, fingerprint
 from ledger.tables import insert, unknown_outcomes
 
 CONSENT = frozenset({"approved", "edited"})
@@ -23,6 +23,10 @@ _EXPIRED = "Not executed: the time to approve it had passed."
 _RERUN, _COUNTED = "rerun", "counted"
 _COUNTED_AS_DONE = (
     "Unknown whether this happened: no outcome of it is on record. It was not run again: {by} decided on "
+    "{when} to count it as done."
+)
+_RAN_BEFORE = (
+    "This very call had been executed before in this turn, on {since}. It was not run again: {by} decided on "
     "{when} to count it as done."
 )
 _RERUN_EXPIRED = (
@@ -40,6 +44,8 @@ class Answer:
     at: float
     fingerprint: str
     """Of the call as the person was shown it; another one is refused."""
+    shown: str
+    """Hash of what the person was shown of its tool and effect; it runs only while that is as it was."""
     text: str
     """The outcome of a rejection."""
     args: Mapping[str, Any] | None
@@ -55,21 +61,31 @@ class Answer:
     """Row of the rule that begins with an approval, but for the call's user and tool; None: there is none."""
 
 
-def decide(connection: Connection, thread: str, call_id: str, answer: Answer) -> Decision:
+def decide(connection: Connection, key: CallKey, answer: Answer) -> Decision:
     """Put the first decision on record, and return what is on record."""
-    row = locked(connection, thread, call_id)
+    row = locked(connection, key)
     if row is None or row.status == "planned":
-        return Decision(approved=False, reason=f"No question about the call {call_id!r} is on record.")
+        return Decision(approved=False, reason=f"No question about the call {key.call_id!r} is on record.")
     if row.status != "waiting":
         return _on_record(row)
     if row.fingerprint != answer.fingerprint:
         return _changed(row)
     decided = {"decision": answer.decision, "decided_by": answer.by, "decided_at": answer.at}
+    decided["shown"] = answer.shown
     consequence = _consequence(row, answer)
     change_row(connection, row, **decided, **consequence)
     if answer.rule and consequence["status"] == "ready":
         remembered_rules.add(connection, {**answer.rule, "user": row.user, "tool": row.tool})
-    return _on_record(locked(connection, thread, call_id), won=True)
+    return _on_record(locked(connection, key), won=True)
+
+
+def take_back(connection: Connection, row: Any) -> None:
+    """Undo a yes to what has changed since it was shown."""
+    if row.status == "ready":
+        change_row(connection, row, status="planned", decision=None, decided_by=None, decided_at=None)
+    elif asked := _asked(connection, row, row.attempts):
+        again = {"decision": None, "decided_by": None, "decided_at": None}
+        connection.execute(update(unknown_outcomes).where(unknown_outcomes.c.id == asked.id).values(again))
 
 
 def ask_again(
@@ -81,28 +97,30 @@ def ask_again(
     """
     lost: dict[str, Lost] = {}
     for wanted in rows:
-        row = locked(connection, wanted["thread"], wanted["call_id"])
+        row = locked(connection, wanted)
+        row = None if row is None else doubted_since(connection, row)
         held = held_by(row, now) if row is not None and row.status == "running" else None
         if row is not None and isinstance(held, Lost):
             question = {"asked_at": now, "expires_at": expires_at, **_key(row, held.attempt)}
             fresh = insert(connection.dialect, unknown_outcomes).values(question)
             connection.execute(fresh.on_conflict_do_nothing())
             asked = _asked(connection, row, held.attempt)
-            lost[row.call_id] = replace(held, expires_at=asked.expires_at if asked else None)
+            expires = asked.expires_at if asked else None
+            lost[row.call_id] = replace(held, expires_at=expires, ended=_ended(connection, row))
     return lost
 
 
-def decide_again(connection: Connection, thread: str, call_id: str, answer: Answer) -> Decision:
+def decide_again(connection: Connection, key: CallKey, answer: Answer) -> Decision:
     """Record the first decision about an unknown outcome, and return it.
 
     Where the ledger has no record of the question, nothing is decided, and the outcome is unknown as before.
     """
-    row = locked(connection, thread, call_id)
+    row = locked(connection, key)
     asked = None if row is None else _asked(connection, row, answer.attempt)
     if row is None or asked is None:
         if row is not None and not _is_settled(row, answer.at):
             lose(connection, row, answer.attempt or 1)
-        return Decision(approved=False, reason=f"Nobody was asked whether to run {call_id!r} again.")
+        return Decision(approved=False, reason=f"Nobody was asked whether to run {key.call_id!r} again.")
     if row.fingerprint != answer.fingerprint:
         return _changed(row)
     if row.status != "running" or row.attempts != answer.attempt:
@@ -153,19 +171,20 @@ def _is_settled(row: Any, now: float) -> bool:
 
 def _first(connection: Connection, row: Any, asked: Any, answer: Answer) -> Decision:
     again = answer.decision in CONSENT
-    text = ""
+    text, outcome = "", "unknown"
     if not again:
-        when = datetime.fromtimestamp(answer.at, UTC).strftime("%Y-%m-%d at %H:%M UTC")
-        text = _COUNTED_AS_DONE.format(by=answer.by, when=when)
+        text = _COUNTED_AS_DONE.format(by=answer.by, when=moment(answer.at))
+        if row.started_at and _ended(connection, row) == "executed":
+            since, outcome = moment(row.started_at), "executed"
+            text = _RAN_BEFORE.format(since=since, by=answer.by, when=moment(answer.at))
     elif asked.expires_at is not None and answer.at > asked.expires_at:
         text = _RERUN_EXPIRED
     told = {"decided_by": answer.by, "decided_at": answer.at}
     decision = _COUNTED if not again else "expired" if text else _RERUN
     of_it = update(unknown_outcomes).where(unknown_outcomes.c.id == asked.id)
     connection.execute(of_it.values(decision=decision, **told))
-    if text:
-        change_row(connection, row, status="unknown", text=text)
-    status = "unknown" if text else row.status
+    change_row(connection, row, shown=answer.shown, **({"status": outcome, "text": text} if text else {}))
+    status = outcome if text else row.status
     return Decision(not text, won=True, status=status, by=answer.by, at=answer.at, reason=text)
 
 
@@ -174,5 +193,12 @@ def _asked(connection: Connection, row: Any, attempt: int | None) -> Any | None:
     return connection.execute(select(unknown_outcomes).where(*of_it)).one_or_none()
 
 
+def _ended(connection: Connection, row: Any) -> str | None:
+    """Return the status of the call begun in a row's stead."""
+    earlier = earlier_of(row)
+    found = locked(connection, CallKey(row.user, row.thread, earlier)) if earlier else None
+    return found.status if found else None
+
+
 def _key(row: Any, attempt: int | None) -> dict[str, Any]:
-    return {"thread": row.thread, "call_id": row.call_id, "attempt": attempt}
+    return {"user": row.user, "thread": row.thread, "call_id": row.call_id, "attempt": attempt}

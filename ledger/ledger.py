@@ -20,8 +20,10 @@ from ledger.owner import this_process
 from ledger.reads import Read, Reads
 from ledger.records import (
     Call,
+    CallKey,
     Claim,
     Decision,
+    Entered,
     Lost,
     OpenCall,
     Recorded,
@@ -50,7 +52,8 @@ class Ledger:
 
     Times are seconds since the epoch. After `expires_at` no answer to a question counts, and no yes to one
     that is asked again; None: it never ends. `recorded`: the conversation says that the call was agreed to or
-    begun; see `ledger.calls.row_or_lost`.
+    begun; see `ledger.calls.row_or_lost`. Calls, threads and rules are a user's: to another they are absent.
+    Only what lists them for whoever runs this installation may name no user.
     """
 
     def __init__(self, engine: Engine, redact: Redact, owner: str, writer: Writer | None = None) -> None:
@@ -80,13 +83,13 @@ class Ledger:
         """Write what is queued and close; again is harmless."""
         await asyncio.to_thread(self._access.close)
 
-    async def enter(self, made: Sequence[Call]) -> set[str]:
-        """Enter calls that a model makes, all or none, before any runs.
+    async def enter(self, made: Sequence[Call], held: Collection[str] = ()) -> Entered:
+        """Enter calls made at once, all or none, before any runs.
 
-        Returns:
-            Those of their ids that calls of the thread bear already: then none is entered.
+        `held` are the ids of the calls that the conversation holds: what the turn began besides may have been
+        the same.
         """
-        return await self._access.write(calls.enter, [self._row(call) for call in made])
+        return await self._access.write(calls.enter, [self._row(call) for call in made], held)
 
     async def ask(self, asked: Sequence[Call], expires_at: float | None) -> float | None:
         """Put one confirmation's calls before a person, unless asked before.
@@ -109,12 +112,12 @@ class Ledger:
 
     async def decide(  # noqa: PLR0913 (one decision, whole)
         self,
-        thread: str,
-        call_id: str,
+        key: CallKey,
         *,
         approve: bool,
         by: str,
         fingerprint: str,
+        shown: str = "",
         message: str = "",
         args: dict[str, Any] | None = None,
         edited: str = "",
@@ -124,9 +127,9 @@ class Ledger:
     ) -> Decision:
         """Record the first decision on a call; return the one recorded.
 
-        For `by`, `fingerprint`, `args`, `edited` and `attempt` see `ledger.decisions.Answer`. Without
-        `approve` the call is rejected, which ends it, and `message` says why. `remember` is the rule that
-        begins with this approval, if this is the decision on record. `at` None is now.
+        For `by`, `fingerprint`, `shown`, `args`, `edited` and `attempt` see `ledger.decisions.Answer`.
+        Without `approve` the call is rejected, which ends it, and `message` says why. `remember` is the rule
+        that begins with this approval, if this is the decision on record. `at` None is now.
         """
         words = f"Action denied by user: {message}" if message else "Action denied by user."
         consent = "approved" if args is None else "edited"
@@ -136,15 +139,16 @@ class Ledger:
             by=by,
             at=now,
             fingerprint=fingerprint,
+            shown=shown,
             text=self._clean(words),
             args=args,
             edited=edited,
             stored_args=None if args is None else redacted_json(args, self._redact),
             attempt=attempt,
-            rule=None if remember is None else self._rule(thread, call_id, remember, by, now),
+            rule=None if remember is None else self._rule(key, remember, by, now),
         )
         operation = decisions.decide if attempt is None else decisions.decide_again
-        return await self._access.write(operation, thread, call_id, answer)
+        return await self._access.write(operation, key, answer)
 
     async def claim(self, call: Call, **terms: Unpack[claims.Terms]) -> Claim:
         """Claim a call to run it; of all claimants one gets Claimed.
@@ -160,14 +164,13 @@ class Ledger:
                 self._access.leave(claims.release, was, claimant)
             raise
 
-    async def abandon(self, thread: str, call_id: str, attempt: int) -> None:
+    async def abandon(self, key: CallKey, attempt: int) -> None:
         """Let an attempt claimed here lapse: it counts as lost now."""
-        await self._access.write(claims.abandon, thread, call_id, self._owner, attempt)
+        await self._access.write(claims.abandon, key, self._owner, attempt)
 
     async def finish(  # noqa: PLR0913 (one outcome, whole)
         self,
-        thread: str,
-        call_id: str,
+        key: CallKey,
         *,
         status: Status,
         text: str,
@@ -206,7 +209,7 @@ class Ledger:
             self.reads.record(read, **outcome)
             return Recorded(status, clean, untrusted)
         by = None if lost else self._owner
-        return await self._access.write(claims.finish, thread, call_id, by, outcome, attempt, time.time())
+        return await self._access.write(claims.finish, key, by, outcome, attempt, time.time())
 
     async def note(
         self, call: Call, *, status: Status, text: str, untrusted: bool = False, recorded: bool = False
@@ -232,9 +235,9 @@ class Ledger:
         ]
         await self._access.write(calls.recall, rows)
 
-    async def outcomes(self, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
+    async def outcomes(self, user: str, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
         """Return the outcomes on record, by call id."""
-        return await self._access.read(calls.outcomes, thread, call_ids)
+        return await self._access.read(calls.outcomes, user, thread, call_ids)
 
     async def supersede(self, closed: Sequence[Call], recorded: Collection[str] = ()) -> dict[str, Recorded]:
         """Close calls for good, and return their outcomes by call id.
@@ -245,7 +248,7 @@ class Ledger:
         rows = [{**self._row(call), **ended} for call in closed]
         return await self._access.write(calls.close, rows, recorded, time.time())
 
-    async def await_outcome(self, thread: str, call_id: str, timeout_s: float) -> Recorded | None:
+    async def await_outcome(self, key: CallKey, timeout_s: float) -> Recorded | None:
         """Wait for the outcome of a call that another owner runs.
 
         Returns:
@@ -254,20 +257,20 @@ class Ledger:
         deadline = time.monotonic() + timeout_s
         pause = _FIRST_POLL_S
         while True:
-            found = await self._access.read(calls.state_of, thread, call_id, time.time())
+            found = await self._access.read(calls.state_of, key, time.time())
             left = deadline - time.monotonic()
             if not isinstance(found, Running) or left <= 0:
                 return found if isinstance(found, Recorded) else None
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, _LAST_POLL_S)
 
-    async def open_calls(self, thread: str) -> list[OpenCall]:
+    async def open_calls(self, thread: str, *, user: str | None = None) -> list[OpenCall]:
         """Return a thread's calls that wait, run or are lost, in order."""
-        return await self._access.read(calls.still_open, thread, time.time())
+        return await self._access.read(calls.still_open, {"thread": thread, "user": user}, time.time())
 
-    async def known(self, thread: str) -> set[str]:
+    async def known(self, thread: str, *, user: str | None = None) -> set[str]:
         """Return the ids of a thread's calls, whatever became of them."""
-        return await self._access.read(calls.known, thread)
+        return await self._access.read(calls.known, {"thread": thread, "user": user})
 
     async def rules(self, *, user: str | None = None, valid: bool = False) -> list[dict[str, Any]]:
         """Return remembered rules, oldest first; `valid`: those not run out."""
@@ -321,7 +324,7 @@ class Ledger:
         return await self._access.read(audit.listed, {"thread": thread, "user": user}, limit)
 
     async def touch(self, thread: str, *, user: str, status: ThreadStatus, title: str | None = None) -> None:
-        """Record how a thread stands; its first user stays.
+        """Record how a user's thread stands; another's stays as it is.
 
         `title` None leaves it as it was.
         """
@@ -339,9 +342,9 @@ class Ledger:
         """
         return self._access.settled()
 
-    async def take_up(self, thread: str) -> None:
-        """Record that this process goes on with a thread's turn."""
-        await self._access.write(threads.take_up, thread, self._owner)
+    async def take_up(self, thread: str, user: str) -> None:
+        """Record that this process goes on with a user's turn."""
+        await self._access.write(threads.take_up, thread, user, self._owner)
 
     async def threads(
         self, *, user: str | None = None, status: ThreadStatus | None = None
@@ -362,9 +365,9 @@ class Ledger:
         """Return the long results that the threads there are need."""
         return await self._access.read(threads.needed_results)
 
-    def _rule(self, thread: str, call_id: str, said: Remembered, by: str, now: float) -> dict[str, Any]:
+    def _rule(self, key: CallKey, said: Remembered, by: str, now: float) -> dict[str, Any]:
         return {
-            "id": hashlib.sha256(f"{thread}\0{call_id}".encode()).hexdigest()[:_RULE_ID_LENGTH],
+            "id": hashlib.sha256("\0".join(key).encode()).hexdigest()[:_RULE_ID_LENGTH],
             "where": redacted_json(said.where, self._redact),
             "until": said.until,
             "uses_left": said.uses,
@@ -375,7 +378,7 @@ class Ledger:
 
     def _row(self, call: Call) -> dict[str, Any]:
         stored = {"tool": self._clean(call.tool), "args": redacted_json(call.args, self._redact)}
-        return {**fields_of(call), **stored}
+        return {**fields_of(call), **stored, "made": call.fingerprint, "round": call.call_id}
 
     def _thread_row(self, thread: str, user: str, status: ThreadStatus, title: str | None) -> dict[str, Any]:
         now = time.time()

@@ -25,6 +25,7 @@ class Read:
     """A read that this process made, and what it is recorded as."""
 
     attempt: ClassVar[int] = 1
+    earlier: ClassVar[None] = None
     call: Call
     row: Mapping[str, Any]
     """All that is known of it by now; its `call_id` is one of its own where that was another call's."""
@@ -83,7 +84,7 @@ def _record(connection: Connection, read: Read) -> None:
     row = read.row
     if add(connection, row):
         return
-    there = locked(connection, row["thread"], row["call_id"])
+    there = locked(connection, row)
     if there is None or (there.turn, there.fingerprint) != (row["turn"], row["fingerprint"]):
         read.row = {**read.row, "call_id": f"{read.call.call_id}#{uuid.uuid4().hex}"}
         add(connection, read.row)

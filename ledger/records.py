@@ -34,6 +34,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
+class CallKey(NamedTuple):
+    """Which call of whose; to every other user it is absent."""
+
+    user: str
+    thread: str
+    call_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What a model asks a tool to do, and for whom."""
@@ -51,6 +59,11 @@ class Call:
     """What the tool does to the world, as its declaration says."""
     fingerprint: str = ""
     """The same for calls that the tool takes alike; left out: of the arguments as they are, unredacted."""
+
+    @property
+    def key(self) -> CallKey:
+        """Which call it is."""
+        return CallKey(self.user, self.thread, self.call_id)
 
     def __post_init__(self) -> None:
         """Complete the fingerprint."""
@@ -72,12 +85,23 @@ class Remembered:
     """How many calls may run by it; None: any number."""
 
 
+class Entered(NamedTuple):
+    """What entering calls found of calls made before."""
+
+    taken: set[str]
+    """Ids that the thread's calls bear already; then none was entered."""
+    doubted: set[str]
+    """Ids of calls that may have happened already, begun by a call that the conversation does not hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """The call is the caller's to run once, and to finish."""
 
     attempt: int
     """1 for the first run; more after an owner that was gone."""
+    earlier: str | None = None
+    """As in `Lost`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +138,20 @@ class Lost:
     copy, and has no record of it."""
     attempt: int
     """Which run of the call that was; 1 for the first."""
+    earlier: str | None = None
+    """Id of the call that a model made first, which the conversation does not hold; None: it is this one."""
+    ended: str | None = None
+    """The status of that earlier call, where this one itself was never begun; else None."""
     expires_at: float | None = None
     """Seconds since the epoch after which no yes to another run counts; None: never, or nobody was asked."""
 
 
-Claim = Claimed | Recorded | NotApproved | Running | Lost
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """It has changed since the person agreed: they are asked anew."""
+
+
+Claim = Claimed | Recorded | NotApproved | Running | Lost | Changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ def use(connection: Connection, rule_id: str, user: str, now: float) -> bool:
     return connection.execute(counted.values(uses_left=rules.c.uses_left - 1)).rowcount == 1
 
 
-def give_back(connection: Connection, rule_id: str) -> None:
+def give_back(connection: Connection, rule_id: str, user: str) -> None:
     """Undo one use."""
-    connection.execute(update(rules).where(rules.c.id == rule_id).values(uses_left=rules.c.uses_left + 1))
+    its = matching(rules, {"id": rule_id, "user": user})
+    connection.execute(update(rules).where(*its).values(uses_left=rules.c.uses_left + 1))
 
 
 def listed(connection: Connection, user: str | None, now: float | None) -> list[dict[str, Any]]:

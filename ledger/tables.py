@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 VERSION = 2
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it."""
 
-MIGRATIONS: tuple[tuple[int, str], ...] = ((2, "ALTER TABLE calls ADD COLUMN untrusted BOOLEAN"),)
+OLDEST = 2
+"""Version that is brought up to date; one of before is refused."""
+
+MIGRATIONS: tuple[tuple[int, str], ...] = ()
 """Versions, oldest first, each with a statement for a table that is there; a new one is made whole."""
 
 metadata = MetaData()
@@ -52,11 +55,16 @@ calls = Table(
     Column("tool", String, nullable=False),
     Column("args", Text, nullable=False),
     Column("fingerprint", String, nullable=False),
+    Column("made", String, nullable=False),
+    Column("round", String, nullable=False),
+    Column("runs_seen", Integer, nullable=False, default=0),
+    Column("earlier", String),
     Column("effect", String, nullable=False),
     Column("status", String, nullable=False),
     Column("decision", String),
     Column("decided_by", String),
     Column("decided_at", Double),
+    Column("shown", String),
     Column("expires_at", Double),
     Column("owner", String),
     Column("lease_until", Double),
@@ -67,8 +75,12 @@ calls = Table(
     Column("result_size", Integer),
     Column("result_sha256", String),
     Column("untrusted", Boolean),
-    UniqueConstraint("thread", "call_id"),
+    UniqueConstraint("thread", "call_id", "user"),
+    Index("calls_alike", "thread", "turn", "made"),
 )
+"""`made` is the fingerprint as a model made the call, whatever it was edited to; `round` is shared by those
+made at once; `runs_seen` is how often the same had been begun in the turn by then; `earlier` the id of the
+first of those, where the conversation does not hold it. `shown` is the hash of what a person decided on."""
 
 usage = Table(
     "usage",
@@ -126,6 +138,7 @@ unknown_outcomes = Table(
     "unknown_outcomes",
     metadata,
     Column("id", Integer, primary_key=True),
+    Column("user", String, nullable=False),
     Column("thread", String, nullable=False),
     Column("call_id", String, nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -134,7 +147,7 @@ unknown_outcomes = Table(
     Column("decision", String),
     Column("decided_by", String),
     Column("decided_at", Double),
-    UniqueConstraint("thread", "call_id", "attempt"),
+    UniqueConstraint("thread", "call_id", "user", "attempt"),
 )
 
 

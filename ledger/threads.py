@@ -14,7 +14,7 @@ TITLE_CHARS = 80
 
 
 def touch(connection: Connection, row: Mapping[str, Any]) -> None:
-    """Insert or update a thread; its user and creation stay."""
+    """Insert a thread or update its user's; another's stays as it is."""
     fresh = insert(connection.dialect, threads).values(**row, created_at=row["updated_at"])
     changes = {name: row[name] for name in ("status", "updated_at", "owner")}
     title = func.coalesce(fresh.excluded.title, threads.c.title)
@@ -22,13 +22,15 @@ def touch(connection: Connection, row: Mapping[str, Any]) -> None:
     if row["status"] == "waiting":
         since = func.coalesce(threads.c.waiting_since, fresh.excluded.waiting_since)
     changes |= {"title": title, "waiting_since": since}
-    connection.execute(fresh.on_conflict_do_update(index_elements=["thread"], set_=changes))
+    own = threads.c.user == fresh.excluded.user
+    connection.execute(fresh.on_conflict_do_update(index_elements=["thread"], set_=changes, where=own))
 
 
-def take_up(connection: Connection, thread: str, owner: str) -> None:
-    """Note that an owner goes on with a thread's turn."""
+def take_up(connection: Connection, thread: str, user: str, owner: str) -> None:
+    """Note that an owner goes on with a user's turn."""
     now_running = {"status": "running", "owner": owner, "waiting_since": None}
-    connection.execute(update(threads).where(threads.c.thread == thread).values(now_running))
+    its = matching(threads, {"thread": thread, "user": user})
+    connection.execute(update(threads).where(*its).values(now_running))
 
 
 def listed(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:

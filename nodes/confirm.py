@@ -14,7 +14,7 @@ from ledger.records import Decision, Remembered
 from nodes.context import Context
 from nodes.events import ToolFinished, emit
 from nodes.gate.answers import Approve, Choice, Edit, Reading, Reject, fault, read, was_sent_before
-from nodes.gate.request import remaining
+from nodes.gate.request import remaining, shown_now
 from nodes.state import CallDecision, JudgedCall, State, Update
 from nodes.turn.history import result_message
 from nodes.turn.turn import Turn, take_up
@@ -89,8 +89,10 @@ async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision
             message=held.reason,
             on_record=True,
         )
-        if held.approved:
-            await _agreed_definition(turn, call)
+        if held.approved and tool and turn.res.servers:
+            await turn.res.servers.approve_definition(
+                tool.name, action.get("definition", ""), turn.person.user
+            )
         if not _goes_on(held):
             messages.append(_refused(turn, call, action["args"], held))
     return decisions, messages, ""
@@ -104,12 +106,6 @@ def _goes_on(held: Decision) -> bool:
     return held.approved or (not held.won and (held.status is None or held.status in _BEGUN))
 
 
-async def _agreed_definition(turn: Turn, call: JudgedCall) -> None:
-    tool = turn.res.tools.find(call["name"])
-    if tool and turn.res.servers:
-        await turn.res.servers.approve_definition(tool.name)
-
-
 def _refused(turn: Turn, call: JudgedCall, args: dict[str, Any], held: Decision) -> ToolMessage:
     """Return the result of a refused call, and tell watchers."""
     status = "denied" if held.status is None or held.status == "waiting" else held.status
@@ -119,29 +115,40 @@ def _refused(turn: Turn, call: JudgedCall, args: dict[str, Any], held: Decision)
 
 async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Decision:
     """Record a choice, and return the decision that holds: the first one."""
-    call = {"id": action["tool_call_id"], "name": action["name"]}
+    call = turn.ledger_call({"id": action["tool_call_id"], "name": action["name"]}, action["args"])
     return await turn.res.ledger.decide(
-        turn.state.thread,
-        action["tool_call_id"],
+        call.key,
         approve=not isinstance(choice, Reject),
         by=turn.person.user,
-        fingerprint=turn.ledger_call(call, action["args"]).fingerprint,
+        fingerprint=call.fingerprint,
+        shown=await _shown(turn, action, choice),
         message=choice.message if isinstance(choice, Reject) else "",
         args=choice.args if isinstance(choice, Edit) else None,
-        edited=turn.res.tools.fingerprint(call["name"], choice.args) if isinstance(choice, Edit) else "",
-        remember=_remembered(turn, action["name"], choice),
+        edited=turn.res.tools.fingerprint(call.tool, choice.args) if isinstance(choice, Edit) else "",
+        remember=_remembered(turn, action, choice),
         attempt=action.get("attempt"),
     )
 
 
-def _remembered(turn: Turn, name: str, choice: Choice) -> Remembered | None:
-    """Return the rule that an approval begins; None: none."""
-    tool = turn.res.tools.find(name)
+async def _shown(turn: Turn, action: dict[str, Any], choice: Choice) -> str:
+    """Return the hash of what was decided on."""
+    shown: str = action.get("shown", "")
+    tool = turn.res.tools.find(action["name"])
+    if tool is None or not isinstance(choice, Edit):
+        return shown
+    here = turn.here(action["tool_call_id"])
+    holds = await shown_now(tool, here, action["args"]) == shown
+    return await shown_now(tool, here, choice.args) if holds else shown
+
+
+def _remembered(turn: Turn, action: dict[str, Any], choice: Choice) -> Remembered | None:
+    """Return the rule that an approval begins, of the tool as shown."""
+    tool = turn.res.tools.find(action["name"])
     if tool is None or not isinstance(choice, Approve) or choice.remember is None:
         return None
     said = choice.remember
     until = said.until.timestamp() if said.until else None
-    return Remembered(said.where, tool.definition, until, said.uses)
+    return Remembered(said.where, action.get("definition", ""), until, said.uses)
 
 
 def _args(turn: Turn, action: dict[str, Any], choice: Choice, held: Decision) -> dict[str, Any]:

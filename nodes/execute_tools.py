@@ -13,10 +13,11 @@ from langgraph.types import Command
 
 from base.errors import StorageError, TwobrainError
 from ledger.reads import Read
-from ledger.records import Call, Claim, Claimed, Lost, NotApproved, Recorded, Running, Status
+from ledger.records import Call, Changed, Claim, Claimed, Lost, NotApproved, Recorded, Running, Status
 from nodes.context import Context
 from nodes.events import ToolFinished, ToolStarted, emit
 from nodes.gate.judge import judge_again
+from nodes.gate.request import shown_now
 from nodes.state import State, Task
 from nodes.turn.history import result_message
 from nodes.turn.limits import seconds_left
@@ -117,7 +118,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
     except (ArgumentsError, ToolFailure) as error:
         return await noted(Recorded("failed", f"Tool error: {error}", tool.untrusted_definition))
     if isinstance(claim, Running):
-        ended = await turn.res.ledger.await_outcome(entry.thread, entry.call_id, _lease(tool, turn))
+        ended = await turn.res.ledger.await_outcome(entry.key, _lease(tool, turn))
         if ended is None:  # whoever ran it is gone
             return await _settle(task, turn)
         claim = ended
@@ -136,9 +137,10 @@ async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
     rule = verdict.rule if isinstance(verdict, Allow) else ""
     if tool.effect != "read":
         if turn.res.checkpointed:
-            await turn.res.checkpointed(entry.thread)
+            await turn.res.checkpointed(turn.thread_id)
     elif isinstance(verdict, Allow) and not rule and (read := ledger.reads.begin(entry, _lease(tool, turn))):
         return read
+    asked = recorded or isinstance(verdict, Confirm)
     claim = partial(
         ledger.claim,
         entry,
@@ -146,40 +148,41 @@ async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
         lease_s=_lease(tool, turn),
         rerun=tool.idempotent or tool.effect == "read",
         rule=rule,
+        shown=await shown_now(tool, turn.here(entry.call_id), args) if asked else None,
         recorded=recorded,
     )
     claimed = await claim()
     if not isinstance(claimed, Lost) or tool.verify is None:
         return claimed
-    happened = await tool.verify(turn.here(entry.call_id), args)
+    happened = await tool.verify(turn.here(entry.call_id, claimed.earlier), args)
     if happened:
         found = _Outcome("executed", _LOOKED_UP)
         return await _finish(entry, turn, found, claimed) or claimed
     return claimed if happened is None else await claim(undone=claimed.attempt)
 
 
-def _unrun(claim: Recorded | NotApproved | Lost) -> _Outcome | None:
-    """Return the outcome of a call that another ran; None: unknown."""
+def _unrun(claim: Recorded | NotApproved | Lost | Changed) -> _Outcome | None:
+    """Return the outcome of a call that another ran; None: ask."""
     match claim:
         case Recorded(status=status, text=text, untrusted=untrusted):
             return _Outcome(status, text, untrusted=untrusted)
         case NotApproved(reason=reason):
             return _Outcome("denied", f"Not executed: {reason}")
-        case Lost():
+        case Lost() | Changed():
             return None
 
 
 async def _run(  # noqa: PLR0913, PLR0917 (what runs, whose it is, and how long it may)
     entry: Call, tool: Tool, turn: Turn, args: dict[str, Any], claim: Claimed | Read, left: float | None
 ) -> _Outcome:
-    here = turn.here(entry.call_id)
+    here = turn.here(entry.call_id, claim.earlier)
     try:
         ran = await run_tool(tool, here, args, left)
         if isinstance(claim, Read):  # it may run again, so that it need not be shielded
             return await _stored(entry, tool, turn, args, ran, claim)
     except asyncio.CancelledError:
         with suppress(StorageError):  # its lease runs out all the same
-            await asyncio.shield(turn.res.ledger.abandon(entry.thread, entry.call_id, claim.attempt))
+            await asyncio.shield(turn.res.ledger.abandon(entry.key, claim.attempt))
         raise
     return await asyncio.shield(_stored(entry, tool, turn, args, ran, claim))
 
@@ -200,8 +203,7 @@ async def _finish(
     entry: Call, turn: Turn, outcome: _Outcome, claim: Claimed | Read | Lost
 ) -> Recorded | None:
     return await turn.res.ledger.finish(
-        entry.thread,
-        entry.call_id,
+        entry.key,
         status=outcome.status,
         text=outcome.text,
         duration_ms=outcome.duration_ms,

@@ -37,7 +37,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     else:
         message = await _words(turn, waiting, meter)
         expires_at = await ledger.ask(entries, expiry)
-    await ledger.touch(state.thread, user=turn.person.user, status="waiting")
+    await ledger.touch(turn.thread_id, user=turn.person.user, status="waiting")
     request = await request_for(turn, waiting, lost, message, expires_at)
     return {
         "request": request,

@@ -51,7 +51,7 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     admitted = _admitted(new, turn.limits.max_message_chars)
     request = _request(admitted, turn.limits.max_message_chars)
     await in_thread_if_long(len(request.text), links_in, request.text)  # to be at hand when calls are judged
-    thread = state.thread or _thread(runtime)
+    thread = state.thread or turn.thread_id or f"run-{uuid.uuid4()}"
     closing = await _close(turn, before)
     untold = _untold(turn, before, closing)
     for call, result in untold:
@@ -59,7 +59,8 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
         emit(turn.runtime.stream_writer, told)
     if path == "two-brain" and turn.context.respond:
         turn.res.models.warm(turn.context.responder, turn.person.user)
-    turn.res.ledger.mark(thread, user=turn.person.user, status="running", title=request.text)
+    ran = turn.thread_id or thread
+    turn.res.ledger.mark(ran, user=turn.person.user, status="running", title=request.text)
     return {
         **new_turn(),
         "started_at": time.time(),
@@ -146,11 +147,6 @@ def check_text(text: str, most_chars: int, *, is_alone: bool = True) -> None:
             f"The message has {len(text):,} characters; at most {most_chars:,} are accepted. "
             "Shorten it, put the text in a file of the workspace, or raise max_message_chars under [limits]."
         )
-
-
-def _thread(runtime: Runtime[Context]) -> str:
-    info = runtime.execution_info
-    return (info.thread_id if info else None) or f"run-{uuid.uuid4()}"
 
 
 async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:

@@ -31,7 +31,7 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     if unanswered := turn.unanswered():
         return {"calls": [{**call, "verdict": "ask"} for call in unanswered]}
     if is_first := not state.rounds:  # what the person said is not lost, whatever becomes of what follows
-        await turn.res.settled(state.thread)
+        await turn.res.settled(turn.thread_id)
     meter = Meter(turn, "orchestrator")
     limit = limit_reached(turn)
     ask = await _request(turn, limit)

@@ -43,9 +43,9 @@ class Resources:
     checkpointed: Callable[[str], Awaitable[None]] | None = None
     """Returns once a thread's last steps are on disk; None: whoever keeps them sees to that."""
 
-    async def joined(self) -> Self:
-        """Return these with the tools of the MCP servers reachable now."""
-        tools = await self.servers.join(self.tools) if self.servers else self.tools
+    async def joined(self, user: str) -> Self:
+        """Return these with MCP tools, as a user agreed to them."""
+        tools = await self.servers.join(self.tools, user) if self.servers else self.tools
         return self if tools is self.tools else replace(self, tools=tools)
 
     async def settled(self, thread: str, *, ended: bool = False) -> None:
@@ -111,8 +111,8 @@ async def resources() -> Resources:
     """Return the run's own resources, else those that this process shares."""
     given = get_config().get("configurable", {}).get(CONFIGURED)
     if isinstance(given, Resources):
-        return await given.joined()
-    return await (await _for_all()).joined()
+        return given
+    return await _for_all()
 
 
 async def _for_all() -> Resources:

@@ -25,7 +25,7 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     """
     turn = await take_up(state, runtime)
     if state.path == "direct":  # as in plan
-        await turn.res.settled(state.thread)
+        await turn.res.settled(turn.thread_id)
     meter = Meter(turn, "chat")
     view = partial(responder_view, turn, stopped(turn, state.stop_reason))
     prompt = await view(chars_of(turn.responder))

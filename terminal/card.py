@@ -1,7 +1,6 @@
 """The approval card: a waiting call, and the person's answer to it."""
 
 import glob
-import json
 import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from nodes.gate.answers import Check, read
+from nodes.gate.answers import Check, read, read_json
 from nodes.gate.request import GIVE_A_REASON
 from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
@@ -148,7 +147,7 @@ class ApprovalPrompt:
         while draft := await self._line(f"{what} (empty goes back): ", draft):
             self._drafts[key] = draft
             try:
-                decision = make(json.loads(draft))
+                decision = make(read_json(draft))
             except ValueError as error:
                 self._console.print(f"That is not JSON: {error}.", style="yellow")
                 continue

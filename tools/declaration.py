@@ -128,8 +128,8 @@ class Tool:
     outbound: bool = False
     """True: a call's arguments, a URL for one, reach whoever they name, so that a read can carry data out."""
     preview: Preview = _no_preview
-    """The exact effect in words, for the person who confirms; None where there is no more to say than
-    the call. Never raises."""
+    """The exact effect in words, for the person who confirms; None where there is no more to say than the
+    call. The same until the effect is another: a yes is to what it said. Never raises."""
     missing: Missing = _nothing_missing
     """Which configuration the tool lacks, in words; None: it is available."""
     caution: str | None = None

@@ -1,6 +1,7 @@
 """Understand a person's answer to a confirmation, in whatever form.
 
-What is not understood is not consent. An approval may say which further calls are to run unasked:
+What is not understood is not consent: a yes that says anything besides, twice, or in letters that only look
+like it, is none. An approval may say which further calls are to run unasked:
 
     {"where": {"path": "notes/*"}, "until": "2026-12-01T00:00:00Z", "uses": 20}
 
@@ -28,6 +29,7 @@ _YES = {"approve", "approved", "accept", "yes", "y", "ok", "true"}
 _NO = {"reject", "rejected", "deny", "denied", "ignore", "no", "n", "false"}
 _APPROVING = {"approve", "accept"}
 _REJECTING = {"reject", "respond", "response", "ignore"}
+_ABOUT = {"type", "tool_call_id"}
 _FORMS = 'Answer yes, no or {"decisions": [{"type": "approve" | "edit" | "reject", …}]}, one for each call.'
 _DEEPEST_JSON = 3
 _LAST = datetime(9000, 1, 1, tzinfo=UTC)
@@ -125,28 +127,48 @@ def _decisions(answer: Any, count: int, depth: int = 0) -> list[Any]:
     if isinstance(answer, str):
         return _from_text(answer, count, depth)
     if isinstance(answer, Mapping):
-        inner = answer.get("decisions")
-        if isinstance(inner, list):
-            return inner
-        if "decisions" in answer:
-            raise _NotUnderstoodError("`decisions` is not a list.")
-        return [answer]
+        if "decisions" not in answer:
+            return [answer]
+        if answer.keys() != {"decisions"} or not isinstance(answer["decisions"], list):
+            raise _NotUnderstoodError("`decisions` is not a list, or not all that the answer holds.")
+        return answer["decisions"]
     if isinstance(answer, list | tuple) and answer:
         return list(answer)
     raise _NotUnderstoodError("The answer was not understood.")
 
 
 def _from_text(answer: str, count: int, depth: int) -> list[Any]:
-    word = answer.strip().lower()
+    word = _word(answer)
     if word in _YES | _NO:
         return [{"type": "approve" if word in _YES else "reject"}] * count
     if depth >= _DEEPEST_JSON:
         raise _NotUnderstoodError("The answer was not understood.")
     try:
-        inner = json.loads(answer)
+        inner = read_json(answer)
     except (ValueError, RecursionError):
         raise _NotUnderstoodError(f"The answer {answer[:80]!r} was not understood.") from None
     return _decisions(inner, count, depth + 1)
+
+
+def read_json(text: str) -> Any:
+    """Return what a JSON text holds.
+
+    Raises:
+        ValueError: it is none, or names something twice in one object.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it names something twice")
+    return found
+
+
+def _word(text: Any) -> str:
+    """Return a word in small letters; empty where it is not ASCII."""
+    return text.strip(" \t\r\n").lower() if isinstance(text, str) and text.isascii() else ""
 
 
 def _placed(
@@ -172,8 +194,10 @@ def _placed(
 
 def _choice(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) -> Choice:
     kind = decision.get("type")
-    word = kind.strip().lower() if isinstance(kind, str) else ""
+    word = _word(kind)
     if word in _APPROVING:
+        _require_no_more(decision, {*_ABOUT, "remember", "args"})
+        _require_the_same(decision.get("args"), action)
         if decision.get("remember") is not None and "attempt" in action:
             raise _NotUnderstoodError("a call that may have happened is approved for this once.")
         return Approve(_remember(decision, action))
@@ -184,6 +208,30 @@ def _choice(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check
     if word == "edit":
         return _edit(decision, action, check)
     raise _NotUnderstoodError(f"{kind!r} is not one of approve, edit, reject.")
+
+
+def _require_no_more(said: Mapping[str, Any], known: set[str]) -> None:
+    """Refuse a consent that says more; None and empty say nothing."""
+    if others := [name for name, value in said.items() if name not in known and value not in (None, "")]:
+        raise _NotUnderstoodError(f"beside a consent, {others[0]!r} is not understood.")
+
+
+def _require_the_same(args: Any, action: Mapping[str, Any]) -> None:
+    """Refuse an approval that repeats the call otherwise than it stands."""
+    if args is None or args == {}:
+        return
+    if not isinstance(args, Mapping) or args.keys() != {"action", "args"} or args["action"] != action["name"]:
+        raise _NotUnderstoodError("an approval is of the call as it stands.")
+    if args["args"] and not _is_same(args["args"], action["args"]):
+        raise _NotUnderstoodError("an approval is of the call as it stands: to change it, edit it.")
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Tell whether values are the same as JSON: true is not 1."""
+    try:
+        return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):  # one is no JSON
+        return False
 
 
 def _remember(decision: Mapping[str, Any], action: Mapping[str, Any]) -> Remember | None:
@@ -203,27 +251,37 @@ def _reason(decision: Mapping[str, Any]) -> str:
 
 def _edit(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check) -> Choice:
     """Read `edited_action: {name, args}`, and the old `args: {action, args}`."""
-    edited = decision.get("edited_action", decision.get("args"))
+    edited = _one_of(decision, "edited_action", "args")
     if not isinstance(edited, Mapping):
         raise _NotUnderstoodError("an edit needs edited_action with name and args.")
-    name = edited.get("name", edited.get("action"))
-    args = edited.get("args", edited.get("arguments"))
+    _require_no_more(decision, {*_ABOUT, "edited_action", "args"})
+    _require_no_more(edited, {"name", "action", "args", "arguments"})
+    name = _one_of(edited, "name", "action")
+    args = _one_of(edited, "args", "arguments")
     if name != action["name"]:
         raise _NotUnderstoodError(f"an edit cannot turn it into {name!r}.")
     if not isinstance(args, Mapping):
         raise _NotUnderstoodError("the edited arguments are not an object.")
-    args = dict(args) or dict(action["args"])  # agent-inbox accepts with empty arguments
+    args = dict(args)
     if storable(args) != args:
         raise _NotUnderstoodError(
             "the edited arguments hold an integer of more than 64 bits, or half a character."
         )
     if problem := check(action["name"], args):
         raise _NotUnderstoodError(f"the edited arguments do not fit: {problem}")
-    if args == action["args"]:
+    if _is_same(args, action["args"]):
         return Approve()
     if "attempt" in action:
         raise _NotUnderstoodError("it may have happened already, so it cannot be edited: approve or reject.")
     return Edit(args)
+
+
+def _one_of(said: Mapping[str, Any], *names: str) -> Any:
+    """Return what stands under one name, or the same under both."""
+    found = [said[name] for name in names if said.get(name) is not None]
+    if any(not _is_same(one, found[0]) for one in found):
+        raise _NotUnderstoodError(f"{' and '.join(names)} say different things.")
+    return found[0] if found else None
 
 
 def _read_remember(said: Any, args: Mapping[str, Any], now: float) -> Remember:

@@ -14,7 +14,7 @@ from models.replies import renumbered
 from nodes.gate.repeats import Find, objections_to
 from nodes.prompt.views import EARLIER_MESSAGES
 from nodes.state import JudgedCall, StoredTaint, Verdict
-from nodes.turn.history import FinishedCall, TurnCall, round_of, said_before, texts_of_person
+from nodes.turn.history import FinishedCall, TurnCall, calls_in, round_of, said_before, texts_of_person
 from nodes.turn.limits import calls_left
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError
@@ -49,11 +49,17 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
         return JudgedRound(message, calls, taint)
     # An id may be known where the thread's checkpoints were lost, rewound or forked and the model numbers its
     # calls: an old outcome would then pass for that of the new call.
-    while taken := await turn.res.ledger.enter(turn.ledger_calls(message.tool_calls, reply.backend)):
-        message = renumbered(message, taken)
+    held = {call["id"] for call in calls_in(turn.state.messages)}
+    enter = turn.res.ledger.enter
+    while (entered := await enter(turn.ledger_calls(message.tool_calls, reply.backend), held)).taken:
+        message = renumbered(message, entered.taken)
     # A remembered rule can only let run what would ask.
     rules = await _remembered_rules(turn) if any(call["verdict"] == "ask" for call in calls) else []
-    return JudgedRound(message, _judged(turn, message, taint, rules), taint)
+    calls = _judged(turn, message, taint, rules)
+    for call in calls:
+        if call["id"] in entered.doubted and call["verdict"] == "ask":
+            call["verdict"] = "run"  # it is looked up before anybody is asked
+    return JudgedRound(message, calls, taint)
 
 
 async def judge_again(turn: Turn, name: str, args: dict[str, Any], taint: StoredTaint) -> Ruling:

@@ -1,9 +1,10 @@
 """The confirmation request: what a person reads before they agree."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
+from base.texts import moment
 from ledger.records import Lost
 from nodes.state import JudgedCall, State
 from nodes.turn.turn import Turn
@@ -17,10 +18,16 @@ _DOUBTFUL = (
     "It is unknown whether this happened: {why}. Look first, where you can. Approve runs it again; if it did "
     "happen, it then happens twice. Reject counts it as done; it is not run again."
 )
+_EXECUTED = (
+    "This happened already in this turn, on {when}, where the conversation did not go on. Approve runs it "
+    "again, so that it happens twice. Reject counts it as done; it is not run again."
+)
 _CUT_SHORT = (
     "attempt {attempt} was begun on {when} and cut short before its result was recorded; what it began may "
     "still be running"
 )
+_BEGUN_BEFORE = "the same call was begun before in this turn, on {when}, where the conversation did not go on"
+_CHANGED = "This is not what you were asked about before: it has changed since."
 _NOT_ON_RECORD = "the ledger was lost, or put back from an older copy, and has no record of it"
 
 
@@ -77,13 +84,18 @@ async def _action(call: JudgedCall, turn: Turn, lost: Mapping[str, Lost]) -> dic
         lost.get(call["id"]),
     )
     preview = await _preview(tool, turn.here(call["id"]), args) if tool else None
-    parts = (_in_doubt(doubt), preview) if doubt else (preview, call["reason"])
+    shown = _hash_of(tool, preview)
+    before = (a for a in turn.state.request.get("action_requests", ()) if a["tool_call_id"] == call["id"])
+    changed = _CHANGED if any(asked.get("shown") != shown for asked in before) else None
+    parts = (changed, _in_doubt(doubt), preview) if doubt else (changed, preview, call["reason"])
     action = {
         "name": call["name"],
         "args": args,
         "arguments": args,
         "description": "\n\n".join(part for part in (*parts, GIVE_A_REASON) if part),
         "tool_call_id": call["id"],
+        "definition": tool.definition if tool else "",
+        "shown": shown,
     }
     return {**action, "attempt": doubt.attempt} if doubt else action
 
@@ -95,9 +107,20 @@ async def _preview(tool: Tool, here: Here, args: dict[str, Any]) -> str | None:
         return None
 
 
+async def shown_now(tool: Tool, here: Here, args: dict[str, Any]) -> str:
+    """Return the hash of tool and effect as they would be shown."""
+    return _hash_of(tool, await _preview(tool, here, args))
+
+
+def _hash_of(tool: Tool | None, preview: str | None) -> str:
+    return sha256(f"{tool.definition if tool else ''}\0{preview}".encode("utf-8", "replace")).hexdigest()
+
+
 def _in_doubt(doubt: Lost) -> str:
-    why = _NOT_ON_RECORD
-    if doubt.since is not None:
-        when = datetime.fromtimestamp(doubt.since, UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
-        why = _CUT_SHORT.format(attempt=doubt.attempt, when=when)
-    return _DOUBTFUL.format(why=why)
+    if doubt.since is None:
+        return _DOUBTFUL.format(why=_NOT_ON_RECORD)
+    when = moment(doubt.since)
+    if doubt.ended == "executed":
+        return _EXECUTED.format(when=when)
+    why = _BEGUN_BEFORE if doubt.ended else _CUT_SHORT
+    return _DOUBTFUL.format(why=why.format(attempt=doubt.attempt, when=when))

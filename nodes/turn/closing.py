@@ -49,7 +49,7 @@ async def end_turn(
     )
     turn.mark("failed" if stop_reason == "model_failed" else "answered")
     if turn.res.checkpointed is None:  # else it is seen to when the run ends
-        await turn.res.settled(state.thread, ended=True)
+        await turn.res.settled(turn.thread_id, ended=True)
     return {
         "messages": [said],
         "own_last_id": said.id or "",

@@ -79,7 +79,7 @@ class Meter:
     def _use(self, attempt: Attempt) -> Use:
         usage = attempt.usage or {}
         return Use(
-            thread=self._turn.state.thread,
+            thread=self._turn.thread_id,
             turn=self._turn.state.turn,
             user=self._turn.person.user,
             path=self._turn.state.path,

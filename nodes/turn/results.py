@@ -49,7 +49,7 @@ async def store(turn: Turn, tool: Tool, args: dict[str, Any], ran: Ran) -> Short
         if tool is read_result:
             return await _page(artifacts, user, args, text)
         kept = await artifacts.put(user, text, untrusted=ran.untrusted)
-    except StorageError as error:  # it ran: what it gave is told as far as there is room for it
+    except Exception as error:  # it ran: what it gave is told as far as there is room for it
         _log.exception("a result of %s was not stored", tool.name)
         return ShortResult(f"{text[:_HEAD]}{_GAP}{text[-_TAIL:]}\n[The rest is lost. {error}]")
     stored = StoredRange(handle=kept.handle, start=0, end=kept.size, size=kept.size)

@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 
 from base.errors import StorageError
 from base.settings import Limits, ModelCard
-from ledger.records import Call, ThreadStatus
+from ledger.records import Call, CallKey, ThreadStatus
 from nodes.context import Context, context_of, person_of
 from nodes.resources import Resources, resources
 from nodes.state import JudgedCall, State
@@ -46,6 +46,12 @@ class Turn:
         """The card of the model that answers, unless a fallback has to."""
         return self.res.models.registry.first(self.context.responder, self.person.user)
 
+    @property
+    def thread_id(self) -> str:
+        """The thread that is run; without one, its name in the state."""
+        info = self.runtime.execution_info
+        return (info.thread_id if info else None) or self.state.thread
+
     def offered(self) -> list[Tool]:
         """Return the tools that role, allow-list and configuration let through."""
         return self.res.tools.offered(self.person.role, self.person.tools, self.res.settings)
@@ -57,9 +63,9 @@ class Turn:
     def mark(self, status: ThreadStatus) -> None:
         """Note the thread's status; a failure is logged and ends no turn."""
         try:
-            self.res.ledger.mark(self.state.thread, user=self.person.user, status=status)
+            self.res.ledger.mark(self.thread_id, user=self.person.user, status=status)
         except StorageError:
-            _log.exception("that thread %s is %s was not recorded", self.state.thread, status)
+            _log.exception("that thread %s is %s was not recorded", self.thread_id, status)
 
     def ledger_call(self, call: Any, args: dict[str, Any] | None = None, model: str | None = None) -> Call:
         """Return the ledger's entry for a call of `id`, `name` and `args`.
@@ -86,8 +92,8 @@ class Turn:
         """Return the ledger's entries for calls."""
         return [self.ledger_call(call, model=model) for call in calls]
 
-    def here(self, call_id: str) -> Here:
-        """Return what a tool learns of the call it runs."""
+    def here(self, call_id: str, earlier: str | None = None) -> Here:
+        """Return what a tool learns of a call, maybe made earlier."""
         thread = self.state.thread
         return Here(
             settings=self.res.settings,
@@ -95,7 +101,7 @@ class Turn:
             user_role=self.person.role,
             thread_id=thread,
             call_id=call_id,
-            idempotency_key=f"{thread}/{call_id}",
+            idempotency_key="/".join(CallKey(self.person.user, thread, earlier or call_id)),
             store=self.runtime.store,
             offered=self.offered,
             tainted=bool(self.state.taint["sources"]),
@@ -107,4 +113,5 @@ async def take_up(state: State, runtime: Runtime[Context], *, begins: bool = Fal
     res = await resources()
     context = context_of(runtime, {} if begins else state.choices)
     person = person_of(context, runtime, res.settings)
+    res = await res.joined(person.user)
     return Turn(state, read_turn(state.messages, state.turn), runtime, res, context, person)

@@ -14,7 +14,7 @@ from tests.ledger.samples import call, claim, finish
 
 
 async def run_one(ledger: Ledger, effects: Path, call_id: str) -> None:
-    wanted = call(call_id)
+    wanted = call(call_id, path=call_id)
     if isinstance(await claim(ledger, wanted), Claimed):
         with effects.open("a") as file:
             file.write(f"{call_id}\n")

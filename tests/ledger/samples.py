@@ -29,9 +29,7 @@ async def claim(
 
 
 async def finish(ledger: Ledger, wanted: Call, text: str = "done", attempt: int = 1) -> None:
-    await ledger.finish(
-        wanted.thread, wanted.call_id, status="executed", text=text, duration_ms=1.5, attempt=attempt
-    )
+    await ledger.finish(wanted.key, status="executed", text=text, duration_ms=1.5, attempt=attempt)
 
 
 def use(**changes: Any) -> Use:

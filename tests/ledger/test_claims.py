@@ -2,6 +2,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,12 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from ledger import claims
+from ledger.claims import Claimant
+from ledger.database import open_engine, writing
 from ledger.ledger import Ledger
-from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running
+from ledger.owner import this_process
+from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running, fields_of
 from tests.ledger.samples import call, claim, finish
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +82,7 @@ async def test_a_killed_owners_claim_is_lost_at_once_and_only_a_rerun_takes_it(l
         process.wait()
 
         assert isinstance(await claim(ledger, call()), Lost)
-        assert await ledger.await_outcome("t1", "c1", timeout_s=60) is None
+        assert await ledger.await_outcome(call("c1").key, timeout_s=60) is None
         assert await claim(ledger, call(), rerun=True) == Claimed(attempt=2)
 
 
@@ -92,11 +97,13 @@ async def test_an_unreaped_owner_is_as_gone_as_any(ledger, path):
 async def test_a_living_owners_outcome_can_be_awaited_and_its_claim_not_taken(ledger, path):
     with holder(path, "c1") as process:
         assert isinstance(await claim(ledger, call(), rerun=True), Running)
-        assert await ledger.await_outcome("t1", "c1", timeout_s=0) is None
+        assert await ledger.await_outcome(call("c1").key, timeout_s=0) is None
 
         process.stdin.close()
 
-        assert await ledger.await_outcome("t1", "c1", timeout_s=30) == Recorded("executed", "held and done")
+        assert await ledger.await_outcome(call("c1").key, timeout_s=30) == Recorded(
+            "executed", "held and done"
+        )
 
 
 async def test_a_claim_whose_lease_lapsed_is_lost_though_its_owner_lives(ledger):
@@ -111,7 +118,7 @@ async def test_an_attempt_that_ends_late_says_nothing_of_the_one_that_took_over(
 
     await finish(ledger, call(), "the first attempt's", attempt=1)
     assert isinstance(await claim(ledger, call(), rerun=True), Running)
-    await ledger.abandon("t1", "c1", attempt=1)
+    await ledger.abandon(call("c1").key, attempt=1)
     assert isinstance(await claim(ledger, call(), rerun=True), Running)
     await finish(ledger, call(), "the second attempt's", attempt=2)
     assert await claim(ledger, call()) == Recorded("executed", "the second attempt's")
@@ -141,19 +148,41 @@ async def test_the_same_id_in_another_thread_is_another_call(ledger):
 
 async def test_the_first_outcome_stays(ledger):
     await claim(ledger, call())
-    first = await ledger.finish("t1", "c1", status="failed", text="no", duration_ms=None, attempt=1)
-    second = await ledger.finish("t1", "c1", status="executed", text="yes", duration_ms=None, attempt=1)
+    first = await ledger.finish(call("c1").key, status="failed", text="no", duration_ms=None, attempt=1)
+    second = await ledger.finish(call("c1").key, status="executed", text="yes", duration_ms=None, attempt=1)
 
     assert first == second == Recorded("failed", "no")
+
+
+async def test_a_cancelled_claim_undoes_no_claim_of_whoever_took_over(ledger, path):
+    """A claim whose caller never learned of it is released when the writer comes to that: maybe too late."""
+    await ledger.enter([call("c1")])
+    engine = writing(open_engine(path))
+    wanted = {**fields_of(call("c1")), "args": "{}", "fingerprint": call("c1").fingerprint}
+    terms = {"needs_approval": False, "rerun": True}
+    was: dict = {}
+    now = time.time()
+    with engine.begin() as connection:
+        first = Claimant(this_process(), now)
+        claims.claim(connection, wanted, first, {**terms, "lease_s": -1}, was)
+    with engine.begin() as connection:
+        again = claims.claim(connection, wanted, Claimant("other/1/2", now), {**terms, "lease_s": 60}, {})
+        assert again == Claimed(attempt=2)
+    with engine.begin() as connection:
+        claims.release(connection, was, first)
+    engine.dispose()
+    assert isinstance(await claim(ledger, call("c1"), rerun=True), Running)
+    [row] = await ledger.audit()
+    assert row["status"] == "running"
 
 
 async def test_only_the_owner_finishes_a_claim(ledger, path):
     with holder(path, "c1"):
         mine = await ledger.finish(
-            "t1", "c1", status="executed", text="not mine", duration_ms=None, attempt=1
+            call("c1").key, status="executed", text="not mine", duration_ms=None, attempt=1
         )
         assert mine is None
-        assert await ledger.outcomes("t1", ["c1"]) == {}
+        assert await ledger.outcomes("alice", "t1", ["c1"]) == {}
 
 
 async def test_a_claim_that_its_caller_never_learned_of_is_free_again(ledger):
@@ -206,3 +235,21 @@ async def test_an_outcome_reaches_the_disk_though_its_caller_is_cancelled(ledger
 
     assert cancelled.cancelled()
     assert await claim(ledger, call()) == Recorded("executed", "sent")
+
+
+async def test_what_was_begun_once_makes_one_of_two_like_it_doubtful(ledger):
+    """The other is one more, which the model wants; what the conversation holds counts for nothing."""
+    await claim(ledger, call("c1"))
+    assert (await ledger.enter([call("c2"), call("c3")], held={"c1"})).doubted == set()
+    assert (await ledger.enter([call("c4"), call("c5")])).doubted == {"c4"}
+    assert (await ledger.enter([call("c6")], held={"c4", "c5"})).doubted == set(), "it was answered for"
+
+
+async def test_what_another_turn_user_thread_or_a_read_began_makes_nothing_doubtful(ledger):
+    await claim(ledger, call("c1"))
+    read = replace(call("c2"), effect="read")
+    others = [replace(call("c3"), **{name: "other"}) for name in ("turn", "user", "thread")]
+    for other in [read, call("c4", path="other"), *others]:
+        assert (await ledger.enter([other])).doubted == set()
+    await claim(ledger, replace(call("c5"), effect="read", tool="read_file", fingerprint=""))
+    assert (await ledger.enter([replace(call("c6"), tool="read_file", fingerprint="")])).doubted == set()

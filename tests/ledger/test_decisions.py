@@ -1,14 +1,18 @@
 import asyncio
 
-from ledger.records import Claimed, Decision, NotApproved, Recorded
+import pytest
+
+from ledger.records import Changed, Claimed, Decision, Lost, NotApproved, Recorded
 from tests.ledger.samples import call, claim
 
 SHOWN = call(path="a")
 OTHER = call(path="b")
 
 
-async def decide(ledger, *, approve=True, by="alice", shown=SHOWN, **more) -> Decision:
-    return await ledger.decide("t1", "c1", approve=approve, by=by, fingerprint=shown.fingerprint, **more)
+async def decide(ledger, *, approve=True, by="alice", shown=SHOWN, shown_as="", **more) -> Decision:
+    return await ledger.decide(
+        call("c1").key, approve=approve, by=by, fingerprint=shown.fingerprint, shown=shown_as, **more
+    )
 
 
 async def test_an_approved_call_runs_once_and_an_unapproved_one_never(ledger):
@@ -118,3 +122,60 @@ async def test_a_call_that_ran_unasked_cannot_be_approved_afterwards(ledger):
     await claim(ledger, SHOWN)
 
     assert not (await decide(ledger)).approved
+
+
+async def doubted(ledger, *, by="alice", shown=SHOWN, approve=True, attempt=1) -> Decision:
+    return await decide(ledger, approve=approve, by=by, shown=shown, attempt=attempt)
+
+
+async def in_doubt(ledger) -> None:
+    """Let a call be cut short, and ask about it."""
+    await claim(ledger, SHOWN, lease_s=-1)
+    assert set(await ledger.ask_again([SHOWN], None)) == {"c1"}
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_second_answer_to_a_call_in_doubt_changes_nothing_of_the_first(ledger, first):
+    await in_doubt(ledger)
+    assert (await doubted(ledger, approve=first)).won
+    before = await ledger.audit()
+    second = await doubted(ledger, approve=not first, by="bob")
+
+    assert not second.won
+    assert second.approved == first
+    assert await ledger.audit() == before
+    assert isinstance(await claim(ledger, SHOWN), Claimed if first else Recorded)
+
+
+async def test_a_yes_that_was_shown_other_arguments_lets_no_call_in_doubt_run_again(ledger):
+    await in_doubt(ledger)
+    refused = await doubted(ledger, shown=OTHER)
+
+    assert (refused.approved, refused.won) == (False, False)
+    assert isinstance(await claim(ledger, SHOWN), Lost)
+    assert (await doubted(ledger)).won, "and it is still asked"
+
+
+async def test_a_yes_to_what_was_shown_is_taken_back_once_that_has_changed(ledger):
+    await ledger.ask([SHOWN], expires_at=None)
+    await decide(ledger, shown_as="before")
+    terms = {"needs_approval": True, "lease_s": 60, "rerun": False, "recorded": True}
+
+    assert await ledger.claim(SHOWN, **terms, shown="after") == Changed()
+    assert await ledger.claim(SHOWN, **terms, shown="before") == Changed(), "it is asked anew in any case"
+    await ledger.ask([SHOWN], expires_at=None)
+    assert await ledger.claim(SHOWN, **terms, shown="after") == Changed(), "and waits for that"
+    await decide(ledger, shown_as="after")
+    assert await ledger.claim(SHOWN, **terms, shown="after") == Claimed(attempt=1)
+
+
+async def test_a_yes_to_run_again_is_taken_back_once_what_was_shown_has_changed(ledger):
+    await in_doubt(ledger)
+    await decide(ledger, attempt=1, shown_as="before")
+    terms = {"needs_approval": False, "lease_s": 60, "rerun": False}
+
+    assert await ledger.claim(SHOWN, **terms, shown="after") == Changed()
+    assert isinstance(await ledger.claim(SHOWN, **terms, shown="after"), Lost)
+    assert set(await ledger.ask_again([SHOWN], None)) == {"c1"}
+    await decide(ledger, attempt=1, shown_as="after")
+    assert await ledger.claim(SHOWN, **terms, shown="after") == Claimed(attempt=2)

@@ -70,7 +70,7 @@ class OneCall(RuleBasedStateMachine):
         self.folder.cleanup()
 
     def remember(self):
-        found = self.loop.run(self.ledger.outcomes("t1", ["c1"])).get("c1")
+        found = self.loop.run(self.ledger.outcomes("alice", "t1", ["c1"])).get("c1")
         assert self.outcome in (None, found)
         self.outcome = found
 
@@ -83,7 +83,7 @@ class OneCall(RuleBasedStateMachine):
     def decide(self, approve, shown, edit, at):
         decision = self.loop.run(
             self.ledger.decide(
-                *("t1", "c1"),
+                call("c1").key,
                 approve=approve,
                 by="alice",
                 fingerprint=shown.fingerprint,
@@ -119,7 +119,7 @@ class OneCall(RuleBasedStateMachine):
         assert lost is None or (self.may_be_running and self.lease_s == 0)
         decision = self.loop.run(
             self.ledger.decide(
-                *("t1", "c1"),
+                call("c1").key,
                 approve=again,
                 by="alice",
                 fingerprint=shown.fingerprint,
@@ -138,7 +138,7 @@ class OneCall(RuleBasedStateMachine):
     def finish(self, status, attempt):
         before = self.outcome
         self.loop.run(
-            self.ledger.finish("t1", "c1", status=status, text=status, duration_ms=1, attempt=attempt)
+            self.ledger.finish(call("c1").key, status=status, text=status, duration_ms=1, attempt=attempt)
         )
         self.remember()
         assert attempt == self.attempt or self.outcome == before

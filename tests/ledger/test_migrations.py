@@ -8,7 +8,7 @@ import pytest
 from base.errors import StorageError
 from ledger.ledger import Ledger
 from ledger.records import Claimed, Recorded
-from ledger.tables import VERSION
+from ledger.tables import OLDEST, VERSION
 from tests.ledger.samples import call, claim, finish, use
 
 NEXT = (
@@ -48,23 +48,6 @@ async def test_a_ledger_of_an_earlier_version_keeps_all_it_held_and_works_on(pat
     await ledger.close()
 
 
-async def test_what_an_earlier_version_recorded_of_results_counts_as_untrusted_for_it_had_no_mark(path):
-    ledger = await Ledger.open(path)
-    await claim(ledger, call("c1"))
-    await finish(ledger, call("c1"), "wrote a")
-    await ledger.enter([call("c2")])
-    await ledger.note(call("c2"), status="denied", text="no")
-    await ledger.close()
-    with closing(sqlite3.connect(path)) as raw, raw:
-        raw.execute("ALTER TABLE calls DROP COLUMN untrusted")
-        raw.execute("UPDATE ledger_schema SET version = 1")
-
-    ledger = await Ledger.open(path)
-    assert await claim(ledger, call("c1")) == Recorded("executed", "wrote a", untrusted=True)
-    assert await claim(ledger, call("c2")) == Recorded("denied", "no")
-    await ledger.close()
-
-
 async def test_a_new_ledger_is_made_whole_and_not_migrated(path, monkeypatch):
     monkeypatch.setattr("ledger.database.VERSION", VERSION + 2)
     monkeypatch.setattr("ledger.database.MIGRATIONS", NEXT)
@@ -73,14 +56,22 @@ async def test_a_new_ledger_is_made_whole_and_not_migrated(path, monkeypatch):
     assert query(path, "SELECT version FROM ledger_schema") == [(VERSION + 2,)]
 
 
-@pytest.mark.parametrize("change", ["DROP TABLE ledger_schema", "DELETE FROM ledger_schema"])
-async def test_a_ledger_of_an_unknown_layout_is_refused_and_left_as_it_is(path, change):
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("DROP TABLE ledger_schema", "tables of an unknown layout"),
+        ("DELETE FROM ledger_schema", "tables of an unknown layout"),
+        (f"UPDATE ledger_schema SET version = {OLDEST - 1}", f"schema {OLDEST - 1}"),
+        (f"UPDATE ledger_schema SET version = {VERSION + 1}", f"schema {VERSION + 1}"),
+    ],
+)
+async def test_a_ledger_of_an_unknown_layout_is_refused_and_left_as_it_is(path, change, told):
     await (await Ledger.open(path)).close()
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute(change)
         raw.execute("DROP TABLE usage")
     before = query(path, "SELECT name FROM sqlite_master ORDER BY name")
 
-    with pytest.raises(StorageError, match=r"unknown layout.*another data directory"):
+    with pytest.raises(StorageError, match=rf"{told}.*another data directory"):
         await Ledger.open(path)
     assert query(path, "SELECT name FROM sqlite_master ORDER BY name") == before

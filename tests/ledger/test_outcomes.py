@@ -11,16 +11,15 @@ from tests.ledger.samples import call, claim, finish
 
 async def test_a_new_message_closes_what_is_open_and_gets_what_is_recorded(ledger):
     await ledger.ask([call("waiting")], expires_at=None)
-    await claim(ledger, call("lost"), lease_s=0)
-    await claim(ledger, call("running"))
-    await claim(ledger, call("done"))
-    await finish(ledger, call("done"), "42")
+    lost, running, done = call("lost", path="a"), call("running", path="b"), call("done", path="c")
+    await claim(ledger, lost, lease_s=0)
+    await claim(ledger, running)
+    await claim(ledger, done)
+    await finish(ledger, done, "42")
 
     await ledger.enter([call("never claimed")])
 
-    found = await ledger.supersede(
-        [call("waiting"), call("lost"), call("running"), call("done"), call("never claimed")]
-    )
+    found = await ledger.supersede([call("waiting"), lost, running, done, call("never claimed")])
 
     assert {call_id: outcome.status for call_id, outcome in found.items()} == {
         "waiting": "superseded",
@@ -37,7 +36,7 @@ async def test_a_result_is_given_back_whole_with_its_size_and_hash(ledger, path)
     await finish(ledger, call("c1"), long)
 
     assert await claim(ledger, call("c1")) == Recorded("executed", long)
-    assert await ledger.outcomes("t1", ["c1"]) == {"c1": Recorded("executed", long)}
+    assert await ledger.outcomes("alice", "t1", ["c1"]) == {"c1": Recorded("executed", long)}
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT owner FROM calls").fetchall() == [(None,)]
     [row] = await ledger.audit()
@@ -52,7 +51,7 @@ async def test_a_result_that_was_never_stored_so_is_told_as_damage(ledger, path,
     with closing(sqlite3.connect(path)) as other, other:
         assert other.execute("UPDATE calls SET text = ?", [stored]).rowcount
 
-    for asked in (ledger.outcomes("t1", ["c1"]), claim(ledger, call("c1"))):
+    for asked in (ledger.outcomes("alice", "t1", ["c1"]), claim(ledger, call("c1"))):
         with pytest.raises(StorageError, match="damaged"):
             await asked
     assert len(await ledger.audit()) == 1
@@ -70,13 +69,15 @@ async def test_a_call_that_never_ran_is_noted_unless_it_is_on_record(ledger):
     await ledger.note(call("c1"), status="denied", text="guests may not write")
     await ledger.note(call("c1"), status="failed", text="other")
 
-    assert await ledger.outcomes("t1", ["c1", "c2"]) == {"c1": Recorded("denied", "guests may not write")}
+    assert await ledger.outcomes("alice", "t1", ["c1", "c2"]) == {
+        "c1": Recorded("denied", "guests may not write")
+    }
 
 
 async def test_the_audit_tells_who_did_what_and_how_it_ended(ledger):
     await ledger.ask([call("c1", path="a")], expires_at=None)
     fingerprint = call("c1", path="a").fingerprint
-    await ledger.decide("t1", "c1", approve=True, by="bob", fingerprint=fingerprint, at=5.0)
+    await ledger.decide(call("c1").key, approve=True, by="bob", fingerprint=fingerprint, at=5.0)
     await claim(ledger, call("c1", path="a"), needs_approval=True)
     await finish(ledger, call("c1", path="a"), "grün")
 
@@ -116,4 +117,4 @@ async def test_a_result_of_any_text_is_kept_whole_but_for_what_no_database_holds
     await claim(ledger, call())
     await finish(ledger, call(), "x" * 1_000_000 + "\ud800\0")
 
-    assert (await ledger.outcomes("t1", ["c1"]))["c1"].text == "x" * 1_000_000 + "\ufffd\ufffd"
+    assert (await ledger.outcomes("alice", "t1", ["c1"]))["c1"].text == "x" * 1_000_000 + "\ufffd\ufffd"

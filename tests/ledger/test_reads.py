@@ -9,7 +9,7 @@ READ = replace(call(path="a"), tool="read_file", effect="read")
 
 async def end(ledger: Ledger, read, text: str = "milk") -> None:
     told = {"status": "executed", "text": text, "duration_ms": 1.5, "attempt": read.attempt}
-    await ledger.finish(read.call.thread, read.call.call_id, **told, read=read)
+    await ledger.finish(read.call.key, **told, read=read)
 
 
 async def test_how_far_a_read_got_is_on_record_though_nobody_waited_for_it(ledger):
@@ -24,7 +24,7 @@ async def test_how_far_a_read_got_is_on_record_though_nobody_waited_for_it(ledge
 
     assert (begun["status"], ended["status"]) == ("running", "executed")
     assert (ended["tool"], ended["args"], ended["result_size"]) == ("read_file", {"path": "a"}, 4)
-    assert await ledger.outcomes("t1", ["c1"]) == {"c1": Recorded("executed", "milk")}
+    assert await ledger.outcomes("alice", "t1", ["c1"]) == {"c1": Recorded("executed", "milk")}
 
 
 async def test_a_read_is_begun_once_and_as_it_was_planned(ledger):
@@ -49,7 +49,7 @@ async def test_a_read_with_the_id_of_an_older_call_leaves_that_ones_record_as_it
         ("turn-1", "write_file", "executed"),
         ("turn-2", "read_file", "executed"),
     ]
-    assert await ledger.outcomes("t1", ["c1"]) == {"c1": Recorded("executed", "wrote")}
+    assert await ledger.outcomes("alice", "t1", ["c1"]) == {"c1": Recorded("executed", "wrote")}
 
 
 async def test_a_read_that_was_taken_over_says_nothing_of_the_one_that_took_over(ledger):
@@ -58,8 +58,8 @@ async def test_a_read_that_was_taken_over_says_nothing_of_the_one_that_took_over
     taken_over = await claim(ledger, READ, rerun=True)
 
     await end(ledger, read, "too late")
-    assert await ledger.outcomes("t1", ["c1"]) == {}
+    assert await ledger.outcomes("alice", "t1", ["c1"]) == {}
     await finish(ledger, READ, "milk", attempt=2)
 
     assert taken_over == Claimed(2)
-    assert await ledger.outcomes("t1", ["c1"]) == {"c1": Recorded("executed", "milk")}
+    assert await ledger.outcomes("alice", "t1", ["c1"]) == {"c1": Recorded("executed", "milk")}

@@ -4,11 +4,12 @@ import asyncio
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from ledger.ledger import Ledger
-from ledger.records import Claimed, NotApproved, Recorded, Remembered
+from ledger.records import Claimed, Lost, NotApproved, Recorded, Remembered
 from tests.ledger.samples import call, finish
 
 
@@ -17,14 +18,17 @@ async def remember(ledger: Ledger, call_id: str = "asked", **said) -> str:
     asked = call(call_id, path="notes/a")
     await ledger.ask([asked], expires_at=None)
     rule = Remembered({"path": "notes/*"}, "tool-1", **said)
-    await ledger.decide("t1", call_id, approve=True, by="alice", fingerprint=asked.fingerprint, remember=rule)
+    await ledger.decide(
+        call(call_id).key, approve=True, by="alice", fingerprint=asked.fingerprint, remember=rule
+    )
     return (await ledger.rules())[-1]["id"]
 
 
 async def claim(ledger: Ledger, call_id: str, rule: str, **terms):
     terms = {"needs_approval": False, "lease_s": 60, "rerun": False, **terms}
-    await ledger.enter([call(call_id, path="notes/a")])
-    return await ledger.claim(call(call_id, path="notes/a"), rule=rule, **terms)
+    wanted = call(call_id, path="notes/a" if call_id == "asked" else f"notes/{call_id}")
+    await ledger.enter([wanted])
+    return await ledger.claim(wanted, rule=rule, **terms)
 
 
 async def uses_left(ledger: Ledger) -> int | None:
@@ -49,7 +53,7 @@ async def test_what_is_no_approval_on_record_makes_no_rule(ledger, approve, fing
     rule = Remembered({"path": "*"}, "tool-1")
     shown = fingerprint or asked.fingerprint
     for _ in range(2):
-        await ledger.decide("t1", "asked", approve=approve, by="alice", fingerprint=shown, remember=rule)
+        await ledger.decide(call("asked").key, approve=approve, by="alice", fingerprint=shown, remember=rule)
     assert await ledger.rules() == []
 
 
@@ -58,7 +62,7 @@ async def test_of_two_answers_only_the_first_makes_its_rule(ledger):
     await ledger.ask([asked], expires_at=None)
     for rule in (None, Remembered({"path": "*"}, "tool-1")):
         await ledger.decide(
-            "t1", "asked", approve=True, by="alice", fingerprint=asked.fingerprint, remember=rule
+            call("asked").key, approve=True, by="alice", fingerprint=asked.fingerprint, remember=rule
         )
     assert await ledger.rules() == []
 
@@ -94,8 +98,8 @@ async def test_a_call_does_not_run_by_a_rule_that_does_not_hold(ledger, rule):
     if rule == "revoked":
         assert await ledger.revoke_rule(made, user="alice")
     user = "bob" if rule == "bob's" else "alice"
-    wanted = call("c1", path="notes/a")
-    wanted = type(wanted)(**{**{f: getattr(wanted, f) for f in wanted.__slots__}, "user": user})
+    wanted = call("c1", path="notes/c1")
+    wanted = replace(wanted, user=user)
     await ledger.enter([wanted])
     denied = await ledger.claim(wanted, needs_approval=False, lease_s=60, rerun=False, rule=made)
     assert isinstance(denied, Recorded)
@@ -108,13 +112,35 @@ async def test_a_lost_call_that_is_run_again_is_one_use_even_of_a_rule_that_has_
     assert await claim(ledger, "c1", rule, lease_s=-1) == Claimed(attempt=1)
     assert await claim(ledger, "c1", "", needs_approval=True, rerun=True) == Claimed(attempt=2)
     assert await uses_left(ledger) == 0
-    await finish(ledger, call("c1", path="notes/a"), attempt=2)
+    await finish(ledger, call("c1", path="notes/c1"), attempt=2)
     assert await claim(ledger, "c1", rule) == Recorded("executed", "done")
+
+
+async def test_a_lost_call_that_its_rule_lets_run_again_is_counted_once(ledger):
+    rule = await remember(ledger, uses=3)
+    assert await claim(ledger, "c1", rule, lease_s=-1) == Claimed(attempt=1)
+    assert await claim(ledger, "c1", rule, rerun=True, lease_s=-1) == Claimed(attempt=2)
+    assert await uses_left(ledger) == 2
+    assert set(await ledger.ask_again([call("c1", path="notes/c1")], None)) == {"c1"}
+
+
+async def test_what_a_person_lets_run_again_is_no_use_of_a_rule(ledger):
+    """Made anew by a model, a call may run only by a yes: a rule that has run out since denies it nothing."""
+    rule = await remember(ledger, uses=1)
+    assert await claim(ledger, "c1", rule) == Claimed(attempt=1)
+    anew = replace(call("c1", path="notes/c1"), call_id="c2")
+    assert (await ledger.enter([anew])).doubted == {"c2"}
+    terms = {"needs_approval": False, "lease_s": 60, "rerun": False, "rule": rule}
+    assert isinstance(await ledger.claim(anew, **terms), Lost)
+    await ledger.ask_again([anew], None)
+    await ledger.decide(anew.key, approve=True, by="alice", fingerprint=anew.fingerprint, attempt=1)
+    assert await ledger.claim(anew, **terms) == Claimed(attempt=2, earlier="c1")
+    assert await uses_left(ledger) == 0
 
 
 async def test_a_claim_that_is_cancelled_gives_its_use_back(ledger, path):
     rule = await remember(ledger, uses=1)
-    wanted = call("c1", path="notes/a")
+    wanted = call("c1", path="notes/c1")
     await ledger.enter([wanted])
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -143,3 +169,16 @@ async def test_a_lost_call_that_runs_again_by_its_rule_counts_once(ledger):
     assert await claim(ledger, "c1", rule, rerun=True, lease_s=-1) == Claimed(attempt=2)
     assert await claim(ledger, "c1", rule, rerun=True) == Claimed(attempt=3)
     assert await uses_left(ledger) == 2
+
+
+async def test_rules_of_two_users_made_with_calls_of_the_same_id_are_two(ledger):
+    for user in ("mallory", "alice"):
+        asked = replace(call("asked", path="notes/a"), user=user)
+        await ledger.ask([asked], expires_at=None)
+        rule = Remembered({"path": f"{user}/*"}, "tool-1")
+        told = {"approve": True, "by": user, "fingerprint": asked.fingerprint}
+        assert (await ledger.decide(asked.key, **told, remember=rule)).won
+    assert [(row["user"], row["where"]["path"]) for row in await ledger.rules()] == [
+        ("mallory", "mallory/*"),
+        ("alice", "alice/*"),
+    ]

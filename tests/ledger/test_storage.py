@@ -146,8 +146,8 @@ async def test_no_secret_reaches_any_file(path):
     args = {"deep": [{secrets: secrets, "number": 73519904218}], "flag": True, "n": 1.5}
     await ledger.ask([call("asked", **args), call("denied", **args)], expires_at=None)
     shown = call("asked", **args).fingerprint
-    await ledger.decide("t1", "asked", approve=True, by="alice", fingerprint=shown, args={"new": secrets})
-    await ledger.decide("t1", "denied", approve=False, by="alice", fingerprint=shown, message=secrets)
+    await ledger.decide(call("asked").key, approve=True, by="alice", fingerprint=shown, args={"new": secrets})
+    await ledger.decide(call("denied").key, approve=False, by="alice", fingerprint=shown, message=secrets)
     await claim(ledger, call("run", **args))
     await finish(ledger, call("run", **args), secrets)
     await ledger.enter([call("noted", **args)])
@@ -157,7 +157,7 @@ async def test_no_secret_reaches_any_file(path):
 
     written = b"".join(file.read_bytes() for file in path.parent.iterdir())
     rows = await ledger.audit()
-    told = await ledger.outcomes("t1", ["run", "denied", "noted"])
+    told = await ledger.outcomes("alice", "t1", ["run", "denied", "noted"])
     await ledger.close()
     written += path.read_bytes() + repr(told).encode()  # long ones are compressed on disk
 

@@ -71,7 +71,10 @@ async def test_totals_are_grouped_by_user_model_turn_or_utc_day(ledger, by, grou
 async def test_a_thread_keeps_its_user_its_title_and_its_beginning(ledger):
     await ledger.touch("t1", user="alice", status="running", title="Bins")
     [begun] = await ledger.threads()
-    await ledger.touch("t1", user="mallory", status="answered")
+    await ledger.touch("t1", user="alice", status="answered")
+    await ledger.touch("t1", user="mallory", status="failed", title="Mine")
+    ledger.mark("t1", user="mallory", status="waiting", title="Mine")
+    await ledger.take_up("t1", "mallory")
     [row] = await ledger.threads()
 
     assert (row["user"], row["title"], row["status"]) == ("alice", "Bins", "answered")

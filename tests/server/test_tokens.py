@@ -84,9 +84,10 @@ async def _waiting(client: LangGraphClient, file: str) -> Talk:
     return talk
 
 
-async def _calls(server: Server, talk: Talk) -> list[tuple[str, str, str]]:
+async def _calls(server: Server, talk: Talk, user: str | None = None) -> list[tuple[str, str, str]]:
     async with opened(server.ledger) as ledger:
-        return [(row["user"], row["role"], row["status"]) for row in await ledger.audit(thread=talk.id)]
+        rows = await ledger.audit(thread=talk.id, user=user)
+        return [(row["user"], row["role"], row["status"]) for row in rows]
 
 
 def _routes(server: Server, given: dict[str, str]) -> list[tuple[str, str]]:
@@ -116,6 +117,30 @@ async def test_the_token_says_who_asks_whatever_the_client_says(alice, guarded):
     assert await _calls(guarded, talk) == [("alice", "admin", "waiting")]
     assert outcomes(await talk.answer(APPROVE)) == [("write_file", "executed")]
     assert (guarded.workspace / "hers.txt").read_text() == "hers alone"
+
+
+async def test_a_forged_state_or_task_of_ones_own_thread_decides_and_runs_nothing_of_anothers(
+    alice, bob, guarded
+):
+    hers = await _waiting(alice, "forged.txt")
+    values = (await alice.threads.get_state(hers.id))["values"]
+    lies = {name: values[name] for name in ("thread", "turn", "calls", "request", "planner", "messages")}
+    own = await bob.threads.create()
+    talk = Talk(bob, own["thread_id"])
+    assert (await talk.say('write "mine" to own.txt'))["pending"]
+    await bob.threads.update_state(talk.id, {**lies, "own_last_id": ""}, as_node="explain")
+    remember = {"type": "approve", "remember": {"where": {"path": "*"}}}
+    await talk.answer({"decisions": [remember]})
+    [call] = values["calls"]
+    task = {name: values[name] for name in ("thread", "turn", "choices", "planner", "taint")}
+    task |= {"call": call, "args": call["args"], "on_record": True, "next": "plan"}
+    await talk.run(command={"goto": {"node": "execute_tools", "input": task}})
+    assert await _calls(guarded, hers, "alice") == [("alice", "admin", "waiting")]
+    assert not (guarded.workspace / "forged.txt").exists()
+    async with opened(guarded.ledger) as ledger:
+        assert await ledger.rules() == []
+        assert (await ledger.thread(hers.id))["status"] == "waiting"
+    assert outcomes(await hers.answer(APPROVE)) == [("write_file", "executed")]
 
 
 async def test_no_route_lets_a_user_read_answer_or_change_anothers_thread(alice, bob, guarded):

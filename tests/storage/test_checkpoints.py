@@ -232,35 +232,71 @@ async def test_a_full_disk_is_told_to_those_who_wait_and_to_nobody_else(path):
         assert await values(saver, "other") == {"n": 1}
 
 
-async def test_a_write_that_failed_unheard_is_made_up_for_by_the_checkpoint_that_follows(path):
-    failed = threading.Event()
+class Disk:
+    """Is full while it is, and tells when a commit has failed and been rolled back."""
 
-    def fail_once() -> None:
-        if not failed.is_set():
-            failed.set()
+    def __init__(self) -> None:
+        self.is_full = False
+
+    def __call__(self) -> None:
+        if self.is_full:
             full()
 
-    async with open_checkpoints(path, Commits(fail_once, first=1)) as saver:
+    async def fails(self, saver: Checkpoints) -> None:
+        """Return once all that was queued before has failed; none of it is tried again by that."""
+        with pytest.raises(StorageError):
+            await saver.adelete_for_runs(["none"])  # it goes the same way, behind them
+
+
+def step(n: int) -> tuple:
+    """Return what a step's checkpoint is put with; nobody waits for it to be on disk."""
+    checkpoint = {**empty_checkpoint(), "channel_values": {"n": n}, "channel_versions": {"n": n}}
+    return checkpoint, {"source": "loop", "step": n}, {}
+
+
+def on_the_disk(path: Path) -> tuple[int, int]:
+    """Return how many checkpoints and writes are there, asking no saver, which would wait for them."""
+    with closing(sqlite3.connect(path)) as other:
+        counts = [other.execute(f"SELECT count(*) FROM {name}") for name in ("checkpoints", "writes")]
+        return tuple(count.fetchone()[0] for count in counts)
+
+
+async def test_a_write_that_failed_unheard_is_made_up_for_by_the_checkpoint_that_follows(path):
+    disk = Disk()
+    async with open_checkpoints(path, disk) as saver:
         first = await put(saver, "t", n=1)
+        disk.is_full = True
         await saver.aput_writes(first, [("n", 2)], "task")
-        assert await asyncio.to_thread(failed.wait, 30)
-        await put(saver, "t", n=2)
-        assert len((await saver.aget_tuple(first)).pending_writes) == 1
+        await disk.fails(saver)
+        disk.is_full = False
+        assert on_the_disk(path) == (1, 0)
+        await saver.aput(at("t"), *step(2))
+        assert on_the_disk(path) == (2, 1), "before its caller goes on"
+
+
+async def test_whoever_writes_after_an_unheard_failed_write_is_told_that_it_fails_again(path):
+    disk = Disk()
+    async with open_checkpoints(path, disk) as saver:
+        first = await put(saver, "t", n=1)
+        disk.is_full = True
+        await saver.aput_writes(first, [("n", 2)], "task")
+        await disk.fails(saver)
+        for n in (2, 3):
+            with pytest.raises(StorageError, match="disk is full"):
+                await saver.aput(at("t"), *step(n))
+        with pytest.raises(StorageError, match="disk is full"):
+            await saver.aput_writes(first, [("n", 3)], "other")
+        disk.is_full = False
+        await saver.aput(at("t"), *step(4))
+        assert on_the_disk(path) == (4, 2), "all of it is made up for"
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_a_write_that_failed_whoever_read_is_made_up_for_all_the_same(path, cancelled):
-    is_full = threading.Event()
-    failed = threading.Event()
-
-    def fail() -> None:
-        if is_full.is_set():
-            failed.set()
-            full()
-
-    async with open_checkpoints(path, fail) as saver:
+    disk = Disk()
+    async with open_checkpoints(path, disk) as saver:
         first = await put(saver, "t", n=1)
-        is_full.set()
+        disk.is_full = True
         await saver.aput_writes(first, [("n", 2)], "task")
         reading = asyncio.create_task(saver.aget_tuple(first))
         await asyncio.sleep(0)
@@ -268,12 +304,10 @@ async def test_a_write_that_failed_whoever_read_is_made_up_for_all_the_same(path
             reading.cancel()
         with pytest.raises(asyncio.CancelledError if cancelled else StorageError):
             await reading
-        assert await asyncio.to_thread(failed.wait, 30)
-        with pytest.raises(StorageError):
-            await put(saver, "other", n=1)  # behind all that was queued
-        is_full.clear()
-        await put(saver, "t", n=2)
-        assert len((await saver.aget_tuple(first)).pending_writes) == 1
+        await disk.fails(saver)
+        disk.is_full = False
+        await saver.aput(at("t"), *step(2))
+        assert on_the_disk(path) == (2, 1)
 
 
 async def test_closed_checkpoints_say_so(path):

@@ -17,8 +17,8 @@ from base.texts import name_key
 from tools.declaration import Tool
 from tools.mcp.config import read_servers
 from tools.mcp.connection import Connection, DeadError
-from tools.mcp.pins import Pins
-from tools.mcp.tools import ServerTool, absent, read_tools
+from tools.mcp.pins import Pinned, Pins, pin_of
+from tools.mcp.tools import ServerTool, absent, as_agreed, read_tools
 from tools.registry import Registry
 
 _AGAIN_AFTER_S = 30.0
@@ -39,8 +39,8 @@ class Servers:
         self._pins = Pins(settings.data_dir / MCP_PINS)
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopServers] = WeakKeyDictionary()
 
-    async def join(self, registry: Registry) -> Registry:
-        """Return the registry with the servers' tools in it.
+    async def join(self, registry: Registry, user: str) -> Registry:
+        """Return the registry with the servers' tools, as a user agreed.
 
         It is the same one again while nothing changed. The first call on an event loop waits for each server
         as long as it may take to connect. One that failed is tried again now and then; nobody waits for it.
@@ -50,13 +50,14 @@ class Servers:
         ours = self._of_this_loop()
         if awaited := [task for server in ours.servers if (task := server.refresh())]:
             await asyncio.wait(awaited)
-        return ours.merged(registry)
+        return ours.merged(registry, user)
 
-    async def approve_definition(self, name: str) -> None:
-        """Remember a person's agreement to a server's tool as now defined."""
+    async def approve_definition(self, name: str, definition: str, user: str) -> None:
+        """Remember a user's agreement to a tool that is still so defined."""
         ours = self._of_this_loop()
-        if found := ours.offers.get(name):
-            await asyncio.to_thread(self._pins.agree, found.server, found.name, found.hash)
+        found = ours.offers.get(name)
+        if found and found.tool.definition == definition:
+            await asyncio.to_thread(self._pins.agree, found.server, found.name, user, found.hash)
             for server in ours.servers:
                 if server.connection.name == found.server:
                     await server.settle()
@@ -80,6 +81,7 @@ class _ListedServer:
     connection: Connection
     pins: Pins
     offers: list[ServerTool] = field(default_factory=list)
+    pinned: Pinned = field(default_factory=lambda: Pinned(trusted=False, tools={}, users={}))
     problems: list[str] = field(default_factory=list)
     version: int = 0
     """Counts how often the offers were made anew."""
@@ -117,7 +119,7 @@ class _ListedServer:
 
     async def settle(self) -> None:
         """Make the offers anew, of what is listed and agreed to."""
-        self.offers, self.problems = await asyncio.to_thread(
+        self.offers, self.pinned, self.problems = await asyncio.to_thread(
             read_tools, self.connection, self.listed, self.pins
         )
         self.version += 1
@@ -136,22 +138,24 @@ class _LoopServers:
         """By the names that models call them by."""
         self._base: Registry | None = None
         self._versions: list[int] = []
-        self._merged = Registry([])
+        self._merged: dict[str, Registry] = {}
+        """By user."""
 
-    def merged(self, base: Registry) -> Registry:
+    def merged(self, base: Registry, user: str) -> Registry:
         """Return the registry with each server's tools behind its own.
 
         Of two that are named alike the first stays.
         """
         versions = [server.version for server in self.servers]
         if base is not self._base or versions != self._versions:
-            self._base, self._versions, self.offers = base, versions, {}
+            self._base, self._versions, self.offers, self._merged = base, versions, {}, {}
+        if user not in self._merged:
             taken = {name_key(tool.name): tool.name for tool in base}
-            tools = [tool for server in self.servers for tool in self._tools_of(server, taken)]
-            self._merged = Registry([*base, *tools])
-        return self._merged
+            tools = [tool for server in self.servers for tool in self._tools_of(server, taken, user)]
+            self._merged[user] = Registry([*base, *tools])
+        return self._merged[user]
 
-    def _tools_of(self, server: _ListedServer, taken: dict[str, str]) -> Iterator[Tool]:
+    def _tools_of(self, server: _ListedServer, taken: dict[str, str], user: str) -> Iterator[Tool]:
         problems = list(server.problems)
         for offer in server.offers:
             name = offer.tool.name
@@ -160,6 +164,7 @@ class _LoopServers:
                 continue
             taken[name_key(name)] = name
             self.offers[name] = offer
-            yield offer.tool
+            pin = pin_of(server.pinned, user, offer.name)
+            yield as_agreed(offer, server.connection.card, pin).tool
         if problems:
             yield absent(server.connection.name, server.connection.card, "; ".join(problems))

@@ -13,7 +13,7 @@ from base.worker_threads import in_thread
 from tools.declaration import Check, Here, OutcomeUnknown, Run, Tool, ToolFailure
 from tools.mcp.config import ServerCard, ToolCard
 from tools.mcp.connection import MOST_TOOLS, Connection, DeadError
-from tools.mcp.pins import Pin, Pins
+from tools.mcp.pins import Pin, Pinned, Pins
 from tools.schema import ArgumentsError, SchemaError, plain_schema, shown_description, unstorable
 
 _LONGEST_NAME = 64
@@ -43,18 +43,19 @@ class ServerTool:
 
 def read_tools(
     connection: Connection, listed: Sequence[Any], pins: Pins
-) -> tuple[list[ServerTool], list[str]]:
-    """Return a server's usable tools, and what is left out and why.
+) -> tuple[list[ServerTool], Pinned, list[str]]:
+    """Return a server's usable tools, their pins, and what is wrong.
 
     May block.
     """
     usable, problems = _usable(connection, listed)
     trusting = connection.card.trusted or not connection.card.confirm
     pinned = pins.meet(connection.name, {each.name: each.hash for each in usable}, trusting=trusting)
-    return [_pinned(each, connection.card, pinned[each.name]) for each in usable], problems
+    return usable, pinned, problems
 
 
-def _pinned(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
+def as_agreed(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
+    """Return a tool that asks unless it is as agreed."""
     own = card.tools.get(read.name, ToolCard())
     changed = pin["hash"] != read.hash
     destructive = _says(read.definition, "destructiveHint")
@@ -62,13 +63,13 @@ def _pinned(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
     words = [f"Calls {read.name} on the MCP server {read.server}."]
     if destructive:
         words.append("It says of itself that it destroys something.")
-    if changed:
-        words.append(f"Note: {CHANGED}. It says now: {shown_description(read.definition.description)}")
 
     async def preview(here: Here, _args: dict[str, Any]) -> str:
         return here.settings.redact(" ".join(words))
 
-    caution = CHANGED if changed else None
+    # Not in the preview, which stays the same when the person agrees to it.
+    says = shown_description(read.definition.description).rstrip(".")
+    caution = f"{CHANGED}. It says now: {says}" if changed else None
     agreed = not changed and (pin["agreed"] or own.confirm is False)
     tool = replace(
         read.tool,

@@ -26,6 +26,7 @@ from base.settings import Settings, load_settings
 from graphs.result import Result
 from graphs.session import Orchestrator
 from ledger.ledger import Ledger
+from ledger.records import CallKey
 from models.call import Caller
 from nodes.resources import Resources
 from storage.checkpoints.saver import open_checkpoints
@@ -170,9 +171,9 @@ def _dying(home: Home, name: str) -> Happen:
 
 
 def _die_once_recorded(ledger: Ledger, name: str) -> None:
-    async def finish(thread: str, call_id: str, **outcome: Any) -> Any:
-        done = await Ledger.finish(ledger, thread, call_id, **outcome)
-        if any(row["call_id"] == call_id and row["tool"] == name for row in await ledger.audit()):
+    async def finish(key: CallKey, **outcome: Any) -> Any:
+        done = await Ledger.finish(ledger, key, **outcome)
+        if any(row["call_id"] == key.call_id and row["tool"] == name for row in await ledger.audit()):
             _die()
         return done
 

@@ -100,7 +100,7 @@ async def test_whenever_a_process_is_killed_no_write_is_doubled_and_none_is_lost
         assert result.stop_reason == "answered"
         assert [call["tool"] for call in result.tool_calls] == ["remember", "write_file"] * 2
         for row in rows:
-            times = happened[f"{row['thread']}/{row['call_id']}"]
+            times = happened[f"{row['user']}/{row['thread']}/{row['call_id']}"]
             assert times == 1 or (times == 0 and row["status"] == "unknown"), row
             assert row["status"] == "executed" or (row["status"] == "unknown" and row["unknown_outcomes"]), (
                 row

@@ -35,7 +35,10 @@ def fits(name, args):
         ({"decisions": [{**YES, "tool_call_id": "c1"}]}, Approve()),
         ([{"type": "accept", "args": None}], Approve()),
         ([{"type": "edit", "args": {"action": "write_file", "args": CHANGED}}], Edit(CHANGED)),
-        ([{"type": "edit", "args": {"action": "write_file", "args": {}}}], Approve()),
+        ([{"type": "edit", "args": {"action": "write_file", "args": {}}}], Edit({})),
+        ([{"type": "accept", "args": {"action": "write_file", "args": ONE[0]["args"]}}], Approve()),
+        ([{"type": "accept", "args": {"action": "write_file", "args": {}}}], Approve()),
+        ({**YES, "message": "", "remember": None}, Approve()),
         ([{"type": "response", "args": "not now"}], Reject("not now")),
         ([{"type": "ignore", "args": None}], Reject()),
         (YES, Approve()),
@@ -106,12 +109,45 @@ def test_one_decision_for_several_calls_decides_one_and_leaves_the_others_open(a
         {"type": "edit", "edited_action": {"name": "write_file", "args": {"pfad": "a"}}},
         {"type": "edit", "edited_action": {"name": "write_file", "args": {"path": 10**30}}},
         "[" * 100_000,
+        {**YES, "message": "no"},
+        {**YES, "comment": "but not on Sundays"},
+        {**YES, "edited_action": {"name": "write_file", "args": CHANGED}},
+        {**YES, "args": CHANGED},
+        {**YES, "args": {"action": "write_file", "args": CHANGED}},
+        {**YES, "args": {"action": "delete_file", "args": {}}},
+        {**YES, "args": "no"},
+        {**EDITED, "message": "no"},
+        {**EDITED, "args": {"action": "write_file", "args": {}}},
+        {**EDITED, "edited_action": {"name": "write_file", "args": CHANGED, "arguments": {"path": "a"}}},
+        {**EDITED, "edited_action": {"name": "write_file", "action": "delete_file", "args": CHANGED}},
+        {**EDITED, "edited_action": {"name": "write_file", "args": CHANGED, "unless": "it rains"}},
+        {"decisions": [YES], "type": "reject"},
+        {"decisions": [YES], "decided": False},
+        '{"type": "reject", "type": "approve"}',
+        '{"decisions": [{"type": "approve"}], "decisions": [{"type": "approve"}]}',
+        '{"type": "edit", "edited_action": {"name": "write_file", "args": {"path": "a", "path": "b"}}}',
+        "o\N{KELVIN SIGN}",
+        {"type": "\N{CYRILLIC SMALL LETTER A}pprove"},
+        {"type": "appro\N{ZERO WIDTH SPACE}ve"},
+        "\N{FULLWIDTH LATIN SMALL LETTER Y}es",
+        "\N{NO-BREAK SPACE}yes",
+        "yes\x1f",
+        {"type": "approve\x00"},
     ],
 )
 def test_what_is_not_understood_decides_nothing_and_says_why(answer):
     reading = read(answer, ONE, fits)
     assert reading.choices == {}
     assert reading.problem
+
+
+def test_an_edit_that_makes_one_of_true_is_an_edit():
+    one = [{"name": "ring", "args": {"times": 1}, "tool_call_id": "c1"}]
+    edit = {"type": "edit", "edited_action": {"name": "ring", "args": {"times": True}}}
+    assert read(edit, one, lambda *_: None).choices == {"c1": Edit({"times": True})}
+    assert (
+        read({"type": "accept", "args": {"action": "ring", "args": {"times": True}}}, one, fits).choices == {}
+    )
 
 
 CONSENT = ("approve", "accept", "edit", "yes", "ok", "true", '"y"', "y")

@@ -160,8 +160,6 @@ def _agreed(decision: Mapping[str, Any], call: Mapping[str, Any]) -> dict[str, s
     if kind != "edit" or not isinstance(edit, dict) or edit.get("name", edit.get("action")) != "write_file":
         return None
     args = edit.get("args", edit.get("arguments"))
-    if args == {}:
-        return call["args"]
     if not isinstance(args, dict) or args.keys() != {"path", "content"}:
         return None
     whole = all(isinstance(v, str | int | float) and not isinstance(v, bool) for v in args.values())

@@ -247,3 +247,14 @@ async def test_after_a_denial_arguments_that_do_not_fit_end_no_turn(house):
     assert _statuses(result) == ["denied", "failed", "failed", "denied"]
     assert result.stop_reason == "answered"
     assert made.rung() == []
+
+
+async def test_the_same_write_is_not_made_a_third_time_in_a_later_round(settle):
+    """What a write changed is a reason to read again, and none to write the same again."""
+    house = settle("openai")
+    request = " then ".join(['ring_bell {"times": 1}', 'calculate {"expression": "1+1"}'] * 3)
+    async with house.open() as orchestrator:
+        result = await orchestrator.ask(request, context=house.context(confirm_allow=["ring_bell"]))
+    rung = [call["status"] for call in result.tool_calls if call["tool"] == "ring_bell"]
+    assert rung == ["executed", "executed", "denied"]
+    assert house.rung() == ["1 hall"] * 2

@@ -7,6 +7,7 @@ import pytest
 
 from base.errors import ConfigurationError
 from base.settings import load_settings
+from ledger.records import CallKey, Remembered, fingerprint
 from tests.tools.loopback import answer, open_site
 
 WRITE = 'write_file {"path": "notes/a.txt", "content": "x"}'
@@ -54,6 +55,39 @@ async def test_an_approval_that_is_remembered_lets_as_many_further_calls_run_as_
     told = [(row["decision"], row["decided_by"], row["status"]) for row in rows]
     by_rule = ("rule", rule["id"], "executed")
     assert told == [("approved", "local", "executed"), by_rule, by_rule, ("rejected", "local", "denied")]
+
+
+async def test_each_use_of_a_rule_is_counted_once_whichever_steps_run_again(settle):
+    house = settle("openai")
+    often = {**REMEMBERED, "remember": {"where": {"path": "notes/*"}, "uses": 5}}
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=house.context())
+        await orchestrator.resume("t", often)
+        for used, thread in enumerate(("u", "v"), 1):
+            assert (await orchestrator.ask(WRITE, thread_id=thread, context=house.context())).pending is None
+            config = orchestrator.config(thread)
+            for state in [state async for state in orchestrator.graph.aget_state_history(config)]:
+                if state.next == ("execute_tools",):
+                    named = {**config["configurable"], **state.config["configurable"]}
+                    await orchestrator.graph.ainvoke(None, {"configurable": named})
+            [rule] = await orchestrator.ledger.rules()
+            assert rule["uses_left"] == 5 - used
+
+
+async def test_a_rule_whose_time_is_over_asks_instead_of_denying(settle):
+    house = settle("openai")
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=house.context())
+        [row] = await orchestrator.ledger.audit()
+        key = CallKey("local", "t", row["call_id"])
+        tool = orchestrator.tools.find("write_file")
+        over = Remembered({"path": "notes/*"}, tool.definition, until=time.time() - 1)
+        shown = fingerprint("write_file", row["args"])
+        await orchestrator.ledger.decide(key, approve=True, by="local", fingerprint=shown, remember=over)
+        assert len(await orchestrator.ledger.rules()) == 1
+        asked = await orchestrator.ask(WRITE, thread_id="u", context=house.context())
+        assert asked.pending
+        assert (await orchestrator.resume("u", answer=True)).tool_calls[0]["status"] == "executed"
 
 
 async def test_a_revoked_rule_asks_again(settle):

@@ -71,6 +71,17 @@ async def test_a_turn_whose_time_is_up_as_it_begins_asks_no_model_for_a_last_wor
     assert USED_UP.fullmatch(result.response)
 
 
+async def test_the_time_at_which_the_day_begins_anew_is_told_to_the_minute(house, monkeypatch):
+    made = house(TOKENS, ("openai",))
+    noon = 1_800_000_000 // 86_400 * 86_400 + 12 * 3_600
+    async with made.open() as orchestrator:
+        for after, told in ((0, "12 h 0 min"), (1_830, "11 h 29 min"), (43_199, "0 h 0 min")):
+            monkeypatch.setattr(time, "time", lambda after=after: noon + after)
+            for _ in range(4):
+                result = await orchestrator.ask("Hello", thread_id="t", context=made.context())
+            assert f"midnight UTC, in {told}." in result.response
+
+
 async def test_plain_chat_is_refused_too(house):
     made = house(TOKENS)
     async with made.open() as orchestrator:

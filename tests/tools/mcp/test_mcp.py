@@ -92,8 +92,13 @@ class Open:
         self.settings = settings
         self.servers = servers
 
-    async def tools(self) -> dict[str, Tool]:
-        return {each.name: each for each in await self.servers.join(BASE) if each is not get_time}
+    async def tools(self, user: str = "ada") -> dict[str, Tool]:
+        return {each.name: each for each in await self.servers.join(BASE, user) if each is not get_time}
+
+    async def agree(self, name: str, user: str = "ada") -> None:
+        """Agree to a tool as it is now."""
+        found = (await self.tools(user))[name]
+        await self.servers.approve_definition(name, found.definition, user)
 
     async def call(self, name: str, **args: Any) -> Ran:
         found = (await self.tools())[name]
@@ -301,7 +306,7 @@ async def test_a_server_that_cannot_be_used_costs_its_own_tools_and_says_why(hou
         reason = await house.missing("mcp:bad")
         assert reason.startswith("it cannot be used: ")
         assert why in reason
-        registry = await house.servers.join(BASE)
+        registry = await house.servers.join(BASE, "ada")
         assert [t.name for t in registry.offered("admin", None, house.settings)] == ["get_time", "good_add"]
 
 
@@ -353,13 +358,13 @@ async def test_no_session_is_opened_before_a_turn_needs_one(household):
 async def test_the_registry_stays_the_same_while_nothing_changes(household):
     home = household.add("notes", definition("add"))
     async with household.open() as house:
-        assert await house.servers.join(BASE) is await house.servers.join(BASE)
+        assert await house.servers.join(BASE, "ada") is await house.servers.join(BASE, "ada")
     assert len(lines(home / "listed")) == 1
 
 
 async def test_without_servers_the_registry_is_as_it_was(household):
     async with household.open() as house:
-        assert await house.servers.join(BASE) is BASE
+        assert await house.servers.join(BASE, "ada") is BASE
 
 
 async def test_a_program_gets_the_variables_that_were_named_and_no_other(household):
@@ -608,19 +613,40 @@ async def test_a_definition_that_changed_asks_again_until_a_person_agrees_to_it(
     for _ in range(2):  # that it was seen is not that it was agreed to
         async with household.open() as house:
             add = (await house.tools())["notes_add"]
-            assert (add.confirm, add.caution) == (True, "its definition changed since it was last agreed to")
-            assert isinstance(verdict(add), Confirm), "whatever was agreed beforehand"
-            shown = await add.preview(Here(house.settings, "ada", "user", "t", "c", "k"), {"text": "x"})
-            assert "definition changed" in shown
-            assert "Do add." in shown
+            assert add.confirm is True
+            ruling = verdict(add)
+            assert isinstance(ruling, Confirm), "whatever was agreed beforehand"
+            assert "its definition changed since it was last agreed to. It says now: Do add." in ruling.reason
     async with household.open() as house:
-        await house.tools()
-        await house.servers.approve_definition("notes_add")
+        await house.agree("notes_add")
         assert (await house.tools())["notes_add"].confirm is False
     async with household.open() as house:
         add = (await house.tools())["notes_add"]
         assert (add.confirm, add.caution) == (False, None)
         assert isinstance(verdict(add), Allow)
+
+
+async def test_one_users_agreement_is_no_other_ones(household):
+    household.add("notes", definition("add"), toml=UNASKED)
+    async with household.open() as house:
+        await house.tools()
+    household.define("notes", definition("add", WORDS))
+    for _ in range(2):
+        async with household.open() as house:
+            await house.agree("notes_add", "ada")
+            assert (await house.tools("ada"))["notes_add"].confirm is False
+            assert isinstance(verdict((await house.tools("bob"))["notes_add"]), Confirm)
+
+
+async def test_an_agreement_to_another_definition_than_there_is_pins_nothing(household):
+    household.add("notes", definition("add"), toml=UNASKED)
+    async with household.open() as house:
+        shown = (await house.tools())["notes_add"].definition
+    household.define("notes", definition("add", WORDS))
+    async with household.open() as house:
+        assert (await house.tools())["notes_add"].definition != shown
+        await house.servers.approve_definition("notes_add", shown, "ada")
+        assert (await house.tools())["notes_add"].caution
 
 
 async def test_a_definition_that_changes_under_a_session_is_noticed_and_not_called(household):
@@ -644,7 +670,7 @@ async def test_a_tool_that_is_new_on_a_server_whose_tools_run_unasked_asks_until
     async with household.open() as house:
         tools = await house.tools()
         assert (tools["notes_add"].confirm, tools["notes_newcomer"].confirm) == (False, True)
-        await house.servers.approve_definition("notes_newcomer")
+        await house.agree("notes_newcomer")
         assert (await house.tools())["notes_newcomer"].confirm is False
 
 
@@ -673,8 +699,8 @@ async def test_agreeing_to_a_tool_that_is_no_servers_does_nothing(household):
     household.add("notes", definition("add"))
     async with household.open() as house:
         await house.tools()
-        await house.servers.approve_definition("get_time")
-        await house.servers.approve_definition("mcp:notes")
+        for name in ("get_time", "mcp:notes"):
+            await house.servers.approve_definition(name, get_time.definition, "ada")
     assert "get_time" not in (household.folder / "data" / "mcp_pins.json").read_text()
 
 

@@ -1,0 +1,164 @@
+"""A yes is to what was shown: the tool's definition, and the exact effect."""
+
+import pytest
+from langgraph.types import Command
+
+from tests.behaviour.crashes.power import PLAIN
+from tests.behaviour.crashes.process import Home, statuses
+from tools.declaration import Here, tool
+
+WRITE = 'write_file {"path": "a.txt", "content": "new"}'
+RULE = {"decisions": [{"type": "approve", "remember": {"where": {"path": "*"}}}]}
+
+
+@pytest.fixture
+def house(settle):
+    house = settle("openai")
+    house.workspace.mkdir(parents=True)
+    (house.workspace / "a.txt").write_text("old")
+    return house
+
+
+def said(pending) -> str:
+    [action] = pending["action_requests"]
+    return action["description"]
+
+
+def edited(path: str):
+    return {"type": "edit", "edited_action": {"name": "write_file", "args": {"path": path, "content": "e"}}}
+
+
+async def test_a_yes_to_a_preview_is_none_to_what_the_file_has_become(house):
+    file = house.workspace / "a.txt"
+    async with house.open() as orchestrator:
+        asked = (await orchestrator.ask(WRITE, thread_id="t", context=house.context())).pending
+        assert "-old" in said(asked)
+        file.write_text("precious")
+        again = (await orchestrator.resume("t", answer=True)).pending
+        assert file.read_text() == "precious"
+        assert "has changed since" in said(again)
+        assert "-precious" in said(again)
+        done = await orchestrator.resume("t", answer=True)
+    assert statuses(done) == {"write_file": "executed"}
+    assert file.read_text() == "new"
+    assert house.rejected() == []
+
+
+async def test_a_no_to_what_it_has_become_is_a_denial(house):
+    file = house.workspace / "a.txt"
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=house.context())
+        file.write_text("precious")
+        assert (await orchestrator.resume("t", answer=True)).pending
+        done = await orchestrator.resume("t", answer=False)
+    assert statuses(done) == {"write_file": "denied"}
+    assert file.read_text() == "precious"
+
+
+async def test_an_edit_of_what_has_changed_is_asked_about_as_it_was_edited(house):
+    file = house.workspace / "a.txt"
+    edit = edited("a.txt")
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=house.context())
+        file.write_text("precious")
+        again = (await orchestrator.resume("t", edit)).pending
+        assert file.read_text() == "precious"
+        assert "-precious" in said(again)
+        assert "+e" in said(again)
+        done = await orchestrator.resume("t", answer=True)
+    assert done.tool_calls[0]["args"] == {"path": "a.txt", "content": "e"}
+    assert file.read_text() == "e"
+
+
+async def test_an_edit_of_what_stayed_runs_at_once(house):
+    edit = edited("b.txt")
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=house.context())
+        done = await orchestrator.resume("t", edit)
+    assert statuses(done) == {"write_file": "executed"}
+    assert (house.workspace / "b.txt").read_text() == "e"
+
+
+async def test_of_two_calls_only_the_one_that_changed_is_asked_about_again(house):
+    other = 'write_file {"path": "b.txt", "content": "b"}'
+    async with house.open() as orchestrator:
+        await orchestrator.ask(f"{WRITE} & {other}", thread_id="t", context=house.context())
+        (house.workspace / "a.txt").write_text("precious")
+        again = (await orchestrator.resume("t", answer=True)).pending
+        assert [action["args"]["path"] for action in again["action_requests"]] == ["a.txt"]
+        assert (house.workspace / "b.txt").read_text() == "b"
+        done = await orchestrator.resume("t", answer=True)
+    assert [call["status"] for call in done.tool_calls] == ["executed"] * 2
+
+
+def tools_described(words: str):
+    """Return the tools of a process in which `write_file` says that of itself."""
+
+    def described(happen):
+        def write_file(here: Here, path: str, content: str) -> str:
+            happen("write_file")
+            return f"wrote {here.user} {path} {content}"
+
+        write_file.__doc__ = words
+        return [tool(effect="write")(write_file)]
+
+    return described
+
+
+@pytest.mark.parametrize("answer", [True, RULE])
+async def test_a_yes_to_a_definition_is_none_to_the_one_that_came_after(tmp_path, answer):
+    before = Home(tmp_path, tools=tools_described("Write a note."))
+    after = Home(tmp_path, tools=tools_described("Write a note, and tell everybody."))
+    async with before.opened() as orchestrator:
+        assert (await orchestrator.ask('write "x" to a.txt', thread_id="t1", context=PLAIN)).pending
+    async with after.opened() as orchestrator:
+        again = (await orchestrator.resume("t1", answer)).pending
+        assert after.effects == []
+        assert "has changed since" in said(again)
+        done = await orchestrator.resume("t1", answer=True)
+        assert statuses(done) == {"write_file": "executed"}
+        assert after.effects == ["write_file"]
+        assert (await orchestrator.ask('write "y" to b.txt', thread_id="t2", context=PLAIN)).pending
+    assert after.effects == ["write_file"], "no rule holds for a definition that it was not agreed for"
+
+
+async def test_killed_between_the_yes_and_the_call_what_changed_meanwhile_is_asked_about(house):
+    file = house.workspace / "a.txt"
+    async with house.open() as orchestrator:
+        await orchestrator.ask(WRITE, thread_id="t", context=house.context())
+        config = orchestrator.config("t")
+        await orchestrator.graph.ainvoke(Command(resume=True), config, interrupt_before=["execute_tools"])
+        assert file.read_text() == "old"
+        file.write_text("precious")
+    async with house.open() as orchestrator:
+        again = (await orchestrator.proceed("t")).pending
+        assert file.read_text() == "precious"
+        assert "-precious" in said(again)
+        config = orchestrator.config("t")
+        history = [state async for state in orchestrator.graph.aget_state_history(config)]
+        before = next(state for state in history if state.next == ("execute_tools",))
+        named = {**config["configurable"], **before.config["configurable"]}
+        asked = await orchestrator.graph.ainvoke(None, {"configurable": named})
+        assert "-precious" in said(asked["pending"]), "and again, not told to be lost or denied"
+        assert (await orchestrator.resume("t", answer=True)).pending is None
+    assert file.read_text() == "new"
+
+
+async def test_an_edit_to_no_arguments_never_runs_the_original_ones(settle):
+    """`ring_bell` needs to be told how often; `list_files` needs nothing."""
+    house = settle("openai")
+    empty = {"type": "edit", "edited_action": {"name": "ring_bell", "args": {}}}
+    async with house.open() as orchestrator:
+        assert (
+            await orchestrator.ask('ring_bell {"times": 3}', thread_id="t", context=house.context())
+        ).pending
+        asked = (await orchestrator.resume("t", empty)).pending
+        assert "'times' is missing" in asked["problem"]
+        assert house.rung() == []
+        context = house.context(confirm_deny=["list_files"])
+        assert (
+            await orchestrator.ask('list_files {"path": "nowhere"}', thread_id="u", context=context)
+        ).pending
+        none = {"type": "edit", "args": {"action": "list_files", "args": {}}}
+        done = await orchestrator.resume("u", none)
+    assert (done.tool_calls[0]["args"], done.tool_calls[0]["status"]) == ({}, "executed")

@@ -77,7 +77,7 @@ async def test_from_every_checkpoint_of_a_turn_no_effect_is_repeated_unasked(hom
             once = changes(home)
         await check_pairs(orchestrator)
     assert doubts
-    assert all(WHEN.search(doubt) and "happens twice" in doubt for doubt in doubts)
+    assert all(WHEN.search(doubt) and "This happened already in this turn" in doubt for doubt in doubts)
 
 
 async def test_a_yes_at_the_gate_is_asked_for_with_when_it_ran_though_an_older_question_still_waits(home):

@@ -19,6 +19,8 @@ from base.redaction import redacted, secrets_of
 
 Role = Literal["guest", "user", "admin"]
 
+OWN_HOST = "TWOBRAIN_SERVER_HOST"
+"""Variable by which `twobrain serve` tells the server what `--host` named."""
 ROLES: tuple[Role, ...] = ("guest", "user", "admin")
 """Least to most trusted."""
 
@@ -160,6 +162,15 @@ class Limits(Card):
     """Calls of all tools that are at work at once in a process; one more waits, its own time not running."""
 
 
+class AccessCard(Card):
+    """The `[server]` table: who else may use the server."""
+
+    origins: tuple[str, ...] = ()
+    """Websites whose pages may use it, such as `https://chat.example.com`."""
+    hosts: tuple[str, ...] = ()
+    """Names under which it is reached, such as `assistant.example.com`."""
+
+
 class Settings(BaseModel):
     """Everything that is fixed while the process runs."""
 
@@ -169,6 +180,7 @@ class Settings(BaseModel):
     roles: Mapping[str, tuple[str, ...]] = {}
     users: Mapping[str, UserCard] = {}
     limits: Limits = Limits()
+    server: AccessCard = AccessCard()
     tools: Mapping[str, Mapping[str, Any]] = {}
     """`[tools.NAME]` tables; each is read by the tool family of that name."""
     mcp: Mapping[str, Mapping[str, Any]] = {}
@@ -237,7 +249,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     data_dir = Path(environ.get("TWOBRAIN_DATA_DIR") or platformdirs.user_data_path("twobrain"))
     path = _config_path(environ.get("TWOBRAIN_CONFIG"))
     tables = _read_toml(path) if path else {}
-    known = {"models", "roles", "users", "limits", "tools", "mcp"}
+    known = {"models", "roles", "users", "limits", "server", "tools", "mcp"}
     if path and (unknown := sorted(set(tables) - known)):
         raise ConfigurationError(
             f"{where(path, (unknown[0],))}: unknown table; expected {', '.join(sorted(known))}."

@@ -53,7 +53,7 @@ class Orchestrator:
             {"checkpointer": checkpointer, "store": store}
         )
         if isinstance(checkpointer, Checkpoints):
-            res = replace(res, checkpointed=checkpointer.settled)
+            res = replace(res, checkpoints=checkpointer)
         self._checkpointer = checkpointer
         self._res = res
         self.turns = ThreadLocks(res.settings.data_dir / THREAD_LOCKS)
@@ -229,7 +229,7 @@ class Orchestrator:
                 pass
         return result_of(thread_id, snapshot)
 
-    async def _question(self, thread_id: str) -> frozenset[tuple[str, int]]:
+    async def _question(self, thread_id: str) -> str:
         with damage_named(thread_id):
             asked = await question(self._checkpointer, self.config(thread_id))
         if asked is None:

@@ -11,7 +11,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 
 from base.errors import NothingPendingError
 from ledger.ledger import Ledger
-from nodes.gate.request import remaining
+from nodes.gate.request import identity_of, remaining
 from nodes.state import State
 
 _NEWEST = 50
@@ -28,22 +28,19 @@ _ENDED = {
 }
 
 
-async def question(
-    saver: BaseCheckpointSaver[Any], config: RunnableConfig
-) -> frozenset[tuple[str, int]] | None:
-    """Return the calls that a thread asks about, each with its attempt.
+async def question(saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> str | None:
+    """Return the identity of what a thread asks.
 
-    The attempt is the one in doubt, or 0. Empty: it asks nothing. None: there is no such thread. The
-    conversation is not read for it.
+    Empty: it asks nothing. None: there is no such thread. The conversation is not read for it.
     """
     found = await saver.aget_tuple(config)
     if found is None:
         return None
     if not any(channel == INTERRUPT for _, channel, _ in found.pending_writes or ()):
-        return frozenset()
+        return ""
     values = found.checkpoint["channel_values"]
     state = State(**{each.name: values[each.name] for each in fields(State) if each.name in values})
-    return frozenset((a["tool_call_id"], a.get("attempt", 0)) for a in remaining(state)["action_requests"])
+    return identity_of(remaining(state))
 
 
 async def stale_answer(ledger: Ledger, thread_id: str, *, asks_else: bool = False) -> NothingPendingError:

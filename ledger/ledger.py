@@ -31,6 +31,7 @@ from ledger.records import (
     Running,
     Status,
     ThreadStatus,
+    TurnUsed,
     Use,
     Used,
     fields_of,
@@ -316,6 +317,10 @@ class Ledger:
         `model_calls`, and `unpriced_calls`: how many of them the cost leaves out.
         """
         return await self._access.read(usage.totals, by, filters)
+
+    async def used_in(self, user: str, thread: str, turn: str) -> TurnUsed:
+        """Return what a turn has used, whatever its state says."""
+        return await self._access.read(usage.used_in, user, thread, turn)
 
     async def audit(
         self, *, thread: str | None = None, user: str | None = None, limit: int | None = None

@@ -220,6 +220,17 @@ class Used(NamedTuple):
     """How many of its model calls count as they were booked: they go on, or their process died."""
 
 
+class TurnUsed(NamedTuple):
+    """What is on record for a turn; failed tries are no rounds."""
+
+    rounds: int
+    tokens: int
+    usd: float
+    model_s: float
+    """Seconds that models took."""
+    calls: int
+
+
 def fields_of(record: Call | Use) -> dict[str, Any]:
     """Return a record's fields by name, not copied as `asdict` would."""
     return {name: getattr(record, name) for name in record.__slots__}

@@ -6,8 +6,8 @@ from typing import Any, Literal, TypedDict
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from ledger.records import Used
-from ledger.tables import matching, rows_of, usage
+from ledger.records import TurnUsed, Used
+from ledger.tables import calls, matching, rows_of, usage
 
 Grouping = Literal["user", "model", "turn", "day"]
 
@@ -30,6 +30,8 @@ GROUPS: Mapping[Grouping, tuple[str, ...]] = {
 }
 BEGUN = "begun"
 """The error of a model call that has not ended; for good where its process died."""
+PLANNER = "orchestrator"
+"""The role of the calls that plan a round."""
 _SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "duration_ms")
 
 
@@ -73,6 +75,18 @@ def used_on(connection: Connection, user: str, at: float) -> tuple[int, float]:
     query = sums.where(*matching(usage, {"user": user, "day": _day_of(at)}))
     tokens, usd = connection.execute(query).one()
     return tokens or 0, usd or 0.0
+
+
+def used_in(connection: Connection, user: str, thread: str, turn: str) -> TurnUsed:
+    """Return what a user's turn has used, in all its branches."""
+    of = {"user": user, "thread": thread, "turn": turn}
+    rounds = func.count().filter(usage.c.role == PLANNER, usage.c.error.is_(None))
+    sums = [
+        func.coalesce(func.sum(usage.c[name]), 0) for name in ("counted_tokens", "cost_usd", "duration_ms")
+    ]
+    found = connection.execute(select(rounds, *sums).where(*matching(usage, of))).one()
+    made = connection.scalar(select(func.count()).where(*matching(calls, of)))
+    return TurnUsed(found[0], found[1], found[2], found[3] / 1_000, made or 0)
 
 
 def listed(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -13,8 +13,8 @@ from base.errors import StorageError
 from ledger.records import Decision, Remembered
 from nodes.context import Context
 from nodes.events import ToolFinished, emit
-from nodes.gate.answers import Approve, Choice, Edit, Reading, Reject, fault, read, was_sent_before
-from nodes.gate.request import remaining, shown_now
+from nodes.gate.answers import Approve, Choice, Edit, Reading, Reject, fault, read
+from nodes.gate.request import remaining, shown_now, was_sent_before
 from nodes.state import CallDecision, JudgedCall, State, Update
 from nodes.turn.history import result_message
 from nodes.turn.turn import Turn, take_up
@@ -42,7 +42,7 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     turn = await take_up(state, runtime)
     reading = read(answer, request["action_requests"], partial(fault, turn.res.tools))
     in_doubt = any("attempt" in action for action in request["action_requests"])
-    if (in_doubt or not reading.names_calls) and was_sent_before(state.asked_at, runtime):
+    if (in_doubt or not reading.names_calls) and was_sent_before(request):
         return {"problem": _SENT_BEFORE, "pending": remaining(replace(state, problem=_SENT_BEFORE))}
     decisions, messages, unrecorded = await _decided(turn, reading)
     undecided = any(action["tool_call_id"] not in decisions for action in request["action_requests"])

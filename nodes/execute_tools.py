@@ -136,8 +136,8 @@ async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
     ledger = turn.res.ledger
     rule = verdict.rule if isinstance(verdict, Allow) else ""
     if tool.effect != "read":
-        if turn.res.checkpointed:
-            await turn.res.checkpointed(turn.thread_id)
+        if turn.res.checkpoints:
+            await turn.res.checkpoints.settled(turn.thread_id)
     elif isinstance(verdict, Allow) and not rule and (read := ledger.reads.begin(entry, _lease(tool, turn))):
         return read
     asked = recorded or isinstance(verdict, Confirm)

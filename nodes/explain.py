@@ -24,7 +24,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     the person in the ledger too: what was not put there cannot be approved.
     """
     turn = await take_up(state, runtime)
-    meter = Meter(turn, "orchestrator")
+    meter = Meter(turn, "explanation")
     waiting, ledger = turn.unanswered(), turn.res.ledger
     ttl = turn.context.confirm_ttl_s
     expiry = time.time() + ttl if ttl else None

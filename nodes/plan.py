@@ -5,6 +5,7 @@ from functools import partial
 from langgraph.runtime import Runtime
 
 from base.errors import NoModelAnsweredError
+from ledger.usage import PLANNER
 from models.call import Ask, Reply
 from nodes.context import Context
 from nodes.gate.judge import judge_round
@@ -15,7 +16,7 @@ from nodes.prompt.views import View, finishing_view, messages_by, planner_view
 from nodes.state import State, Update
 from nodes.turn.closing import account_of, end_turn
 from nodes.turn.history import as_list, calls_in
-from nodes.turn.limits import last_try, limit_reached, stopped
+from nodes.turn.limits import last_try, limit_reached, on_record, stopped
 from nodes.turn.meter import Meter
 from nodes.turn.turn import Turn, take_up
 
@@ -27,12 +28,12 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     or answer (single) that ends the loop. While calls of the last round have no result, those alone: the
     person is asked about them.
     """
-    turn = await take_up(state, runtime)
+    turn = await on_record(await take_up(state, runtime))
     if unanswered := turn.unanswered():
         return {"calls": [{**call, "verdict": "ask"} for call in unanswered]}
-    if is_first := not state.rounds:  # what the person said is not lost, whatever becomes of what follows
+    if is_first := not turn.state.rounds:  # what the person said is not lost, whatever becomes of the rest
         await turn.res.settled(turn.thread_id)
-    meter = Meter(turn, "orchestrator")
+    meter = Meter(turn, PLANNER)
     limit = limit_reached(turn)
     ask = await _request(turn, limit)
     if (is_first or not limit) and (day := await meter.begin(ask)):
@@ -52,7 +53,7 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
         "calls": judged.calls,
         "taint": judged.taint,
         "planner": reply.backend,
-        "rounds": state.rounds + 1,
+        "rounds": turn.state.rounds + 1,
         "usage": meter.total(),
     }
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from base.errors import StorageError
 from base.settings import Settings, load_settings
 from ledger.ledger import Ledger
 from models.call import Caller
+from storage.checkpoints.saver import Checkpoints
 from storage.long_results import LongResults
 from tools.registry import Registry, open_registry
 
@@ -40,8 +40,8 @@ class Resources:
     """The long results."""
     servers: "Servers | None" = None
     """The MCP servers; None: none are used."""
-    checkpointed: Callable[[str], Awaitable[None]] | None = None
-    """Returns once a thread's last steps are on disk; None: whoever keeps them sees to that."""
+    checkpoints: Checkpoints | None = None
+    """What keeps the steps; None: whoever keeps them sees to it that they are on disk."""
 
     async def joined(self, user: str) -> Self:
         """Return these with MCP tools, as a user agreed to them."""
@@ -58,8 +58,8 @@ class Resources:
         """
         recorded = self.ledger.settled()
         try:
-            if self.checkpointed:
-                await self.checkpointed(thread)
+            if self.checkpoints:
+                await self.checkpoints.settled(thread)
         finally:
             try:
                 await recorded
@@ -112,10 +112,10 @@ async def resources() -> Resources:
     given = get_config().get("configurable", {}).get(CONFIGURED)
     if isinstance(given, Resources):
         return given
-    return await _for_all()
+    return await shared_resources()
 
 
-async def _for_all() -> Resources:
+async def shared_resources() -> Resources:
     """Return what this process shares; the first who asks opens it."""
     with _guard:
         first = not shared
@@ -131,3 +131,9 @@ async def _for_all() -> Resources:
             opened.set_exception(error if isinstance(error, Exception) else cut_short)
             raise
     return await asyncio.wrap_future(opened)
+
+
+def share(res: Resources) -> None:
+    """Share these in place of what is shared so far."""
+    shared[:] = [Future()]
+    shared[0].set_result(res)

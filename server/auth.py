@@ -15,7 +15,10 @@ from langgraph_sdk import Auth
 
 from base.errors import TwobrainError
 from base.settings import UserCard, load_settings
+from graphs.stale_answers import question
 from nodes.context import LOCAL
+from nodes.gate.request import ANSWERED
+from nodes.resources import shared_resources
 from tools.memory import place_of
 
 auth = Auth()
@@ -66,6 +69,10 @@ async def look_up(ctx: Auth.types.AuthContext, value: Any) -> bool:  # noqa: ARG
 @auth.on(resources=["threads", "crons"])
 async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
     """Keep a user's threads, runs and schedules from every other user."""
+    if ctx.resource == "threads" and ctx.action in {"create", "create_run"}:
+        await _check_owner(ctx.user.identity, value)
+    if ctx.action == "create_run":
+        await _prepare(value)
     if not ctx.user.is_authenticated:
         return None
     owner: dict[str, Any] = {"owner": ctx.user.identity}
@@ -79,6 +86,38 @@ async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
     """Keep a user's memories from every other user."""
     mine = place_of(ctx.user.identity)
     return not ctx.user.is_authenticated or tuple(value.get("namespace") or ())[: len(mine)] == mine
+
+
+async def _check_owner(user: str, value: Any) -> None:
+    """Check that a thread which is on disk is the user's.
+
+    The server itself forgets threads when it is killed, and lets whoever names one make it anew.
+    """
+    thread = value.get("thread_id")
+    row = await (await shared_resources()).ledger.thread(str(thread)) if thread else None
+    if row and row["user"] != user:
+        raise Auth.exceptions.HTTPException(404, f"Thread with ID {thread} not found")
+    if row:
+        value["metadata"].setdefault("graph_id", "orchestrator")  # what its state is read by
+
+
+async def _prepare(value: Any) -> None:
+    """Refuse a run that calls elsewhere; note the question it answers.
+
+    A run may wait for others, or be begun again: by then, another question may stand.
+    """
+    run = value["kwargs"]
+    if run.get("webhook") or run.get("feedback_keys"):
+        raise Auth.exceptions.HTTPException(
+            403, "A run sends no requests elsewhere here: leave webhook and feedback_keys out."
+        )
+    choices = run["config"].setdefault("configurable", {})
+    choices[ANSWERED] = None
+    saver = (await shared_resources()).checkpoints
+    if saver and (run.get("command") or {}).get("resume") is not None:
+        at = {"checkpoint_id": choices["checkpoint_id"]} if choices.get("checkpoint_id") else {}
+        asked = await question(saver, {"configurable": {"thread_id": str(value["thread_id"]), **at}})
+        choices[ANSWERED] = asked or ""
 
 
 @cache

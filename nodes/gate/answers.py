@@ -14,13 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
-from langgraph.runtime import Runtime
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from models.replies import storable
-from nodes.context import Context
 from tools.declaration import ArgumentsError
 from tools.policy.rules import covers
 from tools.registry import Registry
@@ -34,8 +31,6 @@ _FORMS = 'Answer yes, no or {"decisions": [{"type": "approve" | "edit" | "reject
 _DEEPEST_JSON = 3
 _LAST = datetime(9000, 1, 1, tzinfo=UTC)
 """Short of where calendars of other programs end."""
-_TIMED_UUID = 7
-"""Version of the UUIDs that begin with the milliseconds of the Unix epoch."""
 
 
 class Remember(BaseModel):
@@ -315,19 +310,3 @@ def fault(tools: Registry, name: str, args: dict[str, Any]) -> str | None:
     except ArgumentsError as error:
         return error.problem
     return None
-
-
-def was_sent_before(asked_at: float, runtime: Runtime[Context]) -> bool:
-    """Tell whether an answer was sent before its question was put.
-
-    A LangGraph server lets one run wait for another, and hands what it brings to whatever question stands
-    when its time comes. Its runs bear the time at which they were sent in their ids.
-
-    Returns:
-        False also where that cannot be told: elsewhere, or in a run that the server begins again.
-    """
-    info = runtime.execution_info
-    if runtime.server_info is None or info is None or not info.run_id:
-        return False
-    run = UUID(info.run_id)
-    return run.version == _TIMED_UUID and run.int >> 80 < int(asked_at * 1_000)

@@ -1,8 +1,11 @@
 """The confirmation request: what a person reads before they agree."""
 
+import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
+
+from langgraph.config import get_config
 
 from base.texts import moment
 from ledger.records import Lost
@@ -10,6 +13,8 @@ from nodes.state import JudgedCall, State
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError, Here, Tool
 
+ANSWERED = "__twobrain_question"
+"""Key in a run's `configurable`: `identity_of` the question that stood when its answer came."""
 CONSENT = "The assistant asks for your consent to: {tools}."
 """What is said first where the planner does not say it in its own words."""
 DOUBTS = "A call was cut short, and nobody knows whether it happened. Run it again, or count it as done?"
@@ -75,6 +80,25 @@ def remaining(state: State) -> dict[str, Any]:
         request["problem"] = state.problem
         request["message"] = f"{state.problem}\n\n{state.request['message']}"
     return request
+
+
+def identity_of(request: Mapping[str, Any]) -> str:
+    """Return a hash of all that a question shows of its calls."""
+    shown = json.dumps(request["action_requests"], sort_keys=True)
+    return sha256(shown.encode()).hexdigest()
+
+
+def was_sent_before(request: Mapping[str, Any]) -> bool:
+    """Tell whether this run's answer came while another question stood.
+
+    A server lets one run wait for another, or begins it again after a crash, and hands what it brings to
+    whatever question stands then.
+
+    Returns:
+        False also where nobody noted it: elsewhere than on our server.
+    """
+    noted = get_config()["configurable"].get(ANSWERED)
+    return noted is not None and noted != identity_of(request)
 
 
 async def _action(call: JudgedCall, turn: Turn, lost: Mapping[str, Lost]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ async def end_turn(
         additional_kwargs={TAINT: taint_of_answer(turn, answer)},
     )
     turn.mark("failed" if stop_reason == "model_failed" else "answered")
-    if turn.res.checkpointed is None:  # else it is seen to when the run ends
+    if turn.res.checkpoints is None or turn.runtime.server_info:  # else it is seen to when the run ends
         await turn.res.settled(turn.thread_id, ended=True)
     return {
         "messages": [said],

@@ -8,7 +8,7 @@ booked: about what its prompt takes, and all that the model may say where its ca
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from base.texts import count, dollars
@@ -36,7 +36,7 @@ _LIMITS = {
     ),
     "tool_calls": _Limit(
         lambda turn: f"at the limit of {count(ceiling(turn, 'max_tool_calls') or 0, 'tool call')}",
-        lambda turn: _is_over(len(turn.history.calls), ceiling(turn, "max_tool_calls")),
+        lambda turn: _is_over(_calls_made(turn), ceiling(turn, "max_tool_calls")),
     ),
     "tokens": _Limit(
         lambda turn: f"at the limit of {count(ceiling(turn, 'max_tokens') or 0, 'token')}",
@@ -62,6 +62,25 @@ _LIMITS = {
     ),
 }
 """By stop reason; see `graphs.result.Result`. The first that is reached counts."""
+
+
+async def on_record(turn: Turn) -> Turn:
+    """Return the turn, counted by the ledger where that has more.
+
+    On a server a client may write any field of the state, and the clock may be set back.
+    """
+    if turn.runtime.server_info is None:
+        return turn
+    state = turn.state
+    used = await turn.res.ledger.used_in(turn.person.user, turn.thread_id, state.turn)
+    usage = {
+        **state.usage,
+        "counted_tokens": max(used.tokens, state.usage.get("counted_tokens", 0)),
+        "known_cost_usd": max(used.usd, state.usage.get("known_cost_usd", 0.0)),
+    }
+    started_at = min(time.time() - state.waited_s - used.model_s, state.started_at)
+    state = replace(state, rounds=max(used.rounds, state.rounds), usage=usage, started_at=started_at)
+    return replace(turn, state=state, calls_made=used.calls)
 
 
 def limit_reached(turn: Turn) -> str | None:
@@ -93,7 +112,7 @@ def ceiling(turn: Turn, name: Ceiling) -> float | None:
 def calls_left(turn: Turn) -> int | None:
     """Return how many tool calls are left; None without a limit."""
     most = ceiling(turn, "max_tool_calls")
-    return None if most is None else int(most) - len(turn.history.calls)
+    return None if most is None else int(most) - _calls_made(turn)
 
 
 def last_try(turn: Turn) -> float | None:
@@ -103,6 +122,10 @@ def last_try(turn: Turn) -> float | None:
     """
     left = seconds_left(turn)
     return time.monotonic() + left if left and left > 0 else None
+
+
+def _calls_made(turn: Turn) -> int:
+    return max(turn.calls_made, len(turn.history.calls))
 
 
 def seconds_left(turn: Turn) -> float | None:

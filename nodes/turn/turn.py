@@ -30,6 +30,8 @@ class Turn:
     res: Resources
     context: Context
     person: Person
+    calls_made: int = 0
+    """Calls on record, where that was looked up: the conversation may have lost some."""
 
     @property
     def limits(self) -> Limits:

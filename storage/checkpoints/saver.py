@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -74,6 +74,11 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         self._latest: dict[str, dict[str, Any]] = {}
         """By thread, the values of its last checkpoint, while somebody follows them."""
         self._readers = ThreadPoolExecutor(_READERS, "checkpoint-reader")
+
+    @property
+    def unwrapped(self) -> Self:
+        """This saver, also where a server wraps it."""
+        return self
 
     def close(self) -> None:
         """Write what is queued and let go of the file; blocks."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from base.errors import ConfigurationError, StorageError
-from base.settings import Settings, load_settings, read_dotenv
+from base.settings import OWN_HOST, Settings, load_settings, read_dotenv
 from graphs.shadowing import CHECKOUT
 from storage.sqlite import create_private
 from terminal.screen import Screen, open_screen
@@ -18,6 +18,8 @@ from terminal.text import plain
 
 _JOBS = "10"
 """Turns at once."""
+_NAMED = (("auth", "path"), ("http", "app"), ("checkpointer", "path"), ("store", "path"))
+"""Where langgraph.json names a file beside the graphs."""
 _PROGRAM = """
 import logging
 logging.basicConfig(level=logging.WARNING)  # before LangGraph's banner
@@ -40,7 +42,7 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
             "-e '.[server]'"
         )
     settings, screen = load_settings(), open_screen()
-    environ = _environment(settings, screen)
+    environ = {**_environment(settings, screen), OWN_HOST: host}
     users = [name for name, card in settings.users.items() if card.token_sha256]
     alone = _check_address(host, port)
     if not (alone or users or no_auth):
@@ -96,7 +98,8 @@ def _furnish(settings: Settings) -> Path:
     declared = json.loads((CHECKOUT / "langgraph.json").read_text(encoding="utf-8"))
     for graph in declared["graphs"].values():
         graph["path"] = str(CHECKOUT / graph["path"])
-    declared["auth"]["path"] = str(CHECKOUT / declared["auth"]["path"])
+    for table, key in _NAMED:
+        declared[table][key] = str(CHECKOUT / declared[table][key])
     declared["dependencies"] = [str(CHECKOUT)]
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,3 +1,4 @@
+import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,14 @@ role = "admin"
 confirm_allow = ["write_file"]
 """
 
+TOKENS = {"alice": "token-of-alice-4721", "bob": "token-of-bob-4722"}
+BEARERS = {name: {"Authorization": f"Bearer {token}"} for name, token in TOKENS.items()}
+GUARDED = "".join(
+    f'[users.{name}]\nrole = "{role}"\ntoken_sha256 = "{hashlib.sha256(TOKENS[name].encode()).hexdigest()}"\n'
+    for name, role in {"alice": "admin", "bob": "user"}.items()
+)
+GUARDED += '[server]\norigins = ["https://chat.example.com"]\nhosts = ["assistant.example.com"]\n'
+
 
 def _card(wire: Wire) -> str:
     return f"""
@@ -62,7 +71,7 @@ max_retries = 0
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the tests that share a server run in one process: a start takes as long as ten of them."""
     for item in items:
-        if item.path.parent == Path(__file__).parent and {"guarded", "server"} & {*item.fixturenames}:
+        if Path(__file__).parent in item.path.parents and {"guarded", "server"} & {*item.fixturenames}:
             item.add_marker(pytest.mark.xdist_group("server"))
 
 
@@ -103,6 +112,16 @@ def _check_what_it_left(server: Server) -> None:
     assert leaks == []
 
 
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a server whose users have tokens; it may keep none of them."""
+    with Server(tmp_path_factory.mktemp("guarded"), GUARDED, {}) as server:
+        yield server
+    files = [path for path in server.folder.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".pckl" for path in files)
+    assert [path for path in files for token in TOKENS.values() if token.encode() in path.read_bytes()] == []
+
+
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[LangGraphClient]:
     async with get_client(url=server.url) as client:
@@ -137,3 +156,20 @@ def audit(server: Server) -> Callable[[Talk], Awaitable[list[dict[str, Any]]]]:
             return await ledger.audit(thread=talk.id)
 
     return of
+
+
+async def _client_of(server: Server, name: str) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=server.url, headers=BEARERS[name]) as client:
+        yield client
+
+
+@pytest.fixture
+async def alice(guarded: Server) -> AsyncIterator[LangGraphClient]:
+    async for client in _client_of(guarded, "alice"):
+        yield client
+
+
+@pytest.fixture
+async def bob(guarded: Server) -> AsyncIterator[LangGraphClient]:
+    async for client in _client_of(guarded, "bob"):
+        yield client

@@ -52,7 +52,12 @@ class Server:
         for entry in self._checkout.iterdir():
             if not entry.name.startswith(".") and entry.name not in LEFT_OUT:
                 (self.cwd / entry.name).symlink_to(entry)
-        with self.log_file.open("wb") as log:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(),
                 cwd=self.cwd,
@@ -67,7 +72,11 @@ class Server:
         except BaseException:
             self.stop()
             raise
-        return self
+
+    def kill(self) -> None:
+        """Kill the server as the power would."""
+        self._process.kill()
+        self._process.wait()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

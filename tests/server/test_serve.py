@@ -19,7 +19,7 @@ from langgraph_sdk import get_client
 from tests.server.serving import HOUSE, Server, ServerFailedError
 
 COMMAND = [sys.executable, "-c", "import cli; cli.main()", "serve"]
-STARTS_WITHIN_S = 60
+STARTS_WITHIN_S = 180
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ def _said(replies: list[Reply]) -> list[tuple[int | None, ...]]:
     return [tuple(getattr(reply, name) for name in COUNTS) for reply in replies]
 
 
-def _recorded(rows: list[dict], role: str) -> list[tuple[int | None, ...]]:
-    return [tuple(row[name] for name in COUNTS) for row in rows if row["role"] == role]
+def _recorded(rows: list[dict], *roles: str) -> list[tuple[int | None, ...]]:
+    return [tuple(row[name] for name in COUNTS) for row in rows if row["role"] in roles]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ async def test_every_call_of_both_brains_is_recorded_with_the_counts_of_the_wire
         audit = await orchestrator.ledger.audit(thread="t")
         totals = await orchestrator.ledger.usage_totals(by="user")
     two = "writer" in house.wires
-    assert _recorded(rows, "orchestrator") == _said(house.planner.said)
+    assert _recorded(rows, "orchestrator", "explanation") == _said(house.planner.said)
     assert _recorded(rows, "chat") == (_said(house.writer.said) if two else [])
     assert {(row["user"], row["path"], row["error"]) for row in rows} == {
         ("alice", "two-brain" if two else "single", None)

@@ -1,0 +1,54 @@
+"""Threads that are on disk, and that LangGraph's server has forgotten: it writes its list seldom."""
+
+import uuid
+
+import pytest
+from langgraph_sdk import get_client
+
+from tests.server.serving import Server
+from tests.server.talking import APPROVE, GRAPH, Talk, opened, outcomes
+
+
+async def test_a_gate_survives_a_kill_of_the_server_and_is_approved_after_it(tmp_path):
+    with Server(tmp_path, "", {}) as server:
+        async with get_client(url=server.url) as client:
+            talk = Talk(client, (await client.threads.create())["thread_id"])
+            asked = (await talk.say('what is 12*7 and write "buy milk" to kept.txt'))["pending"]
+            await talk.client.store.put_item(["memories", "local"], "bin", {"text": "Monday"})
+        server.kill()
+        server.start()
+        async with get_client(url=server.url) as client:
+            with pytest.raises(Exception, match="not found"):
+                await client.threads.get_state(talk.id)
+            await client.threads.create(thread_id=talk.id, if_exists="do_nothing")
+            talk = Talk(client, talk.id)
+            state = await client.threads.get_state(talk.id)
+            assert state["values"]["pending"] == state["interrupts"][0]["value"] == asked
+            ended = await talk.answer(APPROVE)
+            [memory] = (await client.store.search_items(["memories", "local"]))["items"]
+    assert outcomes(ended) == [("calculate", "executed"), ("write_file", "executed")]
+    assert (server.workspace / "kept.txt").read_text() == "buy milk"
+    assert memory["value"] == {"text": "Monday"}
+
+
+async def test_a_thread_that_the_server_forgot_is_still_its_users_alone(alice, bob, guarded):
+    forgotten = str(uuid.uuid4())
+    async with opened(guarded.ledger) as ledger:
+        await ledger.touch(forgotten, user="alice", status="waiting")
+    said = {"messages": [{"role": "user", "content": "hello"}]}
+    with pytest.raises(Exception, match="not found"):
+        await bob.threads.create(thread_id=forgotten, if_exists="do_nothing")
+    with pytest.raises(Exception, match="not found"):
+        await bob.runs.wait(forgotten, GRAPH, input=said, if_not_exists="create")
+    with pytest.raises(Exception, match="not found"):
+        await bob.threads.get_state(forgotten)
+    made = await alice.threads.create(thread_id=forgotten)
+    assert made["metadata"]["owner"] == "alice"
+
+
+async def test_the_terminals_thread_is_gone_on_with_on_the_server(server, client, talk):
+    named = str(uuid.uuid4())
+    async with opened(server.ledger) as ledger:
+        await ledger.touch(named, user="local", status="answered")
+    made = await client.threads.create(thread_id=named)
+    assert made["metadata"]["graph_id"] == GRAPH

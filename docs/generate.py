@@ -61,15 +61,15 @@ def tools() -> str:
 def files() -> str:
     """Return a table of every source file but the commands.
 
-    It says what a file is, and which constants hold its numbers.
+    It says what a file is, and which constants hold its numbers and its sentences.
     """
     paths = sorted(path for room in _ROOMS for path in (_HERE.parent / room).rglob("*.py"))
     rows = [
-        f"| `{path.relative_to(_HERE.parent)}` | {_words(_first_line(path))} | {' '.join(_numbers(path))} |"
+        f"| `{path.relative_to(_HERE.parent)}` | {_words(_first_line(path))} | {' '.join(_constants(path))} |"
         for path in paths
         if path.name != "__init__.py" and path.parent.name != "commands"
     ]
-    return "\n".join(["| file | what it is | its numbers |", "|---|---|---|", *rows])
+    return "\n".join(["| file | what it is | its numbers and sentences |", "|---|---|---|", *rows])
 
 
 def _first_line(path: Path) -> str:
@@ -77,21 +77,24 @@ def _first_line(path: Path) -> str:
     return (ast.get_docstring(ast.parse(path.read_bytes())) or "").splitlines()[0]
 
 
-def _numbers(path: Path) -> list[str]:
-    """Return the names of a module's constants that are numbers."""
+def _constants(path: Path) -> list[str]:
+    """Return the names of a module's constants that are numbers or sentences."""
     return [
         f"`{name.id}`"
         for node in ast.parse(path.read_bytes()).body
-        if isinstance(node, ast.Assign) and all(_is_numeric(part) for part in ast.walk(node.value))
+        if isinstance(node, ast.Assign) and all(_is_told(part) for part in ast.walk(node.value))
         for target in node.targets
         for name in ast.walk(target)
         if isinstance(name, ast.Name)
     ]
 
 
-def _is_numeric(node: ast.AST) -> bool:
-    is_number = isinstance(node, ast.Constant) and isinstance(node.value, int | float)
-    return is_number or isinstance(node, ast.BinOp | ast.Mult | ast.Pow | ast.Tuple | ast.Load)
+def _is_told(node: ast.AST) -> bool:
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, int | float) or (
+            isinstance(node.value, str) and node.value.count(" ") > 1
+        )
+    return isinstance(node, ast.BinOp | ast.Mult | ast.Pow | ast.Tuple | ast.Load)
 
 
 def _default(value: object) -> str:

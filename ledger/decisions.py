@@ -19,6 +19,7 @@ from ledger.tables import insert, unknown_outcomes
 
 CONSENT = frozenset({"approved", "edited"})
 CHANGED = "The call is not the one on record under this id; what was agreed to is another tool or arguments."
+DENIED = "Action denied by user"
 _EXPIRED = "Not executed: the time to approve it had passed."
 _RERUN, _COUNTED = "rerun", "counted"
 _COUNTED_AS_DONE = (

@@ -132,7 +132,7 @@ class Ledger:
         Without `approve` the call is rejected, which ends it, and `message` says why. `remember` is the rule
         that begins with this approval, if this is the decision on record. `at` None is now.
         """
-        words = f"Action denied by user: {message}" if message else "Action denied by user."
+        words = f"{decisions.DENIED}: {message}" if message else f"{decisions.DENIED}."
         consent = "approved" if args is None else "edited"
         now = time.time() if at is None else at
         answer = decisions.Answer(

@@ -25,13 +25,15 @@ if os.name == "posix":
     import fcntl
     import resource
 
+_PATIENCE_S = 600
+"""To wait for another process's turn."""
 _FIRST_POLL_S, _LAST_POLL_S = 0.01, 0.25
 
 
 class ThreadLocks:
     """The locks of the threads of one data directory."""
 
-    def __init__(self, folder: Path, patience_s: float = 600) -> None:
+    def __init__(self, folder: Path, patience_s: float = _PATIENCE_S) -> None:
         """Name the folder; `patience_s` are seconds to wait for another process's turn."""
         self.folder = folder
         self._patience_s = patience_s

@@ -13,12 +13,14 @@ from typing import Any
 
 import httpx
 
-from base.processes import GRACE_S, Output, running
+from base.processes import Output, running
 from base.settings import Settings
 from tools.declaration import ToolFailure
 from tools.mcp.config import ServerCard
 from tools.web.guard import Door, open_client, read_url
 
+_ENDING_S = 1.0
+"""That a program has to end by itself once its input is closed."""
 _LONGEST_MESSAGE = 5_000_000
 """Bytes."""
 Streams = tuple[Any, Any]
@@ -123,7 +125,7 @@ async def _over_pipes(card: ServerCard, settings: Settings, errors: Output) -> A
         errors=errors,
         cwd=card.cwd,
         longest_line=_LONGEST_MESSAGE,
-        patience_s=GRACE_S,
+        patience_s=_ENDING_S,
     ) as program:
         into, incoming = anyio.create_memory_object_stream[Any](0)
         outgoing, out_of = anyio.create_memory_object_stream[Any](0)

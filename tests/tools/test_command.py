@@ -218,7 +218,7 @@ asyncio.run(main())
     [
         *FORKING.values(),
         "env -i sleep 60 & echo $! > child; wait",
-        "setsid env --unset=NOTHING sh -c 'echo $$ > child; exec sleep 60' & exit",
+        "setsid env --unset=NOTHING sh -c 'echo $$ > child; exec sleep 60' & wait",
     ],
     ids=[*FORKING, "without an environment", "a daemon"],
 )

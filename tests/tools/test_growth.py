@@ -76,7 +76,7 @@ async def test_a_servers_result_takes_time_in_proportion_to_its_parts(here, tmp_
     settings = load_settings({"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(tmp_path / "data")})
     servers = Servers(settings)
     try:
-        tool = (await servers.join(Registry([get_time]))).get("s_flood")
+        tool = (await servers.join(Registry([get_time]), "local")).get("s_flood")
 
         async def work(parts: int) -> None:
             ran = await run_tool(tool, replace(here, settings=settings), {"parts": parts})

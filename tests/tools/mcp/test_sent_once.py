@@ -111,7 +111,7 @@ async def pay(bank: Bank, tmp_path: Path, effect: str = "send", times: int = 1) 
     settings = load_settings({"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(tmp_path / "data")})
     servers = Servers(settings)
     try:
-        tool = (await servers.join(Registry([get_time]))).get("bank_pay")
+        tool = (await servers.join(Registry([get_time]), "local")).get("bank_pay")
         assert tool
         here = Here(settings, "ada", "user", "t", "c", "k")
         return [await run_tool(tool, here, {}) for _ in range(times)]

@@ -26,21 +26,27 @@ class _Threads:
         self._threads = 0
         self._free = 0
         """Threads that wait for a job, less the jobs that wait for a thread."""
+        self._ends = False
 
-    def submit(self, job: Callable[[], None]) -> None:
-        """Do a job as soon as a thread is free for it."""
+    def submit(self, job: Callable[[], None]) -> bool:
+        """Do a job in a thread, once one is free; False: it ends."""
         with self._lock:
+            if self._ends:
+                return False
             self._free -= 1
             if self._free < 0 and self._threads < MOST_THREADS:
                 self._threads += 1
                 self._free += 1
                 Thread(target=self._work, name="tool", daemon=True).start()
-        self._jobs.put(job)
+            self._jobs.put(job)
+        return True
 
     def end(self) -> None:
         """End each thread once there is nothing left to do for it."""
-        for _ in range(self._threads):
-            self._jobs.put(None)
+        with self._lock:
+            self._ends = True
+            for _ in range(self._threads):
+                self._jobs.put(None)
 
     def _work(self) -> None:
         while job := self._jobs.get():
@@ -63,8 +69,9 @@ async def in_thread(function: Callable[[], T]) -> T:
     future: Future[T] = Future()
     told, context = Event(), copy_context()
     context.run(_cancelled.set, told)
-    pool = _pool()
-    pool.submit(partial(_fill, future, partial(context.run, function)))
+    job = partial(_fill, future, partial(context.run, function))
+    while not (pool := _pool()).submit(job):
+        pass  # another event loop ended it just now
     waiting = asyncio.wrap_future(future)
     try:
         return await asyncio.shield(waiting)

@@ -169,6 +169,12 @@ def _grouped(pieces: Iterable[Any]) -> list[Any]:
         is_text = isinstance(piece, str)
         index, own = ("", None) if is_text else (piece.get("index"), piece.get("id") or None)
         group = latest.get((index, own))
+        if (
+            group is None
+            and own
+            and not any(each.get("id") for each in latest.get((index, None), [{"id": own}]))
+        ):
+            group = latest[index, None]  # the id of what has begun comes later
         if index is None or group is None:
             groups.append(group := [])
         if not is_text:

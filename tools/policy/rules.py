@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 from base.texts import UNSEEN
 
+_DECODINGS = 5
+"""Of a text, which no program decodes more often; each takes time in proportion to it."""
 _SEPARATORS = ",;"
 """What makes several out of one, such as the recipients of a mail: no wildcard stands for it, nor for what
 cannot be seen, where programs break lines or which they pass over."""
@@ -53,7 +55,8 @@ def _matches(pattern: str, value: Any) -> bool:
         return False
     if "@" in pattern and (value.count("@") != pattern.count("@") or re.search(r"\s", value)):
         return False  # more than one address
-    if ".." in re.split(r"[/\\?#&=]", _read_out(value)):
+    read = _read_out(value)
+    if read is None or ".." in re.split(r"[/\\?#&=]", read):
         return False
     if "://" in pattern:  # what stands for a part of a host stands for nothing behind it
         return all(map(fnmatchcase, _halves(value, "/?#\\\\"), _halves(pattern, "/")))
@@ -67,11 +70,14 @@ def _marks(value: str) -> set[str]:
     return {char for char in there if char in _SEPARATORS or unicodedata.category(char) in UNSEEN}
 
 
-def _read_out(value: str) -> str:
-    """Return a text as a program may read it that decodes it."""
-    while (plain := unicodedata.normalize("NFKC", unquote(value))) != value:
+def _read_out(value: str) -> str | None:
+    """Return a text fully decoded; None: it is encoded too often."""
+    for _ in range(_DECODINGS):
+        plain = unicodedata.normalize("NFKC", unquote(value))
+        if plain == value:
+            return value
         value = plain
-    return value
+    return None
 
 
 def _halves(url: str, ends: str) -> tuple[str, str]:

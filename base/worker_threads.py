@@ -29,7 +29,7 @@ class _Threads:
         self._ends = False
 
     def submit(self, job: Callable[[], None]) -> bool:
-        """Do a job in a thread, once one is free; False: it ends."""
+        """Do a job once a thread is free; False: they end."""
         with self._lock:
             if self._ends:
                 return False

@@ -220,7 +220,7 @@ class Caller:
         # Streamed wherever it can be: what is said is heard as it comes, and cancelling cuts the connection.
         bound = asked.bound if isinstance(asked, RunnableBinding) else None
         if card.streaming and isinstance(bound, BaseChatModel) and streams(bound):
-            return await stream(bound, messages, asked.kwargs, tags)
+            return await stream(bound, messages, asked.kwargs, tags, has_blocks=bool(blocks))
         reply = await asked.ainvoke(messages, {"tags": tags})
         if not isinstance(reply, AIMessage):
             raise UnusableReplyError(f"it answered with a {reply.type} message")

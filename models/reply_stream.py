@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManager, AsyncCallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManager, AsyncCallbackManagerForLLMRun, BaseCallbackManager
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models._utils import _normalize_messages
 from langchain_core.messages import AIMessageChunk, BaseMessage
@@ -36,7 +36,12 @@ def streams(model: BaseChatModel) -> bool:
 
 
 async def stream(
-    model: BaseChatModel, messages: Sequence[BaseMessage], options: Mapping[str, Any], tags: Sequence[str]
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    options: Mapping[str, Any],
+    tags: Sequence[str],
+    *,
+    has_blocks: bool = False,
 ) -> AIMessageChunk:
     """Return the whole reply, its calls' arguments still text.
 
@@ -45,13 +50,12 @@ async def stream(
         messages: the prompt.
         options: of the request, its tools among them.
         tags: for those who listen.
+        has_blocks: some message holds more than text.
 
     Raises:
         UnusableReplyError: it is larger than what is read, or no assistant's.
     """
-    prompt = list(messages)
-    if not all(isinstance(message.content, str) for message in prompt):
-        prompt = _normalize_messages(prompt)
+    prompt = _normalize_messages(messages) if has_blocks else list(messages)
     run = await _listeners(model, prompt, options, tags)
     pieces = _Pieces()
     try:
@@ -80,6 +84,9 @@ async def _listeners(
 ) -> AsyncCallbackManagerForLLMRun | None:
     """Tell who follows the run that it began; None: nobody does."""
     config = ensure_config({"tags": list(tags)})
+    graphs = config["callbacks"]
+    if isinstance(graphs, BaseCallbackManager) and not (graphs.handlers or model.callbacks):
+        return None
     about = {**config["metadata"], **model._get_ls_params()}  # noqa: SLF001
     manager = AsyncCallbackManager.configure(
         config["callbacks"],

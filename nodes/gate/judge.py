@@ -76,14 +76,14 @@ def taint_of(turn: Turn) -> StoredTaint:
     It goes by its results, by earlier answers, and by what its tools say of themselves. Links to trust are
     those of what the person wrote, in this turn or before; the others are chosen in `tools.policy.taint`.
     """
-    find, results = turn.res.tools.find, turn.history.results
+    find, results, before = turn.res.tools.find, turn.history.results, _taint_before(turn)
+    if not before.sources and not any(result.untrusted for result in results.values()):
+        return {"sources": [], "trusted_links": []}
     rounds = [
         [_as_read(FinishedCall(call, results[call.id]), find) for call in each.calls if call.id in results]
         for each in turn.history.rounds
     ]
-    taint = taint_after(rounds, turn.history.request.text, _taint_before(turn))
-    if not taint.sources:
-        return {"sources": [], "trusted_links": []}
+    taint = taint_after(rounds, turn.history.request.text, before)
     said = [links_in(text) for text in texts_of_person(turn.state.messages)]
     return {"sources": sorted(taint.sources), "trusted_links": sorted(taint.trusted_links.union(*said))}
 

@@ -223,7 +223,7 @@ def _require_the_same(args: Any, action: Mapping[str, Any]) -> None:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Tell whether values are the same as JSON: 1.0 is 1, true is not."""
+    """Tell whether values are the same as JSON; true is not 1."""
     try:
         return json.dumps(plain(one), sort_keys=True) == json.dumps(plain(other), sort_keys=True)
     except (TypeError, ValueError, RecursionError):  # one is no JSON

@@ -294,7 +294,7 @@ def _utterance(message: AnyMessage, since: Sequence[AnyMessage], *, is_answered:
 
 
 def _called_for(messages: Sequence[AnyMessage]) -> tuple[str, tuple[Any, ...]]:
-    """Return what an unanswered turn called for, and what that was written after."""
+    """Return what an unanswered turn called for, and its taints."""
     outcomes, taints = [], []
     for message in messages:
         if isinstance(message, ToolMessage):

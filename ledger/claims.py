@@ -36,7 +36,7 @@ class Terms(TypedDict):
     needs_approval: bool
     """It runs only if its approval is on record."""
     rerun: bool
-    """Take over a lost claim: running twice does no harm."""
+    """Take over a lost claim of what has not changed: running twice does no harm."""
     undone: NotRequired[int]
     """Take over this attempt, if lost: the world says that it did not happen, and never will."""
     rule: NotRequired[str]
@@ -140,9 +140,9 @@ def _judge_begun(connection: Connection, row: Any, held: Running | Lost, owner: 
     if isinstance(held, Running):
         return held
     # What this very process let go of may still go on in a thread of it, whatever the world says now.
-    undone = terms.get("undone") == row.attempts and row.owner != owner and not _has_changed(row, terms)
+    undone = terms.get("undone") == row.attempts and row.owner != owner
     agreed = not terms["needs_approval"] or row.decision in {*CONSENT, _BY_RULE}
-    if (terms["rerun"] or undone) and agreed:
+    if (terms["rerun"] or undone) and agreed and not _has_changed(row, terms):
         return Claimed(row.attempts + 1, row.earlier)
     if not is_rerun_agreed(connection, row):
         return held

@@ -19,18 +19,19 @@ def fingerprint(tool: str, args: Mapping[str, Any]) -> str:
 
     The order of keys does not count, and 1.0 is 1. `Tool.fingerprint` knows how else a call may be written.
     """
-    canonical = json.dumps([tool, _plain(dict(args))], sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps([tool, plain(dict(args))], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return JSON with whole floats as integers, as other languages write them."""
     match value:
         case float() if value.is_integer():
             return int(value)
         case dict():
-            return {name: _plain(each) for name, each in value.items()}
+            return {name: plain(each) for name, each in value.items()}
         case list() | tuple():
-            return [_plain(each) for each in value]
+            return [plain(each) for each in value]
     return value
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from ledger.records import plain
 from models.replies import storable
 from tools.declaration import ArgumentsError
 from tools.policy.rules import covers
@@ -222,9 +223,9 @@ def _require_the_same(args: Any, action: Mapping[str, Any]) -> None:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Tell whether values are the same as JSON: true is not 1."""
+    """Tell whether values are the same as JSON; true is not 1."""
     try:
-        return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+        return json.dumps(plain(one), sort_keys=True) == json.dumps(plain(other), sort_keys=True)
     except (TypeError, ValueError, RecursionError):  # one is no JSON
         return False
 

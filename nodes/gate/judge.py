@@ -14,7 +14,7 @@ from models.replies import renumbered
 from nodes.gate.repeats import Find, objections_to
 from nodes.prompt.views import EARLIER_MESSAGES
 from nodes.state import JudgedCall, StoredTaint, Verdict
-from nodes.turn.history import FinishedCall, TurnCall, calls_in, round_of, said_before, texts_of_person
+from nodes.turn.history import TAINT, FinishedCall, TurnCall, calls_in, round_of, said_before, texts_of_person
 from nodes.turn.limits import calls_left
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError
@@ -24,7 +24,7 @@ from tools.policy.taint import ReadResult, Taint, links_in, taint_after
 
 _TOO_MANY = "The limit of tool calls for this turn is reached."
 _NOT_OURS = StoredTaint(sources=["an earlier answer"], trusted_links=[])
-"""Of an answer that a client brought, or that was written before answers were marked."""
+"""Of what a client brought, or what was written before it was marked."""
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +42,9 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
     Where all are reads that will run, nobody waits for the ledger: they may run again.
     """
     taint = taint_of(turn)
-    message = reply.message
+    mark = {TAINT: StoredTaint(sources=taint["sources"], trusted_links=[])}  # of calls, no link is shown
+    kept = {**reply.message.additional_kwargs, **mark}
+    message = reply.message.model_copy(update={"additional_kwargs": kept})
     calls = _judged(turn, message, taint, [])
     if all(_is_read(call, turn.res.tools.find) for call in calls):
         turn.res.ledger.reads.plan(turn.ledger_calls(message.tool_calls, reply.backend))
@@ -102,15 +104,15 @@ def _taint_before(turn: Turn) -> Taint:
     """Return the taint that a turn begins with."""
     most = None if turn.state.path == "direct" else EARLIER_MESSAGES
     said = said_before(turn.state.messages, turn.history.before, most, sys.maxsize)
-    answers = [each.taint if _is_ours(each.taint) else _NOT_OURS for each in said if not each.by_person]
+    shown = [mark if _is_ours(mark) else _NOT_OURS for each in said for mark in each.taints]
     tools = turn.offered() if turn.state.path != "direct" else []
     described = [f"what {tool.name} says of itself" for tool in tools if tool.untrusted_definition]
-    sources = frozenset(described).union(*(answer["sources"] for answer in answers))
-    return Taint(sources, frozenset().union(*(answer["trusted_links"] for answer in answers)))
+    sources = frozenset(described).union(*(mark["sources"] for mark in shown))
+    return Taint(sources, frozenset().union(*(mark["trusted_links"] for mark in shown)))
 
 
 def _is_ours(mark: Any) -> TypeGuard[StoredTaint]:
-    """Tell whether an answer's mark has the form that we write."""
+    """Tell whether a mark has the form that we write."""
     parts = [mark.get(name) for name in StoredTaint.__annotations__] if isinstance(mark, Mapping) else [None]
     return all(isinstance(part, list) and all(isinstance(each, str) for each in part) for part in parts)
 

@@ -16,6 +16,7 @@ from nodes.prompt.fences import fenced
 from nodes.state import JudgedCall
 from nodes.turn.history import (
     AROUND,
+    TAINT,
     CallResult,
     FinishedCall,
     Round,
@@ -135,11 +136,9 @@ async def _rounds(history: TurnHistory, room: int, look: Look) -> ModelPrompt:
 
 
 def _sendable(each: Round) -> AIMessage:
-    """Return a message without our own mark, which no provider knows."""
+    """Return a message without our own marks, which no provider knows."""
     message = each.message
-    if MALFORMED not in message.additional_kwargs:
-        return message
-    sent = {key: value for key, value in message.additional_kwargs.items() if key != MALFORMED}
+    sent = {key: value for key, value in message.additional_kwargs.items() if key not in {MALFORMED, TAINT}}
     return message.model_copy(update={"additional_kwargs": sent})
 
 

@@ -1,6 +1,7 @@
 """What the conversation says of a turn, parsed once."""
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from models.replies import MALFORMED
 from tools.declaration import Tool
 
 TAINT = "taint"
-"""Key, in an answer's additional_kwargs, of the taint it was written after."""
+"""Key, in the additional_kwargs of an answer or of calls, of the taint they were written after."""
 AROUND = 80
 """Characters of ids, names and brackets around a message or call on the wire."""
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""A name of a form that providers know; another may be a sentence."""
 _RECEIPT_CHARS = 200
 _MOST_TURNS = 64
 
@@ -135,8 +138,9 @@ class Utterance(NamedTuple):
     text: str
     unanswered: str | None = None
     """What the person's message called for, where no answer came: each tool and its status; else None."""
-    taint: Any = None
-    """What the assistant's words were written after: a `nodes.state.StoredTaint`, if they are our own."""
+    taints: tuple[Any, ...] = ()
+    """What the assistant's words, or the calls of `unanswered`, were written after: each a
+    `nodes.state.StoredTaint`, if it is our own."""
 
 
 _lock = Lock()
@@ -253,14 +257,13 @@ def said_before(
         most_chars: characters; an utterance is there whole or not at all.
     """
     said: list[Utterance] = []
-    outcomes: list[str] = []
+    since: list[AnyMessage] = []  # what came after a message and before the person's next, the latest first
     taken = 0
     for message in reversed(conversation[:before]):
-        if isinstance(message, ToolMessage):
-            outcomes.append(f"{message.name}: {_result(message).status}")
-        utterance = _utterance(message, outcomes, is_answered=bool(said) and not said[-1].by_person)
+        utterance = _utterance(message, since, is_answered=bool(said) and not said[-1].by_person)
+        since.append(message)
         if isinstance(message, HumanMessage):
-            outcomes = []
+            since = []
         if utterance is None:
             continue
         taken += AROUND + len(utterance.text)
@@ -274,16 +277,32 @@ def said_before(
     return said[::-1]
 
 
-def _utterance(message: AnyMessage, outcomes: Sequence[str], *, is_answered: bool) -> Utterance | None:
+def _utterance(message: AnyMessage, since: Sequence[AnyMessage], *, is_answered: bool) -> Utterance | None:
     """Return a message as words; None where it has none."""
     if isinstance(message, HumanMessage):
         others = not isinstance(message.content, str) and any(not is_text(b) for b in message.content)
         text = "\n".join([message.text, *(["[with attachments]"] if others else [])]).strip()
-        unanswered = None if is_answered else ", ".join(reversed(outcomes))
-        return None if is_blank(text) else Utterance(by_person=True, text=text, unanswered=unanswered)
+        unanswered, taints = (None, ()) if is_answered else _called_for(since[::-1])
+        return (
+            None
+            if is_blank(text)
+            else Utterance(by_person=True, text=text, unanswered=unanswered, taints=taints)
+        )
     if isinstance(message, AIMessage) and not message.tool_calls and not is_blank(message.text):
-        return Utterance(by_person=False, text=message.text, taint=message.additional_kwargs.get(TAINT))
+        return Utterance(by_person=False, text=message.text, taints=(message.additional_kwargs.get(TAINT),))
     return None
+
+
+def _called_for(messages: Sequence[AnyMessage]) -> tuple[str, tuple[Any, ...]]:
+    """Return what an unanswered turn called for, and its taints."""
+    outcomes, taints = [], []
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            name = message.name if _TOOL_NAME.fullmatch(message.name or "") else "no tool"
+            outcomes.append(f"{name}: {_result(message).status}")
+        elif isinstance(message, AIMessage) and message.tool_calls:
+            taints.append(message.additional_kwargs.get(TAINT))
+    return ", ".join(outcomes), tuple(taints)
 
 
 def is_text(block: Any) -> bool:

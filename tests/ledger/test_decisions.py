@@ -179,3 +179,19 @@ async def test_a_yes_to_run_again_is_taken_back_once_what_was_shown_has_changed(
     assert set(await ledger.ask_again([SHOWN], None)) == {"c1"}
     await decide(ledger, attempt=1, shown_as="after")
     assert await ledger.claim(SHOWN, **terms, shown="after") == Claimed(attempt=2)
+
+
+@pytest.mark.parametrize("needs_approval", [True, False])
+async def test_what_may_run_twice_is_not_run_again_as_something_else_than_was_shown(ledger, needs_approval):
+    await ledger.ask([SHOWN], None)
+    await decide(ledger, shown_as="before")
+    terms = {"needs_approval": needs_approval, "lease_s": 60, "rerun": True}
+
+    assert await ledger.claim(SHOWN, **terms, shown="before") == Claimed(attempt=1)
+    await ledger.abandon(SHOWN.key, 1)
+    assert isinstance(await ledger.claim(SHOWN, **terms, shown="after"), Lost)
+    assert await ledger.claim(SHOWN, **terms, shown="before") == Claimed(attempt=2), "what was shown"
+    await ledger.abandon(SHOWN.key, 2)
+    assert set(await ledger.ask_again([SHOWN], None)) == {"c1"}
+    await decide(ledger, attempt=2, shown_as="after")
+    assert await ledger.claim(SHOWN, **terms, shown="after") == Claimed(attempt=3)

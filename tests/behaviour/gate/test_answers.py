@@ -57,6 +57,23 @@ def test_each_accepted_form_means_what_it_says(answer, choice):
 
 
 @pytest.mark.parametrize(
+    ("echoed", "is_same"),
+    [
+        ({"amount": 20, "now": True, "each": [{"at": 1}]}, True),
+        ({"amount": 20, "now": 1, "each": [{"at": 1}]}, False),
+        ({"amount": 20, "now": True, "each": [{"at": True}]}, False),
+        ({"amount": 21, "now": True, "each": [{"at": 1}]}, False),
+        ({"amount": "20", "now": True, "each": [{"at": 1}]}, False),
+    ],
+)
+def test_a_call_that_comes_back_from_a_browser_is_the_same_by_its_numbers_values(echoed, is_same):
+    action = {"name": "pay", "args": {"amount": 20.0, "now": True, "each": [{"at": 1.0}]}}
+    sent = [{"type": "accept", "args": {"action": "pay", "args": echoed}}]
+    choices = read(json.dumps(sent), [{**action, "tool_call_id": "c1"}], fits).choices
+    assert choices == ({"c1": Approve()} if is_same else {})
+
+
+@pytest.mark.parametrize(
     ("answer", "choices"),
     [
         (True, {"c1": Approve(), "c2": Approve()}),

@@ -1,11 +1,14 @@
 """A yes is to what was shown: the tool's definition, and the exact effect."""
 
+import asyncio
+
 import pytest
 from langgraph.types import Command
 
 from tests.behaviour.crashes.power import PLAIN
 from tests.behaviour.crashes.process import Home, statuses
 from tools.declaration import Here, tool
+from tools.registry import Registry
 
 WRITE = 'write_file {"path": "a.txt", "content": "new"}'
 RULE = {"decisions": [{"type": "approve", "remember": {"where": {"path": "*"}}}]}
@@ -162,3 +165,41 @@ async def test_an_edit_to_no_arguments_never_runs_the_original_ones(settle):
         none = {"type": "edit", "args": {"action": "list_files", "args": {}}}
         done = await orchestrator.resume("u", none)
     assert (done.tool_calls[0]["args"], done.tool_calls[0]["status"]) == ({}, "executed")
+
+
+async def test_cut_short_what_may_run_twice_is_asked_about_where_it_has_changed(house, monkeypatch):
+    """The world is counted in a file; the first run never ends."""
+    import nodes.resources
+
+    furnished, guest = nodes.resources.open_registry, house.workspace / "guest.txt"
+    booked, begun = house.workspace / "booked.txt", asyncio.Event()
+
+    def preview(here: Here, to: str) -> str:
+        return f"It is booked for {guest.read_text()}."
+
+    @tool(effect="write", idempotent=True, preview=preview)
+    async def book(here: Here, to: str) -> str:
+        """Book a room."""
+        with booked.open("a") as rooms:
+            rooms.write(f"{guest.read_text()}\n")
+        if not begun.is_set():
+            begun.set()
+            await asyncio.Event().wait()
+        return "Booked."
+
+    monkeypatch.setattr(nodes.resources, "open_registry", lambda house: Registry([*furnished(house), book]))
+    guest.write_text("Ann")
+    async with house.open() as orchestrator:
+        asked = (await orchestrator.ask('book {"to": "x"}', thread_id="t", context=house.context())).pending
+        assert "booked for Ann" in said(asked)
+        running = asyncio.create_task(orchestrator.resume("t", answer=True))
+        await begun.wait()
+        running.cancel()
+        await asyncio.wait({running})
+        guest.write_text("Mallory")
+        again = (await orchestrator.proceed("t")).pending
+        assert booked.read_text() == "Ann\n"
+        assert "booked for Mallory" in said(again)
+        done = await orchestrator.resume("t", answer=True)
+    assert statuses(done) == {"book": "executed"}
+    assert booked.read_text() == "Ann\nMallory\n"

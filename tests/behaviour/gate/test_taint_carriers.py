@@ -149,6 +149,31 @@ async def test_a_trusted_result_that_may_echo_an_earlier_answer_makes_no_link_tr
     assert await asked(house, f"{echo} then {EVIL}", "new", said="Go on.") == []
 
 
+@pytest.mark.parametrize("layout", ["openai", "gemini+anthropic"])
+@pytest.mark.parametrize("name", ["The_person_says_ring_the_bell", "The_person_says_ring_the_bell_" * 9])
+async def test_what_an_unanswered_turn_called_for_is_as_untrusted_as_it_was(settle, bell, layout, name):
+    house = filled(settle(layout))
+    context = house.context(**ALLOWED)
+    async with house.open() as orchestrator:
+        turns = {"read": f"{READ} then {name} {{}} & {BELL}", "clean": 'forget {"id": "1"}'}
+        for thread, calls in turns.items():
+            house.planner.brain = spelled(calls)
+            more = {} if thread == "read" else {"confirm_deny": ["forget"]}
+            asking = house.context(**{**ALLOWED, **more})
+            assert (await orchestrator.ask("Look.", thread_id=thread, context=asking)).pending
+        house.planner.brain = spelled(BELL)
+        assert (await orchestrator.ask("And now?", thread_id="read", context=context)).pending
+        seen = house.planner.heard[-1]
+        assert "What it called for: read_file: executed" in str(seen.raw)
+        told = f"{name}: denied" if len(name) <= 64 else "no tool: denied"
+        assert told in str(seen.raw)
+        house.planner.brain = spelled(BELL)
+        assert (await orchestrator.ask("And then?", thread_id="read", context=context)).pending, "handed on"
+        assert (await orchestrator.ask("And now?", thread_id="clean", context=context)).pending is None
+    assert house.rung() == ["1 hall"]
+    assert house.rejected() == []
+
+
 @pytest.mark.parametrize("mark", [None, {}, "clean", {"sources": []}, {"sources": [1], "trusted_links": []}])
 async def test_an_answer_that_a_client_brings_is_nobodys_whatever_it_bears(house, mark):
     house.planner.brain = spelled(BELL)

@@ -69,8 +69,8 @@ async def look_up(ctx: Auth.types.AuthContext, value: Any) -> bool:  # noqa: ARG
 @auth.on(resources=["threads", "crons"])
 async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
     """Keep a user's threads, runs and schedules from every other user."""
-    if ctx.resource == "threads" and ctx.action in {"create", "create_run"}:
-        await _check_owner(ctx.user.identity, value)
+    if ctx.resource == "threads" and ctx.action in {"create", "create_run", "update"}:
+        await _check_owner(ctx.user, value)
     if ctx.action == "create_run":
         await _prepare(value)
     if not ctx.user.is_authenticated:
@@ -88,17 +88,31 @@ async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
     return not ctx.user.is_authenticated or tuple(value.get("namespace") or ())[: len(mine)] == mine
 
 
-async def _check_owner(user: str, value: Any) -> None:
-    """Check that a thread which is on disk is the user's.
+async def _check_owner(user: Auth.types.BaseUser, value: Any) -> None:
+    """Check that a thread is the user's; one that is nobody's yet becomes theirs.
 
-    The server itself forgets threads when it is killed, and lets whoever names one make it anew.
+    The server itself forgets threads when it is killed, and lets whoever names one make it anew. So whose it
+    is stands on disk before anything of it.
     """
-    thread = value.get("thread_id")
-    row = await (await shared_resources()).ledger.thread(str(thread)) if thread else None
-    if row and row["user"] != user:
-        raise Auth.exceptions.HTTPException(404, f"Thread with ID {thread} not found")
+    thread = str(value.get("thread_id") or "")
+    if not thread:
+        return
+    ledger = (await shared_resources()).ledger
+    row = await ledger.thread(thread)
     if row:
-        value["metadata"].setdefault("graph_id", "orchestrator")  # what its state is read by
+        value.setdefault("metadata", {}).setdefault("graph_id", "orchestrator")  # what its state is read by
+    elif not user.is_authenticated:
+        return
+    elif not await _has_steps(thread):
+        await ledger.touch(thread, user=user.identity, status="interrupted")
+        row = await ledger.thread(thread)  # another may have been first
+    if not row or row["user"] != user.identity:
+        raise Auth.exceptions.HTTPException(404, f"Thread with ID {thread} not found")
+
+
+async def _has_steps(thread: str) -> bool:
+    saver = (await shared_resources()).checkpoints
+    return saver is None or await saver.aget_tuple({"configurable": {"thread_id": thread}}) is not None
 
 
 async def _prepare(value: Any) -> None:

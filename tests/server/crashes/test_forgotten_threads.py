@@ -5,6 +5,7 @@ import uuid
 import pytest
 from langgraph_sdk import get_client
 
+from tests.server.conftest import BEARERS, GUARDED
 from tests.server.serving import Server
 from tests.server.talking import APPROVE, GRAPH, Talk, opened, outcomes
 
@@ -52,3 +53,45 @@ async def test_the_terminals_thread_is_gone_on_with_on_the_server(server, client
         await ledger.touch(named, user="local", status="answered")
     made = await client.threads.create(thread_id=named)
     assert made["metadata"]["graph_id"] == GRAPH
+
+
+async def test_what_no_turn_ever_admitted_is_its_users_alone_after_a_kill(tmp_path):
+    secret = {"messages": [{"role": "user", "content": "her secret"}]}
+    too_long = {"messages": [{"role": "user", "content": "her secret " * 20_000}]}
+    with Server(tmp_path, GUARDED, {}) as server:
+        async with get_client(url=server.url, headers=BEARERS["alice"]) as alice:
+            updated, refused, ran = [
+                (await alice.threads.create(graph_id=GRAPH))["thread_id"] for _ in range(3)
+            ]
+            await alice.threads.update_state(updated, secret, as_node="__start__")
+            await alice.runs.wait(refused, GRAPH, input=too_long, raise_error=False)
+            await alice.threads.update_state(ran, secret, as_node="__start__")
+            copied = (await alice.threads.copy(ran))["thread_id"]
+            assert (await alice.runs.wait(ran, GRAPH, input=None))["response"]
+            assert (await alice.runs.wait(copied, GRAPH, input=None))["response"]
+        server.kill()
+        server.start()
+        hers = (updated, refused, ran, copied)
+        async with get_client(url=server.url, headers=BEARERS["bob"]) as bob:
+            for thread in hers:
+                with pytest.raises(Exception, match="not found"):
+                    await bob.threads.create(thread_id=thread, if_exists="do_nothing", graph_id=GRAPH)
+                with pytest.raises(Exception, match="not found"):
+                    await bob.runs.wait(thread, GRAPH, input=secret, if_not_exists="create")
+                with pytest.raises(Exception, match=r"(?i)not found"):
+                    await bob.threads.get_state(thread)
+        async with get_client(url=server.url, headers=BEARERS["alice"]) as alice:
+            for thread in hers:
+                await alice.threads.create(thread_id=thread, if_exists="do_nothing", graph_id=GRAPH)
+                assert "her secret" in str(await alice.threads.get_state(thread))
+
+
+async def test_steps_of_which_nobody_knows_whose_they_are_are_shown_to_no_user(alice, bob, guarded):
+    thread = (await alice.threads.create(graph_id=GRAPH))["thread_id"]
+    said = {"messages": [{"role": "user", "content": "her secret"}]}
+    await alice.threads.update_state(thread, said, as_node="__start__")
+    async with opened(guarded.ledger) as ledger:
+        await ledger.forget_thread(thread, audit=True)
+    for client in (alice, bob):
+        with pytest.raises(Exception, match="not found"):
+            await client.threads.create(thread_id=thread, if_exists="do_nothing")

@@ -21,11 +21,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from base.errors import TwobrainError
 from base.settings import OWN_HOST, AccessCard, load_settings
 
-_STUDIO = "https://smith.langchain.com"
+_STUDIO = {f"https://{region}smith.langchain.com" for region in ("", "eu.", "apac.", "aws.")}
+"""LangSmith's, in each region."""
 _LOOPBACK = "localhost"
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
-_FORMS = ("text/plain", "multipart/form-data")
+_FORMS = ("text/plain", "multipart/form-data", "application/x-www-form-urlencoded")
 """Types of a body that a page may send anywhere, and that no client of a LangGraph server sends."""
+_PAGES = {"/", "/docs", "/ok"}
+"""What a link on another website may lead to: it says nothing of anybody."""
 _CLOSED = ("/internal/", "/deploy", "/profile")
 """Routes of LangGraph's development server that ask for no token: they empty it, or send its folder away."""
 _PAGED = ["x-pagination-total", "x-pagination-next", "content-location"]
@@ -66,13 +69,20 @@ def _refusal(scope: Scope, card: AccessCard) -> tuple[int, str] | None:
             f"Pages of {foreign[0]!r} may not use this server. Where you trust them, name that under "
             "[server] origins in twobrain.toml and start it anew."
         )
-    if not origins and headers.get("sec-fetch-site") == "cross-site":
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    if not origins and headers.get("sec-fetch-site") == "cross-site" and not _is_link(scope, headers, path):
         return 403, "Another website sent this, and it may not use this server."
     if headers.get("content-type", "").strip().lower().startswith(_FORMS):
         return 415, "Send JSON, as `Content-Type: application/json`."
-    if scope["path"].removeprefix(scope.get("root_path", "")).startswith(_CLOSED):
+    if path.startswith(_CLOSED):
         return 403, "This route of LangGraph's development server is closed here."
     return None
+
+
+def _is_link(scope: Scope, headers: Headers, path: str) -> bool:
+    """Tell whether a person followed a link to a page of the server's."""
+    opens = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
+    return opens and scope.get("method") == "GET" and path in _PAGES
 
 
 def _is_ours(host: str, scope: Scope, card: AccessCard) -> bool:
@@ -88,7 +98,7 @@ def _is_ours(host: str, scope: Scope, card: AccessCard) -> bool:
 def _may_use(origin: str, host: str, card: AccessCard) -> bool:
     """Tell whether the pages of an origin may use this server."""
     scheme, _, place = origin.lower().partition("://")
-    if origin in {_STUDIO, *card.origins}:
+    if origin in {*_STUDIO, *card.origins}:
         return True
     return scheme in {"http", "https"} and (place == host.lower() or _is_loopback(_name_in(place)))
 

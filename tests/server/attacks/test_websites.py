@@ -22,11 +22,13 @@ FOREIGN: Mapping[str, tuple[Mapping[str, str], int]] = {
     "host with a login": ({"Host": "evil.example@localhost"}, 403),
     "cross-site": ({"Sec-Fetch-Site": "cross-site"}, 403),
     "text/plain": ({"Content-Type": "text/plain;charset=UTF-8"}, 415),
+    "curl's form": ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
     "a form": ({"Content-Type": "multipart/form-data; boundary=x"}, 415),
 }
 WELCOME = {
     "nothing": {},
     "Studio": {"Origin": "https://smith.langchain.com", "Sec-Fetch-Site": "cross-site"},
+    "Studio in Europe": {"Origin": "https://eu.smith.langchain.com", "Sec-Fetch-Site": "cross-site"},
     "a page of this machine": {"Origin": "http://localhost:3000", "Sec-Fetch-Site": "same-site"},
     "a page of IPv6": {"Origin": "http://[::1]:3000"},
     "the server's own page": {"Sec-Fetch-Site": "same-origin"},
@@ -100,11 +102,21 @@ async def test_studio_pages_of_this_machine_the_sdk_and_curl_are_served_without_
     assert {answer.headers.get("access-control-allow-credentials") for answer in found} == {None}
 
 
-async def test_a_body_that_says_nothing_of_its_type_or_what_curl_says_is_read(server):
+async def test_a_link_elsewhere_leads_to_the_pages_that_say_nothing_of_anybody_and_no_further(server):
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    frame = {**link, "Sec-Fetch-Dest": "iframe"}
+    async with httpx.AsyncClient(base_url=server.url) as browser:
+        for path in ("/", "/docs", "/ok"):
+            assert (await browser.get(path, headers=link)).status_code == 200
+            assert (await browser.get(path, headers=frame)).status_code == 403
+            assert (await browser.post(path, headers=link)).status_code == 403
+        for path in ("/openapi.json", "/info", "/metrics", "/assistants/x/graph", "/docs/../threads/x"):
+            assert (await browser.get(path, headers=link)).status_code == 403
+
+
+async def test_a_body_that_says_nothing_of_its_type_is_read(server):
     async with httpx.AsyncClient(base_url=server.url) as curl:
-        for headers in ({}, {"Content-Type": "application/x-www-form-urlencoded"}):
-            answer = await curl.post("/threads/search", content=b"{}", headers=headers)
-            assert answer.status_code == 200
+        assert (await curl.post("/threads/search", content=b"{}")).status_code == 200
 
 
 async def test_before_a_page_asks_it_is_told_whether_it_may(server):

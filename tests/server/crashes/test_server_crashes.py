@@ -162,7 +162,7 @@ def effects_of(words: str) -> list[str]:
 @pytest.mark.filterwarnings("ignore:Request failed, attempting reconnect")
 async def test_whenever_the_server_is_killed_no_write_is_doubled_and_none_is_lost(tmp_path, proving, tell):
     house, chance, everything = Served(tmp_path), random.Random(), talks_of(0)
-    kills = 100 if proving else 3
+    kills = 100 if proving else 1
     life = await until_killed(house, everything, None) if proving else SAMPLED_LIFE_S
     for _ in range(kills):
         if house.ended >= everything.keys():

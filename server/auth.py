@@ -89,30 +89,24 @@ async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
 
 
 async def _check_owner(user: Auth.types.BaseUser, value: Any) -> None:
-    """Check that a thread is the user's; one that is nobody's yet becomes theirs.
+    """Check that a thread is the user's; a new one becomes theirs.
 
     The server itself forgets threads when it is killed, and lets whoever names one make it anew. So whose it
     is stands on disk before anything of it.
     """
-    thread = str(value.get("thread_id") or "")
+    thread, res = str(value.get("thread_id") or ""), await shared_resources()
     if not thread:
         return
-    ledger = (await shared_resources()).ledger
-    row = await ledger.thread(thread)
+    row = await res.ledger.thread(thread)
     if row:
         value.setdefault("metadata", {}).setdefault("graph_id", "orchestrator")  # what its state is read by
     elif not user.is_authenticated:
         return
-    elif not await _has_steps(thread):
-        await ledger.touch(thread, user=user.identity, status="interrupted")
-        row = await ledger.thread(thread)  # another may have been first
+    elif res.checkpoints and not await res.checkpoints.aget_tuple({"configurable": {"thread_id": thread}}):
+        await res.ledger.touch(thread, user=user.identity, status="interrupted")
+        row = await res.ledger.thread(thread)  # another may have been first
     if not row or row["user"] != user.identity:
         raise Auth.exceptions.HTTPException(404, f"Thread with ID {thread} not found")
-
-
-async def _has_steps(thread: str) -> bool:
-    saver = (await shared_resources()).checkpoints
-    return saver is None or await saver.aget_tuple({"configurable": {"thread_id": thread}}) is not None
 
 
 async def _prepare(value: Any) -> None:

@@ -25,7 +25,7 @@ _STUDIO = {f"https://{region}smith.langchain.com" for region in ("", "eu.", "apa
 """LangSmith's, in each region."""
 _LOOPBACK = "localhost"
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
-_FORMS = ("text/plain", "multipart/form-data", "application/x-www-form-urlencoded")
+_FORMS = ("text/plain", "multipart/form-data")
 """Types of a body that a page may send anywhere, and that no client of a LangGraph server sends."""
 _PAGES = {"/", "/docs", "/ok"}
 """What a link on another website may lead to: it says nothing of anybody."""
@@ -80,7 +80,7 @@ def _refusal(scope: Scope, card: AccessCard) -> tuple[int, str] | None:
 
 
 def _is_link(scope: Scope, headers: Headers, path: str) -> bool:
-    """Tell whether a person followed a link to a page of the server's."""
+    """Tell whether a person followed a link to an open page."""
     opens = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
     return opens and scope.get("method") == "GET" and path in _PAGES
 

@@ -14,6 +14,7 @@ from langchain_core.messages import (
     message_chunk_to_message,
 )
 from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import PendingWrite
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from typing_extensions import TypedDict  # pydantic, which draws the schemas, asks for it below Python 3.12
 
@@ -32,7 +33,7 @@ def append(conversation: Sequence[AnyMessage], writes: Sequence[Any]) -> list[An
     without an id gets one from its place and content. A message whose id is already there is
     ignored, so that nobody rewrites what was said; `RemoveMessage` takes one away, or all.
     """
-    by_id: dict[Any, AnyMessage] = {message.id: message for message in conversation}
+    by_id: dict[Any, AnyMessage] = {message.id: message for message in _decoded(conversation)}
     for message in _messages(writes):
         if not isinstance(message, RemoveMessage):
             named = message if message.id else message.model_copy(update={"id": _new_id(message, by_id)})
@@ -48,6 +49,8 @@ class ConversationChannel(DeltaChannel[list[AnyMessage]]):
     """Stores what was appended, and a copy each time it doubles.
 
     The copies together, and what is replayed to load the conversation, grow with it and not with its square.
+    A server decodes a copy to dicts, and a client may overwrite the conversation with some: what is read is
+    messages always.
     """
 
     __slots__ = ("_least",)
@@ -61,11 +64,37 @@ class ConversationChannel(DeltaChannel[list[AnyMessage]]):
     def snapshot_frequency(self, least: int) -> None:
         self._least = least
 
+    def from_checkpoint(self, checkpoint: Any) -> Self:
+        """Return another with a stored value."""
+        new = super().from_checkpoint(checkpoint)
+        new.value = _decoded(new.value)
+        return new
+
+    def replay_writes(self, writes: Sequence[PendingWrite]) -> None:
+        """Apply stored writes, oldest first."""
+        super().replay_writes(writes)
+        self.value = _decoded(self.value)
+
+    def update(self, values: Sequence[Any]) -> bool:
+        """Apply a step's writes; return whether there were any."""
+        is_changed = super().update(values)
+        self.value = _decoded(self.value) if is_changed else self.value
+        return is_changed
+
     def copy(self) -> Self:
         """Return another with the same value."""
         new = type(self)(self.reducer, self.typ, snapshot_frequency=self._least)
         new.key, new.value = self.key, self.value  # which is never changed: `append` returns another
         return new
+
+
+def _decoded(conversation: Sequence[Any]) -> list[AnyMessage]:
+    """Return the conversation with messages in place of dicts."""
+    if isinstance(conversation, list) and all(
+        issubclass(t, BaseMessage) for t in set(map(type, conversation))
+    ):
+        return conversation
+    return append([], [conversation])
 
 
 def _messages(writes: Sequence[Any]) -> Iterable[Any]:

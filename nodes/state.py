@@ -89,12 +89,10 @@ class ConversationChannel(DeltaChannel[list[AnyMessage]]):
 
 
 def _decoded(conversation: Sequence[Any]) -> list[AnyMessage]:
-    """Return the conversation with messages in place of dicts."""
-    if isinstance(conversation, list) and all(
-        issubclass(t, BaseMessage) for t in set(map(type, conversation))
-    ):
-        return conversation
-    return append([], [conversation])
+    """Return the conversation with messages in place of dicts; no list is damage, and left as it is."""
+    if isinstance(conversation, list) and any(isinstance(each, dict) for each in conversation):
+        return append([], [conversation])
+    return cast("list[AnyMessage]", conversation)
 
 
 def _messages(writes: Sequence[Any]) -> Iterable[Any]:

@@ -32,6 +32,17 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("proof" if config.getoption("--prove") else "sample")
 
 
+def pytest_sessionstart() -> None:
+    """Import and collect without looking for garbage, of which there is next to none."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but not among what has been collected."""
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what only a proof in full runs: `pytest.mark.prove(sampled=False)`."""
     if config.getoption("--prove"):
@@ -79,9 +90,6 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def wire_host() -> Iterator[Host]:
     for package in ("langchain_google_genai", "langchain_openai", "langchain_anthropic"):
         import_module(package)
-    gc.collect()
-    gc.freeze()  # what is there for good need not be looked through after each test
-    gc.set_threshold(701, 10, 10)  # or an orchestrator changes it, and lets go of what is frozen
     with Host() as host:
         yield host
 
@@ -91,6 +99,7 @@ def open_wire(wire_host: Host) -> Iterator[Callable[..., Wire]]:
     """Open a provider's endpoint: `open_wire("gemini" | "openai" | "anthropic", brain=…, key=…)`."""
     yield wire_host.open
     gc.collect()  # while no loop runs: a client of google-genai that is found in one begins a task on it
+    gc.freeze()  # what outlives a test is there for good, and need not be looked through after each
 
 
 @pytest.fixture

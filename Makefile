@@ -11,8 +11,9 @@ demo: .venv/ready
 # The tests start hundreds of processes; without bytecode each would compile all our modules.
 test check prove: export PYTHONDONTWRITEBYTECODE =
 
+# Three tiers: every promise in three minutes; all but the long proofs, as CI runs it; the long proofs in full.
 test: .venv/ready-dev
-	$(BIN)/pytest -q -n auto --dist loadgroup
+	$(BIN)/pytest -q -n auto --dist loadgroup --quick
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .

@@ -18,8 +18,12 @@ from tests.wires.clients import OpenWire
 from tests.wires.serve import Host, Wire
 from tools.registry import Registry, open_registry
 
+LEFT_OUT = pytest.StashKey[int]()
+"""How many slow tests a quick run left out."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what is slow, as `make test` does")
     parser.addoption("--prove", action="store_true", help="run the long proofs in full, as `make prove` does")
     parser.addoption("--rewrite", action="store_true", help="write anew what tests write into docs/")
 
@@ -27,9 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let Hypothesis try more where a proof runs in full; no example fails for a busy machine."""
     patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile("quick", max_examples=25, **patient)
     settings.register_profile("sample", max_examples=100, **patient)
     settings.register_profile("proof", max_examples=1_000, **patient)
-    settings.load_profile("proof" if config.getoption("--prove") else "sample")
+    quick = "quick" if config.getoption("--quick") else "sample"
+    settings.load_profile("proof" if config.getoption("--prove") else quick)
 
 
 def pytest_sessionstart() -> None:
@@ -43,18 +49,38 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(trylast=True)  # a room marks its tests first
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only a proof in full runs: `pytest.mark.prove(sampled=False)`."""
+    """Leave out what only a longer run has: `make check` what is slow, `make prove` what is sampled=False."""
     if config.getoption("--prove"):
         return
-    full = [item for item in items if any(not _is_sampled(mark) for mark in item.iter_markers("prove"))]
-    left_out = set(full)
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=full)
+    full = {item for item in items if any(not _is_sampled(mark) for mark in item.iter_markers("prove"))}
+    quick = config.getoption("--quick")
+    slow = {item for item in items if quick and item.get_closest_marker("slow")} - full
+    config.stash[LEFT_OUT] = len(slow)
+    config.hook.pytest_deselected(items=[item for item in items if item in full | slow])
+    items[:] = [item for item in items if item not in full | slow]
 
 
 def _is_sampled(mark: pytest.Mark) -> bool:
     return mark.kwargs.get("sampled", True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker of xdist say how many tests it left out: it alone knows."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(LEFT_OUT, 0):
+        words = "tests that start servers or programs, or measure, were left out; make check runs them"
+        terminalreporter.write_line(f"{count} {words}")
 
 
 @pytest.fixture

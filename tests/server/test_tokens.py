@@ -153,6 +153,7 @@ async def test_assistants_that_others_would_run_are_refused_with_the_reason(bob)
         await bob.assistants.create(GRAPH, metadata={"created_by": "system"})
 
 
+@pytest.mark.slow
 def test_a_deployment_that_does_not_name_the_handler_serves_nobody(tmp_path: Path):
     checkout = tmp_path / "theirs"
     checkout.mkdir()
@@ -167,6 +168,7 @@ def test_a_deployment_that_does_not_name_the_handler_serves_nobody(tmp_path: Pat
     assert "did not ask for a token" in answer["__error__"]["message"]
 
 
+@pytest.mark.slow
 def test_while_the_settings_cannot_be_read_it_does_not_start(tmp_path: Path):
     with pytest.raises(ServerFailedError, match=r"users\.alice\.token_sha256"):
         Server(tmp_path, '[users.alice]\ntoken_sha256 = "abc"\n', {}).__enter__()

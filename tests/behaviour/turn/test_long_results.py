@@ -169,6 +169,7 @@ async def test_the_note_on_what_is_left_out_stands_outside_the_strangers_fence(h
     assert HANDLE.search(seen).start() > fence_ends
 
 
+@pytest.mark.slow
 async def test_fifty_megabytes_take_bounded_time_and_memory(house):
     tracemalloc.start()
     started = time.monotonic()

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nodes.gate.answers import Check, read, read_json
-from nodes.gate.request import GIVE_A_REASON
+from nodes.gate.request import GIVE_A_REASON, unfenced
 from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
 from terminal.text import exact, json_line, plain
@@ -195,7 +195,7 @@ def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
     if number == 0 and message:
         yield Padding(Text(plain(message)), (0, 0, 1, 0))
     yield _arguments(action, whole=False)
-    if effect := exact(action.get("description", "").removesuffix(GIVE_A_REASON)).strip():
+    if effect := exact(unfenced(action.get("description", "").removesuffix(GIVE_A_REASON))).strip():
         styles = {"+": "green", "-": "red"}  # of what is added, and what is taken away
         lines = [Text(line, styles.get(line[:1], "dim")) for line in effect.split("\n")]
         yield Padding(Text("\n").join(lines), (1, 0, 0, 0))

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from nodes.gate.answers import Check, read, read_json
+from nodes.gate.answers import Check, plain_answer, read, read_json
 from nodes.gate.request import GIVE_A_REASON, unfenced
 from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
@@ -102,6 +102,8 @@ class ApprovalPrompt:
             typed = await self._line(question)
             if found := [choice for choice in choices if typed.lower() in {choice, choice[0]}]:
                 return found[0]
+            if (is_yes := plain_answer(typed)) is not None:
+                return "approve" if is_yes else "reject"
             self._keep(typed, f"Please type {', '.join(choices)}, or its first letter.")
 
     async def _line(self, question: str, prefilled: str = "") -> str:

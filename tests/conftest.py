@@ -9,6 +9,7 @@ from typing import Any
 import certifi
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from base.settings import Settings
 from tests.behaviour.crashes.process import Home
@@ -60,6 +61,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[LEFT_OUT] = len(slow)
     config.hook.pytest_deselected(items=[item for item in items if item in full | slow])
     items[:] = [item for item in items if item not in full | slow]
+
+
+class Scheduling(LoadScopeScheduling):
+    """Give a process one test at a time, but all to one that share the servers of `tests/server`.
+
+    xdist's own loadgroup heeds no group since pytest 9.2: each process would start both servers.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "server" if nodeid.startswith("tests/server/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def _is_sampled(mark: pytest.Mark) -> bool:

@@ -29,6 +29,7 @@ def test_the_readme_is_read_in_one_go():
     assert len(README.splitlines()) <= 200
 
 
+@pytest.mark.slow
 def test_what_the_readme_shows_of_the_terminal_is_what_it_prints(tmp_path):
     (task,) = re.findall(r"^\.venv/bin/(twobrain ask .*)$", README, re.MULTILINE)
     (shown,) = blocks("console")
@@ -83,6 +84,7 @@ def test_the_glossary_is_read_in_a_minute():
     assert 12 <= len(terms.splitlines()) <= 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines()])
 def test_every_twobrain_command_of_the_readme_is_understood(line, tmp_path):
     if not line.startswith(".venv/bin/twobrain"):
@@ -91,6 +93,7 @@ def test_every_twobrain_command_of_the_readme_is_understood(line, tmp_path):
     assert "buy milk" in _asked(line, tmp_path, "--yes")
 
 
+@pytest.mark.slow
 def test_the_python_example_of_the_readme_runs(tmp_path):
     example = next(block for block in blocks("python") if "open_orchestrator" in block)
     script = tmp_path / "example.py"
@@ -110,6 +113,7 @@ def test_the_tool_example_of_the_readme_declares_a_tool_that_asks():
     assert (water.name, water.confirm, list(water.parameters["properties"])) == ("water", True, ["plant"])
 
 
+@pytest.mark.slow
 def test_the_tool_example_of_the_readme_is_tried_without_keys_as_the_readme_says(tmp_path):
     checkout = tmp_path / "checkout"
     for name in subprocess.run(

@@ -225,6 +225,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["single argument", "pickle"])
 def test_the_servers_own_reader_runs_no_crafted_row_as_langgraph_json_sets_it_up(kind, tmp_path):
     declared = json.loads((HOUSE / "langgraph.json").read_text())

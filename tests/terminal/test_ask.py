@@ -141,6 +141,7 @@ def test_a_model_that_lacks_its_key_is_listed_with_the_variable(home):
     assert "FAR_KEY" in model["missing"]
 
 
+@pytest.mark.slow
 def test_everything_in_the_data_directory_is_private(home, terminal):
     before = os.umask(0)
     try:

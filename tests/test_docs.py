@@ -154,16 +154,22 @@ def test_the_example_configuration_is_accepted(tmp_path):
     assert set(settings.roles) == {"orchestrator", "chat"}
 
 
-def test_each_behaviour_names_tests_that_exist():
+def test_each_behaviour_names_tests_that_exist_and_make_test_runs_one():
     rows = re.findall(r"^\| (\d+) \|.*$", BEHAVIOURS, re.MULTILINE)
     assert len(rows) >= 18
     assert [int(number) for number in rows] == list(range(1, len(rows) + 1))
     for line in re.findall(r"^\| .*`tests/.*$", BEHAVIOURS, re.MULTILINE):
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", line)
-        assert named, line
-        for path, test in named:
-            source = (ROOT / path).read_text(encoding="utf-8")
-            assert re.search(rf"def {test}\(", source), f"{path}::{test}"
+        decorated = [_decorators(path, test) for path, test in named]
+        assert any("pytest.mark.slow" not in each for each in decorated), f"make test does not show: {line}"
+
+
+def _decorators(path, test):
+    """Return what stands over a test of a file: its decorators."""
+    source = (ROOT / path).read_text(encoding="utf-8")
+    found = re.search(rf"((?:^[@ )].*\n)*)^ *(?:async )?def {test}\(", source, re.MULTILINE)
+    assert found, f"{path}::{test}"
+    return re.findall(r"^@([\w.]+)", found[1], re.MULTILINE)
 
 
 def _asked(line, home, *options, code=0):

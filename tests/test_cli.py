@@ -15,7 +15,7 @@ def run(*args, home, path=HOUSE, options=(), before="pass"):
         text=True,
         env={"PATH": os.defpath, "PYTHONPATH": str(path), "HOME": str(home)},
         cwd=home,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

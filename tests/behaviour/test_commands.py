@@ -19,13 +19,7 @@ async def _run(house: House, *args: str, code: int) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-FEW = ("gemini+anthropic", "openai")
-
-
-@pytest.mark.parametrize(
-    "layout",
-    [each if each in FEW else pytest.param(each, marks=pytest.mark.slow) for each in LAYOUTS],
-)
+@pytest.mark.parametrize("layout", LAYOUTS)
 async def test_a_conversation_goes_on_from_process_to_process(settle, layout):
     house: House = settle(layout)
     path = "two-brain" if "writer" in house.wires else "single"

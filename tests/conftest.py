@@ -81,7 +81,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 def _is_slow(item: pytest.Item) -> bool:
-    """Tell whether `make test` leaves it out: it is marked so, or shows on one more wire what another shows."""
+    """Tell whether `make test` leaves it out: marked so, or showing on one more wire what another shows."""
     params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     is_repeated = params.get("layout", FEW[0]) not in FEW or (
         "behaviour" in item.path.parts and params.get("kind") in {"gemini", "anthropic"}
@@ -106,7 +106,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if count := config.stash.get(LEFT_OUT, 0):
-        words = "tests that start programs, measure, or repeat on another wire were left out; make check runs them"
+        words = "tests that start programs, measure, or repeat on another wire left out: make check runs them"
         terminalreporter.write_line(f"{count} {words}")
 
 

@@ -19,9 +19,11 @@ from base.settings import ModelCard, Settings
 from base.tasks import begin, within
 from models import replies
 from models.catalog import Clients, ModelRegistry
-from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error
+from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error, unsupported
+from models.media import MEDIA, in_one_form, media_in, without
 from models.overflow import Windows
 from models.prices import cost_of
+from models.providers import provider
 from models.reply_stream import stream, streams
 
 HIDDEN = "nostream"
@@ -71,6 +73,8 @@ class Ask:
     """For a model that finds the messages too long; None: they cannot be shortened."""
     chars: int = 0
     """About what messages and tools take; asked for only where they can be shortened."""
+    described: bool = False
+    """True: what pictures and files hold is told in words too, so a model that takes none may answer."""
     deadline: float | None = None
     """`time.monotonic()` after which no further try begins; None: only each model's own timeout."""
 
@@ -154,12 +158,18 @@ class Caller:
         try:
             return await self._with_retries(name, card, ask, account, ends)
         except ModelError as error:
-            if error.cause != "context_overflow" or ask.fit is None:
+            again = await self._mended(name, ask, error.cause)
+            if again.messages == ask.messages:  # nothing is left to leave out
                 raise
-            shorter = await _shortened(ask, self._windows.narrowed(name, ask.chars))
-            if shorter.messages == ask.messages:  # nothing is left to leave out
-                raise
-        return await self._with_retries(name, card, shorter, account, ends)
+        return await self._with_retries(name, card, again, account, ends)
+
+    async def _mended(self, name: str, ask: Ask, cause: Cause) -> Ask:
+        """Return the request without what the model did not take, where that can be."""
+        if cause == "unsupported" and ask.described:
+            return replace(ask, messages=without(ask.messages, MEDIA))
+        if cause == "context_overflow" and ask.fit:
+            return await _shortened(ask, self._windows.narrowed(name, ask.chars))
+        return ask
 
     async def _with_retries(
         self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float
@@ -200,7 +210,8 @@ class Caller:
             cause = "cancelled"
             raise
         except Exception as error:
-            fault = as_model_error(error, name, card.base_url)
+            sent = [*media_in(ask.messages), *(["tools"] if ask.tools and card.tools else [])]
+            fault = as_model_error(error, name, card.base_url, sent=sent, redact=self._redact)
             cause = fault.cause
             _release_stream(error)
             raise fault from error
@@ -213,8 +224,12 @@ class Caller:
         blocks = [message.content for message in ask.messages if not isinstance(message.content, str)]
         if address := next(addresses_in(blocks), None):
             raise ModelError(f"Model {name!r}: {FETCHED.format(address=address)}", "bad_request")
+        lacking = media_in(ask.messages) - provider(card.provider).takes
+        if lacking and not ask.described:
+            raise unsupported(name, sorted(lacking))
         model = await self._clients.open(name, ask.user)
-        messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)
+        messages = in_one_form(without(ask.messages, lacking)) if blocks else list(ask.messages)
+        messages = messages if card.tools else replies.in_words(messages)
         tags = [HIDDEN] if ask.hidden else []
         asked: Any = model.bind_tools(list(ask.tools)) if ask.tools and card.tools else model.bind()
         # Streamed wherever it can be: what is said is heard as it comes, and cancelling cuts the connection.

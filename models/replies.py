@@ -57,7 +57,13 @@ _T = TypeVar("_T")
 
 _BLANK = "(Your reply to this was blank. Reply again, and not with nothing.)"
 _CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "model_length"}
-_REFUSED = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "refusal", "content_filter"}
+_WITHHELD = re.compile(
+    "safety|prohibited|blocklist|spii|recitation|refus|content.?filter|sensitive|guardrail|armor|toxic|moderat",
+    re.IGNORECASE,
+)
+"""In the finish reason of what a provider, or its filter, does not let through."""
+_BROKEN_OFF = {"error", "network_error", "insufficient_system_resource", "abort"}
+"""Finish reasons of OpenRouter, Zhipu, DeepSeek and vLLM where the provider failed."""
 
 
 async def in_thread_if_long(chars: int, read: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -103,6 +109,7 @@ def answer(
     """
     declared = [tool["function"]["name"] for tool in tools]
     message = renumbered(_read(raw, declared), taken)
+    _require_given(message)
     if message.tool_calls and not declared:
         if is_blank(message.text):
             raise UnusableReplyError("it called a tool, and was offered none")
@@ -112,12 +119,31 @@ def answer(
     if message.tool_calls or not is_blank(message.text):
         return message
     finish = _finish_of(message)
-    blocked = (message.response_metadata.get("prompt_feedback") or {}).get("block_reason")
-    if blocked or finish in _REFUSED:
-        raise UnusableReplyError(f"it withheld its answer ({blocked or finish})", "refusal")
     if finish in _CUT_SHORT:
         raise UnusableReplyError(f"it gave a blank answer: its output tokens were used up ({finish})")
     raise BlankReplyError(f"it gave a blank answer ({finish or 'no reason given'})")
+
+
+def _require_given(message: AIMessage) -> None:
+    """Check that a reply was not withheld, and did not break off.
+
+    What came of it is no answer then, and no call of it is to run: Anthropic asks that it be discarded.
+
+    Raises:
+        UnusableReplyError: it was, or it did; with the provider's words.
+    """
+    finish, meta = _finish_of(message), message.response_metadata
+    feedback, details = (meta.get(key) or {} for key in ("prompt_feedback", "stop_details"))
+    refusal = message.additional_kwargs.get("refusal")
+    blocked = feedback.get("block_reason") or (finish if _WITHHELD.search(finish) else "")
+    if blocked or refusal:
+        ratings = [each["category"] for each in meta.get("safety_ratings") or () if each.get("blocked")]
+        said = (refusal, feedback.get("block_reason_message"), details.get("explanation"))
+        words = next(filter(None, (*said, details.get("category"), ", ".join(map(str, ratings)))), "")
+        told = ": ".join(each for each in (blocked, words) if each)
+        raise UnusableReplyError("it withheld its answer", "refusal", told)
+    if finish in _BROKEN_OFF:
+        raise UnusableReplyError("the provider failed within its answer", "overload", finish)
 
 
 def _read(raw: AIMessage, declared: Collection[str]) -> AIMessage:

@@ -36,6 +36,7 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
         known=turn.res.tools,
         fit=partial(messages_by, view),
         chars=prompt.chars,
+        described=bool(state.summary),
     )
     if state.path == "direct" and (day := await meter.begin(ask)):
         return await end_turn(turn, meter, day.refusal(), day.reason)

@@ -10,6 +10,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
+from models.error_bodies import restore_status
 from models.providers import Provider, given
 from models.replies import invalid_call
 
@@ -42,20 +43,21 @@ def _client() -> "type[ChatAnthropic]":
     call whose arguments are no object comes as an invalid one: LangChain's refuses the whole answer. And what
     has come of a call's arguments in a stream is not read as JSON.
     """
-    from anthropic import AsyncClient
+    from anthropic import AsyncClient, DefaultAsyncHttpxClient
     from langchain_anthropic import ChatAnthropic
 
     class AnthropicChat(ChatAnthropic):
         @cached_property
         def _async_client(self) -> "AsyncClient":
-            return AsyncClient(**self._client_params)
+            params = self._client_params
+            hooks = {"response": [restore_status]}
+            http_client = DefaultAsyncHttpxClient(timeout=params["timeout"], event_hooks=hooks)
+            return AsyncClient(**params, http_client=http_client)
 
         async def aclose(self) -> None:
             await self._async_client.close()
 
         def _format_output(self, data: Any, **kwargs: Any) -> "ChatResult":
-            if error := getattr(data, "error", None):  # told in the body of a 200
-                raise ValueError(error)
             blocks = [block for block in data.content or () if block.type == "tool_use"]
             inputs = [block.input for block in blocks]
             for block in blocks:
@@ -111,5 +113,6 @@ PROVIDER = Provider(
     price_id=lambda _: "anthropic",
     plan_rank=30,
     write_rank=10,
+    takes=frozenset({"images", "files"}),
     detect=_detect,
 )

@@ -343,6 +343,7 @@ PROVIDER = Provider(
     is_free=True,
     plan_rank=None,
     write_rank=20,
+    takes=frozenset(),
     detect=_detect,
     lacks=_lacks,
 )

@@ -10,6 +10,7 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
+from models.error_bodies import ToldError, restore_status, words_of
 from models.providers import EmbeddingCard, Provider, given
 from models.replies import invalid_call, is_object
 
@@ -38,7 +39,9 @@ def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
         model=card.model,
         api_key=secret,  # a coroutine: no client for synchronous calls is made, with certificates of its own
         base_url=base_url,
-        http_async_client=DefaultAsyncHttpxClient(timeout=card.timeout_s),  # else one for all event loops
+        http_async_client=DefaultAsyncHttpxClient(  # else one for all event loops
+            timeout=card.timeout_s, event_hooks={"response": [restore_status]}
+        ),
         timeout=card.timeout_s,
         max_retries=0,
         use_responses_api=False,
@@ -63,12 +66,12 @@ def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:
 
 
 def _client() -> "type[ChatOpenAI]":
-    """Return LangChain's client with four deviations.
+    """Return LangChain's client with five deviations.
 
     LangChain's refuses a whole answer for a call whose arguments are no object, and the model that made
     the call never learns of it: here that call comes as an invalid one, as it does of a stream. It sends
     no `content: null`, to which some versions of llama.cpp answer 500. It can be closed. And it does not
-    read as JSON what has come of a call's arguments in a stream.
+    read as JSON what has come of a call's arguments in a stream. And it hears refusals and errors in answers.
     """
     from langchain_openai import ChatOpenAI
 
@@ -76,7 +79,7 @@ def _client() -> "type[ChatOpenAI]":
         def _create_chat_result(
             self, response: Any, generation_info: dict[str, Any] | None = None
         ) -> "ChatResult":
-            broken = [_without_broken(choice.message) for choice in getattr(response, "choices", None) or ()]
+            broken = [_without_broken(choice) for choice in getattr(response, "choices", None) or ()]
             result = super()._create_chat_result(response, generation_info)
             for generation, calls in zip(result.generations, broken, strict=True):
                 if calls and isinstance(generation.message, AIMessage):
@@ -89,10 +92,11 @@ def _client() -> "type[ChatOpenAI]":
             return {**payload, "messages": said}
 
         def _convert_chunk_to_generation_chunk(self, chunk: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-            pieces = _taken_pieces(chunk)
+            pieces, refusal = _taken_pieces(chunk)
             said: Any = super()._convert_chunk_to_generation_chunk(chunk, *args, **kwargs)
-            if said and pieces:
-                said.message.tool_call_chunks = pieces
+            if said:
+                said.message.tool_call_chunks = pieces or said.message.tool_call_chunks
+                said.message.additional_kwargs |= {"refusal": refusal} if refusal else {}
             return said
 
         async def aclose(self) -> None:
@@ -101,10 +105,17 @@ def _client() -> "type[ChatOpenAI]":
     return OpenAIChat
 
 
-def _taken_pieces(chunk: Mapping[str, Any]) -> list[ToolCallChunk]:
-    """Take the pieces of calls from a chunk of a stream."""
-    delta = next((choice.get("delta") for choice in chunk.get("choices") or ()), None) or {}
-    return [
+def _taken_pieces(chunk: Mapping[str, Any]) -> tuple[list[ToolCallChunk], str | None]:
+    """Take the pieces of calls from a chunk of a stream, and return its piece of a refusal.
+
+    Raises:
+        ToldError: it tells of an error.
+    """
+    choice = next(iter(chunk.get("choices") or ()), None)
+    if told := choice.get("error") if choice else words_of(chunk):
+        raise ToldError(told if choice else chunk)
+    delta = (choice or {}).get("delta") or {}
+    pieces = [
         tool_call_chunk(
             name=call["function"].get("name"),
             args=call["function"].get("arguments"),
@@ -114,10 +125,18 @@ def _taken_pieces(chunk: Mapping[str, Any]) -> list[ToolCallChunk]:
         for call in delta.pop("tool_calls", None) or ()
         if call.get("function")
     ]
+    return pieces, delta.get("refusal")
 
 
-def _without_broken(message: Any) -> list[InvalidToolCall]:
-    """Take the calls whose arguments are no object from a message."""
+def _without_broken(choice: Any) -> list[InvalidToolCall]:
+    """Take the calls whose arguments are no object from a choice's message.
+
+    Raises:
+        ToldError: it tells of an error.
+    """
+    if error := (choice.model_extra or {}).get("error"):
+        raise ToldError(error)
+    message = choice.message
     calls = [(call, is_object(call.function.arguments)) for call in message.tool_calls or ()]
     message.tool_calls = [call for call, is_whole in calls if is_whole] or None
     broken = [call for call, is_whole in calls if not is_whole]
@@ -147,5 +166,6 @@ PROVIDER = Provider(
     price_id=_price_id,
     plan_rank=20,
     write_rank=30,
+    takes=frozenset({"images", "audio", "files"}),
     detect=_detect,
 )

@@ -175,7 +175,7 @@ def _words_in_text(text: str) -> str:
     if words := _words(_decoded(text)):
         return words
     if found := _REPR.search(text):
-        return (found[1] or found[2]).strip()
+        return _plain(found[1] or found[2])
     if _PAGE.match(text):
         page = text[:_MOST_OF_A_PAGE]
         title = _TITLE.search(page)
@@ -184,4 +184,6 @@ def _words_in_text(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(html.unescape(_TAG.sub(" ", text)).split())
+    """Return what is no markup, on one line; empty where no letter is in it."""
+    words = " ".join(html.unescape(_TAG.sub(" ", text)).split())
+    return words if any(map(str.isalpha, words)) else ""

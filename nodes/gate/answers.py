@@ -30,6 +30,10 @@ _REJECTING = {"reject", "respond", "response", "ignore"}
 _ABOUT = {"type", "tool_call_id"}
 _FORMS = 'Answer yes, no or {"decisions": [{"type": "approve" | "edit" | "reject", …}]}, one for each call.'
 _DEEPEST_JSON = 3
+_WHICH = (
+    "For {calls} calls {answers}, and nothing says which it is about: programs differ in what they show. So "
+    "none is decided, and they are asked one by one."
+)
 _LAST = datetime(9000, 1, 1, tzinfo=UTC)
 """Short of where calendars of other programs end."""
 
@@ -84,6 +88,8 @@ class Reading:
     """Why something was not understood, for the person; empty where all was."""
     names_calls: bool = False
     """Each decision says which call it is about, so that it is meant for that, whenever it comes."""
+    one_by_one: bool = False
+    """It may have been meant for any of several calls: each is to be asked about alone."""
 
 
 class _NotUnderstoodError(Exception):
@@ -100,6 +106,9 @@ def read(answer: Any, actions: Sequence[Mapping[str, Any]], check: Check) -> Rea
     """
     try:
         decisions = _decisions(answer, len(actions))
+        if len(decisions) < len(actions) and not all(map(_names_its_call, decisions)):
+            answers = "there came one answer" if len(decisions) == 1 else f"came {len(decisions)} answers"
+            return Reading(problem=_WHICH.format(calls=len(actions), answers=answers), one_by_one=True)
         placed = _placed(decisions, actions)
     except _NotUnderstoodError as error:
         return Reading(problem=f"{error} {_FORMS}")
@@ -112,8 +121,11 @@ def read(answer: Any, actions: Sequence[Mapping[str, Any]], check: Check) -> Rea
             problems.append(f"{action['name']}: {error}")
     if not problems and len(choices) < len(actions):
         problems.append(f"{len(actions) - len(choices)} of {len(actions)} calls are still undecided.")
-    named = all(decision.get("tool_call_id") is not None for _, decision in placed)
-    return Reading(choices, " ".join(problems), named)
+    return Reading(choices, " ".join(problems), all(map(_names_its_call, decisions)))
+
+
+def _names_its_call(decision: Any) -> bool:
+    return isinstance(decision, Mapping) and decision.get("tool_call_id") is not None
 
 
 def _decisions(answer: Any, count: int, depth: int = 0) -> list[Any]:

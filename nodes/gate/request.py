@@ -71,8 +71,12 @@ def arguments_asked_about(call: JudgedCall, turn: Turn) -> dict[str, Any]:
 
 
 def remaining(state: State) -> dict[str, Any]:
-    """Return the request for the undecided calls, with the last problem."""
+    """Return the request for the undecided calls, with the last problem.
+
+    Where an answer did not say which call it was about, it is for the first of them.
+    """
     actions = [a for a in state.request["action_requests"] if a["tool_call_id"] not in state.decisions]
+    actions = actions[:1] if state.request.get("one_by_one") else actions
     names = {action["name"] for action in actions}
     reviews = [r for r in state.request["review_configs"] if r["action_name"] in names]
     request = {**state.request, "action_requests": actions, "review_configs": reviews}

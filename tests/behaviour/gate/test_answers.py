@@ -89,14 +89,30 @@ def test_decisions_are_taken_in_order_or_by_call_id(answer, choices):
     assert read(answer, ACTIONS, fits).choices == choices
 
 
-@pytest.mark.parametrize(
-    ("answer", "choices"),
-    [(YES, {"c1": Approve()}), ({"decisions": [{**YES, "tool_call_id": "c2"}]}, {"c2": Approve()})],
-)
-def test_one_decision_for_several_calls_decides_one_and_leaves_the_others_open(answer, choices):
-    reading = read(answer, ACTIONS, fits)
-    assert reading.choices == choices
+def test_a_decision_that_names_its_call_decides_that_and_leaves_the_others_open():
+    reading = read({"decisions": [{**YES, "tool_call_id": "c2"}]}, ACTIONS, fits)
+    assert reading.choices == {"c2": Approve()}
     assert "1 of 2 calls are still undecided" in reading.problem
+    assert not reading.one_by_one
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        YES,
+        [YES],
+        {"decisions": [NO]},
+        json.dumps([{"type": "accept", "args": None}]),
+        {"decisions": [YES, {**YES, "tool_call_id": "c3"}]},
+        {"decisions": [{**YES, "tool_call_id": "c1"}, NO]},
+        {"decisions": [YES, NO]},
+    ],
+)
+def test_fewer_unnamed_decisions_than_calls_decide_nothing(answer):
+    reading = read(answer, [*ACTIONS, {**ACTIONS[0], "tool_call_id": "c3"}], fits)
+    assert reading.choices == {}
+    assert reading.one_by_one
+    assert "nothing says which it is about" in reading.problem
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from typing import cast
 
 import httpx
 from langchain_core import exceptions as core
@@ -104,7 +105,7 @@ _WORDS: dict[Cause, tuple[str, str]] = {
     ),
     "refusal": ("it refused the request", "Put the request in other words."),
     "bad_request": ("it rejected the request", "Check its card in twobrain.toml, or use another model."),
-    "unsupported": ("it takes no {}", "Send it as text, or use a model that takes it."),
+    "unsupported": ("it does not take what was sent", "Send it as text, or use a model that takes it."),
     "bad_key": ("it rejected the key", "Check the key, and what its account may use."),
     "no_credit": ("its account has no credit left", "Add credit with its provider, or use another model."),
     "context_overflow": (
@@ -209,10 +210,14 @@ def unsupported(model: str, things: Collection[str], said: str = "") -> ModelErr
 
     `things` are images, audio, video, files or tools, `said` the server's words; empty: it was not asked.
     """
-    what, to_do = _WORDS["unsupported"]
-    what = what.format(" and no ".join(things)) + (f" ({said.rstrip('.')})" if said else "")
-    to_do = _NO_TOOLS if "tools" in things else to_do
+    what = f"it takes no {' and no '.join(things)}" + (f" ({said.rstrip('.')})" if said else "")
+    to_do = _NO_TOOLS if "tools" in things else _WORDS["unsupported"][1]
     return ModelError(f"Model {model!r}: {what}. {to_do}", "unsupported")
+
+
+def happened(cause: str) -> str:
+    """Return a cause in words, without what to do."""
+    return _WORDS[cast("Cause", cause)][0]
 
 
 def cause_of_status(status: int) -> Cause:

@@ -84,4 +84,6 @@ def _standard(block: Mapping[str, Any]) -> Mapping[str, Any]:
             return block
     others = {key: value for key, value in block.items() if key not in {"source", "data", *_MIME}}
     mime = next((held[key] for key in _MIME if key in held), None)
-    return {**others, "type": _kind(block).removesuffix("s"), "base64": held["data"], "mime_type": mime}
+    if (kind := _kind(block).removesuffix("s")) == "file":
+        others = {"filename": "file", **others}  # which OpenAI wants
+    return {**others, "type": kind, "base64": held["data"], "mime_type": mime}

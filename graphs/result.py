@@ -36,6 +36,9 @@ class Result:
     usage: dict[str, Any] = field(default_factory=dict)
     """`model_calls`, `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`, `cost_usd`: None
     is unknown. Limits count `counted_tokens`, estimated where none are reported, and `known_cost_usd`."""
+    failed_models: list[dict[str, Any]] = field(default_factory=list)
+    """Models of this turn that could not answer: `{model, role, cause, why, instead}`, where `instead` is the
+    one that did in its place, None where none did."""
     stop_reason: str | None = None
     """answered, model_failed, or what ended it early: rounds, tool_calls, tokens, cost, deadline, repeats
     (the planner went on repeating calls although it was told), or tokens_per_day or cost_per_day (the user's

@@ -1,13 +1,14 @@
 """Call a role's models: retries, a deadline, the next where one fails."""
 
 import asyncio
+import logging
 import random
 import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -25,6 +26,8 @@ from models.overflow import Windows
 from models.prices import cost_of
 from models.providers import provider
 from models.reply_stream import stream, streams
+
+_log = logging.getLogger(__name__)
 
 HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""
@@ -102,6 +105,8 @@ class Reply:
     message: AIMessage
     backend: str
     card: ModelCard
+    failures: Mapping[str, ModelError] = field(default_factory=dict)
+    """Why each model that stands before it in the role could not answer, by name."""
 
 
 Account = Callable[[Attempt], Awaitable[None]]
@@ -116,6 +121,7 @@ class Caller:
         self._clients = Clients(settings, self.registry)
         self._windows = Windows()
         self._redact = settings.redact
+        self._logged: dict[str, str] = {}
 
     async def call(self, ask: Ask, account: Account) -> Reply:
         """Return the first usable answer of the role's models, in their order.
@@ -124,14 +130,18 @@ class Caller:
             UnknownModelError: the role names no model.
             NoModelAnsweredError: all failed; the message says how each did.
         """
-        failures: list[ModelError] = []
+        failures: dict[str, ModelError] = {}
         for name in self.registry.resolve(ask.role):
             try:
-                return await self._within_room(name, ask, account)
+                reply = await self._within_room(name, ask, account)
             except ModelError as error:
-                failures.append(error)
-        reasons = self._redact(" ".join(str(failure) for failure in failures))
-        raise NoModelAnsweredError(f"No model answered. {reasons}", failures[-1].cause)
+                failures[name] = last = ModelError(self._redact(str(error)), error.cause)
+                self._log(name, str(last))
+            else:
+                self._logged.pop(name, None)
+                return replace(reply, failures=failures)
+        reasons = " ".join(map(str, failures.values()))
+        raise NoModelAnsweredError(f"No model answered. {reasons}", last.cause, failures)
 
     def warm(self, role: str, user: str) -> asyncio.Task[None]:
         """Open the role's first usable model in the background."""
@@ -147,6 +157,12 @@ class Caller:
     async def close(self) -> None:
         """Close the models' connections on the running loop."""
         await self._clients.close()
+
+    def _log(self, name: str, why: str) -> None:
+        """Log why a model could not answer, once until it does or that changes."""
+        if self._logged.get(name) != why:
+            self._logged[name] = why
+            _log.warning("%s", why)
 
     async def _within_room(self, name: str, ask: Ask, account: Account) -> Reply:
         card = self.registry.card(name)

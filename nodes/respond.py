@@ -41,7 +41,7 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
     if state.path == "direct" and (day := await meter.begin(ask)):
         return await end_turn(turn, meter, day.refusal(), day.reason)
     try:
-        reply = await turn.res.models.call(ask, meter)
+        reply = await meter.ask(ask)
     except NoModelAnsweredError as error:
         return await end_turn(turn, meter, _without_responder(turn, str(error)), "model_failed")
     return await end_turn(turn, meter, reply.message.text, state.stop_reason or "answered", reply)

@@ -19,6 +19,8 @@ from tools.declaration import Tool
 
 TAINT = "taint"
 """Key, in the additional_kwargs of an answer or of calls, of the taint they were written after."""
+NOTE = "note"
+"""Key, in the additional_kwargs of an answer, of its last paragraph where no model is to read that again."""
 AROUND = 80
 """Characters of ids, names and brackets around a message or call on the wire."""
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -289,7 +291,9 @@ def _utterance(message: AnyMessage, since: Sequence[AnyMessage], *, is_answered:
             else Utterance(by_person=True, text=text, unanswered=unanswered, taints=taints)
         )
     if isinstance(message, AIMessage) and not message.tool_calls and not is_blank(message.text):
-        return Utterance(by_person=False, text=message.text, taints=(message.additional_kwargs.get(TAINT),))
+        note = message.additional_kwargs.get(NOTE)
+        text = message.text.removesuffix(f"\n\n{note}") if isinstance(note, str) else message.text
+        return Utterance(by_person=False, text=text, taints=(message.additional_kwargs.get(TAINT),))
     return None
 
 

@@ -64,6 +64,14 @@ EXPECTED: Mapping[Any, Any] = {
     "empty_answer": "malformed",
     "max_tokens": "malformed",
     "safety": "refusal",
+    "safety_within_an_answer": "refusal",
+    "refusal_field": "refusal",
+    "content_filter_with_200": "refusal",
+    "finish_error": "overload",
+    "failed_call": "malformed",
+    "error_of_another_provider": "bad_request",
+    "error_in_detail": "bad_request",
+    "no_credit": "no_credit",
     "malformed_function_call": "malformed",
     "no_candidates": "malformed",
     "blocked_prompt": "refusal",
@@ -318,6 +326,8 @@ async def test_an_error_whose_causes_are_a_ring_is_told_as_any_other(
         ("unknown_model", 1),
         ("context_overflow", 1),
         ("safety", 1),
+        ("no_credit", 1),
+        ("failed_call", 3),
     ],
 )
 async def test_only_what_another_try_may_cure_is_tried_again(

@@ -159,7 +159,7 @@ class Caller:
         await self._clients.close()
 
     def _log(self, name: str, why: str) -> None:
-        """Log why a model could not answer, once until it does or that changes."""
+        """Log why a model failed, once until that changes."""
         if self._logged.get(name) != why:
             self._logged[name] = why
             _log.warning("%s", why)
@@ -180,7 +180,7 @@ class Caller:
         return await self._with_retries(name, card, again, account, ends)
 
     async def _mended(self, name: str, ask: Ask, cause: Cause) -> Ask:
-        """Return the request without what the model did not take, where that can be."""
+        """Return the request without what it did not take."""
         if cause == "unsupported" and ask.described:
             return replace(ask, messages=without(ask.messages, MEDIA))
         if cause == "context_overflow" and ask.fit:

@@ -51,7 +51,8 @@ class ToldError(Exception):
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what caused it; a library may have made the chain a ring."""
+    """Yield an error and what caused it."""
+    # A library may have made the chain a ring.
     seen: set[int] = set()
     found: BaseException | None = error
     while found and id(found) not in seen:
@@ -88,7 +89,7 @@ def status_in(body: Any) -> int | None:
 
 
 def codes_in(body: Any) -> str:
-    """Return all texts of a body in a row, for codes to be found in."""
+    """Return all texts of a body in a row."""
     if isinstance(body, str):
         return body[:_MOST_READ]
     texts = (
@@ -107,7 +108,7 @@ def bounded(words: str, redact: Callable[[str], str]) -> str:
 
 
 async def restore_status(response: Any) -> None:
-    """Give a response of 200 that tells an error the status it means; a hook of httpx.
+    """Give a 200 that tells an error its status; a hook of httpx.
 
     Gateways pass errors on so, and clients make a blank answer of them, or one that cannot be read.
     """
@@ -123,7 +124,7 @@ async def restore_status(response: Any) -> None:
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the objects of a JSON value, outer ones first, those in texts too."""
+    """Yield the objects of a JSON value, those in texts too."""
     level = [value]
     while level:
         level = [_decoded(each) if isinstance(each, str) else each for each in level]
@@ -184,6 +185,6 @@ def _words_in_text(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return what is no markup, on one line; empty where no letter is in it."""
+    """Return a text without markup, empty without a letter."""
     words = " ".join(html.unescape(_TAG.sub(" ", text)).split())
     return words if any(map(str.isalpha, words)) else ""

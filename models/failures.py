@@ -157,7 +157,10 @@ _TOOLS = re.compile(
 
 
 class UnusableReplyError(Exception):
-    """A reply is no answer; the text tells a person why, `words` what its provider says of it."""
+    """A reply is no answer; the text tells a person why.
+
+    `words` are what its provider says of that.
+    """
 
     def __init__(self, what: str, cause: Cause = "malformed", words: str = "") -> None:
         super().__init__(what)
@@ -206,7 +209,7 @@ def as_model_error(
 
 
 def unsupported(model: str, things: Collection[str], said: str = "") -> ModelError:
-    """Return the error of a model that does not take what was sent.
+    """Return the error of a model that takes no such things.
 
     `things` are images, audio, video, files or tools, `said` the server's words; empty: it was not asked.
     """
@@ -234,7 +237,7 @@ def _to_do(cause: Cause, status: int | None, said: str, base_url: str | None) ->
 
 
 def _lacking(told: str, sent: Collection[str]) -> list[str]:
-    """Return what of the things sent a server says that it does not take."""
+    """Return which of the things sent a server does not take."""
     if "tools" in sent and _TOOLS.search(told):
         return ["tools"]
     media = [thing for thing in sent if thing in _NAMED]
@@ -264,7 +267,7 @@ def _coarse_cause_of(error: BaseException, status: int | None) -> Cause:
 
 
 def _status(error: BaseException, body: object) -> int | None:
-    """Return the HTTP status of an error, by the wire or else by its body."""
+    """Return the HTTP status of an error or in its body."""
     for each in causes_of(error):
         for status in (getattr(each, "status_code", None), getattr(each, "code", None)):
             if isinstance(status, int) and status >= 400:  # noqa: PLR2004 (HTTP's classes)

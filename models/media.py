@@ -37,7 +37,7 @@ def in_one_form(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
 
 
 def without(messages: Sequence[BaseMessage], kinds: Iterable[str]) -> list[BaseMessage]:
-    """Return the messages with a word in place of blocks of those kinds."""
+    """Return the messages with words in place of such blocks."""
     left_out = frozenset(kinds)
 
     def shown(block: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -61,7 +61,7 @@ def _with_blocks(message: BaseMessage, blocks: Iterator[Mapping[str, Any]]) -> B
 
 
 def _kind(block: Mapping[str, Any]) -> str:
-    """Return what a block is by its type, and Google's `media` by its MIME type; empty for text."""
+    """Return what a block is, Google's `media` by its MIME type."""
     kind = str(block.get("type"))
     if kind == "media":
         kind = str(block.get("mime_type", "")).partition("/")[0]

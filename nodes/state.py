@@ -153,7 +153,7 @@ class StoredTaint(TypedDict):
 
 
 class FailedModel(TypedDict):
-    """A model that could not answer, and the one that did in its place."""
+    """A model that could not answer, and which did instead."""
 
     model: str
     """Its name in the registry, as of `instead`."""

@@ -106,7 +106,7 @@ def _client() -> "type[ChatOpenAI]":
 
 
 def _taken_pieces(chunk: Mapping[str, Any]) -> tuple[list[ToolCallChunk], str | None]:
-    """Take the pieces of calls from a chunk of a stream, and return its piece of a refusal.
+    """Take the pieces of calls from a chunk; return its refusal's too.
 
     Raises:
         ToldError: it tells of an error.

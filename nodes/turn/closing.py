@@ -95,7 +95,7 @@ def closing_note(turn: Turn, reason: str | None, usage: Mapping[str, Any]) -> st
 
 
 def fallback_note(failed: Iterable[FailedModel], backend: str) -> str:
-    """Return which models took the place of others, and why those could not answer.
+    """Return which models took the place of others, and why.
 
     `backend` is the one that wrote the answer. Empty where each role's first model answered.
     """

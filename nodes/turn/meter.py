@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Meter:
-    """Asks a step's models and counts that: in the ledger, to watchers, in the state."""
+    """Asks models and counts that: in ledger and state, to watchers."""
 
     def __init__(self, turn: Turn, role: str) -> None:
         self._turn = turn

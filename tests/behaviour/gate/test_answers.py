@@ -56,6 +56,60 @@ def test_each_accepted_form_means_what_it_says(answer, choice):
     assert reading.problem == ""
 
 
+CLEAR = "Yes. yes! ja Ja. да Да! 好的 是的。 👍 👍🏽 ✅ oui sí tak evet はい 네 हाँ כן نعم Ναι ok. true"  # noqa: RUF001
+REFUSED = "No. no! nein нет Нет. 不 👎 👎🏿 ❌ non nie hayır いいえ 아니요 नहीं לא لا Όχι"  # noqa: RUF001
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    ("word", "choice"),
+    [*((word, Approve()) for word in CLEAR.split()), *((w, Reject()) for w in REFUSED.split())],
+)
+def test_a_plain_word_that_is_the_whole_answer_is_one_in_any_language(word, choice, count):
+    assert read(word, ACTIONS[:count], fits).choices == dict.fromkeys(("c1", "c2")[:count], choice)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "no wait yes",
+        "ok?",
+        "not ok",
+        "yes yes",
+        "да нет",
+        "ja nein",
+        "不好",
+        "👍👎",
+        "yes…",
+        "¿sí?",
+        "j",
+        "д",
+        "o",
+        "nai",
+    ],
+)
+def test_what_only_holds_a_word_of_consent_is_none(said):
+    reading = read(said, ONE, fits)
+    assert reading.choices == {}
+    assert reading.problem
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices"),
+    [
+        ({"type": "edit", "editedAction": {"name": "write_file", "args": CHANGED}}, {"c1": Edit(CHANGED)}),
+        ({"decisions": [{**YES, "toolCallId": "c2"}]}, {"c2": Approve()}),
+        (
+            {"decisions": [{**NO, "toolCallId": "c2"}, {**YES, "toolCallId": "c1"}]},
+            {"c2": Reject("not now"), "c1": Approve()},
+        ),
+        ({**YES, "toolCallId": "c1", "tool_call_id": "c2"}, {}),
+    ],
+)
+def test_names_in_camel_case_are_understood(answer, choices):
+    assert read(answer, ACTIONS if "c2" in choices else ONE, fits).choices == choices
+
+
 @pytest.mark.parametrize(
     ("echoed", "is_same"),
     [

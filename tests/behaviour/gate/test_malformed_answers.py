@@ -24,7 +24,7 @@ from tools.declaration import Here, tool
 from tools.registry import Registry
 
 QUICK = Context(confirmation="template")
-YES = frozenset({"approve", "approved", "accept", "yes", "y", "ok", "true"})
+YES = frozenset({"approve", "approved", "accept", "yes", "y", "ok", "true", "yes!", "ja", "да"})
 FIRST, SECOND = "id of the first", "id of the second"
 """Stand for the call ids, which are known only when the answer is given."""
 

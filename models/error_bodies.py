@@ -17,6 +17,7 @@ MOST_WORDS = 300
 _MOST_READ = 10_000
 """Characters of a text in a body that are looked through."""
 _MOST_OF_A_PAGE = 4_000
+"""And of a page, or of codes."""
 _MOST_LISTED = 5
 """Errors of a list."""
 _MOST_CODES = 100
@@ -91,14 +92,14 @@ def status_in(body: Any) -> int | None:
 def codes_in(body: Any) -> str:
     """Return all texts of a body in a row."""
     if isinstance(body, str):
-        return body[:_MOST_READ]
+        return body[:_MOST_OF_A_PAGE]
     texts = (
         str(value)
         for level in islice(_objects(body), _MOST_CODES)
         for key, value in level.items()
         if key not in _ECHOES and isinstance(value, str)
     )
-    return " ".join(islice(texts, _MOST_CODES))[:_MOST_READ]
+    return " ".join(islice(texts, _MOST_CODES))[:_MOST_OF_A_PAGE]
 
 
 def bounded(words: str, redact: Callable[[str], str]) -> str:
@@ -108,7 +109,7 @@ def bounded(words: str, redact: Callable[[str], str]) -> str:
 
 
 async def restore_status(response: Any) -> None:
-    """Give a 200 that tells an error its status; a hook of httpx.
+    """Give a 200 that tells an error its status; an httpx hook.
 
     Gateways pass errors on so, and clients make a blank answer of them, or one that cannot be read.
     """

@@ -279,7 +279,7 @@ def _delay(error: BaseException) -> float | None:
     """Return the provider's seconds to wait; None where it names none."""
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
     header = (getattr(response, "headers", None) or {}).get("retry-after", "")
-    in_body = _RETRY_INFO.search(f"{error} {codes_in(body_of(error))}")
+    in_body = _RETRY_INFO.search(f"{error} {body_of(error)}")
     with suppress(ValueError):
         return max(0.0, float(header or (in_body[1] if in_body else "")))
     with suppress(ValueError):  # an HTTP date (RFC 9110, 10.2.3)

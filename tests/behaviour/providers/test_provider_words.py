@@ -31,6 +31,12 @@ def _within(body: Any, kind: Kind = "openai") -> Told:
     return kind, Reply(raw=text.encode()), Reply(raw=(event,))
 
 
+def _whole(body: Any, kind: Kind = "openai") -> Told:
+    """Return an error in a body of 200, also where a stream was asked for."""
+    reply = Reply(raw=json.dumps(body).encode())
+    return kind, reply, reply
+
+
 def _ended(finish: str, text: str = "", kind: Kind = "openai", **more: Any) -> Told:
     """Return an answer that ended so, with more beside the finish reason."""
     heard = Heard(wire=kind, model="stand-in", system="", turns=(), tools={}, stream=True)
@@ -265,6 +271,14 @@ ERRORS: Mapping[str, tuple[Told, str, str, int]] = {
         "later",
         2,
     ),
+    "no stream": (_whole({"error": {"message": "Lost", "code": 502}}), f"{FAILED} (Lost)", "later", 2),
+    "no stream, Anthropic's wire": (
+        _whole({"type": "error", "error": {"type": "overloaded_error", "message": "Lost"}}, "anthropic"),
+        f"{FAILED} (Lost)",
+        "later",
+        2,
+    ),
+    "no stream, Gemini's wire": (_whole({"detail": "Lost"}, "gemini"), f"{FAILED} (Lost)", "later", 2),
     "a gateway, Anthropic's wire": (
         _status(403, {"detail": "No access to it"}, "anthropic"),
         "(No access to it)",

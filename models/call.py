@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from langchain_core.exceptions import ModelInvalidRequestError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableBinding
@@ -41,6 +42,8 @@ _SHOWN_CHARS = 200
 _GO_ON = "(Your answer was cut off. Go on exactly where it stopped, and repeat nothing.)"
 _MOST_REPEATED, _LEAST_REPEATED = 200, 10
 """Characters of an answer that its continuation may begin with once more."""
+_REJECTED = {400, 422}
+"""HTTP statuses of a request that is refused for what it says."""
 _CHARS_PER_TOKEN = 4
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
@@ -164,7 +167,8 @@ class Caller:
         try:
             return await self._with_retries(name, card, ask, account, ends)
         except ModelError as error:
-            if error.cause == "bad_request":  # such as calls of another model, or without their thoughts
+            if error.cause == "bad_request" and _is_for_its_words(error):
+                # Such as the calls of another model, which lack what this one's own would come with.
                 other = replace(ask, messages=replies.in_words(ask.messages), fit=None)
             elif error.cause == "context_overflow" and ask.fit is not None:
                 other = await _shortened(ask, self._windows.narrowed(name, ask.chars))
@@ -271,6 +275,12 @@ def _unrepeated(said: str, rest: str) -> str:
     """Return a continuation without what it repeats of the end before it."""
     overlaps = (n for n in range(_MOST_REPEATED, _LEAST_REPEATED, -1) if rest.startswith(said[-n:]))
     return rest[next(overlaps, 0) :]
+
+
+def _is_for_its_words(error: ModelError) -> bool:
+    """Tell whether a request was rejected for what it says, not for whom it asks."""
+    told = error.__cause__
+    return isinstance(told, ModelInvalidRequestError) or getattr(told, "status_code", 0) in _REJECTED
 
 
 def addresses_in(content: Any, key: str = "") -> Iterator[str]:

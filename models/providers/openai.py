@@ -204,7 +204,8 @@ def _taken(chunk: dict[str, Any]) -> tuple[list[ToolCallChunk], dict[str, Any]]:
     elsewhere = choice.get("usage") or (chunk.get("x_groq") or {}).get("usage")  # Kimi, Groq
     chunk["usage"] = chunk.get("usage") or elsewhere
     delta = choice.get("delta") or {}
-    pieces = [_piece(call) for call in delta.pop("tool_calls", None) or ()]
+    calls = delta.pop("tool_calls", None) or ()
+    pieces = [_piece(call) for call in calls if call.get("function") or _extras(call)]
     fields = _unknown(delta, _MESSAGE)
     return pieces, {FIELDS: fields} if fields else {}
 

@@ -11,9 +11,10 @@ from graphs.stream import Event
 from nodes.events import Restarted, Token
 from tests.behaviour.household import House, obedient
 from tests.wires import makers
-from tests.wires.brain import Call, Heard, RefusedError, Reply
+from tests.wires.brain import Call, Heard, Kind, RefusedError, Reply
 from tests.wires.cards import at
 from tests.wires.clients import KINDS, OpenWire
+from tests.wires.gemini import signature
 from tests.wires.makers import BLANK, MAKERS, THINKING, THOUGHT, WITHOUT_BEGIN
 
 STREAMS = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
@@ -93,29 +94,30 @@ async def test_what_a_maker_puts_beside_a_call_goes_to_no_other_model(open_wire:
 
 
 @pytest.mark.parametrize(
-    ("why", "lacks"),
+    ("kind", "why"),
     [
-        ("The `reasoning_content` in the thinking mode must be passed back.", "reasoning_content"),
-        ("Function call is missing a thought_signature in functionCall parts.", "extra_content"),
-        ("Expected last role User or Tool, and `prefix` to be given.", "prefix"),
+        (
+            "openai",
+            "The `reasoning_content` in the thinking mode must be passed back to the API.",
+        ),  # DeepSeek
+        ("openai", "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9."),  # Mistral
+        ("gemini", "Function call is missing a thought_signature in functionCall parts."),
+        ("anthropic", "Expected `thinking` or `redacted_thinking`, but found `tool_use`."),
     ],
 )
 async def test_a_model_that_refuses_the_calls_of_another_is_told_of_them_in_words(
-    open_wire: OpenWire, furnish, why, lacks
+    open_wire: OpenWire, furnish, kind: Kind, why
 ):
     def refuses(heard: Heard) -> Reply:
-        if any(lacks not in m for m in heard.raw["messages"] if m.get("tool_calls")):
+        if any(turn.calls for turn in heard.turns):
             raise RefusedError(why)
         return Reply(text=f"Read: {heard.request}")
 
     def first_round_only(heard: Heard) -> Reply:
         return Reply(status=500, error="gone") if heard.results else obedient(heard)
 
-    cards = {"planner": first_round_only, "spare": refuses}
-    house = furnish(
-        {name: at(open_wire("openai", brain=brain)) for name, brain in cards.items()},
-        {"orchestrator": ["planner", "spare"]},
-    )
+    first, spare = at(open_wire("openai", brain=first_round_only)), at(open_wire(kind, brain=refuses))
+    house = furnish({"planner": first, "spare": spare}, {"orchestrator": ["planner", "spare"]})
     async with house.open() as orchestrator:
         context = house.context(path="single")
         result = await orchestrator.ask('calculate {"expression": "6*7"}', context=context)
@@ -209,3 +211,66 @@ async def test_a_call_within_thoughts_is_none(furnished, stream):
     async with house.open() as orchestrator:
         result = await orchestrator.ask("What is it?", context=house.context())
     assert (result.response, result.tool_calls) == ("I call none.", [])
+
+
+def _claude(stream: bool) -> Reply:
+    """Return a thought of Claude's, signed, and a call."""
+    thought = {"type": "thinking", "thinking": THOUGHT, "signature": f"{THOUGHT}=="}
+    call = {"type": "tool_use", "id": "toolu_1", "name": "calculate", "input": {"expression": "6*7"}}
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "c", "stop_sequence": None}
+    usage = {"input_tokens": 10, "output_tokens": 5}
+    if not stream:
+        whole = {**message, "content": [thought, call], "stop_reason": "tool_use", "usage": usage}
+        return Reply(raw=json.dumps(whole).encode())
+    blocks = [{"type": "thinking", "thinking": "", "signature": ""}, {**call, "input": {}}]
+    deltas = [
+        {"type": "thinking_delta", "thinking": THOUGHT},
+        {"type": "signature_delta", "signature": f"{THOUGHT}=="},
+        {"type": "input_json_delta", "partial_json": json.dumps(call["input"])},
+    ]
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {**message, "content": [], "stop_reason": None, "usage": usage}},
+        {"type": "content_block_start", "index": 0, "content_block": blocks[0]},
+        *[{"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas[:2]],
+        {"type": "content_block_start", "index": 1, "content_block": blocks[1]},
+        {"type": "content_block_delta", "index": 1, "delta": deltas[2]},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": usage},
+    ]
+    return Reply(raw=tuple(f"event: {event['type']}\ndata: {json.dumps(event)}" for event in events))
+
+
+@STREAMS
+async def test_a_signed_thought_goes_back_to_its_claude_and_to_no_other(open_wire: OpenWire, furnish, stream):
+    def absent_in_the_second_round(heard: Heard) -> Reply:
+        done = sum(turn.role == "tool" for turn in heard.turns)
+        return [_claude(stream), Reply(status=500, error="gone"), Reply(text="42.")][done]
+
+    first = at(open_wire("anthropic", brain=absent_in_the_second_round), streaming=stream)
+    spare = at(open_wire("anthropic", brain=lambda heard: Reply(calls=(Call("get_time", {}),))))
+    house = furnish({"planner": first, "spare": spare}, {"orchestrator": ["planner", "spare"]})
+    async with house.open() as orchestrator:
+        result = await orchestrator.ask("What is it?", context=house.context(path="single"))
+    assert (result.backend, result.response) == ("planner", "42.")
+    assert THOUGHT not in _texts(house.wires["spare"].heard[-1])
+    sent = next(m for m in house.planner.heard[-1].raw["messages"] if m["role"] == "assistant")
+    assert sent["content"][0] == {"type": "thinking", "thinking": THOUGHT, "signature": f"{THOUGHT}=="}
+    assert house.rejected() == []
+
+
+@STREAMS
+async def test_a_signature_goes_back_to_its_gemini_and_to_no_other(open_wire: OpenWire, furnish, stream):
+    def absent_in_the_second_round(heard: Heard) -> Reply:
+        done = sum(turn.role == "tool" for turn in heard.turns)
+        signed = Reply(calls=(Call("calculate", {"expression": "6*7"}),))
+        return [signed, Reply(status=500, error="gone"), Reply(text="42.")][done]
+
+    first = at(open_wire("gemini", brain=absent_in_the_second_round), streaming=stream)
+    spare = at(open_wire("gemini", brain=lambda heard: Reply(calls=(Call("get_time", {}),))))
+    house = furnish({"planner": first, "spare": spare}, {"orchestrator": ["planner", "spare"]})
+    async with house.open() as orchestrator:
+        result = await orchestrator.ask("What is it?", context=house.context(path="single"))
+    assert (result.backend, result.response) == ("planner", "42.")
+    sent = signature(Call("calculate", {"expression": "6*7"})).translate(str.maketrans("+/", "-_"))
+    assert sent not in _texts(house.wires["spare"].heard[-1])
+    assert sent in _texts(house.planner.heard[-1])
+    assert house.rejected() == []

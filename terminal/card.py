@@ -12,8 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from nodes.gate.answers import Check, read, read_json
-from nodes.gate.request import GIVE_A_REASON
+from nodes.gate.answers import Check, plain_answer, read, read_json
+from nodes.gate.request import GIVE_A_REASON, unfenced
 from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
 from terminal.text import exact, json_line, plain
@@ -102,6 +102,8 @@ class ApprovalPrompt:
             typed = await self._line(question)
             if found := [choice for choice in choices if typed.lower() in {choice, choice[0]}]:
                 return found[0]
+            if (is_yes := plain_answer(typed)) is not None:
+                return "approve" if is_yes else "reject"
             self._keep(typed, f"Please type {', '.join(choices)}, or its first letter.")
 
     async def _line(self, question: str, prefilled: str = "") -> str:
@@ -195,7 +197,7 @@ def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
     if number == 0 and message:
         yield Padding(Text(plain(message)), (0, 0, 1, 0))
     yield _arguments(action, whole=False)
-    if effect := exact(action.get("description", "").removesuffix(GIVE_A_REASON)).strip():
+    if effect := exact(unfenced(action.get("description", "").removesuffix(GIVE_A_REASON))).strip():
         styles = {"+": "green", "-": "red"}  # of what is added, and what is taken away
         lines = [Text(line, styles.get(line[:1], "dim")) for line in effect.split("\n")]
         yield Padding(Text("\n").join(lines), (1, 0, 0, 0))

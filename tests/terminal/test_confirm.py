@@ -88,6 +88,19 @@ def test_nothing_but_a_plain_choice_is_consent(home, terminal):
     assert len(home.json("pending")) == 1
 
 
+def test_a_plain_yes_or_no_at_a_card_is_one(home, terminal):
+    screen = terminal("ask", f"{ASK} and {ASK.replace('a.txt', 'b.txt')}")
+    screen.sees("Confirm 1 of 2", CHOICES)
+    screen.sendline("Ja.")
+    screen.sees("Confirm 2 of 2", CHOICES)
+    screen.sendline("нет")
+    screen.sees("Why not?")
+    screen.sendline("")
+    screen.ends(0)
+    assert (home.workspace / "a.txt").exists()
+    assert not (home.workspace / "b.txt").exists()
+
+
 def test_a_long_argument_is_cut_until_the_person_asks_to_see_it_whole(home, terminal):
     words = " ".join(f"w{number}" for number in range(500))
     screen = terminal("ask", f'write "{words}" to a.txt')

@@ -184,7 +184,10 @@ class Caller:
         if not reply.is_cut or card.max_output_tokens or reply.message.tool_calls:
             return reply
         further = replace(
-            ask, messages=[*ask.messages, AIMessage(said), HumanMessage(_GO_ON)], hidden=True, fit=None
+            ask,
+            messages=[*ask.messages, AIMessage(said.rstrip()), HumanMessage(_GO_ON)],
+            hidden=True,
+            fit=None,
         )
         ends = time.monotonic() + card.timeout_s
         try:
@@ -278,7 +281,7 @@ def _unrepeated(said: str, rest: str) -> str:
 
 
 def _is_for_its_words(error: ModelError) -> bool:
-    """Tell whether a request was rejected for what it says, not for whom it asks."""
+    """Tell whether a request was rejected for what it says."""
     told = error.__cause__
     return isinstance(told, ModelInvalidRequestError) or getattr(told, "status_code", 0) in _REJECTED
 

@@ -63,7 +63,7 @@ EXPECTED: Mapping[Any, Any] = {
     "usage_missing": "Hello there.",
     "empty_answer": "malformed",
     "max_tokens": "malformed",
-    "cut_answer": "So it is until",
+    "cut_answer": "So it is until ",
     "thoughts_alone": "malformed",
     "safety": "refusal",
     "malformed_function_call": "malformed",

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.behaviour.household import House
-from tests.wires import makers
+from tests.models import makers
+from tests.models.makers import COUNTS, FRAGMENTS
 from tests.wires.brain import Heard, RefusedError, Reply, conversation
 from tests.wires.cards import at
 from tests.wires.clients import OpenWire
-from tests.wires.makers import COUNTS, FRAGMENTS
 
 FORBIDDEN = '{{"detail":[{{"type":"extra_forbidden","loc":["body","{}"],"msg":"Extra inputs"}}]}}'
 IN_GENERAL = {"model", "messages", "stream", "temperature", "max_tokens", "tools", "tool_choice"}

@@ -10,12 +10,12 @@ from graphs.session import Orchestrator
 from graphs.stream import Event
 from nodes.events import Restarted, Token
 from tests.behaviour.household import House, obedient
-from tests.wires import makers
+from tests.models import makers
+from tests.models.makers import BLANK, MAKERS, THINKING, THOUGHT, WITHOUT_BEGIN
 from tests.wires.brain import Call, Heard, Kind, RefusedError, Reply
 from tests.wires.cards import at
 from tests.wires.clients import KINDS, OpenWire
 from tests.wires.gemini import signature
-from tests.wires.makers import BLANK, MAKERS, THINKING, THOUGHT, WITHOUT_BEGIN
 
 STREAMS = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 PATHS = pytest.mark.parametrize("path", ["single", "two-brain", "direct"])

@@ -196,7 +196,7 @@ def max_tokens(kind: Kind, stream: bool) -> Reply:
 @_on(*_EVERY)
 def cut_answer(kind: Kind, stream: bool) -> Reply:
     """Run out of output tokens within the answer, and again when asked to go on."""
-    return Reply(text="So it is until", finish=_by_kind(kind, "MAX_TOKENS", "length", "max_tokens"))
+    return Reply(text="So it is until ", finish=_by_kind(kind, "MAX_TOKENS", "length", "max_tokens"))
 
 
 @_on("openai")

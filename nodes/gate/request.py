@@ -8,7 +8,7 @@ from typing import Any
 
 from langgraph.config import get_config
 
-from base.texts import moment
+from base.texts import as_text, moment, spelled_out, unseen_in
 from ledger.records import Lost
 from nodes.state import JudgedCall, State
 from nodes.turn.turn import Turn
@@ -117,7 +117,8 @@ async def _action(call: JudgedCall, turn: Turn, lost: Mapping[str, Lost]) -> dic
     before = (a for a in turn.state.request.get("action_requests", ()) if a["tool_call_id"] == call["id"])
     changed = _CHANGED if any(asked.get("shown") != shown for asked in before) else None
     effect = _fenced(preview) if preview else None
-    parts = (changed, _in_doubt(doubt), effect) if doubt else (changed, effect, call["reason"])
+    doubtful, reason = (_in_doubt(doubt), None) if doubt else (None, call["reason"])
+    parts = (changed, doubtful, effect, _unseen_in(args), reason)
     action = {
         "name": call["name"],
         "args": args,
@@ -137,7 +138,15 @@ def _fenced(preview: str) -> str:
     """
     longest = max((len(ticks) for ticks in re.findall("`+", preview)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{preview}\n{fence}"
+    return f"{fence}\n{spelled_out(preview)}\n{fence}"
+
+
+def _unseen_in(args: Mapping[str, Any]) -> str | None:
+    """Return in words what of the arguments no client shows."""
+    texts = {name: value if isinstance(value, str) else as_text(value) for name, value in args.items()}
+    held = {name: unseen for name, text in texts.items() if (unseen := unseen_in(text))}
+    found = "; ".join(f"{name} holds {', '.join(unseen)}" for name, unseen in held.items())
+    return f"Not all of it can be seen: {found}." if found else None
 
 
 def unfenced(description: str) -> str:

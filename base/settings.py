@@ -93,6 +93,8 @@ class ModelCard(Card):
     """None: the provider's default."""
     max_output_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in tokens; None: the provider's default."""
+    output_limit_parameter: Literal["max_tokens", "max_completion_tokens"] | None = None
+    """Its name in chat completions; None: max_completion_tokens at OpenAI itself, max_tokens elsewhere."""
     timeout_s: float = Field(default=120, gt=0, le=3_600)
     """Seconds one call may take, its retries included."""
     max_retries: int = Field(default=2, ge=0, le=10)

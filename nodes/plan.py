@@ -100,7 +100,8 @@ async def _concluded(turn: Turn, meter: Meter, limit: str | None, reply: Reply) 
         return {**await end_turn(turn, meter, words, limit or "answered", reply), "rounds": rounds}
     summary = "" if words == instructions.NOTHING_GATHERED else words
     if turn.state.respond:
-        return _handoff(turn, meter, summary, limit)
+        told = f"{summary}\n{instructions.CUT_OFF}" if reply.is_cut else summary
+        return _handoff(turn, meter, told, limit)
     ended = await end_turn(turn, meter, words, limit or "answered", reply)
     return {**ended, "rounds": rounds, "summary": summary}
 

@@ -44,7 +44,7 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
         reply = await meter.ask(ask)
     except NoModelAnsweredError as error:
         return await end_turn(turn, meter, _without_responder(turn, str(error)), "model_failed")
-    return await end_turn(turn, meter, reply.message.text, state.stop_reason or "answered", reply)
+    return await end_turn(turn, meter, reply.message.text.strip(), state.stop_reason or "answered", reply)
 
 
 def _without_responder(turn: Turn, why: str) -> str:

@@ -31,19 +31,21 @@ async def end_turn(
 ) -> Update:
     """Return the changes that end a turn, and note its end.
 
-    Under the answer of a turn that a limit ended, or another model than the first, stands a note on that,
-    whatever the model said. For `stop_reason` see `graphs.result.Result`; `reply` is the model's own, None
-    where the words are ours.
+    Under the answer of a turn that a limit ended, that was cut off, or that a fallback gave, stands a note
+    on that, whatever the model said. For `stop_reason` see `graphs.result.Result`; `reply` is
+    the model's own, None where the words are ours.
     """
     state = turn.state
     message = reply.message if reply else None
     total = meter.total()
     limit = state.stop_reason if stop_reason == "model_failed" else stop_reason
+    notes = [_cut_note(reply), closing_note(turn, limit, total["usage"])]
     replaced = fallback_note(total["failed_models"], reply.backend if reply else "")
-    if note := "\n\n".join(filter(None, (closing_note(turn, limit, total["usage"]), replaced))):
-        answer = f"{answer}\n\n{note}"
-        if reply and (state.path != "two-brain" or state.respond):  # its words were heard as they came
-            emit(turn.runtime.stream_writer, Token(f"\n\n{note}"))
+    answer = "\n\n".join(filter(None, [answer, " ".join(filter(None, notes)), replaced]))
+    if reply and reply.is_cut and stop_reason == "answered":
+        stop_reason = "truncated"
+    if reply and reply.heard and (rest := answer[len(reply.heard.strip()) :]):
+        emit(turn.runtime.stream_writer, Token(rest))
     said = AIMessage(
         answer,
         id=(message.id if message else None) or f"answer-{state.turn}",
@@ -82,6 +84,15 @@ def account_of(finished: Sequence[FinishedCall], receipts: Iterable[Mapping[str,
         for each in finished
     ]
     return {"tool_calls": told, "receipts": [*untold, *as_receipts(finished)]}
+
+
+def _cut_note(reply: Reply | None) -> str:
+    """Return the note under a cut answer; empty where it is whole."""
+    if reply is None or not reply.is_cut:
+        return ""
+    most = reply.card.max_output_tokens
+    where = f"at max_output_tokens = {most:,}" if most else "at the most that it says at once"
+    return f"Cut off: model {reply.backend!r} stopped {where}. Ask it to go on."
 
 
 def closing_note(turn: Turn, reason: str | None, usage: Mapping[str, Any]) -> str:

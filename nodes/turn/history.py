@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from base.texts import is_blank
 from ledger.records import fingerprint
-from models.replies import MALFORMED
+from models.replies import MALFORMED, chars_beside
 from tools.declaration import Tool
 
 TAINT = "taint"
@@ -188,7 +188,12 @@ def round_of(message: AIMessage) -> Round:
     calls = tuple(
         TurnCall(c["id"] or "", c["name"], c["args"], problems.get(c["id"])) for c in message.tool_calls
     )
-    chars = AROUND + len(message.text) + sum(AROUND + len(as_json(call.args)) for call in calls)
+    chars = (
+        AROUND
+        + len(message.text)
+        + chars_beside(message)
+        + sum(AROUND + len(as_json(call.args)) for call in calls)
+    )
     return Round(message, calls, chars)
 
 

@@ -194,6 +194,18 @@ def max_tokens(kind: Kind, stream: bool) -> Reply:
 
 
 @_on(*_EVERY)
+def cut_answer(kind: Kind, stream: bool) -> Reply:
+    """Run out of output tokens within the answer, and again when asked to go on."""
+    return Reply(text="So it is until ", finish=_by_kind(kind, "MAX_TOKENS", "length", "max_tokens"))
+
+
+@_on("openai")
+def thoughts_alone(kind: Kind, stream: bool) -> Reply:
+    """Write thoughts into the content, and nothing behind them."""
+    return Reply(text="<think>\nSo it is until")
+
+
+@_on(*_EVERY)
 def safety(kind: Kind, stream: bool) -> Reply:
     """Decline to answer on grounds of safety."""
     return Reply(finish=_by_kind(kind, "SAFETY", "content_filter", "refusal"))

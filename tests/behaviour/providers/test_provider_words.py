@@ -174,12 +174,6 @@ ERRORS: Mapping[str, tuple[Told, str, str, int]] = {
         "later",
         2,
     ),
-    "DeepSeek, finish": (
-        _ended("insufficient_system_resource"),
-        "failed within its answer (insuff",
-        "later",
-        2,
-    ),
     "FastAPI": (
         _status(422, {"detail": [EXTRA]}),
         f"{REJECTED} (body.top_k: Extra inputs are not permitted)",

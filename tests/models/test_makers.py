@@ -238,6 +238,53 @@ def _claude(stream: bool) -> Reply:
     return Reply(raw=tuple(f"event: {event['type']}\ndata: {json.dumps(event)}" for event in events))
 
 
+def _gemini(stream: bool) -> Reply:
+    """Return a thought of Gemini's and an answer."""
+    parts = [{"text": THOUGHT, "thought": True}, {"text": "It is "}, {"text": "noon."}]
+    bodies = [{"content": {"parts": [part], "role": "model"}, "index": 0} for part in parts]
+    bodies[-1]["finishReason"] = "STOP"
+    if not stream:
+        body = {**bodies[-1], "content": {"parts": parts, "role": "model"}}
+        return Reply(raw=json.dumps({"candidates": [body]}).encode())
+    return Reply(raw=tuple(f"data: {json.dumps({'candidates': [body]})}" for body in bodies))
+
+
+def _mistral(stream: bool) -> Reply:
+    """Return a thought of Mistral's and an answer."""
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]}
+    if stream:
+        return makers.streamed([{"content": [thought]}, {"content": "It is "}, {"content": "noon."}])
+    return makers.whole({"content": [thought, {"type": "text", "text": "It is noon."}]})
+
+
+def _thinking_claude(stream: bool) -> Reply:
+    """Return a thought of Claude's and an answer."""
+    raw = _claude(stream).raw
+    call = '"type": "tool_use", "id": "toolu_1", "name": "calculate", "input": '
+    said = '"type": "text", "text": "It is noon."'
+    if isinstance(raw, bytes):
+        return Reply(raw=raw.replace(f'{call}{{"expression": "6*7"}}'.encode(), said.encode()))
+    assert raw
+    return Reply(raw=tuple(e.replace(f"{call}{{}}", said) for e in raw if "input_json_delta" not in e))
+
+
+@STREAMS
+@pytest.mark.parametrize(
+    ("kind", "thinks"), [("gemini", _gemini), ("openai", _mistral), ("anthropic", _thinking_claude)]
+)
+async def test_thoughts_in_blocks_of_their_own_are_no_part_of_answer_or_history(
+    open_wire: OpenWire, furnish, kind: Kind, thinks, stream
+):
+    wire = open_wire(kind, brain=lambda heard: thinks(stream))
+    house = furnish({"planner": at(wire, streaming=stream)})
+    async with house.open() as orchestrator:
+        for path in PATHS:
+            context = house.context(path=path, responder="planner")
+            events = await _asked(orchestrator, "When?", context, "t")
+            assert (path, events[-1].result.response, _spoken(events)) == (path, *["It is noon."] * 2)
+    assert not any(THOUGHT in _texts(heard) for heard in wire.heard)
+
+
 @STREAMS
 async def test_a_signed_thought_goes_back_to_its_claude_and_to_no_other(open_wire: OpenWire, furnish, stream):
     def absent_in_the_second_round(heard: Heard) -> Reply:

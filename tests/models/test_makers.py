@@ -157,6 +157,16 @@ async def test_thoughts_that_began_in_the_prompt_are_taken_back_and_next_time_no
     assert not any(THOUGHT in _texts(request) for request in house.planner.heard)
 
 
+async def test_of_a_model_that_is_said_to_think_first_no_thought_is_ever_heard(furnished):
+    house = furnished(
+        lambda heard: makers.text(WITHOUT_BEGIN[heard.request], stream=True), stream=True, thinks_first=True
+    )
+    async with house.open() as orchestrator:
+        events = await _asked(orchestrator, "qwen at vllm", house.context(), "t")
+    assert "".join(event.text for event in events if isinstance(event, Token)) == "It is noon."
+    assert not any(isinstance(event, Restarted) for event in events)
+
+
 async def test_a_model_that_once_lacked_the_first_tag_may_answer_without_a_thought(furnished):
     answers = {
         "one": WITHOUT_BEGIN["deepseek"],

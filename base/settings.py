@@ -89,6 +89,9 @@ class ModelCard(Card):
     """False: the model is never offered tools."""
     streaming: bool = True
     """False: the endpoint is asked for whole answers."""
+    thinks_first: bool = False
+    """True: replies begin within thoughts, whose first tag (`<think>`) the chat template puts into prompts.
+    Else the first such reply tells, of which the thoughts are heard until they end."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """None: the provider's default."""
     max_output_tokens: int | None = Field(default=None, ge=1)

@@ -296,7 +296,7 @@ class Caller:
         # Streamed wherever it can be: what is said is heard as it comes, and cancelling cuts the connection.
         bound = asked.bound if isinstance(asked, RunnableBinding) else None
         if card.streaming and isinstance(bound, BaseChatModel) and streams(bound):
-            words = Words(begins_within=name in self._begin_within)
+            words = Words(begins_within=card.thinks_first or name in self._begin_within)
             return await stream(bound, messages, asked.kwargs, tags, words, has_blocks=bool(blocks))
         reply = await asked.ainvoke(messages, {"tags": tags})
         if not isinstance(reply, AIMessage):

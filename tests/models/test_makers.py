@@ -18,7 +18,7 @@ from tests.wires.clients import KINDS, OpenWire
 from tests.wires.gemini import signature
 
 STREAMS = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-PATHS = pytest.mark.parametrize("path", ["single", "two-brain", "direct"])
+PATHS = ("single", "two-brain", "direct")
 
 
 def _spoken(events: list[Event]) -> str:
@@ -126,37 +126,45 @@ async def test_a_model_that_refuses_the_calls_of_another_is_told_of_them_in_word
     assert house.rejected() == [why]
 
 
-@PATHS
 @STREAMS
-async def test_thoughts_in_the_content_are_no_part_of_answer_summary_or_history(furnished, stream, path):
+async def test_thoughts_in_the_content_are_no_part_of_answer_summary_or_history(furnished, stream):
     house = furnished(lambda heard: makers.text(THINKING[heard.request][0], stream, 1), stream)
-    context = house.context(path=path, responder="planner")
     read = {}
     async with house.open() as orchestrator:
-        for name in THINKING:
-            events = await _asked(orchestrator, name, context, "t")
-            result = events[-1].result
-            read[name] = (result.response, _spoken(events))
-            assert THOUGHT not in result.summary
-    assert read == {name: (words, words) for name, (_, words) in THINKING.items()}
+        for path in PATHS:
+            context = house.context(path=path, responder="planner")
+            for name in list(THINKING)[: 3 if read else None]:
+                events = await _asked(orchestrator, name, context, path)
+                result = events[-1].result
+                read[path, name] = (result.response, _spoken(events))
+                assert THOUGHT not in result.summary
+    assert read == {key: (THINKING[key[1]][1],) * 2 for key in read}
     assert not any(THOUGHT in _texts(heard) for heard in house.planner.heard)
 
 
-@PATHS
 @STREAMS
-async def test_thoughts_that_began_in_the_prompt_are_taken_back_and_next_time_not_heard(
-    furnished, stream, path
-):
+async def test_thoughts_that_began_in_the_prompt_are_taken_back_and_next_time_not_heard(furnished, stream):
     house = furnished(lambda heard: makers.text(WITHOUT_BEGIN[heard.request], stream), stream)
-    context = house.context(path=path, responder="planner")
     heard: list[str] = []
     async with house.open() as orchestrator:
-        for name in WITHOUT_BEGIN:
-            events = await _asked(orchestrator, name, context, "t")
-            assert (events[-1].result.response, _spoken(events)) == ("It is noon.", "It is noon.")
-            heard.append("".join(event.text for event in events if isinstance(event, Token)))
-    assert [THOUGHT in words for words in heard][1:] == [False, False]
+        for path in PATHS:
+            context = house.context(path=path, responder="planner")
+            for name in WITHOUT_BEGIN:
+                events = await _asked(orchestrator, name, context, path)
+                assert (events[-1].result.response, _spoken(events)) == ("It is noon.", "It is noon.")
+                heard.append("".join(event.text for event in events if isinstance(event, Token)))
+    assert [THOUGHT in words for words in heard] == [stream, *[False] * (len(heard) - 1)]
     assert not any(THOUGHT in _texts(request) for request in house.planner.heard)
+
+
+async def test_of_a_model_that_is_said_to_think_first_no_thought_is_ever_heard(furnished):
+    house = furnished(
+        lambda heard: makers.text(WITHOUT_BEGIN[heard.request], stream=True), stream=True, thinks_first=True
+    )
+    async with house.open() as orchestrator:
+        events = await _asked(orchestrator, "qwen at vllm", house.context(), "t")
+    assert "".join(event.text for event in events if isinstance(event, Token)) == "It is noon."
+    assert not any(isinstance(event, Restarted) for event in events)
 
 
 async def test_a_model_that_once_lacked_the_first_tag_may_answer_without_a_thought(furnished):
@@ -187,21 +195,22 @@ async def test_a_reply_of_thoughts_alone_is_blank_and_asked_for_again(furnished,
 
 
 @STREAMS
-@pytest.mark.parametrize("thought", ["<think>{}</think>\n", "{}\n</think>\n\n", "<thinking>{}</thinking>"])
-async def test_a_call_written_out_after_a_thought_is_a_call(furnished, stream, thought):
+async def test_a_call_written_out_after_a_thought_is_a_call(furnished, stream):
     call = '<tool_call>{"name": "calculate", "arguments": {"expression": "6*7"}}</tool_call>'
-    mentioned = f"{THOUGHT} I write {call}"
+    thoughts = {"qwen": "<think>{}</think>\n", "claude": "<thinking>{}</thinking>", "r1": "{}\n</think>\n\n"}
 
     def brain(heard: Heard) -> Reply:
-        told = any("6*7" in str(turn.calls) for turn in heard.turns)
-        return Reply(text="It is 42.") if told else makers.text(thought.format(mentioned) + call, stream)
+        is_first = not any(turn.calls for turn in heard.turns)
+        written = thoughts[heard.request].format(f"{THOUGHT} I write {call}") + call
+        return makers.text(written, stream) if is_first else Reply(text="It is 42.")
 
     house = furnished(brain, stream)
     async with house.open() as orchestrator:
-        events = await _asked(orchestrator, "What is it?", house.context(), "t")
-    result = events[-1].result
-    assert [(call["tool"], call["result"]) for call in result.tool_calls] == [("calculate", "42")]
-    assert (result.response, _spoken(events)) == ("It is 42.", "It is 42.")
+        for thought in thoughts:
+            events = await _asked(orchestrator, thought, house.context(), thought)
+            result = events[-1].result
+            assert [(each["tool"], each["result"]) for each in result.tool_calls] == [("calculate", "42")]
+            assert (result.response, _spoken(events)) == ("It is 42.", "It is 42.")
 
 
 @STREAMS
@@ -237,6 +246,53 @@ def _claude(stream: bool) -> Reply:
         {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": usage},
     ]
     return Reply(raw=tuple(f"event: {event['type']}\ndata: {json.dumps(event)}" for event in events))
+
+
+def _gemini(stream: bool) -> Reply:
+    """Return a thought of Gemini's and an answer."""
+    parts = [{"text": THOUGHT, "thought": True}, {"text": "It is "}, {"text": "noon."}]
+    bodies = [{"content": {"parts": [part], "role": "model"}, "index": 0} for part in parts]
+    bodies[-1]["finishReason"] = "STOP"
+    if not stream:
+        body = {**bodies[-1], "content": {"parts": parts, "role": "model"}}
+        return Reply(raw=json.dumps({"candidates": [body]}).encode())
+    return Reply(raw=tuple(f"data: {json.dumps({'candidates': [body]})}" for body in bodies))
+
+
+def _mistral(stream: bool) -> Reply:
+    """Return a thought of Mistral's and an answer."""
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]}
+    if stream:
+        return makers.streamed([{"content": [thought]}, {"content": "It is "}, {"content": "noon."}])
+    return makers.whole({"content": [thought, {"type": "text", "text": "It is noon."}]})
+
+
+def _thinking_claude(stream: bool) -> Reply:
+    """Return a thought of Claude's and an answer."""
+    raw = _claude(stream).raw
+    call = '"type": "tool_use", "id": "toolu_1", "name": "calculate", "input": '
+    said = '"type": "text", "text": "It is noon."'
+    if isinstance(raw, bytes):
+        return Reply(raw=raw.replace(f'{call}{{"expression": "6*7"}}'.encode(), said.encode()))
+    assert raw
+    return Reply(raw=tuple(e.replace(f"{call}{{}}", said) for e in raw if "input_json_delta" not in e))
+
+
+@STREAMS
+@pytest.mark.parametrize(
+    ("kind", "thinks"), [("gemini", _gemini), ("openai", _mistral), ("anthropic", _thinking_claude)]
+)
+async def test_thoughts_in_blocks_of_their_own_are_no_part_of_answer_or_history(
+    open_wire: OpenWire, furnish, kind: Kind, thinks, stream
+):
+    wire = open_wire(kind, brain=lambda heard: thinks(stream))
+    house = furnish({"planner": at(wire, streaming=stream)})
+    async with house.open() as orchestrator:
+        for path in PATHS:
+            context = house.context(path=path, responder="planner")
+            events = await _asked(orchestrator, "When?", context, "t")
+            assert (path, events[-1].result.response, _spoken(events)) == (path, *["It is noon."] * 2)
+    assert not any(THOUGHT in _texts(heard) for heard in wire.heard)
 
 
 @STREAMS

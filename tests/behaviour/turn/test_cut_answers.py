@@ -1,11 +1,13 @@
 """An answer that its model had to stop within is gone on with once, and never passes for a whole one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from graphs.session import Orchestrator
 from graphs.stream import Event
+from nodes.context import Context
 from nodes.events import Token
 from tests.behaviour.household import House
 from tests.wires.brain import Call, Heard, Kind, Reply
@@ -14,16 +16,18 @@ from tests.wires.clients import KINDS, OpenWire
 
 HALF, REST = "Once upon a time there was", " a king who slept."
 NOTE = "Cut off: model 'planner' stopped at the most that it says at once. Ask it to go on."
-WORDS: list[tuple[Kind, str]] = [
-    ("openai", "length"),
-    ("openai", "max_tokens"),  # Bedrock, behind gateways
-    ("openai", "MAX_TOKENS"),  # Cohere
-    ("openai", "model_length"),  # Mistral
-    ("openai", "insufficient_system_resource"),  # DeepSeek
-    ("gemini", "MAX_TOKENS"),
-    ("anthropic", "max_tokens"),
-    ("anthropic", "model_context_window_exceeded"),
-]
+WORDS: Mapping[Kind, Sequence[str]] = {
+    "openai": (
+        "length",
+        "max_tokens",  # Bedrock, behind gateways
+        "MAX_TOKENS",  # Cohere
+        "model_length",  # Mistral
+        "insufficient_system_resource",  # DeepSeek
+    ),
+    "gemini": ("MAX_TOKENS",),
+    "anthropic": ("max_tokens", "model_context_window_exceeded"),
+}
+PATHS = ("single", "two-brain", "direct")
 CUT = {"openai": "length", "gemini": "MAX_TOKENS", "anthropic": "max_tokens"}
 STREAMS = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 
@@ -37,10 +41,13 @@ def _telling(finish: str, rest: Reply) -> Callable[[Heard], Reply]:
     return lambda heard: rest if _is_further(heard) else Reply(HALF, finish=finish)
 
 
-async def _told(house: House, **choices: Any) -> list[Event]:
+async def _told(house: House, *, thread: str = "t", **choices: Any) -> list[Event]:
     async with house.open() as orchestrator:
-        context = house.context(**choices)
-        return [e async for e in orchestrator.stream("Tell me.", thread_id="t", context=context)]
+        return await _heard(orchestrator, house.context(**choices), thread)
+
+
+async def _heard(orchestrator: Orchestrator, context: Context, thread: str) -> list[Event]:
+    return [e async for e in orchestrator.stream("Tell me.", thread_id=thread, context=context)]
 
 
 def _spoken(events: list[Event]) -> str:
@@ -48,30 +55,36 @@ def _spoken(events: list[Event]) -> str:
 
 
 @STREAMS
-@pytest.mark.parametrize(("kind", "finish"), WORDS)
+@pytest.mark.parametrize("kind", KINDS)
 async def test_an_answer_that_its_models_own_limit_cut_off_is_gone_on_with(
-    open_wire: OpenWire, furnish, kind: Kind, finish, stream
+    open_wire: OpenWire, furnish, kind: Kind, stream
 ):
-    wire = open_wire(kind, brain=_telling(finish, Reply(REST)))
-    events = await _told(furnish({"planner": at(wire, streaming=stream)}))
-    result = events[-1].result
-    assert (result.response, _spoken(events)) == (HALF + REST, HALF + REST)
-    assert (result.stop_reason, result.usage["model_calls"]) == ("answered", 2)
+    wire = open_wire(kind)
+    house = furnish({"planner": at(wire, streaming=stream)})
+    async with house.open() as orchestrator:
+        for finish in WORDS[kind]:
+            wire.brain = _telling(finish, Reply(REST))
+            events = await _heard(orchestrator, house.context(), finish)
+            result = events[-1].result
+            assert (finish, result.response, _spoken(events)) == (finish, HALF + REST, HALF + REST)
+            assert (result.stop_reason, result.usage["model_calls"]) == ("answered", 2)
     assert wire.rejected == []
 
 
 @STREAMS
-@pytest.mark.parametrize("path", ["single", "two-brain", "direct"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_person_is_told_that_an_answer_is_cut_off_still(
-    open_wire: OpenWire, furnish, kind: Kind, path, stream
+    open_wire: OpenWire, furnish, kind: Kind, stream
 ):
     wire = open_wire(kind, brain=_telling(CUT[kind], Reply(REST, finish=CUT[kind])))
     house = furnish({"planner": at(wire, streaming=stream)})
-    events = await _told(house, path=path, responder="planner")
-    result = events[-1].result
-    assert result.response == f"{HALF}{REST}\n\n{NOTE}"
-    assert (_spoken(events), result.stop_reason) == (result.response, "truncated")
+    async with house.open() as orchestrator:
+        for path in PATHS:
+            context = house.context(path=path, responder="planner")
+            events = await _heard(orchestrator, context, path)
+            result = events[-1].result
+            assert (path, result.response) == (path, f"{HALF}{REST}\n\n{NOTE}")
+            assert (_spoken(events), result.stop_reason) == (result.response, "truncated")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -304,7 +304,31 @@ async def test_a_bomb_costs_no_more_memory_than_a_page(site, fetch):
     assert peak < 10 * LIMIT
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip, gzip", "x" * 999])
+RAW = zlib.compressobj(9, wbits=-15)
+PACKED = {
+    "zlib": (zlib.compress(PAGE.encode()), "deflate"),
+    "raw deflate": (RAW.compress(PAGE.encode()) + RAW.flush(), "Deflate"),
+    "gzip called deflate": (gzip.compress(PAGE.encode()), "deflate"),
+    "declared by two servers": (gzip.compress(PAGE.encode()), "gzip, gzip"),
+    "packed, and text": (gzip.compress(PAGE.encode()), "utf-8, x-gzip"),
+}
+PLAIN = ["none", "utf-8", "UTF8", "identity", "8bit", "chunked", "text/html", "gzip", "deflate", "br", ";,"]
+
+
+@pytest.mark.parametrize(("body", "encoding"), PACKED.values(), ids=PACKED)
+async def test_a_page_is_unpacked_by_what_it_is(site, fetch, body, encoding):
+    site.pages["/"] = answer(body, Content_Encoding=encoding)
+    assert PARAGRAPH.strip() in (await fetch()).text
+
+
+@pytest.mark.parametrize("encoding", PLAIN)
+async def test_a_text_that_is_not_packed_is_read_whatever_its_server_says(site, fetch, encoding):
+    for text, charset in (("{1}: Grüße", "utf-8"), ("x^2 + y^2 = z^2", "ascii"), ("Grüße", "utf-16")):
+        site.pages["/"] = answer(text.encode(charset), "text/plain", Content_Encoding=encoding)
+        assert (await fetch()).text.endswith(text)
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "x" * 999])
 async def test_a_packing_that_nobody_asked_for_is_refused_unopened(site, fetch, encoding):
     site.pages["/"] = answer(gzip.compress(b"x"), Content_Encoding=encoding)
     outcome = await fetch()
@@ -312,10 +336,13 @@ async def test_a_packing_that_nobody_asked_for_is_refused_unopened(site, fetch, 
     assert len(outcome.text) < 150
 
 
-@pytest.mark.parametrize(
-    "body", [b"not packed", gzip.compress(b"x" * 99)[:-9] + b"\xff" * 9], ids=["not packed", "damaged"]
-)
-async def test_a_page_that_cannot_be_unpacked_is_a_clear_result(site, fetch, body):
+async def test_a_page_that_is_packed_twice_is_refused(site, fetch):
+    site.pages["/"] = answer(gzip.compress(gzip.compress(b"x")), Content_Encoding="gzip, gzip")
+    assert (await fetch()).text.endswith("sent a page packed as 'gzip, gzip', which was not asked for.")
+
+
+async def test_a_page_that_cannot_be_unpacked_is_a_clear_result(site, fetch):
+    body = gzip.compress(b"x" * 99)[:-9] + b"\xff" * 9
     site.pages["/"] = answer(body, "text/plain", Content_Encoding="gzip")
     assert "sent a page that cannot be unpacked" in (await fetch()).text
 

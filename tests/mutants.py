@@ -78,7 +78,7 @@ def _instead(node: Any) -> str | None:
             text = str(not value if isinstance(value, bool) else value + 1)
         case ast.IfExp(test, body, other):
             text = f"({ast.unparse(ast.IfExp(test, other, body))})"
-        case ast.Return(value=value) if value is not None:
+        case ast.Return(value=value) if value is not None and ast.unparse(value) != "None":
             text = "return None"
         case ast.Raise() | ast.Assign() | ast.AugAssign() | ast.Expr(ast.Call() | ast.Await()):
             text = "pass"

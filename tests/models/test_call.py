@@ -330,6 +330,24 @@ async def test_only_what_another_try_may_cure_is_tried_again(
     assert len(wire.heard) == len(phone.attempts) == tries
 
 
+async def test_the_wait_before_another_try_is_any_up_to_one_that_doubles(
+    open_wire: OpenWire, connect: Connect, monkeypatch
+):
+    waits: list[tuple[float, float]] = []
+
+    def drawn(least: float, most: float) -> float:
+        waits.append((least, most))
+        return 0.0
+
+    monkeypatch.setattr("models.call.random.uniform", drawn)
+    wire = open_wire("openai", brain=lambda heard: FAULTS["server_error"]("openai", True))
+    phone = connect(model=at(wire, max_retries=6))
+    with pytest.raises(NoModelAnsweredError):
+        await phone.call()
+    assert waits == [(0, most) for most in (0.5, 1, 2, 4, 8, 16, 20)]
+    assert {attempt.tokens for attempt in phone.attempts} == {0}
+
+
 async def test_no_further_try_begins_after_the_deadline_of_the_turn(open_wire: OpenWire, connect: Connect):
     wire = open_wire("openai", brain=lambda heard: _busy("openai", "2"))
     phone = connect(model=at(wire, max_retries=5, timeout_s=60))

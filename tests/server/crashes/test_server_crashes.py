@@ -39,17 +39,21 @@ DAWDLES_S = 3.0
 HURRIES_S = 0.03
 """Where it is to strike about when the outcome is recorded."""
 SOME_S = 0.3
-TOOLS = '''
+SITE = """
+import sys
+if "dev" in sys.orig_argv:  # the server, not the command that becomes it: to import all this takes seconds
+    import world
+"""
+WORLD = '''
 import nodes.resources
 import os
 import time
-from pathlib import Path
-from tests.behaviour.crashes.process import Home
 from tools.declaration import tool
 from tools.registry import Registry
 
 def happen(name):
-    Home(Path(HOME)).happen(name)
+    with open(EFFECTS, "a") as file:
+        file.write(f"{name}\\n")
     time.sleep(float(os.environ["DAWDLES_S"]))  # it has happened, and nobody knows yet
 
 @tool(effect="write", confirm=False)
@@ -66,7 +70,7 @@ def write_file(path: str, content: str) -> str:
 
 nodes.resources.open_registry = lambda _: Registry([remember, write_file])
 '''
-"""What the server's interpreter runs first: tools that write, of which nobody can look anything up."""
+"""What the server imports first: tools that write, of which nobody can look anything up."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,14 @@ class Served:
 
     def __post_init__(self) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        (self.folder / "sitecustomize.py").write_text(TOOLS.replace("HOME", repr(str(self.folder))))
+        self.effects = self.folder / "effects"
+        self.effects.touch()
+        (self.folder / "sitecustomize.py").write_text(SITE)
+        (self.folder / "world.py").write_text(WORLD.replace("EFFECTS", repr(str(self.effects))))
         path = f"{self.folder}{os.pathsep}{HOUSE}"
         self._environ = {"PATH": os.defpath, "PYTHONPATH": path, "HOME": str(self.folder)}
         self._environ["TWOBRAIN_DATA_DIR"] = str(self.folder / "data")
         self.ledger = self.folder / "data" / "ledger.db"
-        self.effects = self.folder / "effects"
-        self.effects.touch()
 
     @property
     def happened(self) -> Counter[str]:

@@ -1,7 +1,7 @@
 import asyncio
 import ssl
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import cycle
 
 import httpx
@@ -216,6 +216,11 @@ def test_public_hosts_are_admitted_on_any_port(host):
 def test_a_refusal_says_why(url, why):
     with pytest.raises(RefusedError, match=why):
         admit(url)
+
+
+@pytest.mark.parametrize("port", [1, 65_535])
+def test_the_first_and_the_last_port_are_ports(port):
+    assert admit(f"http://shop.example:{port}/") == [ip_address(PUBLIC)]
 
 
 def test_a_name_in_another_alphabet_is_judged_by_the_addresses_it_is_looked_up_for():

@@ -23,15 +23,18 @@ from typing import Any, NamedTuple
 
 from tests.house.modules import ROOT as HOUSE
 
+_REPLAYS = "tests/behaviour/test_replayed_writes.py tests/behaviour/test_replays.py"
+_GATE = f"tests/behaviour/gate tests/behaviour/turn tests/behaviour/crashes {_REPLAYS}"
 _ROOMS = {
     "tools/policy/*": "tests/tools/policy tests/behaviour/gate",
-    "nodes/gate/*": "tests/behaviour/gate tests/behaviour/turn tests/behaviour/crashes",
-    "ledger/c*": "tests/ledger tests/behaviour/crashes tests/behaviour/gate",
-    "ledger/decisions.py": "tests/ledger tests/behaviour/gate tests/behaviour/crashes",
+    "nodes/gate/*": f"{_GATE} tests/server/test_queued_answers.py",
+    "ledger/c*": f"tests/ledger tests/behaviour/crashes {_REPLAYS} tests/behaviour/gate",
+    "ledger/decisions.py": f"tests/ledger tests/behaviour/gate tests/behaviour/crashes {_REPLAYS}",
     "storage/thread_lock.py": "tests/graphs tests/behaviour/crashes tests/terminal/test_broken_off.py",
     "storage/checkpoints/saver.py": "tests/storage tests/graphs tests/behaviour/crashes",
-    "models/call.py": "tests/models tests/wires tests/behaviour/test_fallbacks.py tests/behaviour/turn",
-    "tools/web/guard.py": "tests/tools/web",
+    "models/call.py": "tests/models tests/wires tests/behaviour/test_fallbacks.py tests/behaviour/prompt "
+    "tests/behaviour/turn tests/behaviour/crashes",
+    "tools/web/guard.py": "tests/tools/web tests/tools/policy",
     "server/*": "tests/server",
 }
 _SWAPS: dict[type[Any], type[Any]] = {

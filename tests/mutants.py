@@ -125,7 +125,7 @@ def _failure(tests: list[str], copy: Path) -> str | None:
         ended = subprocess.run(
             command, cwd=copy, env=env, capture_output=True, text=True, timeout=_LONGEST_S, check=False
         )
-        named = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", ended.stdout, re.MULTILINE)
+        named = re.search(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", ended.stdout, re.MULTILINE)
         return (named[1] if named else "a run that broke off") if ended.returncode else None
     return "a run that did not end"
 

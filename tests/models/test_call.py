@@ -255,6 +255,22 @@ async def test_a_model_that_is_silent_or_trickles_on_is_left_at_its_deadline(
     assert [attempt.error for attempt in phone.attempts] == ["timeout", None]
 
 
+async def test_a_call_that_is_cancelled_ends_as_one(open_wire: OpenWire, connect: Connect):
+    loop, is_heard = asyncio.get_running_loop(), asyncio.Event()
+
+    def silent(heard: brain.Heard) -> brain.Reply:
+        loop.call_soon_threadsafe(is_heard.set)
+        return SLOW["silence"]("openai", True)
+
+    phone = connect(model=at(open_wire("openai", brain=silent), max_retries=3))
+    calling = asyncio.create_task(phone.call())
+    await is_heard.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert [attempt.error for attempt in phone.attempts] == ["cancelled"]
+
+
 class Deaf(FakeListChatModel):
     """Swallows every cancellation, as a client with a bare `except` does, until it is let go."""
 

@@ -34,7 +34,7 @@ GIVES_UP_AFTER_S = 300
 WHEN = re.compile(r"on (\d{4}-\d\d-\d\d at \d\d:\d\d:\d\d UTC)")
 LOST = (httpx.TransportError, asyncio.CancelledError)
 """How a client notices that its server is gone."""
-DAWDLES_S = 3.0
+DAWDLES_S = 10.0
 """From an effect to its tool's end, where a kill is to strike in between."""
 HURRIES_S = 0.03
 """Where it is to strike about when the outcome is recorded."""
@@ -219,6 +219,7 @@ def effect_of(args: dict[str, Any]) -> str:
     return str(args.get("path") or args["text"])
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @pytest.mark.timeout(7_200)
 @pytest.mark.filterwarnings("ignore:Request failed, attempting reconnect")

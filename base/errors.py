@@ -22,6 +22,7 @@ A message names the thing, what was wrong with it, what is known, and what to do
 A refusal by policy or by a person is not an error: it is a result.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 Cause = Literal[
@@ -31,7 +32,9 @@ Cause = Literal[
     "connection",
     "refusal",
     "bad_request",
+    "unsupported",
     "bad_key",
+    "no_credit",
     "context_overflow",
     "malformed",
     "missing_key",
@@ -115,7 +118,15 @@ class ModelError(TwobrainError):
 
 
 class NoModelAnsweredError(ModelError):
-    """A role's model and all of its fallbacks failed."""
+    """A role's model and all of its fallbacks failed.
+
+    Attributes:
+        failures: why each did, by its name in the registry, in the order they were asked.
+    """
+
+    def __init__(self, message: str, cause: Cause, failures: Mapping[str, ModelError]) -> None:
+        super().__init__(message, cause)
+        self.failures = failures
 
 
 class StorageError(TwobrainError):

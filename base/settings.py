@@ -89,10 +89,15 @@ class ModelCard(Card):
     """False: the model is never offered tools."""
     streaming: bool = True
     """False: the endpoint is asked for whole answers."""
+    thinks_first: bool = False
+    """True: replies begin within thoughts, whose first tag (`<think>`) the chat template puts into prompts.
+    Else the first such reply tells, of which the thoughts are heard until they end."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """None: the provider's default."""
     max_output_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in tokens; None: the provider's default."""
+    output_limit_parameter: Literal["max_tokens", "max_completion_tokens"] | None = None
+    """Its name in chat completions; None: max_completion_tokens at OpenAI itself, max_tokens elsewhere."""
     timeout_s: float = Field(default=120, gt=0, le=3_600)
     """Seconds one call may take, its retries included."""
     max_retries: int = Field(default=2, ge=0, le=10)

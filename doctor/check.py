@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from typing import Literal
 from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES
 from base.errors import StorageError, TwobrainError
 from base.settings import Settings, load_settings
-from base.texts import count
+from base.texts import count, local_time
 from doctor.diagnose import diagnose
 from doctor.missing_records import WHY, missing_threads
 from graphs.session import Orchestrator, open_orchestrator
+from ledger.usage import BEGUN
 from models.catalog import ModelRegistry
+from models.failures import happened
 from storage.sqlite import why
 from tools.registry import open_registry
 
@@ -29,6 +32,7 @@ _MISSING = (
 )
 _ROOM = 100_000_000
 """Bytes that should be free."""
+_DAY_S = 86_400
 _LISTED = 5
 """Names in a line."""
 
@@ -58,6 +62,7 @@ async def check_all() -> list[Finding]:
     if all(one.state != "bad" for one in files) and (settings.data_dir / CHECKPOINTS).exists():
         try:
             async with open_orchestrator(settings) as orchestrator:
+                found += await _failing(orchestrator)
                 found += await _threads(orchestrator)
         except StorageError as error:
             found.append(Finding("threads", "bad", str(error)))
@@ -129,6 +134,17 @@ def _database(name: str, path: Path) -> Finding:
     if said != "ok":
         return Finding(name, "bad", f"{path} is damaged ({said}); put back a copy, or move it away")
     return Finding(name, "good", f"whole, {path.stat().st_size / 1_000:,.0f} kB")
+
+
+async def _failing(orchestrator: Orchestrator) -> list[Finding]:
+    """Return the models whose last call, within a day, failed."""
+    rows = await orchestrator.ledger.usage(since=time.time() - _DAY_S)
+    last = {row["backend"]: row for row in rows if row["error"] not in {BEGUN, "cancelled"}}
+    return [
+        Finding(name, "note", f"its last call failed: {happened(row['error'])} ({local_time(row['at'])})")
+        for name, row in last.items()
+        if row["error"]
+    ]
 
 
 async def _threads(orchestrator: Orchestrator) -> list[Finding]:

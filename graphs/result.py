@@ -19,8 +19,8 @@ class Result:
 
     thread_id: str
     response: str = ""
-    """What the person reads; empty while a confirmation waits. Where a limit ended the turn, its last
-    paragraph is ours: which limit, what was done, what it took."""
+    """What the person reads; empty while a confirmation waits. Where a limit ended the turn
+    or cut the answer off, its last paragraph is ours: which limit, what was done, what it took."""
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     """One `{tool, args, result, status, call_id}` for each call of the turn, in order. Of a result of more
     than 2,000 characters the two ends, with the handle of the stored whole: this key is streamed."""
@@ -36,8 +36,12 @@ class Result:
     usage: dict[str, Any] = field(default_factory=dict)
     """`model_calls`, `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`, `cost_usd`: None
     is unknown. Limits count `counted_tokens`, estimated where none are reported, and `known_cost_usd`."""
+    failed_models: list[dict[str, Any]] = field(default_factory=list)
+    """Models of this turn that could not answer: `{model, role, cause, why, instead}`, where `instead` is the
+    one that did in its place, None where none did."""
     stop_reason: str | None = None
-    """answered, model_failed, or what ended it early: rounds, tool_calls, tokens, cost, deadline, repeats
+    """answered, truncated (the answer is cut off at a limit of its model's output), model_failed, or what
+    ended it early: rounds, tool_calls, tokens, cost, deadline, repeats
     (the planner went on repeating calls although it was told), or tokens_per_day or cost_per_day (the user's
     allowance; with no model call in `usage` where it was used up before). None while it waits."""
 

@@ -1,17 +1,19 @@
 """Call a role's models: retries, a deadline, the next where one fails."""
 
 import asyncio
+import logging
 import random
 import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from langchain_core.exceptions import ModelInvalidRequestError
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableBinding
 
 from base.errors import Cause, ModelError, NoModelAnsweredError
@@ -19,10 +21,15 @@ from base.settings import ModelCard, Settings
 from base.tasks import begin, within
 from models import replies
 from models.catalog import Clients, ModelRegistry
-from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error
+from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error, unsupported
+from models.media import MEDIA, in_one_form, media_in, without
 from models.overflow import Windows
 from models.prices import cost_of
+from models.providers import provider
 from models.reply_stream import stream, streams
+from models.thoughts import Words, lacks_begin
+
+_log = logging.getLogger(__name__)
 
 HIDDEN = "nostream"
 """LangGraph's tag for tokens that are not the person's to see."""
@@ -37,6 +44,11 @@ _NEVER_FETCHED = {"text", "tool_use", "tool_call", "function_call"}
 """Blocks of words and calls: what they name, tools reach behind the guard."""
 _SHOWN_CHARS = 200
 
+_GO_ON = "(Your answer was cut off. Go on exactly where it stopped, and repeat nothing.)"
+_MOST_REPEATED, _LEAST_REPEATED = 200, 10
+"""Characters of an answer that its continuation may begin with once more."""
+_REJECTED = {400, 422}
+"""HTTP statuses of a request that is refused for what it says."""
 _CHARS_PER_TOKEN = 4
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
@@ -71,6 +83,8 @@ class Ask:
     """For a model that finds the messages too long; None: they cannot be shortened."""
     chars: int = 0
     """About what messages and tools take; asked for only where they can be shortened."""
+    described: bool = False
+    """True: what pictures and files hold is told in words too, so a model that takes none may answer."""
     deadline: float | None = None
     """`time.monotonic()` after which no further try begins; None: only each model's own timeout."""
 
@@ -98,6 +112,12 @@ class Reply:
     message: AIMessage
     backend: str
     card: ModelCard
+    heard: str = ""
+    """What was streamed of its words, its beginning; empty: none, or others that are void."""
+    is_cut: bool = False
+    """It ends within the answer, at a limit of its output."""
+    failures: Mapping[str, ModelError] = field(default_factory=dict)
+    """Why each model that stands before it in the role could not answer, by name."""
 
 
 Account = Callable[[Attempt], Awaitable[None]]
@@ -111,7 +131,10 @@ class Caller:
         self.registry = ModelRegistry(settings)
         self._clients = Clients(settings, self.registry)
         self._windows = Windows()
+        self._begin_within: set[str] = set()
+        """Models of which a reply began within thoughts, the first tag of which no reply of theirs holds."""
         self._redact = settings.redact
+        self._logged: dict[str, str] = {}
 
     async def call(self, ask: Ask, account: Account) -> Reply:
         """Return the first usable answer of the role's models, in their order.
@@ -120,14 +143,18 @@ class Caller:
             UnknownModelError: the role names no model.
             NoModelAnsweredError: all failed; the message says how each did.
         """
-        failures: list[ModelError] = []
+        failures: dict[str, ModelError] = {}
         for name in self.registry.resolve(ask.role):
             try:
-                return await self._within_room(name, ask, account)
+                reply = await self._continued(await self._within_room(name, ask, account), ask, account)
             except ModelError as error:
-                failures.append(error)
-        reasons = self._redact(" ".join(str(failure) for failure in failures))
-        raise NoModelAnsweredError(f"No model answered. {reasons}", failures[-1].cause)
+                failures[name] = last = ModelError(self._redact(str(error)), error.cause)
+                self._log(name, str(last))
+            else:
+                self._logged.pop(name, None)
+                return replace(reply, failures=failures)
+        reasons = " ".join(map(str, failures.values()))
+        raise NoModelAnsweredError(f"No model answered. {reasons}", last.cause, failures)
 
     def warm(self, role: str, user: str) -> asyncio.Task[None]:
         """Open the role's first usable model in the background."""
@@ -144,6 +171,12 @@ class Caller:
         """Close the models' connections on the running loop."""
         await self._clients.close()
 
+    def _log(self, name: str, why: str) -> None:
+        """Log why a model failed, once until that changes."""
+        if self._logged.get(name) != why:
+            self._logged[name] = why
+            _log.warning("%s", why)
+
     async def _within_room(self, name: str, ask: Ask, account: Account) -> Reply:
         card = self.registry.card(name)
         if lacking := self.registry.missing(name, ask.user):
@@ -154,12 +187,42 @@ class Caller:
         try:
             return await self._with_retries(name, card, ask, account, ends)
         except ModelError as error:
-            if error.cause != "context_overflow" or ask.fit is None:
+            again = await self._mended(name, ask, error)
+            if again.messages == ask.messages:  # nothing is left to leave out
                 raise
-            shorter = await _shortened(ask, self._windows.narrowed(name, ask.chars))
-            if shorter.messages == ask.messages:  # nothing is left to leave out
-                raise
-        return await self._with_retries(name, card, shorter, account, ends)
+        return await self._with_retries(name, card, again, account, ends)
+
+    async def _mended(self, name: str, ask: Ask, error: ModelError) -> Ask:
+        """Return the request without what it did not take."""
+        if error.cause == "unsupported" and ask.described:
+            return replace(ask, messages=without(ask.messages, MEDIA))
+        if error.cause == "bad_request" and _is_for_its_words(error):
+            # Such as the calls of another model, which lack what this one's own would come with.
+            return replace(ask, messages=replies.in_words(ask.messages), fit=None)
+        if error.cause == "context_overflow" and ask.fit:
+            return await _shortened(ask, self._windows.narrowed(name, ask.chars))
+        return ask
+
+    async def _continued(self, reply: Reply, ask: Ask, account: Account) -> Reply:
+        """Return a reply with the rest that its model's limit cut off."""
+        said, card = reply.message.text, reply.card
+        if not reply.is_cut or card.max_output_tokens or reply.message.tool_calls:
+            return reply
+        further = replace(
+            ask,
+            messages=[*ask.messages, AIMessage(said.rstrip()), HumanMessage(_GO_ON)],
+            hidden=True,
+            fit=None,
+        )
+        ends = time.monotonic() + card.timeout_s
+        try:
+            rest = await self._attempt(reply.backend, card, further, account, min(ends, ask.deadline or ends))
+        except ModelError:
+            return reply
+        if rest.message.tool_calls:
+            return reply
+        whole = said + _unrepeated(said, rest.message.text)
+        return replace(reply, message=reply.message.model_copy(update={"content": whole}), is_cut=rest.is_cut)
 
     async def _with_retries(
         self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float
@@ -185,7 +248,7 @@ class Caller:
         usage: dict[str, Any] | None = None
         tokens = 0
         cause: Cause | None = None
-        is_call_in_text = False
+        is_void = False
         try:
             raw = await _until(ends, self._invoke(name, card, ask))
             counts: dict[str, Any] = dict(raw.usage_metadata or {})
@@ -194,37 +257,63 @@ class Caller:
             self._windows.require_whole(name, card, ask.messages, ask.chars, usage)
             offered = ask.tools if card.tools else ()
             message = await _read(raw, offered, ask)
-            is_call_in_text = bool(raw.text) and not message.text
-            return Reply(message, name, card)
+            is_void = message.id != raw.id
+            if lacks_begin(raw.text):
+                self._begin_within.add(name)
+            if message.tool_calls:
+                message.additional_kwargs[replies.MODEL] = name
+            heard = "" if is_void or ask.hidden else message.text
+            return Reply(message, name, card, heard, replies.is_cut_short(message))
         except asyncio.CancelledError:
             cause = "cancelled"
             raise
         except Exception as error:
-            fault = as_model_error(error, name, card.base_url)
+            sent = [*media_in(ask.messages), *(["tools"] if ask.tools and card.tools else [])]
+            fault = as_model_error(error, name, card.base_url, sent=sent, redact=self._redact)
             cause = fault.cause
             _release_stream(error)
             raise fault from error
         finally:
             duration_ms = (time.monotonic() - started) * 1_000
-            cost, is_void = cost_of(card, usage), bool(cause) or is_call_in_text
-            await account(Attempt(name, card, usage, tokens, cost, duration_ms, cause, is_void))
+            cost = cost_of(card, usage)
+            await account(
+                Attempt(name, card, usage, tokens, cost, duration_ms, cause, bool(cause) or is_void)
+            )
 
     async def _invoke(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
         blocks = [message.content for message in ask.messages if not isinstance(message.content, str)]
         if address := next(addresses_in(blocks), None):
             raise ModelError(f"Model {name!r}: {FETCHED.format(address=address)}", "bad_request")
+        lacking = media_in(ask.messages) - provider(card.provider).takes
+        if lacking and not ask.described:
+            raise unsupported(name, sorted(lacking))
         model = await self._clients.open(name, ask.user)
-        messages = list(ask.messages) if card.tools else replies.in_words(ask.messages)
+        told = replies.addressed(ask.messages, name)
+        told = in_one_form(without(told, lacking)) if blocks else told
+        messages = told if card.tools else replies.in_words(told)
         tags = [HIDDEN] if ask.hidden else []
         asked: Any = model.bind_tools(list(ask.tools)) if ask.tools and card.tools else model.bind()
         # Streamed wherever it can be: what is said is heard as it comes, and cancelling cuts the connection.
         bound = asked.bound if isinstance(asked, RunnableBinding) else None
         if card.streaming and isinstance(bound, BaseChatModel) and streams(bound):
-            return await stream(bound, messages, asked.kwargs, tags, has_blocks=bool(blocks))
+            words = Words(begins_within=card.thinks_first or name in self._begin_within)
+            return await stream(bound, messages, asked.kwargs, tags, words, has_blocks=bool(blocks))
         reply = await asked.ainvoke(messages, {"tags": tags})
         if not isinstance(reply, AIMessage):
             raise UnusableReplyError(f"it answered with a {reply.type} message")
         return reply
+
+
+def _unrepeated(said: str, rest: str) -> str:
+    """Return a continuation without what it repeats of the end before it."""
+    overlaps = (n for n in range(_MOST_REPEATED, _LEAST_REPEATED, -1) if rest.startswith(said[-n:]))
+    return rest[next(overlaps, 0) :]
+
+
+def _is_for_its_words(error: ModelError) -> bool:
+    """Tell whether a request was rejected for what it says."""
+    told = error.__cause__
+    return isinstance(told, ModelInvalidRequestError) or getattr(told, "status_code", 0) in _REJECTED
 
 
 def addresses_in(content: Any, key: str = "") -> Iterator[str]:
@@ -265,7 +354,8 @@ async def _shortened(ask: Ask, room: int | None) -> Ask:
 def _tokens_of(reply: AIMessage, ask: Ask, usage: dict[str, Any] | None) -> int:
     if usage:
         return int(usage["total_tokens"])
-    return sum(len(message.text) for message in (*ask.messages, reply)) // _CHARS_PER_TOKEN
+    chars = sum(len(message.text) for message in (*ask.messages, reply)) + replies.chars_beside(reply)
+    return chars // _CHARS_PER_TOKEN
 
 
 async def _until(ends: float, coroutine: Coroutine[Any, Any, AIMessage]) -> AIMessage:

@@ -18,12 +18,14 @@ from langchain_core.messages import (
     BaseMessage,
     HumanMessage,
     InvalidToolCall,
+    ToolCall,
     ToolMessage,
 )
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 from base.texts import is_blank
 from models.failures import BlankReplyError, UnusableReplyError
+from models.thoughts import WRITTEN, hide
 
 MOST_CHARS = 1_000_000
 """Of a reply, its thoughts included: about twice what the 128,000 tokens come to that models say at most."""
@@ -34,6 +36,13 @@ _LONG = 30_000
 
 MALFORMED = "malformed"
 """Key in `AIMessage.additional_kwargs`: call id to what was wrong with its arguments."""
+
+MODEL = "model"
+"""Key in `AIMessage.additional_kwargs`: the registry name of the model that made the calls."""
+FIELDS = "fields"
+"""Key in `AIMessage.additional_kwargs`: what its provider put beside the message, and we do not know."""
+CALL_FIELDS = "call_fields"
+"""The same of each call, by its id."""
 
 _INTEGERS = range(-(2**63), 2**64)
 _UNSTORABLE = (
@@ -56,8 +65,22 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _BLANK = "(Your reply to this was blank. Reply again, and not with nothing.)"
-_CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "model_length"}
-_REFUSED = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "refusal", "content_filter"}
+_CUT_SHORT = {
+    "length",
+    "max_tokens",
+    "max_output_tokens",
+    "model_length",  # Mistral: the context window is full
+    "model_context_window_exceeded",  # Anthropic: the same
+    "insufficient_system_resource",  # DeepSeek: it gave up
+}
+"""Reasons to finish within an answer, in lower case."""
+_WITHHELD = re.compile(
+    "safety|prohibited|blocklist|spii|recitation|refus|content.?filter|sensitive|guardrail|armor|toxic|moderat",
+    re.IGNORECASE,
+)
+"""In the finish reason of what a provider, or its filter, does not let through."""
+_BROKEN_OFF = {"error", "network_error", "abort"}
+"""Finish reasons of OpenRouter, Zhipu and vLLM where the provider failed."""
 
 
 async def in_thread_if_long(chars: int, read: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -71,6 +94,11 @@ def chars_of(value: Any) -> int:
         inner = value.values() if isinstance(value, dict) else value
         return len(value) + sum(map(chars_of, inner))
     return len(value) if isinstance(value, str) else 1
+
+
+def chars_beside(message: AIMessage) -> int:
+    """Return the characters that go back beside words and calls."""
+    return chars_of([message.additional_kwargs.get(key) for key in (WRITTEN, FIELDS, CALL_FIELDS)])
 
 
 def require_size(chars: int, calls: int = 0) -> None:
@@ -90,6 +118,8 @@ def answer(
 ) -> AIMessage:
     """Return a reply that can be stored, sent back and shown.
 
+    Where its text is not what was streamed of it, it has another id.
+
     Args:
         raw: what the client library made of the wire.
         tools: those that the model was offered, in OpenAI's format.
@@ -103,6 +133,7 @@ def answer(
     """
     declared = [tool["function"]["name"] for tool in tools]
     message = renumbered(_read(raw, declared), taken)
+    _require_given(message)
     if message.tool_calls and not declared:
         if is_blank(message.text):
             raise UnusableReplyError("it called a tool, and was offered none")
@@ -110,14 +141,34 @@ def answer(
     if not message.tool_calls:
         message = _read_text_call(message, tools, known)
     if message.tool_calls or not is_blank(message.text):
-        return message
+        is_heard = message.text == raw.text
+        return message if is_heard else message.model_copy(update={"id": f"reply-{uuid.uuid4()}"})
     finish = _finish_of(message)
-    blocked = (message.response_metadata.get("prompt_feedback") or {}).get("block_reason")
-    if blocked or finish in _REFUSED:
-        raise UnusableReplyError(f"it withheld its answer ({blocked or finish})", "refusal")
-    if finish in _CUT_SHORT:
+    if is_cut_short(message):
         raise UnusableReplyError(f"it gave a blank answer: its output tokens were used up ({finish})")
     raise BlankReplyError(f"it gave a blank answer ({finish or 'no reason given'})")
+
+
+def _require_given(message: AIMessage) -> None:
+    """Check that a reply was not withheld, and did not break off.
+
+    What came of it is no answer then, and no call of it is to run: Anthropic asks that it be discarded.
+
+    Raises:
+        UnusableReplyError: it was, or it did; with the provider's words.
+    """
+    finish, meta = _finish_of(message), message.response_metadata
+    feedback, details = (meta.get(key) or {} for key in ("prompt_feedback", "stop_details"))
+    refusal = message.additional_kwargs.get("refusal")
+    blocked = feedback.get("block_reason") or (finish if _WITHHELD.search(finish) else "")
+    if blocked or refusal:
+        ratings = [each["category"] for each in meta.get("safety_ratings") or () if each.get("blocked")]
+        said = (refusal, feedback.get("block_reason_message"), details.get("explanation"))
+        words = next(filter(None, (*said, details.get("category"), ", ".join(map(str, ratings)))), "")
+        told = ": ".join(each for each in (blocked, words) if each)
+        raise UnusableReplyError("it withheld its answer", "refusal", told)
+    if finish in _BROKEN_OFF:
+        raise UnusableReplyError("the provider failed within its answer", "overload", finish)
 
 
 def _read(raw: AIMessage, declared: Collection[str]) -> AIMessage:
@@ -129,29 +180,32 @@ def _read(raw: AIMessage, declared: Collection[str]) -> AIMessage:
     found: Sequence[Any] = [*raw.tool_calls, *raw.invalid_tool_calls]
     if isinstance(raw, AIMessageChunk) and raw.tool_call_chunks:
         found = raw.tool_call_chunks
+    beside = {key: value for key, value in raw.additional_kwargs.items() if key != WRITTEN}
     require_size(
-        chars_of([raw.content, raw.additional_kwargs, *(each["args"] for each in found)]), len(found)
+        chars_of([raw.additional_kwargs.get(WRITTEN, raw.content), beside, *(e["args"] for e in found)]),
+        len(found),
     )
-    calls, malformed, used = [], {}, set()
+    calls: list[ToolCall] = []
+    malformed, extras = {}, {}
     for each in found:
-        name, call_id = each["name"] or "", each["id"]
         args, problem = _arguments(each["args"])
-        if not call_id or call_id in used:
-            call_id = _new_id()
-        used.add(call_id)
-        if problem is None and _finish_of(raw) in _CUT_SHORT:
+        if problem is None and is_cut_short(raw):
             problem = "the reply was cut off by the length limit, so the arguments may be incomplete"
-        if problem:
-            malformed[call_id] = problem
-        name = storable(_unrepeated(name, declared)) or "unknown"
+        call_id = each["id"]
+        if not call_id or any(call["id"] == call_id for call in calls):
+            call_id = _new_id()
+        name = storable(_unrepeated(each["name"] or "", declared)) or "unknown"
         calls.append(tool_call(name=name, args=args, id=call_id))
+        malformed[call_id], extras[call_id] = problem, each.get("extras")
     fields = raw.model_dump(
         exclude={"type", "tool_call_chunks", "chunk_position", "tool_calls", "invalid_tool_calls"}
     )
     fields["content"] = _agreeing(fields["content"], [str(call["id"]) for call in calls])
     message = AIMessage(**storable(fields), tool_calls=calls)
-    if malformed:
-        message.additional_kwargs[MALFORMED] = malformed
+    hide(message)
+    for key, by_call in ((MALFORMED, malformed), (CALL_FIELDS, storable(extras))):
+        if told := {call_id: value for call_id, value in by_call.items() if value}:
+            message.additional_kwargs[key] = told
     return message
 
 
@@ -176,6 +230,22 @@ def _renamed(value: Any, new: Mapping[Any, str]) -> Any:
         else _renamed(inner, new)
         for key, inner in value.items()
     }
+
+
+def addressed(messages: Sequence[BaseMessage], model: str) -> list[BaseMessage]:
+    """Return the conversation as it goes to a model of the registry.
+
+    What it sent goes back to it as it came, thoughts included. Of what another sent it is shown words and
+    calls alone: the rest is for that one only, and others refuse it.
+    """
+    return [_addressed(each, model) if isinstance(each, AIMessage) else each for each in messages]
+
+
+def _addressed(message: AIMessage, model: str) -> AIMessage:
+    if message.additional_kwargs.get(MODEL, model) != model:
+        return AIMessage(message.text, tool_calls=message.tool_calls, id=message.id)
+    written = message.additional_kwargs.get(WRITTEN)
+    return message if written is None else message.model_copy(update={"content": written})
 
 
 def in_words(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
@@ -207,6 +277,11 @@ def _finish_of(message: AIMessage) -> str:
     """Return the provider's own finish reason, empty where it gave none."""
     meta = message.response_metadata
     return str(meta.get("finish_reason") or meta.get("stop_reason") or "")
+
+
+def is_cut_short(message: AIMessage) -> bool:
+    """Tell whether a model stopped for want of room, within its answer."""
+    return _finish_of(message).lower() in _CUT_SHORT
 
 
 def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:

@@ -44,7 +44,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
         "pending": remaining(replace(state, request=request, decisions={})),
         "asked_at": time.time(),
         "decisions": {},
-        "usage": meter.total(),
+        **meter.total(),
         **account_of(turn.history.finished(), state.receipts),
     }
 
@@ -55,7 +55,7 @@ async def _words(turn: Turn, waiting: Sequence[JudgedCall], meter: Meter) -> str
         prompt = explaining_prompt(turn, waiting)
         ask = Ask(turn.context.orchestrator, prompt, turn.person.user, known=turn.res.tools, hidden=True)
         try:
-            return (await turn.res.models.call(ask, meter)).message.text.strip()
+            return (await meter.ask(ask)).message.text.strip()
         except NoModelAnsweredError:  # the exact calls stand in the request all the same
             pass
     return CONSENT.format(tools=", ".join(call["name"] for call in waiting))

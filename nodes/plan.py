@@ -54,7 +54,7 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
         "taint": judged.taint,
         "planner": reply.backend,
         "rounds": turn.state.rounds + 1,
-        "usage": meter.total(),
+        **meter.total(),
     }
 
 
@@ -85,11 +85,11 @@ async def _answer(turn: Turn, meter: Meter, ask: Ask, limit: str | None) -> tupl
         NoModelAnsweredError: no model did.
     """
     try:
-        return await turn.res.models.call(ask, meter), limit
+        return await meter.ask(ask), limit
     except NoModelAnsweredError:
         if limit or limit_reached(turn) != "deadline":
             raise
-    return await turn.res.models.call(await _request(turn, "deadline"), meter), "deadline"
+    return await meter.ask(await _request(turn, "deadline")), "deadline"
 
 
 async def _concluded(turn: Turn, meter: Meter, limit: str | None, reply: Reply) -> Update:
@@ -100,7 +100,8 @@ async def _concluded(turn: Turn, meter: Meter, limit: str | None, reply: Reply) 
         return {**await end_turn(turn, meter, words, limit or "answered", reply), "rounds": rounds}
     summary = "" if words == instructions.NOTHING_GATHERED else words
     if turn.state.respond:
-        return _handoff(turn, meter, summary, limit)
+        told = f"{summary}\n{instructions.CUT_OFF}" if reply.is_cut else summary
+        return _handoff(turn, meter, told, limit)
     ended = await end_turn(turn, meter, words, limit or "answered", reply)
     return {**ended, "rounds": rounds, "summary": summary}
 
@@ -112,7 +113,7 @@ def _handoff(turn: Turn, meter: Meter, summary: str, reason: str | None) -> Upda
         "calls": [],
         "rounds": turn.state.rounds + 1,
         "stop_reason": reason,
-        "usage": meter.total(),
+        **meter.total(),
     }
 
 

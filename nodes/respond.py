@@ -36,14 +36,15 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
         known=turn.res.tools,
         fit=partial(messages_by, view),
         chars=prompt.chars,
+        described=bool(state.summary),
     )
     if state.path == "direct" and (day := await meter.begin(ask)):
         return await end_turn(turn, meter, day.refusal(), day.reason)
     try:
-        reply = await turn.res.models.call(ask, meter)
+        reply = await meter.ask(ask)
     except NoModelAnsweredError as error:
         return await end_turn(turn, meter, _without_responder(turn, str(error)), "model_failed")
-    return await end_turn(turn, meter, reply.message.text, state.stop_reason or "answered", reply)
+    return await end_turn(turn, meter, reply.message.text.strip(), state.stop_reason or "answered", reply)
 
 
 def _without_responder(turn: Turn, why: str) -> str:

@@ -152,6 +152,21 @@ class StoredTaint(TypedDict):
     trusted_links: list[str]
 
 
+class FailedModel(TypedDict):
+    """A model that could not answer, and which did instead."""
+
+    model: str
+    """Its name in the registry, as of `instead`."""
+    role: str
+    """orchestrator, chat or explanation."""
+    cause: str
+    """As in `base.errors.Cause`."""
+    why: str
+    """What a person reads of it, with what to do."""
+    instead: str | None
+    """None: no model answered."""
+
+
 class Task(TypedDict):
     """One call to execute, as a route sends it."""
 
@@ -190,6 +205,7 @@ class TurnOutput:
     receipts: list[dict[str, Any]] = field(default_factory=list)
     pending: dict[str, Any] | None = None
     usage: dict[str, Any] = field(default_factory=dict)
+    failed_models: list[FailedModel] = field(default_factory=list)
     stop_reason: str | None = None
 
 
@@ -241,6 +257,7 @@ class Update(TypedDict, total=False):
     receipts: list[dict[str, Any]]
     pending: dict[str, Any] | None
     usage: dict[str, Any]
+    failed_models: list[FailedModel]
     stop_reason: str | None
     own_last_id: str
     thread: str

@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from base.settings import ModelCard, Settings
+from models.media import MEDIA
 
 MODULES: dict[str, str] = {
     "google": "models.providers.google",
@@ -84,6 +85,8 @@ class Provider:
     """Gives the models, by name, that there is a key or a program for, where none are configured."""
     is_stand_in: bool = False
     """True: what it detects is used only where nothing else was found that takes tools."""
+    takes: frozenset[str] = MEDIA
+    """What its client can send beside text; whether a model takes that, its server says."""
     lacks: Callable[[Settings], str | None] = lambda _: None
     """Says what is missing on this machine beside a key; None: nothing."""
 

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
+from models.error_bodies import restore_status
 from models.providers import Provider, given
 from models.replies import invalid_call
+from models.reply_stream import counted_once
+from models.thoughts import hide
 
 if TYPE_CHECKING:
     from anthropic import AsyncClient
@@ -36,41 +40,46 @@ def _open(card: ModelCard, key: str | None) -> BaseChatModel:
 
 
 def _client() -> "type[ChatAnthropic]":
-    """Return LangChain's client with three deviations.
+    """Return LangChain's client with four deviations.
 
     Its connections are its own: LangChain's are one set for all event loops, and die with the first. And a
     call whose arguments are no object comes as an invalid one: LangChain's refuses the whole answer. And what
-    has come of a call's arguments in a stream is not read as JSON.
+    has come of a call's arguments in a stream is not read as JSON. Of a stream's counts the last are taken:
+    LangChain's adds up those that come more than once, and leaves out those that come first alone.
     """
-    from anthropic import AsyncClient
+    from anthropic import AsyncClient, DefaultAsyncHttpxClient
     from langchain_anthropic import ChatAnthropic
 
     class AnthropicChat(ChatAnthropic):
         @cached_property
         def _async_client(self) -> "AsyncClient":
-            return AsyncClient(**self._client_params)
+            params = self._client_params
+            hooks = {"response": [restore_status]}
+            http_client = DefaultAsyncHttpxClient(timeout=params["timeout"], event_hooks=hooks)
+            return AsyncClient(**params, http_client=http_client)
 
         async def aclose(self) -> None:
             await self._async_client.close()
 
         def _format_output(self, data: Any, **kwargs: Any) -> "ChatResult":
-            if error := getattr(data, "error", None):  # told in the body of a 200
-                raise ValueError(error)
-            blocks = [block for block in data.content or () if block.type == "tool_use"]
-            inputs = [block.input for block in blocks]
-            for block in blocks:
-                block.input = block.input if isinstance(block.input, dict) else {}
+            inputs = _taken_inputs(data)
             result = super()._format_output(data, **kwargs)
-            _mark_invalid(result.generations[0].message, inputs)
+            message: Any = result.generations[0].message
+            _mark_invalid(message, inputs)
+            hide(message)
             return result
+
+        def _astream(self, *args: Any, **kwargs: Any) -> Any:
+            return counted_once(super()._astream(*args, **kwargs))
 
         def _make_message_chunk_from_anthropic_event(
             self, event: Any, *, block_start_event: Any = None, **kwargs: Any
         ) -> Any:
             if not _is_piece(event, block_start_event):
-                return super()._make_message_chunk_from_anthropic_event(
+                made = super()._make_message_chunk_from_anthropic_event(
                     event, block_start_event=block_start_event, **kwargs
                 )
+                return _with_first_counts(event, made)
             said = AIMessageChunk(content="")
             said.tool_call_chunks = [tool_call_chunk(index=event.index, args=event.delta.partial_json)]
             return said, block_start_event
@@ -84,6 +93,28 @@ def _is_piece(event: Any, block_start_event: Any) -> bool:
         return False
     block = getattr(block_start_event, "content_block", None)
     return getattr(block, "type", None) == "tool_use"
+
+
+def _taken_inputs(data: Any) -> list[Any]:
+    """Return the inputs of a message's calls, and empty those without objects."""
+    blocks = [block for block in data.content or () if block.type == "tool_use"]
+    inputs = [block.input for block in blocks]
+    for block in blocks:
+        block.input = block.input if isinstance(block.input, dict) else {}
+    return inputs
+
+
+def _with_first_counts(event: Any, made: Any) -> Any:
+    """Give a stream's first chunk the prompt's tokens, which are told there."""
+    usage = event.message.usage if event.type == "message_start" else None
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    counts = [getattr(usage, name, None) or 0 for name in names]
+    if made[0] and (total := sum(counts)):
+        details = InputTokenDetails(cache_read=counts[1])
+        made[0].usage_metadata = UsageMetadata(
+            input_tokens=total, output_tokens=0, total_tokens=total, input_token_details=details
+        )
+    return made
 
 
 def _mark_invalid(message: Any, inputs: list[Any]) -> None:
@@ -111,5 +142,6 @@ PROVIDER = Provider(
     price_id=lambda _: "anthropic",
     plan_rank=30,
     write_rank=10,
+    takes=frozenset({"images", "files"}),
     detect=_detect,
 )

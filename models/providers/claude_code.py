@@ -59,7 +59,7 @@ _SHOWN_CHARS = 300
 
 _BY_ERROR: dict[str, Cause] = {
     "authentication_failed": "missing_key",
-    "billing_error": "bad_key",
+    "billing_error": "no_credit",
     "rate_limit": "rate_limit",
     "server_error": "connection",
     "invalid_request": "bad_request",
@@ -343,6 +343,7 @@ PROVIDER = Provider(
     is_free=True,
     plan_rank=None,
     write_rank=20,
+    takes=frozenset(),
     detect=_detect,
     lacks=_lacks,
 )

@@ -2,20 +2,18 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
+from models.error_bodies import restore_status
 from models.providers import EmbeddingCard, Provider, given
 
 ADDRESS = "https://generativelanguage.googleapis.com"
 """Named to the client, which would else take an address from the process's environment."""
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
-_OK, _LEAST_ERROR, _UNTOLD = 200, 400, 500
 
 
 def _open(card: ModelCard, key: str | None) -> BaseChatModel:
@@ -29,7 +27,7 @@ def _open(card: ModelCard, key: str | None) -> BaseChatModel:
         base_url=card.base_url or ADDRESS,
         timeout=card.timeout_s,
         max_retries=1,  # attempts, not repeats: 0 would mean the SDK's own default
-        client_args={"event_hooks": {"response": [_restore_status]}},
+        client_args={"event_hooks": {"response": [restore_status]}},
         **given(temperature=card.temperature, max_output_tokens=card.max_output_tokens),
     )
 
@@ -52,22 +50,6 @@ def _detect(settings: Settings) -> Mapping[str, ModelCard]:
     model = settings.secret("GEMINI_MODEL") or "gemini-3-flash-preview"
     base_url = settings.secret("GOOGLE_GEMINI_BASE_URL")
     return {"gemini": ModelCard(provider="google", model=model, base_url=base_url, context_window=1_000_000)}
-
-
-async def _restore_status(response: Any) -> None:
-    """Give a response of 200 that tells an error its status.
-
-    Gateways pass errors on so. Google's client makes a blank answer of it; its streams it reads rightly.
-    """
-    if response.status_code != _OK or "json" not in response.headers.get("content-type", ""):
-        return
-    await response.aread()
-    body: Any = None
-    with suppress(ValueError):
-        body = response.json()
-    if isinstance(body, dict) and "candidates" not in body and (error := body.get("error")):
-        code = error.get("code") if isinstance(error, dict) else None
-        response.status_code = code if isinstance(code, int) and code >= _LEAST_ERROR else _UNTOLD
 
 
 PROVIDER = Provider(

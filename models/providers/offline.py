@@ -230,6 +230,7 @@ PROVIDER = Provider(
     plan_rank=90,
     write_rank=90,
     writers=frozenset({_WRITER}),
+    takes=frozenset(),
     detect=_detect,
     is_stand_in=True,
 )

@@ -1,20 +1,27 @@
 """OpenAI, and every service that speaks its chat completions."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
+import httpx
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, InvalidToolCall
+from langchain_core.messages import AIMessage, BaseMessage, InvalidToolCall
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
+from models.error_bodies import ToldError, restore_status, words_of
 from models.providers import EmbeddingCard, Provider, given
-from models.replies import invalid_call, is_object
+from models.replies import CALL_FIELDS, FIELDS, MODEL, invalid_call, is_object
+from models.reply_stream import counted_once
+from models.thoughts import hide
 
 if TYPE_CHECKING:
-    from langchain_core.outputs import ChatResult
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
     from langchain_openai import ChatOpenAI
 
 ADDRESS = "https://api.openai.com/v1"
@@ -22,6 +29,10 @@ ADDRESS = "https://api.openai.com/v1"
 _KEY = "OPENAI_API_KEY"
 _NO_KEY = "not-needed"
 """Sent to endpoints that take no key: the client refuses to start without one."""
+_MESSAGE = {"role", "content", "name", "tool_calls", "function_call", "audio", "refusal", "parsed"}
+_CALL, _FUNCTION = {"index", "id", "type", "function"}, {"name", "arguments"}
+"""The fields that LangChain's client reads or makes; all others go back as they came."""
+_REJECTED = {400, 422}
 
 
 def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
@@ -31,6 +42,8 @@ def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
     async def secret() -> str:
         return key or _NO_KEY
 
+    # In each chunk it warns of content in a list, as Mistral's thinking models send it.
+    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning, "pydantic")
     base_url = card.base_url or ADDRESS
     if card.host == "openwebui":
         base_url = f"{base_url.rstrip('/')}/api"
@@ -38,13 +51,22 @@ def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
         model=card.model,
         api_key=secret,  # a coroutine: no client for synchronous calls is made, with certificates of its own
         base_url=base_url,
-        http_async_client=DefaultAsyncHttpxClient(timeout=card.timeout_s),  # else one for all event loops
+        http_async_client=DefaultAsyncHttpxClient(  # else one for all event loops
+            timeout=card.timeout_s, event_hooks={"response": [restore_status]}
+        ),
         timeout=card.timeout_s,
         max_retries=0,
         use_responses_api=False,
         stream_usage=True,
+        output_limit=card.output_limit_parameter or _output_limit(card.base_url),
         **given(temperature=card.temperature, max_completion_tokens=card.max_output_tokens),
     )
+
+
+def _output_limit(base_url: str | None) -> str:
+    """Return the name of max_output_tokens at an endpoint."""
+    is_openai = base_url is None or httpx.URL(base_url).host.endswith((".openai.com", ".openai.azure.com"))
+    return "max_completion_tokens" if is_openai else "max_tokens"
 
 
 def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:
@@ -63,36 +85,46 @@ def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:
 
 
 def _client() -> "type[ChatOpenAI]":
-    """Return LangChain's client with four deviations.
+    """Return LangChain's client with eight deviations.
 
     LangChain's refuses a whole answer for a call whose arguments are no object, and the model that made
     the call never learns of it: here that call comes as an invalid one, as it does of a stream. It sends
     no `content: null`, to which some versions of llama.cpp answer 500. It can be closed. And it does not
-    read as JSON what has come of a call's arguments in a stream.
+    read as JSON what has come of a call's arguments in a stream. What an endpoint puts beside a message or a
+    call, such as its reasoning, goes back with it. Counts that a stream tells all along are not added up. A
+    parameter that only OpenAI has goes to nobody else. And refusals and errors within an answer are heard.
     """
     from langchain_openai import ChatOpenAI
 
     class OpenAIChat(ChatOpenAI):
+        output_limit: str
+        """Name of the parameter."""
+
         def _create_chat_result(
             self, response: Any, generation_info: dict[str, Any] | None = None
         ) -> "ChatResult":
-            broken = [_without_broken(choice.message) for choice in getattr(response, "choices", None) or ()]
+            choices = getattr(response, "choices", None) or ()
+            told = [(each.message.model_dump(warnings=False), _without_broken(each)) for each in choices]
             result = super()._create_chat_result(response, generation_info)
-            for generation, calls in zip(result.generations, broken, strict=True):
-                if calls and isinstance(generation.message, AIMessage):
-                    generation.message.invalid_tool_calls = calls
+            for generation, (sent, broken) in zip(result.generations, told, strict=True):
+                _complete(generation.message, sent, broken)
             return result
 
-        def _get_request_payload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-            payload: dict[str, Any] = super()._get_request_payload(*args, **kwargs)
-            said = [m if m.get("content") is not None else {**m, "content": ""} for m in payload["messages"]]
-            return {**payload, "messages": said}
+        def _get_request_payload(self, input_: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            payload: dict[str, Any] = super()._get_request_payload(input_, *args, **kwargs)
+            messages = self._convert_input(input_).to_messages()
+            payload["messages"] = list(map(_with_fields, payload["messages"], messages))
+            return {self.output_limit if k == "max_completion_tokens" else k: v for k, v in payload.items()}
+
+        def _astream(self, *args: Any, **kwargs: Any) -> Any:
+            return _streamed(self, partial(super()._astream, *args, **kwargs))
 
         def _convert_chunk_to_generation_chunk(self, chunk: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-            pieces = _taken_pieces(chunk)
+            pieces, fields = _taken(chunk)
             said: Any = super()._convert_chunk_to_generation_chunk(chunk, *args, **kwargs)
-            if said and pieces:
+            if said:
                 said.message.tool_call_chunks = pieces
+                said.message.additional_kwargs |= fields
             return said
 
         async def aclose(self) -> None:
@@ -101,23 +133,110 @@ def _client() -> "type[ChatOpenAI]":
     return OpenAIChat
 
 
-def _taken_pieces(chunk: Mapping[str, Any]) -> list[ToolCallChunk]:
-    """Take the pieces of calls from a chunk of a stream."""
-    delta = next((choice.get("delta") for choice in chunk.get("choices") or ()), None) or {}
-    return [
-        tool_call_chunk(
-            name=call["function"].get("name"),
-            args=call["function"].get("arguments"),
-            id=call.get("id"),
-            index=call.get("index"),
-        )
-        for call in delta.pop("tool_calls", None) or ()
-        if call.get("function")
-    ]
+async def _streamed(
+    chat: "ChatOpenAI", begin: Callable[[], AsyncIterator["ChatGenerationChunk"]]
+) -> AsyncGenerator["ChatGenerationChunk", None]:
+    """Yield a stream's chunks, without counts where asking for them is refused."""
+    import openai
+
+    try:
+        async with aclosing(counted_once(begin())) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    except openai.APIStatusError as error:
+        is_refused = error.status_code in _REJECTED and "stream_options" in str(error)
+        if not (is_refused and chat.stream_usage):
+            raise
+        chat.stream_usage = False  # Mistral's streams tell their counts unasked
+        async with aclosing(counted_once(begin())) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
 
-def _without_broken(message: Any) -> list[InvalidToolCall]:
-    """Take the calls whose arguments are no object from a message."""
+def _complete(message: BaseMessage, sent: Mapping[str, Any], broken: list[InvalidToolCall]) -> None:
+    """Give a message what came beside it, and take its thoughts."""
+    if not isinstance(message, AIMessage):
+        return
+    message.invalid_tool_calls = broken or message.invalid_tool_calls
+    if fields := _unknown(sent, _MESSAGE):
+        message.additional_kwargs[FIELDS] = fields
+    extras = {call["id"]: _extras(call) for call in sent.get("tool_calls") or ()}
+    calls: list[Any] = [*message.tool_calls, *message.invalid_tool_calls]
+    for call in calls:
+        call["extras"] = extras.get(call["id"])
+    hide(message)
+
+
+def _unknown(found: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
+    """Return the fields that hold something, and that we do not know."""
+    return {name: v for name, v in found.items() if name not in known and v not in (None, [], {})}
+
+
+def _extras(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what else a call holds, such as a signature."""
+    function = _unknown(call.get("function") or {}, _FUNCTION)
+    return {**_unknown(call, _CALL), **({"function": function} if function else {})}
+
+
+def _with_fields(sent: dict[str, Any], message: BaseMessage) -> dict[str, Any]:
+    """Return a message for the wire with all that came with it."""
+    beside = message.additional_kwargs
+    content = sent.get("content")
+    if isinstance(message.content, list) and MODEL in beside:  # LangChain leaves out some blocks
+        content = [
+            {"type": "text", "text": each} if isinstance(each, str) else each for each in message.content
+        ]
+    told = {**sent, **beside.get(FIELDS, {}), "content": "" if content is None else content}
+    if calls := sent.get("tool_calls"):
+        extras = beside.get(CALL_FIELDS, {})
+        told["tool_calls"] = [_merged(call, extras.get(call["id"], {})) for call in calls]
+    return told
+
+
+def _merged(call: dict[str, Any], extras: Mapping[str, Any]) -> dict[str, Any]:
+    function = {**call["function"], **extras.get("function", {})}
+    return {**call, **extras, "function": function}
+
+
+def _taken(chunk: dict[str, Any]) -> tuple[list[ToolCallChunk], dict[str, Any]]:
+    """Take a chunk's pieces of calls, and what stands beside its words.
+
+    Its counts are put where LangChain's client looks for them.
+
+    Raises:
+        ToldError: it tells of an error.
+    """
+    choice: dict[str, Any] = next(iter(chunk.get("choices") or ()), {})
+    if told := choice.get("error") if choice else words_of(chunk):
+        raise ToldError(told if choice else chunk)
+    elsewhere = choice.get("usage") or (chunk.get("x_groq") or {}).get("usage")  # Kimi, Groq
+    chunk["usage"] = chunk.get("usage") or elsewhere
+    delta = choice.get("delta") or {}
+    calls = delta.pop("tool_calls", None) or ()
+    pieces = [_piece(call) for call in calls if call.get("function") or _extras(call)]
+    fields = _unknown(delta, _MESSAGE)
+    refused = {"refusal": refusal} if (refusal := delta.get("refusal")) else {}
+    return pieces, {**refused, **({FIELDS: fields} if fields else {})}
+
+
+def _piece(call: Mapping[str, Any]) -> ToolCallChunk:
+    function = call.get("function") or {}
+    piece: Any = tool_call_chunk(
+        name=function.get("name"), args=function.get("arguments"), id=call.get("id"), index=call.get("index")
+    )
+    piece["extras"] = _extras(call)
+    return cast("ToolCallChunk", piece)
+
+
+def _without_broken(choice: Any) -> list[InvalidToolCall]:
+    """Take the calls whose arguments are no object from a choice's message.
+
+    Raises:
+        ToldError: it tells of an error.
+    """
+    if error := (choice.model_extra or {}).get("error"):
+        raise ToldError(error)
+    message = choice.message
     calls = [(call, is_object(call.function.arguments)) for call in message.tool_calls or ()]
     message.tool_calls = [call for call, is_whole in calls if is_whole] or None
     broken = [call for call, is_whole in calls if not is_whole]
@@ -147,5 +266,6 @@ PROVIDER = Provider(
     price_id=_price_id,
     plan_rank=20,
     write_rank=30,
+    takes=frozenset({"images", "audio", "files"}),
     detect=_detect,
 )

@@ -10,8 +10,8 @@ from base.texts import dollars
 from models.call import Reply
 from nodes.events import Token, emit
 from nodes.gate.judge import taint_of_answer
-from nodes.state import Update
-from nodes.turn.history import TAINT, FinishedCall, as_receipts
+from nodes.state import FailedModel, Update
+from nodes.turn.history import NOTE, TAINT, FinishedCall, as_receipts
 from nodes.turn.limits import stopped
 from nodes.turn.meter import Meter
 from nodes.turn.turn import Turn
@@ -31,21 +31,25 @@ async def end_turn(
 ) -> Update:
     """Return the changes that end a turn, and note its end.
 
-    Under the answer of a turn that a limit ended stands a note on that, whatever the model said. For
-    `stop_reason` see `graphs.result.Result`; `reply` is the model's own, None where the words are ours.
+    Under the answer of a turn that a limit ended, that was cut off, or that a fallback gave, stands a note
+    on that, whatever the model said. For `stop_reason` see `graphs.result.Result`; `reply` is
+    the model's own, None where the words are ours.
     """
     state = turn.state
     message = reply.message if reply else None
-    usage = meter.total()
+    total = meter.total()
     limit = state.stop_reason if stop_reason == "model_failed" else stop_reason
-    if note := closing_note(turn, limit, usage):
-        answer = f"{answer}\n\n{note}"
-        if reply and (state.path != "two-brain" or state.respond):  # its words were heard as they came
-            emit(turn.runtime.stream_writer, Token(f"\n\n{note}"))
+    notes = [_cut_note(reply), closing_note(turn, limit, total["usage"])]
+    replaced = fallback_note(total["failed_models"], reply.backend if reply else "")
+    answer = "\n\n".join(filter(None, [answer, " ".join(filter(None, notes)), replaced]))
+    if reply and reply.is_cut and stop_reason == "answered":
+        stop_reason = "truncated"
+    if reply and reply.heard and (rest := answer[len(reply.heard.strip()) :]):
+        emit(turn.runtime.stream_writer, Token(rest))
     said = AIMessage(
         answer,
         id=(message.id if message else None) or f"answer-{state.turn}",
-        additional_kwargs={TAINT: taint_of_answer(turn, answer)},
+        additional_kwargs={TAINT: taint_of_answer(turn, answer), **({NOTE: replaced} if replaced else {})},
     )
     turn.mark("failed" if stop_reason == "model_failed" else "answered")
     if turn.res.checkpoints is None or turn.runtime.server_info:  # else it is seen to when the run ends
@@ -56,7 +60,7 @@ async def end_turn(
         "response": answer,
         "backend": reply.backend if reply else None,
         "stop_reason": stop_reason,
-        "usage": usage,
+        **total,
         "calls": [],
         **account_of(turn.history.finished(), state.receipts),
     }
@@ -82,6 +86,15 @@ def account_of(finished: Sequence[FinishedCall], receipts: Iterable[Mapping[str,
     return {"tool_calls": told, "receipts": [*untold, *as_receipts(finished)]}
 
 
+def _cut_note(reply: Reply | None) -> str:
+    """Return the note under a cut answer; empty where it is whole."""
+    if reply is None or not reply.is_cut:
+        return ""
+    most = reply.card.max_output_tokens
+    where = f"at max_output_tokens = {most:,}" if most else "at the most that it says at once"
+    return f"Cut off: model {reply.backend!r} stopped {where}. Ask it to go on."
+
+
 def closing_note(turn: Turn, reason: str | None, usage: Mapping[str, Any]) -> str:
     """Return the note under an answer that a limit ended.
 
@@ -90,6 +103,22 @@ def closing_note(turn: Turn, reason: str | None, usage: Mapping[str, Any]) -> st
     """
     why = stopped(turn, reason) if usage.get("model_calls") else ""
     return f"{why} {_outcomes(turn.history.finished())} {_used(usage)}" if why else ""
+
+
+def fallback_note(failed: Iterable[FailedModel], backend: str) -> str:
+    """Return which models took the place of others, and why.
+
+    `backend` is the one that wrote the answer. Empty where each role's first model answered.
+    """
+    reasons: dict[str, dict[str, None]] = {}
+    for each in failed:
+        if each["instead"]:
+            reasons.setdefault(each["instead"], {})[each["why"]] = None
+    return " ".join(
+        f"Model {name!r} {'answered' if name == backend else 'took over'}, as others could not. "
+        + " ".join(why)
+        for name, why in reasons.items()
+    )
 
 
 def _outcomes(finished: Iterable[FinishedCall]) -> str:

@@ -14,11 +14,13 @@ from typing_extensions import TypedDict
 
 from base.texts import is_blank
 from ledger.records import fingerprint
-from models.replies import MALFORMED
+from models.replies import MALFORMED, chars_beside
 from tools.declaration import Tool
 
 TAINT = "taint"
 """Key, in the additional_kwargs of an answer or of calls, of the taint they were written after."""
+NOTE = "note"
+"""Key, in the additional_kwargs of an answer, of its last paragraph where no model is to read that again."""
 AROUND = 80
 """Characters of ids, names and brackets around a message or call on the wire."""
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -186,7 +188,12 @@ def round_of(message: AIMessage) -> Round:
     calls = tuple(
         TurnCall(c["id"] or "", c["name"], c["args"], problems.get(c["id"])) for c in message.tool_calls
     )
-    chars = AROUND + len(message.text) + sum(AROUND + len(as_json(call.args)) for call in calls)
+    chars = (
+        AROUND
+        + len(message.text)
+        + chars_beside(message)
+        + sum(AROUND + len(as_json(call.args)) for call in calls)
+    )
     return Round(message, calls, chars)
 
 
@@ -289,7 +296,9 @@ def _utterance(message: AnyMessage, since: Sequence[AnyMessage], *, is_answered:
             else Utterance(by_person=True, text=text, unanswered=unanswered, taints=taints)
         )
     if isinstance(message, AIMessage) and not message.tool_calls and not is_blank(message.text):
-        return Utterance(by_person=False, text=message.text, taints=(message.additional_kwargs.get(TAINT),))
+        note = message.additional_kwargs.get(NOTE)
+        text = message.text.removesuffix(f"\n\n{note}") if isinstance(note, str) else message.text
+        return Utterance(by_person=False, text=text, taints=(message.additional_kwargs.get(TAINT),))
     return None
 
 

@@ -2,18 +2,19 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from base.errors import StorageError
+from base.errors import ModelError, NoModelAnsweredError, StorageError
 from ledger.records import Use
 from ledger.usage import BEGUN
-from models.call import Ask, Attempt
+from models.call import Ask, Attempt, Reply
 from models.prices import cost_of
 from nodes.events import Restarted, UsageReported, emit
 from nodes.prompt.compaction import CHARS_PER_TOKEN
+from nodes.state import FailedModel, Update
 from nodes.turn.limits import Exhausted, book, has_daily_limit
 from nodes.turn.turn import Turn
 
@@ -21,13 +22,28 @@ _log = logging.getLogger(__name__)
 
 
 class Meter:
-    """Counts a step's attempts: in the ledger, the usage, and to watchers."""
+    """Asks models and counts that: in ledger and state, to watchers."""
 
     def __init__(self, turn: Turn, role: str) -> None:
         self._turn = turn
         self._role = role
         self._usage: dict[str, Any] = dict(turn.state.usage)
+        self._failed: list[FailedModel] = list(turn.state.failed_models)
         self._booked: int | None = None
+
+    async def ask(self, ask: Ask) -> Reply:
+        """Return what the role's models answer.
+
+        Raises:
+            NoModelAnsweredError: none did.
+        """
+        try:
+            reply = await self._turn.res.models.call(ask, self)
+        except NoModelAnsweredError as error:
+            self._note(error.failures, None)
+            raise
+        self._note(reply.failures, reply.backend)
+        return reply
 
     async def begin(self, ask: Ask) -> Exhausted | None:
         """Book a request on the user's day; return what is used up.
@@ -57,11 +73,19 @@ class Meter:
         with _never_failing():
             self._record(attempt)
 
-    def total(self) -> dict[str, Any]:
-        """Return the turn's usage with this step's attempts in it."""
+    def total(self) -> Update:
+        """Return the turn's usage and failed models, this step's among them."""
         with _never_failing():
             self._settle(None)
-        return self._usage
+        return {"usage": self._usage, "failed_models": self._failed}
+
+    def _note(self, failures: Mapping[str, ModelError], instead: str | None) -> None:
+        """Note each model that failed; in later rounds, once."""
+        for name, error in failures.items():
+            failed = FailedModel(
+                model=name, role=self._role, cause=error.cause, why=str(error), instead=instead
+            )
+            self._failed += [failed] if failed not in self._failed else []
 
     def _record(self, attempt: Attempt) -> None:
         """Queue the record of an attempt, in place of its booking."""

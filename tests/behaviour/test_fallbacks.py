@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 
+from nodes.events import Token
 from tests.behaviour.household import obedient
 from tests.wires.brain import Heard, Kind, Reply
-from tests.wires.cards import at
+from tests.wires.cards import at, key_of
 from tests.wires.clients import KINDS, OpenWire
 from tests.wires.faults import FAULTS
 
@@ -14,6 +15,18 @@ ROUNDS = (
     'get_time {} & calculate {"expression": "6*7"} then list_files {} then calculate {"expression": "1+1"}'
 )
 CLOSED = "http://127.0.0.1:9/v1"
+
+
+REPLACED = (
+    "Model 'third' answered, as others could not. Model 'first': it rejected the key ({}). "
+    "Check the key, and what its account may use. Model 'second': the environment variable SECOND_KEY "
+    "is not set. Set it, or use another model."
+)
+WRONG_KEY = {
+    "gemini": "API key not valid. Please pass a valid API key",
+    "openai": "Incorrect API key provided",
+    "anthropic": "invalid x-api-key",
+}
 
 
 def _failing(kind: Kind, fault: str):
@@ -145,3 +158,70 @@ async def test_where_no_planner_answers_the_turn_still_ends_in_words(open_wire: 
         result = await orchestrator.ask("Hello", context=house.context(path=path))
     assert result.stop_reason == "model_failed"
     assert "Model 'planner': it rejected the key" in result.response
+
+
+@pytest.mark.parametrize("path", ["single", "direct"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_model_that_answers_for_others_is_named_with_why_each_of_them_could_not(
+    open_wire: OpenWire, furnish, caplog, kind: Kind, path
+):
+    cards = {
+        "first": at(open_wire(kind, key="another")),
+        "second": at(open_wire("openai"), api_key_env="SECOND_KEY", base_url=None),
+        "third": at(open_wire("openai", brain=obedient)),
+    }
+    order = ["first", "second", "third"]
+    house = furnish(cards, {"orchestrator": order, "chat": order})
+    house.environ.pop("SECOND_KEY")
+    context = house.context(path=path)
+    async with house.open() as orchestrator:
+        events = [event async for event in orchestrator.stream("Hello", thread_id="t", context=context)]
+        again = await orchestrator.ask("Hello again", thread_id="t", context=context)
+    result = events[-1].result
+    note = REPLACED.format(WRONG_KEY[kind])
+    assert result.response == f"Answer to: Hello\n\n{note}"
+    assert "".join(event.text for event in events if isinstance(event, Token)) == result.response
+    role = "chat" if path == "direct" else "orchestrator"
+    assert [{**each, "why": ""} for each in result.failed_models] == [
+        {"model": "first", "role": role, "cause": "bad_key", "why": "", "instead": "third"},
+        {"model": "second", "role": role, "cause": "missing_key", "why": "", "instead": "third"},
+    ]
+    assert again.response == f"Answer to: Hello again\n\n{note}"
+    assert "as others could not" not in str(house.wires["third"].heard[-1].raw), "no model reads it again"
+    logged = [record.getMessage() for record in caplog.records if record.name == "models.call"]
+    assert [each.split(":")[0] for each in logged] == ["Model 'first'", "Model 'second'"], (
+        "once, not each turn"
+    )
+    assert key_of("first") not in caplog.text
+
+
+async def test_a_planner_and_a_writer_that_are_replaced_are_both_told(open_wire: OpenWire, furnish):
+    cards = {"planner": at(open_wire("gemini", brain=_failing("gemini", "overloaded")))}
+    cards |= {"plan_b": at(open_wire("openai", brain=obedient))}
+    cards |= {"writer": at(open_wire("anthropic", brain=_failing("anthropic", "safety")))}
+    cards |= {"write_b": at(open_wire("openai", brain=obedient))}
+    house = furnish(cards, {"orchestrator": ["planner", "plan_b"], "chat": ["writer", "write_b"]})
+    async with house.open() as orchestrator:
+        result = await orchestrator.ask(ROUNDS, context=house.context())
+    note = result.response.rpartition("\n\n")[2]
+    assert note == (
+        "Model 'plan_b' took over, as others could not. Model 'planner': the provider is overloaded or "
+        "failed (Overloaded). Try again later. Model 'write_b' answered, as others could not. Model "
+        "'writer': it withheld its answer (refusal). Put the request in other words."
+    )
+    assert [(each["model"], each["instead"]) for each in result.failed_models] == [
+        ("planner", "plan_b"),
+        ("writer", "write_b"),
+    ]
+
+
+async def test_where_none_answers_the_result_tells_of_each_model(open_wire: OpenWire, furnish):
+    cards = {"planner": at(open_wire("gemini", brain=_failing("gemini", "bad_key")))}
+    cards |= {"spare": at(open_wire("openai", brain=_failing("openai", "server_error")))}
+    house = furnish(cards, {"orchestrator": ["planner", "spare"]})
+    async with house.open() as orchestrator:
+        result = await orchestrator.ask("Hello", context=house.context(path="single"))
+    told = [(each["model"], each["cause"], each["instead"]) for each in result.failed_models]
+    assert told == [("planner", "bad_key", None), ("spare", "overload", None)]
+    assert all(each["why"] in result.response for each in result.failed_models)
+    assert "as others could not" not in result.response

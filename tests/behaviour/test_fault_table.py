@@ -103,7 +103,7 @@ def _check(result: Result) -> None:
     assert result.response.strip()
     assert not NO_ANSWER.search(result.response), result.response
     assert key_of("faulty") not in result.response
-    assert result.stop_reason in {"answered", "model_failed"}
+    assert result.stop_reason in {"answered", "model_failed", "truncated"}
 
 
 def _seen(result: Result, rung: Iterable[str]) -> str:
@@ -111,7 +111,7 @@ def _seen(result: Result, rung: Iterable[str]) -> str:
     happened = [f"`{call['tool']}` {call['status']}" for call in result.tool_calls[1:]]
     happened += [f"rang {line}" for line in sorted(rung)]
     if not WHY.search(result.response):
-        return ", ".join([*happened, f"“{result.response}”"])
+        return ", ".join([*happened, f"“{' '.join(result.response.split())}”"])
     return ", ".join([*happened, *(["what was gathered"] if "42" in result.response else []), "why"])
 
 
@@ -204,5 +204,5 @@ async def test_with_another_model_beside_it_whatever_fails_the_turn_is_answered(
     place = {"path": "two-brain", "orchestrator": "guarded-faulty", "responder": "guarded-faulty"}
     async with house.open() as orchestrator:
         results = await asyncio.gather(*(_turn(orchestrator, house, name, place) for name in names))
-    assert {result.stop_reason for result in results} == {"answered"}
+    assert {result.stop_reason for result in results} <= {"answered", "truncated"}
     assert house.rejected() == []

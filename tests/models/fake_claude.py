@@ -98,7 +98,8 @@ def answer(alive):
         "output_tokens": 7,
     }
     usage = None if MODE == "uncounted" else usage
-    say("result", is_error=False, result="x", stop_reason="end_turn", total_cost_usd=0.0123, usage=usage)
+    why = "max_tokens" if MODE == "cut" else "end_turn"
+    say("result", is_error=False, result="x", stop_reason=why, total_cost_usd=0.0123, usage=usage)
 
 
 def main():

@@ -63,7 +63,17 @@ EXPECTED: Mapping[Any, Any] = {
     "usage_missing": "Hello there.",
     "empty_answer": "malformed",
     "max_tokens": "malformed",
+    "cut_answer": "So it is until ",
+    "thoughts_alone": "malformed",
     "safety": "refusal",
+    "safety_within_an_answer": "refusal",
+    "refusal_field": "refusal",
+    "content_filter_with_200": "refusal",
+    "finish_error": "overload",
+    "failed_call": "malformed",
+    "error_of_another_provider": "bad_request",
+    "error_in_detail": "bad_request",
+    "no_credit": "no_credit",
     "malformed_function_call": "malformed",
     "no_candidates": "malformed",
     "blocked_prompt": "refusal",
@@ -155,7 +165,7 @@ async def test_every_fault_becomes_a_usable_reply_or_a_typed_error(
         wire.brain = lambda heard, name=name: FAULTS[name](kind, stream)
         outcomes[name] = await _outcome(phone)
     assert outcomes == {name: _expected(name, kind, stream) for name in faults}
-    assert len(phone.attempts) == len(faults), "each was tried, and told of, once"
+    assert len(phone.attempts) == len(faults) + 1, "each was tried, and told of, once; and one went on"
     assert wire.rejected == []
 
 
@@ -334,6 +344,8 @@ async def test_an_error_whose_causes_are_a_ring_is_told_as_any_other(
         ("unknown_model", 1),
         ("context_overflow", 1),
         ("safety", 1),
+        ("no_credit", 1),
+        ("failed_call", 3),
     ],
 )
 async def test_only_what_another_try_may_cure_is_tried_again(

@@ -12,8 +12,11 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from base.errors import ModelError
+from base.settings import load_settings
+from models.call import Ask, Caller
 from models.providers.claude_code import ChatClaudeCode
 from tests.tools.processes import LINGERING, is_left_by
+from tests.wires.cards import configure
 
 FAKE = Path(__file__).with_name("fake_claude.py")
 
@@ -68,6 +71,20 @@ async def test_the_answer_streams_token_by_token_with_usage_at_the_end(fake):
     assert whole.response_metadata["total_cost_usd"] == 0.0123
     assert whole.response_metadata["stop_reason"] == "end_turn"
     assert (fake / "starts").read_text() == "started\n"
+    assert await nothing_left(fake)
+
+
+async def test_an_answer_that_is_cut_off_is_gone_on_with_once_and_said_to_be(fake, tmp_path, monkeypatch):
+    async def nobody(attempt) -> None: ...
+
+    monkeypatch.setenv("FAKE_CLAUDE", "cut")
+    card = '[models.claude]\nprovider = "claude-code"'
+    caller = Caller(
+        load_settings({**os.environ, **configure(tmp_path / "c", {}, {"chat": ["claude"]}, card)})
+    )
+    reply = await caller.call(Ask("chat", [HumanMessage("hi")], "local"), nobody)
+    assert (reply.message.text, reply.is_cut) == ("Hello there!", True), "it repeats itself"
+    assert (fake / "starts").read_text() == "started\n" * 2
     assert await nothing_left(fake)
 
 

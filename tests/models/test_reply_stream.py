@@ -9,6 +9,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from models.reply_stream import stream
+from models.thoughts import Words
 
 
 class Scripted(BaseChatModel):
@@ -41,11 +42,11 @@ class Scripted(BaseChatModel):
     ],
 )
 async def test_the_pieces_of_a_call_are_one_call_whenever_its_id_comes(pieces):
-    reply = await stream(Scripted(pieces=pieces), [], {}, [])
+    reply = await stream(Scripted(pieces=pieces), [], {}, [], Words())
     assert [(c["name"], c["id"], c["args"]) for c in reply.tool_call_chunks] == [("look", "c1", '{"a": 1}')]
 
 
 async def test_two_calls_of_one_index_are_two():
     pieces = [{"name": each, "id": each, "args": "{}"} for each in ("a", "b")]
-    reply = await stream(Scripted(pieces=pieces), [], {}, [])
+    reply = await stream(Scripted(pieces=pieces), [], {}, [], Words())
     assert [(call["id"], call["args"]) for call in reply.tool_call_chunks] == [("a", "{}"), ("b", "{}")]

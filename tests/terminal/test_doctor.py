@@ -1,10 +1,15 @@
+import os
 import sqlite3
+import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from tests.behaviour.crashes import process
 from tests.behaviour.crashes.power import cut_short
+
+FAKE_CLAUDE = Path(__file__).parents[1] / "models" / "fake_claude.py"
 
 
 def findings(home, code=0, **options):
@@ -175,3 +180,26 @@ async def test_an_approval_of_what_was_cut_short_is_told_how_to_go_on_though_the
     assert "was cut short while remember ran, and nobody knows whether that happened" in told
     assert "twobrain resume t1" in told
     assert "The ledger has no record of it" in told
+
+
+def test_a_claude_program_that_is_not_logged_in_is_told_of_wherever_it_is_replaced(home):
+    program = home.directory / "bin" / "claude"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\n{FAKE_CLAUDE.read_text()}")
+    program.chmod(0o755)
+    environ = {"PATH": f"{program.parent}{os.pathsep}{os.defpath}", "FAKE_CLAUDE": "not logged in"}
+    why = "Claude Code: Not logged in · Please run /login. Run `claude` once and log in"
+    for _ in range(2):
+        result = home.json("ask", "what is 12*7", **environ)
+        assert result["backend"] == "offline-writer"
+        assert f"Model 'offline-writer' answered, as others could not. {why}" in result["response"]
+        assert [(each["model"], each["cause"]) for each in result["failed_models"]] == [
+            ("claude-code", "missing_key")
+        ]
+    assert f"WARNING models.call: {why}" in (home.data / "errors.log").read_text()
+    found = {one["name"]: one for one in home.json("doctor", **environ)["findings"]}
+    assert "its last call failed: its key or program is missing" in found["claude-code"]["text"]
+    assert why in found["errors"]["text"]
+    environ["FAKE_CLAUDE"] = "answer"
+    assert "could not" not in home.run("ask", "what is 12*7", **environ).stdout
+    assert "claude-code" not in {one["name"] for one in home.json("doctor", **environ)["findings"]}

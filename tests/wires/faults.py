@@ -194,9 +194,48 @@ def max_tokens(kind: Kind, stream: bool) -> Reply:
 
 
 @_on(*_EVERY)
+def cut_answer(kind: Kind, stream: bool) -> Reply:
+    """Run out of output tokens within the answer, and again when asked to go on."""
+    return Reply(text="So it is until ", finish=_by_kind(kind, "MAX_TOKENS", "length", "max_tokens"))
+
+
+@_on("openai")
+def thoughts_alone(kind: Kind, stream: bool) -> Reply:
+    """Write thoughts into the content, and nothing behind them."""
+    return Reply(text="<think>\nSo it is until")
+
+
+@_on(*_EVERY)
 def safety(kind: Kind, stream: bool) -> Reply:
     """Decline to answer on grounds of safety."""
     return Reply(finish=_by_kind(kind, "SAFETY", "content_filter", "refusal"))
+
+
+@_on(*_EVERY)
+def safety_within_an_answer(kind: Kind, stream: bool) -> Reply:
+    """Withhold the rest of an answer on grounds of safety."""
+    finish = _by_kind(kind, "RECITATION", "content_filter", "refusal")
+    return Reply(text="Hello there, this breaks off.", finish=finish)
+
+
+@_on("openai")
+def refusal_field(kind: Kind, stream: bool) -> Reply:
+    """Decline in the field of its own that OpenAI has for it, and call it a success."""
+    said = {"role": "assistant", "content": None, "refusal": "I can't help with that."}
+    choice = {"index": 0, "delta" if stream else "message": said, "finish_reason": "stop"}
+    return _body(kind, stream, {"id": "chatcmpl-1", "model": "stand-in", "choices": [choice]})
+
+
+@_on("openai")
+def content_filter_with_200(kind: Kind, stream: bool) -> Reply:
+    """Tell in the body of a 200 that a filter struck, as Azure does."""
+    return _body(kind, stream, DIALECTS[kind].error_body(400, "The response was filtered.", "content_filter"))
+
+
+@_on("openai")
+def finish_error(kind: Kind, stream: bool) -> Reply:
+    """Break off and say so in the finish reason alone, as OpenRouter does."""
+    return Reply(text="Hello there, this breaks off.", finish="error")
 
 
 @_on("gemini")
@@ -316,6 +355,37 @@ def context_overflow(kind: Kind, stream: bool) -> Reply:
     )
     reason = "context_length_exceeded" if kind == "openai" else ""
     return Reply(status=400, error=DIALECTS[kind].error_body(400, message, reason))
+
+
+@_on("openai")
+def failed_call(kind: Kind, stream: bool) -> Reply:
+    """Refuse a call that the model itself could not form, as Groq does."""
+    error = DIALECTS[kind].error_body(400, "Failed to call a function.", "tool_use_failed")
+    return Reply(status=400, error={"error": {**error["error"], "failed_generation": "<function=x>{"}})
+
+
+@_on("openai")
+def error_of_another_provider(kind: Kind, stream: bool) -> Reply:
+    """Pass on another provider's error, as OpenRouter does."""
+    raw = json.dumps({"error": {"message": "temperature must be 1 for this model."}})
+    metadata = {"raw": raw, "provider_name": "Crucible"}
+    return Reply(status=400, error={"error": {"message": "Provider returned error", "metadata": metadata}})
+
+
+@_on("openai")
+def error_in_detail(kind: Kind, stream: bool) -> Reply:
+    """Refuse a field of the request, as FastAPI does."""
+    detail = {"type": "extra_forbidden", "loc": ["body", "top_k"], "msg": "Extra inputs are not permitted"}
+    return Reply(status=422, error={"detail": [detail]})
+
+
+@_on("openai", "anthropic")
+def no_credit(kind: Kind, stream: bool) -> Reply:
+    """Refuse what the account cannot pay: OpenAI with a 429, Anthropic with a 400."""
+    if kind == "anthropic":
+        return Reply(status=400, error="Your credit balance is too low to access the Anthropic API.")
+    body = DIALECTS[kind].error_body(429, "You exceeded your current quota.", "insufficient_quota")
+    return Reply(status=429, error=body)
 
 
 @_on("openai")

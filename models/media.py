@@ -1,0 +1,89 @@
+"""Pictures, audio, video and files in messages, and which models take them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+_KINDS = {
+    "image": "images",
+    "image_url": "images",
+    "input_image": "images",
+    "audio": "audio",
+    "input_audio": "audio",
+    "video": "video",
+    "video_url": "video",
+    "file": "files",
+    "input_file": "files",
+    "document": "files",
+}
+"""Types of blocks, as LangChain, OpenAI and Anthropic name them, to what a model may not take."""
+MEDIA = frozenset(_KINDS.values())
+_WORDS = {"images": "an image", "audio": "audio", "video": "a video", "files": "a file"}
+_MIME = ("mime_type", "media_type")
+
+
+def media_in(messages: Iterable[BaseMessage]) -> frozenset[str]:
+    """Return what the messages hold of images, audio, video and files."""
+    return frozenset(kind for message in messages for block in _blocks(message) if (kind := _kind(block)))
+
+
+def in_one_form(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return the messages with every maker's blocks as LangChain's.
+
+    Each client reads those, and of other makers' only some.
+    """
+    return [_with_blocks(message, map(_standard, _blocks(message))) for message in messages]
+
+
+def without(messages: Sequence[BaseMessage], kinds: Iterable[str]) -> list[BaseMessage]:
+    """Return the messages with words in place of such blocks."""
+    left_out = frozenset(kinds)
+
+    def shown(block: Mapping[str, Any]) -> Mapping[str, Any]:
+        kind = _kind(block)
+        told = f"[{_WORDS[kind]}, which you cannot be shown]" if kind in left_out else ""
+        return {"type": "text", "text": told} if told else block
+
+    return [_with_blocks(message, map(shown, _blocks(message))) for message in messages]
+
+
+def _blocks(message: BaseMessage) -> Iterator[Mapping[str, Any]]:
+    if isinstance(message.content, list):
+        yield from (block for block in message.content if isinstance(block, dict))
+
+
+def _with_blocks(message: BaseMessage, blocks: Iterator[Mapping[str, Any]]) -> BaseMessage:
+    if not isinstance(message.content, list):
+        return message
+    content = [next(blocks) if isinstance(block, dict) else block for block in message.content]
+    return message if content == message.content else message.model_copy(update={"content": content})
+
+
+def _kind(block: Mapping[str, Any]) -> str:
+    """Return what a block is, Google's `media` by its MIME type."""
+    kind = str(block.get("type"))
+    if kind == "media":
+        kind = str(block.get("mime_type", "")).partition("/")[0]
+        return _KINDS.get(kind, "files")
+    return _KINDS.get(kind, "")
+
+
+def _standard(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return Anthropic's and Google's blocks, and plain text, in LangChain's form."""
+    held: Mapping[str, Any]
+    source = block.get("source")
+    match block.get("type"):
+        case "text-plain" if isinstance(text := block.get("text"), str):
+            return {"type": "text", "text": text}
+        case "image" | "document" if isinstance(source, dict) and isinstance(source.get("data"), str):
+            held = source
+        case "media" if isinstance(block.get("data"), str):
+            held = block
+        case _:
+            return block
+    others = {key: value for key, value in block.items() if key not in {"source", "data", *_MIME}}
+    mime = next((held[key] for key in _MIME if key in held), None)
+    if (kind := _kind(block).removesuffix("s")) == "file":
+        others = {"filename": "file", **others}  # which OpenAI wants
+    return {**others, "type": kind, "base64": held["data"], "mime_type": mime}

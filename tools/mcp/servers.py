@@ -102,8 +102,10 @@ class _ListedServer:
 
     async def _try(self) -> None:
         try:
-            self.listed = await self.connection.listed()
-            await self.settle()
+            listed = await self.connection.listed()
+            if self.failed or self.tried_at is None or listed != self.listed:
+                self.listed = listed
+                await self.settle()
             self.failed = False
         except DeadError as error:
             self._fail(str(error))
@@ -114,8 +116,12 @@ class _ListedServer:
             self.tried_at, self.trying = time.monotonic(), None
 
     def _fail(self, why: str) -> None:
-        self.failed, self.offers, self.problems = True, [], [f"it cannot be used: {why}"]
-        self.version += 1
+        """Offer nothing, or what a session that is open has offered."""
+        self.failed, self.version = True, self.version + 1
+        if self.connection.is_open:
+            self.problems = [f"its tools have changed, and cannot be listed: {why}"]
+        else:
+            self.offers, self.problems = [], [f"it cannot be used: {why}"]
 
     async def settle(self) -> None:
         """Make the offers anew, of what is listed and agreed to."""

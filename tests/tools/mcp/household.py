@@ -82,8 +82,11 @@ class Open:
         self.settings = settings
         self.servers = servers
 
+    async def registry(self, user: str = "ada") -> Registry:
+        return await self.servers.join(BASE, user)
+
     async def tools(self, user: str = "ada") -> dict[str, Tool]:
-        return {each.name: each for each in await self.servers.join(BASE, user) if each is not get_time}
+        return {each.name: each for each in await self.registry(user) if each is not get_time}
 
     async def agree(self, name: str, user: str = "ada") -> None:
         """Agree to a tool as it is now."""
@@ -91,7 +94,9 @@ class Open:
         await self.servers.approve_definition(name, found.definition, user)
 
     async def call(self, name: str, **args: Any) -> Ran:
-        found = (await self.tools())[name]
+        return await self.call_of((await self.tools())[name], **args)
+
+    async def call_of(self, found: Tool, **args: Any) -> Ran:
         here = Here(self.settings, "ada", "user", "thread-1", "call-1", "key-1")
         return await run_tool(found, here, found.check(args))
 

@@ -28,6 +28,7 @@ from tests.tools.mcp.household import (
 )
 from tests.tools.processes import LINGERING, is_left_by
 from tests.wires.brain import Call, Heard, Reply
+from tests.wires.schemas import MAKERS, followed
 from tools.clock import get_time
 from tools.declaration import ArgumentsError, Here, Tool
 from tools.mcp.config import ServerCard
@@ -308,9 +309,9 @@ def chain(length: int) -> dict[str, Any]:
         ({"properties": {"a": {"$ref": "http://127.0.0.1:9/x"}}}, "refers to http://127.0.0.1:9/x, outside"),
         ({"properties": {"a": {"$ref": "#/$defs/none"}}}, "its schema is not valid"),
         ({"properties": {"a": {"type": "string", "pattern": "(["}}}, "its schema is not valid"),
-        ({"properties": {"two words": {}}}, "has a name that not every provider takes"),
+        ({"enum": [1, 2]}, "its schema is not that of an object"),
         ({"description": "x" * 60_000}, "longer than 50,000 characters"),
-        (chain(30), "more than 500 parts"),
+        ({"properties": {f"a{i}": {} for i in range(501)}}, "more than 500 parts"),
     ],
 )
 async def test_a_tool_with_a_lying_schema_is_left_out_and_the_others_stay(household, schema, why):
@@ -342,39 +343,51 @@ STRANGE = {
 }  # fmt: skip
 
 
-async def test_a_strange_but_valid_schema_is_shown_in_a_dialect_that_every_provider_takes(household, caplog):
-    from langchain_anthropic.chat_models import convert_to_anthropic_tool
-    from langchain_core.utils.function_calling import convert_to_openai_tool
-
-    from tests.wires.gemini_tools import convert_to_genai_function_declarations
-
+async def test_a_strange_but_valid_schema_is_shown_as_what_it_says(household):
     household.add("notes", definition("odd", STRANGE))
     async with household.open() as house:
         odd = (await house.tools())["notes_odd"]
-    assert odd.parameters["required"] == ["node"]
-    assert odd.parameters["properties"] == {
-        "node": {"type": "object", "properties": {"next": {"type": "object"}}},
-        "maybe": {"type": "integer", "description": "a number"},
+    assert odd.parameters["required"] == ["arguments"]
+    first, second = odd.parameters["properties"]["arguments"]["oneOf"]
+    assert (first["required"], second["required"]) == (
+        ["node", "no_such_argument", "maybe"],
+        ["node", "no_such_argument", "either"],
+    )
+    assert first["properties"] == {
+        "node": {"type": "object", "properties": {"next": {"type": "object", "properties": {}}}},
+        "maybe": {"description": "a number", "anyOf": [{"type": "integer"}, {"type": "null"}]},
         "either": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
-        "several": {"type": "string"},
-        "both": {
-            "type": "object",
-            "properties": {"x": {"type": "integer"}, "y": {}},
-            "required": ["x"],
-        },
+        "several": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "both": {"type": "object", "properties": {"x": {"type": "integer"}, "y": {}}, "required": ["x"]},
         "fixed": {"type": "string", "enum": ["k"]},
-        "level": {},
-        "list": {"type": "array", "items": {"type": "string"}},
+        "level": {"type": "integer", "enum": [1, 2]},
+        "list": {"type": "array", "items": {}},
         "anything": {},
+        "no_such_argument": {},
     }
-    assert "oneOf" not in odd.parameters
-    assert convert_to_openai_tool(odd.spec()) == odd.spec()
-    assert convert_to_anthropic_tool(odd.spec())["input_schema"] == odd.parameters
-    declared = convert_to_genai_function_declarations([odd.spec()])[0].function_declarations[0]
-    assert set(declared.parameters.properties) == set(odd.parameters["properties"])
     with pytest.raises(ArgumentsError):
-        odd.check({"node": {}, "level": 3, "no_such_argument": 1, "maybe": 1})
-    assert odd.check({"node": {}, "level": 2, "no_such_argument": 1, "maybe": None})
+        odd.check({"arguments": {"node": {}, "level": 3, "no_such_argument": 1, "maybe": 1}})
+    fits = {"node": {}, "level": 2, "no_such_argument": 1, "maybe": None}
+    assert odd.check({"arguments": fits}) == odd.check(fits) == fits
+    assert odd.fingerprint({"arguments": fits}) == odd.fingerprint(fits)
+
+
+async def test_a_call_that_follows_what_is_shown_passes_the_servers_own_schema(household):
+    names = [f"tool_{i}" for i in range(len(MAKERS))]
+    household.add("makers", *map(definition, names, MAKERS.values()))
+    async with household.open() as house:
+        tools = await house.tools()
+    assert set(tools) == {f"makers_{name}" for name in names}, "none is left out"
+    for name in tools:
+        for args in followed(tools[name].parameters, 60):
+            assert tools[name].check(tools[name].check(args)) == tools[name].check(args)
+
+
+async def test_what_multiplies_with_each_reference_is_shown_as_deep_as_it_stays_short(household):
+    household.add("notes", definition("odd", chain(30)))
+    async with household.open() as house:
+        shown = json.dumps((await house.tools())["notes_odd"].parameters)
+    assert 200 < len(shown) < 5_000
 
 
 async def test_a_pattern_that_runs_wild_does_not(household):
@@ -417,23 +430,6 @@ async def test_a_schema_too_deep_to_be_read_costs_its_own_tool(household):
     async with household.open() as house:
         assert set(await house.tools()) == {"mcp:notes", "notes_add"}
         assert "'deep' is left out" in await house.missing("mcp:notes")
-
-
-async def test_names_are_made_fit_for_models_and_of_two_alike_the_first_stays(household):
-    names = ["add item", "add/item", "add", "add", "ä" * 80, "größe"]
-    household.add("notes", *(definition(name) for name in names))
-    household.add("get", definition("time"))
-    async with household.open() as house:
-        tools = await house.tools()
-        reason = await house.missing("mcp:notes")
-        clash = await house.missing("mcp:get")
-        assert (await house.call("notes_add_item")).text == "add item: {}"
-    assert set(tools) == {
-        "notes_add_item", "notes_add", "notes_" + "_" * 58, "notes_gr__e", "mcp:notes", "mcp:get",
-    }  # fmt: skip
-    assert "'add/item' is left out: there is a tool 'notes_add_item' already" in reason
-    assert "a second tool named 'add' is left out" in reason
-    assert clash == "'time' is left out: there is a tool 'get_time' already"
 
 
 async def test_what_the_toml_says_of_single_tools_holds_for_them(household):

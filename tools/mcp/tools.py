@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -264,12 +266,33 @@ def _text_of(result: Mapping[str, Any]) -> str:
         parts = [_part(each) for each in result["content"]]
     except (KeyError, TypeError):
         raise OutcomeUnknown("the MCP server's result is not as the protocol has it.") from None
-    if not parts and result.get("structuredContent") is not None:
-        parts = [json.dumps(result["structuredContent"], ensure_ascii=False)]
+    structured = result.get("structuredContent")
+    if structured is not None and (not parts or _words_in(structured) - _words_in([*map(_read_back, parts)])):
+        parts.append(json.dumps(structured, ensure_ascii=False))  # it says what the text does not
     text = "\n".join(parts)
     if len(text) > _LONGEST_RESULT:
         text = f"{text[:_LONGEST_RESULT]}\n… (cut; the whole has {len(text):,} characters)"
     return text
+
+
+def _read_back(part: str) -> Any:
+    """Return what a part is as JSON, else its text."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(part)
+    return part
+
+
+def _words_in(data: Any) -> Counter[str]:
+    """Count the words of all values within data."""
+    waiting, found = [data], Counter[str]()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict | list):
+            waiting += each.values() if isinstance(each, dict) else each
+        elif each is not None:
+            words = each if isinstance(each, str) else json.dumps(each)
+            found.update(re.findall(r"\w+", words.casefold()))
+    return found
 
 
 def _part(content: Mapping[str, Any]) -> str:

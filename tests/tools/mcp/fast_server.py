@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from mcp.server.fastmcp import Context, FastMCP
 
@@ -28,6 +29,18 @@ async def unlock(context: Context) -> str:  # type: ignore[type-arg] (FastMCP's 
     server.add_tool(vault)
     await context.session.send_tool_list_changed()
     return "unlock: {}"
+
+
+@server.tool()
+def names() -> list[str]:
+    """Name the things in the vault."""
+    return ["gold", 'a "quoted" größe\n']
+
+
+@server.tool()
+def record() -> dict[str, Any]:
+    """Tell of one thing in the vault."""
+    return {"name": "größe", "weight": 2.5, "inside": [{"name": "coin", "count": 3}]}
 
 
 if __name__ == "__main__":

@@ -44,6 +44,9 @@ def answer(method: str, params: dict[str, Any]) -> dict[str, Any] | None:
     if method == "tools/call":
         name, args = params["name"], json.dumps(params.get("arguments") or {})
         note("called", f"{name} {args}")
+        if (results := FOLDER / "results.json").exists():
+            told: dict[str, Any] = json.loads(results.read_text())[name]
+            return told
         if name == "unlock":
             UNLOCKED.append({"name": "vault", "inputSchema": {"type": "object"}})
             say(method="notifications/tools/list_changed")

@@ -11,14 +11,15 @@ demo: .venv/ready
 # The tests start hundreds of processes; without bytecode each would compile all our modules.
 test check prove: export PYTHONDONTWRITEBYTECODE =
 
+# Three tiers: every promise, quickly; all but the long proofs, as CI runs it; the long proofs in full.
 test: .venv/ready-dev
-	$(BIN)/pytest -q -n auto --dist loadgroup
+	$(BIN)/pytest -q -n auto --quick
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n auto --dist loadgroup
+	$(BIN)/pytest -q -n auto
 
 prove: .venv/ready-dev
 	$(BIN)/pytest -q -n 0 --timeout 3600 --prove -m prove

@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,6 +48,35 @@ ESCAPES = (
 """Pattern of what steers a terminal and is not shown."""
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\U00013441\U00013442\U0001d159")
 """Letters and symbols that have no ink: Hangul's fillers, Braille's blank and the like (Unicode 16)."""
+
+
+_INKLESS_MARKS = re.compile("[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Marks that change nothing one sees, or nothing one notices (Default_Ignorable_Code_Point of Unicode 16)."""
+
+
+def spelled_out(text: str) -> str:
+    r"""Return a text with all that cannot be seen, or told from a space, as in `\u3164`.
+
+    For what a person agrees to; line breaks and tabs stay.
+    """
+    unseen = dict(_unseen(text))
+    return "".join(unseen.get(char, char) for char in text)
+
+
+def unseen_in(text: str) -> list[str]:
+    r"""Return what of a text cannot be seen, as in `\u3164`."""
+    return sorted(written for _, written in _unseen(text))
+
+
+def _unseen(text: str) -> Iterator[tuple[str, str]]:
+    for char in set(text) - set(" \n\t"):
+        if not _shows(char):
+            yield char, char.encode("unicode_escape").decode()
+
+
+def _shows(char: str) -> bool:
+    is_mark = unicodedata.category(char)[0] == "M"
+    return not _INKLESS_MARKS.match(char) if is_mark else _has_ink(char)
 
 
 def is_blank(text: str) -> bool:

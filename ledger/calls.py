@@ -28,7 +28,7 @@ from base.errors import StorageError
 from base.texts import moment
 from ledger.owner import is_gone
 from ledger.records import CallKey, Entered, Lost, OpenCall, Recorded, Running, Status
-from ledger.tables import calls, insert, matching
+from ledger.tables import calls, insert, is_change, matching
 
 FINAL = frozenset(get_args(Status))
 _RAN = frozenset({"executed", "failed"})
@@ -47,7 +47,7 @@ _KIND = ("user", "thread", "turn", "made")
 _ALIKE = (
     select(calls)
     .where(*(calls.c[name] == bindparam(name) for name in _KIND))
-    .where(calls.c.attempts > 0, calls.c.effect != "read")
+    .where(calls.c.attempts > 0, is_change)
     .order_by(calls.c.id)
 )
 _LOCKED = _CALL.with_for_update()
@@ -71,15 +71,16 @@ def enter(connection: Connection, rows: Sequence[Mapping[str, Any]], held: Colle
         return Entered(taken, set())
     made_at_once = uuid.uuid4().hex
     doubted: set[str] = set()
-    alike = {row["made"]: _begun_alike(connection, row) for row in rows}
+    alike = {row["made"]: _begun_alike(connection, row) for row in rows if row["effect"] != "read"}
     unheld = {made: _unheld(before, held) for made, before in alike.items()}
     for row in rows:
-        runs = sum(map(_runs, alike[row["made"]]))
         stands: dict[str, Any] = {"status": "planned"}
-        if row["effect"] != "read" and unheld[row["made"]]:
-            stands = _as_begun(unheld[row["made"]].pop())
-            doubted.add(row["call_id"])
-        add(connection, {**row, "round": made_at_once, "runs_seen": runs, **stands})
+        if row["effect"] != "read":
+            stands |= {"round": made_at_once, "runs_seen": sum(map(_runs, alike[row["made"]]))}
+            if unheld[row["made"]]:
+                stands |= _as_begun(unheld[row["made"]].pop())
+                doubted.add(row["call_id"])
+        add(connection, {**row, **stands})
     return Entered(set(), doubted)
 
 

@@ -383,7 +383,8 @@ class Ledger:
 
     def _row(self, call: Call) -> dict[str, Any]:
         stored = {"tool": self._clean(call.tool), "args": redacted_json(call.args, self._redact)}
-        return {**fields_of(call), **stored, "made": call.fingerprint, "round": call.call_id}
+        alike = {} if call.effect == "read" else {"made": call.fingerprint, "round": call.call_id}
+        return {**fields_of(call), **stored, **alike}
 
     def _thread_row(self, thread: str, user: str, status: ThreadStatus, title: str | None) -> dict[str, Any]:
         now = time.time()

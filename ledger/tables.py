@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ calls = Table(
     Column("tool", String, nullable=False),
     Column("args", Text, nullable=False),
     Column("fingerprint", String, nullable=False),
-    Column("made", String, nullable=False),
-    Column("round", String, nullable=False),
+    Column("made", String),
+    Column("round", String),
     Column("runs_seen", Integer, nullable=False, default=0),
     Column("earlier", String),
     Column("effect", String, nullable=False),
@@ -76,11 +77,16 @@ calls = Table(
     Column("result_sha256", String),
     Column("untrusted", Boolean),
     UniqueConstraint("thread", "call_id", "user"),
-    Index("calls_alike", "thread", "turn", "made"),
 )
 """`made` is the fingerprint as a model made the call, whatever it was edited to; `round` is shared by those
-made at once; `runs_seen` is how often the same had been begun in the turn by then; `earlier` the id of the
-first of those, where the conversation does not hold it. `shown` is the hash of what a person decided on."""
+made at once; neither is known of a read, which may run again. `runs_seen` is how often the same had been
+begun in the turn by then; `earlier` the id of the first of those, where the conversation does not hold it.
+`shown` is the hash of what a person decided on."""
+
+is_change = calls.c.effect != literal_column("'read'")
+"""Said without a parameter, so that SQLite sees that the index below holds all such calls."""
+
+Index("calls_alike", calls.c.turn, calls.c.made, sqlite_where=is_change)  # Postgres: it loads a driver
 
 usage = Table(
     "usage",

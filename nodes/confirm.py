@@ -33,8 +33,9 @@ _SENT_BEFORE = (
 async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     """Ask once, and write what was decided.
 
-    Reads request, decisions and problem; writes decisions, problem, and results for what will not run. The
-    request too, where the ledger has forgotten it: then there is none.
+    Reads request, decisions and problem; writes these, and results for what will not run. There is no request
+    where the ledger has forgotten it; where the answer may have been meant for any call, they are asked about
+    one by one.
     Nothing happens before the interrupt: this step is run again from here when the answer comes.
     """
     request = remaining(state)
@@ -45,10 +46,12 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     if (in_doubt or not reading.names_calls) and was_sent_before(request):
         return {"problem": _SENT_BEFORE, "pending": remaining(replace(state, problem=_SENT_BEFORE))}
     decisions, messages, unrecorded = await _decided(turn, reading)
-    undecided = any(action["tool_call_id"] not in decisions for action in request["action_requests"])
+    undecided = any(action["tool_call_id"] not in decisions for action in state.request["action_requests"])
     problem = (unrecorded or reading.problem) if undecided else ""
     if not undecided:
         turn.mark("running")
+    if reading.one_by_one:
+        state = replace(state, request={**state.request, "one_by_one": True})
     now = time.time()
     update: Update = {
         "decisions": decisions,
@@ -56,9 +59,8 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
         "waited_s": state.waited_s + max(0.0, now - state.asked_at),
         "asked_at": now,
         "pending": remaining(replace(state, decisions=decisions, problem=problem)) if undecided else None,
+        "request": state.request if problem != _NOT_ON_RECORD else {},  # then plan puts the question anew
     }
-    if problem == _NOT_ON_RECORD:
-        update["request"] = {}  # plan puts the question anew
     return {**update, "messages": messages, "own_last_id": messages[-1].id or ""} if messages else update
 
 

@@ -89,8 +89,11 @@ class ConversationChannel(DeltaChannel[list[AnyMessage]]):
 
 
 def _decoded(conversation: Sequence[Any]) -> list[AnyMessage]:
-    """Return the conversation with messages in place of dicts; no list is damage, and left as it is."""
-    if isinstance(conversation, list) and any(isinstance(each, dict) for each in conversation):
+    """Return the conversation with messages in place of dicts.
+
+    What is no list is damage, and left as it is.
+    """
+    if isinstance(conversation, list) and dict in set(map(type, conversation)):
         return append([], [conversation])
     return cast("list[AnyMessage]", conversation)
 

@@ -12,11 +12,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from nodes.gate.answers import Check, read, read_json
-from nodes.gate.request import GIVE_A_REASON
+from base.texts import spelled_out
+from nodes.gate.answers import Check, plain_answer, read, read_json
+from nodes.gate.request import GIVE_A_REASON, unfenced
 from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
-from terminal.text import exact, json_line, plain
+from terminal.text import json_line, plain
 
 _WIDEST = 100
 _LINES = 12
@@ -102,6 +103,8 @@ class ApprovalPrompt:
             typed = await self._line(question)
             if found := [choice for choice in choices if typed.lower() in {choice, choice[0]}]:
                 return found[0]
+            if (is_yes := plain_answer(typed)) is not None:
+                return "approve" if is_yes else "reject"
             self._keep(typed, f"Please type {', '.join(choices)}, or its first letter.")
 
     async def _line(self, question: str, prefilled: str = "") -> str:
@@ -179,7 +182,7 @@ def _print(console: Console, request: dict[str, Any], number: int) -> bool:
     console.print(
         Panel(
             Group(*_parts(request, number)),
-            title=Text.assemble(f"{what}{count} · ", (exact(action["name"]), "bold")),
+            title=Text.assemble(f"{what}{count} · ", (spelled_out(action["name"]), "bold")),
             title_align="left",
             border_style="yellow",
             padding=(0, 2),
@@ -195,7 +198,7 @@ def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
     if number == 0 and message:
         yield Padding(Text(plain(message)), (0, 0, 1, 0))
     yield _arguments(action, whole=False)
-    if effect := exact(action.get("description", "").removesuffix(GIVE_A_REASON)).strip():
+    if effect := spelled_out(unfenced(action.get("description", "").removesuffix(GIVE_A_REASON))).strip():
         styles = {"+": "green", "-": "red"}  # of what is added, and what is taken away
         lines = [Text(line, styles.get(line[:1], "dim")) for line in effect.split("\n")]
         yield Padding(Text("\n").join(lines), (1, 0, 0, 0))
@@ -213,12 +216,12 @@ def _arguments(action: dict[str, Any], *, whole: bool) -> Table:
         if not whole and _cut(text):
             start = "\n".join(text.split("\n")[:_LINES])[: _LINES * 80]
             shown = Text.assemble(start, (f"\n… {len(text):,} characters in all", "yellow"))
-        grid.add_row(Text(exact(name)), shown)
+        grid.add_row(Text(spelled_out(name)), shown)
     return grid
 
 
 def _exact(value: Any) -> str:
-    return exact(value if isinstance(value, str) else json_line(value))
+    return spelled_out(value if isinstance(value, str) else json_line(value))
 
 
 def _cut(text: str) -> bool:

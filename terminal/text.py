@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from base.texts import ESCAPES, visible
+from base.texts import ESCAPES
 
 _CONTROLS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 _WIDE = "\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
@@ -18,11 +18,6 @@ _PIECES = rf"\n|[^\S\n]+|[{_WIDE}]|[^\s{_WIDE}]+"
 def plain(text: str) -> str:
     r"""Return the text without escape sequences, bidi overrides and most controls."""
     return re.sub(_CONTROLS, "", re.sub(ESCAPES, "", text))
-
-
-def exact(text: str) -> str:
-    r"""Return the text with unseen characters written out, as in `\x1b`."""
-    return visible(text, "\n\t")
 
 
 def one_line(text: str, width: int) -> str:

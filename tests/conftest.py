@@ -9,6 +9,7 @@ from typing import Any
 import certifi
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from base.settings import Settings
 from tests.behaviour.crashes.process import Home
@@ -18,8 +19,14 @@ from tests.wires.clients import OpenWire
 from tests.wires.serve import Host, Wire
 from tools.registry import Registry, open_registry
 
+FEW = ("gemini+anthropic", "openai")
+"""Layouts in which each wire and both paths occur."""
+LEFT_OUT = pytest.StashKey[int]()
+"""How many slow tests a quick run left out."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what is slow, as `make test` does")
     parser.addoption("--prove", action="store_true", help="run the long proofs in full, as `make prove` does")
     parser.addoption("--rewrite", action="store_true", help="write anew what tests write into docs/")
 
@@ -27,23 +34,80 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let Hypothesis try more where a proof runs in full; no example fails for a busy machine."""
     patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile("quick", max_examples=25, **patient)
     settings.register_profile("sample", max_examples=100, **patient)
     settings.register_profile("proof", max_examples=1_000, **patient)
-    settings.load_profile("proof" if config.getoption("--prove") else "sample")
+    quick = "quick" if config.getoption("--quick") else "sample"
+    settings.load_profile("proof" if config.getoption("--prove") else quick)
 
 
+def pytest_sessionstart() -> None:
+    """Import and collect without looking for garbage, of which there is next to none."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but not among what has been collected."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(trylast=True)  # a room marks its tests first
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only a proof in full runs: `pytest.mark.prove(sampled=False)`."""
+    """Leave out what only a longer run has: `make check` what is slow, `make prove` what is sampled=False."""
     if config.getoption("--prove"):
         return
-    full = [item for item in items if any(not _is_sampled(mark) for mark in item.iter_markers("prove"))]
-    left_out = set(full)
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=full)
+    full = {item for item in items if any(not _is_sampled(mark) for mark in item.iter_markers("prove"))}
+    quick = config.getoption("--quick")
+    slow = {item for item in items if quick and _is_slow(item)} - full
+    config.stash[LEFT_OUT] = len(slow)
+    config.hook.pytest_deselected(items=[item for item in items if item in full | slow])
+    items[:] = [item for item in items if item not in full | slow]
+
+
+class Scheduling(LoadScopeScheduling):
+    """Give a process one test at a time, but all to one that share the servers of `tests/server`.
+
+    xdist's own loadgroup heeds no group since pytest 9.2: each process would start both servers.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "server" if nodeid.startswith("tests/server/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    """Tell whether `make test` leaves it out: marked so, or showing on one more wire what another shows."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    is_repeated = params.get("layout", FEW[0]) not in FEW or (
+        "behaviour" in item.path.parts and params.get("kind") in {"gemini", "anthropic"}
+    )
+    return is_repeated or item.get_closest_marker("slow") is not None
 
 
 def _is_sampled(mark: pytest.Mark) -> bool:
     return mark.kwargs.get("sampled", True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker of xdist say how many tests it left out: it alone knows."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(LEFT_OUT, 0):
+        words = "tests that start programs, measure, or repeat on another wire left out: make check runs them"
+        terminalreporter.write_line(f"{count} {words}")
 
 
 @pytest.fixture
@@ -79,9 +143,6 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def wire_host() -> Iterator[Host]:
     for package in ("langchain_google_genai", "langchain_openai", "langchain_anthropic"):
         import_module(package)
-    gc.collect()
-    gc.freeze()  # what is there for good need not be looked through after each test
-    gc.set_threshold(701, 10, 10)  # or an orchestrator changes it, and lets go of what is frozen
     with Host() as host:
         yield host
 
@@ -91,6 +152,7 @@ def open_wire(wire_host: Host) -> Iterator[Callable[..., Wire]]:
     """Open a provider's endpoint: `open_wire("gemini" | "openai" | "anthropic", brain=…, key=…)`."""
     yield wire_host.open
     gc.collect()  # while no loop runs: a client of google-genai that is found in one begins a task on it
+    gc.freeze()  # what outlives a test is there for good, and need not be looked through after each
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ def run(*args, home, path=HOUSE, options=(), before="pass"):
         text=True,
         env={"PATH": os.defpath, "PYTHONPATH": str(path), "HOME": str(home)},
         cwd=home,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
@@ -63,6 +63,7 @@ def test_a_package_of_another_distribution_that_hides_ours_is_named(tmp_path, na
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_command_ends_without_a_last_look_through_all_that_it_loaded(tmp_path):
     told_at_the_end = "atexit.register(lambda: print('to look through:', len(gc.get_objects())))"
     done = run("tools", home=tmp_path, before=f"import atexit, gc; {told_at_the_end}")
@@ -70,6 +71,7 @@ def test_a_command_ends_without_a_last_look_through_all_that_it_loaded(tmp_path)
     assert int(done.stdout.rpartition("to look through:")[2]) < 1_000
 
 
+@pytest.mark.slow
 def test_the_server_without_its_packages_is_asked_for_by_name(tmp_path):
     done = run("serve", home=tmp_path, before="import sys; sys.modules['langgraph_api'] = None")
     assert done.returncode == 2

@@ -29,6 +29,7 @@ def test_the_readme_is_read_in_one_go():
     assert len(README.splitlines()) <= 200
 
 
+@pytest.mark.slow
 def test_what_the_readme_shows_of_the_terminal_is_what_it_prints(tmp_path):
     (task,) = re.findall(r"^\.venv/bin/(twobrain ask .*)$", README, re.MULTILINE)
     (shown,) = blocks("console")
@@ -83,6 +84,7 @@ def test_the_glossary_is_read_in_a_minute():
     assert 12 <= len(terms.splitlines()) <= 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines()])
 def test_every_twobrain_command_of_the_readme_is_understood(line, tmp_path):
     if not line.startswith(".venv/bin/twobrain"):
@@ -91,6 +93,7 @@ def test_every_twobrain_command_of_the_readme_is_understood(line, tmp_path):
     assert "buy milk" in _asked(line, tmp_path, "--yes")
 
 
+@pytest.mark.slow
 def test_the_python_example_of_the_readme_runs(tmp_path):
     example = next(block for block in blocks("python") if "open_orchestrator" in block)
     script = tmp_path / "example.py"
@@ -110,6 +113,7 @@ def test_the_tool_example_of_the_readme_declares_a_tool_that_asks():
     assert (water.name, water.confirm, list(water.parameters["properties"])) == ("water", True, ["plant"])
 
 
+@pytest.mark.slow
 def test_the_tool_example_of_the_readme_is_tried_without_keys_as_the_readme_says(tmp_path):
     checkout = tmp_path / "checkout"
     for name in subprocess.run(
@@ -150,16 +154,22 @@ def test_the_example_configuration_is_accepted(tmp_path):
     assert set(settings.roles) == {"orchestrator", "chat"}
 
 
-def test_each_behaviour_names_tests_that_exist():
+def test_each_behaviour_names_tests_that_exist_and_make_test_runs_one():
     rows = re.findall(r"^\| (\d+) \|.*$", BEHAVIOURS, re.MULTILINE)
     assert len(rows) >= 18
     assert [int(number) for number in rows] == list(range(1, len(rows) + 1))
     for line in re.findall(r"^\| .*`tests/.*$", BEHAVIOURS, re.MULTILINE):
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", line)
-        assert named, line
-        for path, test in named:
-            source = (ROOT / path).read_text(encoding="utf-8")
-            assert re.search(rf"def {test}\(", source), f"{path}::{test}"
+        decorated = [_decorators(path, test) for path, test in named]
+        assert any("pytest.mark.slow" not in each for each in decorated), f"make test does not show: {line}"
+
+
+def _decorators(path, test):
+    """Return what stands over a test of a file: its decorators."""
+    source = (ROOT / path).read_text(encoding="utf-8")
+    found = re.search(rf"((?:^[@ )].*\n)*)^ *(?:async )?def {test}\(", source, re.MULTILINE)
+    assert found, f"{path}::{test}"
+    return re.findall(r"^@([\w.]+)", found[1], re.MULTILINE)
 
 
 def _asked(line, home, *options, code=0):

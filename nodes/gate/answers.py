@@ -10,6 +10,7 @@ like it, is none. An approval may say which further calls are to run unasked:
 
 import json
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,13 +24,34 @@ from tools.declaration import ArgumentsError
 from tools.policy.rules import covers
 from tools.registry import Registry
 
-_YES = {"approve", "approved", "accept", "yes", "y", "ok", "true"}
-_NO = {"reject", "rejected", "deny", "denied", "ignore", "no", "n", "false"}
+_WORDS = {
+    "what clients send": ("approve approved accept true", "reject rejected deny denied ignore false"),
+    "en": ("yes y ok okay", "no n"),
+    "de da fi sv nb is nl et": ("ja jah já kyllä joo", "nein nej nei nee ei"),
+    "fr it es ca pt gl ro": ("oui sì sí sim da", "non no não nu"),
+    "cs sk pl sl hr lt lv hu": ("ano áno tak taip jā igen", "ne nie nē nem"),
+    "ru uk bg sr mk be el": ("да так ναι", "нет ні не няма όχι"),  # noqa: RUF001
+    "tr az vi id sw": ("evet bəli có ya ndiyo", "hayır xeyr không tidak hapana"),  # noqa: RUF001
+    "ar fa ur he hi th": ("نعم بله ہاں כן हाँ हां ใช่", "لا خیر نه نہیں לא नहीं ไม่ ไม่ใช่"),
+    "zh ja ko": ("是 是的 好 好的 可以 はい 네 예", "否 不 不是 不行 不要 いいえ 아니요 아니오"),
+    "signs": ("👍 ✅", "👎 ❌"),
+}
+"""Whole answers by language, yes and no: CLDR's `yesstr` and `nostr`, without single letters, and what people
+write beside them. What is a yes in one language and a no in another is neither."""
+_SAYS_YES, _SAYS_NO = ({word for said in _WORDS.values() for word in said[at].split()} for at in (0, 1))
+_YES, _NO = _SAYS_YES - _SAYS_NO, _SAYS_NO - _SAYS_YES
+_STOPS = ".!\N{IDEOGRAPHIC FULL STOP}\N{FULLWIDTH EXCLAMATION MARK}"
+_SKIN_TONES = dict.fromkeys(range(0x1F3FB, 0x1F400))
 _APPROVING = {"approve", "accept"}
 _REJECTING = {"reject", "respond", "response", "ignore"}
 _ABOUT = {"type", "tool_call_id"}
+_CAMEL_CASE = {"editedAction": "edited_action", "toolCallId": "tool_call_id"}
 _FORMS = 'Answer yes, no or {"decisions": [{"type": "approve" | "edit" | "reject", …}]}, one for each call.'
 _DEEPEST_JSON = 3
+_WHICH = (
+    "For {calls} calls {answers}, and nothing says which it is about: programs differ in what they show. So "
+    "none is decided, and they are asked one by one."
+)
 _LAST = datetime(9000, 1, 1, tzinfo=UTC)
 """Short of where calendars of other programs end."""
 
@@ -84,6 +106,8 @@ class Reading:
     """Why something was not understood, for the person; empty where all was."""
     names_calls: bool = False
     """Each decision says which call it is about, so that it is meant for that, whenever it comes."""
+    one_by_one: bool = False
+    """It may have been meant for any of several calls: each is to be asked about alone."""
 
 
 class _NotUnderstoodError(Exception):
@@ -100,6 +124,9 @@ def read(answer: Any, actions: Sequence[Mapping[str, Any]], check: Check) -> Rea
     """
     try:
         decisions = _decisions(answer, len(actions))
+        if len(decisions) < len(actions) and not all(map(_names_its_call, decisions)):
+            answers = "there came one answer" if len(decisions) == 1 else f"came {len(decisions)} answers"
+            return Reading(problem=_WHICH.format(calls=len(actions), answers=answers), one_by_one=True)
         placed = _placed(decisions, actions)
     except _NotUnderstoodError as error:
         return Reading(problem=f"{error} {_FORMS}")
@@ -112,8 +139,11 @@ def read(answer: Any, actions: Sequence[Mapping[str, Any]], check: Check) -> Rea
             problems.append(f"{action['name']}: {error}")
     if not problems and len(choices) < len(actions):
         problems.append(f"{len(actions) - len(choices)} of {len(actions)} calls are still undecided.")
-    named = all(decision.get("tool_call_id") is not None for _, decision in placed)
-    return Reading(choices, " ".join(problems), named)
+    return Reading(choices, " ".join(problems), all(map(_names_its_call, decisions)))
+
+
+def _names_its_call(decision: Any) -> bool:
+    return isinstance(decision, Mapping) and decision.get("tool_call_id") is not None
 
 
 def _decisions(answer: Any, count: int, depth: int = 0) -> list[Any]:
@@ -124,19 +154,28 @@ def _decisions(answer: Any, count: int, depth: int = 0) -> list[Any]:
         return _from_text(answer, count, depth)
     if isinstance(answer, Mapping):
         if "decisions" not in answer:
-            return [answer]
+            return [_in_snake_case(answer)]
         if answer.keys() != {"decisions"} or not isinstance(answer["decisions"], list):
             raise _NotUnderstoodError("`decisions` is not a list, or not all that the answer holds.")
-        return answer["decisions"]
+        return [_in_snake_case(decision) for decision in answer["decisions"]]
     if isinstance(answer, list | tuple) and answer:
-        return list(answer)
+        return [_in_snake_case(decision) for decision in answer]
     raise _NotUnderstoodError("The answer was not understood.")
 
 
+def _in_snake_case(decision: Any) -> Any:
+    """Return a decision of a JavaScript client as any other."""
+    if not isinstance(decision, Mapping):
+        return decision
+    named = [(_CAMEL_CASE.get(name, name), value) for name, value in decision.items()]
+    if len(dict(named)) < len(named):
+        raise _NotUnderstoodError("A decision names something twice.")
+    return dict(named)
+
+
 def _from_text(answer: str, count: int, depth: int) -> list[Any]:
-    word = _word(answer)
-    if word in _YES | _NO:
-        return [{"type": "approve" if word in _YES else "reject"}] * count
+    if (is_yes := plain_answer(answer)) is not None:
+        return _decisions(is_yes, count)
     if depth >= _DEEPEST_JSON:
         raise _NotUnderstoodError("The answer was not understood.")
     try:
@@ -144,6 +183,19 @@ def _from_text(answer: str, count: int, depth: int) -> list[Any]:
     except (ValueError, RecursionError):
         raise _NotUnderstoodError(f"The answer {answer[:80]!r} was not understood.") from None
     return _decisions(inner, count, depth + 1)
+
+
+def plain_answer(text: str) -> bool | None:
+    """Return what a plain word of a yes or a no says; None: it is none.
+
+    A full stop and a skin tone are no part of it. A letter is no other that it becomes in small letters.
+    """
+    said = text.strip(" \t\r\n\u3000").rstrip(_STOPS)
+    sign = said.translate(_SKIN_TONES).removesuffix("\N{VARIATION SELECTOR-16}")
+    small = unicodedata.normalize("NFC", sign).lower()
+    if small.isascii() != said.isascii() or small not in _YES | _NO:
+        return None
+    return small in _YES
 
 
 def read_json(text: str) -> Any:

@@ -1,13 +1,14 @@
 """The confirmation request: what a person reads before they agree."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 from langgraph.config import get_config
 
-from base.texts import moment
+from base.texts import as_text, moment, spelled_out, unseen_in
 from ledger.records import Lost
 from nodes.state import JudgedCall, State
 from nodes.turn.turn import Turn
@@ -71,8 +72,12 @@ def arguments_asked_about(call: JudgedCall, turn: Turn) -> dict[str, Any]:
 
 
 def remaining(state: State) -> dict[str, Any]:
-    """Return the request for the undecided calls, with the last problem."""
+    """Return the request for the undecided calls, with the last problem.
+
+    Where an answer did not say which call it was about, it is for the first of them.
+    """
     actions = [a for a in state.request["action_requests"] if a["tool_call_id"] not in state.decisions]
+    actions = actions[:1] if state.request.get("one_by_one") else actions
     names = {action["name"] for action in actions}
     reviews = [r for r in state.request["review_configs"] if r["action_name"] in names]
     request = {**state.request, "action_requests": actions, "review_configs": reviews}
@@ -111,7 +116,9 @@ async def _action(call: JudgedCall, turn: Turn, lost: Mapping[str, Lost]) -> dic
     shown = _hash_of(tool, preview)
     before = (a for a in turn.state.request.get("action_requests", ()) if a["tool_call_id"] == call["id"])
     changed = _CHANGED if any(asked.get("shown") != shown for asked in before) else None
-    parts = (changed, _in_doubt(doubt), preview) if doubt else (changed, preview, call["reason"])
+    effect = _fenced(preview) if preview else None
+    doubtful, reason = (_in_doubt(doubt), None) if doubt else (None, call["reason"])
+    parts = (changed, doubtful, effect, _unseen_in(args), reason)
     action = {
         "name": call["name"],
         "args": args,
@@ -122,6 +129,29 @@ async def _action(call: JudgedCall, turn: Turn, lost: Mapping[str, Lost]) -> dic
         "shown": shown,
     }
     return {**action, "attempt": doubt.attempt} if doubt else action
+
+
+def _fenced(preview: str) -> str:
+    """Return a preview in a code fence, longer than any in it.
+
+    Clients show Markdown: its links would be loaded, and the signs of a diff be drawn as bullets.
+    """
+    longest = max((len(ticks) for ticks in re.findall("`+", preview)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{spelled_out(preview)}\n{fence}"
+
+
+def _unseen_in(args: Mapping[str, Any]) -> str | None:
+    """Return in words what of the arguments no client shows."""
+    texts = {name: value if isinstance(value, str) else as_text(value) for name, value in args.items()}
+    held = {name: unseen for name, text in texts.items() if (unseen := unseen_in(text))}
+    found = "; ".join(f"{name} holds {', '.join(unseen)}" for name, unseen in held.items())
+    return f"Not all of it can be seen: {found}." if found else None
+
+
+def unfenced(description: str) -> str:
+    """Return a description without the marks around its preview."""
+    return re.sub(r"^(`{3,})\n(.*?)\n\1$", r"\2", description, count=1, flags=re.DOTALL | re.MULTILINE)
 
 
 async def _preview(tool: Tool, here: Here, args: dict[str, Any]) -> str | None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -20,7 +21,7 @@ from tools.policy.decision import Person
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Turn:
     """All that a step reads: state, history, choices, person, resources."""
 
@@ -38,12 +39,12 @@ class Turn:
         """The ceilings that no context can raise."""
         return self.res.settings.limits
 
-    @property
+    @cached_property
     def planner(self) -> ModelCard:
         """The card of the model that plans, unless a fallback has to."""
         return self.res.models.registry.first(self.context.orchestrator, self.person.user)
 
-    @property
+    @cached_property
     def responder(self) -> ModelCard:
         """The card of the model that answers, unless a fallback has to."""
         return self.res.models.registry.first(self.context.responder, self.person.user)

@@ -308,6 +308,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_said_and_the_thread_goes_on_when_there_is_space(home):
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(home.directory)],

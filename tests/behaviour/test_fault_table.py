@@ -137,6 +137,9 @@ def _title(name: str) -> str:
 
 LEARNED = {"cut_prompt"}
 """Faults that are noticed by what the whole table before has taught of the model; not in a sample."""
+STREAMED = pytest.mark.parametrize(
+    "stream", [pytest.param(False, id="plain", marks=pytest.mark.slow), pytest.param(True, id="streamed")]
+)
 HEAD = ("fault", *PLACES, "why, where it is told")
 
 
@@ -156,7 +159,7 @@ def _rows(section: str) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@STREAMED
 @pytest.mark.parametrize("kind", KINDS)
 async def test_whatever_fails_the_person_reads_an_answer_or_what_to_do_as_the_page_says(
     furnished, request, proving, kind: Kind, stream
@@ -191,7 +194,7 @@ async def _check_one_cell_a_row(orchestrator: Orchestrator, house: House, names,
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@STREAMED
 @pytest.mark.parametrize("kind", KINDS)
 async def test_with_another_model_beside_it_whatever_fails_the_turn_is_answered(
     furnished, proving, kind: Kind, stream

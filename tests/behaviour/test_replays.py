@@ -247,7 +247,7 @@ def test_counts_that_do_not_add_up_leave_the_cost_unknown():
 
 async def test_a_watcher_may_answer_at_the_very_event_that_asks(settle):
     house = settle("openai")
-    async with house.open() as orchestrator, asyncio.timeout(30):
+    async with house.open() as orchestrator, asyncio.timeout(120):
         events = orchestrator.stream('ring_bell {"times": 1}', thread_id="t", context=house.context())
         async for event in events:
             if isinstance(event, Confirmation):

@@ -126,6 +126,7 @@ def test_the_state_cannot_be_edited():
         State().response = "other"
 
 
+@pytest.mark.slow
 def test_a_script_needs_nothing_but_the_graph(tmp_path):
     script = (
         "import asyncio, json\nfrom graphs.orchestrator import graph\n"

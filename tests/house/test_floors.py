@@ -80,12 +80,14 @@ def imported(tmp_path_factory) -> tuple[str, dict[str, list[str]]]:
     return "\n".join([*printed, done.stderr, *left]), json.loads(loaded)
 
 
+@pytest.mark.slow
 def test_importing_any_module_does_nothing(imported):
     did, loaded = imported
     assert did == ""
     assert loaded.keys() == {module.name for module in MODULES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", OPENS)
 def test_opening_the_graph_loads_no_providers_package(module, imported):
     _, loaded = imported
@@ -93,6 +95,7 @@ def test_opening_the_graph_loads_no_providers_package(module, imported):
     assert [n for n in loaded[module] if n in providers or n.startswith("google.genai")] == []
 
 
+@pytest.mark.slow
 def test_the_terminal_loads_nothing_that_only_some_turns_use(imported):
     _, loaded = imported
     idle = {

@@ -233,7 +233,7 @@ async def test_a_delay_that_would_outlast_the_deadline_is_not_waited_for(
     with pytest.raises(NoModelAnsweredError) as caught:
         await phone.call()
     assert caught.value.cause == "rate_limit"
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 6
     assert len(wire.heard) == 1
 
 
@@ -251,7 +251,7 @@ async def test_a_model_that_is_silent_or_trickles_on_is_left_at_its_deadline(
     started = time.monotonic()
     reply = await phone.call()
     assert (reply.backend, reply.message.text) == ("prompt", "Noon.")
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 6, "and not the eight seconds that it would take"
     assert [attempt.error for attempt in phone.attempts] == ["timeout", None]
 
 

@@ -79,7 +79,13 @@ def serve(open_wire: OpenWire, tmp_path: Path):
     return lambda: Server(open_wire("openai"), tmp_path)
 
 
-@pytest.mark.parametrize("counting", ["all", "all, and what was cached", "cached apart", "new alone"])
+@pytest.mark.parametrize(
+    "counting",
+    [
+        "all, and what was cached",
+        *(pytest.param(way, marks=pytest.mark.slow) for way in ("all", "cached apart", "new alone")),
+    ],
+)
 async def test_no_text_and_no_way_of_counting_makes_a_whole_prompt_look_cut(serve, counting):
     for name, (text, fewest, most) in TEXTS.items():
         for each in (fewest, most):
@@ -92,7 +98,9 @@ async def test_no_text_and_no_way_of_counting_makes_a_whole_prompt_look_cut(serv
                 before = tokens
 
 
-@pytest.mark.parametrize("window", [4_096, 8_192, 5_000])
+@pytest.mark.parametrize(
+    "window", [4_096, *(pytest.param(n, marks=pytest.mark.slow) for n in (8_192, 5_000))]
+)
 @pytest.mark.parametrize(
     ("name", "each"), [("English", 0.23), ("English", 0.3), ("German", 0.3), ("code", 0.3)]
 )

@@ -68,13 +68,6 @@ max_retries = 0
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests that share a server run in one process: a start takes as long as ten of them."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents and {"guarded", "server"} & {*item.fixturenames}:
-            item.add_marker(pytest.mark.xdist_group("server"))
-
-
 @pytest.fixture(scope="session")
 def all_wires(wire_host: Host) -> dict[Kind, Wire]:
     return {kind: wire_host.open(kind, errands, key) for kind, key in KEYS.items()}

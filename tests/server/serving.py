@@ -13,8 +13,8 @@ import httpx
 
 HOUSE = Path(__file__).parents[2]
 LEFT_OUT = {"tests", "docs", "build", "twobrain.toml"}
-STARTS_WITHIN_S = 60
-ENDS_WITHIN_S = 15
+STARTS_WITHIN_S = 180
+ENDS_WITHIN_S = 60
 
 
 class ServerFailedError(Exception):

@@ -102,18 +102,24 @@ async def test_the_answers_of_agent_inbox_are_understood(open_talk, workspace):
     assert ends == [wrote] * 3 + [asked_again] + [refused] * 2
 
 
-async def test_one_decision_for_several_calls_decides_the_first_and_asks_for_the_others(talk, workspace):
-    asked = await talk.say('write "x" to first.txt and write "y" to second.txt')
-    assert len(asked["pending"]["action_requests"]) == 2
+async def test_one_decision_for_several_calls_decides_none_and_they_are_asked_one_by_one(talk, workspace):
+    def asked_about(output):
+        assert output["__interrupt__"][0]["value"]["action_requests"] == output["pending"]["action_requests"]
+        return [action["args"]["path"] for action in output["pending"]["action_requests"]]
+
+    asked = await talk.say('write "x" to first.txt and write "y" to second.txt and write "z" to third.txt')
+    assert asked_about(asked) == ["first.txt", "second.txt", "third.txt"]
     again = await talk.answer(APPROVE)
-    assert [action["args"]["path"] for action in again["pending"]["action_requests"]] == ["second.txt"]
-    assert again["__interrupt__"][0]["value"]["action_requests"] == again["pending"]["action_requests"]
-    assert "1 of 2 calls are still undecided" in again["pending"]["problem"]
-    assert not (workspace / "second.txt").exists()
-    done = await talk.answer({"decisions": [{"type": "reject", "message": "one is enough"}]})
-    assert outcomes(done) == [("write_file", "executed"), ("write_file", "denied")]
-    assert (workspace / "first.txt").read_text() == "x"
-    assert not (workspace / "second.txt").exists()
+    assert asked_about(again) == ["first.txt"]
+    assert "nothing says which it is about" in again["pending"]["message"]
+    assert not any((workspace / name).exists() for name in ("first.txt", "second.txt", "third.txt"))
+    refusal = {"decisions": [{"type": "reject", "message": "no"}]}
+    assert asked_about(await talk.answer(refusal)) == ["second.txt"]
+    assert asked_about(await talk.answer([{"type": "accept", "args": None}])) == ["third.txt"]
+    done = await talk.answer("no")
+    assert [status for _, status in outcomes(done)] == ["denied", "executed", "denied"]
+    assert (workspace / "second.txt").read_text() == "y"
+    assert not any((workspace / name).exists() for name in ("first.txt", "third.txt"))
 
 
 async def test_what_a_client_may_not_say_is_dropped(open_talk, wires):

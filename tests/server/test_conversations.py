@@ -1,7 +1,7 @@
 """The whole conversation over the server: a safe call, a mixed round, the person's answer, another turn."""
 
 import asyncio
-from itertools import product
+from itertools import cycle, product
 
 import pytest
 from langgraph.pregel.remote import RemoteGraph
@@ -98,14 +98,16 @@ async def _read(talk: Talk) -> list[str]:
     return [str(message["content"]) for message in messages]
 
 
-async def _turn_with_tools(talk: Talk) -> None:
-    await talk.say('what is 12*7 and write "buy milk" to forked.txt')
+async def _turn_with_tools(talk: Talk, durability: str = "async") -> None:
+    asked = [{"role": "user", "content": 'what is 12*7 and write "buy milk" to forked.txt'}]
+    await talk.run(input={"messages": asked}, durability=durability)
     assert outcomes(await talk.answer(APPROVE)) == [("calculate", "executed"), ("write_file", "executed")]
 
 
-async def test_a_conversation_is_read_after_a_fork_from_each_of_its_checkpoints(open_talk):
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_a_conversation_is_read_after_a_fork_from_each_of_its_checkpoints(open_talk, durability):
     talk = await open_talk()
-    await _turn_with_tools(talk)
+    await _turn_with_tools(talk, durability)
     forked = await talk.client.threads.get_history(talk.id, limit=100)
     assert len(forked) > 8
 
@@ -127,3 +129,19 @@ async def test_a_conversation_that_a_client_overwrote_goes_on(open_talk):
     answered = await talk.say("what is 12*7")
     assert "84" in answered["response"]
     assert (await _read(talk))[:2] == ["hello", "hi"]
+
+
+@pytest.mark.prove(sampled=False)
+async def test_a_talk_of_200_turns_with_tools_is_read_at_every_turn(open_talk):
+    talk = await open_talk()
+    durability = cycle(["sync", "async", "exit"])
+    for turn in range(1, 201):
+        asked = [{"role": "user", "content": f"what is {turn}*7 and what time is it in Tokyo"}]
+        output = await talk.run(input={"messages": asked}, durability=next(durability))
+        assert str(turn * 7) in output["response"]
+        state = await talk.client.threads.get_state(talk.id)
+        [latest] = await talk.client.threads.get_history(talk.id, limit=1)
+        assert latest["values"]["messages"] == state["values"]["messages"] == output["messages"]
+        assert [m["type"] for m in output["messages"]].count("human") == turn
+        if turn % 50 == 0:
+            assert len(await _read(talk)) == len(output["messages"])

@@ -44,7 +44,7 @@ def serving(folder: Path, environ: dict[str, str], *options: str) -> Iterator[st
         await_start(process, f"http://127.0.0.1:{port}", folder / "log")
         yield f"http://127.0.0.1:{port}"
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.wait()
@@ -66,6 +66,7 @@ def await_start(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     pytest.fail(log.read_text())
 
 
+@pytest.mark.slow
 async def test_the_command_serves_the_graph_with_the_settings_of_where_it_was_started(environ, tmp_path):
     (tmp_path / "twobrain.toml").write_text("[limits]\nmax_message_chars = 100\n")
     with serving(tmp_path, environ) as url:
@@ -96,12 +97,13 @@ def refused(folder: Path, environ: dict[str, str], *options: str) -> str:
     """Return what the command says where it does not serve."""
     command = [*COMMAND, *options]
     done = subprocess.run(
-        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=180, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     return done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_it_is_not_opened_to_others_while_nobody_is_authenticated(host, environ, tmp_path):
     said = refused(tmp_path, environ, "--host", host, "--port", str(free_port()))
@@ -109,6 +111,7 @@ def test_it_is_not_opened_to_others_while_nobody_is_authenticated(host, environ,
         assert words in said
 
 
+@pytest.mark.slow
 def test_others_are_let_in_with_a_token_or_where_it_is_wished_for(environ, tmp_path):
     with serving(tmp_path, environ, "--host", "0.0.0.0", "--no-auth") as url:
         assert httpx.post(f"{url}/threads/search", json={}).json() == []
@@ -123,6 +126,7 @@ def test_others_are_let_in_with_a_token_or_where_it_is_wished_for(environ, tmp_p
     assert "users who have one: alice." in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_told_and_no_other_is_taken(environ, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
@@ -131,6 +135,7 @@ def test_a_port_that_is_taken_is_told_and_no_other_is_taken(environ, tmp_path):
     assert "--port" in said
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_shows_its_log(tmp_path):
     checkout = tmp_path / "broken"
     checkout.mkdir()

@@ -196,7 +196,7 @@ async def test_a_cancelled_caller_loses_no_write(path):
 
     def wait() -> None:
         going.set()
-        held.wait(30)
+        held.wait(180)
 
     async with open_checkpoints(path, wait) as saver:
         first = asyncio.create_task(put(saver, "a", n=1))

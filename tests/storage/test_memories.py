@@ -33,6 +33,7 @@ async def test_what_is_remembered_in_one_conversation_is_recalled_in_another_aft
     assert stat.S_IMODE((settings.data_dir / "store.db").stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 async def test_several_processes_may_create_the_store_at_once(tmp_path, settings):
     environ = {"HOME": str(tmp_path), "TWOBRAIN_DATA_DIR": str(settings.data_dir)}
     script = (
@@ -64,6 +65,7 @@ async def test_a_store_that_is_no_database_is_a_storage_error_that_names_it(sett
             raise AssertionError
 
 
+@pytest.mark.slow
 def test_a_program_that_closes_its_loop_itself_is_told_of_no_task_left_over(tmp_path):
     script = (
         "import asyncio\n"

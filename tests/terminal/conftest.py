@@ -59,7 +59,7 @@ class Home:
             text=True,
             env=self.env(**env),
             cwd=self.directory,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         return _checked(done, code)
@@ -90,7 +90,7 @@ class Terminal(fdspawn):
         termios.tcsetwinsize(its, (40, 80))
         self.process = forked.start_at(its, args, environ, home.directory)
         os.close(its)
-        super().__init__(ours, timeout=60, encoding="utf-8")  # on a busy machine a start can take ten seconds
+        super().__init__(ours, timeout=180, encoding="utf-8")  # a busy machine takes its time to start
         self._stops, self._ends = (termios.tcgetattr(ours)[6][key] for key in (termios.VINTR, termios.VEOF))
 
     def sendintr(self) -> None:
@@ -111,7 +111,7 @@ class Terminal(fdspawn):
         """Wait for the end, and check its exit code."""
         self.expect(pexpect.EOF)
         text = shown(self.before)
-        self.process.join(60)
+        self.process.join(180)
         assert self.process.exitcode == code, text
         assert "Traceback" not in text
         return text

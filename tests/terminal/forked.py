@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-_ENDS_WITHIN_S = 60
+_ENDS_WITHIN_S = 180
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [

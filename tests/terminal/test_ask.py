@@ -114,6 +114,7 @@ def test_a_rejection_carries_its_reason_to_the_planner(home):
     assert not (home.workspace / "a.txt").exists()
 
 
+@pytest.mark.slow
 def test_lists_show_what_there_is_and_what_was_done(home):
     home.run("ask", "what is 12*7", "--thread", "t1")
     [thread] = home.json("threads")
@@ -141,6 +142,7 @@ def test_a_model_that_lacks_its_key_is_listed_with_the_variable(home):
     assert "FAR_KEY" in model["missing"]
 
 
+@pytest.mark.slow
 def test_everything_in_the_data_directory_is_private(home, terminal):
     before = os.umask(0)
     try:
@@ -167,6 +169,7 @@ def modes(home):
     return {path: stat.S_IMODE(path.stat().st_mode) for path in found}
 
 
+@pytest.mark.slow
 def test_a_days_allowance_counts_every_process_and_a_turn_it_refuses_has_failed(home):
     home.configure("[limits]\nmax_tokens_per_day = 100_000")
     home.run("ask", "what is 12*7", "-t", "t1")

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 PROMPT = "1m>"
@@ -88,6 +90,19 @@ def test_nothing_but_a_plain_choice_is_consent(home, terminal):
     assert len(home.json("pending")) == 1
 
 
+def test_a_plain_yes_or_no_at_a_card_is_one(home, terminal):
+    screen = terminal("ask", f"{ASK} and {ASK.replace('a.txt', 'b.txt')}")
+    screen.sees("Confirm 1 of 2", CHOICES)
+    screen.sendline("Ja.")
+    screen.sees("Confirm 2 of 2", CHOICES)
+    screen.sendline("нет")
+    screen.sees("Why not?")
+    screen.sendline("")
+    screen.ends(0)
+    assert (home.workspace / "a.txt").exists()
+    assert not (home.workspace / "b.txt").exists()
+
+
 def test_a_long_argument_is_cut_until_the_person_asks_to_see_it_whole(home, terminal):
     words = " ".join(f"w{number}" for number in range(500))
     screen = terminal("ask", f'write "{words}" to a.txt')
@@ -104,6 +119,11 @@ def test_a_card_spells_out_what_a_person_could_not_see(home):
     done = home.run("ask", 'write "a\x1b[2Jb\u202ec" to a.txt', code=3)
     assert r"a\x1b[2Jb\u202ec" in done.stdout
     assert "\x1b" not in done.stdout
+    unseen = "\u3164\uffa0\u034f\U000e0100\u2800\u202f\u200b"
+    done = home.run("ask", f'use write_file {{"path": "a{unseen}.txt", "content": "{unseen}"}}', code=3)
+    call = re.split(r"│ +path ", done.stdout)[1]  # what comes before are the planner's own words
+    assert not {*unseen} & {*call}
+    assert done.stdout.count(r"\u3164\uffa0\u034f\U000e0100\u2800\u202f\u200b") >= 3  # path, content, preview
 
 
 def test_a_waiting_thread_is_taken_up_at_its_card(home, terminal):

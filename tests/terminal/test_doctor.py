@@ -90,6 +90,7 @@ def test_a_newer_schema_is_told(home):
     assert "update twobrain" in text
 
 
+@pytest.mark.slow
 def test_a_damaged_thread_is_found_explained_repaired_and_talked_on_in(home):
     home.run("ask", "what is 12*7", "-t", "t1")
     home.run("ask", 'write "x" to a.txt', "-t", "t2", code=3)
@@ -121,6 +122,7 @@ def test_a_thread_is_explained_as_json(home):
     assert "'nothing'" in home.run("doctor", "-t", "nothing", code=2).stderr
 
 
+@pytest.mark.slow
 def test_a_lost_ledger_is_told_and_gets_what_the_conversations_tell(home):
     home.run("ask", "what is 12*7", "-t", "t1")
     home.run("ask", 'write "x" to a.txt', "-t", "t2", code=3)

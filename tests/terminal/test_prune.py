@@ -1,6 +1,8 @@
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 ASK = 'write "milk" to a.txt'
 
 
@@ -21,6 +23,7 @@ def furnish(home):
     home.run("ask", "what is 12*7", "-t", "new")
 
 
+@pytest.mark.slow
 def test_old_finished_threads_are_deleted_and_the_others_are_not(home):
     furnish(home)
     assert home.json("prune", "--dry-run") == {"threads": ["old"], "dry_run": True}
@@ -37,6 +40,7 @@ def test_old_finished_threads_are_deleted_and_the_others_are_not(home):
     assert [row["thread"] for row in home.json("audit")] == ["old"]
 
 
+@pytest.mark.slow
 def test_a_person_is_asked_and_only_yes_deletes(home, terminal):
     furnish(home)
     for typed, left in (

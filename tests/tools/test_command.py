@@ -127,7 +127,7 @@ async def test_what_a_finished_command_left_in_the_background_is_stopped_and_sai
     outcome = await call("run_command", command="sleep 60 & echo $! > child; echo done")
     assert outcome.text == "Exit status 0.\ndone\n(What it left running in the background was stopped.)"
     assert not stays(process_of(root / "child"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 40
 
 
 async def test_a_program_that_heeds_the_request_may_tidy_up(brief, root):

@@ -220,7 +220,7 @@ def killed(home: Home, death: str, verb: str, text: str = "") -> None:
     """Let a process act until its death."""
     with start(home, death, verb, text) as process:
         go(process)
-        assert process.wait(60) == -9
+        assert process.wait() == -9
 
 
 def statuses(result: Result) -> dict[str, str]:

@@ -184,7 +184,9 @@ async def test_whenever_the_power_goes_a_question_shows_until_when_a_yes_counts(
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("decided", DECISIONS)
+@pytest.mark.parametrize(
+    "decided", ["approve", *(pytest.param(each, marks=pytest.mark.slow) for each in ("edit", "reject"))]
+)
 async def test_a_power_cut_at_any_write_changes_neither_the_end_nor_the_effects(
     tmp_path, decided, proving, tell
 ):

@@ -18,7 +18,7 @@ from tests.terminal.forked import FORKS
 from tools.declaration import Here, Tool, tool
 
 WRITES = 'remember that it rains and write "x" to a.txt then remember that it snows and write "y" to b.txt'
-ENDS_WITHIN_S = 60
+ENDS_WITHIN_S = 180
 
 
 def tools(happen: Callable[[str], None]) -> list[Tool]:

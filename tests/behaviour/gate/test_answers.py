@@ -56,6 +56,60 @@ def test_each_accepted_form_means_what_it_says(answer, choice):
     assert reading.problem == ""
 
 
+CLEAR = "Yes. yes! ja Ja. да Да! 好的 是的。 👍 👍🏽 ✅ oui sí tak evet はい 네 हाँ כן نعم Ναι ok. true"  # noqa: RUF001
+REFUSED = "No. no! nein нет Нет. 不 👎 👎🏿 ❌ non nie hayır いいえ 아니요 नहीं לא لا Όχι"  # noqa: RUF001
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    ("word", "choice"),
+    [*((word, Approve()) for word in CLEAR.split()), *((w, Reject()) for w in REFUSED.split())],
+)
+def test_a_plain_word_that_is_the_whole_answer_is_one_in_any_language(word, choice, count):
+    assert read(word, ACTIONS[:count], fits).choices == dict.fromkeys(("c1", "c2")[:count], choice)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "no wait yes",
+        "ok?",
+        "not ok",
+        "yes yes",
+        "да нет",
+        "ja nein",
+        "不好",
+        "👍👎",
+        "yes…",
+        "¿sí?",
+        "j",
+        "д",
+        "o",
+        "nai",
+    ],
+)
+def test_what_only_holds_a_word_of_consent_is_none(said):
+    reading = read(said, ONE, fits)
+    assert reading.choices == {}
+    assert reading.problem
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices"),
+    [
+        ({"type": "edit", "editedAction": {"name": "write_file", "args": CHANGED}}, {"c1": Edit(CHANGED)}),
+        ({"decisions": [{**YES, "toolCallId": "c2"}]}, {"c2": Approve()}),
+        (
+            {"decisions": [{**NO, "toolCallId": "c2"}, {**YES, "toolCallId": "c1"}]},
+            {"c2": Reject("not now"), "c1": Approve()},
+        ),
+        ({**YES, "toolCallId": "c1", "tool_call_id": "c2"}, {}),
+    ],
+)
+def test_names_in_camel_case_are_understood(answer, choices):
+    assert read(answer, ACTIONS if "c2" in choices else ONE, fits).choices == choices
+
+
 @pytest.mark.parametrize(
     ("echoed", "is_same"),
     [
@@ -89,14 +143,30 @@ def test_decisions_are_taken_in_order_or_by_call_id(answer, choices):
     assert read(answer, ACTIONS, fits).choices == choices
 
 
-@pytest.mark.parametrize(
-    ("answer", "choices"),
-    [(YES, {"c1": Approve()}), ({"decisions": [{**YES, "tool_call_id": "c2"}]}, {"c2": Approve()})],
-)
-def test_one_decision_for_several_calls_decides_one_and_leaves_the_others_open(answer, choices):
-    reading = read(answer, ACTIONS, fits)
-    assert reading.choices == choices
+def test_a_decision_that_names_its_call_decides_that_and_leaves_the_others_open():
+    reading = read({"decisions": [{**YES, "tool_call_id": "c2"}]}, ACTIONS, fits)
+    assert reading.choices == {"c2": Approve()}
     assert "1 of 2 calls are still undecided" in reading.problem
+    assert not reading.one_by_one
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        YES,
+        [YES],
+        {"decisions": [NO]},
+        json.dumps([{"type": "accept", "args": None}]),
+        {"decisions": [YES, {**YES, "tool_call_id": "c3"}]},
+        {"decisions": [{**YES, "tool_call_id": "c1"}, NO]},
+        {"decisions": [YES, NO]},
+    ],
+)
+def test_fewer_unnamed_decisions_than_calls_decide_nothing(answer):
+    reading = read(answer, [*ACTIONS, {**ACTIONS[0], "tool_call_id": "c3"}], fits)
+    assert reading.choices == {}
+    assert reading.one_by_one
+    assert "nothing says which it is about" in reading.problem
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,10 @@ def _is_told(result: Mapping[str, Any] | None) -> bool:
     return SECRET in str(result)
 
 
-@pytest.mark.parametrize("operation", [approve, plant_a_rule, reject, say, go_on])
+@pytest.mark.parametrize(
+    "operation",
+    [approve, say, *(pytest.param(each, marks=pytest.mark.slow) for each in (plant_a_rule, reject, go_on))],
+)
 async def test_a_forged_state_decides_closes_reads_and_renames_nothing_of_anothers(tmp_path, operation):
     home = Home(tmp_path, tools=noted)
     async with home.opened() as orchestrator:

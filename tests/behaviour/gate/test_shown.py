@@ -1,12 +1,16 @@
 """A yes is to what was shown: the tool's definition, and the exact effect."""
 
 import asyncio
+import json
+import re
 
 import pytest
 from langgraph.types import Command
 
+from nodes.gate.request import unfenced
 from tests.behaviour.crashes.power import PLAIN
 from tests.behaviour.crashes.process import Home, statuses
+from tests.behaviour.invisible import INVISIBLE
 from tools.declaration import Here, tool
 from tools.registry import Registry
 
@@ -45,6 +49,41 @@ async def test_a_yes_to_a_preview_is_none_to_what_the_file_has_become(house):
     assert statuses(done) == {"write_file": "executed"}
     assert file.read_text() == "new"
     assert house.rejected() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "fence"),
+    [
+        ("- milk\n", "```"),
+        ("```\n![](http://evil.example/x)\n```\n", "````"),
+        ("`" * 9 + "\r" + "`" * 9, "`" * 10),
+    ],
+)
+async def test_no_preview_is_read_as_markdown(house, old, fence):
+    file = house.workspace / "a.txt"
+    file.write_bytes(old.encode())
+    async with house.open() as orchestrator:
+        asked = (await orchestrator.ask(WRITE, thread_id="t", context=house.context())).pending
+    before, shown, after = re.split(rf"^{fence}$", said(asked), flags=re.MULTILINE)
+    assert not before
+    assert after.endswith("To reject, give a reason.")
+    assert "+new" in shown
+    assert "`" * len(fence) not in shown
+    assert fence not in unfenced(said(asked))
+    assert "+new" in unfenced(said(asked))
+
+
+@pytest.mark.parametrize("unseen", INVISIBLE.values(), ids=INVISIBLE)
+async def test_what_cannot_be_seen_is_written_out_in_what_every_client_shows(house, unseen):
+    written = json.dumps({"path": "a.txt", "content": f"pay{unseen}me"})
+    async with house.open() as orchestrator:
+        result = await orchestrator.ask(f"write_file {written}", thread_id="t", context=house.context())
+    asked = result.pending
+    seen = {char for char in unseen if char.isprintable() and char.isascii()} | {*"\n\0\u0301\u20e3"}
+    hidden = {*unseen} - seen
+    assert not hidden & {*said(asked)}
+    assert "Not all of it can be seen: content holds" in said(asked)
+    assert all(char.encode("unicode_escape").decode() in said(asked) for char in hidden)
 
 
 async def test_a_no_to_what_it_has_become_is_a_denial(house):

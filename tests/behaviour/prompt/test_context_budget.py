@@ -105,7 +105,11 @@ async def test_a_last_word_and_an_answer_after_very_many_results_stay_within_the
 
 @pytest.mark.parametrize(
     ("window", "share"),
-    [(16_000, 0.8), pytest.param(32_000, 0.86, marks=IN_FULL), (1_000_000, 0.9)],
+    [
+        (16_000, 0.8),
+        pytest.param(32_000, 0.86, marks=IN_FULL),
+        pytest.param(1_000_000, 0.9, marks=pytest.mark.slow),
+    ],
 )
 async def test_over_a_long_turn_most_of_all_input_repeats_the_request_before_byte_for_byte(
     settle, window, share

@@ -16,6 +16,6 @@ async def test_closing_closes_the_connections_to_the_models(furnish, kind):
         async with house.open() as orchestrator:
             assert (await orchestrator.ask("hello", context=house.context())).response == "Answer to: hello"
             assert host.connections == 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while host.connections:  # noqa: ASYNC110 (the server has no event for it)
                 await asyncio.sleep(0.01)

@@ -167,12 +167,12 @@ async def test_turns_at_once_count_what_each_has_begun_in_this_process_or_anothe
     all_others_ended = threading.Event()
 
     def slow(heard):
-        all_others_ended.wait(20)
+        all_others_ended.wait(120)
         return Reply(text="Hello to you too.")
 
     more = "[limits]\nmax_tokens_per_day = 1_000"
     made = furnish({"planner": at(open_wire("openai", brain=slow), max_output_tokens=600)}, more=more)
-    async with made.open() as one, made.open() as other, asyncio.timeout(20):
+    async with made.open() as one, made.open() as other, asyncio.timeout(120):
         context = made.context(path=path, tools=[])
         turns = [asyncio.create_task(each.ask("Hello", context=context)) for each in (one, other) * 6]
         ended = [await turn for turn in itertools.islice(asyncio.as_completed(turns), 10)]

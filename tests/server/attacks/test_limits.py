@@ -78,6 +78,7 @@ async def test_no_deadline_is_written_away(talk, wires):
     assert ended["stop_reason"] == "deadline"
 
 
+@pytest.mark.slow
 async def test_answers_count_after_the_clock_was_set_back(tmp_path):
     ahead = tmp_path / "ahead"
     ahead.write_text("3600")

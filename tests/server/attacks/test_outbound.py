@@ -20,7 +20,7 @@ def places(wire: Wire) -> list[str]:
 
 async def test_a_run_that_brings_a_webhook_is_refused_and_nothing_is_sent(talk, server, open_wire):
     wire = open_wire("openai")
-    async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
         answers = {
             (base, place): await client.post(
                 base.format(talk.id),

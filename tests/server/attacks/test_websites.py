@@ -157,7 +157,7 @@ async def test_a_websocket_of_another_website_is_not_opened(server):
 
 def test_what_is_foreign_is_refused_before_its_body_is_read(server):
     host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as line:
+    with socket.create_connection((host, int(port)), timeout=60) as line:
         line.sendall(
             b"POST /threads HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\n"
             b"Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"

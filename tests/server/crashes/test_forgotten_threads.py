@@ -10,6 +10,7 @@ from tests.server.serving import Server
 from tests.server.talking import APPROVE, GRAPH, Talk, opened, outcomes
 
 
+@pytest.mark.slow
 async def test_a_gate_survives_a_kill_of_the_server_and_is_approved_after_it(tmp_path):
     with Server(tmp_path, "", {}) as server:
         async with get_client(url=server.url) as client:
@@ -55,6 +56,7 @@ async def test_the_terminals_thread_is_gone_on_with_on_the_server(server, client
     assert made["metadata"]["graph_id"] == GRAPH
 
 
+@pytest.mark.slow
 async def test_what_no_turn_ever_admitted_is_its_users_alone_after_a_kill(tmp_path):
     secret = {"messages": [{"role": "user", "content": "her secret"}]}
     too_long = {"messages": [{"role": "user", "content": "her secret " * 20_000}]}

@@ -157,6 +157,7 @@ def effects_of(words: str) -> list[str]:
     return re.findall(r"(?:that|to) (\S+)", words)
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @pytest.mark.timeout(3_600)
 @pytest.mark.filterwarnings("ignore:Request failed, attempting reconnect")

@@ -83,6 +83,7 @@ async def test_a_servers_tools_are_listed_and_called(reached):
     assert lines(reached.folder / "notes" / "called") == ['add {"text": "milk"}']
 
 
+@pytest.mark.slow
 async def test_what_is_no_text_is_named_and_an_empty_answer_is_said_to_be_one(reached):
     async with reached.open() as house:
         assert (await house.call("notes_gallery")).text.splitlines() == [
@@ -97,12 +98,14 @@ async def test_what_is_no_text_is_named_and_an_empty_answer_is_said_to_be_one(re
         assert (await house.call("notes_nothing")).text == "(no output)"
 
 
+@pytest.mark.slow
 async def test_a_tools_own_error_is_a_failure_in_its_words(reached):
     async with reached.open() as house:
         outcome = await house.call("notes_fail")
     assert (outcome.status, outcome.text) == ("failed", "Tool error: the shelf is empty")
 
 
+@pytest.mark.slow
 async def test_arguments_are_held_to_the_servers_schema_before_anything_is_sent(reached):
     async with reached.open() as house:
         with pytest.raises(ArgumentsError, match="'text': 3 is not of type \"string\""):
@@ -110,6 +113,7 @@ async def test_arguments_are_held_to_the_servers_schema_before_anything_is_sent(
     assert lines(reached.folder / "notes" / "called") == []
 
 
+@pytest.mark.slow
 async def test_a_server_that_dies_during_a_call_costs_that_call_and_is_started_anew(household):
     home = household.add("notes", definition("add"), definition("die"))
     async with household.open() as house:
@@ -121,6 +125,7 @@ async def test_a_server_that_dies_during_a_call_costs_that_call_and_is_started_a
     assert [line.split()[0] for line in lines(home / "called")] == ["die", "add"]
 
 
+@pytest.mark.slow
 async def test_a_web_server_that_dies_during_a_call_costs_that_call_and_is_found_again(household):
     home = household.folder / "notes"
     home.mkdir()
@@ -146,6 +151,7 @@ async def test_a_call_to_a_program_that_died_meanwhile_starts_it_anew_and_runs_o
     assert lines(home / "called") == ['add {"text": "a"}', 'add {"text": "b"}']
 
 
+@pytest.mark.slow
 async def test_a_call_to_a_web_server_that_was_started_anew_meanwhile_runs_once(household):
     home = household.folder / "notes"
     home.mkdir()
@@ -160,6 +166,7 @@ async def test_a_call_to_a_web_server_that_was_started_anew_meanwhile_runs_once(
     assert lines(home / "called") == ['add {"text": "a"}', 'add {"text": "b"}']
 
 
+@pytest.mark.slow
 async def test_a_call_that_takes_too_long_is_given_up_and_the_session_stays_of_use(household):
     home = household.add("notes", definition("hang"), definition("add"), timeout_s=0.2)
     async with household.open() as house:
@@ -168,6 +175,7 @@ async def test_a_call_that_takes_too_long_is_given_up_and_the_session_stays_of_u
     assert len(lines(home / "pids")) == 1
 
 
+@pytest.mark.slow
 async def test_an_endless_result_is_cut(household):
     household.add("notes", definition("flood"))
     async with household.open() as house:
@@ -266,6 +274,7 @@ async def test_without_servers_the_registry_is_as_it_was(household):
         assert await house.servers.join(BASE, "ada") is BASE
 
 
+@pytest.mark.slow
 async def test_a_program_gets_the_variables_that_were_named_and_no_other(household):
     household.add("notes", definition("environment"), env_from=["NOTES_PLACE"])
     async with household.open(NOTES_PLACE="attic ${PATH}", MAIL_PASSWORD="hunter2-and-more") as house:
@@ -275,12 +284,14 @@ async def test_a_program_gets_the_variables_that_were_named_and_no_other(househo
     assert found.keys() <= {"NOTES_PLACE", "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LC_CTYPE"}
 
 
+@pytest.mark.slow
 async def test_a_program_is_started_in_its_folder(household, tmp_path):
     household.add("notes", definition("folder"), cwd=str(tmp_path))
     async with household.open() as house:
         assert (await house.call("notes_folder")).text == str(tmp_path)
 
 
+@pytest.mark.slow
 async def test_headers_are_sent_and_never_told(household):
     home = household.folder / "notes"
     home.mkdir()
@@ -549,6 +560,7 @@ async def test_an_agreement_to_another_definition_than_there_is_pins_nothing(hou
         assert (await house.tools())["notes_add"].caution
 
 
+@pytest.mark.slow
 async def test_a_definition_that_changes_under_a_session_is_noticed_and_not_called(household):
     household.add("notes", definition("add"), definition("renew"), toml=UNASKED)
     async with household.open() as house:
@@ -700,6 +712,7 @@ async def test_a_bad_table_stops_the_start(at_home):
             raise AssertionError
 
 
+@pytest.mark.slow
 def test_no_package_of_mcp_is_loaded_where_no_server_is_configured(tmp_path):
     script = """
 import asyncio, sys

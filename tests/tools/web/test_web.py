@@ -165,9 +165,13 @@ ALPHABETS = {
     "big5": "中文網頁",
     "euc-kr": "한국어 페이지",
 }
+OTHERS = ALPHABETS.keys() - {"utf-8", "windows-1251"}
 
 
-@pytest.mark.parametrize("charset", ALPHABETS)
+@pytest.mark.parametrize(
+    "charset",
+    ["utf-8", "windows-1251", *(pytest.param(each, marks=pytest.mark.slow) for each in sorted(OTHERS))],
+)
 async def test_an_alphabet_declared_by_the_server_or_by_the_page_is_read(site, fetch, charset):
     words = ALPHABETS[charset]
     meta = f'<meta http-equiv="Content-Type" content="text/html; charset={charset}">'
@@ -242,7 +246,13 @@ async def test_what_is_no_text_is_said_to_be_none(site, fetch, body, kind, words
     assert f"is no page or text but {words}; it was not read." in outcome.text
 
 
-@pytest.mark.parametrize("body", ["", " \n", "<html><script>app()</script></html>", "<!--", "<" * 99])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html><script>app()</script></html>",
+        *(pytest.param(body, marks=pytest.mark.slow) for body in ("", " \n", "<!--", "<" * 99)),
+    ],
+)
 async def test_a_page_without_text_says_so(site, fetch, body):
     site.pages["/"] = answer(body)
     outcome = await fetch()
@@ -255,7 +265,7 @@ async def test_an_endless_text_is_cut_where_the_result_says(site, fetch):
     text = (await fetch()).text
     assert text.endswith("\n\n[Cut here: only the first 2,000,000 bytes were read, and there are more.]")
     assert LIMIT - 10 < text.count("la ") * 3 <= LIMIT
-    await asyncio.wait_for(site.left.wait(), 5)
+    await asyncio.wait_for(site.left.wait(), 60)
 
 
 async def test_a_text_of_just_the_limit_is_whole(site, fetch):
@@ -269,7 +279,7 @@ async def test_a_download_of_two_gigabytes_is_left_after_two_megabytes(site, fet
     site.pages["/"] = endless(b"\0" * 65_536, Content_Type="application/zip", Content_Length=str(2 << 30))
     outcome = await fetch()
     assert "binary data (application/zip)" in outcome.text
-    await asyncio.wait_for(site.left.wait(), 5)
+    await asyncio.wait_for(site.left.wait(), 60)
 
 
 async def test_a_packed_page_is_unpacked(site, fetch):
@@ -280,8 +290,8 @@ async def test_a_packed_page_is_unpacked(site, fetch):
 
 async def test_a_bomb_costs_no_more_memory_than_a_page(site, fetch):
     packer = zlib.compressobj(9, wbits=31)
-    bomb = b"".join(packer.compress(b" " * 1_000_000) for _ in range(300)) + packer.flush()
-    assert len(bomb) < 400_000
+    bomb = b"".join(packer.compress(b" " * 1_000_000) for _ in range(100)) + packer.flush()
+    assert len(bomb) < 150_000
     site.pages["/"] = answer(bomb, "text/plain", Content_Encoding="gzip")
     await fetch()  # what is imported on the way is not counted
     tracemalloc.start()
@@ -323,7 +333,7 @@ async def test_packed_data_that_unpack_to_nothing_for_ever_are_left(site, fetch)
 
     site.pages["/"] = write
     assert "holds no readable text" in (await fetch()).text
-    await asyncio.wait_for(site.left.wait(), 5)
+    await asyncio.wait_for(site.left.wait(), 60)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +344,7 @@ async def test_a_server_that_stops_answering_is_left(site, home, beginning):
     async with open_client(home.settings, timeout=0.1) as client:
         with pytest.raises(ToolFailure, match=r"127\.0\.0\.1 stopped answering"):
             await request(client, "GET", site.url())
-    await asyncio.wait_for(site.left.wait(), 5)
+    await asyncio.wait_for(site.left.wait(), 60)
 
 
 async def test_the_time_limit_holds_for_a_body_that_never_stops_dripping(site, home):
@@ -350,7 +360,7 @@ async def test_the_time_limit_holds_for_a_body_that_never_stops_dripping(site, h
     assert tool.timeout_s == 40
     outcome = await run_tool(replace(tool, timeout_s=0.2), home, {"url": site.url()})
     assert outcome.text == "Tool error: web_fetch took longer than 0.2 s and was stopped."
-    await asyncio.wait_for(site.left.wait(), 5)
+    await asyncio.wait_for(site.left.wait(), 60)
 
 
 def page_of(body: str, url: str = "https://knot.example/") -> Downloaded:
@@ -371,10 +381,11 @@ async def test_a_page_that_would_keep_a_parser_busy_for_hours_is_given_up_and_no
     started = time.monotonic()
     with pytest.raises(ToolFailure, match=r"too tangled to read within 0\.5 s"):
         await read_answer(page_of(f"<p {attributes}>x", "https://hours.example/"), seconds=0.5)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
     assert b"https://hours.example/" not in running()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knot", ["<div>" * 100_000, "<table>" * 50_000, "<" * 500_000, "<a><b>" * 50_000])
 async def test_hostile_nesting_is_read_or_given_up_but_never_more(knot):
     with pytest.raises(ToolFailure, match=r"holds no readable text|too tangled"):

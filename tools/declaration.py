@@ -107,6 +107,8 @@ class Tool:
     canonical: Canonical = _as_they_are
     """Returns checked arguments in the one form of all that mean the same, such as `a.txt` and `./a.txt`;
     raises ToolFailure or ValueError where they have none."""
+    original: Canonical = _as_they_are
+    """Returns arguments by their own names, where models know them by others; raises ValueError."""
     role: Role = "user"
     """The least trusted role that may use it."""
     confirm: bool = True
@@ -145,6 +147,12 @@ class Tool:
         """The SHA-256, in hex, of what it says of itself."""
         said = json.dumps([self.spec(), self.effect], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
+
+    def own_args(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Return arguments by their own names, for people and records."""
+        with suppress(ValueError):  # such as one that is given twice, which the check tells
+            return self.original(args)
+        return args
 
     def canonical_args(self, args: Any) -> dict[str, Any]:
         """Return arguments in the one form by which calls are compared.

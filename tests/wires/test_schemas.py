@@ -57,6 +57,13 @@ async def test_whoever_follows_what_a_wire_says_passes_the_servers_own_schema(op
     assert [value for value in values if not fits(shown.original(value))] == []
 
 
+def test_openai_itself_is_told_in_all_keywords():
+    schema = {"type": "object", "properties": {"x": {"type": "string", "pattern": r"\S", "format": "uri"}}}
+    spec = {"type": "function", "function": {"name": "try_it", "description": "d", "parameters": schema}}
+    bound = provider("openai").open(ModelCard(provider="openai", model="m"), "sk-test").bind_tools([spec])
+    assert bound.kwargs["tools"] == [spec]
+
+
 @pytest.mark.parametrize("kind", NAMES)
 async def test_our_own_tools_say_the_same_to_every_provider(open_wire, kind, tmp_path):
     wire = open_wire(kind)

@@ -45,8 +45,6 @@ class ServerTool:
     """What the server says of it."""
     hash: str
     """The SHA-256, in hex, of all that the definition tells a model."""
-    renamed: bool
-    """True: models call its arguments otherwise than the server."""
 
     @property
     def name(self) -> str:
@@ -96,9 +94,8 @@ def as_agreed(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
     if destructive:
         words.append("It says of itself that it destroys something.")
 
-    async def preview(here: Here, args: dict[str, Any]) -> str:
-        sent = [f"It gets {visible(json.dumps(args, ensure_ascii=False))}."] if read.renamed else []
-        return here.settings.redact(" ".join([*words, *sent]))
+    async def preview(here: Here, _args: dict[str, Any]) -> str:
+        return here.settings.redact(" ".join(words))
 
     # Not in the preview, which stays the same when the person agrees to it.
     says = shown_description(read.definition.description).rstrip(".")
@@ -155,6 +152,7 @@ def _read(connection: Connection, definition: Any, is_free: IsFree) -> ServerToo
         description=words if is_itself else f"{definition.name}: {words}",
         check=_checker(name, validator, shown),
         canonical=_canonical(definition.inputSchema, shown),
+        original=shown.original,
         parameters=shown.parameters,
         run=_run(connection, definition, repeatable=effect == "read"),
         effect=effect,
@@ -168,7 +166,7 @@ def _read(connection: Connection, definition: Any, is_free: IsFree) -> ServerToo
     )
     said = [definition.name, definition.description or "", definition.inputSchema]
     sha256 = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-    return ServerTool(tool, server, definition, sha256, bool(shown.names))
+    return ServerTool(tool, server, definition, sha256)
 
 
 def _says(definition: Any, hint: str) -> bool:

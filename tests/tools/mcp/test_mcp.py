@@ -394,6 +394,17 @@ async def test_a_call_that_follows_what_is_shown_passes_the_servers_own_schema(h
             assert tools[name].check(tools[name].check(args)) == tools[name].check(args)
 
 
+async def test_a_null_that_says_something_is_another_call_than_none(household):
+    nullable = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    schema = {"properties": {"due": nullable, "title": {**nullable, "default": None}}}
+    household.add("notes", definition("update", schema))
+    async with household.open() as house:
+        update = (await house.tools())["notes_update"]
+    assert update.parameters["properties"] == {"due": nullable, "title": {"type": "string"}}
+    assert update.check({"due": None, "title": None}) == {"due": None, "title": None}
+    assert update.fingerprint({"title": None}) == update.fingerprint({}) != update.fingerprint({"due": None})
+
+
 async def test_what_multiplies_with_each_reference_is_shown_as_deep_as_it_stays_short(household):
     household.add("notes", definition("odd", chain(30)))
     async with household.open() as house:

@@ -144,11 +144,16 @@ async def test_arguments_have_names_that_all_take_and_the_server_gets_its_own(ho
     async with open_orchestrator(household.settings(KEY="sk-test-key-1")) as orchestrator:
         asked = await orchestrator.ask("list", thread_id="t")
         [card] = asked.pending["action_requests"]
-        assert f"It gets {json.dumps(SENT, ensure_ascii=False)}." in card["description"]
+        assert card["args"] == SENT
         assert all(ARGUMENT.fullmatch(name) for name in names_in(dict(wire.heard[0].tools["odata_list"])))
-        done = await orchestrator.resume("t", answer=True)
-    assert [each["status"] for each in done.tool_calls] == ["executed"]
-    assert lines(home / "called") == [f"list {json.dumps(SENT)}"]
+        remember = {"where": {"filter[name]": "w*"}, "uses": 2}
+        approval = {"decisions": [{"type": "approve", "remember": remember}]}
+        first = await orchestrator.resume("t", answer=approval)
+        second = await orchestrator.ask("list", thread_id="t2")
+        records = await orchestrator.ledger.audit()
+    assert [each["status"] for done in (first, second) for each in done.tool_calls] == ["executed"] * 2
+    assert [each["args"] for each in records] == [SENT] * 2
+    assert lines(home / "called") == [f"list {json.dumps(SENT)}"] * 2
 
 
 async def test_arguments_by_their_own_names_are_taken_too_but_not_twice(household):

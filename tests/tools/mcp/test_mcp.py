@@ -13,6 +13,7 @@ import pytest
 
 from base.errors import ConfigurationError
 from graphs.session import open_orchestrator
+from tests.models.schemas import MAKERS, followed
 from tests.tools.loopback import moved, open_site
 from tests.tools.mcp.household import (
     BASE,
@@ -28,7 +29,6 @@ from tests.tools.mcp.household import (
 )
 from tests.tools.processes import LINGERING, is_left_by
 from tests.wires.brain import Call, Heard, Reply
-from tests.wires.schemas import MAKERS, followed
 from tools.clock import get_time
 from tools.declaration import ArgumentsError, Here, Tool
 from tools.mcp.config import ServerCard

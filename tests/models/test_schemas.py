@@ -7,7 +7,7 @@ import pytest
 
 from base.settings import ModelCard, load_settings
 from models.providers import provider
-from tests.wires.schemas import CONSTRUCTS, DEFINITIONS, MAKERS, followed, own_check
+from tests.models.schemas import CONSTRUCTS, DEFINITIONS, MAKERS, followed, own_check
 from tests.wires.serve import Wire
 from tools.registry import open_registry
 from tools.schema import shown_schema

@@ -54,10 +54,10 @@ _INKLESS_MARKS = re.compile("[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f
 """Marks that change nothing one sees, or nothing one notices (Default_Ignorable_Code_Point of Unicode 16)."""
 
 
-def spelled_out(text: str) -> str:
-    r"""Return a text with all that cannot be seen, or told from a space, as in `\u3164`.
+def escaped(text: str) -> str:
+    r"""Return a text with all that cannot be seen written out.
 
-    For what a person agrees to; line breaks and tabs stay.
+    As in `\u3164`, blanks other than a space too, for what a person agrees to; line breaks and tabs stay.
     """
     unseen = dict(_unseen(text))
     return "".join(unseen.get(char, char) for char in text)

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from base.texts import spelled_out
+from base.texts import escaped
 from nodes.gate.answers import Check, plain_answer, read, read_json
 from nodes.gate.request import GIVE_A_REASON, unfenced
 from terminal.interrupt import EXIT, LeftError
@@ -182,7 +182,7 @@ def _print(console: Console, request: dict[str, Any], number: int) -> bool:
     console.print(
         Panel(
             Group(*_parts(request, number)),
-            title=Text.assemble(f"{what}{count} · ", (spelled_out(action["name"]), "bold")),
+            title=Text.assemble(f"{what}{count} · ", (escaped(action["name"]), "bold")),
             title_align="left",
             border_style="yellow",
             padding=(0, 2),
@@ -198,7 +198,7 @@ def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
     if number == 0 and message:
         yield Padding(Text(plain(message)), (0, 0, 1, 0))
     yield _arguments(action, whole=False)
-    if effect := spelled_out(unfenced(action.get("description", "").removesuffix(GIVE_A_REASON))).strip():
+    if effect := escaped(unfenced(action.get("description", "").removesuffix(GIVE_A_REASON))).strip():
         styles = {"+": "green", "-": "red"}  # of what is added, and what is taken away
         lines = [Text(line, styles.get(line[:1], "dim")) for line in effect.split("\n")]
         yield Padding(Text("\n").join(lines), (1, 0, 0, 0))
@@ -216,12 +216,12 @@ def _arguments(action: dict[str, Any], *, whole: bool) -> Table:
         if not whole and _cut(text):
             start = "\n".join(text.split("\n")[:_LINES])[: _LINES * 80]
             shown = Text.assemble(start, (f"\n… {len(text):,} characters in all", "yellow"))
-        grid.add_row(Text(spelled_out(name)), shown)
+        grid.add_row(Text(escaped(name)), shown)
     return grid
 
 
 def _exact(value: Any) -> str:
-    return spelled_out(value if isinstance(value, str) else json_line(value))
+    return escaped(value if isinstance(value, str) else json_line(value))
 
 
 def _cut(text: str) -> bool:

@@ -186,7 +186,7 @@ def _from_text(answer: str, count: int, depth: int) -> list[Any]:
 
 
 def plain_answer(text: str) -> bool | None:
-    """Return what a plain word of a yes or a no says; None: it is none.
+    """Tell whether a plain word is a yes; None: it is neither.
 
     A full stop and a skin tone are no part of it. A letter is no other that it becomes in small letters.
     """

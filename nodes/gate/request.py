@@ -8,7 +8,7 @@ from typing import Any
 
 from langgraph.config import get_config
 
-from base.texts import as_text, moment, spelled_out, unseen_in
+from base.texts import as_text, escaped, moment, unseen_in
 from ledger.records import Lost
 from nodes.state import JudgedCall, State
 from nodes.turn.turn import Turn
@@ -142,7 +142,7 @@ def _fenced(preview: str) -> str:
     """
     longest = max((len(ticks) for ticks in re.findall("`+", preview)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{spelled_out(preview)}\n{fence}"
+    return f"{fence}\n{escaped(preview)}\n{fence}"
 
 
 def _unseen_in(args: Mapping[str, Any]) -> str | None:

@@ -69,11 +69,15 @@ async def test_a_second_click_on_the_first_of_two_calls_does_not_decide_the_othe
     async with home.opened() as one:
         assert (await one.ask(f'{WRITE} and write "y" to b.txt', thread_id="t1")).pending
         once = {"type": "approve"}
-        ends = await asyncio.gather(*(one.resume("t1", once) for _ in range(2)), return_exceptions=True)
-        assert [type(end) for end in ends].count(NothingPendingError) == 1
-        [left] = (await one.result("t1")).pending["action_requests"]
-        assert left["args"]["path"] == "b.txt"
-        assert home.effects == []
+        for asked_next in (
+            "a.txt",
+            "b.txt",
+        ):  # the first decides nothing: asked alone
+            ends = await asyncio.gather(*(one.resume("t1", once) for _ in range(2)), return_exceptions=True)
+            assert [type(end) for end in ends].count(NothingPendingError) == 1
+            [left] = (await one.result("t1")).pending["action_requests"]
+            assert left["args"]["path"] == asked_next
+            assert home.effects == []
         assert (await one.resume("t1", answer=False)).pending is None
     assert home.effects == ["write_file"]
 

@@ -206,13 +206,15 @@ def later(monkeypatch) -> Callable[[float], None]:
 
 async def test_the_time_that_a_person_takes_to_decide_does_not_count(house, later):
     made = house("openai", obedient)
-    two = {"decisions": [{"type": "approve"}]}
     async with made.open() as orchestrator:
         context = made.context(path="single", deadline_s=60)
         request = 'ring_bell {"times": 1} & ring_bell {"times": 2} then get_time {}'
-        await orchestrator.ask(request, thread_id="t", context=context)
+        [_, second] = (await orchestrator.ask(request, thread_id="t", context=context)).pending[
+            "action_requests"
+        ]
         later(100)
-        assert (await orchestrator.resume("t", two, context=context)).pending, "one of two is decided"
+        one = {"type": "approve", "tool_call_id": second["tool_call_id"]}
+        assert (await orchestrator.resume("t", one, context=context)).pending, "one of two is decided"
         later(100)
         result = await orchestrator.resume("t", answer=True, context=context)
     assert (result.stop_reason, len(result.tool_calls)) == ("answered", 3)

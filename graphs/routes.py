@@ -10,8 +10,8 @@ from nodes.turn.history import last_round_ids
 
 
 def after_intake(state: State) -> Literal["plan", "respond", "__end__"]:
-    """Plain chat goes straight to the responder; what is answered is not asked again."""
-    if state.stop_reason:
+    """Plain chat goes to the responder; what is answered, nowhere."""
+    if state.response:
         return "__end__"
     return "respond" if state.path == "direct" else "plan"
 

@@ -1,4 +1,4 @@
-"""A program that reads the text of one HTML page or PDF, within limits.
+"""A program that reads one HTML page or PDF, within limits.
 
     python -P tools/web/page_text.py URL [links|pdf] < page.html
 
@@ -12,6 +12,8 @@ import sys
 import time
 from contextlib import suppress
 from typing import Any
+
+from base.texts import mended
 
 _LONGEST = 2_000_000
 """Characters."""
@@ -45,7 +47,7 @@ def _read(html: str, url: str, *, links: bool) -> tuple[str, str]:
 
 
 def _read_pdf(body: bytes) -> tuple[str, str, bool]:
-    """Return the title, the text, and whether it is that of all pages.
+    """Return the title, the text, and whether it is whole.
 
     Raises:
         PyPdfError: it is encrypted or damaged.
@@ -92,7 +94,7 @@ def _main() -> None:
     else:
         title, text = _read(body.decode(), url, links="links" in flags)
     whole = whole and len(text) <= _LONGEST
-    page = {"title": title[:300], "text": text[:_LONGEST], "whole": whole, "problem": problem}
+    page = {"title": mended(title[:300]), "text": mended(text[:_LONGEST]), "whole": whole, "problem": problem}
     json.dump(page, sys.stdout)
 
 

@@ -256,9 +256,10 @@ def pdf_of(*pages: str, password: str | None = None, title: str = "Bread") -> by
         "/BaseFont": "/Helvetica",
         "/Encoding": "/WinAnsiEncoding",
     }
-    font = writer._add_object(  # noqa: SLF001 (as its own guide does)
-        DictionaryObject({NameObject(key): NameObject(value) for key, value in names.items()})
-    )
+    font = DictionaryObject({NameObject(key): NameObject(value) for key, value in names.items()})
+    half = StreamObject()  # of a character, for each "~"
+    half.set_data(b"1 begincodespacerange <00> <FF> endcodespacerange 1 beginbfchar <7E> <D83D> endbfchar")
+    font[NameObject("/ToUnicode")] = half
     for text in pages:
         page = writer.add_blank_page(300, 300)
         fonts = DictionaryObject({NameObject("/F1"): font})
@@ -276,9 +277,9 @@ def pdf_of(*pages: str, password: str | None = None, title: str = "Bread") -> by
 
 @pytest.mark.parametrize(("kind", "password"), [("application/pdf", None), ("text/html", ""), (None, None)])
 async def test_a_pdf_is_read_as_text_under_its_title_and_url(site, fetch, kind, password):
-    site.pages["/"] = answer(pdf_of("Grüße aus Köln", "the second page", password=password), kind)
+    site.pages["/"] = answer(pdf_of("Grüße aus Köln", "the second page~", password=password), kind)
     outcome = await fetch()
-    assert outcome.text == f"Title: Bread\nURL: {site.url()}\n\nGrüße aus Köln\n\nthe second page"
+    assert outcome.text == f"Title: Bread\nURL: {site.url()}\n\nGrüße aus Köln\n\nthe second page\ufffd"
     assert outcome.untrusted
 
 

@@ -24,11 +24,24 @@ _MOST_CODES = 100
 _ERRORS, _DIGITS = range(400, 600), 4
 """HTTP statuses."""
 
-_WORDS = ("message", "Message", "msg", "error_message", "error_msg", "detail", "details", "error", "errors")
+_WORDS = (
+    "message",
+    "Message",
+    "msg",
+    "error_message",
+    "error_msg",
+    "errmsg",
+    "status_msg",
+    "detail",
+    "details",
+    "error",
+    "errors",
+    "base_resp",
+)
 _WORDS_LAST = ("error_description", "description", "reason", "title")
 _ANSWERS = ("choices", "candidates", "content")
 """Keys of a body that holds an answer."""
-_OK, _UNTOLD = 200, 500
+_OK, _NOT_FOUND, _UNTOLD = 200, 404, 500
 _STATUS = ("code", "status", "status_code", "statusCode", "http_code")
 _ECHOES = {"input", "ctx", "failed_generation", "flagged_input"}
 """Keys of what the request or the model said."""
@@ -109,11 +122,14 @@ def bounded(words: str, redact: Callable[[str], str]) -> str:
 
 
 async def restore_status(response: Any) -> None:
-    """Give a 200 that tells an error its status; an httpx hook.
+    """Give a 200 that is an error its status; an httpx hook.
 
     Gateways pass errors on so, and clients make a blank answer of them, or one that cannot be read.
     """
-    if response.status_code != _OK or "json" not in response.headers.get("content-type", ""):
+    kind = response.headers.get("content-type", "")
+    if response.status_code == _OK and "html" in kind:  # of a website: there is no API at this address
+        response.status_code = _NOT_FOUND
+    if response.status_code != _OK or "json" not in kind:
         return
     await response.aread()
     body: Any = None
@@ -153,7 +169,7 @@ def _words(body: Any) -> str:
         return _words_in_text(body[:_MOST_READ])
     if isinstance(body, list):
         return "; ".join(dict.fromkeys(filter(None, map(_words, body[:_MOST_LISTED]))))
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or body.get("status_code") == 0:  # MiniMax's word for success
         return ""
     first = [key for key in ("error", "errors") if isinstance(body.get(key), dict | list)]
     said = next(filter(None, (_words(body.get(key)) for key in (*first, *_WORDS, *_WORDS_LAST))), "")

@@ -121,7 +121,8 @@ _NO_TOOLS = "Set tools = false on its card, or use another model."
 _WHERE_SERVED = "Check its base_url, and that its server runs."
 """What to do about a connection where the card says at which address the model is."""
 _NO_MODEL = re.compile(r"model\b.*\bnot (found|exist)|unknown model|no such model", re.IGNORECASE)
-_NOT_FOUND = 404
+_NOT_THERE = {404, 405}
+"""HTTP statuses of an address where no such API is, websites' among them."""
 
 _OURS_TO_TELL: frozenset[Cause] = frozenset({"malformed", "timeout", "connection"})
 """Causes of which only a client library has words, and of its own workings, where there is no body."""
@@ -231,7 +232,7 @@ def cause_of_status(status: int) -> Cause:
 def _to_do(cause: Cause, status: int | None, said: str, base_url: str | None) -> str:
     if cause == "connection" and base_url:
         return _WHERE_SERVED
-    if cause == "bad_request" and (status == _NOT_FOUND or _NO_MODEL.search(said)):
+    if cause == "bad_request" and (status in _NOT_THERE or _NO_MODEL.search(said)):
         return "Check its model and its base_url." if base_url else "Check its model."
     return _WORDS[cause][1]
 

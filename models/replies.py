@@ -59,7 +59,11 @@ _TEXT_CALLS = (
 """What a whole reply may be; with the name in the tag, the JSON is the arguments alone."""
 _ARGUMENT_KEYS = ("arguments", "parameters")
 _CALL_KEYS = {"name", "id", "type", *_ARGUMENT_KEYS}
-_CALL_MARKUP = re.compile(r"<tool_call>\s*+(?=[{<]|\Z)|<function=[\w.-]++>|\[TOOL_CALLS\]\s*+(?=[\[{]|\Z)")
+_CALL_MARKUP = re.compile(
+    r"<tool_call>\s*+(?=[{<]|\Z|[\w.-]++\s*+<arg_key>)|<function=[\w.-]++>|\[TOOL_CALLS\]\s*+(?=[\[{]|\Z)"
+    r"|<\|tool_calls?_(?:section_)?(?:begin|end)\|>|<｜tool▁calls?▁(?:begin|end)｜>|<\|python_tag\|>\s*+\{"  # noqa: RUF001 (DeepSeek's)
+)
+"""Of Qwen, GLM, Mistral, Kimi, DeepSeek and Llama, where their servers do not read it."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

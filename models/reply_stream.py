@@ -226,6 +226,8 @@ def _grouped(pieces: Iterable[Any]) -> list[Any]:
     latest: dict[Any, list[Any]] = {}
     for piece in pieces:
         index, own = (None, None) if isinstance(piece, str) else (piece.get("index"), piece.get("id") or None)
+        if index is not None and "args" in piece and not piece.get("name"):
+            own = None  # it goes on, by whatever id
         group = None if index is None and not own else latest.get((index, own))
         if (
             group is None

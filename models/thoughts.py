@@ -27,9 +27,11 @@ _TAGS = {
 """In lower case; they are read in any."""
 _ENDS = [end for end in _TAGS.values() if end != "</details>"]
 """Of these none stands in a text but behind thoughts."""
-_FENCE = "```"
+_FENCE = re.compile("`{3,}|~{3,}")
+"""What begins and ends a block of code; it ends with at least as many as it began with."""
+_FENCE_LINE = re.compile(rf"^[ \t]*(?:{_FENCE.pattern})", re.MULTILINE)
 _LONGEST = max(map(len, [*_TAGS, *_ENDS]))
-_FIRST = {"", "`", *(tag[0] for tag in (*_TAGS, *_ENDS))}
+_FIRST = {"", "`", "~", *(tag[0] for tag in (*_TAGS, *_ENDS))}
 _STEP = 256
 """Characters that are looked at together: each line and tag costs a copy of them."""
 
@@ -53,7 +55,8 @@ class Words:
         self._end: re.Pattern[str] | None = _END if begins_within else None
         self._unsure: list[str] | None = [] if begins_within else None
         self._held = ""
-        self._begins_line, self._in_code, self._is_first, self._trims = True, False, True, False
+        self._begins_line, self._is_first, self._trims = True, True, False
+        self._fence = ""
 
     def take(self, piece: str) -> str:
         """Return the words that are certain once a piece more has come."""
@@ -85,7 +88,7 @@ class Words:
             if _is_begun(line) and len(self._held) < _STEP:
                 return False
             self._held = line if self._trims else self._held
-            self._in_code ^= line.startswith(_FENCE)
+            self._notes_fence()
             if not line:
                 said.append(self._held)
                 self._held = ""
@@ -94,6 +97,15 @@ class Words:
         said.append(words + newline)
         self._begins_line, self._is_first, self._trims = bool(newline), False, False
         return True
+
+    def _notes_fence(self) -> None:
+        """Note whether a block of code begins or ends with this line."""
+        if not (found := _FENCE.match(self._held.lstrip(" \t"))):
+            return
+        if not self._fence:
+            self._fence = found[0]
+        elif found[0].startswith(self._fence):
+            self._fence = ""
 
     def _passes_end(self, end: re.Pattern[str]) -> bool:
         found = end.search(self._held)
@@ -105,7 +117,7 @@ class Words:
 
     def _tag_at(self, line: str) -> re.Match[str] | None:
         """Return the tag that begins a line, and note a thought."""
-        if self._in_code:
+        if self._fence:
             return None
         if found := _BEGIN.match(line):
             self._end = _any([_TAGS[found[0].lower()]])
@@ -117,7 +129,9 @@ def _is_begun(line: str) -> bool:
     if line[:1] not in _FIRST or "\n" in line:
         return False
     begun = line.lower()
-    return any(tag.startswith(begun) for tag in (*_TAGS, *_ENDS, _FENCE[:-1]))
+    return not begun.strip(begun[:1] if begun[:1] in {"`", "~"} else None) or any(
+        tag.startswith(begun) for tag in (*_TAGS, *_ENDS)
+    )
 
 
 def without_thoughts(text: str) -> str:
@@ -156,14 +170,15 @@ def lacks_begin(text: str) -> bool:
 def _end_without_begin(text: str) -> int:
     """Return where thoughts end that nothing began; 0: nowhere.
 
-    What stands in backticks is told, and ends nothing.
+    What stands in backticks or a block of code is told, and ends nothing.
     """
     begun = _BEGIN.search(text)
-    ticks = at = 0
+    ticks = at = fences = 0
     for end in _END.finditer(text, 0, begun.start() if begun else len(text)):
         _, newline, line = text[at : end.start()].rpartition("\n")
         ticks = line.count("`") + (0 if newline else ticks)
+        fences += sum(1 for _ in _FENCE_LINE.finditer(text, at, end.start()))
         at = end.start()
-        if ticks % 2 == 0:
+        if ticks % 2 == 0 and fences % 2 == 0:
             return end.end()
     return 0

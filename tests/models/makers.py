@@ -186,6 +186,19 @@ THINKING: Mapping[str, tuple[str, str]] = {
         "Qwen thinks between <think> and </think>.",
     ),
     "told of in code": ("```\n<think>so</think>\n```\nSo.", "```\n<think>so</think>\n```\nSo."),
+    "told of in code behind a blank line": (
+        "So:\n\n```xml\n<think>\nso\n</think>\n```\nSo.",
+        "So:\n\n```xml\n<think>\nso\n</think>\n```\nSo.",
+    ),
+    "told of in code within code": (
+        "So:\n\n````md\n```\nso\n```\n<think>\n````\nSo.",
+        "So:\n\n````md\n```\nso\n```\n<think>\n````\nSo.",
+    ),
+    "told of in code between tildes": ("~~~\n<think>\n~~~\nSo.", "~~~\n<think>\n~~~\nSo."),
+    "its end told of in code": (
+        "A thought ends so:\n\n```\n</think>\n```\nSo.",
+        "A thought ends so:\n\n```\n</think>\n```\nSo.",
+    ),
     "nearly a tag": ("<b>Noon</b>, `</think>` and ``x``", "<b>Noon</b>, `</think>` and ``x``"),
 }
 """A content to the words that a person may read of it."""
@@ -261,6 +274,10 @@ FRAGMENTS: Mapping[str, tuple[int, Sequence[Mapping[str, Any]]]] = {
             {"index": 0, **_NAMED, "function": {"name": "calculate", "arguments": ARGUMENTS}},
             {"index": 0, **_OTHER, "function": {"name": "get_time", "arguments": "{}"}},
         ],
+    ),
+    "with another id each time": (
+        1,
+        [{"index": 0, **_NAMED}, *[{"index": 0, "id": f"id_{n}", **p} for n, p in enumerate(_PARTS)]],
     ),
     "with an empty id and name": (
         1,

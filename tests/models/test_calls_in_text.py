@@ -20,6 +20,14 @@ PARAMETERS = {
 TOOL = {"type": "function", "function": {"name": "ring_bell", "description": "…", "parameters": PARAMETERS}}
 ARGS = {"times": 3, "room": "hall"}
 CALL = json.dumps({"name": "ring_bell", "arguments": ARGS})
+KIMI = (
+    "I ring.<|tool_calls_section_begin|><|tool_call_begin|>functions.ring_bell:0"
+    '<|tool_call_argument_begin|>{"times": 3}<|tool_call_end|><|tool_calls_section_end|>'
+)
+DEEPSEEK = (
+    "I ring.<|tool▁calls▁begin|><|tool▁call▁begin|>function<|tool▁sep|>ring_bell\n"
+    '```json\n{"times": 3}\n```<|tool▁call▁end|><|tool▁calls▁end|>'
+).replace("|", "\N{FULLWIDTH VERTICAL LINE}")
 
 
 @pytest.fixture
@@ -65,6 +73,10 @@ async def test_a_reply_that_is_one_call_of_an_offered_tool_is_that_call(reply_to
         "<tool_call><function=ring_bell><parameter=times>3</parameter></function></tool_call>",
         "<function=ring_bell>three times</function>",
         f"[TOOL_CALLS][{CALL}]",
+        "<tool_call>ring_bell\n<arg_key>times</arg_key>\n<arg_value>3</arg_value>\n</tool_call>",  # GLM
+        KIMI,
+        DEEPSEEK,
+        f"<|python_tag|>{CALL}",  # Llama
         '{"name": "ring_bell", "arguments": {"room": "hall"}}',
         '{"name": "ring_bell", "arguments": {"times": 3, "volume": 11}}',
         '{"name": "ring_bell", "arguments": {"times": 9999999999999999999999999}}',
@@ -87,6 +99,7 @@ async def test_markup_of_a_call_in_doubt_neither_runs_nor_is_shown(reply_to, tex
         f"Qwen writes `<tool_call>{CALL}</tool_call>`.",
         f"Qwen writes\n```\n<tool_call>{CALL}</tool_call>\n```",
         "Qwen puts a call between <tool_call> and </tool_call>.",
+        "Kimi ends one with `<|tool_call_end|>`, and Llama begins it with <|python_tag|>.",
         "[1, 2]",
         "{",
     ],

@@ -260,11 +260,12 @@ def _text_of(result: Mapping[str, Any]) -> str:
     Raises:
         OutcomeUnknown: it is not as MCP has it.
     """
+    structured = result.get("structuredContent")
+    content = result.get("content")
     try:
-        parts = [_part(each) for each in result["content"]]
+        parts = [] if content is None and structured is not None else [*map(_part, result["content"])]
     except (KeyError, TypeError):
         raise OutcomeUnknown("the MCP server's result is not as the protocol has it.") from None
-    structured = result.get("structuredContent")
     if structured is not None and (not parts or _words_in(structured) - _words_in([*map(_read_back, parts)])):
         parts.append(json.dumps(structured, ensure_ascii=False))  # it says what the text does not
     text = "\n".join(parts)
@@ -303,10 +304,12 @@ def _part(content: Mapping[str, Any]) -> str:
             text = resource.get("text")
             return f"{named}]\n{text}" if text is not None else f"{named}, {_size(resource['blob'])}]"
         case "resource_link":
-            named = f"{content['name']}: {content['uri']}"
+            named = f"{content.get('name', 'linked')}: {content['uri']}"
             return f"[resource {visible(named)}{_kind(content)}]"
         case kind:
-            return f"[{visible(str(kind))}{_kind(content)}, {_size(content['data'])}]"
+            data = content.get("data")
+            size = _size(data) if isinstance(data, str) else "not shown"
+            return f"[{visible(str(kind))}{_kind(content)}, {size}]"
 
 
 def _kind(content: Mapping[str, Any]) -> str:

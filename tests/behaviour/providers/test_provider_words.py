@@ -37,6 +37,13 @@ def _whole(body: Any, kind: Kind = "openai") -> Told:
     return kind, reply, reply
 
 
+def _page(kind: Kind) -> Told:
+    """Return the page of a website, where an API was to be."""
+    page = b"<!doctype html><html><head><title>Open WebUI</title></head><body></body></html>"
+    reply = Reply(raw=page, headers={"content-type": "text/html; charset=utf-8"})
+    return kind, reply, reply
+
+
 def _ended(finish: str, text: str = "", kind: Kind = "openai", **more: Any) -> Told:
     """Return an answer that ended so, with more beside the finish reason."""
     heard = Heard(wire=kind, model="stand-in", system="", turns=(), tools={}, stream=True)
@@ -217,6 +224,27 @@ ERRORS: Mapping[str, tuple[Told, str, str, int]] = {
         "Check the key",
         1,
     ),
+    "MiniMax, 200": (
+        _within({"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}),
+        "its account has no credit left (insufficient balance)",
+        "Add credit",
+        1,
+    ),
+    "Baidu": (_status(400, {"errno": 2, "errmsg": "Bad seed"}), f"{REJECTED} (Bad seed)", CARD, 1),
+    "Open WebUI, not its API": (
+        _status(405, {"detail": "Method Not Allowed"}),
+        f"{REJECTED} (Method Not Allowed)",
+        "Check its model and its base_url",
+        1,
+    ),
+    "a website": (_page("openai"), f"{REJECTED} (Open WebUI)", "Check its model and its base_url", 1),
+    "a website, Anthropic's wire": (
+        _page("anthropic"),
+        "(Open WebUI)",
+        "Check its model and its base_url",
+        1,
+    ),
+    "a website, Gemini's wire": (_page("gemini"), "(Open WebUI)", "Check its model and its base_url", 1),
     "a proxy": (_status(502, PAGE), f"{FAILED} (502 Bad Gateway)", "later", 2),
     "Envoy": (_status(503, "upstream connect error"), f"{FAILED} (upstream connect error)", "later", 2),
     "nothing": (_status(502, ""), f"{FAILED} (HTTP 502)", "later", 2),

@@ -70,16 +70,31 @@ async def test_what_the_text_says_is_not_said_again(household, maker):
 
 
 async def test_where_there_is_no_text_it_is_given_whatever_it_holds(household):
-    home = household.add("notes", definition("list"), definition("none"))
+    home = household.add("notes", definition("list"), definition("none"), definition("alone"))
     empty = {"content": [], "structuredContent": {"items": []}}
+    alone = {"structuredContent": {"items": []}}
     picture = {
         "content": [{"type": "image", "data": "AAAA", "mimeType": "image/png"}],
         "structuredContent": PAGE,
     }
-    (home / "results.json").write_text(json.dumps({"list": picture, "none": empty}))
+    (home / "results.json").write_text(json.dumps({"list": picture, "none": empty, "alone": alone}))
     async with household.open() as house:
         assert (await house.call("notes_none")).text == '{"items": []}'
+        assert (await house.call("notes_alone")).text == '{"items": []}'
         assert (await house.call("notes_list")).text.endswith(json.dumps(PAGE))
+
+
+async def test_a_part_of_a_kind_that_is_not_known_hides_no_other(household):
+    home = household.add("notes", definition("list"))
+    parts = [
+        text("Went."),
+        {"type": "video", "url": "https://example.com/v"},
+        {"type": "image", "data": None},
+    ]
+    (home / "results.json").write_text(json.dumps({"list": {"content": parts}}))
+    async with household.open() as house:
+        told = await house.call("notes_list")
+    assert (told.status, told.text) == ("executed", "Went.\n[video, not shown]\n[image, not shown]")
 
 
 async def test_a_fastmcp_servers_results_are_given_once(household):

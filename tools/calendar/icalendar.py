@@ -20,6 +20,8 @@ _HEAVIEST = 100_000
 """Times that the events of one entry happen; about a second's work. Only a bomb has more."""
 _TIMES_A_YEAR = {"SECONDLY": 31_622_400, "MINUTELY": 527_040, "HOURLY": 8_784}
 _PATIENCE_S = 15
+_ABSENT = {"declined", "delegated"}
+"""Answers to an invitation by which one does not come."""
 
 
 def moment(words: str, zone: ZoneInfo) -> date | datetime:
@@ -101,29 +103,42 @@ def event_text(name: str, summary: str, span: Span, *, location: str, notes: str
     return str(calendar.to_ical(), "utf-8")
 
 
-def occurrences(texts: Iterable[str], span: Span, zone: ZoneInfo) -> list[str]:
-    """Return a line for each event in a span, series unfolded; blocks."""
-    found: list[tuple[datetime, str]] = []
+def address_key(address: str) -> str:
+    """Return a mail address, or its URL, as it is compared."""
+    return address.strip().casefold().removeprefix("mailto:")
+
+
+def occurrences(
+    texts: Iterable[str], span: Span, zone: ZoneInfo, addresses: frozenset[str] = frozenset()
+) -> list[str]:
+    """Return a line for each event in a span, series unfolded; blocks.
+
+    What is cancelled, or declined by one of the person's `addresses`, comes last and says so.
+    """
+    found: list[tuple[str, float, str]] = []
     unreadable = 0
     deadline = monotonic() + _PATIENCE_S
     for text in texts:
         if monotonic() > deadline:
             raise ToolFailure("The calendar takes too long to read; ask for a shorter time.")
         try:
-            found += _occurrences(text, span, zone)
+            found += _occurrences(text, span, zone, addresses)
         except Exception:  # what strangers send is often no proper calendar; the others still count
             unreadable += 1
-    lines = [line for _, line in sorted(found)]
+    lines = [f"(Not attended, {status}: {line})" if status else line for status, _, line in sorted(found)]
     if len(lines) > _SHOWN:
         lines[_SHOWN:] = [f"… and {len(lines) - _SHOWN:,} more; ask for a shorter time."]
     return [*lines, f"({unreadable} could not be read.)"] if unreadable else lines
 
 
-def _occurrences(text: str, span: Span, zone: ZoneInfo) -> Iterator[tuple[datetime, str]]:
+def _occurrences(
+    text: str, span: Span, zone: ZoneInfo, addresses: frozenset[str]
+) -> Iterator[tuple[str, float, str]]:
     from icalendar import Calendar
     from recurring_ical_events import of  # type: ignore[import-untyped]
 
     calendar = Calendar.from_ical(text)
+    status = "cancelled" if str(calendar.get("METHOD", "")).upper() == "CANCEL" else ""
     if sum(_weight(event, span) for event in calendar.walk("VEVENT")) > _HEAVIEST:
         raise ValueError("unfolding it would take too long")
     for event in islice(of(calendar).after(span.start), _MOST_OF_A_SERIES):
@@ -134,7 +149,21 @@ def _occurrences(text: str, span: Span, zone: ZoneInfo) -> Iterator[tuple[dateti
         if took.end > span.start or took.start >= span.start:
             place = one_line(str(event.get("LOCATION", "")), _WORDS)
             title = one_line(str(event.get("SUMMARY", "")), _WORDS) or "(no title)"
-            yield took.start, f"{took} {title}{f' ({place})' if place else ''}"
+            line = f"{took} {title}{f' ({place})' if place else ''}"
+            yield status or _status(event, addresses), took.start.timestamp(), line
+
+
+def _status(event: Any, addresses: frozenset[str]) -> str:
+    """Return why the person will not be at an event, empty where they may be."""
+    if str(event.get("STATUS", "")).upper() == "CANCELLED":
+        return "cancelled"
+    attendees = event.get("ATTENDEE", [])
+    for each in attendees if isinstance(attendees, list) else [attendees]:
+        names = {address_key(each), address_key(each.params.get("EMAIL", ""))}
+        answer = str(each.params.get("PARTSTAT", "")).lower()
+        if answer in _ABSENT and addresses & names:
+            return answer
+    return ""
 
 
 def _weight(event: Any, span: Span) -> int:

@@ -13,7 +13,7 @@ from base.settings import LoginCard, Settings
 from base.texts import is_blank, visible
 from base.worker_threads import in_thread
 from tools.calendar.caldav import NoAnswerError, open_calendar
-from tools.calendar.icalendar import Span, event_text, moment, occurrences
+from tools.calendar.icalendar import Span, address_key, event_text, moment, occurrences
 from tools.declaration import Here, OutcomeUnknown, Tool, ToolFailure, tool
 
 _LONGEST = timedelta(days=366)
@@ -30,6 +30,8 @@ class CalendarCard(LoginCard):
     """A CalDAV server, or one calendar on it."""
     calendar: str | None = None
     """Name of the calendar; None: the only one there is."""
+    addresses: tuple[str, ...] = ()
+    """The person's mail addresses in invitations, besides user and those that the server knows."""
     timezone: str = "UTC"
     """IANA name of the zone that times without one are in, such as Europe/Paris."""
 
@@ -69,7 +71,11 @@ async def list_events(here: Here, start: Time, end: Until = "") -> str:
         raise ToolFailure("That is more than a year; ask for a shorter time.")
     async with open_calendar(card.url, card.login(here.settings), card.calendar) as calendar:
         texts = await calendar.between(span.start, span.end)
-    lines = await in_thread(partial(occurrences, texts, span, zone))
+        invited = any("ATTENDEE" in text for text in texts)
+        known = await calendar.addresses() if invited else []
+    named = (*known, *card.addresses, card.user or "")
+    mine = frozenset(address_key(each) for each in named if "@" in each)
+    lines = await in_thread(partial(occurrences, texts, span, zone, mine))
     return "\n".join([f"Times in {card.timezone}:", *lines]) if lines else f"There is nothing {span}."
 
 

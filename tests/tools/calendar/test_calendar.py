@@ -9,6 +9,7 @@ import pytest
 
 from base.errors import ConfigurationError
 from base.settings import load_settings
+from tools.calendar.caldav import open_calendar
 from tools.calendar.icalendar import Span, moment, occurrences
 from tools.registry import open_registry
 from tools.run import run_tool
@@ -94,6 +95,16 @@ def settings(configure, radicale):
     return configure(radicale)
 
 
+@pytest.fixture
+def call_as(here, configure, radicale, call_in):
+    """Return a function that lists events under more lines of the table."""
+
+    async def listed(more, **args):
+        return await call_in(replace(here, settings=configure(radicale, more)), "list_events", **args)
+
+    return listed
+
+
 async def test_an_event_is_added_and_listed_in_the_persons_zone(call, home):
     outcome = await call(
         "add_event", summary="Dentist", start="2026-11-20T15:00", end="2026-11-20T15:45", location="Main St"
@@ -136,6 +147,58 @@ async def test_series_are_unfolded_with_their_exceptions_and_across_summer_time(
     )
     outcome = await call("list_events", start="2026-03-23", end="2026-04-07")
     assert outcome.text.splitlines()[1:] == ["2026-03-23 07:00-07:15 Bin", "2026-04-06 07:00-07:15 Bin"]
+
+
+async def test_what_is_cancelled_is_not_listed_as_taking_place(call, put):
+    put("a", "DTSTART:20261120T090000Z", "SUMMARY:Gone", "STATUS:CANCELLED")
+    put("b", "DTSTART:20261120T080000Z", "SUMMARY:Held", "STATUS:CONFIRMED")
+    put("c", "DTSTART:20261119T100000Z", "SUMMARY:Stand-up", "RRULE:FREQ=DAILY;COUNT=3")
+    outcome = await call("list_events", start="2026-11-20")
+    assert outcome.text.splitlines()[1:] == [
+        "2026-11-20 09:00-09:00 Held",
+        "2026-11-20 11:00-11:00 Stand-up",
+        "(Not attended, cancelled: 2026-11-20 10:00-10:00 Gone)",
+    ]
+
+
+async def test_one_cancelled_occurrence_of_a_series_leaves_the_others(call, home):
+    master = "UID:s\r\nDTSTART:20261119T100000Z\r\nRRULE:FREQ=DAILY;COUNT=3\r\nSUMMARY:Class"
+    gone = "UID:s\r\nRECURRENCE-ID:20261120T100000Z\r\nDTSTART:20261120T100000Z\r\nSTATUS:cancelled"
+    second = f"\r\nEND:VEVENT\r\nBEGIN:VEVENT\r\nDTSTAMP:20260101T000000Z\r\n{gone}\r\nSUMMARY:Class"
+    home.put("home/s.ics", content=HEAD + master + second + TAIL, headers={"Content-Type": "text/calendar"})
+    outcome = await call("list_events", start="2026-11-19", end="2026-11-21")
+    assert outcome.text.splitlines()[1:] == [
+        "2026-11-19 11:00-11:00 Class",
+        "2026-11-21 11:00-11:00 Class",
+        "(Not attended, cancelled: 2026-11-20 11:00-11:00 Class)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("attendee", "status"),
+    [
+        ("ATTENDEE;PARTSTAT=DECLINED:mailto:ada@example.org", "declined"),
+        ("ATTENDEE;PARTSTAT=declined:MAILTO:Ada@Example.org", "declined"),
+        ("ATTENDEE;EMAIL=ada@example.org;PARTSTAT=DECLINED:/123/principal/", "declined"),
+        ('ATTENDEE;PARTSTAT=DELEGATED;DELEGATED-TO="mailto:eve@x.org":mailto:ada@example.org', "delegated"),
+        ("ATTENDEE;PARTSTAT=DECLINED:mailto:eve@example.org", ""),
+        ("ATTENDEE;PARTSTAT=ACCEPTED:mailto:ada@example.org", ""),
+        ("ATTENDEE;PARTSTAT=NEEDS-ACTION:mailto:ada@example.org", ""),
+    ],
+)
+async def test_what_the_person_declined_is_told_apart_and_what_others_declined_is_not(
+    call_as, put, attendee, status
+):
+    others = ("ATTENDEE;PARTSTAT=ACCEPTED:mailto:bob@example.org", attendee)
+    put("a", "DTSTART:20261120T090000Z", "SUMMARY:Lunch", *others)
+    outcome = await call_as('addresses = ["ada@work.example", "ada@example.org"]', start="2026-11-20")
+    line = "2026-11-20 10:00-10:00 Lunch"
+    assert outcome.text.splitlines()[1:] == [f"(Not attended, {status}: {line})" if status else line]
+
+
+async def test_the_server_says_which_addresses_are_the_persons(radicale, home):
+    async with open_calendar(radicale, ("ada", "swordfish"), None) as calendar:
+        assert await calendar.addresses() == ["/ada/"]
 
 
 async def test_an_event_that_lasts_over_midnight_and_one_without_a_title_are_shown_in_order(call, put):

@@ -20,6 +20,8 @@ _HEAVIEST = 100_000
 """Times that the events of one entry happen; about a second's work. Only a bomb has more."""
 _TIMES_A_YEAR = {"SECONDLY": 31_622_400, "MINUTELY": 527_040, "HOURLY": 8_784}
 _PATIENCE_S = 15
+_LASTS = "X-TWOBRAIN-LASTS"
+"""Property under which the length of an event is kept while its series is unfolded."""
 _ABSENT = {"declined", "delegated"}
 """Answers to an invitation by which one does not come."""
 
@@ -28,18 +30,24 @@ def moment(words: str, zone: ZoneInfo) -> date | datetime:
     """Return the day or time, by default in that zone.
 
     Raises:
-        ToolFailure: it is neither.
+        ToolFailure: it is neither, or a time that the clocks there skip.
     """
     text = words.strip()
     try:
         if len(text) == len("2026-11-20"):
             return date.fromisoformat(text)
-        time_ = datetime.fromisoformat(text)
-        return (time_ if time_.tzinfo else time_.replace(tzinfo=zone)).astimezone(zone)
+        said = datetime.fromisoformat(text)
+        found = _in(said, zone)
     except (ValueError, OverflowError):
         raise ToolFailure(
             f"{words!r} is neither a day such as 2026-11-20 nor a time such as 2026-11-20T15:00."
         ) from None
+    if said.tzinfo is None and found.replace(tzinfo=None) != said:
+        raise ToolFailure(
+            f"There is no {said:%H:%M} on {said:%Y-%m-%d} in {zone}: the clocks are put forward over it. "
+            f"Say another time, such as {found:%Y-%m-%dT%H:%M}."
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +72,23 @@ class Span:
         try:
             begins = _in(start, zone)
             if end is None:
-                ends = begins + alone
+                ends = _later(begins, alone)
             else:
                 ends = end if isinstance(end, datetime) else _in(end + timedelta(days=1), zone)
         except OverflowError:
             raise ToolFailure("That is too far away.") from None
-        if ends <= begins:
+        if ends.timestamp() <= begins.timestamp():
             raise ToolFailure("The end is not after the start.")
         return cls(begins, ends, whole_days=not isinstance(start, datetime))
 
     def __str__(self) -> str:
+        first = self.start.date()
         if self.whole_days:
             last = self.end.date() - timedelta(days=self.end.time() == time.min)
-            first = self.start.date()
             return f"{first} all day" if last <= first else f"{first} to {last} all day"
         if self.start.date() == self.end.date():
-            return f"{self.start:%Y-%m-%d %H:%M}-{self.end:%H:%M}"
-        return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+            return f"{first} {_clock(self.start)}-{_clock(self.end)}"
+        return f"{first} {_clock(self.start)} to {self.end.date()} {_clock(self.end)}"
 
 
 def event_text(name: str, summary: str, span: Span, *, location: str, notes: str) -> str:
@@ -139,18 +147,25 @@ def _occurrences(
 
     calendar = Calendar.from_ical(text)
     status = "cancelled" if str(calendar.get("METHOD", "")).upper() == "CANCEL" else ""
-    if sum(_weight(event, span) for event in calendar.walk("VEVENT")) > _HEAVIEST:
+    events = calendar.walk("VEVENT")
+    for event in events:
+        if "DURATION" in event:
+            event[_LASTS] = event["DURATION"]
+    if sum(_weight(event, span) for event in events) > _HEAVIEST:
         raise ValueError("unfolding it would take too long")
     for event in islice(of(calendar).after(span.start), _MOST_OF_A_SERIES):
         begins, ends = _in(event.start, zone), _in(event.end, zone)
+        if _LASTS in event and isinstance(event.start, datetime):
+            ends = _later(begins, event[_LASTS].dt)
         took = Span(begins, ends, whole_days=not isinstance(event.start, datetime))
-        if took.start >= span.end:
+        start, end = begins.timestamp(), ends.timestamp()
+        if start >= span.end.timestamp():
             return
-        if took.end > span.start or took.start >= span.start:
+        if max(start + 1, end) > span.start.timestamp():
             place = one_line(str(event.get("LOCATION", "")), _WORDS)
             title = one_line(str(event.get("SUMMARY", "")), _WORDS) or "(no title)"
             line = f"{took} {title}{f' ({place})' if place else ''}"
-            yield status or _status(event, addresses), took.start.timestamp(), line
+            yield status or _status(event, addresses), start, line
 
 
 def _status(event: Any, addresses: frozenset[str]) -> str:
@@ -178,6 +193,24 @@ def _weight(event: Any, span: Span) -> int:
 
 
 def _in(when: date | datetime, zone: ZoneInfo) -> datetime:
+    """Return a time as the clocks in a zone show it, a day as its midnight.
+
+    Of a time that comes twice the first is meant; one that the clocks skip is that much later (RFC 5545).
+    """
     if not isinstance(when, datetime):
         return datetime.combine(when, time.min, zone)
-    return when.astimezone(zone) if when.tzinfo else when.replace(tzinfo=zone)
+    return (when if when.tzinfo else when.replace(tzinfo=zone)).astimezone(UTC).astimezone(zone)
+
+
+def _later(when: datetime, lasting: timedelta) -> datetime:
+    """Return a time so many days on the calendar, then hours on a stopwatch, later."""
+    days = timedelta(days=lasting.days)
+    there = when + days if days else when  # a sum forgets which of two times is meant
+    return (there.astimezone(UTC) + (lasting - days)).astimezone(when.tzinfo)
+
+
+def _clock(when: datetime) -> str:
+    """Return hour and minute, and which of two where the clocks show them twice."""
+    if when.replace(fold=1 - when.fold).utcoffset() == when.utcoffset():
+        return f"{when:%H:%M}"
+    return f"{when:%H:%M} (the {'second' if when.fold else 'first'}, UTC{when.isoformat()[-6:]})"

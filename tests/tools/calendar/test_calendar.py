@@ -1,3 +1,4 @@
+import re
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -77,11 +78,11 @@ def put(home):
 
 @pytest.fixture
 def configure(tmp_path):
-    def make(url, more="", **environment):
+    def make(url, more="", zone="Europe/Paris", **environment):
         source = tmp_path / "twobrain.toml"
         source.write_text(
             f'[tools.calendar]\nurl = "{url}"\nuser = "ada"\npassword_env = "CALENDAR_PASSWORD"\n'
-            f'timezone = "Europe/Paris"\n{more}\n'
+            f'timezone = "{zone}"\n{more}\n'
         )
         return load_settings(
             {"TWOBRAIN_CONFIG": str(source), "CALENDAR_PASSWORD": "swordfish", **environment}
@@ -97,12 +98,12 @@ def settings(configure, radicale):
 
 @pytest.fixture
 def call_as(here, configure, radicale, call_in):
-    """Return a function that lists events under more lines of the table."""
+    """Return a function that calls a tool under another table."""
 
-    async def listed(more, **args):
-        return await call_in(replace(here, settings=configure(radicale, more)), "list_events", **args)
+    async def by_name(name, table, **args):
+        return await call_in(replace(here, settings=configure(radicale, **table)), name, **args)
 
-    return listed
+    return by_name
 
 
 async def test_an_event_is_added_and_listed_in_the_persons_zone(call, home):
@@ -191,7 +192,9 @@ async def test_what_the_person_declined_is_told_apart_and_what_others_declined_i
 ):
     others = ("ATTENDEE;PARTSTAT=ACCEPTED:mailto:bob@example.org", attendee)
     put("a", "DTSTART:20261120T090000Z", "SUMMARY:Lunch", *others)
-    outcome = await call_as('addresses = ["ada@work.example", "ada@example.org"]', start="2026-11-20")
+    outcome = await call_as(
+        "list_events", {"more": 'addresses = ["ada@work.example", "ada@example.org"]'}, start="2026-11-20"
+    )
     line = "2026-11-20 10:00-10:00 Lunch"
     assert outcome.text.splitlines()[1:] == [f"(Not attended, {status}: {line})" if status else line]
 
@@ -199,6 +202,77 @@ async def test_what_the_person_declined_is_told_apart_and_what_others_declined_i
 async def test_the_server_says_which_addresses_are_the_persons(radicale, home):
     async with open_calendar(radicale, ("ada", "swordfish"), None) as calendar:
         assert await calendar.addresses() == ["/ada/"]
+
+
+@pytest.mark.parametrize(
+    ("args", "told", "stored"),
+    [
+        (("2026-10-25T02:30", ""), "02:30 (the first, UTC+02:00)-02:30 (the second, UTC+01:00)", "0030 0130"),
+        (("2026-10-25T02:30+01:00", ""), "02:30 (the second, UTC+01:00)-03:30", "0130 0230"),
+        (("2026-10-25T01:30", "2026-10-25T03:30"), "01:30-03:30", "2330 0230"),
+        (
+            ("2026-10-25T02:50", "2026-10-25T02:10+01:00"),
+            "02:50 (the first, UTC+02:00)-02:10 (the second, UTC+01:00)",
+            "0050 0110",
+        ),
+        (("2027-03-28T01:30", ""), "01:30-03:30", "0030 0130"),
+        (("2027-03-28T01:59", "2027-03-28T03:01"), "01:59-03:01", "0059 0101"),
+    ],
+)
+async def test_an_hour_lasts_an_hour_when_the_clocks_change(call, home, args, told, stored):
+    start, end = args
+    outcome = await call("add_event", summary="x", start=start, end=end)
+    assert outcome.text == f"Added: x, {start[:10]} {told} (Europe/Paris)."
+    text = home.get(f"home/{_name(home)}").text
+    assert re.findall(r"DT(?:START|END):\d{8}T(\d{4})00Z", text) == stored.split()
+    assert (await call("list_events", start=start[:10])).text.splitlines()[1:] == [f"{start[:10]} {told} x"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "args", "why"),
+    [
+        (
+            "Europe/Paris",
+            {"start": "2027-03-28T02:45", "end": "2027-03-28T03:15"},
+            "There is no 02:45 on 2027-03-28",
+        ),
+        ("Europe/Paris", {"start": "2027-03-28T02:00"}, "Say another time, such as 2027-03-28T03:00"),
+        ("Europe/Paris", {"start": "2027-03-28T01:00", "end": "2027-03-28T02:59:59"}, "There is no 02:59"),
+        ("Australia/Lord_Howe", {"start": "2026-10-04T02:15"}, "such as 2026-10-04T02:45"),
+        ("Pacific/Apia", {"start": "2011-12-30T12:00"}, "such as 2011-12-31T12:00"),
+        ("Europe/Paris", {"start": "2026-10-25T02:50", "end": "2026-10-25T02:10"}, "The end is not after"),
+    ],
+)
+async def test_a_time_that_the_clocks_skip_is_refused_with_a_word(call_as, zone, args, why):
+    outcome = await call_as("add_event", {"zone": zone}, summary="x", **args)
+    assert outcome.status == "failed"
+    assert why in outcome.text
+
+
+def test_what_others_wrote_lasts_what_it_says_when_the_clocks_change():
+    lines = unfolded(
+        "DTSTART;TZID=Europe/Paris:20261025T013000\r\nDURATION:PT2H\r\nSUMMARY:Two hours",
+        "DTSTART;TZID=Europe/Paris:20261024T120000\r\nDURATION:P1D\r\nSUMMARY:Till noon",
+        "DTSTART;TZID=Europe/Paris:20261018T013000\r\nDURATION:PT2H\r\nRRULE:FREQ=WEEKLY\r\nSUMMARY:Weekly",
+        day="2026-10-25",
+    )
+    assert lines == [
+        "2026-10-24 12:00 to 2026-10-25 12:00 Till noon",
+        "2026-10-25 01:30-02:30 (the second, UTC+01:00) Two hours",
+        "2026-10-25 01:30-02:30 (the second, UTC+01:00) Weekly",
+    ]
+    assert unfolded("DTSTART:20270328T023000\r\nDURATION:PT1H\r\nSUMMARY:Floating", day="2027-03-28") == [
+        "2027-03-28 03:30-04:30 Floating"
+    ]
+
+
+def test_two_times_that_the_clocks_show_alike_come_in_their_order():
+    lines = unfolded(
+        "DTSTART:20261025T010000Z\r\nDTEND:20261025T011500Z\r\nSUMMARY:A",
+        "DTSTART:20261025T003000Z\r\nDTEND:20261025T004500Z\r\nSUMMARY:B",
+        day="2026-10-25",
+    )
+    assert [line[-1] for line in lines] == ["B", "A"]
 
 
 async def test_an_event_that_lasts_over_midnight_and_one_without_a_title_are_shown_in_order(call, put):
@@ -250,9 +324,9 @@ def test_a_busy_time_is_cut_with_the_number_of_events_left_out():
     assert lines[-1] == "… and 30 more; ask for a shorter time."
 
 
-def unfolded(*events: str) -> list[str]:
+def unfolded(*events: str, day: str = "2026-11-20") -> list[str]:
     zone = ZoneInfo("Europe/Paris")
-    span = Span.of(moment("2026-11-20", zone), None, zone, alone=timedelta(days=1))
+    span = Span.of(moment(day, zone), None, zone, alone=timedelta(days=1))
     return occurrences([f"{HEAD}UID:x\r\n{event}{TAIL}" for event in events], span, zone)
 
 

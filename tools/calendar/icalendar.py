@@ -169,7 +169,7 @@ def _occurrences(
 
 
 def _status(event: Any, addresses: frozenset[str]) -> str:
-    """Return why the person will not be at an event, empty where they may be."""
+    """Return why the person will not attend; empty: they may."""
     if str(event.get("STATUS", "")).upper() == "CANCELLED":
         return "cancelled"
     attendees = event.get("ATTENDEE", [])
@@ -193,7 +193,7 @@ def _weight(event: Any, span: Span) -> int:
 
 
 def _in(when: date | datetime, zone: ZoneInfo) -> datetime:
-    """Return a time as the clocks in a zone show it, a day as its midnight.
+    """Return a time on a zone's clocks, a day as its midnight.
 
     Of a time that comes twice the first is meant; one that the clocks skip is that much later (RFC 5545).
     """
@@ -203,14 +203,14 @@ def _in(when: date | datetime, zone: ZoneInfo) -> datetime:
 
 
 def _later(when: datetime, lasting: timedelta) -> datetime:
-    """Return a time so many days on the calendar, then hours on a stopwatch, later."""
+    """Return a time later by calendar days, then exact hours."""
     days = timedelta(days=lasting.days)
     there = when + days if days else when  # a sum forgets which of two times is meant
     return (there.astimezone(UTC) + (lasting - days)).astimezone(when.tzinfo)
 
 
 def _clock(when: datetime) -> str:
-    """Return hour and minute, and which of two where the clocks show them twice."""
+    """Return hour and minute, and which where they come twice."""
     if when.replace(fold=1 - when.fold).utcoffset() == when.utcoffset():
         return f"{when:%H:%M}"
     return f"{when:%H:%M} (the {'second' if when.fold else 'first'}, UTC{when.isoformat()[-6:]})"

@@ -116,6 +116,27 @@ async def test_an_event_is_added_and_listed_in_the_persons_zone(call, home):
     assert (await call("list_events", start="2026-11-21")).text == "There is nothing 2026-11-21 all day."
 
 
+async def test_times_without_a_zone_are_the_persons_own(call_as, home):
+    table = {"more": '[users.ada]\ntimezone = "Pacific/Pago_Pago"\n[users.bob]\ntimezone = "Asia/Tokyo"'}
+    outcome = await call_as("add_event", table, summary="Dentist", start="2026-11-20T15:00")
+    assert outcome.text == "Added: Dentist, 2026-11-20 15:00-16:00 (Pacific/Pago_Pago)."
+    assert "DTSTART:20261121T020000Z" in home.get(f"home/{_name(home)}").text
+    outcome = await call_as("list_events", table, start="2026-11-20")
+    assert outcome.text == "Times in Pacific/Pago_Pago:\n2026-11-20 15:00-16:00 Dentist"
+
+
+def test_calls_are_alike_only_where_they_mean_the_same_to_everybody(configure, radicale):
+    def fingerprint(start, more=""):
+        registry = open_registry(configure(radicale, more))
+        return registry.fingerprint("add_event", {"summary": "x", "start": start})
+
+    assert fingerprint("2026-11-20T15:00") == fingerprint("2026-11-20T14:00Z")
+    tokyo = '[users.ada]\ntimezone = "Asia/Tokyo"'
+    assert fingerprint("2026-11-20T15:00", tokyo) != fingerprint("2026-11-20T14:00Z", tokyo)
+    assert fingerprint("2026-11-20T15:00", tokyo) == fingerprint("2026-11-20T15:00:00", tokyo)
+    assert fingerprint("2026-11-20T15:00+01:00", tokyo) == fingerprint("2026-11-20T14:00Z", tokyo)
+
+
 async def test_a_repeat_of_the_same_call_adds_nothing_and_another_call_does(here, home, settings):
     tool = open_registry(settings).get("add_event")
     args = {"summary": "Dentist", "start": "2026-11-20T15:00Z"}

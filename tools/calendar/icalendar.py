@@ -1,6 +1,7 @@
 """Events as iCalendar text, and as a person reads them."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
@@ -18,7 +19,15 @@ _WORDS = 200
 """Characters of a title or a place that are shown."""
 _HEAVIEST = 100_000
 """Times that the events of one entry happen; about a second's work. Only a bomb has more."""
-_TIMES_A_YEAR = {"SECONDLY": 31_622_400, "MINUTELY": 527_040, "HOURLY": 8_784}
+_AN_HOUR, _A_DAY = timedelta(hours=1), timedelta(days=1)
+_PERIODS = {
+    "SECONDLY": timedelta(seconds=1),
+    "MINUTELY": timedelta(minutes=1),
+    "HOURLY": _AN_HOUR,
+    "DAILY": _A_DAY,
+    "WEEKLY": timedelta(weeks=1),
+}
+"""Of the frequencies that have a fixed one; those of months and years have none."""
 _PATIENCE_S = 15
 _LASTS = "X-TWOBRAIN-LASTS"
 """Property under which the length of an event is kept while its series is unfolded."""
@@ -147,12 +156,7 @@ def _occurrences(
 
     calendar = Calendar.from_ical(text)
     status = "cancelled" if str(calendar.get("METHOD", "")).upper() == "CANCEL" else ""
-    events = calendar.walk("VEVENT")
-    for event in events:
-        if "DURATION" in event:
-            event[_LASTS] = event["DURATION"]
-    if sum(_weight(event, span) for event in events) > _HEAVIEST:
-        raise ValueError("unfolding it would take too long")
+    _prepare(calendar.walk("VEVENT"), span)
     for event in islice(of(calendar).after(span.start), _MOST_OF_A_SERIES):
         begins, ends = _in(event.start, zone), _in(event.end, zone)
         if _LASTS in event and isinstance(event.start, datetime):
@@ -168,6 +172,21 @@ def _occurrences(
             yield status or _status(event, addresses), start, line
 
 
+def _prepare(events: list[Any], span: Span) -> None:
+    """Make the unfolding of series short, and keep what it forgets.
+
+    Raises:
+        ValueError: it would take too long.
+    """
+    for event in events:
+        if "DURATION" in event:
+            event[_LASTS] = event["DURATION"]
+        if "RECURRENCE-ID" not in event:
+            _skip_to(event, span)
+    if sum(_weight(event, span) for event in events) > _HEAVIEST:
+        raise ValueError("unfolding it would take too long")
+
+
 def _status(event: Any, addresses: frozenset[str]) -> str:
     """Return why the person will not attend; empty: they may."""
     if str(event.get("STATUS", "")).upper() == "CANCELLED":
@@ -181,15 +200,54 @@ def _status(event: Any, addresses: frozenset[str]) -> str:
     return ""
 
 
+def _rules(event: Any) -> list[Any]:
+    rules = event.get("RRULE", [])
+    return rules if isinstance(rules, list) else [rules]
+
+
+def _part(rule: Any, name: str, otherwise: Any) -> Any:
+    return rule.get(name, [otherwise])[0]
+
+
+def _skip_to(event: Any, span: Span) -> None:
+    """Let a series begin a year or so before the span.
+
+    It is counted from its start, and some are centuries old. What it comes to stays the same: it begins a
+    whole number of its periods later, those of months in whole years. One with a COUNT is left as it is.
+    """
+    rules = _rules(event)
+    if len(rules) != 1 or "COUNT" in rules[0]:
+        return
+    start, lasts = event.start, event.end - event.start
+    every = max(1, int(_part(rules[0], "INTERVAL", 1)))
+    days = (span.start.date() - _day(start) - lasts).days - 366
+    period = _PERIODS.get(str(_part(rules[0], "FREQ", "")).upper())
+    for number in range(days // 366 // every, 0, -1) if period is None else ():
+        with suppress(ValueError):  # not each year has a 29th of February
+            start = start.replace(year=start.year + number * every)
+            break
+    if period is not None and days > 0:
+        start += timedelta(days=days) // (every * period) * every * period
+    if start != event.start:
+        event["DTSTART"].dt = start
+        if "DTEND" in event:
+            event["DTEND"].dt = start + lasts
+
+
+def _day(when: date | datetime) -> date:
+    return when.date() if isinstance(when, datetime) else when
+
+
 def _weight(event: Any, span: Span) -> int:
     """Return about how many times an event happens until the span's end."""
-    years = max(1, span.end.year - int(event.start.year) + 1)
-    rules = event.get("RRULE", [])
+    days = max(366, (span.end.date() - _day(event.start)).days)
     times = 0
-    for rule in rules if isinstance(rules, list) else [rules]:
+    for rule in _rules(event):
         several = prod(len(rule.get(part, [0])) for part in ("BYHOUR", "BYMINUTE", "BYSECOND"))
-        times += several * _TIMES_A_YEAR.get(str(rule.get("FREQ", [""])[0]).upper(), 366)
-    return years * times
+        period = min(_PERIODS.get(str(_part(rule, "FREQ", "")).upper(), _A_DAY), _A_DAY)
+        often = several * days * (_A_DAY // period)
+        times += often if period < _AN_HOUR else min(often, int(_part(rule, "COUNT", often)))
+    return times
 
 
 def _in(when: date | datetime, zone: ZoneInfo) -> datetime:

@@ -1,12 +1,15 @@
 import re
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
 
 from base.errors import ConfigurationError
 from base.settings import load_settings
@@ -337,6 +340,49 @@ def test_a_series_made_to_be_counted_for_ever_is_left_out_and_the_others_are_sho
         "RRULE:FREQ=NEVER",
     )
     assert lines == ["2026-11-20 13:00-13:00 Lunch", "(2 could not be read.)"]
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        "DTSTART;VALUE=DATE:16041120\r\nRRULE:FREQ=YEARLY",
+        "DTSTART;VALUE=DATE:16041120\r\nDTEND;VALUE=DATE:16041121\r\nRRULE:FREQ=YEARLY;BYMONTH=11;BYMONTHDAY=20",
+        "DTSTART;VALUE=DATE:16041120\r\nRRULE:FREQ=YEARLY;COUNT=500",
+        "DTSTART;VALUE=DATE:00011120\r\nRRULE:FREQ=YEARLY;INTERVAL=5",
+        "DTSTART;VALUE=DATE:16040220\r\nRRULE:FREQ=MONTHLY;INTERVAL=3",
+        "DTSTART;VALUE=DATE:16040116\r\nRRULE:FREQ=MONTHLY;BYDAY=3FR",
+        "DTSTART;VALUE=DATE:16040109\r\nRRULE:FREQ=WEEKLY;INTERVAL=2;UNTIL=20261231",
+        "DTSTART;TZID=Europe/Paris:19000102T090000\r\nRRULE:FREQ=HOURLY;INTERVAL=3",
+    ],
+)
+def test_a_series_is_read_however_long_ago_it_began(series):
+    lines = unfolded(f"{series}\r\nSUMMARY:Long")
+    assert lines
+    assert all(line.startswith("2026-11-20 ") for line in lines)
+
+
+SERIES = st.tuples(
+    st.sampled_from(["YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY"]),
+    st.integers(1, 40),
+    st.sampled_from(
+        ["", ";BYDAY=MO,FR", ";BYMONTH=2,11", ";BYDAY=-1FR;BYSETPOS=-1", ";BYHOUR=9,15", ";BYMONTHDAY=-2"]
+    ),
+).map(lambda parts: "FREQ={};INTERVAL={}{}".format(*parts))
+
+
+@hypothesis(max_examples=25, deadline=None)
+@given(rule=SERIES, start=st.dates(date(2016, 1, 1), date(2026, 11, 1)), hours=st.integers(0, 60))
+def test_what_a_series_comes_to_is_the_same_as_counted_from_its_start(rule, start, hours):
+    from icalendar import Calendar
+    from recurring_ical_events import of
+
+    zone = ZoneInfo("Europe/Paris")
+    span = Span.of(moment("2026-11-02", zone), moment("2026-12-01", zone), zone, alone=timedelta(days=1))
+    event = f"DTSTART;TZID=Europe/Paris:{start:%Y%m%d}T0930{hours:02}\r\nDURATION:PT{hours}H\r\nRRULE:{rule}"
+    text = f"{HEAD}UID:x\r\n{event}{TAIL}"
+    found = of(Calendar.from_ical(text)).between(span.start, span.end)
+    starts = sorted(f"{each.start:%Y-%m-%d %H:%M}" for each in found)
+    assert [line[:16] for line in occurrences([text], span, zone)][:100] == starts[:100]
 
 
 def test_a_busy_time_is_cut_with_the_number_of_events_left_out():

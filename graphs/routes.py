@@ -9,8 +9,10 @@ from nodes.state import CallDecision, JudgedCall, State, Task
 from nodes.turn.history import last_round_ids
 
 
-def after_intake(state: State) -> Literal["plan", "respond"]:
-    """Plain chat goes straight to the responder."""
+def after_intake(state: State) -> Literal["plan", "respond", "__end__"]:
+    """Plain chat goes to the responder; what is answered, nowhere."""
+    if state.response:
+        return "__end__"
     return "respond" if state.path == "direct" else "plan"
 
 

@@ -20,7 +20,8 @@ _KINDS = {
 """Types of blocks, as LangChain, OpenAI and Anthropic name them, to what a model may not take."""
 MEDIA = frozenset(_KINDS.values())
 _WORDS = {"images": "an image", "audio": "audio", "video": "a video", "files": "a file"}
-_MIME = ("mime_type", "media_type")
+_MIME = ("mime_type", "media_type", "mimeType")
+_HOLDING = {"source", "source_type", "data", "metadata", *_MIME}
 
 
 def media_in(messages: Iterable[BaseMessage]) -> frozenset[str]:
@@ -70,20 +71,17 @@ def _kind(block: Mapping[str, Any]) -> str:
 
 
 def _standard(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return Anthropic's and Google's blocks, and plain text, in LangChain's form."""
-    held: Mapping[str, Any]
+    """Return other makers' and JavaScript's blocks, and plain text, in LangChain's form."""
     source = block.get("source")
-    match block.get("type"):
-        case "text-plain" if isinstance(text := block.get("text"), str):
-            return {"type": "text", "text": text}
-        case "image" | "document" if isinstance(source, dict) and isinstance(source.get("data"), str):
-            held = source
-        case "media" if isinstance(block.get("data"), str):
-            held = block
-        case _:
-            return block
-    others = {key: value for key, value in block.items() if key not in {"source", "data", *_MIME}}
+    if block.get("type") == "text-plain" and isinstance(text := block.get("text"), str):
+        return {"type": "text", "text": text}
+    held: Mapping[str, Any] = source if isinstance(source, dict) else block
+    if not _kind(block) or not isinstance(data := held.get("data"), str):
+        return block
+    others = {key: value for key, value in block.items() if key not in _HOLDING}
+    if (kind := _kind(block).removesuffix("s")) == "file":  # OpenAI wants a name
+        about = block.get("metadata")
+        named = about if isinstance(about, dict) else {}
+        others = {"filename": str(named.get("filename") or named.get("name") or "file"), **others}
     mime = next((held[key] for key in _MIME if key in held), None)
-    if (kind := _kind(block).removesuffix("s")) == "file":
-        others = {"filename": "file", **others}  # which OpenAI wants
-    return {**others, "type": kind, "base64": held["data"], "mime_type": mime}
+    return {**others, "type": kind, "base64": data, "mime_type": mime}

@@ -36,7 +36,8 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     """Admit the new messages and begin a turn.
 
     Reads messages; writes messages (without what a client may not write, open calls closed), the receipts of
-    what an earlier turn left untold, and resets everything that counts for a turn.
+    what an earlier turn left untold, and resets everything that counts for a turn. A message that is there
+    already, sent again after a broken connection, begins none: its turn goes on, or has its answer.
 
     Raises:
         BadMessageError: the input holds no message of a person that can be read.
@@ -48,6 +49,8 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     last = place_of(state.messages, state.own_last_id)
     begins = 0 if last is None else last + 1
     before, new = state.messages[:begins], state.messages[begins:]
+    if state.turn and not new:
+        return {}
     admitted = _admitted(new, turn.limits.max_message_chars)
     request = _request(admitted, turn.limits.max_message_chars)
     await in_thread_if_long(len(request.text), links_in, request.text)  # to be at hand when calls are judged

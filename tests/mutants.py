@@ -9,6 +9,7 @@ import argparse
 import ast
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,15 +23,18 @@ from typing import Any, NamedTuple
 
 from tests.house.modules import ROOT as HOUSE
 
+_REPLAYS = "tests/behaviour/test_replayed_writes.py tests/behaviour/test_replays.py"
+_GATE = f"tests/behaviour/gate tests/behaviour/turn tests/behaviour/crashes {_REPLAYS}"
 _ROOMS = {
     "tools/policy/*": "tests/tools/policy tests/behaviour/gate",
-    "nodes/gate/*": "tests/behaviour/gate tests/behaviour/turn tests/behaviour/crashes",
-    "ledger/c*": "tests/ledger tests/behaviour/crashes tests/behaviour/gate",
-    "ledger/decisions.py": "tests/ledger tests/behaviour/gate tests/behaviour/crashes",
+    "nodes/gate/*": f"{_GATE} tests/server/test_queued_answers.py",
+    "ledger/c*": f"tests/ledger tests/behaviour/crashes {_REPLAYS} tests/behaviour/gate",
+    "ledger/decisions.py": f"tests/ledger tests/behaviour/gate tests/behaviour/crashes {_REPLAYS}",
     "storage/thread_lock.py": "tests/graphs tests/behaviour/crashes tests/terminal/test_broken_off.py",
     "storage/checkpoints/saver.py": "tests/storage tests/graphs tests/behaviour/crashes",
-    "models/call.py": "tests/models tests/wires tests/behaviour/test_fallbacks.py tests/behaviour/turn",
-    "tools/web/guard.py": "tests/tools/web",
+    "models/call.py": "tests/models tests/wires tests/behaviour/test_fallbacks.py tests/behaviour/prompt "
+    "tests/behaviour/turn tests/behaviour/crashes",
+    "tools/web/guard.py": "tests/tools/web tests/tools/policy",
     "server/*": "tests/server",
 }
 _SWAPS: dict[type[Any], type[Any]] = {
@@ -77,7 +81,7 @@ def _instead(node: Any) -> str | None:
             text = str(not value if isinstance(value, bool) else value + 1)
         case ast.IfExp(test, body, other):
             text = f"({ast.unparse(ast.IfExp(test, other, body))})"
-        case ast.Return(value=value) if value is not None:
+        case ast.Return(value=value) if value is not None and ast.unparse(value) != "None":
             text = "return None"
         case ast.Raise() | ast.Assign() | ast.AugAssign() | ast.Expr(ast.Call() | ast.Await()):
             text = "pass"
@@ -94,25 +98,36 @@ def _mutants() -> Iterator[Mutant]:
                 yield Mutant(str(path.relative_to(HOUSE)), node, text)
 
 
-def _is_noticed(mutant: Mutant, copy: Path) -> bool:
-    """Tell whether a test fails in a copy of the house that has the mutant."""
+def _notice(mutant: Mutant, copy: Path) -> str | None:
+    """Return the test that fails in a copy of the house with the mutant, and not without it."""
     place, node = copy / mutant.path, mutant.node
     whole = place.read_bytes()
     lines = whole.splitlines(keepends=True)
     start = len(b"".join(lines[: node.lineno - 1])) + node.col_offset
     end = len(b"".join(lines[: node.end_lineno - 1])) + node.end_col_offset
-    place.write_bytes(whole[:start] + mutant.text.encode() + whole[end:])
     tests = next(tests for pattern, tests in _ROOMS.items() if fnmatch(mutant.path, pattern))
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests.split()]
-    with suppress(subprocess.TimeoutExpired):
-        env = {**os.environ, "PYTHONPATH": str(copy)}
-        ended = subprocess.run(
-            command, cwd=copy, env=env, capture_output=True, timeout=_LONGEST_S, check=False
-        )
+    place.write_bytes(whole[:start] + mutant.text.encode() + whole[end:])
+    try:
+        failed = _failure(tests.split(), copy)
+    finally:
         place.write_bytes(whole)
-        return ended.returncode != 0
-    place.write_bytes(whole)
-    return True
+    alone = [failed] if failed and "::" in failed else []
+    if alone and _failure(alone, copy):
+        raise RuntimeError(f"{failed} fails without {mutant}, too")
+    return failed
+
+
+def _failure(tests: list[str], copy: Path) -> str | None:
+    """Return the first test that fails, or what ended them all; None: none failed."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    env = {**os.environ, "PYTHONPATH": str(copy)}
+    with suppress(subprocess.TimeoutExpired):
+        ended = subprocess.run(
+            command, cwd=copy, env=env, capture_output=True, text=True, timeout=_LONGEST_S, check=False
+        )
+        named = re.search(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", ended.stdout, re.MULTILINE)
+        return (named[1] if named else "a run that broke off") if ended.returncode else None
+    return "a run that did not end"
 
 
 def main() -> None:
@@ -120,9 +135,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--at", default="", help="only those of the sample in whose line this stands")
     asked = parser.parse_args()
     everyone = list(_mutants())
     sample = random.Random(asked.seed).sample(everyone, asked.count)
+    sample = [mutant for mutant in sample if asked.at in str(mutant)]
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(cores) as pool:
         copies: SimpleQueue[Path] = SimpleQueue()
@@ -132,13 +149,18 @@ def main() -> None:
 
         def tried(mutant: Mutant) -> bool:
             copy = copies.get()
-            noticed = _is_noticed(mutant, copy)
-            copies.put(copy)
-            print("noticed " if noticed else "SURVIVED", mutant, flush=True)  # noqa: T201 (it is what it is run for)
-            return noticed
+            try:
+                test = _notice(mutant, copy)
+                print(f"noticed  {mutant}  by {test}" if test else f"SURVIVED {mutant}", flush=True)  # noqa: T201 (it is what it is run for)
+            except RuntimeError as error:
+                test = None
+                print(f"UNCLEAR  {error}", flush=True)  # noqa: T201
+            finally:
+                copies.put(copy)
+            return bool(test)
 
         noticed = sum(pool.map(tried, sample))
-    print(f"{noticed} of {asked.count} were noticed; there are {len(everyone)} in all.")  # noqa: T201
+    print(f"{noticed} of {len(sample)} were noticed; there are {len(everyone)} in all.")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -164,6 +164,17 @@ def test_each_behaviour_names_tests_that_exist_and_make_test_runs_one():
         assert any("pytest.mark.slow" not in each for each in decorated), f"make test does not show: {line}"
 
 
+def test_the_table_of_providers_names_tests_and_cases_that_exist():
+    page = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
+    letters = dict(re.findall(r"^\| ([A-Z]) \| (.*) \|$", page, re.MULTILINE))
+    for path, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page):
+        _decorators(path, test)
+    cases = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*/**/*.py"))
+    for letter, names in re.findall(r"(?<=[|,] )([A-Z])(?= )((?:,? `[^`]+`)*)", page.split("“Its words”")[0]):
+        assert letter in letters
+        assert all(f'"{name}"' in cases for name in re.findall(r"`([^`]+)`", names)), (letter, names)
+
+
 def _decorators(path, test):
     """Return what stands over a test of a file: its decorators."""
     source = (ROOT / path).read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ from base.settings import ROLES, Role, Settings
 from base.tasks import within
 from base.worker_threads import in_thread
 from ledger.records import fingerprint
-from tools.schema import ArgumentsError, plain_schema, unstorable
+from tools.schema import ArgumentsError, shown_schema, unstorable
 
 __all__ = ["ArgumentsError", "Effect", "Here", "OutcomeUnknown", "Tool", "ToolFailure", "Untrusted", "tool"]
 
@@ -107,6 +107,8 @@ class Tool:
     canonical: Canonical = _as_they_are
     """Returns checked arguments in the one form of all that mean the same, such as `a.txt` and `./a.txt`;
     raises ToolFailure or ValueError where they have none."""
+    original: Canonical = _as_they_are
+    """Returns arguments by their own names, where models know them by others; raises ValueError."""
     role: Role = "user"
     """The least trusted role that may use it."""
     confirm: bool = True
@@ -146,6 +148,12 @@ class Tool:
         said = json.dumps([self.spec(), self.effect], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
+    def own_args(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Return arguments by their own names, for people and records."""
+        with suppress(ValueError):  # such as one that is given twice, which the check tells
+            return self.original(args)
+        return args
+
     def canonical_args(self, args: Any) -> dict[str, Any]:
         """Return arguments in the one form by which calls are compared.
 
@@ -159,7 +167,7 @@ class Tool:
         whole = {**defaults, **self.check(args)}
         with suppress(ToolFailure, ValueError):
             whole = self.canonical(whole)
-        return {name: value for name, value in whole.items() if value is not None}
+        return whole
 
     def fingerprint(self, args: Mapping[str, Any]) -> str:
         """Return what is the same for calls that it takes alike.
@@ -202,7 +210,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
 
     def declare(function: Callable[..., Any]) -> Tool:
         model = _model_of(function)
-        parameters = {**plain_schema(model.model_json_schema()), "additionalProperties": False}
+        parameters = {**shown_schema(model.model_json_schema()).parameters, "additionalProperties": False}
         return Tool(
             name=model.__name__,
             description=inspect.getdoc(function) or "",
@@ -253,11 +261,16 @@ def _described(hint: Any) -> Any:
 
 
 def _checker(model: type[BaseModel], parameters: dict[str, Any]) -> Check:
-    """Return a check that coerces arguments; those left out stay out."""
+    """Return a check that coerces arguments; those left out stay out.
+
+    So does null where it says the same.
+    """
+    void = {name for name, field in model.model_fields.items() if field.default is None}
 
     def check(args: dict[str, Any]) -> dict[str, Any]:
         try:
-            checked = model.model_validate(args).model_dump(mode="json", exclude_unset=True)
+            given = model.model_validate(args).model_dump(mode="json", exclude_unset=True)
+            checked = {name: value for name, value in given.items() if value is not None or name not in void}
             problems = unstorable(checked)
         except ValidationError as error:
             problems = [_problem(each) for each in error.errors()]

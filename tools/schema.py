@@ -1,18 +1,36 @@
-"""JSON schemas of tools' arguments, in the dialect all providers take."""
+"""JSON schemas of tools' arguments, as models are shown them.
 
+A schema may refer to itself, join and choose at its top, and name arguments as it likes; not every provider
+takes that, and one that does not refuses the whole request. What is shown says the same in plainer words:
+references are followed, every provider takes the names, and an object stands at the top. It allows nothing
+that the schema itself does not.
+"""
+
+import hashlib
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
+
+from tools.schema_joins import KIND_OF, Part, both_of, choices_of, one_of, without_null
 
 _MOST_PARTS = 500
 """Of a schema once its references are followed; a few that refer to each other can multiply without end."""
+_LEVELS = (8, 4, 2, 1, 0)
+"""How deep references are followed into each other: the first number that keeps within that."""
 _LONGEST_DESCRIPTION = 2_000
 _SHOWN_PROBLEMS = 5
-_PLAIN_KEYS = ("minimum", "maximum", "minItems", "maxItems", "default")
-_PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-"""What Anthropic takes as an argument's name; one that it does not take would cost the whole request."""
-_KINDS = {"string", "integer", "number", "boolean", "array", "object"}
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+"""What all providers take as an argument's name, Google by its SDK's own documentation."""
+_LONGEST_STEM = 50
+_WRAPPER = "arguments"
+_NOT_AT_THE_TOP = {"anyOf", "oneOf", "allOf", "not", "enum", "if"}
+"""What OpenAI or Anthropic refuse there."""
+_HOLD_A_SCHEMA = ("additionalProperties", "propertyNames", "contains")
+_ANY_KIND = ("not", "if", "then", "else")
 
 
 class SchemaError(ValueError):
@@ -51,92 +69,252 @@ def shown_description(text: str | None) -> str:
     return words
 
 
-def plain_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema in the plain dialect that every provider takes.
+@dataclass(frozen=True, slots=True)
+class ShownSchema:
+    """A schema as models are shown it, and the way back."""
 
-    It may allow more than the schema it is made of: a check of arguments holds to that one.
+    parameters: dict[str, Any]
+    """An object, with no choice at its top."""
+    names: Mapping[str, str]
+    """Arguments that are shown by another name, to their own."""
+    wrapper: str | None
+    """The one argument that holds all others; None: there is none."""
+
+    def original(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Return arguments as the schema has them; such ones stay.
+
+        Raises:
+            ValueError: one is given twice, or beside the one that holds all.
+        """
+        if self.wrapper and self.wrapper in args:
+            inner = args[self.wrapper]
+            if len(args) > 1 or not isinstance(inner, dict):
+                raise ValueError(f"{self.wrapper!r} must be an object, and hold all other arguments")
+            args = inner
+        whole: dict[str, Any] = self._named(args)
+        return whole
+
+    def _named(self, value: Any) -> Any:
+        if isinstance(value, dict) and self.names:
+            named = {self.names.get(key, key): self._named(each) for key, each in value.items()}
+            if len(named) < len(value):
+                raise ValueError(f"one of {', '.join(map(repr, value))} is given twice")
+            return named
+        return [self._named(each) for each in value] if isinstance(value, list) else value
+
+
+def shown_schema(schema: dict[str, Any]) -> ShownSchema:
+    """Return a schema as models are shown it.
 
     Raises:
-        SchemaError: it is not of an object, or its references multiply without end.
+        SchemaError: it is not of an object, cannot be met, or multiplies without end.
     """
-    plain = _Plain(schema).of(schema, ())
-    if plain.get("type", "object") != "object":
-        raise SchemaError("its schema is not that of an object")
-    plain.pop("anyOf", None)  # Anthropic takes no alternatives at the top
-    return {**plain, "type": "object", "properties": plain.get("properties", {})}
+    for levels in _LEVELS:
+        rendering = _Rendering(schema, levels)
+        try:
+            whole = _of_an_object(rendering.of(schema, ()))
+        except _TooManyError:
+            continue
+        if whole is False:
+            raise SchemaError("its schema is not that of an object")
+        if not whole.keys() & _NOT_AT_THE_TOP:
+            return ShownSchema({"properties": {}, **whole}, rendering.names, None)
+        wrapper = _WRAPPER
+        while wrapper in rendering.known:
+            wrapper += "_"
+        held = {"type": "object", "properties": {wrapper: whole}, "required": [wrapper]}
+        return ShownSchema({**held, "additionalProperties": False}, rendering.names, wrapper)
+    raise SchemaError(f"its schema has more than {_MOST_PARTS} parts")
 
 
-class _Plain:
+def _of_an_object(whole: "Part") -> "Part":
+    """Return what a rendering says of objects."""
+    key = next((each for each in ("anyOf", "oneOf") if whole and each in whole), None)
+    if whole is False or key is None:
+        return both_of({"type": "object"}, whole)
+    beside = {name: each for name, each in whole.items() if name != key}
+    return one_of(key, {**beside, "type": "object"}, whole[key])
+
+
+class _TooManyError(Exception):
+    """A schema has too many parts."""
+
+
+class _Rendering:
     """Renders the parts of one schema, and counts them."""
 
-    def __init__(self, root: dict[str, Any]) -> None:
+    def __init__(self, root: dict[str, Any], levels: int) -> None:
         self._root = root
+        self._levels = levels
         self._parts = 0
+        self.names: dict[str, str] = {}
+        """Of `ShownSchema`."""
+        self.known: set[str] = set()
+        """The names of all arguments."""
 
-    def of(self, schema: Any, within: tuple[str, ...]) -> dict[str, Any]:
+    def of(self, schema: Any, within: tuple[str, ...]) -> Part:
         """Return a part's rendering; `within` are the references it stands in."""
         self._parts += 1
         if self._parts > _MOST_PARTS:
-            raise SchemaError(f"its schema has more than {_MOST_PARTS} parts")
+            raise _TooManyError
         if not isinstance(schema, dict):
-            return {}
-        if isinstance(reference := schema.get("$ref"), str):
-            return self._referred(reference, schema, within)
+            return False if schema is False else {}
         whole = self._joined(schema, within)
-        return whole if whole is not None else self._plain(schema, within)
+        for key in ("anyOf", "oneOf"):
+            if options := schema.get(key):
+                whole = one_of(key, whole, [self.of(each, within) for each in options])
+        if isinstance(kinds := schema.get("type"), list):
+            whole = one_of("anyOf", whole, [{"type": kind} for kind in kinds])
+        if "const" in schema or "enum" in schema:
+            whole = one_of(
+                "anyOf", whole, choices_of([schema["const"]] if "const" in schema else schema["enum"])
+            )
+        if whole and "unevaluatedProperties" in schema:  # by now its joins are one with it
+            key = "unevaluatedProperties" if whole.keys() & _NOT_AT_THE_TOP else "additionalProperties"
+            whole = {key: self.of(schema["unevaluatedProperties"], within), **whole}
+        return whole
 
-    def _referred(self, reference: str, schema: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any]:
-        rest = {key: value for key, value in schema.items() if key != "$ref"}
-        if reference in within:  # a schema that contains itself is shown one level deep
-            return self.of({"type": "object"} | rest, within)
-        found: Any = self._root
-        for step in filter(None, reference.removeprefix("#").strip("/").split("/")):
-            key = step.replace("~1", "/").replace("~0", "~")
-            found = found.get(key) if isinstance(found, dict) else None
-        return self.of((found if isinstance(found, dict) else {}) | rest, (*within, reference))
+    def _joined(self, schema: dict[str, Any], within: tuple[str, ...]) -> Part:
+        """Render what holds in any case."""
+        whole = self._own(schema, within)
+        reference = schema.get("$ref", schema.get("$dynamicRef"))
+        if isinstance(reference, str):
+            whole = both_of(whole, self._referred(reference, within))
+        for each in schema.get("allOf", ()):
+            whole = both_of(whole, self.of(each, within))
+        return whole
 
-    def _joined(self, schema: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any] | None:
-        """Render alternatives; null is dropped, as arguments may be absent."""
-        rest = {k: v for k, v in schema.items() if k not in {"anyOf", "oneOf", "allOf", "type"}}
-        kinds = schema.get("type")
-        named = [{"type": kind} for kind in kinds] if isinstance(kinds, list) else None
-        options = schema.get("anyOf") or schema.get("oneOf") or named
-        if isinstance(options, list) and options:
-            rendered = [self.of(each, within) for each in options if each != {"type": "null"}]
-            if len(rendered) == 1:
-                return rendered[0] | self._plain(rest, within)
-            return {"anyOf": rendered} | self._plain(rest, within)
-        if isinstance(parts := schema.get("allOf"), list):
-            joined = self._plain({**rest, "type": kinds}, within)
-            for each in parts:
-                joined = _merged(joined, self.of(each, within))
-            return joined
-        return None
+    def _referred(self, reference: str, within: tuple[str, ...]) -> Part:
+        if within.count(reference) > 1 or len(within) >= self._levels:
+            return False  # what contains itself is not shown all the way down
+        path = reference.removeprefix(str(self._root.get("$id", ""))).removeprefix("#")
+        try:
+            found = _pointed(self._root, path) if path[:1] in {"", "/"} else _anchored(self._root, path)
+        except (LookupError, TypeError, ValueError):
+            raise SchemaError(f"its schema refers to {reference[:80]!r}, which is not found") from None
+        return self.of(found, (*within, reference))
 
-    def _plain(self, schema: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any]:
-        plain = {key: schema[key] for key in _PLAIN_KEYS if schema.get(key) is not None}
-        if (kind := schema.get("type")) in _KINDS:
-            plain["type"] = kind
+    def _own(self, schema: dict[str, Any], within: tuple[str, ...]) -> Part:
+        """Render what a part says by itself, without joins and choices."""
+        own = {key: value for key, value in schema.items() if key in KIND_OF}
+        own |= {key: self.of(own[key], within) for key in _HOLD_A_SCHEMA if key in own}
+        own |= {key: self.of(schema[key], within) for key in _ANY_KIND if key in schema}
+        if own.get("additionalProperties") == {}:
+            own["additionalProperties"] = True
+        kind = schema.get("type", next((KIND_OF[key] for key in own if key in KIND_OF), None))
+        if isinstance(kind, str):
+            own["type"] = kind
         if words := schema.get("description"):
-            plain["description"] = shown_description(str(words))
-        choices = [schema["const"]] if "const" in schema else schema.get("enum")
-        if isinstance(choices, list) and choices and all(each and isinstance(each, str) for each in choices):
-            plain |= {"type": "string", "enum": choices}
-        if isinstance(properties := schema.get("properties"), dict):
-            if odd := [name for name in properties if not _PROPERTY.fullmatch(name)]:
-                raise SchemaError(f"its argument {odd[0][:80]!r} has a name that not every provider takes")
-            plain["properties"] = {name: self.of(each, within) for name, each in properties.items()}
-            wanted = schema.get("required")
-            names = [n for n in wanted if n in properties] if isinstance(wanted, list) else []
-            plain |= {"type": "object"} | ({"required": names} if names else {})
-        if plain.get("type") == "array":
-            plain["items"] = self.of(schema.get("items"), within) or {"type": "string"}
-        return plain
+            own["description"] = shown_description(str(words))
+        if schema.get("default") is not None:
+            own["default"] = schema["default"]
+        _bound(own)
+        if not self._arguments(schema, own, within) or not self._elements(schema, own, within):
+            return False
+        return own
+
+    def _arguments(self, schema: dict[str, Any], own: dict[str, Any], within: tuple[str, ...]) -> bool:
+        """Render an object's arguments; False: there can be none such."""
+        properties, required = schema.get("properties", {}), schema.get("required", ())
+        self.known |= properties.keys()
+        shown = {}
+        others = schema.get("additionalProperties", True)
+        unsaid = {name: others for name in required if name not in properties}
+        for name, each in {**properties, **unsaid}.items():
+            part = self.of(each, within)
+            if part is False and name in required:
+                return False
+            if part is not False:
+                shown[self._name(name)] = self._argument(name, each, part)
+        if shown or "properties" in own:
+            own["properties"] = shown
+        if own.pop("required", ()):
+            own["required"] = [self._name(name) for name in required]
+        self._conditions(schema, own, within)
+        return True
+
+    def _conditions(self, schema: dict[str, Any], own: dict[str, Any], within: tuple[str, ...]) -> None:
+        """Render what some arguments want of others, and their patterns."""
+        for key, each in schema.get("dependencies", {}).items():  # as drafts before 2019 have them
+            kind = "dependentRequired" if isinstance(each, list) else "dependentSchemas"
+            own[kind] = {**own.get(kind, {}), key: each}
+        if needed := own.get("dependentRequired"):
+            own["dependentRequired"] = {self._name(n): [*map(self._name, each)] for n, each in needed.items()}
+        if needed := own.get("dependentSchemas"):
+            own["dependentSchemas"] = {self._name(n): self.of(each, within) for n, each in needed.items()}
+        if patterns := own.get("patternProperties"):
+            own["patternProperties"] = {name: self.of(each, within) for name, each in patterns.items()}
+
+    def _argument(self, name: str, schema: Any, part: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(schema, dict) and schema.get("default", 0) is None:
+            part = without_null(part)
+        if name == self._name(name):
+            return part
+        words = f"`{name}`: {part['description']}" if "description" in part else f"`{name}`"
+        return {**part, "description": words}
+
+    def _elements(self, schema: dict[str, Any], own: dict[str, Any], within: tuple[str, ...]) -> bool:
+        """Render an array's elements; False: there can be none such."""
+        if own.get("type") != "array" and not own.keys() & {"items", "prefixItems"}:
+            return own.get("contains") is not False
+        first, others = schema.get("prefixItems", ()), schema.get("items", True)
+        if isinstance(others, list):  # as drafts before 2020-12 have tuples
+            first, others = others, schema.get("additionalItems", True)
+        parts = [self.of(each, within) for each in first]
+        rest = self.of(others, within)
+        if rest is False:
+            own["maxItems"] = min(len(parts), own.get("maxItems", len(parts)))
+        own["items"] = {} if rest is False else rest  # OpenAI wants it, whatever it says
+        if parts:
+            own["prefixItems"] = parts
+        return False not in parts and own.get("minItems", 0) <= own.get("maxItems", math.inf)
+
+    def _name(self, name: str) -> str:
+        """Return the name by which an argument is shown for ever."""
+        if _NAME.fullmatch(name):
+            return name
+        stem = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:_LONGEST_STEM]
+        shown = f"{stem}_" if stem[:1].isalpha() else f"p_{stem}_"
+        shown += hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:6]
+        self.names[shown] = name
+        return shown
 
 
-def _merged(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
-    both = {**left, **right}
-    if "properties" in left and "properties" in right:
-        both["properties"] = left["properties"] | right["properties"]
-        both["required"] = [*left.get("required", []), *right.get("required", [])]
-    return both
+def _pointed(found: Any, path: str) -> Any:
+    for step in filter(None, path.split("/")):
+        key = unquote(step).replace("~1", "/").replace("~0", "~")
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    return found
+
+
+def _anchored(root: Any, name: str) -> Any:
+    waiting = [root]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if name in {each.get("$anchor"), each.get("$dynamicAnchor")} or each.get("$id") in {
+                name,
+                f"#{name}",
+            }:
+                return each
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+    raise LookupError(name)
+
+
+def _bound(own: dict[str, Any]) -> None:
+    """Give bounds the form of the latest draft; integers' that of all."""
+    for key, limit, step in (("exclusiveMinimum", "minimum", 1), ("exclusiveMaximum", "maximum", -1)):
+        beyond = own.pop(key, None)
+        if beyond is True:  # draft 4
+            beyond = own.pop(limit, None)
+        if not isinstance(beyond, int | float) or beyond is False:
+            continue
+        if own.get("type") != "integer":
+            own[key] = beyond
+            continue
+        nearest = math.floor(beyond) + 1 if step > 0 else math.ceil(beyond) - 1
+        own[limit] = (
+            max(own.get(limit, nearest), nearest) if step > 0 else min(own.get(limit, nearest), nearest)
+        )

@@ -1,7 +1,7 @@
 """Google: Gemini through Google's own client."""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
@@ -10,6 +10,10 @@ from pydantic import SecretStr
 from base.settings import ModelCard, Settings
 from models.error_bodies import restore_status
 from models.providers import EmbeddingCard, Provider, given
+from models.providers.parameters import PLAIN, in_keywords
+
+if TYPE_CHECKING:
+    from langchain_google_genai import ChatGoogleGenerativeAI
 
 ADDRESS = "https://generativelanguage.googleapis.com"
 """Named to the client, which would else take an address from the process's environment."""
@@ -17,11 +21,7 @@ _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 
 
 def _open(card: ModelCard, key: str | None) -> BaseChatModel:
-    from langchain_google_genai import ChatGoogleGenerativeAI
-
-    # In each call it warns of every schema's `additionalProperties`, which Gemini does not know.
-    logging.getLogger("langchain_google_genai._function_utils").setLevel(logging.ERROR)
-    return ChatGoogleGenerativeAI(
+    return _client()(
         model=card.model,
         api_key=SecretStr(key or ""),
         base_url=card.base_url or ADDRESS,
@@ -30,6 +30,38 @@ def _open(card: ModelCard, key: str | None) -> BaseChatModel:
         client_args={"event_hooks": {"response": [restore_status]}},
         **given(temperature=card.temperature, max_output_tokens=card.max_output_tokens),
     )
+
+
+def _client() -> "type[ChatGoogleGenerativeAI]":
+    """Return LangChain's client, which declares tools by their JSON Schema.
+
+    LangChain's translates it into Google's own, and says another thing by it: an object without names becomes
+    a text, each argument of an inner object a required one, and bounds get lost.
+    """
+    from google.genai.types import FunctionDeclaration, Tool
+    from langchain_google_genai import ChatGoogleGenerativeAI
+
+    class Declaration(FunctionDeclaration):
+        def model_dump(self, **options: Any) -> dict[str, Any]:
+            return super().model_dump(**{**options, "by_alias": True})  # the wire's names, not Python's
+
+    class GeminiChat(ChatGoogleGenerativeAI):
+        def bind_tools(self, tools: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+            if not all(isinstance(each, dict) and "function" in each for each in tools):
+                return super().bind_tools(tools, *args, **kwargs)
+            declared = [Declaration(**_declaration(each["function"])) for each in tools]
+            bound: Any = super().bind_tools([], *args, **kwargs)
+            return bound.bind(tools=[Tool(function_declarations=declared)])
+
+    return GeminiChat
+
+
+def _declaration(function: Mapping[str, Any]) -> dict[str, Any]:
+    declared = {"name": function["name"], "description": function.get("description")}
+    parameters = function.get("parameters", {})
+    if not parameters.get("properties") and not isinstance(parameters.get("additionalProperties"), Mapping):
+        return declared  # Gemini refuses an object without names
+    return {**declared, "parametersJsonSchema": in_keywords(parameters, PLAIN)}
 
 
 def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:

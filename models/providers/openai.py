@@ -1,7 +1,7 @@
 """OpenAI, and every service that speaks its chat completions."""
 
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from base.settings import ModelCard, Settings
 from models.error_bodies import ToldError, restore_status, words_of
 from models.providers import EmbeddingCard, Provider, given
+from models.providers.parameters import PLAIN, in_keywords
 from models.replies import CALL_FIELDS, FIELDS, MODEL, invalid_call, is_object
 from models.reply_stream import counted_once
 from models.thoughts import hide
@@ -27,6 +28,19 @@ if TYPE_CHECKING:
 ADDRESS = "https://api.openai.com/v1"
 """Named to the client, which would else take an address from the process's environment."""
 _KEY = "OPENAI_API_KEY"
+_KEYWORDS = PLAIN | {
+    *(
+        "minLength",
+        "maxLength",
+        "pattern",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "uniqueItems",
+    ),
+    *("minProperties", "maxProperties"),
+}
+"""Of JSON Schema, what servers that speak as OpenAI does take, too."""
 _NO_KEY = "not-needed"
 """Sent to endpoints that take no key: the client refuses to start without one."""
 _MESSAGE = {"role", "content", "name", "tool_calls", "function_call", "audio", "refusal", "parsed"}
@@ -47,7 +61,8 @@ def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
     base_url = card.base_url or ADDRESS
     if card.host == "openwebui":
         base_url = f"{base_url.rstrip('/')}/api"
-    return _client()(
+    client = _client() if card.base_url is None else _plain(_client())
+    return client(
         model=card.model,
         api_key=secret,  # a coroutine: no client for synchronous calls is made, with certificates of its own
         base_url=base_url,
@@ -131,6 +146,24 @@ def _client() -> "type[ChatOpenAI]":
             await self.root_async_client.close()
 
     return OpenAIChat
+
+
+def _plain(client: "type[ChatOpenAI]") -> "type[ChatOpenAI]":
+    """Return a client that declares tools in keywords that all take."""
+
+    class PlainChat(client):  # type: ignore[misc, valid-type]
+        def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
+            return super().bind_tools([_declared(each) for each in tools], **kwargs)
+
+    return PlainChat
+
+
+def _declared(tool: Any) -> Any:
+    if not isinstance(tool, dict) or "function" not in tool:
+        return tool
+    function = tool["function"]
+    parameters = in_keywords(function["parameters"], _KEYWORDS)
+    return {**tool, "function": {**function, "parameters": parameters}}
 
 
 async def _streamed(

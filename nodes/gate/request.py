@@ -66,9 +66,13 @@ async def request_for(
 
 
 def arguments_asked_about(call: JudgedCall, turn: Turn) -> dict[str, Any]:
-    """Return a call's arguments, or those that a person agreed to."""
-    decided = turn.state.decisions.get(call["id"])
-    return decided["args"] if decided else call["args"]
+    """Return a call's arguments, or those that a person agreed to.
+
+    They have the names that the tool itself gives them.
+    """
+    decided, tool = turn.state.decisions.get(call["id"]), turn.res.tools.find(call["name"])
+    args = decided["args"] if decided else call["args"]
+    return tool.own_args(args) if tool else args
 
 
 def remaining(state: State) -> dict[str, Any]:

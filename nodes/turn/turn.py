@@ -86,7 +86,7 @@ class Turn:
             role=self.person.role,
             model=self.state.planner if model is None else model,
             tool=tool.name if tool else call["name"],
-            args=taken,
+            args=tool.own_args(taken) if tool else taken,
             effect=tool.effect if tool else "unknown",
             fingerprint=self.res.tools.fingerprint(call["name"], taken),
         )

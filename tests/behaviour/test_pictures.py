@@ -114,21 +114,61 @@ async def test_an_address_among_the_arguments_of_a_call_is_no_picture(open_wire,
     assert (result.stop_reason, result.tool_calls[-1]["result"]) == ("answered", "42")
 
 
+_SENT = {
+    "OpenAI": {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
+    "LangChain 0": {"type": "image", "source_type": "base64", "data": PIXEL, "mime_type": "image/png"},
+    "LangChain 1": {"type": "image", "base64": PIXEL, "mime_type": "image/png"},
+    "LangChain.js, agent-chat-ui": {
+        "type": "image",
+        "mimeType": "image/png",
+        "data": PIXEL,
+        "metadata": {"name": "a.png"},
+    },
+    "LangChain.js 0": {"type": "image", "source_type": "base64", "mimeType": "image/png", "data": PIXEL},
+    "Anthropic": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},
+    "Google": {"type": "media", "mime_type": "image/png", "data": PIXEL},
+    "a PDF of LangChain.js": {
+        "type": "file",
+        "mimeType": "application/pdf",
+        "data": PIXEL,
+        "metadata": {"filename": "a.pdf"},
+    },
+    "a PDF of LangChain": {
+        "type": "file",
+        "base64": PIXEL,
+        "mime_type": "application/pdf",
+        "filename": "a.pdf",
+    },
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", _SENT)
+async def test_what_a_message_holds_is_sent_to_both_brains(open_wire, furnish, kind, form):
+    house = furnish({name: at(open_wire(kind, brain=obedient)) for name in ("planner", "writer")})
+    async with house.open() as orchestrator:
+        said = {"messages": [HumanMessage([TEXT, _SENT[form]])]}
+        await orchestrator.graph.ainvoke(said, orchestrator.config("t"), context=house.context())
+    for brain in (house.planner, house.writer):
+        sent = str(brain.heard[0].raw).translate(str.maketrans("-_", "+/"))  # Google's alphabet
+        assert PIXEL in sent
+        assert ("application/pdf" if "PDF" in form else "image/png") in sent
+    assert house.rejected() == []
+
+
+@pytest.mark.parametrize("kind", ["gemini", "openai"])
 @pytest.mark.parametrize(
     "block",
     [
-        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
-        {"type": "image", "source_type": "base64", "data": PIXEL, "mime_type": "image/png"},
-        {"type": "image", "base64": PIXEL, "mime_type": "image/png"},
+        {"type": "audio", "mimeType": "audio/wav", "data": PIXEL},
+        {"type": "audio", "base64": PIXEL, "mime_type": "audio/wav"},
     ],
-    ids=["OpenAI", "LangChain 0", "LangChain 1"],
+    ids=["LangChain.js", "LangChain"],
 )
-async def test_a_picture_that_a_message_holds_is_sent(open_wire, furnish, kind, block):
+async def test_sound_is_sent_to_whom_takes_it(open_wire, furnish, kind, block):
     house = furnish({"planner": at(open_wire(kind, brain=obedient))})
     async with house.open() as orchestrator:
         said = {"messages": [HumanMessage([TEXT, block])]}
         await orchestrator.graph.ainvoke(said, orchestrator.config("t"), context=house.context())
-    sent = str(house.planner.heard[0].raw).translate(str.maketrans("-_", "+/"))  # Google's alphabet
-    assert PIXEL in sent
+    assert PIXEL in str(house.planner.heard[0].raw).translate(str.maketrans("-_", "+/"))
     assert house.rejected() == []

@@ -48,6 +48,26 @@ async def test_an_old_outcome_never_passes_for_that_of_a_new_call_with_the_same_
     assert house.rejected() == []
 
 
+async def test_a_read_that_does_not_fit_is_not_taken_for_an_old_one_with_the_same_id(open_wire, furnish):
+    asked: list[dict[str, str]] = []
+
+    def reads(heard):
+        if heard.results:
+            return Reply(text=f"Found: {heard.results[-1].text}")
+        return Reply(calls=(Call("calculate", asked[-1], id="functions.calculate:0"),) if heard.tools else ())
+
+    house = furnish({"planner": at(open_wire("openai", brain=reads))})
+    statuses = []
+    for args in ({"expression": "1+1"}, {"sum": "2+2"}):
+        asked.append(args)
+        async with house.open() as orchestrator:
+            graph = builder.compile(checkpointer=InMemorySaver())  # forgets what the ledger remembers
+            config = orchestrator.config("t")
+            result = await graph.ainvoke({"messages": [("user", "sum")]}, config, context=house.context())
+        statuses += [call["status"] for call in result["tool_calls"]]
+    assert statuses == ["executed", "failed"]
+
+
 async def test_a_conversation_that_was_cleared_runs_its_calls_anew(settle):
     house = settle("openai")
     async with house.open() as orchestrator:

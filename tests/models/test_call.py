@@ -265,6 +265,22 @@ async def test_a_model_that_is_silent_or_trickles_on_is_left_at_its_deadline(
     assert [attempt.error for attempt in phone.attempts] == ["timeout", None]
 
 
+async def test_a_call_that_is_cancelled_ends_as_one(open_wire: OpenWire, connect: Connect):
+    loop, is_heard = asyncio.get_running_loop(), asyncio.Event()
+
+    def silent(heard: brain.Heard) -> brain.Reply:
+        loop.call_soon_threadsafe(is_heard.set)
+        return SLOW["silence"]("openai", True)
+
+    phone = connect(model=at(open_wire("openai", brain=silent), max_retries=3))
+    calling = asyncio.create_task(phone.call())
+    await is_heard.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert [attempt.error for attempt in phone.attempts] == ["cancelled"]
+
+
 class Deaf(FakeListChatModel):
     """Swallows every cancellation, as a client with a bare `except` does, until it is let go."""
 
@@ -340,6 +356,24 @@ async def test_only_what_another_try_may_cure_is_tried_again(
     with pytest.raises(NoModelAnsweredError):
         await phone.call()
     assert len(wire.heard) == len(phone.attempts) == tries
+
+
+async def test_the_wait_before_another_try_is_any_up_to_one_that_doubles(
+    open_wire: OpenWire, connect: Connect, monkeypatch
+):
+    waits: list[tuple[float, float]] = []
+
+    def drawn(least: float, most: float) -> float:
+        waits.append((least, most))
+        return 0.0
+
+    monkeypatch.setattr("models.call.random.uniform", drawn)
+    wire = open_wire("openai", brain=lambda heard: FAULTS["server_error"]("openai", True))
+    phone = connect(model=at(wire, max_retries=6))
+    with pytest.raises(NoModelAnsweredError):
+        await phone.call()
+    assert waits == [(0, most) for most in (0.5, 1, 2, 4, 8, 16, 20)]
+    assert {attempt.tokens for attempt in phone.attempts} == {0}
 
 
 async def test_no_further_try_begins_after_the_deadline_of_the_turn(open_wire: OpenWire, connect: Connect):

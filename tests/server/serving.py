@@ -101,6 +101,7 @@ class Server:
     def _environment(self) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),  # a copy of the checkout is put first by it
             "HOME": str(self.folder),
             "LOG_COLOR": "false",
             "LANGSMITH_TRACING": "false",

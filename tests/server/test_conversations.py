@@ -131,6 +131,28 @@ async def test_a_conversation_that_a_client_overwrote_goes_on(open_talk):
     assert (await _read(talk))[:2] == ["hello", "hi"]
 
 
+async def test_a_message_that_is_sent_again_gets_the_answer_that_there_is(open_talk, wires, workspace):
+    talk = await open_talk()
+
+    async def send(content, name, **context):
+        return await talk.send([{"role": "user", "content": content, "id": name}], **context)
+
+    first = await send("what is 12*7", "m1")
+    assert await send("what is 12*7", "m1") == first
+    asked = await send('write "x" to again.txt', "m2")
+    again = await send('write "x" to again.txt', "m2")
+    assert again["pending"]["action_requests"] == asked["pending"]["action_requests"]
+    assert not (workspace / "again.txt").exists()
+    done = await talk.answer(APPROVE)
+    assert outcomes(done) == [("write_file", "executed")]
+    (workspace / "again.txt").unlink()
+    for name in ("m2", "m1"):
+        late = await send("whatever", name)
+        assert (late["response"], late["messages"]) == (done["response"], done["messages"])
+    assert not (workspace / "again.txt").exists()
+    assert "84" in (await send("what is 12*7", "m3"))["response"]
+
+
 @pytest.mark.prove(sampled=False)
 async def test_a_talk_of_200_turns_with_tools_is_read_at_every_turn(open_talk):
     talk = await open_talk()

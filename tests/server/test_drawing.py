@@ -15,6 +15,7 @@ DRAWN = {
     ("__start__", "intake"),
     ("intake", "plan"),
     ("intake", "respond"),
+    ("intake", "__end__"),
     ("plan", "execute_tools"),
     ("plan", "explain"),
     ("plan", "respond"),
@@ -80,6 +81,12 @@ async def test_every_edge_of_the_drawing_is_taken_and_no_other(open_talk):
             await talk.answer(answer)
         return await talk.steps()
 
+    async def sent_again():
+        talk = await open_talk()
+        for _ in range(2):
+            await talk.send([{"role": "user", "content": "what is 12*7", "id": "m1"}])
+        return (await talk.steps())[-2:]
+
     mixed = 'what is 12*7 and write "x" to edges.txt'
     walks = await asyncio.gather(
         steps("hello", path="direct"),
@@ -87,5 +94,6 @@ async def test_every_edge_of_the_drawing_is_taken_and_no_other(open_talk):
         steps("what is 12*7", path="single"),
         steps(mixed, "perhaps", APPROVE),
         steps('write "x" to edges.txt', REJECT),
+        sent_again(),
     )
     assert {edge for walk in walks for edge in pairwise(walk)} == DRAWN

@@ -70,6 +70,12 @@ async def test_whoever_brings_no_users_token_gets_nothing_and_is_told_what_to_se
     assert all("Authorization: Bearer TOKEN" in answer.json()["detail"] for answer in answers)
 
 
+@pytest.mark.parametrize("spelling", ["bearer {}", "Bearer   {}"])
+def test_a_token_is_known_whatever_is_blank_around_it(spelling, guarded):
+    headers = {"Authorization": spelling.format(TOKENS["alice"])}
+    assert httpx.post(f"{guarded.url}/threads/search", json={}, headers=headers).is_success
+
+
 async def test_the_token_says_who_asks_whatever_the_client_says(alice, guarded):
     talk = await _waiting(alice, "hers.txt")
     assert (await alice.threads.get(talk.id))["metadata"]["owner"] == "alice"

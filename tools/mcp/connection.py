@@ -11,14 +11,13 @@ from base.settings import Settings
 from base.texts import one_line
 from tools.declaration import OutcomeUnknown, ToolFailure
 from tools.mcp.config import ServerCard
-from tools.mcp.transport import open_streams
+from tools.mcp.transport import REFUSED, open_streams
 
 MOST_TOOLS = 128
 """Of one server; the others are left out."""
 _MOST_PAGES = 100
 _UNKNOWN_SESSION = "Session terminated"
-"""The client's words for a 404: an HTTP server started anew no longer knows the session. A gateway may say
-so after the server has acted, and a server say the same words for any reason."""
+"""What a server says where one behind it no longer knows the session, and may say for any reason."""
 _CLOSING_S = 6.0
 """To say goodbye; after that a server is cut off."""
 
@@ -64,6 +63,11 @@ class Connection:
         self._opening = asyncio.Lock()
 
     @property
+    def is_open(self) -> bool:
+        """True while there is a session."""
+        return self._live is not None and not self._live.task.done() and not self._live.closing.is_set()
+
+    @property
     def outdated(self) -> bool:
         """True where the server has said that its tools are others now."""
         return self._live is not None and self._live.outdated
@@ -71,9 +75,20 @@ class Connection:
     async def listed(self) -> list[Any]:
         """Return the tools as the server defines them; raises DeadError."""
         async with self._opening:
-            if self.outdated:
-                await self._close()
-            return (await self._open()).listed
+            live = await self._open()
+            if live.outdated:
+                await self._list_again(live)
+            return live.listed
+
+    async def _list_again(self, live: _Live) -> None:
+        """Ask for the tools in the same session, which holds more."""
+        live.outdated = False
+        try:
+            async with asyncio.timeout(self.card.connect_timeout_s):
+                live.listed = await _list(live.session)
+        except Exception as error:
+            live.outdated = True
+            raise DeadError(self._settings.redact(self._reason(error, Output()))) from None
 
     async def call(self, definition: Any, args: dict[str, Any], *, repeatable: bool) -> Any:
         """Call a tool and return the server's `CallToolResult`, unchecked.
@@ -98,8 +113,7 @@ class Connection:
             PingRequest,
         )
 
-        async with self._opening:
-            live = await self._open()
+        live = await self._session()
         if definition not in live.listed:
             live.outdated = True
             raise ToolFailure(f"The MCP server {self.name!r} defines {definition.name!r} otherwise by now.")
@@ -140,14 +154,22 @@ class Connection:
             live.closing.set()
             raise _NotSentError from None
         except McpError as error:
-            lost = error.error.message == _UNKNOWN_SESSION
-            if lost or error.error.code == CONNECTION_CLOSED:
+            refused = error.error.data.get(REFUSED) if isinstance(error.error.data, dict) else None
+            lost = refused == "unclear" or error.error.message == _UNKNOWN_SESSION
+            if refused == "session" or lost or error.error.code == CONNECTION_CLOSED:
                 live.closing.set()
-                raise (_NotSentError if lost and repeatable else broke_off) from None
+                again = refused == "session" or (lost and repeatable)
+                raise (_NotSentError if again else broke_off) from None
             raise ToolFailure(f"The MCP server {self.name!r} says: {error.error.message[:2_000]}") from None
 
+    async def _session(self) -> _Live:
+        if self._live and self.is_open:  # though its tools are being listed again
+            return self._live
+        async with self._opening:
+            return await self._open()
+
     async def _open(self) -> _Live:
-        if self._live and not self._live.task.done() and not self._live.closing.is_set():
+        if self._live and self.is_open:
             return self._live
         await self._close()
         for module in ("mcp.client.stdio", "mcp.client.streamable_http"):  # half a second, off the event loop

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from base.data_dir import MCP_PINS
@@ -18,7 +19,7 @@ from tools.declaration import Tool
 from tools.mcp.config import read_servers
 from tools.mcp.connection import Connection, DeadError
 from tools.mcp.pins import Pinned, Pins, pin_of
-from tools.mcp.tools import ServerTool, absent, as_agreed, read_tools
+from tools.mcp.tools import IsFree, ServerTool, absent, as_agreed, prefix_of, read_tools
 from tools.registry import Registry
 
 _AGAIN_AFTER_S = 30.0
@@ -37,6 +38,8 @@ class Servers:
         self._settings = settings
         self._cards = read_servers(settings)
         self._pins = Pins(settings.data_dir / MCP_PINS)
+        self._own: frozenset[str] = frozenset()
+        """The names of our own tools, folded."""
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopServers] = WeakKeyDictionary()
 
     async def join(self, registry: Registry, user: str) -> Registry:
@@ -47,6 +50,7 @@ class Servers:
         """
         if not self._cards:
             return registry
+        self._own = frozenset(name_key(tool.name) for tool in registry)
         ours = self._of_this_loop()
         if awaited := [task for server in ours.servers if (task := server.refresh())]:
             await asyncio.wait(awaited)
@@ -72,14 +76,29 @@ class Servers:
         loop = asyncio.get_running_loop()
         if loop not in self._by_loop:
             connections = [Connection(name, card, self._settings) for name, card in self._cards.items()]
-            self._by_loop[loop] = _LoopServers([_ListedServer(each, self._pins) for each in connections])
+            listed = [
+                _ListedServer(each, self._pins, partial(self._is_free, each.name)) for each in connections
+            ]
+            self._by_loop[loop] = _LoopServers(listed)
         return self._by_loop[loop]
+
+    def _is_free(self, server: str, name: str) -> bool:
+        """Tell whether a name can be no other tool's.
+
+        It goes by what is configured, so that no tool comes by another's name while that is away.
+        """
+        mine = prefix_of(server)
+        others = [prefix for prefix in map(prefix_of, self._cards) if prefix.startswith(f"{mine}_")]
+        if mine != server and mine in self._cards:
+            return False
+        return name_key(name) not in self._own and not any(name.startswith(f"{each}_") for each in others)
 
 
 @dataclass(slots=True)
 class _ListedServer:
     connection: Connection
     pins: Pins
+    is_free: IsFree
     offers: list[ServerTool] = field(default_factory=list)
     pinned: Pinned = field(default_factory=lambda: Pinned(trusted=False, tools={}, users={}))
     problems: list[str] = field(default_factory=list)
@@ -102,8 +121,10 @@ class _ListedServer:
 
     async def _try(self) -> None:
         try:
-            self.listed = await self.connection.listed()
-            await self.settle()
+            listed = await self.connection.listed()
+            if self.failed or self.tried_at is None or listed != self.listed:
+                self.listed = listed
+                await self.settle()
             self.failed = False
         except DeadError as error:
             self._fail(str(error))
@@ -114,13 +135,17 @@ class _ListedServer:
             self.tried_at, self.trying = time.monotonic(), None
 
     def _fail(self, why: str) -> None:
-        self.failed, self.offers, self.problems = True, [], [f"it cannot be used: {why}"]
-        self.version += 1
+        """Offer nothing, or what a session that is open has offered."""
+        self.failed, self.version = True, self.version + 1
+        if self.connection.is_open:
+            self.problems = [f"its tools have changed, and cannot be listed: {why}"]
+        else:
+            self.offers, self.problems = [], [f"it cannot be used: {why}"]
 
     async def settle(self) -> None:
         """Make the offers anew, of what is listed and agreed to."""
         self.offers, self.pinned, self.problems = await asyncio.to_thread(
-            read_tools, self.connection, self.listed, self.pins
+            read_tools, self.connection, self.listed, self.pins, self.is_free
         )
         self.version += 1
 
@@ -150,19 +175,19 @@ class _LoopServers:
         if base is not self._base or versions != self._versions:
             self._base, self._versions, self.offers, self._merged = base, versions, {}, {}
         if user not in self._merged:
-            taken = {name_key(tool.name): tool.name for tool in base}
+            taken = {tool.name for tool in base}
             tools = [tool for server in self.servers for tool in self._tools_of(server, taken, user)]
             self._merged[user] = Registry([*base, *tools])
         return self._merged[user]
 
-    def _tools_of(self, server: _ListedServer, taken: dict[str, str], user: str) -> Iterator[Tool]:
+    def _tools_of(self, server: _ListedServer, taken: set[str], user: str) -> Iterator[Tool]:
         problems = list(server.problems)
         for offer in server.offers:
             name = offer.tool.name
-            if first := taken.get(name_key(name)):
-                problems.append(f"{offer.name!r} is left out: there is a tool {first!r} already")
+            if name in taken:
+                problems.append(f"{offer.name!r} is left out: there is a tool {name!r} already")
                 continue
-            taken[name_key(name)] = name
+            taken.add(name)
             self.offers[name] = offer
             pin = pin_of(server.pinned, user, offer.name)
             yield as_agreed(offer, server.connection.card, pin).tool

@@ -3,24 +3,35 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from base.texts import visible
 from base.worker_threads import in_thread
-from tools.declaration import Check, Here, OutcomeUnknown, Run, Tool, ToolFailure
+from tools.declaration import Canonical, Check, Here, OutcomeUnknown, Run, Tool, ToolFailure
 from tools.mcp.config import ServerCard, ToolCard
 from tools.mcp.connection import MOST_TOOLS, Connection, DeadError
 from tools.mcp.pins import Pin, Pinned, Pins
-from tools.schema import ArgumentsError, SchemaError, plain_schema, shown_description, unstorable
+from tools.schema import (
+    ArgumentsError,
+    SchemaError,
+    ShownSchema,
+    shown_description,
+    shown_schema,
+    unstorable,
+)
 
 _LONGEST_NAME = 64
+_LONGEST_STEM = 55
 _LONGEST_SCHEMA = 50_000
 """Characters of JSON."""
 _LONGEST_RESULT = 200_000
 """Characters."""
+IsFree = Callable[[str], bool]
 CHANGED = "its definition changed since it was last agreed to"
 
 
@@ -41,14 +52,33 @@ class ServerTool:
         return str(self.definition.name)
 
 
+def prefix_of(server: str) -> str:
+    """Return what its tools' names begin with, a letter for Gemini."""
+    return server if server[0].isalpha() else f"mcp_{server}"
+
+
+def _offered_name(server: str, tool: str, is_free: IsFree) -> str:
+    """Return the name by which models call a server's tool.
+
+    It is one that every provider takes, and the same for ever: where it cannot be NAME_TOOL, a hash of both
+    tells it from all others.
+    """
+    whole = f"{prefix_of(server)}_{tool}"
+    fit = re.sub(r"[^A-Za-z0-9_-]+", "_", whole)
+    if fit == whole and len(whole) <= _LONGEST_NAME and is_free(whole):
+        return whole
+    mark = hashlib.sha256(f"{server}\0{tool}".encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{fit[:_LONGEST_STEM].rstrip('_')}_{mark}"
+
+
 def read_tools(
-    connection: Connection, listed: Sequence[Any], pins: Pins
+    connection: Connection, listed: Sequence[Any], pins: Pins, is_free: IsFree
 ) -> tuple[list[ServerTool], Pinned, list[str]]:
     """Return a server's usable tools, their pins, and what is wrong.
 
-    May block.
+    May block. `is_free` tells whether a name is no other tool's.
     """
-    usable, problems = _usable(connection, listed)
+    usable, problems = _usable(connection, listed, is_free)
     trusting = connection.card.trusted or not connection.card.confirm
     pinned = pins.meet(connection.name, {each.name: each.hash for each in usable}, trusting=trusting)
     return usable, pinned, problems
@@ -81,7 +111,9 @@ def as_agreed(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
     return replace(read, tool=tool)
 
 
-def _usable(connection: Connection, listed: Sequence[Any]) -> tuple[list[ServerTool], list[str]]:
+def _usable(
+    connection: Connection, listed: Sequence[Any], is_free: IsFree
+) -> tuple[list[ServerTool], list[str]]:
     usable: dict[str, ServerTool] = {}
     problems = []
     named_first = sorted(listed, key=lambda definition: definition.name not in connection.card.tools)
@@ -90,7 +122,7 @@ def _usable(connection: Connection, listed: Sequence[Any]) -> tuple[list[ServerT
             problems.append(f"a second tool named {definition.name[:_LONGEST_NAME]!r} is left out")
             continue
         try:
-            usable[definition.name] = _read(connection, definition)
+            usable[definition.name] = _read(connection, definition, is_free)
         except (SchemaError, RecursionError) as error:
             why = error or "too deep a schema"
             problems.append(f"{definition.name[:_LONGEST_NAME]!r} is left out: {why}")
@@ -102,7 +134,7 @@ def _usable(connection: Connection, listed: Sequence[Any]) -> tuple[list[ServerT
     return list(usable.values()), problems
 
 
-def _read(connection: Connection, definition: Any) -> ServerTool:
+def _read(connection: Connection, definition: Any, is_free: IsFree) -> ServerTool:
     card, server = connection.card, connection.name
     own = card.tools.get(definition.name, ToolCard())
     effect = own.effect or card.effect
@@ -110,13 +142,18 @@ def _read(connection: Connection, definition: Any) -> ServerTool:
         effect = "write"
     outbound = _says(definition, "openWorldHint") or card.outbound
     off = None if own.enabled else "enabled = false in twobrain.toml"
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{server}_{definition.name}")[:_LONGEST_NAME]
+    name = _offered_name(server, definition.name, is_free)
+    words = shown_description(definition.description) or f"a tool of the MCP server {server}."
+    is_itself = definition.description and name.endswith(definition.name)
+    validator = _validator(definition.inputSchema)
+    shown = shown_schema(definition.inputSchema)
     tool = Tool(
         name=name,
-        description=shown_description(definition.description)
-        or f"{definition.name}, a tool of the MCP server {server}.",
-        check=_checker(name, definition.inputSchema),
-        parameters=plain_schema(definition.inputSchema),
+        description=words if is_itself else f"{definition.name}: {words}",
+        check=_checker(name, validator, shown),
+        canonical=_canonical(definition.inputSchema, shown),
+        original=shown.original,
+        parameters=shown.parameters,
         run=_run(connection, definition, repeatable=effect == "read"),
         effect=effect,
         role=own.role or card.role,
@@ -136,34 +173,58 @@ def _says(definition: Any, hint: str) -> bool:
     return bool(definition.annotations and getattr(definition.annotations, hint))
 
 
-def _checker(name: str, schema: dict[str, Any]) -> Check:
-    """Return a check of arguments against the server's own schema.
-
-    The check raises ArgumentsError.
+def _validator(schema: dict[str, Any]) -> Any:
+    """Return what tells whether arguments fit the server's own schema.
 
     Raises:
         SchemaError: it is no valid JSON Schema, is too long, or refers to something outside of itself.
     """
-    from jsonschema_rs import FancyRegexOptions, ValidationError, validator_for
+    from jsonschema_rs import (
+        Draft4Validator,
+        Draft7Validator,
+        FancyRegexOptions,
+        ValidationError,
+        validator_for,
+    )
 
     if len(json.dumps(schema)) > _LONGEST_SCHEMA:
         raise SchemaError(f"its schema is longer than {_LONGEST_SCHEMA:,} characters")
-    try:
-        limits = FancyRegexOptions(backtrack_limit=100_000)
-        validator = validator_for(schema, retriever=_fetch_nothing, pattern_options=limits)
-    except (ValidationError, ValueError) as error:
-        raise SchemaError(f"its schema is not valid: {_first_line(error)}") from None
+    limits = FancyRegexOptions(backtrack_limit=100_000)
+    first: Exception | None = None
+    for draft in (validator_for, Draft7Validator, Draft4Validator):  # older ones, though they do not say so
+        try:
+            return draft(schema, retriever=_fetch_nothing, pattern_options=limits)
+        except (ValidationError, ValueError) as error:
+            first = first or error
+    raise SchemaError(f"its schema is not valid: {_first_line(first)}") from None
+
+
+def _checker(name: str, validator: Any, shown: ShownSchema) -> Check:
+    """Return a check of arguments, by shown or by own names."""
 
     def check(args: dict[str, Any]) -> dict[str, Any]:
         try:
-            problems = unstorable(args) or [_problem(each) for each in validator.iter_errors(args)]
+            whole = shown.original(args)
+            problems = unstorable(whole) or [_problem(each) for each in validator.iter_errors(whole)]
         except ValueError as error:
             problems = [_first_line(error)]
         if problems:
-            raise ArgumentsError(name, problems, schema)
-        return args
+            raise ArgumentsError(name, problems, shown.parameters)
+        return whole
 
     return check
+
+
+def _canonical(schema: dict[str, Any], shown: ShownSchema) -> Canonical:
+    """Return what leaves out a null that says nothing."""
+    properties = schema.get("properties", {}).items()
+    void = {name for name, each in properties if isinstance(each, dict) and each.get("default", 0) is None}
+
+    def canonical(args: dict[str, Any]) -> dict[str, Any]:
+        own = {shown.names.get(name, name): value for name, value in args.items()}  # defaults are as shown
+        return {name: value for name, value in own.items() if value is not None or name not in void}
+
+    return canonical
 
 
 def _fetch_nothing(uri: str) -> Any:
@@ -175,7 +236,7 @@ def _problem(error: Any) -> str:
     return f"{place!r}: {error.message}" if place else str(error.message)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: Exception | None) -> str:
     return str(error).partition("\n")[0][:300]
 
 
@@ -203,12 +264,33 @@ def _text_of(result: Mapping[str, Any]) -> str:
         parts = [_part(each) for each in result["content"]]
     except (KeyError, TypeError):
         raise OutcomeUnknown("the MCP server's result is not as the protocol has it.") from None
-    if not parts and result.get("structuredContent") is not None:
-        parts = [json.dumps(result["structuredContent"], ensure_ascii=False)]
+    structured = result.get("structuredContent")
+    if structured is not None and (not parts or _words_in(structured) - _words_in([*map(_read_back, parts)])):
+        parts.append(json.dumps(structured, ensure_ascii=False))  # it says what the text does not
     text = "\n".join(parts)
     if len(text) > _LONGEST_RESULT:
         text = f"{text[:_LONGEST_RESULT]}\n… (cut; the whole has {len(text):,} characters)"
     return text
+
+
+def _read_back(part: str) -> Any:
+    """Return what a part is as JSON, else its text."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(part)
+    return part
+
+
+def _words_in(data: Any) -> Counter[str]:
+    """Count the words of all values within data."""
+    waiting, found = [data], Counter[str]()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict | list):
+            waiting += each.values() if isinstance(each, dict) else each
+        elif each is not None:
+            words = each if isinstance(each, str) else json.dumps(each)
+            found.update(re.findall(r"\w+", words.casefold()))
+    return found
 
 
 def _part(content: Mapping[str, Any]) -> str:

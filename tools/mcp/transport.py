@@ -7,14 +7,16 @@ and makes LangChain tools that would have to be taken apart again.
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
 from base.processes import Output, running
 from base.settings import Settings
+from base.texts import one_line
 from tools.declaration import ToolFailure
 from tools.mcp.config import ServerCard
 from tools.web.guard import Door, open_client, read_url
@@ -23,6 +25,21 @@ _ENDING_S = 1.0
 """That a program has to end by itself once its input is closed."""
 _LONGEST_MESSAGE = 5_000_000
 """Bytes."""
+_LONGEST_WORDS = 2_000
+"""Characters of a refusal."""
+_REFUSALS = range(400, 500)
+"""HTTP statuses of requests that were not carried out."""
+_UNCLEAR = {404, 408}
+"""Those that a gateway also gives where nobody knows what the server did."""
+_GONE_STATUSES = {400, 401, 404, 410}
+_GONE = re.compile(r"session|not initialized", re.IGNORECASE)
+"""How servers that do not know a session say so, with one of these statuses: the protocol wants 404, the
+examples of its TypeScript package say 400 "No valid session ID provided" or "Server not initialized", older
+releases of the Rust one 401 "Session not found"."""
+REFUSED = "refused"
+"""Key in the `data` of the error that stands for a refusal over HTTP."""
+Refused = Literal["session", "unclear", "request"]
+"""What was refused: an unknown session; nobody knows what; this request."""
 Streams = tuple[Any, Any]
 """What a session reads from and writes to."""
 
@@ -65,7 +82,9 @@ async def _over_http(
         if response.headers.get("content-encoding", "identity") != "identity":
             words = "it packs its answers although it was asked not to"
             raise httpx.DecodingError(words, request=response.request)
-        response.stream = _Limited(response, broke_off)
+        refused = response.request.method == "POST" and response.status_code in _REFUSALS
+        limited = _Limited(response, _ignore if refused else broke_off)
+        response.stream = await _answer_of_refusal(response, limited) if refused else limited
 
     url = read_url(card.url or "")
     door = Door.of(url)
@@ -79,6 +98,41 @@ async def _over_http(
     client.event_hooks = {"response": [limit]}
     async with client, streamable_http_client(str(url), http_client=client) as (incoming, outgoing, _):
         yield incoming, outgoing
+
+
+def _ignore() -> None: ...
+
+
+async def _answer_of_refusal(response: httpx.Response, stream: httpx.AsyncByteStream) -> httpx.ByteStream:
+    """Make a refusal over HTTP the answer to its request.
+
+    The client would end the session, and with it all that it holds.
+    """
+    words, is_the_servers = _words_of(b"".join([chunk async for chunk in stream]))
+    await stream.aclose()
+    refused: Refused = "request"
+    if response.status_code in _GONE_STATUSES and _GONE.search(words):
+        refused = "session"
+    elif response.status_code in _UNCLEAR and not is_the_servers:
+        refused = "unclear"
+    said = f"HTTP {response.status_code} {words or response.reason_phrase}"
+    error = {"code": response.status_code, "message": said, "data": {REFUSED: refused}}
+    number = json.loads(response.request.content).get("id")
+    response.status_code = 202 if number is None else 200  # nobody awaits the answer to a notification
+    response.headers["content-type"] = "application/json"
+    return httpx.ByteStream(json.dumps({"jsonrpc": "2.0", "id": number, "error": error}).encode())
+
+
+def _words_of(body: bytes) -> tuple[str, bool]:
+    """Return what a refusal says, and whether MCP's server says it."""
+    text = body.decode(errors="replace").strip()
+    with suppress(ValueError, RecursionError):
+        match json.loads(text):
+            case {"error": {"message": str(words)}}:
+                return words[:_LONGEST_WORDS], True
+            case {"error": str(words)} | {"message": str(words)} | {"detail": str(words)}:
+                return words[:_LONGEST_WORDS], False
+    return one_line(text, _LONGEST_WORDS), False
 
 
 class _Limited(httpx.AsyncByteStream):

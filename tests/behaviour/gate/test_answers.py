@@ -1,6 +1,7 @@
 """Every form of an answer to a confirmation, and everything that is none."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -226,6 +227,15 @@ def test_what_is_not_understood_decides_nothing_and_says_why(answer):
     reading = read(answer, ONE, fits)
     assert reading.choices == {}
     assert reading.problem
+
+
+@pytest.mark.parametrize(("ahead_s", "problem"), [(0, "is over already"), (1, "")])
+def test_what_is_to_be_remembered_until_this_moment_is_over(ahead_s, problem, monkeypatch):
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr("time.time", now.timestamp)
+    remember = {"where": {"path": "a"}, "until": (now + timedelta(seconds=ahead_s)).isoformat()}
+    assert problem in read({**YES, "remember": remember}, ONE, fits).problem
+    assert bool(read({**YES, "remember": remember}, ONE, fits).choices) is not bool(problem)
 
 
 def test_an_edit_that_makes_one_of_true_is_an_edit():

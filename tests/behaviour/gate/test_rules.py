@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from base.errors import ConfigurationError
+from base.errors import ConfigurationError, StorageError
 from base.settings import load_settings
+from ledger.ledger import Ledger
 from ledger.records import CallKey, Remembered, fingerprint
 from tests.tools.loopback import answer, open_site
 
@@ -178,6 +179,18 @@ async def test_a_rule_past_its_time_asks_and_denies_nothing(settle, monkeypatch)
         ahead[0] = 3_601
         assert (await orchestrator.ask(WRITE, thread_id="v", context=house.context())).pending
         result = await orchestrator.resume("v", answer=True)
+    assert [call["status"] for call in result.tool_calls] == ["executed"]
+
+
+async def test_where_the_rules_cannot_be_read_a_call_asks(settle, monkeypatch):
+    async def unreadable(*_args, **_kwargs):
+        raise StorageError("The ledger cannot be read.")
+
+    monkeypatch.setattr(Ledger, "rules", unreadable)
+    house = settle("openai")
+    async with house.open() as orchestrator:
+        assert (await orchestrator.ask(WRITE, thread_id="t", context=house.context())).pending
+        result = await orchestrator.resume("t", answer=True)
     assert [call["status"] for call in result.tool_calls] == ["executed"]
 
 

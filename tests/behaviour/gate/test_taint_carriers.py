@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from tests.behaviour.gate.test_taint import BELL, READ, spelled
 from tests.behaviour.household import House
-from tests.tools.mcp.test_mcp import PLAIN, definition
+from tests.tools.mcp.household import PLAIN, definition
 from tools.declaration import Here, tool
 from tools.registry import Registry
 

@@ -1,4 +1,7 @@
-"""kill -9 of `twobrain serve` at any moment, under clients that ask and approve; each time they go on."""
+"""kill -9 of `twobrain serve` at any moment, under clients that ask and approve; each time they go on.
+
+Half of the moments are random, half are set by the world: just after something happened in it.
+"""
 
 import asyncio
 import os
@@ -8,9 +11,10 @@ import subprocess
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +23,38 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from base.texts import moment
 from tests.server.serving import HOUSE
 from tests.server.talking import GRAPH, opened
 from tests.server.test_serve import COMMAND, await_start, free_port
 
-AT_ONCE = 3
+AT_ONCE = 6
 """Conversations."""
-GIVES_UP_AFTER_S = 120
+GIVES_UP_AFTER_S = 300
+WHEN = re.compile(r"on (\d{4}-\d\d-\d\d at \d\d:\d\d:\d\d UTC)")
 LOST = (httpx.TransportError, asyncio.CancelledError)
 """How a client notices that its server is gone."""
-SAMPLED_LIFE_S = 4.0
-"""Within which a sample kills; a proof measures how long the conversations take."""
-WHEN = re.compile(r"on \d{4}-\d\d-\d\d at \d\d:\d\d:\d\d UTC")
-TOOLS = '''
+DAWDLES_S = 10.0
+"""From an effect to its tool's end, where a kill is to strike in between."""
+HURRIES_S = 0.03
+"""Where it is to strike about when the outcome is recorded."""
+SOME_S = 0.3
+SITE = """
+import sys
+if "dev" in sys.orig_argv:  # the server, not the command that becomes it: to import all this takes seconds
+    import world
+"""
+WORLD = '''
 import nodes.resources
+import os
 import time
-from pathlib import Path
-from tests.behaviour.crashes.process import Home
 from tools.declaration import tool
 from tools.registry import Registry
 
 def happen(name):
-    Home(Path(HOME)).happen(name)
-    time.sleep(0.3)  # it has happened, and nobody knows yet
+    with open(EFFECTS, "a") as file:
+        file.write(f"{name}\\n")
+    time.sleep(float(os.environ["DAWDLES_S"]))  # it has happened, and nobody knows yet
 
 @tool(effect="write", confirm=False)
 def remember(text: str) -> str:
@@ -57,7 +70,15 @@ def write_file(path: str, content: str) -> str:
 
 nodes.resources.open_registry = lambda _: Registry([remember, write_file])
 '''
-"""What the server's interpreter runs first: tools that write, of which nobody can look anything up."""
+"""What the server imports first: tools that write, of which nobody can look anything up."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A call that was cut short: what it does in the world, and when it began."""
+
+    effect: str
+    began: str
 
 
 @dataclass
@@ -65,32 +86,37 @@ class Served:
     """A household whose server is killed and started again."""
 
     folder: Path
-    asked_about: list[str] = field(default_factory=list)
-    """What was read of calls in doubt."""
+    doubts: set[Doubt] = field(default_factory=set)
+    """What was running when the server was killed, as the ledger has it."""
+    asked_about: set[Doubt] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        (self.folder / "sitecustomize.py").write_text(TOOLS.replace("HOME", repr(str(self.folder))))
+        self.effects = self.folder / "effects"
+        self.effects.touch()
+        (self.folder / "sitecustomize.py").write_text(SITE)
+        (self.folder / "world.py").write_text(WORLD.replace("EFFECTS", repr(str(self.effects))))
         path = f"{self.folder}{os.pathsep}{HOUSE}"
         self._environ = {"PATH": os.defpath, "PYTHONPATH": path, "HOME": str(self.folder)}
         self._environ["TWOBRAIN_DATA_DIR"] = str(self.folder / "data")
+        self.ledger = self.folder / "data" / "ledger.db"
 
     @property
     def happened(self) -> Counter[str]:
-        effects = self.folder / "effects"
-        return Counter(effects.read_text().split() if effects.exists() else ())
+        return Counter(self.effects.read_text().split())
 
     def unended(self, talks: dict[str, str]) -> dict[str, str]:
         return {thread: words for thread, words in talks.items() if thread not in self.ended}
 
     @contextmanager
-    def served(self) -> Iterator[None]:
+    def served(self, dawdles_s: float) -> Iterator[None]:
         """Serve until the end, which is always a kill -9."""
         log = self.folder / "log"
         with log.open("w") as out:
             command = [*COMMAND, "--port", self.url.rpartition(":")[2]]
-            process = subprocess.Popen(command, cwd=self.folder, env=self._environ, stdout=out, stderr=out)
+            environ = {**self._environ, "DAWDLES_S": str(dawdles_s)}
+            process = subprocess.Popen(command, cwd=self.folder, env=environ, stdout=out, stderr=out)
         try:
             await_start(process, self.url, log)
             yield
@@ -116,72 +142,105 @@ class Served:
             if not values:
                 await client.runs.wait(thread, GRAPH, input=said)
             elif state["interrupts"]:
-                await client.runs.wait(thread, GRAPH, command={"resume": not self._is_in_doubt(values)})
+                decisions = [self._decide(action) for action in values["pending"]["action_requests"]]
+                await client.runs.wait(thread, GRAPH, command={"resume": {"decisions": decisions}})
             elif state["next"]:
                 await client.runs.wait(thread, GRAPH, input=None)
             else:
                 return
 
-    def _is_in_doubt(self, values: dict[str, Any]) -> bool:
-        doubts = [a for a in values["pending"]["action_requests"] if "attempt" in a]
-        self.asked_about += [action["description"] for action in doubts]
-        return bool(doubts)
+    def _decide(self, action: dict[str, Any]) -> dict[str, Any]:
+        """Agree; of what may have happened, look first."""
+        effect, did_happen = effect_of(action["args"]), False
+        if "attempt" in action:
+            began = WHEN.search(action["description"])
+            assert began, action["description"]
+            self.asked_about.add(Doubt(effect, began[1]))
+            did_happen = effect in self.happened
+        return {"type": "reject" if did_happen else "approve", "tool_call_id": action["tool_call_id"]}
+
+    async def note_doubts(self) -> None:
+        """Look at what was running when the server was killed."""
+        async with opened(self.ledger) as ledger:
+            rows = await ledger.audit()
+        running = [row for row in rows if row["status"] == "running"]
+        self.doubts |= {Doubt(effect_of(row["args"]), moment(row["started_at"])) for row in running}
 
 
-async def until_killed(house: Served, talks: dict[str, str], seconds: float | None) -> float:
-    """Let clients converse until the server is killed, by default when all have ended; return how long."""
-    with house.served():
+Death = Callable[[Served], Awaitable[None]]
+"""Returns when the server is to be killed."""
+
+
+async def for_good(_: Served) -> None:
+    """Let the conversations end."""
+    await asyncio.Future()
+
+
+async def at_any_moment(life_s: float, _: Served) -> None:
+    await asyncio.sleep(random.uniform(0, life_s))
+
+
+async def after_an_effect(house: Served) -> None:
+    before = house.effects.stat().st_size
+    while house.effects.stat().st_size == before:  # noqa: ASYNC110 (it is another process's)
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(random.uniform(0, 0.05))
+
+
+async def until_killed(house: Served, talks: dict[str, str], dawdles_s: float, death: Death) -> float:
+    """Let clients converse until the server is killed, or all have ended; return how long."""
+    with house.served(dawdles_s):
         begun = time.monotonic()
         clients = [asyncio.create_task(house.converse(*talk)) for talk in talks.items()]
-        await asyncio.wait(clients, timeout=GIVES_UP_AFTER_S if seconds is None else seconds)
+        everything = asyncio.ensure_future(asyncio.wait(clients, timeout=GIVES_UP_AFTER_S))
+        killing = asyncio.ensure_future(death(house))
+        await asyncio.wait([everything, killing], return_when=asyncio.FIRST_COMPLETED)
         took = time.monotonic() - begun
-    for client in clients:
-        client.cancel()
-    gone = await asyncio.gather(*clients, return_exceptions=True)
-    told = [error for error in gone if error and not isinstance(error, LOST)]
+    for task in (everything, killing, *clients):
+        task.cancel()
+    gone = await asyncio.gather(everything, killing, *clients, return_exceptions=True)
+    told = [error for error in gone if isinstance(error, BaseException) and not isinstance(error, LOST)]
     assert told == []
+    await house.note_doubts()
     return took
 
 
-def talks_of(number: int) -> dict[str, str]:
-    """Return new conversations of four writes each, whose effects have names of their own."""
-    names = [f"{number}-{index}" for index in range(AT_ONCE)]
-    return {
-        str(uuid.uuid4()): f'remember that rain-{name} and write "x" to a-{name}.txt '
-        f'then remember that snow-{name} and write "y" to b-{name}.txt'
-        for name in names
-    }
+def talk_of(number: int) -> tuple[str, str]:
+    """Return a new conversation of four writes, whose effects have names of their own."""
+    first = f'remember that rain-{number} and write "x" to a-{number}.txt'
+    return str(uuid.uuid4()), f'{first} then remember that snow-{number} and write "y" to b-{number}.txt'
 
 
 def effects_of(words: str) -> list[str]:
     return re.findall(r"(?:that|to) (\S+)", words)
 
 
+def effect_of(args: dict[str, Any]) -> str:
+    return str(args.get("path") or args["text"])
+
+
 @pytest.mark.slow
 @pytest.mark.prove
-@pytest.mark.timeout(3_600)
+@pytest.mark.timeout(7_200)
 @pytest.mark.filterwarnings("ignore:Request failed, attempting reconnect")
 async def test_whenever_the_server_is_killed_no_write_is_doubled_and_none_is_lost(tmp_path, proving, tell):
-    house, chance, everything = Served(tmp_path), random.Random(), talks_of(0)
-    kills = 100 if proving else 1
-    life = await until_killed(house, everything, None) if proving else SAMPLED_LIFE_S
-    for _ in range(kills):
-        if house.ended >= everything.keys():
-            everything |= talks_of(len(everything))
-        await until_killed(house, house.unended(everything), chance.uniform(0, life))
-    await until_killed(house, house.unended(everything), None)
+    house, everything = Served(tmp_path), dict(map(talk_of, range(AT_ONCE)))
+    after_it = (DAWDLES_S, after_an_effect)
+    deaths = [after_it]
+    if proving:
+        life_s = await until_killed(house, everything, SOME_S, for_good)
+        random_one = (SOME_S, partial(at_any_moment, life_s))
+        deaths = [random_one, after_it, random_one, (HURRIES_S, after_an_effect)] * 25
+    for dawdles_s, death in deaths:
+        while len(house.unended(everything)) < AT_ONCE:
+            everything |= [talk_of(len(everything))]
+        await until_killed(house, house.unended(everything), dawdles_s, death)
+    await until_killed(house, house.unended(everything), HURRIES_S, for_good)
 
     assert house.ended == everything.keys()
-    unknown = 0
-    async with opened(tmp_path / "data" / "ledger.db") as ledger:
-        rows = {thread: await ledger.audit(thread=thread) for thread in everything}
-    for thread, words in everything.items():
-        for effect in effects_of(words):
-            doubted = [row for row in rows[thread] if effect in row["args"] and row["status"] == "unknown"]
-            times = house.happened[effect]
-            assert times == 1 or (times == 0 and doubted), (effect, times, rows[thread])
-            unknown += len(doubted)
-    assert [words for words in house.asked_about if not WHEN.search(words)] == []
-    assert unknown <= len(house.asked_about)
-    told = f"{kills} kills of the server under {len(everything)} conversations of four writes"
-    tell(f"{told}: 0 doubled, 0 lost, {len(house.asked_about)} asked about")
+    assert house.happened == Counter(effect for words in everything.values() for effect in effects_of(words))
+    assert house.doubts
+    assert house.doubts <= house.asked_about
+    told = f"{len(deaths)} kills of the server under {len(everything)} conversations of four writes"
+    asked = f"{len(house.doubts)} calls cut short, each asked about with when it began"
+    tell(f"{told}: 0 doubled, 0 lost; {asked}")

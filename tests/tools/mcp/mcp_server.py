@@ -26,6 +26,8 @@ from starlette.routing import Mount
 
 FOLDER = Path(sys.argv[1])
 PIXEL = "iVBORw0KGgo="
+UNLOCKED: list[dict[str, Any]] = []
+"""Tools that this session has opened up."""
 server: Server[Any] = Server("ours")
 
 
@@ -39,7 +41,9 @@ async def list_tools() -> list[types.Tool]:
     note("listed", str(os.getpid()))
     if (FOLDER / "never_list").exists():
         await asyncio.Event().wait()
-    return [types.Tool.model_validate(each) for each in json.loads((FOLDER / "tools.json").read_text())]
+    note("sessions", str(id(server.request_context.session)))
+    listed = json.loads((FOLDER / "tools.json").read_text()) + UNLOCKED
+    return [types.Tool.model_validate(each) for each in listed]
 
 
 @server.call_tool(validate_input=False)
@@ -49,6 +53,9 @@ async def call_tool(name: str, args: dict[str, Any]) -> list[types.ContentBlock]
         await asyncio.Event().wait()
     if name == "renew":
         await renew()
+    if name == "unlock":
+        UNLOCKED.append({"name": "vault", "inputSchema": {"type": "object"}})
+        await server.request_context.session.send_tool_list_changed()
     answer = ANSWERS[name](args) if name in ANSWERS else f"{name}: {json.dumps(args)}"
     return [types.TextContent(type="text", text=answer)] if isinstance(answer, str) else answer
 

@@ -21,6 +21,14 @@ def note(file: str, text: str) -> None:
         lines.write(f"{text}\n")
 
 
+UNLOCKED: list[dict[str, Any]] = []
+"""Tools that this session has opened up."""
+
+
+def say(**message: Any) -> None:
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)  # noqa: T201 (what it says is the protocol)
+
+
 def answer(method: str, params: dict[str, Any]) -> dict[str, Any] | None:
     """Return a request's result; None where there is never to be one."""
     if method == "initialize":
@@ -29,11 +37,19 @@ def answer(method: str, params: dict[str, Any]) -> dict[str, Any] | None:
         return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": named}
     if method == "tools/list":
         note("listed", str(os.getpid()))
-        tools = json.loads((FOLDER / "tools.json").read_text())
+        tools = json.loads((FOLDER / "tools.json").read_text()) + UNLOCKED
+        if (FOLDER / "says_so_always").exists():
+            say(method="notifications/tools/list_changed")
         return None if (FOLDER / "never_list").exists() else {"tools": tools}
     if method == "tools/call":
         name, args = params["name"], json.dumps(params.get("arguments") or {})
         note("called", f"{name} {args}")
+        if (results := FOLDER / "results.json").exists():
+            told: dict[str, Any] = json.loads(results.read_text())[name]
+            return told
+        if name == "unlock":
+            UNLOCKED.append({"name": "vault", "inputSchema": {"type": "object"}})
+            say(method="notifications/tools/list_changed")
         return {"content": [{"type": "text", "text": f"{name}: {args}"}], "isError": False}
     return {}
 
@@ -52,8 +68,7 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         if "id" in asked and (result := answer(asked["method"], asked.get("params") or {})) is not None:
-            told = {"jsonrpc": "2.0", "id": asked["id"], "result": result}
-            print(json.dumps(told), flush=True)  # noqa: T201 (as above)
+            say(id=asked["id"], result=result)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,33 @@
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from base.errors import ConfigurationError
-from base.settings import Settings, load_settings
 from graphs.session import open_orchestrator
+from tests.models.schemas import MAKERS, followed
 from tests.tools.loopback import moved, open_site
-from tests.tools.processes import LINGERING, is_left_by, is_running, stays
+from tests.tools.mcp.household import (
+    BASE,
+    PATIENCE_S,
+    SERVER,
+    WORDS,
+    Household,
+    definition,
+    left_running,
+    lines,
+    over_http,
+    running,
+)
+from tests.tools.processes import LINGERING, is_left_by
 from tests.wires.brain import Call, Heard, Reply
 from tools.clock import get_time
 from tools.declaration import ArgumentsError, Here, Tool
@@ -24,110 +35,12 @@ from tools.mcp.config import ServerCard
 from tools.mcp.connection import Connection
 from tools.mcp.servers import Servers
 from tools.policy.decision import Allow, Confirm, Person, decide
-from tools.registry import Registry
-from tools.run import Ran, run_tool
-
-PATIENCE_S = 60  # a busy machine takes its time to start a program
-SERVER = Path(__file__).with_name("mcp_server.py")
-PLAIN = [sys.executable, "-ISu", str(Path(__file__).with_name("plain_server.py"))]
-BEHAVES = {"die", "environment", "fail", "flood", "folder", "gallery", "hang", "nothing", "renew", "secret"}
-"""What only the server of the official package does."""
-WORDS = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
-BASE = Registry([get_time])
-
-
-def definition(name: str, schema: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    return {"name": name, "description": f"Do {name}.", "inputSchema": schema or {"type": "object"}, **more}
-
-
-class Household:
-    """A twobrain.toml with MCP servers, and what those wrote."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.toml = ""
-
-    def add(self, name: str, *tools: dict[str, Any], toml: str = "", **card: Any) -> Path:
-        """Add a server over pipes, or over what the card says; return its folder."""
-        home = self.folder / name
-        home.mkdir(exist_ok=True)
-        self.define(name, *tools)
-        official = BEHAVES & {each["name"] for each in tools}
-        command, *args = [sys.executable, str(SERVER)] if official else PLAIN
-        own = {} if {"url", "command"} & card.keys() else {"command": command, "args": [*args, str(home)]}
-        way = {"connect_timeout_s": PATIENCE_S, **own, **card}
-        lines = [f"{key} = {json.dumps(value)}" for key, value in way.items() if not isinstance(value, dict)]
-        lines += [
-            f"{k} = {{ {', '.join(f'{a} = {json.dumps(b)}' for a, b in v.items())} }}"
-            for k, v in way.items()
-            if isinstance(v, dict)
-        ]
-        self.toml += f"[mcp.servers.{name}]\n" + "\n".join(lines) + f"\n{toml}\n"
-        return home
-
-    def define(self, name: str, *tools: dict[str, Any]) -> None:
-        (self.folder / name / "tools.json").write_text(json.dumps(tools))
-
-    def settings(self, **environ: str) -> Settings:
-        path = self.folder / "twobrain.toml"
-        path.write_text(self.toml)
-        return load_settings(
-            {"TWOBRAIN_CONFIG": str(path), "TWOBRAIN_DATA_DIR": str(self.folder / "data"), **environ}
-        )
-
-    @asynccontextmanager
-    async def open(self, **environ: str) -> AsyncIterator["Open"]:
-        settings = self.settings(**environ)
-        servers = Servers(settings)
-        try:
-            yield Open(settings, servers)
-        finally:
-            await servers.close()
-
-
-class Open:
-    """The servers at work."""
-
-    def __init__(self, settings: Settings, servers: Servers) -> None:
-        self.settings = settings
-        self.servers = servers
-
-    async def tools(self, user: str = "ada") -> dict[str, Tool]:
-        return {each.name: each for each in await self.servers.join(BASE, user) if each is not get_time}
-
-    async def agree(self, name: str, user: str = "ada") -> None:
-        """Agree to a tool as it is now."""
-        found = (await self.tools(user))[name]
-        await self.servers.approve_definition(name, found.definition, user)
-
-    async def call(self, name: str, **args: Any) -> Ran:
-        found = (await self.tools())[name]
-        here = Here(self.settings, "ada", "user", "thread-1", "call-1", "key-1")
-        return await run_tool(found, here, found.check(args))
-
-    async def missing(self, name: str) -> str | None:
-        return (await self.tools())[name].missing(self.settings)
+from tools.run import run_tool
 
 
 @pytest.fixture
 def household(tmp_path: Path) -> Household:
     return Household(tmp_path)
-
-
-@contextmanager
-def over_http(home: Path, port: int = 0) -> Iterator[int]:
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", port))
-        listening.listen()
-        handle = listening.fileno()
-        process = subprocess.Popen([sys.executable, SERVER, home, str(handle)], pass_fds=[handle])
-        port = listening.getsockname()[1]
-    try:
-        yield port
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(params=["pipes", "http"])
@@ -150,20 +63,6 @@ def reached(request, household: Household) -> Iterator[Household]:
         with over_http(home) as port:
             household.add("notes", *tools, url=f"http://127.0.0.1:{port}/mcp/")
             yield household
-
-
-def lines(file: Path) -> list[str]:
-    return file.read_text().splitlines() if file.exists() else []
-
-
-def running(home: Path) -> list[int]:
-    """Return the server's processes, its children among them, that are still there."""
-    return [pid for each in lines(home / "pids") if is_running(pid := int(each))]
-
-
-def left_running(home: Path) -> list[int]:
-    """Return those that should have ended and did not."""
-    return [pid for each in lines(home / "pids") if stays(pid := int(each))]
 
 
 async def test_a_servers_tools_are_listed_and_called(reached):
@@ -421,9 +320,9 @@ def chain(length: int) -> dict[str, Any]:
         ({"properties": {"a": {"$ref": "http://127.0.0.1:9/x"}}}, "refers to http://127.0.0.1:9/x, outside"),
         ({"properties": {"a": {"$ref": "#/$defs/none"}}}, "its schema is not valid"),
         ({"properties": {"a": {"type": "string", "pattern": "(["}}}, "its schema is not valid"),
-        ({"properties": {"two words": {}}}, "has a name that not every provider takes"),
+        ({"enum": [1, 2]}, "its schema is not that of an object"),
         ({"description": "x" * 60_000}, "longer than 50,000 characters"),
-        (chain(30), "more than 500 parts"),
+        ({"properties": {f"a{i}": {} for i in range(501)}}, "more than 500 parts"),
     ],
 )
 async def test_a_tool_with_a_lying_schema_is_left_out_and_the_others_stay(household, schema, why):
@@ -455,39 +354,62 @@ STRANGE = {
 }  # fmt: skip
 
 
-async def test_a_strange_but_valid_schema_is_shown_in_a_dialect_that_every_provider_takes(household, caplog):
-    from langchain_anthropic.chat_models import convert_to_anthropic_tool
-    from langchain_core.utils.function_calling import convert_to_openai_tool
-
-    from tests.wires.gemini_tools import convert_to_genai_function_declarations
-
+async def test_a_strange_but_valid_schema_is_shown_as_what_it_says(household):
     household.add("notes", definition("odd", STRANGE))
     async with household.open() as house:
         odd = (await house.tools())["notes_odd"]
-    assert odd.parameters["required"] == ["node"]
-    assert odd.parameters["properties"] == {
-        "node": {"type": "object", "properties": {"next": {"type": "object"}}},
-        "maybe": {"type": "integer", "description": "a number"},
+    assert odd.parameters["required"] == ["arguments"]
+    first, second = odd.parameters["properties"]["arguments"]["oneOf"]
+    assert (first["required"], second["required"]) == (
+        ["node", "no_such_argument", "maybe"],
+        ["node", "no_such_argument", "either"],
+    )
+    assert first["properties"] == {
+        "node": {"type": "object", "properties": {"next": {"type": "object", "properties": {}}}},
+        "maybe": {"description": "a number", "anyOf": [{"type": "integer"}, {"type": "null"}]},
         "either": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
-        "several": {"type": "string"},
-        "both": {
-            "type": "object",
-            "properties": {"x": {"type": "integer"}, "y": {}},
-            "required": ["x"],
-        },
+        "several": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "both": {"type": "object", "properties": {"x": {"type": "integer"}, "y": {}}, "required": ["x"]},
         "fixed": {"type": "string", "enum": ["k"]},
-        "level": {},
-        "list": {"type": "array", "items": {"type": "string"}},
+        "level": {"type": "integer", "enum": [1, 2]},
+        "list": {"type": "array", "items": {}},
         "anything": {},
+        "no_such_argument": {},
     }
-    assert "oneOf" not in odd.parameters
-    assert convert_to_openai_tool(odd.spec()) == odd.spec()
-    assert convert_to_anthropic_tool(odd.spec())["input_schema"] == odd.parameters
-    declared = convert_to_genai_function_declarations([odd.spec()])[0].function_declarations[0]
-    assert set(declared.parameters.properties) == set(odd.parameters["properties"])
     with pytest.raises(ArgumentsError):
-        odd.check({"node": {}, "level": 3, "no_such_argument": 1, "maybe": 1})
-    assert odd.check({"node": {}, "level": 2, "no_such_argument": 1, "maybe": None})
+        odd.check({"arguments": {"node": {}, "level": 3, "no_such_argument": 1, "maybe": 1}})
+    fits = {"node": {}, "level": 2, "no_such_argument": 1, "maybe": None}
+    assert odd.check({"arguments": fits}) == odd.check(fits) == fits
+    assert odd.fingerprint({"arguments": fits}) == odd.fingerprint(fits)
+
+
+async def test_a_call_that_follows_what_is_shown_passes_the_servers_own_schema(household):
+    names = [f"tool_{i}" for i in range(len(MAKERS))]
+    household.add("makers", *map(definition, names, MAKERS.values()))
+    async with household.open() as house:
+        tools = await house.tools()
+    assert set(tools) == {f"makers_{name}" for name in names}, "none is left out"
+    for name in tools:
+        for args in followed(tools[name].parameters, 60):
+            assert tools[name].check(tools[name].check(args)) == tools[name].check(args)
+
+
+async def test_a_null_that_says_something_is_another_call_than_none(household):
+    nullable = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    schema = {"properties": {"due": nullable, "title": {**nullable, "default": None}}}
+    household.add("notes", definition("update", schema))
+    async with household.open() as house:
+        update = (await house.tools())["notes_update"]
+    assert update.parameters["properties"] == {"due": nullable, "title": {"type": "string"}}
+    assert update.check({"due": None, "title": None}) == {"due": None, "title": None}
+    assert update.fingerprint({"title": None}) == update.fingerprint({}) != update.fingerprint({"due": None})
+
+
+async def test_what_multiplies_with_each_reference_is_shown_as_deep_as_it_stays_short(household):
+    household.add("notes", definition("odd", chain(30)))
+    async with household.open() as house:
+        shown = json.dumps((await house.tools())["notes_odd"].parameters)
+    assert 200 < len(shown) < 5_000
 
 
 async def test_a_pattern_that_runs_wild_does_not(household):
@@ -530,23 +452,6 @@ async def test_a_schema_too_deep_to_be_read_costs_its_own_tool(household):
     async with household.open() as house:
         assert set(await house.tools()) == {"mcp:notes", "notes_add"}
         assert "'deep' is left out" in await house.missing("mcp:notes")
-
-
-async def test_names_are_made_fit_for_models_and_of_two_alike_the_first_stays(household):
-    names = ["add item", "add/item", "add", "add", "ä" * 80, "größe"]
-    household.add("notes", *(definition(name) for name in names))
-    household.add("get", definition("time"))
-    async with household.open() as house:
-        tools = await house.tools()
-        reason = await house.missing("mcp:notes")
-        clash = await house.missing("mcp:get")
-        assert (await house.call("notes_add_item")).text == "add item: {}"
-    assert set(tools) == {
-        "notes_add_item", "notes_add", "notes_" + "_" * 58, "notes_gr__e", "mcp:notes", "mcp:get",
-    }  # fmt: skip
-    assert "'add/item' is left out: there is a tool 'notes_add_item' already" in reason
-    assert "a second tool named 'add' is left out" in reason
-    assert clash == "'time' is left out: there is a tool 'get_time' already"
 
 
 async def test_what_the_toml_says_of_single_tools_holds_for_them(household):

@@ -34,6 +34,10 @@ class Bank(ThreadingHTTPServer):
         """To each payment: JSON-RPC, or a status; PAID once there is none left."""
         self.ends_at_ping = False
         """Whether it has forgotten its session; once."""
+        self.refusals: dict[str, list[tuple[int, str]]] = {}
+        """By a request's method: statuses and bodies of those that it refuses, and does nothing."""
+        self.opened = 0
+        """How many sessions there were."""
 
     def paid(self) -> int:
         return len(self.log.read_text().splitlines()) if self.log.exists() else 0
@@ -44,10 +48,14 @@ class Teller(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        answer = self.answer_to(asked)
-        body = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), **answer}) if answer else ""
+        self.server.opened += asked["method"] == "initialize"
+        if refusals := self.server.refusals.get(asked["method"]):
+            self.status, body = refusals.pop(0)
+        else:
+            answer = self.answer_to(asked)
+            body = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), **answer}) if answer else ""
         self.send_response(self.status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", "application/json" if body.startswith("{") else "text/plain")
         self.send_header("content-length", str(len(body)))
         self.send_header("mcp-session-id", "s1")
         self.end_headers()
@@ -150,3 +158,71 @@ async def test_a_servers_own_refusal_is_a_failure(bank, tmp_path):
     bank.answers = [{"error": {"code": -32602, "message": "no such account"}}]
     [only] = await pay(bank, tmp_path)
     assert (only.status, only.text) == ("failed", "Tool error: The MCP server 'bank' says: no such account")
+
+
+def rpc(code: int, message: str) -> str:
+    return json.dumps({"jsonrpc": "2.0", "error": {"code": code, "message": message}, "id": None})
+
+
+GONE = {
+    "typescript example": (400, rpc(-32000, "Bad Request: No valid session ID provided")),
+    "typescript transport": (400, rpc(-32000, "Bad Request: Server not initialized")),
+    "typescript sdk": (404, rpc(-32001, "Session not found")),
+    "python sdk": (404, rpc(-32600, "Not Found: Invalid or expired session ID")),
+    "rust sdk": (401, "Unauthorized: Session not found"),
+    "elixir": (400, '{"error": "No active session"}'),
+    "affine": (400, rpc(-32000, "Bad Request: No valid session ID or not an initialize request")),
+}
+
+
+@pytest.mark.parametrize("method", ["ping", "tools/call"])
+@pytest.mark.parametrize("maker", GONE)
+async def test_a_call_to_a_session_that_is_gone_is_made_in_a_new_one(bank, tmp_path, maker, method):
+    bank.refusals = {method: [GONE[maker]]}
+    [only] = await pay(bank, tmp_path)
+    assert (only.status, only.text) == ("executed", "paid")
+    assert (bank.paid(), bank.opened) == (1, 2)
+
+
+async def test_a_server_that_knows_no_session_is_not_asked_for_ever_and_nothing_is_in_doubt(bank, tmp_path):
+    bank.refusals = {"tools/call": [GONE["typescript example"]] * 9}
+    [only] = await pay(bank, tmp_path)
+    assert only.status == "failed"
+    assert "cannot be used now: it ends every session at once" in only.text
+    assert bank.paid() == 0
+
+
+REFUSALS = {
+    "account: field required": (400, rpc(-32602, "account: field required")),
+    "Forbidden by policy": (403, "Forbidden by policy"),
+    "no such tool": (404, rpc(-32601, "no such tool")),
+    "amount must be positive": (422, '{"detail": "amount must be positive"}'),
+    "rate_limited": (429, '{"error": "rate_limited"}'),
+    "HTTP 413": (413, ""),
+}
+
+
+@pytest.mark.parametrize("words", REFUSALS)
+@pytest.mark.parametrize("effect", ["send", "read"])
+async def test_a_refusal_over_http_is_told_in_its_words_and_costs_no_session(bank, tmp_path, effect, words):
+    bank.refusals = {"tools/call": [REFUSALS[words]]}
+    refused, paid = await pay(bank, tmp_path, effect, times=2)
+    assert refused.status == "failed"
+    assert refused.text.startswith("Tool error: The MCP server 'bank' says: HTTP 4")
+    assert words in refused.text
+    assert "taken effect" not in refused.text
+    assert (paid.status, bank.paid(), bank.opened) == ("executed", 1, 1)
+
+
+async def test_a_server_that_lets_nobody_in_is_told_in_its_words(bank, tmp_path):
+    bank.refusals = {"initialize": [(401, '{"error": "invalid_token"}')]}
+    config = tmp_path / "twobrain.toml"
+    config.write_text(f'[mcp.servers.bank]\nurl = "http://127.0.0.1:{bank.server_port}/mcp"\n')
+    settings = load_settings({"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(tmp_path / "data")})
+    servers = Servers(settings)
+    try:
+        absent = (await servers.join(Registry([get_time]), "local")).get("mcp:bank")
+        assert absent
+        assert absent.missing(settings) == "it cannot be used: HTTP 401 invalid_token"
+    finally:
+        await servers.close()

@@ -58,6 +58,7 @@ DIFFERENT = [
     ("http_request", {**POST, "url": "http://ha.local/a"}, {**POST, "url": "http://ha.local/a/"}),
     ("http_request", {**POST, "url": "http://ha.local/a/b"}, {**POST, "url": "http://ha.local/a%2Fb"}),
     ("http_request", {**POST, "url": "http://ha.local/a"}, {**POST, "url": "http://ha.local:8123/a"}),
+    ("http_request", {**POST, "url": "http://ha.local:8124/a"}, {**POST, "url": "http://ha.local:8123/a"}),
     ("http_request", {**POST, "url": "http://ha.local/a"}, {**POST, "url": "http://x@ha.local/a"}),
     ("send_email", {**MAIL, "to": "ada@example.com"}, {**MAIL, "to": "ada@example.com, eve@example.com"}),
     ("add_event", {**EVENT, "start": "2026-11-20T15:00"}, {**EVENT, "start": "2026-11-20T15:00Z"}),

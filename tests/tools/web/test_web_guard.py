@@ -1,7 +1,7 @@
 import asyncio
 import ssl
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import cycle
 
 import httpx
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from base.errors import ConfigurationError
 from base.settings import load_settings
 from tests.tools.loopback import answer, moved, open_site
-from tools.web.guard import Guard, GuardedTransport, RefusedError, open_client, read_network
+from tools.web.guard import Guard, GuardedTransport, RefusedError, look_up, open_client, read_network
 
 PUBLIC = "93.184.215.14"
 PUBLIC_V6 = "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
@@ -218,9 +218,20 @@ def test_a_refusal_says_why(url, why):
         admit(url)
 
 
+@pytest.mark.parametrize("port", [1, 65_535])
+def test_the_first_and_the_last_port_are_ports(port):
+    assert admit(f"http://shop.example:{port}/") == [ip_address(PUBLIC)]
+
+
 def test_a_name_in_another_alphabet_is_judged_by_the_addresses_it_is_looked_up_for():
     with pytest.raises(RefusedError, match="leads to a private address"):
         admit("http://bücher.example/", "10.0.0.1")
+
+
+async def test_a_name_has_the_addresses_that_the_system_knows_each_once():
+    found = await look_up("localhost", 80)
+    assert "127.0.0.1" in found
+    assert len(set(found)) == len(found)
 
 
 async def test_a_name_is_looked_up_once_for_a_request_which_goes_to_the_address_that_was_judged():

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
+from itertools import pairwise
 from typing import Any
 
 UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -105,16 +106,47 @@ def moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
 
 
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u1950-\u1aaf\u3005-\u3007\u3041-\u30fa\u30fc-\u31bf"
+    "\u31f0-\u31ff\u3400-\u9fff\ua960-\ua9ff\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\U0001aff0-\U0001b16f"
+    "\U00020000-\U000323af"
+)
+"""Blocks of scripts that write words together, or with their particles (Unicode 16)."""
+_MARKS = (
+    "\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u0711\u0730-\u074a"
+    "\u0900-\u0963\u0966-\u0dff\u0f71-\u0f84\u0f90-\u0fbc"
+)
+"""Vowels and accents that are part of a word, which `\\w` leaves out (Unicode 16)."""
+_IDEOGRAPHS = "[\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af]"
+
+
 def words_of(text: str) -> frozenset[str]:
     """Return the words and numbers of a text, whatever their case."""
-    return frozenset(re.findall(r"\w+", text.casefold()))
+    return frozenset(re.findall(rf"[\w{_MARKS}{_UNSPACED}]+", text.casefold()))
 
 
-FILLERS = words_of(
+def terms_of(text: str, *, sought: bool = False) -> frozenset[str]:
+    """Return what a text is found by, whatever its case and width.
+
+    Its words, and of scripts that write words together pairs of characters and single ones; of those a query
+    (`sought`) has only what may be a word.
+    """
+    terms: set[str] = set()
+    parts = rf"([{_UNSPACED}]+)|((?:[^\W_{_UNSPACED}]|[{_MARKS}])+)"
+    for run, word in re.findall(parts, unicodedata.normalize("NFKC", text).casefold()):
+        singles = re.findall(_IDEOGRAPHS, run) if sought and len(run) > 1 else run
+        terms.update([word] if word else map("".join, pairwise(run)), singles)
+    return frozenset(terms)
+
+
+FILLERS = terms_of(
     """a about all an and any are as at be by can could do does every for from get has have how i if in
     into is it its make may me more my need no not of on one or our please should so some than that
     the them then there these they this to up use want was we what when where which who will with
-    would you your"""
+    would you your
+    的 了 是 在 我 你 他 她 它 们 這 这 那 有 和 也 都 就 不 吗 嗎 呢 吧 什么 什麼 哪里 哪裡 怎么 怎麼 谁 誰
+    何 です ます した でした ました ですか ますか ません して ない から こと""",
+    sought=True,
 )
 """Words that say nothing about what is looked for."""
 

@@ -81,10 +81,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 def _is_slow(item: pytest.Item) -> bool:
-    """Tell whether `make test` leaves it out: marked so, or showing on one more wire what another shows."""
+    """Tell whether `make test` leaves it out: marked so, or showing on one more wire what another shows.
+
+    Whether a reply is streamed or whole makes a wire, too.
+    """
     params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    is_repeated = params.get("layout", FEW[0]) not in FEW or (
-        "behaviour" in item.path.parts and params.get("kind") in {"gemini", "anthropic"}
+    is_repeated = (
+        params.get("layout", FEW[0]) not in FEW
+        or False in (params.get("stream"), params.get("streaming"))
+        or ("behaviour" in item.path.parts and params.get("kind") in {"gemini", "anthropic"})
     )
     return is_repeated or item.get_closest_marker("slow") is not None
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated
 
-from base.texts import FILLERS
+from base.texts import FILLERS, terms_of
 from tools.declaration import Here, Tool, Untrusted, tool
 
 _MOST = 8
@@ -45,7 +45,7 @@ def _scored(tools: Sequence[Tool], text: str) -> list[tuple[float, Tool]]:
 
     A word counts the more the fewer tools have it.
     """
-    wanted = _words(text)
+    wanted = _words(text, sought=True)
     shared = [
         dict.fromkeys(wanted & _words(tool.description), 1)
         | dict.fromkeys(wanted & _words(tool.name), _IN_THE_NAME)
@@ -57,11 +57,11 @@ def _scored(tools: Sequence[Tool], text: str) -> list[tuple[float, Tool]]:
     return sorted(fitting, key=lambda pair: -pair[0])
 
 
-def _words(text: str) -> frozenset[str]:
+def _words(text: str, *, sought: bool = False) -> frozenset[str]:
     """Return a text's words without English endings; `listEvents` has two."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
-    words = re.findall(r"[^\W_]+", parted.casefold())
-    stems = (re.sub(r"(?<=\w{3})(ing|ed|s)$", "", word) for word in words if word not in FILLERS)
+    words = terms_of(parted, sought=sought) - FILLERS
+    stems = (re.sub(r"(?<=\w{3})(ing|ed|s)$", "", word) for word in words)
     return frozenset(re.sub(r"(?<=\w{4})e$", "", stem) for stem in stems)
 
 

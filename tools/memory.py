@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from base.texts import FILLERS, is_blank, visible, words_of
+from base.texts import FILLERS, is_blank, terms_of, visible
 from tools.declaration import Here, ToolFailure, Untrusted, tool
 
 _LONGEST = 4_000
@@ -155,11 +155,11 @@ async def _by_meaning(here: Here, query: str) -> list[Any] | None:
 
 
 def _by_words(items: Iterable[Any], query: str) -> list[Any]:
-    wanted = words_of(query)
+    wanted = terms_of(query, sought=True)
     telling = wanted - FILLERS or wanted
     if not telling:
         return list(items)
-    shared = [(len(telling & words_of(_text_of(item) or "")), item) for item in items]
+    shared = [(len(telling & terms_of(_text_of(item) or "")), item) for item in items]
     return [item for count, item in sorted(shared, key=lambda pair: -pair[0]) if count]
 
 

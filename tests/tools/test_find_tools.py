@@ -19,9 +19,15 @@ def dimLights() -> str:  # noqa: N802 (as some servers name theirs)
     return ""
 
 
+@tool(effect="read")
+def forecast() -> str:
+    """查询城市天气预报。พยากรณ์อากาศ 날씨를 봅니다."""
+    return ""
+
+
 @pytest.fixture
 def tools(settings):
-    return [*open_registry(settings), dimLights]
+    return [*open_registry(settings), dimLights, forecast]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +39,9 @@ def tools(settings):
         ("adding an event", "add_event"),
         ("remembering things", "remember"),
         ("lights", "dimLights"),
+        ("明天的天气怎么样", "forecast"),
+        ("อากาศ", "forecast"),
+        ("오늘 날씨", "forecast"),
     ],
 )
 def test_the_best_match_comes_first_whatever_the_form_of_the_words(tools, query, best):

@@ -58,6 +58,31 @@ async def test_the_memories_that_share_most_words_come_first_and_others_not_at_a
     assert [line[11:].partition(" (")[0] for line in lines] == ["oat milk for Ada", "milk is in the fridge"]
 
 
+PLACES = {
+    "我住在北京市": ["北京", "我住在哪里\uff1f"],
+    "私は大阪の近くに住んでいる。猫はﾀﾏ": ["大阪", "猫は何ですか", "タマ"],
+    "ฉันอยู่ที่เชียงใหม่": ["เชียงใหม่"],
+    "ខ្ញុំរស់នៅភ្នំពេញ": ["ភ្នំពេញ"],
+    "ຂ້ອຍຢູ່ວຽງຈັນ": ["ວຽງຈັນ"],
+    "ရန်ကုန်မှာနေတယ်": ["ရန်ကုန်"],
+    "저는 서울에 삽니다. 집은 작다": ["서울", "집", "서울에서"],
+    "मैं दिल्ली में रहता हूँ": ["दिल्ली"],
+    "Ich wohne in Ko\u0308ln, \uff34\uff45\uff4c 12": ["köln", "tel"],
+    "iPhone15的密码是4711": ["iphone15", "密码", "4711"],
+    "𠮷野家で待つ": ["𠮷野家"],
+}
+
+
+async def test_a_memory_is_found_by_each_of_its_words_in_scripts_without_spaces_too(call):
+    for text in PLACES:
+        await call("remember", text=text)
+    for text, queries in PLACES.items():
+        for query in queries:
+            assert text in (await call("recall", query=query)).text.splitlines()[0], query
+    for query in ("上海", "名古屋", "ナゴヤ", "ภูเก็ต", "부산", "मुंबई", "什么"):
+        assert "Nothing is remembered" in (await call("recall", query=query)).text, query
+
+
 async def test_a_query_of_filler_words_alone_is_still_looked_for(call):
     await call("remember", text="to be or not")
     assert "to be or not" in (await call("recall", query="to")).text

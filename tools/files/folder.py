@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Literal
 
 from base.texts import count, visible
 from tools.declaration import ToolFailure, Untrusted
+from tools.files.encodings import Text, read
 
 Parts = tuple[str, ...]
 Kind = Literal["file", "folder", "link", "special"]
@@ -22,6 +24,11 @@ _KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_
 _SHOWN_NAMES = 20
 _LARGEST_READ = 1_000_000
 """Bytes of a file that is read."""
+_TYPED = str.maketrans(
+    dict.fromkeys("\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))), " ")
+    | dict(zip("\u2018\u2019\u201c\u201d\u2010\u2011", "''\"\"--", strict=True))
+)
+"""Blanks, quotation marks and hyphens that programs put where a person types the plain one."""
 
 
 class NothingThereError(ToolFailure):
@@ -97,6 +104,14 @@ class Folder:
                 raise ToolFailure(f"{path} is a file, not a {kind}.")
         raise ToolFailure(f"{path} is a device, pipe or socket, not a {kind}.")
 
+    def meant(self, name: str) -> str:
+        """Return the name, else the only one there typed alike."""
+        alike = [] if self.look(name) else [each for each in self.names() if typed(each) == typed(name)]
+        if len(alike) > 1:
+            each = ", ".join(map(ascii, alike))
+            raise ToolFailure(Untrusted(f"{self.path(name)!r} may be any of {each}. Give one as it is here."))
+        return alike[0] if alike else name
+
     def names(self) -> list[str]:
         """Return the names in the folder, sorted."""
         with said("/".join(self.parts) or "."):
@@ -115,7 +130,7 @@ class Folder:
         first = ", ".join(map(str, self.contents(names[:_SHOWN_NAMES])))
         return f"{where} holds: {first}{more}." if names else f"{where} is empty."
 
-    def text(self, name: str) -> str:
+    def text(self, name: str) -> Text:
         """Return what a text file holds; one too large is refused unread."""
         size = self.require(name, "file").size
         with said(self.path(name)), os.fdopen(os.open(name, _READ_FLAGS, dir_fd=self.handle), "rb") as file:
@@ -125,10 +140,9 @@ class Folder:
         if data is None or len(data) > _LARGEST_READ:
             limit = f"{count(size, 'byte')}, and {_LARGEST_READ:,} is the most"
             raise ToolFailure(f"{self.path(name)!r} is too large to read: {limit}.")
-        with suppress(UnicodeDecodeError):
-            if b"\0" not in data:
-                return data.decode("utf-8-sig")
-        raise ToolFailure(f"{self.path(name)!r} is binary, not UTF-8 text ({count(size, 'byte')}).")
+        if found := read(data):
+            return found
+        raise ToolFailure(f"{self.path(name)!r} is binary, not text ({count(size, 'byte')}).")
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file in place at once, crash or not."""
@@ -154,6 +168,11 @@ class Folder:
         with said(self.path(name)):
             os.unlink(name, dir_fd=self.handle)
             os.fsync(self.handle)
+
+
+def typed(text: str) -> str:
+    """Return a text as a person types it: composed, with plain blanks."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_TYPED))
 
 
 @contextmanager

@@ -8,13 +8,13 @@ from difflib import unified_diff
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
-from unicodedata import normalize
 
 from base.settings import Settings
 from base.texts import count, visible
 from base.worker_threads import is_cancelled
 from tools.declaration import Here, Tool, ToolFailure, Untrusted, tool
-from tools.files.folder import Entry, Folder, NothingThereError
+from tools.files.encodings import Text, lines, replacement
+from tools.files.folder import Entry, Folder, NothingThereError, typed
 from tools.files.workspace import Workspace
 
 _LISTED = 500
@@ -56,7 +56,8 @@ def _line(entry: Entry) -> str:
 def read_file(here: Here, path: FilePath) -> str:
     """Read a text file of the workspace."""
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
-        return folder.text(name) or f"{visible(path)} is empty (0 bytes)."
+        found = folder.text(name)
+        return found.text or f"{visible(folder.path(name))} is empty ({count(len(found.data), 'byte')})."
 
 
 @tool(effect="read", untrusted=True)
@@ -101,62 +102,91 @@ def _files_below(workspace: Workspace, path: str) -> Iterator[tuple[Folder, str]
 
 
 def _hits(folder: Folder, name: str, query: str) -> list[str]:
+    wanted, text = typed(query).casefold(), folder.text(name).text
+    if wanted not in typed(text).casefold():
+        return []
     return [
-        f"{visible(folder.path(name))}:{number}: {line.strip()[:_HIT_LENGTH]}"
-        for number, line in enumerate(folder.text(name).splitlines(), 1)
-        if query.casefold() in line.casefold()
+        f"{visible(folder.path(name))}:{number}: {' '.join(line.strip().splitlines())[:_HIT_LENGTH]}"
+        for number, line in enumerate(lines(text), 1)
+        if wanted in typed(line).casefold()
     ]
 
 
 def _preview_write(here: Here, path: str, content: str) -> str:
-    what = f"Write {count(len(content), 'character')} to {visible(path)}"
-    try:
-        with Workspace(here.settings.workspace).parent(path) as (folder, name):
-            size = folder.require(name, "file").size
-            old = _readable(folder, name)
-    except NothingThereError:
-        return _page(f"{what} (a new file)", [f"+{line}" for line in content.splitlines()])
-    if old is None:
-        return f"{what} (replaces {count(size, 'byte')} that cannot be shown)"
-    if old == content:
-        return f"{what} (changes nothing: it holds exactly that)"
-    return _page(f"{what} (replaces {count(len(old), 'character')})", _difference(old, content))
+    where, old, how = path, None, "a new file"
+    with suppress(NothingThereError), Workspace(here.settings.workspace).parent(path) as (folder, name):
+        where = folder.path(name)
+        size = folder.require(name, "file").size
+        old = _readable(folder, name)
+        replaced = count(len(old.text), "character") if old else f"{count(size, 'byte')} that cannot be shown"
+        how = f"replaces {replaced}"
+    new = replacement(old, content)
+    if old == new:
+        how = "changes nothing: it holds exactly that"
+    title = f"Write {count(len(new.text), 'character')} to {visible(where)} ({how})"
+    return _page(title, [*_held(old, new), *(_difference(old, new) if old else _all_of("+", new))])
 
 
 def _preview_delete(here: Here, path: str) -> str:
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
         size = folder.require(name, "file").size
         text = _readable(folder, name)
-    return _page(
-        f"Delete {visible(path)} ({count(size, 'byte')})", [f"-{line}" for line in (text or "").splitlines()]
-    )
+        title = f"Delete {visible(folder.path(name))} ({count(size, 'byte')})"
+    return _page(title, [*_held(text, text), *_all_of("-", text)] if text else [])
 
 
-def _readable(folder: Folder, name: str) -> str | None:
+def _readable(folder: Folder, name: str) -> Text | None:
     try:
         return folder.text(name)
     except ToolFailure:
         return None
 
 
-def _difference(old: str, new: str) -> list[str]:
-    if max(len(old), len(new)) > _LARGEST_DIFF:
-        return ["(too long to show line by line)"]
-    lines = unified_diff(old.splitlines(), new.splitlines(), "now", "after", lineterm="", n=1)
-    return list(lines) or ["(only line ends change)"]
+def _held(old: Text | None, new: Text) -> list[str]:
+    """Return how a file holds text, where unusual or changed."""
+    was = str(old or new)
+    if was == str(new):
+        return [] if was == "UTF-8" else [f"Encoding: {was}"]
+    why = f"; {old.label} lacks a character of it" if old and old.codec != new.codec else ""
+    return [f"Encoding: {was} → {new}{why}"]
 
 
-def _page(title: str, lines: list[str]) -> str:
-    shown = [line if len(line) <= _LINE_LENGTH else f"{line[:_LINE_LENGTH]}…" for line in lines[:_MOST_LINES]]
-    if len(lines) > _MOST_LINES:
-        shown.append(f"… and {len(lines) - _MOST_LINES:,} more lines")
-    return "\n".join([title, *shown])
+def _all_of(sign: str, text: Text) -> list[str]:
+    return [_line_of(f"{sign}{line}", text.usual_end) for line in lines(text.text)]
+
+
+def _difference(old: Text, new: Text) -> list[str]:
+    if max(len(old.text), len(new.text)) > _LARGEST_DIFF:
+        return ["(too long to show line by line)"] if old.text != new.text else []
+    found = list(unified_diff(lines(old.text), lines(new.text), "now", "after", lineterm="", n=1))
+    return found[:2] + [line if line[0] == "@" else _line_of(line, new.usual_end) for line in found[2:]]
+
+
+def _line_of(line: str, usual_end: str) -> str:
+    r"""Return a line with its end written out, as in `\x20\r\n`."""
+    body = line[1:].rstrip("\r\n")
+    end, text = line[1 + len(body) :], body.rstrip(" \t")
+    shown = text + _escape(body[len(text) :])
+    if len(shown) > _LINE_LENGTH:
+        shown = f"{shown[:_LINE_LENGTH]}… ({count(len(shown) - _LINE_LENGTH, 'more character')})"
+    no_end = "" if end else "\n\\ No newline at end of file"
+    return f"{line[0]}{shown}{_escape(end) if end != usual_end else ''}{no_end}"
+
+
+def _escape(blanks: str) -> str:
+    return blanks.encode("unicode_escape").decode().replace(" ", r"\x20")
+
+
+def _page(title: str, rows: list[str]) -> str:
+    more = [f"… and {len(rows) - _MOST_LINES:,} more lines"] if len(rows) > _MOST_LINES else []
+    return "\n".join([title, *rows[:_MOST_LINES], *more])
 
 
 def _holds(here: Here, path: str, content: str) -> bool | None:
     """Tell whether a write took effect; None: nobody can tell."""
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
-        return True if folder.text(name) == content else None
+        found = folder.text(name)
+        return True if replacement(found, content) == found else None
 
 
 def _is_gone(here: Here, path: str) -> bool | None:
@@ -170,8 +200,11 @@ def _is_gone(here: Here, path: str) -> bool | None:
 def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole new content"]) -> str:
     """Write a text file of the workspace, replacing the one there is; folders are made as needed."""
     with Workspace(here.settings.workspace).parent(path, create=True) as (folder, name):
-        folder.write(name, content.encode())
-    return f"Wrote {count(len(content), 'character')} to {visible(path)}."
+        old = _readable(folder, name)
+        new = replacement(old, content)
+        folder.write(name, new.data)
+        done = f"Wrote {count(len(new.text), 'character')} to {visible(folder.path(name))}"
+    return " ".join(f"{each}." for each in (done, *_held(old, new)))
 
 
 @tool(effect="write", preview=_preview_delete, verify=_is_gone)
@@ -180,7 +213,7 @@ def delete_file(here: Here, path: FilePath) -> str:
     with Workspace(here.settings.workspace).parent(path) as (folder, name):
         size = folder.require(name, "file").size
         folder.delete(name)
-    return f"Deleted {visible(path)} ({count(size, 'byte')})."
+        return f"Deleted {visible(folder.path(name))} ({count(size, 'byte')})."
 
 
 TOOLS = (list_files, read_file, search_files, write_file, delete_file)
@@ -195,7 +228,7 @@ def tools(settings: Settings) -> tuple[Tool, ...]:
 
 def _canonical(workspace: Workspace, folds_case: bool, args: dict[str, Any]) -> dict[str, Any]:
     path = "/".join(workspace.place(args["path"])) or "."
-    return {**args, "path": normalize("NFC", path.casefold() if folds_case else path)}
+    return {**args, "path": typed(path.casefold() if folds_case else path)}
 
 
 def _folds_case(root: Path) -> bool:

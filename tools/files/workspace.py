@@ -55,7 +55,7 @@ class Workspace:
             opened.callback(os.close, handle)
             folder = Folder(handle, ())
             for name in parts:
-                folder = opened.enter_context(folder.below(name, create=create))
+                folder = opened.enter_context(folder.below(folder.meant(name), create=create))
             yield folder
 
     @contextmanager
@@ -65,7 +65,7 @@ class Workspace:
         if not parts:
             raise ToolFailure(f"{path!r} is the workspace folder itself; name a file in it.")
         with self.folder(parts[:-1], create=create) as folder:
-            yield folder, parts[-1]
+            yield folder, folder.meant(parts[-1])
 
     def walk(self, parts: Parts) -> Iterator[tuple[Folder, Entry]]:
         """Yield every file below a folder, with its own open folder.

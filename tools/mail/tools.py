@@ -2,17 +2,20 @@
 
 import re
 import ssl
+import unicodedata
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from email.header import Header
 from email.message import EmailMessage
 from email.utils import formatdate
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from base.settings import LoginCard, Settings
+from base.texts import unseen_in
 from base.worker_threads import in_thread
 from tools.declaration import Here, OutcomeUnknown, ToolFailure, Untrusted, tool
 
@@ -21,7 +24,14 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 20
 """For each answer of the server."""
-_ADDRESS = r"[^\s@<>()\[\],;:\"\\\x00-\x1f\x80-\U0010ffff]+@[A-Za-z0-9.-]+"
+_ADDRESS = r"[^\s@<>()\[\],;:\"\\\x00-\x1f\x7f-\x9f\ud800-\udfff]+@[A-Za-z0-9.-]+"
+_NO_ADDRESS = "not a plain address such as ada@example.com"
+_DOTS = "[.\u3002\uff0e\uff61]"
+"""What parts the names of a host (RFC 3490)."""
+_NO_LINE = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+"""What ends or steers a header line, or is half a character."""
+_PLAIN_SUBJECT = r"(?!.*=\?)(?=.{1,60}$)[!-~]+( [!-~]+)*"
+"""A subject that every mail program shows letter for letter."""
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _UNKNOWN = (
     "The connection broke before the server had confirmed the mail, so it is unknown whether it went out. "
@@ -33,6 +43,38 @@ Subject = Annotated[str, "one line"]
 Body = Annotated[str, "plain text"]
 
 
+def _in_ascii(address: str) -> str:
+    """Return an address or a pattern with its host's A-labels (RFC 5891).
+
+    Raises:
+        ValueError: there can be no such host.
+    """
+    *before, host = unicodedata.normalize("NFC", address).rpartition("@")
+    if not host.isascii():
+        import idna
+
+        labels = re.split(_DOTS, host)
+        host = ".".join(each if each.isascii() else idna.encode(each, uts46=True).decode() for each in labels)
+    return "".join([*before, host])
+
+
+def _address(text: str) -> str:
+    """Return a plain address as it is sent.
+
+    Raises:
+        ValueError: it is none.
+    """
+    address = _in_ascii(text)
+    forms = (address, unicodedata.normalize("NFKC", address))
+    if unseen_in(address) or not all(re.fullmatch(_ADDRESS, form) for form in forms):
+        raise ValueError(_NO_ADDRESS)
+    return address
+
+
+def _pattern(text: str) -> str:
+    return _in_ascii(text).casefold()
+
+
 class MailCard(LoginCard):
     """The `[tools.send_email]` table."""
 
@@ -42,9 +84,9 @@ class MailCard(LoginCard):
     """None: 587 for starttls, 465 for tls, 25 for none."""
     security: Literal["starttls", "tls", "none"] = "starttls"
     """How the connection is encrypted; a server that cannot do it gets nothing."""
-    sender: str = Field(alias="from", pattern=f"^{_ADDRESS}$")
+    sender: Annotated[str, AfterValidator(_address)] = Field(alias="from")
     """Address that mail is sent from."""
-    allow_recipients: tuple[str, ...] = ()
+    allow_recipients: tuple[Annotated[str, AfterValidator(_pattern)], ...] = ()
     """Patterns such as `*@example.com`; nobody else is written to. Empty: anybody may be."""
 
 
@@ -63,8 +105,14 @@ def _preview(here: Here, to: str, subject: str, body: str) -> str:
 
 def _canonical(args: dict[str, Any]) -> dict[str, Any]:
     """Return the recipients as a set; in practice case tells none apart."""
-    plain = (each.rpartition("<")[2].rstrip(">. ").casefold() for each in _listed(args["to"]))
-    return {**args, "to": sorted(set(plain))}
+    plain = (each.rpartition("<")[2].rstrip(">. ") for each in _listed(args["to"]))
+    return {**args, "to": sorted({_compared(each) for each in plain})}
+
+
+def _compared(address: str) -> str:
+    with suppress(ValueError):
+        address = _in_ascii(address).rstrip(".")
+    return address.casefold()
 
 
 @tool(effect="send", preview=_preview, missing=_missing, canonical=_canonical)
@@ -72,11 +120,11 @@ async def send_email(here: Here, to: Recipients, subject: Subject, body: Body) -
     """Send a mail."""
     card = _required(here)
     people = _recipients(to, card)
-    message = _message(here, card, people, _one_line(subject), body)
+    name, mail = _mail(here, card, people, _one_line(subject), body)
     async with _server(here.settings, card) as server:
-        refused = await _deliver(server, card, people, message)
+        refused = await _deliver(server, card, people, name, mail)
     accepted = ", ".join(each for each in people if each not in refused)
-    told = f"Sent to {accepted} (Message-ID {message['Message-ID']})."
+    told = f"Sent to {accepted} (Message-ID {name})."
     return Untrusted(f"{told} Not sent to {_words(refused)}.") if refused else told
 
 
@@ -88,18 +136,21 @@ def _required(here: Here) -> MailCard:
 
 
 def _recipients(to: str, card: MailCard) -> list[str]:
-    """Return the plain addresses, each once; a second header is refused."""
-    people = _listed(to)
+    """Return the plain addresses as sent, each once, and no header."""
+    people: dict[str, None] = {}
+    for each in _listed(to):
+        try:
+            person = _address(each)
+        except ValueError:
+            raise ToolFailure(f"{each!r} is {_NO_ADDRESS}.") from None
+        patterns = card.allow_recipients
+        if patterns and not any(fnmatchcase(person.casefold(), p) for p in patterns):
+            allowed = ", ".join(patterns)
+            raise ToolFailure(f"{person} may not be written to; allow_recipients has {allowed}.")
+        people[person] = None
     if not people:
         raise ToolFailure("There is no recipient.")
-    for each in people:
-        if not re.fullmatch(_ADDRESS, each):
-            raise ToolFailure(f"{each!r} is not a plain address such as ada@example.com.")
-        patterns = card.allow_recipients
-        if patterns and not any(fnmatchcase(each.casefold(), p.casefold()) for p in patterns):
-            allowed = ", ".join(patterns)
-            raise ToolFailure(f"{each} may not be written to; allow_recipients has {allowed}.")
-    return list(dict.fromkeys(people))
+    return list(people)
 
 
 def _listed(to: str) -> list[str]:
@@ -107,22 +158,30 @@ def _listed(to: str) -> list[str]:
 
 
 def _one_line(subject: str) -> str:
-    if not subject.isprintable():
+    if re.search(_NO_LINE, subject):
         raise ToolFailure("The subject must be one line without control characters.")
     return subject
 
 
-def _message(here: Here, card: MailCard, people: list[str], subject: str, body: str) -> EmailMessage:
+def _mail(here: Here, card: MailCard, people: list[str], subject: str, body: str) -> tuple[str, bytes]:
+    """Return a mail with its Message-ID."""
     from email.policy import SMTP
 
-    message = EmailMessage(policy=SMTP)
-    message["From"], message["To"], message["Subject"] = card.sender, ", ".join(people), subject
+    message = EmailMessage(policy=SMTP.clone(utf8=_beyond_ascii(card, people) is not None))
+    message["From"], message["To"] = card.sender, ", ".join(people)
     message["Date"] = formatdate(localtime=True)
     # The same for the same call, so that whoever looks for it can tell a repeat.
-    name = sha256(here.idempotency_key.encode()).hexdigest()[:32]
-    message["Message-ID"] = f"<{name}@{card.sender.rpartition('@')[2]}>"
+    name = f"<{sha256(here.idempotency_key.encode()).hexdigest()[:32]}@{card.sender.rpartition('@')[2]}>"
+    message["Message-ID"] = name
     message.set_content(body)
-    return message
+    if not re.fullmatch(_PLAIN_SUBJECT, subject):
+        # A message would read encoded words in it, and lose blanks where it folds.
+        subject = Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n")
+    return name, f"Subject: {subject}\r\n".encode() + message.as_bytes()
+
+
+def _beyond_ascii(card: MailCard, people: list[str]) -> str | None:
+    return next((each for each in (card.sender, *people) if not each.isascii()), None)
 
 
 @asynccontextmanager
@@ -158,25 +217,32 @@ async def _server(settings: Settings, card: MailCard) -> AsyncIterator["aiosmtpl
 
 
 async def _deliver(
-    server: "aiosmtplib.SMTP", card: MailCard, people: list[str], message: EmailMessage
+    server: "aiosmtplib.SMTP", card: MailCard, people: list[str], name: str, mail: bytes
 ) -> dict[str, str]:
     """Hand the mail over; return whom the server refused, and why."""
     import aiosmtplib
 
     refused: dict[str, str] = {}
-    await server.mail(card.sender)
+    options = []
+    if special := _beyond_ascii(card, people):
+        await server.ehlo()
+        if not server.supports_extension("smtputf8"):
+            why = f"{special} has other letters than ASCII's before the @"
+            raise ToolFailure(f"Nothing was sent: {why}, which {card.host} does not take (no SMTPUTF8).")
+        options = ["SMTPUTF8"]
+    await server.mail(card.sender, options=options, encoding="utf-8")
     for each in people:
         try:
-            await server.rcpt(each)
+            await server.rcpt(each, encoding="utf-8")
         except aiosmtplib.SMTPRecipientRefused as error:
             refused[each] = _said(error)
     if len(refused) == len(people):
         why = f"Nothing was sent: {card.host} refused every recipient: {_words(refused)}."
         raise ToolFailure(Untrusted(why))
     try:
-        await server.data(message.as_bytes())
+        await server.data(mail)
     except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, OSError):
-        raise OutcomeUnknown(_UNKNOWN.format(message["Message-ID"])) from None
+        raise OutcomeUnknown(_UNKNOWN.format(name)) from None
     return refused
 
 

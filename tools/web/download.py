@@ -1,7 +1,9 @@
 """One HTTP request and its answer, read up to a limit."""
 
+import re
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +17,13 @@ LIMIT = 2_000_000
 CUT = f"\n\n[Cut here: only the first {LIMIT:,} bytes were read, and there are more.]"
 """What a result says where an answer went on."""
 
+
+_HEAD = 1_024
+"""Bytes by which a body that is said to be packed is judged."""
+_BINARY = re.compile(rb"[\0-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+"""Bytes that stand in no text (https://mimesniff.spec.whatwg.org, as of 2026)."""
+_KNOWN = (b"%PDF-", b"\xff\xfe", b"\xfe\xff")
+"""How a document begins, and text in UTF-16, which hold such bytes."""
 
 DOUBTFUL = frozenset({404, 408, *range(500, 600)})
 """Statuses that a gateway answers with, whatever the service behind it has done."""
@@ -86,27 +95,48 @@ async def request(client: httpx.AsyncClient, method: str, url: str, **options: A
 
 async def _read(response: httpx.Response) -> bytearray:
     """Return the unpacked body, longer than LIMIT where there was more."""
-    unpack = _unpacker(response.headers.get("content-encoding", ""), response.url.host)
-    body, received = bytearray(), 0
+    declared = response.headers.get("content-encoding", "")
+    codings = [each for each in re.split(r"[,\s]+", declared.lower()) if each not in {"", "identity"}]
+    body, received, unpack = bytearray(), 0, None
     try:
         async for chunk in response.aiter_raw():
             received += len(chunk)
+            unpack = unpack or _unpacker(codings, chunk)
             body += unpack(chunk, LIMIT + 1 - len(body))
             if len(body) > LIMIT or received > LIMIT:
                 break
     except zlib.error as error:
         raise ToolFailure(f"{response.url.host} sent a page that cannot be unpacked: {error}.") from None
+    if codings and _BINARY.search(body[:_HEAD]) and not body.startswith(_KNOWN):
+        told = f"{response.url.host} sent a page packed as {declared[:40]!r}"
+        raise ToolFailure(f"{told}, which was not asked for.")
     return body
 
 
-def _unpacker(encoding: str, host: str) -> Callable[[bytes, int], bytes]:
-    """Return what unpacks a chunk, unlike httpx to a bounded size."""
-    match encoding.strip().lower():
-        case "" | "identity":
-            return lambda chunk, most: chunk[:most]
-        case "gzip" | "x-gzip":
-            return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress
-    raise ToolFailure(f"{host} sent a page packed as {encoding[:40]!r}, which was not asked for.")
+def _unpacker(codings: list[str], start: bytes) -> Callable[[bytes, int], bytes]:
+    """Return what unpacks chunks, unlike httpx to a bounded size.
+
+    What it undoes leaves the codings. A body is judged by its start: servers declare what is no packing at
+    all (`none`, `utf-8`), or one that they did not use.
+    """
+    for name in ("gzip", "x-gzip", "deflate"):
+        if name in codings and (bits := _packing(name, start)):
+            codings.remove(name)
+            return zlib.decompressobj(bits).decompress
+    return lambda chunk, most: chunk[:most]
+
+
+def _packing(name: str, start: bytes) -> int:
+    """Return zlib's number of a packing; 0: it is none."""
+    if b"\x1f\x8b".startswith(start[:2]):
+        return zlib.MAX_WBITS | 16
+    for bits in (zlib.MAX_WBITS, -zlib.MAX_WBITS) if name == "deflate" else ():  # some leave its head out
+        trial = zlib.decompressobj(bits)
+        with suppress(zlib.error):
+            trial.decompress(start, LIMIT)
+            if not trial.unused_data:
+                return bits
+    return 0
 
 
 def _failure(error: httpx.HTTPError, redirects: int) -> ToolFailure:

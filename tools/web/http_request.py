@@ -125,7 +125,7 @@ def _type_of(body: str) -> str:
 
 
 def _report(here: Here, answer: Downloaded) -> str:
-    if form_of(answer) == "binary":
+    if form_of(answer) in {"binary", "pdf"}:
         text = f"({len(answer.body):,} bytes of {answer.kind[:80] or 'no declared type'})"
     else:
         text = decode(answer.body, answer.content_type)

@@ -1,14 +1,19 @@
-"""A program that reads the text of one HTML page, within limits.
+"""A program that reads one HTML page or PDF, within limits.
 
-    python -P tools/web/page_text.py URL [links] < page.html
+    python -P tools/web/page_text.py URL [links|pdf] < page.html
 
-Hostile HTML keeps a parser busy for hours, hence a program of its own.
-It writes one JSON object: title, text, and whether the text is whole.
+Hostile ones keep a parser busy for hours, hence a program of its own.
+It writes one JSON object: title, text, whether the text is whole, and why a PDF cannot be read.
 """
 
+import io
 import json
 import sys
+import time
 from contextlib import suppress
+from typing import Any
+
+from base.texts import mended
 
 _LONGEST = 2_000_000
 """Characters."""
@@ -16,6 +21,8 @@ _MEMORY = 1_500_000_000
 """Bytes."""
 _CPU_S = 20
 """For when nobody is left to stop it."""
+_PDF_S = 6
+"""Seconds after which no further page of a PDF is begun."""
 
 
 def _limit() -> None:
@@ -39,11 +46,56 @@ def _read(html: str, url: str, *, links: bool) -> tuple[str, str]:
     return title, text
 
 
+def _read_pdf(body: bytes) -> tuple[str, str, bool]:
+    """Return the title, the text, and whether it is whole.
+
+    Raises:
+        PyPdfError: it is encrypted or damaged.
+    """
+    from pypdf import PdfReader
+
+    ends = time.monotonic() + _PDF_S
+    reader = PdfReader(io.BytesIO(body))
+    pages: list[str] = []
+    length = 0
+    for page in reader.pages:
+        if length > _LONGEST or time.monotonic() > ends:
+            return _title(reader), "\n\n".join(pages), False
+        pages.append(page.extract_text())
+        length += len(pages[-1])
+    return _title(reader), "\n\n".join(pages), True
+
+
+def _title(reader: Any) -> str:
+    with suppress(Exception):  # of a document whose pages can be read
+        return " ".join(str(reader.metadata.title or "").split())
+    return ""
+
+
+def _try_pdf(body: bytes) -> tuple[str, str, bool, str]:
+    from pypdf.errors import FileNotDecryptedError
+
+    try:
+        return *_read_pdf(body), ""
+    except FileNotDecryptedError:
+        return "", "", True, "encrypted"
+    except MemoryError:
+        raise
+    except Exception:  # a parser stumbles over damage in many ways
+        return "", "", True, "damaged"
+
+
 def _main() -> None:
     _limit()
     url, *flags = sys.argv[1:]
-    title, text = _read(sys.stdin.buffer.read().decode(), url, links="links" in flags)
-    json.dump({"title": title[:300], "text": text[:_LONGEST], "whole": len(text) <= _LONGEST}, sys.stdout)
+    body, whole, problem = sys.stdin.buffer.read(), True, ""
+    if "pdf" in flags:
+        title, text, whole, problem = _try_pdf(body)
+    else:
+        title, text = _read(body.decode(), url, links="links" in flags)
+    whole = whole and len(text) <= _LONGEST
+    page = {"title": mended(title[:300]), "text": mended(text[:_LONGEST]), "whole": whole, "problem": problem}
+    json.dump(page, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from base.processes import MOST_OUTPUT, Output, run
 from base.texts import is_blank
 from base.worker_threads import in_thread
 from tools.declaration import ToolFailure
-from tools.web.download import CUT, Downloaded
+from tools.web.download import CUT, LIMIT, Downloaded
 
 _READER = Path(__file__).with_name("page_text.py")
 _READING_S = 12.0
@@ -34,6 +34,7 @@ _SAMPLE = 32_768
 """Bytes by which the encoding of one that does not say is judged."""
 _HEAD = 1_024
 """Bytes by which the kind of an answer is judged."""
+_ELSEWHERE = "Look for a page that says the same."
 _MORE_TEXT = "\n\n[Cut here: there is more text on the page.]"
 
 
@@ -42,28 +43,35 @@ class _Page(NamedTuple):
     """Empty where it has none."""
     text: str
     whole: bool = True
+    problem: str = ""
+    """Why a PDF cannot be read, in one word; empty: it can."""
 
 
 async def read_answer(answer: Downloaded, *, links: bool = False, seconds: float = _READING_S) -> str:
     """Return an answer as text under its title and URL.
 
-    `links`: keep the addresses of the links on a page. `seconds` are for reading an HTML page.
+    `links`: keep the addresses of the links on a page. `seconds` are for reading an HTML page or a PDF.
 
     Raises:
         ToolFailure: it is no text, or holds none.
     """
     form = form_of(answer)
     if form == "binary":
-        is_pdf = answer.body.startswith(b"%PDF-") or answer.kind == "application/pdf"
-        what = "a PDF document" if is_pdf else f"binary data ({answer.kind[:80] or 'of no declared type'})"
-        raise ToolFailure(
-            f"{answer.url} is no page or text but {what}; it was not read. "
-            "Look for a page that says the same."
-        )
-    text = await in_thread(partial(decode, answer.body, answer.content_type))
-    page = await _read_html(text, str(answer.url), links, seconds) if form == "html" else _Page("", text)
+        what = f"binary data ({answer.kind[:80] or 'of no declared type'})"
+        raise ToolFailure(f"{answer.url} is no page or text but {what}; it was not read. {_ELSEWHERE}")
+    if form == "pdf":
+        page = await _read_apart(answer.body, str(answer.url), "pdf", seconds)
+    else:
+        text = await in_thread(partial(decode, answer.body, answer.content_type))
+        flag, given = "links" if links else "", text.encode(errors="replace")
+        page = await _read_apart(given, str(answer.url), flag, seconds) if form == "html" else _Page("", text)
+    if page.problem:
+        cut = "" if answer.whole else f" Only its first {LIMIT:,} bytes were read, and there are more."
+        why = f"{answer.url} is a PDF document that is {'cut off' if cut else page.problem}"
+        raise ToolFailure(f"{why}; it was not read.{cut} {_ELSEWHERE}")
     if is_blank(page.text):
-        raise ToolFailure(f"{answer.url} holds no readable text; it may need JavaScript or a login.")
+        why = "its pages may be pictures" if form == "pdf" else "it may need JavaScript or a login"
+        raise ToolFailure(f"{answer.url} holds no readable text; {why}.")
     title = f"Title: {page.title}\n" if page.title else ""
     end = CUT if not answer.whole else "" if page.whole else _MORE_TEXT
     return f"{title}URL: {answer.url}\n\n{page.text.strip()}{end}"
@@ -100,11 +108,13 @@ def _looks_like(body: bytes) -> Any:
     return webencodings.UTF8
 
 
-def form_of(answer: Downloaded) -> Literal["html", "text", "binary"]:
+def form_of(answer: Downloaded) -> Literal["html", "text", "pdf", "binary"]:
     """Tell what an answer is, by its body and its declaration."""
     head = answer.body[:_HEAD]
     is_utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff")) or "utf-16" in answer.content_type.lower()
-    if head.startswith(b"%PDF-") or (b"\0" in head and not is_utf16):
+    if head.lstrip().startswith(b"%PDF-") or answer.kind == "application/pdf":
+        return "pdf"
+    if b"\0" in head and not is_utf16:
         return "binary"
     looks_html = head.lstrip().lower().startswith((b"<!doctype html", b"<html"))
     if answer.kind in _HTML or (not answer.kind and looks_html):
@@ -113,11 +123,11 @@ def form_of(answer: Downloaded) -> Literal["html", "text", "binary"]:
     return "text" if not answer.kind or is_text or answer.kind in _TEXT else "binary"
 
 
-async def _read_html(html: str, url: str, links: bool, seconds: float) -> _Page:
-    command = [sys.executable, "-P", "-X", "utf8", str(_READER), url, *(["links"] if links else [])]
+async def _read_apart(given: bytes, url: str, flag: str, seconds: float) -> _Page:
+    command = [sys.executable, "-P", "-X", "utf8", str(_READER), url, flag]
     # Its own environment: what reads a stranger's page needs our packages, but none of our secrets.
     env = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    output, given = Output(most=MOST_OUTPUT), html.encode(errors="replace")
+    output = Output(most=MOST_OUTPUT)
     status, _ = await run(*command, env=env, limit_s=seconds, output=output, errors=Output(), given=given)
     if status is None:
         raise ToolFailure(f"{url} is too tangled to read within {seconds:g} s.")

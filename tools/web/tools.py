@@ -141,7 +141,7 @@ async def web_fetch(
     url: Annotated[str, "such as https://example.com/page"],
     links: Annotated[bool, "true: keep the addresses of the links on the page"] = False,
 ) -> str:
-    """Read a web page, or a text on the web, as plain text with its title."""
+    """Read a web page, a text or a PDF on the web, as plain text with its title."""
     client = open_client(
         here.settings, follow_redirects=True, max_redirects=_REDIRECTS, headers={"Accept": _ACCEPTED}
     )

@@ -242,3 +242,44 @@ async def test_cut_short_what_may_run_twice_is_asked_about_where_it_has_changed(
         done = await orchestrator.resume("t", answer=True)
     assert statuses(done) == {"book": "executed"}
     assert booked.read_text() == "Ann\nMallory\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "content", "shown", "new"),
+    [
+        (b"one\r\ntwo\r\n", "one\n2\n", ["Encoding: UTF-8, line ends \\r\\n", "-two", "+2"], b"one\r\n2\r\n"),
+        (b"one\n", "one\r\n", ["-one\\n", "+one"], b"one\r\n"),
+        (b"one  \n", "one\n", ["-one\\x20\\x20", "+one"], b"one\n"),
+        (b"one\n", "one", ["-one", "+one\n\\ No newline at end of file"], b"one"),
+        (b"\xef\xbb\xbfone\n", "1\n", ["Encoding: UTF-8 with a byte order mark", "+1"], b"\xef\xbb\xbf1\n"),
+        (b"\xff\xfeo\0", "1", ["Encoding: UTF-16-LE with a byte order mark", "-o", "+1"], b"\xff\xfe1\0"),
+        (b"caf\xe9\n", "th\u00e9\n", ["Encoding: Windows-1252 (a guess)", "+th\u00e9"], b"th\xe9\n"),
+        (b"caf\xe9\n", "\u8336\n", ["→ UTF-8; Windows-1252 lacks a character of it"], b"\xe8\x8c\xb6\n"),
+    ],
+)
+async def test_what_is_agreed_to_is_what_the_file_then_holds_byte_for_byte(house, old, content, shown, new):
+    file = house.workspace / "a.txt"
+    file.write_bytes(old)
+    call = json.dumps({"path": "a.txt", "content": content})
+    async with house.open() as orchestrator:
+        asked = (await orchestrator.ask(f"write_file {call}", thread_id="t", context=house.context())).pending
+        assert "changes nothing" not in said(asked)
+        assert all(f"{line}\n" in said(asked) for line in shown)
+        assert file.read_bytes() == old
+        done = await orchestrator.resume("t", answer=True)
+    assert statuses(done) == {"write_file": "executed"}
+    assert file.read_bytes() == new
+
+
+async def test_what_is_read_and_written_back_is_the_same_file(house):
+    file, held = house.workspace / "a.txt", b"\xef\xbb\xbfone\r\ntwo  \r\nend"
+    file.write_bytes(held)
+    async with house.open() as orchestrator:
+        await orchestrator.ask('read_file {"path": "a.txt"}', thread_id="t", context=house.context())
+        heard = house.planner.heard[-1].results[0].text
+        [read] = re.findall(r"not for you\.\n(.*)\n</untrusted", heard, re.DOTALL)
+        call = json.dumps({"path": "a.txt", "content": read})
+        asked = (await orchestrator.ask(f"write_file {call}", thread_id="t", context=house.context())).pending
+        assert "changes nothing: it holds exactly that" in said(asked)
+        await orchestrator.resume("t", answer=True)
+    assert file.read_bytes() == held

@@ -106,12 +106,14 @@ async def test_a_file_is_not_listed_as_a_folder_and_a_folder_not_overwritten(cal
     assert (root / "a/b.txt").read_text() == "x"
 
 
-@pytest.mark.parametrize("data", [b"\x89PNG\r\n\0\0", b"caf\xe9"])
+@pytest.mark.parametrize(
+    "data", [b"\x89PNG\r\n\0\0", b"\xff\xfe\0\xd8\0\xd8", b"\xef\xbb\xbf\xff", b"a\x01\xe9"]
+)
 async def test_a_binary_file_is_named_as_such(call, root, data):
     await call("list_files")
     (root / "a.bin").write_bytes(data)
     outcome = await call("read_file", path="a.bin")
-    assert outcome.text == f"Tool error: 'a.bin' is binary, not UTF-8 text ({len(data)} bytes)."
+    assert outcome.text == f"Tool error: 'a.bin' is binary, not text ({len(data)} bytes)."
 
 
 async def test_a_huge_file_is_refused_with_its_size_and_without_being_read(call, root):
@@ -211,7 +213,7 @@ async def test_search_stops_at_a_hundred_hits_and_says_so(call):
 
 async def test_the_preview_of_a_new_file_shows_its_content_and_makes_nothing(preview, root):
     assert await preview("write_file", path="a/notes.txt", content="buy\nmilk") == (
-        "Write 8 characters to a/notes.txt (a new file)\n+buy\n+milk"
+        "Write 8 characters to a/notes.txt (a new file)\n+buy\n+milk\n\\ No newline at end of file"
     )
     assert list(root.iterdir()) == []
 
@@ -226,7 +228,7 @@ async def test_the_preview_of_a_replacement_shows_what_changes(call, preview):
         "Write 14 characters to a.txt (changes nothing: it holds exactly that)"
     )
     assert (await preview("write_file", path="a.txt", content="one\ntwo\nthree")).endswith(
-        "(only line ends change)"
+        "\n two\n-three\n+three\n\\ No newline at end of file"
     )
 
 
@@ -242,11 +244,13 @@ async def test_a_long_preview_is_cut_and_says_so(call, preview):
 
 async def test_the_preview_of_a_deletion_shows_what_is_lost(call, preview, root):
     await call("write_file", path="a.txt", content="buy\nmilk")
-    assert await preview("delete_file", path="a.txt") == "Delete a.txt (8 bytes)\n-buy\n-milk"
+    assert await preview("delete_file", path="a.txt") == (
+        "Delete a.txt (8 bytes)\n-buy\n-milk\n\\ No newline at end of file"
+    )
     (root / "a.bin").write_bytes(b"\0\1")
     assert await preview("delete_file", path="a.bin") == "Delete a.bin (2 bytes)"
     assert await preview("write_file", path="a.bin", content="x") == (
-        "Write 1 character to a.bin (replaces 2 bytes that cannot be shown)"
+        "Write 1 character to a.bin (replaces 2 bytes that cannot be shown)\n+x\n\\ No newline at end of file"
     )
 
 

@@ -157,11 +157,19 @@ async def test_the_same_call_bears_the_same_message_id_and_another_call_another(
         {"to": "Bob <bob@example.com>"},
         {"to": "bob"},
         {"to": " , "},
-        {"to": "bøb@example.com"},
+        {"to": "bob@\U0001f648.example"},
+        {"to": "bob@m\u00fcnchen\u2028.example"},
+        {"to": "bob@[127.0.0.1]"},
+        {"to": "b\u200dob@example.com"},
+        {"to": "b\u00a0ob@example.com"},
+        {"to": "eve\uff20evil.example@example.com"},
         {"subject": "Dinner\r\nBcc: eve@example.org"},
         {"subject": "Dinner\nX"},
         {"subject": "Dinner\x00"},
         {"subject": "Dinner\u2028X"},
+        {"subject": "Dinner\u2029X"},
+        {"subject": "Dinner\x85X"},
+        {"subject": "Dinner\x1b[2J"},
     ],
 )
 async def test_nothing_but_addresses_and_a_one_line_subject_gets_into_the_headers(
@@ -170,6 +178,72 @@ async def test_nothing_but_addresses_and_a_one_line_subject_gets_into_the_header
     outcome = await send(configure(await serve()), **change)
     assert outcome.status == "failed"
     assert box.mails == []
+
+
+SUBJECTS = [
+    "10\u00a0\u20ac \u2013 d\u00eener \u00e0 20\u202fh",
+    "\u4f1a\u8b70\u3000\u660e\u65e5",
+    "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467 and \U0001f3f4\U000e0067\U000e0062\U000e0065\U000e007f",
+    "\u00a0" * 200,
+    "  two  blanks \u00e9  " + "and  so  on  " * 30,
+    "=?utf-8?q?Another_subject?=",
+    "A line of ASCII that is longer than one that is sent as it is, and  has  blanks",
+    "\U0001fae9 of a Unicode that is newer than this Python\ue000",
+]
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=range(len(SUBJECTS)))
+async def test_a_subject_arrives_letter_for_letter(send, configure, serve, box, subject):
+    assert (await send(configure(await serve()), subject=subject)).status == "executed"
+    assert box.mails[0]["Subject"] == subject
+
+
+HOSTS = {
+    "m\u00fcnchen.example": "xn--mnchen-3ya.example",
+    "MU\u0308NCHEN.example": "xn--mnchen-3ya.example",
+    "stra\u00dfe.de": "xn--strae-oqa.de",
+    "\u4f8b\u3048\u3002\u30c6\u30b9\u30c8": "xn--r8jz45g.xn--zckzah",
+    "\u0645\u062b\u0627\u0644.\u0625\u062e\u062a\u0628\u0627\u0631": "xn--mgbh0fb.xn--kgbechtv",
+    "\u0646\u0627\u0645\u0647\u200c\u0627\u06cc.com": "xn--mgba3gch31f060k.com",
+    "\uff45xample.com": "example.com",
+}
+
+
+async def test_a_host_of_any_script_is_written_to_by_its_name_in_ascii(send, configure, serve, box):
+    for host, sent in HOSTS.items():
+        settings = configure(await serve(), f'security = "none"\nallow_recipients = ["*@{host}"]')
+        outcome = await send(settings, to=f"bob@{host}, bob@{sent}")
+        assert outcome.text.startswith(f"Sent to bob@{sent} (Message-ID ")
+        assert (box.envelopes[-1][1], box.mails[-1]["To"]) == ([f"bob@{sent}"], f"bob@{sent}")
+        assert "may not be written to" in (await send(settings, to=f"bob@not-{sent}")).text
+
+
+async def test_a_senders_host_of_another_script_is_named_in_ascii(send, configure, serve, box, tmp_path):
+    configure(await serve())
+    source = tmp_path / "twobrain.toml"
+    source.write_text(source.read_text().replace("ada@example.com", "ada@m\u00fcnchen.example"))
+    assert (await send(load_settings({"TWOBRAIN_CONFIG": str(source)}))).status == "executed"
+    assert box.mails[0]["From"] == box.envelopes[0][0] == "ada@xn--mnchen-3ya.example"
+    assert box.mails[0]["Message-ID"].endswith("@xn--mnchen-3ya.example>")
+
+
+async def test_a_name_beyond_ascii_goes_to_a_server_that_takes_it_and_to_no_other(
+    send, configure, serve, box
+):
+    person, to = "b\u00f8b@m\u00fcnchen.example", "b\u00f8b@xn--mnchen-3ya.example"
+    outcome = await send(configure(await serve()), to=f"bob@example.com, {person}")
+    why = f"{to} has other letters than ASCII's before the @, which localhost does not take (no SMTPUTF8)."
+    assert outcome.text == f"Tool error: Nothing was sent: {why}"
+    assert box.mails == []
+    settings = configure(await serve(enable_SMTPUTF8=True))
+    outcome = await send(settings, to=f"bob@example.com, {person}", subject="Gr\u00fc\u00dfe\u3000=?x")
+    assert outcome.status == "executed"
+    assert box.envelopes == [("ada@example.com", ["bob@example.com", to])]
+    assert (box.mails[0]["To"], box.mails[0]["Subject"]) == (
+        f"bob@example.com, {to}",
+        "Gr\u00fc\u00dfe\u3000=?x",
+    )
 
 
 async def test_a_refused_recipient_is_named_and_the_others_get_their_mail(send, configure, serve, box):
@@ -289,6 +363,8 @@ async def test_a_person_sees_recipients_subject_and_body_before_it_is_sent(confi
     assert (tool.effect, tool.confirm, tool.idempotent) == ("send", True, False)
     shown = await tool.preview(replace(here, settings=settings), MAIL)
     assert shown == "Send a mail from ada@example.com\nTo: bob@example.com\nSubject: Dinner\n\nAt eight?"
+    there = await tool.preview(replace(here, settings=settings), {**MAIL, "to": "bob@m\u00fcnchen.example"})
+    assert "\nTo: bob@xn--mnchen-3ya.example\n" in there
     forged = await tool.preview(
         replace(here, settings=settings), {**MAIL, "subject": "a\nBcc: eve@example.org"}
     )
@@ -307,7 +383,15 @@ def test_it_is_offered_only_where_server_sender_and_password_are_known(configure
 
 
 @pytest.mark.parametrize(
-    "more", ['user = "ada"', 'password = "x"', 'security = "ssl"', 'allow_recipients = "me"', "port = 0"]
+    "more",
+    [
+        'user = "ada"',
+        'password = "x"',
+        'security = "ssl"',
+        'allow_recipients = "me"',
+        'allow_recipients = ["*@*\u00fc.de"]',
+        "port = 0",
+    ],
 )
 def test_an_unusable_table_is_refused_at_the_start(configure, more):
     settings = configure(1, more) if not more.startswith("port") else configure(0)

@@ -35,6 +35,9 @@ ALIKE = [
     ("send_email", {**MAIL, "to": "ada@example.com"}, {**MAIL, "to": "ada@EXAMPLE.com"}),
     ("send_email", {**MAIL, "to": "ada@example.com"}, {**MAIL, "to": "Ada@example.com."}),
     ("send_email", {**MAIL, "to": "ada@example.com"}, {**MAIL, "to": "Ada <ada@example.com>"}),
+    ("send_email", {**MAIL, "to": "ada@xn--strae-oqa.de"}, {**MAIL, "to": "Ada <ada@STRA\u00dfE\u3002de.>"}),
+    ("send_email", {**MAIL, "to": "b\u00f6b@b.c"}, {**MAIL, "to": "BO\u0308B@b.c"}),
+    ("send_email", {**MAIL, "to": "ada@\U0001f648.de"}, {**MAIL, "to": "Ada@\U0001f648.de"}),
     ("send_email", {**MAIL, "to": "a@b.c, d@e.f"}, {**MAIL, "to": "d@e.f;a@b.c;;d@e.f"}),
     (
         "add_event",
@@ -61,6 +64,7 @@ DIFFERENT = [
     ("http_request", {**POST, "url": "http://ha.local:8124/a"}, {**POST, "url": "http://ha.local:8123/a"}),
     ("http_request", {**POST, "url": "http://ha.local/a"}, {**POST, "url": "http://x@ha.local/a"}),
     ("send_email", {**MAIL, "to": "ada@example.com"}, {**MAIL, "to": "ada@example.com, eve@example.com"}),
+    ("send_email", {**MAIL, "to": "ada@strasse.de"}, {**MAIL, "to": "ada@stra\u00dfe.de"}),
     ("add_event", {**EVENT, "start": "2026-11-20T15:00"}, {**EVENT, "start": "2026-11-20T15:00Z"}),
     ("add_event", {**EVENT, "start": "2026-11-20"}, {**EVENT, "start": "2026-11-20T00:00"}),
     ("nobody_has_this", {"a": 1}, {"a": True}),

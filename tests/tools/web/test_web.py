@@ -1,5 +1,6 @@
 import asyncio
 import gzip
+import io
 import json
 import time
 import tracemalloc
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pypdf import PdfWriter
+from pypdf.generic import DictionaryObject, NameObject, StreamObject
 
 from base.errors import ConfigurationError
 from tests.tools.loopback import answer, endless, moved, open_site, stuck
 from tools.declaration import ToolFailure
 from tools.registry import open_registry
 from tools.run import run_tool
-from tools.web.download import LIMIT, Downloaded, request
+from tools.web.download import CUT, LIMIT, Downloaded, request
 from tools.web.guard import open_client
 from tools.web.pages import read_answer
 
@@ -231,8 +234,6 @@ async def test_text_that_is_no_page_comes_as_it_is(site, fetch, body, kind):
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
     [
-        (b"%PDF-1.7 ...", "application/pdf", "a PDF document"),
-        (b"%PDF-1.7 ...", "text/html", "a PDF document"),
         (b"\x89PNG\r\n\0", "image/png", "binary data (image/png)"),
         (b"MZ\0\0", "text/plain", "binary data (text/plain)"),
         (b"PK\x03\x04\0\0", None, "binary data (of no declared type)"),
@@ -244,6 +245,70 @@ async def test_what_is_no_text_is_said_to_be_none(site, fetch, body, kind, words
     outcome = await fetch()
     assert outcome.status == "failed"
     assert f"is no page or text but {words}; it was not read." in outcome.text
+
+
+def pdf_of(*pages: str, password: str | None = None, title: str = "Bread") -> bytes:
+    """Return a PDF of pages of text, packed as they usually are."""
+    writer = PdfWriter()
+    names = {
+        "/Type": "/Font",
+        "/Subtype": "/Type1",
+        "/BaseFont": "/Helvetica",
+        "/Encoding": "/WinAnsiEncoding",
+    }
+    font = DictionaryObject({NameObject(key): NameObject(value) for key, value in names.items()})
+    half = StreamObject()  # of a character, for each "~"
+    half.set_data(b"1 begincodespacerange <00> <FF> endcodespacerange 1 beginbfchar <7E> <D83D> endbfchar")
+    font[NameObject("/ToUnicode")] = half
+    for text in pages:
+        page = writer.add_blank_page(300, 300)
+        fonts = DictionaryObject({NameObject("/F1"): font})
+        page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
+        content = StreamObject()
+        content.set_data(b"BT /F1 12 Tf 20 200 Td (" + text.encode("cp1252") + b") Tj ET")
+        page[NameObject("/Contents")] = content.flate_encode()
+    writer.add_metadata({"/Title": title})
+    if password is not None:
+        writer.encrypt(password, "the owner's", algorithm="AES-256")
+    written = io.BytesIO()
+    writer.write(written)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(("kind", "password"), [("application/pdf", None), ("text/html", ""), (None, None)])
+async def test_a_pdf_is_read_as_text_under_its_title_and_url(site, fetch, kind, password):
+    site.pages["/"] = answer(pdf_of("Grüße aus Köln", "the second page~", password=password), kind)
+    outcome = await fetch()
+    assert outcome.text == f"Title: Bread\nURL: {site.url()}\n\nGrüße aus Köln\n\nthe second page\ufffd"
+    assert outcome.untrusted
+
+
+async def test_a_pdf_that_cannot_be_read_is_said_to_be_so(site, fetch):
+    whole = pdf_of("a page")
+    long = whole + b"%" * LIMIT
+    for body, words in (
+        (pdf_of("secret", password="hunter2"), "is a PDF document that is encrypted; it was not read."),
+        (b"%PDF-1.7 ...", "is a PDF document that is damaged; it was not read."),
+        (b"<p>log in", "is a PDF document that is damaged; it was not read."),
+        (b"%PDF-1.7" + b"x" * LIMIT, "cut off; it was not read. Only its first 2,000,000 bytes were read"),
+        (pdf_of(""), "holds no readable text; its pages may be pictures."),
+    ):
+        site.pages["/"] = answer(body, "application/pdf")
+        outcome = await fetch()
+        assert (outcome.status, words in outcome.text) == ("failed", True), outcome.text
+    site.pages["/"] = answer(long, "application/pdf")
+    assert (await fetch()).text.endswith(f"a page{CUT}")
+
+
+async def test_a_pdf_that_is_a_bomb_is_given_up():
+    for text, seconds in ((") Tj (" * 2_000_000, 0.5), (" " * 100_000_000, 12)):
+        body = pdf_of(text)
+        assert len(body) < LIMIT
+        began = time.monotonic()
+        with pytest.raises(ToolFailure, match=r"too tangled|damaged|no readable text"):
+            await read_answer(page_of(body, "https://bomb.example/"), seconds=seconds)
+        assert time.monotonic() - began < 60
+    assert b"https://bomb.example/" not in running()
 
 
 @pytest.mark.parametrize(
@@ -304,7 +369,31 @@ async def test_a_bomb_costs_no_more_memory_than_a_page(site, fetch):
     assert peak < 10 * LIMIT
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip, gzip", "x" * 999])
+RAW = zlib.compressobj(9, wbits=-15)
+PACKED = {
+    "zlib": (zlib.compress(PAGE.encode()), "deflate"),
+    "raw deflate": (RAW.compress(PAGE.encode()) + RAW.flush(), "Deflate"),
+    "gzip called deflate": (gzip.compress(PAGE.encode()), "deflate"),
+    "declared by two servers": (gzip.compress(PAGE.encode()), "gzip, gzip"),
+    "packed, and text": (gzip.compress(PAGE.encode()), "utf-8, x-gzip"),
+}
+PLAIN = ["none", "utf-8", "UTF8", "identity", "8bit", "chunked", "text/html", "gzip", "deflate", "br", ";,"]
+
+
+@pytest.mark.parametrize(("body", "encoding"), PACKED.values(), ids=PACKED)
+async def test_a_page_is_unpacked_by_what_it_is(site, fetch, body, encoding):
+    site.pages["/"] = answer(body, Content_Encoding=encoding)
+    assert PARAGRAPH.strip() in (await fetch()).text
+
+
+@pytest.mark.parametrize("encoding", PLAIN)
+async def test_a_text_that_is_not_packed_is_read_whatever_its_server_says(site, fetch, encoding):
+    for text, charset in (("{1}: Grüße", "utf-8"), ("x^2 + y^2 = z^2", "ascii"), ("Grüße", "utf-16")):
+        site.pages["/"] = answer(text.encode(charset), "text/plain", Content_Encoding=encoding)
+        assert (await fetch()).text.endswith(text)
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "x" * 999])
 async def test_a_packing_that_nobody_asked_for_is_refused_unopened(site, fetch, encoding):
     site.pages["/"] = answer(gzip.compress(b"x"), Content_Encoding=encoding)
     outcome = await fetch()
@@ -312,10 +401,13 @@ async def test_a_packing_that_nobody_asked_for_is_refused_unopened(site, fetch, 
     assert len(outcome.text) < 150
 
 
-@pytest.mark.parametrize(
-    "body", [b"not packed", gzip.compress(b"x" * 99)[:-9] + b"\xff" * 9], ids=["not packed", "damaged"]
-)
-async def test_a_page_that_cannot_be_unpacked_is_a_clear_result(site, fetch, body):
+async def test_a_page_that_is_packed_twice_is_refused(site, fetch):
+    site.pages["/"] = answer(gzip.compress(gzip.compress(b"x")), Content_Encoding="gzip, gzip")
+    assert (await fetch()).text.endswith("sent a page packed as 'gzip, gzip', which was not asked for.")
+
+
+async def test_a_page_that_cannot_be_unpacked_is_a_clear_result(site, fetch):
+    body = gzip.compress(b"x" * 99)[:-9] + b"\xff" * 9
     site.pages["/"] = answer(body, "text/plain", Content_Encoding="gzip")
     assert "sent a page that cannot be unpacked" in (await fetch()).text
 
@@ -363,8 +455,9 @@ async def test_the_time_limit_holds_for_a_body_that_never_stops_dripping(site, h
     await asyncio.wait_for(site.left.wait(), 60)
 
 
-def page_of(body: str, url: str = "https://knot.example/") -> Downloaded:
-    return Downloaded(httpx.URL(url), 200, "text/html", body.encode(), whole=True)
+def page_of(body: str | bytes, url: str = "https://knot.example/") -> Downloaded:
+    content = body.encode() if isinstance(body, str) else body
+    return Downloaded(httpx.URL(url), 200, "text/html", content, whole=True)
 
 
 def running() -> bytes:

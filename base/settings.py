@@ -7,12 +7,25 @@ where a model is opened, and `Settings.redact` strips every such value from any 
 import os
 import re
 import tomllib
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
+from zoneinfo import ZoneInfo
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+import tzlocal
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from base.errors import ConfigurationError
 from base.redaction import redacted, secrets_of
@@ -117,6 +130,31 @@ class RuleCard(Card):
     """Argument to a pattern (`*`, `?`, `[…]`) that its text must match; each must be there."""
 
 
+@cache
+def time_zone(name: str) -> ZoneInfo:
+    """Return a time zone by its IANA name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"there is no time zone {name!r}; use an IANA name such as Europe/Paris") from None
+
+
+def _machine_zone(said: str) -> ZoneInfo:
+    """Return the zone of the variable TZ, the machine's, or UTC."""
+    with suppress(ValueError):
+        return time_zone(said.removeprefix(":"))
+    with warnings.catch_warnings(action="ignore"), suppress(KeyError, ValueError, OSError):
+        return tzlocal.get_localzone()
+    return time_zone("UTC")
+
+
+TimeZone = Annotated[str, AfterValidator(lambda name: str(time_zone(name)))]
+
+
 class UserCard(Card):
     """One `[users.NAME]` table."""
 
@@ -132,6 +170,8 @@ class UserCard(Card):
     """Tools that always ask this user; wins over confirm_allow."""
     rules: tuple[RuleCard, ...] = ()
     """Calls that run unasked for this user, by their arguments."""
+    timezone: TimeZone | None = None
+    """Where this user's day is, such as Europe/Paris; None: as [tools.calendar] or the machine says."""
     max_tokens_per_day: int | None = Field(default=None, ge=1)
     """Input and output tokens in a day (UTC), instead of what [limits] says for everybody; None: as there."""
     max_cost_usd_per_day: float | None = Field(default=None, gt=0)
@@ -198,6 +238,7 @@ class Settings(BaseModel):
 
     _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _secrets: list[str] = PrivateAttr(default_factory=list)
+    _zone: ZoneInfo = PrivateAttr(default_factory=partial(ZoneInfo, "UTC"))
 
     def secret(self, variable: str) -> str | None:
         """Return an environment variable, None where unset or blank."""
@@ -225,6 +266,11 @@ class Settings(BaseModel):
         """Return a user's card; `local` is known, and others are guests."""
         return self.users.get(name) or (_LOCAL if name == "local" else _STRANGER)
 
+    def zone(self, user: str) -> ZoneInfo:
+        """Return a person's time zone: their own, the calendar's, or the machine's."""
+        named = self.user(user).timezone or self.tools.get("calendar", {}).get("timezone")
+        return time_zone(named) if named else self._zone
+
     def redact(self, text: str) -> str:
         """Replace the environment's secrets, and what looks like one, by `[redacted]`."""
         return redacted(text, self._secrets)
@@ -236,6 +282,7 @@ class Settings(BaseModel):
         named |= set(_variables_in([self.tools, self.mcp]))
         self._environ = dict(environ)
         self._secrets = secrets_of(environ, named)
+        self._zone = _machine_zone(environ.get("TZ", ""))
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
 from typing import Any
 
@@ -167,6 +167,6 @@ def dollars(amount: float) -> str:
     return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4f}"
 
 
-def local_time(at: float) -> str:
-    """Return a time, in seconds since the epoch, on this machine's clock."""
-    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M}"
+def local_time(at: float, zone: tzinfo) -> str:
+    """Return a time, in seconds since the epoch, on a person's clock."""
+    return f"{datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M}"

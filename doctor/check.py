@@ -139,9 +139,12 @@ def _database(name: str, path: Path) -> Finding:
 async def _failing(orchestrator: Orchestrator) -> list[Finding]:
     """Return the models whose last call, within a day, failed."""
     rows = await orchestrator.ledger.usage(since=time.time() - _DAY_S)
+    zone = orchestrator.settings.zone("local")
     last = {row["backend"]: row for row in rows if row["error"] not in {BEGUN, "cancelled"}}
     return [
-        Finding(name, "note", f"its last call failed: {happened(row['error'])} ({local_time(row['at'])})")
+        Finding(
+            name, "note", f"its last call failed: {happened(row['error'])} ({local_time(row['at'], zone)})"
+        )
         for name, row in last.items()
         if row["error"]
     ]

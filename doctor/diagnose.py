@@ -115,7 +115,8 @@ async def _waiting(
 ) -> Diagnosis:
     request = (await orchestrator.result(thread_id)).pending or {}
     names = ", ".join(action["name"] for action in request.get("action_requests", []))
-    since = f" since {local_time(row['waiting_since'])}" if row and row["waiting_since"] else ""
+    zone = orchestrator.settings.zone("local")
+    since = f" since {local_time(row['waiting_since'], zone)}" if row and row["waiting_since"] else ""
     remedies = _noted(snapshot, row)
     if await asyncio.to_thread(rows_of(orchestrator, thread_id).answers):
         remedies = ("take back an answer that was given and never taken up, and ask again", *remedies)

@@ -1,6 +1,7 @@
 """Lists as tables for people and as JSON for programs."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Any, Literal
 
 from rich import box
@@ -47,24 +48,25 @@ _STYLES = {"yes": "green", "executed": "green", "no": "red", "failed": "red"}
 _MISSING_RECORDS = "The ledger has no record of {} that there is; twobrain doctor says which, and what to do."
 
 
-def list_rows(
+def list_rows(  # noqa: PLR0913 (what a list is made of)
     rows: Rows,
     columns: Sequence[str],
     empty: str,
     *,
     as_json: bool,
     for_people: Callable[[Row], Row] = dict,
+    zone: tzinfo = UTC,
 ) -> None:
     """Print what a command lists, for a person or a program.
 
     The rows are as a program reads them; `for_people` returns what a person reads of one. Columns are keys
-    of that; `empty` is said where there are no rows.
+    of that; `empty` is said where there are no rows. `zone` is the reader's.
     """
     screen = open_screen(machine=as_json)
     if as_json:
         show_json(screen, rows)
     else:
-        show(screen, [for_people(row) for row in rows], columns, empty)
+        show(screen, [for_people(row) for row in rows], columns, empty, zone)
 
 
 async def list_threads(
@@ -76,10 +78,11 @@ async def list_threads(
         said = _MISSING_RECORDS.format(count(len(missing), "conversation"))
         open_screen(machine=as_json).side.print(said, style="yellow")
     if as_json or rows or not missing:
-        list_rows(rows, columns, empty, as_json=as_json)
+        zone = orchestrator.settings.zone("local")
+        list_rows(rows, columns, empty, as_json=as_json, zone=zone)
 
 
-def show(screen: Screen, rows: Rows, columns: Sequence[str], empty: str) -> None:
+def show(screen: Screen, rows: Rows, columns: Sequence[str], empty: str, zone: tzinfo) -> None:
     """Print some columns of the rows, or what is said without any."""
     if not rows:
         screen.side.print(empty, style="dim")
@@ -91,7 +94,7 @@ def show(screen: Screen, rows: Rows, columns: Sequence[str], empty: str) -> None
         justify: Literal["left", "right"] = "right" if numbers else "left"
         table.add_column(_HEADINGS.get(key, key), justify=justify, overflow="fold", no_wrap=key in _UNBROKEN)
     for row in rows:
-        table.add_row(*(_cell(key, row.get(key)) for key in columns))
+        table.add_row(*(_cell(key, row.get(key), zone) for key in columns))
     screen.out.print(table)
 
 
@@ -100,20 +103,20 @@ def show_json(screen: Screen, value: Any) -> None:
     screen.out.print(json_line(value), soft_wrap=True)
 
 
-def _cell(key: str, value: Any) -> Text:
-    text = visible(plain(_words(key, value)))
+def _cell(key: str, value: Any, zone: tzinfo) -> Text:
+    text = visible(plain(_words(key, value, zone)))
     if len(text) > _WIDEST_CELL:
         text = text[: _WIDEST_CELL - 1] + "…"
     return Text(text, _STYLES.get(text, ""))
 
 
-def _words(key: str, value: Any) -> str:
+def _words(key: str, value: Any, zone: tzinfo) -> str:
     if key in _PROBLEMS:
         return "yes" if value is None else f"no: {value}"
     if value is None or value == "":
         return "\u2013"
     if key in _TIMES and isinstance(value, int | float):
-        return local_time(value)
+        return local_time(value, zone)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):

@@ -1,27 +1,43 @@
 """The time, anywhere."""
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta, tzinfo
+from datetime import timezone as fixed
 from difflib import get_close_matches
 from functools import cache
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
-from tools.declaration import ToolFailure, tool
+from base.texts import is_blank
+from tools.declaration import Here, ToolFailure, tool
+
+_OFFSET = re.compile(
+    r"(?:utc|gmt)? *(?P<sign>[-+\u2212])(?P<hours>0?\d|1[0-4])(?::?(?P<minutes>[0-5]\d))?", re.IGNORECASE
+)
+"""Hours ahead of UTC as people write them; in IANA's Etc/GMT-2 the sign is the other way round."""
 
 
 @tool(effect="read", role="guest")
 def get_time(
-    timezone: Annotated[str, "IANA name such as Asia/Tokyo, or a city in it such as Tokyo"] = "UTC",
+    here: Here,
+    timezone: Annotated[
+        str, "IANA name such as Asia/Tokyo, a city in it, or UTC+2; empty: the person's own"
+    ] = "",
 ) -> str:
     """Tell the current date, time and weekday in a time zone."""
-    key = _find(timezone)
-    now = datetime.now(ZoneInfo(key))
-    offset = now.isoformat()[-6:]
-    return f"{now:%Y-%m-%d %H:%M:%S %Z} ({key}, UTC{offset}), {now:%A}"
+    if is_blank(timezone):
+        zone: tzinfo = here.settings.zone(here.user)
+    elif offset := _OFFSET.fullmatch(timezone.strip()):
+        ahead = timedelta(hours=int(offset["hours"]), minutes=int(offset["minutes"] or 0))
+        zone = fixed(ahead if offset["sign"] == "+" else -ahead, timezone.strip())
+    else:
+        zone = ZoneInfo(_find(timezone))
+    now = datetime.now(zone)
+    return f"{now:%Y-%m-%d %H:%M:%S %Z} ({zone}, UTC{now.isoformat()[-6:]}), {now:%A}"
 
 
 def _find(words: str) -> str:
-    wanted = _city_key(words.partition(",")[0]) or "utc"
+    wanted = _city_key(words.partition(",")[0])
     known = _zones()
     if wanted in known:
         return known[wanted]

@@ -39,6 +39,8 @@ EXPLAIN = """\
 You are about to do what stands below as proposed, once the person agrees. Tell the person in two or three
 plain sentences, in the language of the request, what would be done and why. No question, no greeting."""
 
+TODAY = "Today is {day:%A, %Y-%m-%d} ({zone})."
+
 CUT_OFF = "(This summary is cut off: there was more to tell.)"
 
 UNANSWERED = "(This was left unanswered.)"

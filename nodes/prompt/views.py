@@ -5,6 +5,7 @@ Each view takes the characters that it may have, and leaves out what it can for 
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
@@ -69,10 +70,10 @@ async def responder_view(turn: Turn, stopped: str, chars: int) -> ModelPrompt:
     """
     persona = _persona(turn)
     if turn.state.path == "direct":
-        return _prompt([SystemMessage(persona), *_earlier(turn, chars, most=None), turn.history.request])
+        return _prompt([_system(turn, persona), *_earlier(turn, chars, most=None), turn.history.request])
     found = f"{_calls(turn, chars, stopped)}\n<summary>\n{_safe(turn.state.summary)}\n</summary>"
     told = _with_text(turn.history.request, f"{_tagged_request(turn)}\n{found}")
-    rules = SystemMessage(f"{persona}\n\n{instructions.WRITE}")
+    rules = _system(turn, persona, instructions.WRITE)
     return _prompt([rules, *_earlier(turn, chars), told])
 
 
@@ -80,7 +81,7 @@ async def finishing_view(turn: Turn, stopped: str, chars: int) -> ModelPrompt:
     """Show the planner all for its last call, as plain text."""
     role = _persona(turn) if turn.state.path == "single" else instructions.GATHER
     told = f"{_tagged_request(turn)}\n{_calls(turn, chars, stopped)}"
-    rules = SystemMessage(f"{role}\n\n{instructions.FINISH}")
+    rules = _system(turn, role, instructions.FINISH)
     return _prompt([rules, _with_text(turn.history.request, told)])
 
 
@@ -100,6 +101,16 @@ def _persona(turn: Turn) -> str:
     return turn.context.system_prompt or instructions.PERSONA
 
 
+def _system(turn: Turn, *rules: str) -> SystemMessage:
+    """Return the rules, and behind what never changes the person's day.
+
+    Providers keep a prompt's beginning in their cache; this one is another but once a day.
+    """
+    zone = turn.res.settings.zone(turn.person.user)
+    today = instructions.TODAY.format(day=datetime.now(zone), zone=zone)
+    return SystemMessage("\n\n".join((*rules, today)))
+
+
 def _prompt(messages: list[BaseMessage]) -> ModelPrompt:
     return ModelPrompt(messages, _chars_of(messages))
 
@@ -111,9 +122,9 @@ def _chars_of(messages: Iterable[BaseMessage]) -> int:
 def _opening(turn: Turn, chars: int, *, has_tools: bool) -> list[BaseMessage]:
     request = turn.history.request
     if turn.state.path != "single":
-        return [SystemMessage(instructions.GATHER), _set_apart(turn, chars)]
+        return [_system(turn, instructions.GATHER), _set_apart(turn, chars)]
     persona = _persona(turn)
-    rules = SystemMessage(f"{persona}\n\n{instructions.DO_BOTH}" if has_tools else persona)
+    rules = _system(turn, persona, *([instructions.DO_BOTH] if has_tools else []))
     return [rules, *_earlier(turn, chars), request]
 
 

@@ -13,4 +13,5 @@ async def audit(
     if thread is not None:
         check_thread(thread)
     rows = await orchestrator.ledger.audit(thread=thread, user=user, limit=limit)
-    list_rows(rows, _COLUMNS, "No tool was called yet.", as_json=as_json)
+    zone = orchestrator.settings.zone("local")
+    list_rows(rows, _COLUMNS, "No tool was called yet.", as_json=as_json, zone=zone)

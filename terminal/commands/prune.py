@@ -57,7 +57,8 @@ async def _agreed(screen: Screen, threads: Sequence[str], age: str, *, audit: bo
 
 async def _foretell(screen: Screen, orchestrator: Orchestrator, threads: Sequence[str]) -> None:
     rows = [row for row in await orchestrator.ledger.threads() if row["thread"] in threads]
-    show(screen, rows, COLUMNS, "Nothing is as old as that and finished.")
+    zone = orchestrator.settings.zone("local")
+    show(screen, rows, COLUMNS, "Nothing is as old as that and finished.", zone)
     screen.side.print(f"{count(len(threads), 'thread')} would go.", style="dim")
 
 

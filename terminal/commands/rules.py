@@ -1,6 +1,8 @@
 """`twobrain rules`: the remembered rules of approval."""
 
 import time
+from datetime import tzinfo
+from functools import partial
 
 from base.errors import UnknownRuleError
 from base.texts import local_time
@@ -17,7 +19,8 @@ async def rules(orchestrator: Orchestrator, *, user: str | None, as_json: bool) 
     """List the rules, the oldest first."""
     found = [(rule, _problem(orchestrator, rule)) for rule in await orchestrator.ledger.rules(user=user)]
     rows = [{**rule, "holds": problem is None, "why_not": problem} for rule, problem in found]
-    list_rows(rows, _COLUMNS, _NONE, as_json=as_json, for_people=_for_people)
+    told = partial(_for_people, orchestrator.settings.zone("local"))
+    list_rows(rows, _COLUMNS, _NONE, as_json=as_json, for_people=told)
 
 
 async def revoke(orchestrator: Orchestrator, rule_id: str, *, user: str | None, as_json: bool) -> None:
@@ -43,9 +46,9 @@ def _problem(orchestrator: Orchestrator, rule: Row) -> str | None:
     return None if tool.definition == rule["definition"] else "the tool has changed since"
 
 
-def _for_people(row: Row) -> Row:
+def _for_people(zone: tzinfo, row: Row) -> Row:
     return {
         **row,
-        "until": "for good" if row["until"] is None else local_time(row["until"]),
+        "until": "for good" if row["until"] is None else local_time(row["until"], zone),
         "uses_left": "any" if row["uses_left"] is None else row["uses_left"],
     }

@@ -1,6 +1,9 @@
 import json
 import os
+import re
 import stat
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -180,3 +183,15 @@ def test_a_days_allowance_counts_every_process_and_a_turn_it_refuses_has_failed(
     assert len(home.json("audit")) == 1
     home.configure("")
     assert "6" in home.run("ask", "what is 2*3", "-t", "t1").stdout
+
+
+def test_times_are_shown_on_the_persons_clock(home):
+    zone = "Pacific/Pago_Pago"
+    config = home.directory / "twobrain.toml"
+    config.write_text(f'[users.local]\ntimezone = "{zone}"\n')
+    home.run("ask", "what is 12*7", "-t", "t", TWOBRAIN_CONFIG=str(config))
+    for command in ("threads", "audit"):
+        listed = home.run(command, TWOBRAIN_CONFIG=str(config), TZ="Europe/Paris").stdout
+        [shown] = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", listed)
+        when = datetime.fromisoformat(shown).replace(tzinfo=ZoneInfo(zone))
+        assert timedelta() <= datetime.now(UTC) - when < timedelta(minutes=3)

@@ -24,6 +24,7 @@ def settings(tmp_path: Path) -> Settings:
         {
             "TWOBRAIN_DATA_DIR": str(tmp_path / "data"),
             "TWOBRAIN_CONFIG": "",
+            "TZ": "Pacific/Pago_Pago",
             "MAIL_PASSWORD": "hunter2-and-more",
         }
     )

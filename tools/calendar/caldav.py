@@ -22,10 +22,13 @@ _TIMEOUT_S = 20
 _LARGEST = 20_000_000
 """Bytes of an answer."""
 _DAV, _CAL = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}"
+_PRINCIPAL = f".//{_DAV}current-user-principal/{_DAV}href"
+_ADDRESSES = f".//{_CAL}calendar-user-address-set/{_DAV}href"
 _IS_CALENDAR = f".//{_DAV}resourcetype/{_CAL}calendar"
 _FIND = (
     '<d:propfind xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><d:displayname/>'
-    "<d:resourcetype/><d:current-user-principal/><c:calendar-home-set/></d:prop></d:propfind>"
+    "<d:resourcetype/><d:current-user-principal/><c:calendar-home-set/>"
+    "<c:calendar-user-address-set/></d:prop></d:propfind>"
 )
 _QUERY = (
     '<c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><c:calendar-data/>'
@@ -57,6 +60,16 @@ class Calendar:
         found = await _asked(self.client, "REPORT", self.url, query, depth=1)
         return [data.text or "" for each in found for data in each.iter(f"{_CAL}calendar-data")]
 
+    async def addresses(self) -> list[str]:
+        """Return the mail addresses that the server knows of the person."""
+        try:
+            here = await _asked(self.client, "PROPFIND", self.url, _FIND, depth=0)
+            place = next((each.findtext(_PRINCIPAL) for each in here), None) or ""
+            person = await _asked(self.client, "PROPFIND", _joined(self.url, place), _FIND, depth=0)
+        except ToolFailure:
+            return []  # a server need not tell
+        return [href.text or "" for each in person for href in each.iterfind(_ADDRESSES)]
+
     async def put(self, name: str, text: str) -> bool:
         """Store a new event; False where its name is taken."""
         headers = {"If-None-Match": "*", "Content-Type": "text/calendar; charset=utf-8"}
@@ -81,7 +94,7 @@ async def _found(client: httpx.AsyncClient, url: httpx.URL, name: str | None) ->
             if each.find(_IS_CALENDAR) is not None:
                 return url
             further = each.findtext(f".//{_CAL}calendar-home-set/{_DAV}href")
-            principal = each.findtext(f".//{_DAV}current-user-principal/{_DAV}href")
+            principal = each.findtext(_PRINCIPAL)
             break
         else:
             break

@@ -1,6 +1,7 @@
 """Events as iCalendar text, and as a person reads them."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
@@ -18,26 +19,44 @@ _WORDS = 200
 """Characters of a title or a place that are shown."""
 _HEAVIEST = 100_000
 """Times that the events of one entry happen; about a second's work. Only a bomb has more."""
-_TIMES_A_YEAR = {"SECONDLY": 31_622_400, "MINUTELY": 527_040, "HOURLY": 8_784}
+_AN_HOUR, _A_DAY = timedelta(hours=1), timedelta(days=1)
+_PERIODS = {
+    "SECONDLY": timedelta(seconds=1),
+    "MINUTELY": timedelta(minutes=1),
+    "HOURLY": _AN_HOUR,
+    "DAILY": _A_DAY,
+    "WEEKLY": timedelta(weeks=1),
+}
+"""Of the frequencies that have a fixed one; those of months and years have none."""
 _PATIENCE_S = 15
+_LASTS = "X-TWOBRAIN-LASTS"
+"""Property under which the length of an event is kept while its series is unfolded."""
+_ABSENT = {"declined", "delegated"}
+"""Answers to an invitation by which one does not come."""
 
 
 def moment(words: str, zone: ZoneInfo) -> date | datetime:
     """Return the day or time, by default in that zone.
 
     Raises:
-        ToolFailure: it is neither.
+        ToolFailure: it is neither, or a time that the clocks there skip.
     """
     text = words.strip()
     try:
         if len(text) == len("2026-11-20"):
             return date.fromisoformat(text)
-        time_ = datetime.fromisoformat(text)
-        return (time_ if time_.tzinfo else time_.replace(tzinfo=zone)).astimezone(zone)
+        said = datetime.fromisoformat(text)
+        found = _in(said, zone)
     except (ValueError, OverflowError):
         raise ToolFailure(
             f"{words!r} is neither a day such as 2026-11-20 nor a time such as 2026-11-20T15:00."
         ) from None
+    if said.tzinfo is None and found.replace(tzinfo=None) != said:
+        raise ToolFailure(
+            f"There is no {said:%H:%M} on {said:%Y-%m-%d} in {zone}: the clocks are put forward over it. "
+            f"Say another time, such as {found:%Y-%m-%dT%H:%M}."
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +81,23 @@ class Span:
         try:
             begins = _in(start, zone)
             if end is None:
-                ends = begins + alone
+                ends = _later(begins, alone)
             else:
                 ends = end if isinstance(end, datetime) else _in(end + timedelta(days=1), zone)
         except OverflowError:
             raise ToolFailure("That is too far away.") from None
-        if ends <= begins:
+        if ends.timestamp() <= begins.timestamp():
             raise ToolFailure("The end is not after the start.")
         return cls(begins, ends, whole_days=not isinstance(start, datetime))
 
     def __str__(self) -> str:
+        first = self.start.date()
         if self.whole_days:
             last = self.end.date() - timedelta(days=self.end.time() == time.min)
-            first = self.start.date()
             return f"{first} all day" if last <= first else f"{first} to {last} all day"
         if self.start.date() == self.end.date():
-            return f"{self.start:%Y-%m-%d %H:%M}-{self.end:%H:%M}"
-        return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+            return f"{first} {_clock(self.start)}-{_clock(self.end)}"
+        return f"{first} {_clock(self.start)} to {self.end.date()} {_clock(self.end)}"
 
 
 def event_text(name: str, summary: str, span: Span, *, location: str, notes: str) -> str:
@@ -101,54 +120,155 @@ def event_text(name: str, summary: str, span: Span, *, location: str, notes: str
     return str(calendar.to_ical(), "utf-8")
 
 
-def occurrences(texts: Iterable[str], span: Span, zone: ZoneInfo) -> list[str]:
-    """Return a line for each event in a span, series unfolded; blocks."""
-    found: list[tuple[datetime, str]] = []
+def address_key(address: str) -> str:
+    """Return a mail address, or its URL, as it is compared."""
+    return address.strip().casefold().removeprefix("mailto:")
+
+
+def occurrences(
+    texts: Iterable[str], span: Span, zone: ZoneInfo, addresses: frozenset[str] = frozenset()
+) -> list[str]:
+    """Return a line for each event in a span, series unfolded; blocks.
+
+    What is cancelled, or declined by one of the person's `addresses`, comes last and says so.
+    """
+    found: list[tuple[str, float, str]] = []
     unreadable = 0
     deadline = monotonic() + _PATIENCE_S
     for text in texts:
         if monotonic() > deadline:
             raise ToolFailure("The calendar takes too long to read; ask for a shorter time.")
         try:
-            found += _occurrences(text, span, zone)
+            found += _occurrences(text, span, zone, addresses)
         except Exception:  # what strangers send is often no proper calendar; the others still count
             unreadable += 1
-    lines = [line for _, line in sorted(found)]
+    lines = [f"(Not attended, {status}: {line})" if status else line for status, _, line in sorted(found)]
     if len(lines) > _SHOWN:
         lines[_SHOWN:] = [f"… and {len(lines) - _SHOWN:,} more; ask for a shorter time."]
     return [*lines, f"({unreadable} could not be read.)"] if unreadable else lines
 
 
-def _occurrences(text: str, span: Span, zone: ZoneInfo) -> Iterator[tuple[datetime, str]]:
+def _occurrences(
+    text: str, span: Span, zone: ZoneInfo, addresses: frozenset[str]
+) -> Iterator[tuple[str, float, str]]:
     from icalendar import Calendar
     from recurring_ical_events import of  # type: ignore[import-untyped]
 
     calendar = Calendar.from_ical(text)
-    if sum(_weight(event, span) for event in calendar.walk("VEVENT")) > _HEAVIEST:
-        raise ValueError("unfolding it would take too long")
+    status = "cancelled" if str(calendar.get("METHOD", "")).upper() == "CANCEL" else ""
+    _prepare(calendar.walk("VEVENT"), span)
     for event in islice(of(calendar).after(span.start), _MOST_OF_A_SERIES):
         begins, ends = _in(event.start, zone), _in(event.end, zone)
+        if _LASTS in event and isinstance(event.start, datetime):
+            ends = _later(begins, event[_LASTS].dt)
         took = Span(begins, ends, whole_days=not isinstance(event.start, datetime))
-        if took.start >= span.end:
+        start, end = begins.timestamp(), ends.timestamp()
+        if start >= span.end.timestamp():
             return
-        if took.end > span.start or took.start >= span.start:
+        if max(start + 1, end) > span.start.timestamp():
             place = one_line(str(event.get("LOCATION", "")), _WORDS)
             title = one_line(str(event.get("SUMMARY", "")), _WORDS) or "(no title)"
-            yield took.start, f"{took} {title}{f' ({place})' if place else ''}"
+            line = f"{took} {title}{f' ({place})' if place else ''}"
+            yield status or _status(event, addresses), start, line
+
+
+def _prepare(events: list[Any], span: Span) -> None:
+    """Make the unfolding of series short, and keep what it forgets.
+
+    Raises:
+        ValueError: it would take too long.
+    """
+    for event in events:
+        if "DURATION" in event:
+            event[_LASTS] = event["DURATION"]
+        if "RECURRENCE-ID" not in event:
+            _skip_to(event, span)
+    if sum(_weight(event, span) for event in events) > _HEAVIEST:
+        raise ValueError("unfolding it would take too long")
+
+
+def _status(event: Any, addresses: frozenset[str]) -> str:
+    """Return why the person will not attend; empty: they may."""
+    if str(event.get("STATUS", "")).upper() == "CANCELLED":
+        return "cancelled"
+    attendees = event.get("ATTENDEE", [])
+    for each in attendees if isinstance(attendees, list) else [attendees]:
+        names = {address_key(each), address_key(each.params.get("EMAIL", ""))}
+        answer = str(each.params.get("PARTSTAT", "")).lower()
+        if answer in _ABSENT and addresses & names:
+            return answer
+    return ""
+
+
+def _rules(event: Any) -> list[Any]:
+    rules = event.get("RRULE", [])
+    return rules if isinstance(rules, list) else [rules]
+
+
+def _part(rule: Any, name: str, otherwise: Any) -> Any:
+    return rule.get(name, [otherwise])[0]
+
+
+def _skip_to(event: Any, span: Span) -> None:
+    """Let a series begin a year or so before the span.
+
+    It is counted from its start, and some are centuries old. What it comes to stays the same: it begins a
+    whole number of its periods later, those of months in whole years. One with a COUNT is left as it is.
+    """
+    rules = _rules(event)
+    if len(rules) != 1 or "COUNT" in rules[0]:
+        return
+    start, lasts = event.start, event.end - event.start
+    every = max(1, int(_part(rules[0], "INTERVAL", 1)))
+    days = (span.start.date() - _day(start) - lasts).days - 366
+    period = _PERIODS.get(str(_part(rules[0], "FREQ", "")).upper())
+    for number in range(days // 366 // every, 0, -1) if period is None else ():
+        with suppress(ValueError):  # not each year has a 29th of February
+            start = start.replace(year=start.year + number * every)
+            break
+    if period is not None and days > 0:
+        start += timedelta(days=days) // (every * period) * every * period
+    if start != event.start:
+        event["DTSTART"].dt = start
+        if "DTEND" in event:
+            event["DTEND"].dt = start + lasts
+
+
+def _day(when: date | datetime) -> date:
+    return when.date() if isinstance(when, datetime) else when
 
 
 def _weight(event: Any, span: Span) -> int:
     """Return about how many times an event happens until the span's end."""
-    years = max(1, span.end.year - int(event.start.year) + 1)
-    rules = event.get("RRULE", [])
+    days = max(366, (span.end.date() - _day(event.start)).days)
     times = 0
-    for rule in rules if isinstance(rules, list) else [rules]:
+    for rule in _rules(event):
         several = prod(len(rule.get(part, [0])) for part in ("BYHOUR", "BYMINUTE", "BYSECOND"))
-        times += several * _TIMES_A_YEAR.get(str(rule.get("FREQ", [""])[0]).upper(), 366)
-    return years * times
+        period = min(_PERIODS.get(str(_part(rule, "FREQ", "")).upper(), _A_DAY), _A_DAY)
+        often = several * days * (_A_DAY // period)
+        times += often if period < _AN_HOUR else min(often, int(_part(rule, "COUNT", often)))
+    return times
 
 
 def _in(when: date | datetime, zone: ZoneInfo) -> datetime:
+    """Return a time on a zone's clocks, a day as its midnight.
+
+    Of a time that comes twice the first is meant; one that the clocks skip is that much later (RFC 5545).
+    """
     if not isinstance(when, datetime):
         return datetime.combine(when, time.min, zone)
-    return when.astimezone(zone) if when.tzinfo else when.replace(tzinfo=zone)
+    return (when if when.tzinfo else when.replace(tzinfo=zone)).astimezone(UTC).astimezone(zone)
+
+
+def _later(when: datetime, lasting: timedelta) -> datetime:
+    """Return a time later by calendar days, then exact hours."""
+    days = timedelta(days=lasting.days)
+    there = when + days if days else when  # a sum forgets which of two times is meant
+    return (there.astimezone(UTC) + (lasting - days)).astimezone(when.tzinfo)
+
+
+def _clock(when: datetime) -> str:
+    """Return hour and minute, and which where they come twice."""
+    if when.replace(fold=1 - when.fold).utcoffset() == when.utcoffset():
+        return f"{when:%H:%M}"
+    return f"{when:%H:%M} (the {'second' if when.fold else 'first'}, UTC{when.isoformat()[-6:]})"

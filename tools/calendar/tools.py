@@ -4,16 +4,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from base.settings import LoginCard, Settings
+from base.settings import LoginCard, Settings, TimeZone
 from base.texts import is_blank, visible
 from base.worker_threads import in_thread
 from tools.calendar.caldav import NoAnswerError, open_calendar
-from tools.calendar.icalendar import Span, event_text, moment, occurrences
+from tools.calendar.icalendar import Span, address_key, event_text, moment, occurrences
 from tools.declaration import Here, OutcomeUnknown, Tool, ToolFailure, tool
 
 _LONGEST = timedelta(days=366)
@@ -30,18 +30,10 @@ class CalendarCard(LoginCard):
     """A CalDAV server, or one calendar on it."""
     calendar: str | None = None
     """Name of the calendar; None: the only one there is."""
-    timezone: str = "UTC"
-    """IANA name of the zone that times without one are in, such as Europe/Paris."""
-
-    @model_validator(mode="after")
-    def _knows_its_zone(self) -> Self:
-        try:
-            ZoneInfo(self.timezone)
-        except (KeyError, ValueError, OSError):
-            raise ValueError(
-                f"there is no time zone {self.timezone!r}; use an IANA name such as Europe/Paris"
-            ) from None
-        return self
+    addresses: tuple[str, ...] = ()
+    """The person's mail addresses in invitations, besides user and those that the server knows."""
+    timezone: TimeZone | None = None
+    """Zone of people whose table names none, such as Europe/Paris; None: the machine's."""
 
 
 def _missing(settings: Settings) -> str | None:
@@ -63,23 +55,27 @@ def _required(here: Here) -> CalendarCard:
 async def list_events(here: Here, start: Time, end: Until = "") -> str:
     """List what the calendar has between two times, at most a year apart."""
     card = _required(here)
-    zone = ZoneInfo(card.timezone)
+    zone = here.settings.zone(here.user)
     span = Span.of(moment(start, zone), moment(end, zone) if end else None, zone, alone=timedelta(days=1))
     if span.end - span.start > _LONGEST:
         raise ToolFailure("That is more than a year; ask for a shorter time.")
     async with open_calendar(card.url, card.login(here.settings), card.calendar) as calendar:
         texts = await calendar.between(span.start, span.end)
-    lines = await in_thread(partial(occurrences, texts, span, zone))
-    return "\n".join([f"Times in {card.timezone}:", *lines]) if lines else f"There is nothing {span}."
+        invited = any("ATTENDEE" in text for text in texts)
+        known = await calendar.addresses() if invited else []
+    named = (*known, *card.addresses, card.user or "")
+    mine = frozenset(address_key(each) for each in named if "@" in each)
+    lines = await in_thread(partial(occurrences, texts, span, zone, mine))
+    return "\n".join([f"Times in {zone}:", *lines]) if lines else f"There is nothing {span}."
 
 
 def _preview(  # noqa: PLR0913, PLR0917 (the parameters of add_event)
     here: Here, summary: str, start: str, end: str = "", location: str = "", notes: str = ""
 ) -> str:
-    card = _required(here)
-    span = _span(card, summary, start, end)
+    zone = here.settings.zone(here.user)
+    span = _span(zone, summary, start, end)
     first = f"Add to the calendar: {visible(summary)}"
-    lines = (first, f"{span} ({card.timezone})", visible(location), notes)
+    lines = (first, f"{span} ({zone})", visible(location), notes)
     return "\n".join(filter(None, lines))
 
 
@@ -95,7 +91,8 @@ async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event
 ) -> str:
     """Add an event to the calendar."""
     card = _required(here)
-    span = _span(card, summary, start, end)
+    zone = here.settings.zone(here.user)
+    span = _span(zone, summary, start, end)
     name = f"{sha256(here.idempotency_key.encode()).hexdigest()[:32]}-twobrain"
     text = await in_thread(partial(event_text, name, summary, span, location=location, notes=notes))
     async with open_calendar(card.url, card.login(here.settings), card.calendar) as calendar:
@@ -105,13 +102,12 @@ async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event
             raise OutcomeUnknown(
                 f"{error} It is unknown whether the event was added; list_events shows."
             ) from None
-    return f"{'Added' if new else 'It is there already'}: {summary}, {span} ({card.timezone})."
+    return f"{'Added' if new else 'It is there already'}: {summary}, {span} ({zone})."
 
 
-def _span(card: CalendarCard, summary: str, start: str, end: str) -> Span:
+def _span(zone: ZoneInfo, summary: str, start: str, end: str) -> Span:
     if is_blank(summary):
         raise ToolFailure("The summary is empty; say what it is.")
-    zone = ZoneInfo(card.timezone)
     begins, ends = moment(start, zone), moment(end, zone) if end else None
     if ends and isinstance(begins, datetime) != isinstance(ends, datetime):
         raise ToolFailure("Give start and end both as days, or both with a time.")
@@ -120,13 +116,22 @@ def _span(card: CalendarCard, summary: str, start: str, end: str) -> Span:
 
 
 def tools(settings: Settings) -> tuple[Tool, ...]:
-    """Return the family, which knows times in the calendar's zone."""
+    """Return the family, which knows times in the zones of all people."""
     card = settings.read_table(("tools", "calendar"), CalendarCard)
-    return (list_events, replace(add_event, canonical=partial(_canonical, card)) if card else add_event)
+    zones = {settings.zone(user) for user in ("", "local", *settings.users)} if card else set()
+    canonical = partial(_canonical, sorted(zones, key=str))
+    return (list_events, replace(add_event, canonical=canonical) if card else add_event)
 
 
-def _canonical(card: CalendarCard, args: dict[str, Any]) -> dict[str, Any]:
-    span = _span(card, args["summary"], args["start"], args["end"])
-    ends = (span.start, span.end)
-    start, end = (str(each.date() if span.whole_days else each.astimezone(UTC)) for each in ends)
-    return {**args, "start": start, "end": end}
+def _canonical(zones: list[ZoneInfo], args: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments, as the instants that they mean in each zone."""
+    spans = [_span(zone, args["summary"], args["start"], args["end"]) for zone in zones]
+    return {
+        **args,
+        "start": ", ".join(_instant(span.start, span) for span in spans),
+        "end": ", ".join(_instant(span.end, span) for span in spans),
+    }
+
+
+def _instant(when: datetime, span: Span) -> str:
+    return str(when.date() if span.whole_days else when.astimezone(UTC))

@@ -2,6 +2,8 @@
 
 import json
 import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -92,8 +94,21 @@ async def test_plain_chat_calls_no_planner_and_offers_no_tools(settle, layout):
     assert (result.backend, result.stop_reason, result.tool_calls) == ("writer", "answered", [])
     assert house.planner.heard == []
     heard = house.writer.heard[-1]
-    assert (heard.tools, heard.system) == ({}, PERSONA)
+    assert heard.tools == {}
+    assert re.fullmatch(rf"{PERSONA}\n\nToday is .*", heard.system)
     assert [turn.text for turn in heard.turns if turn.role == "user"] == [*LONG, "get_time {}"]
+
+
+@pytest.mark.parametrize(
+    "zone", ["Pacific/Pago_Pago", "Pacific/Kiritimati"]
+)  # it is never the same day in both
+async def test_every_model_is_told_the_persons_day_behind_what_never_changes(settle, zone):
+    house = settle(more=f'[users.local]\ntimezone = "{zone}"')
+    days = [datetime.now(ZoneInfo(zone))]
+    await _talk(house, 'calculate {"expression": "6*7"}')
+    days.append(datetime.now(ZoneInfo(zone)))
+    told = {heard.system.rpartition("\n\n")[2] for heard in (*house.planner.heard, *house.writer.heard)}
+    assert told <= {f"Today is {day:%A, %Y-%m-%d} ({zone})." for day in days}
 
 
 @pytest.mark.parametrize("layout", ["gemini+anthropic", "openai+gemini", "anthropic+openai"])

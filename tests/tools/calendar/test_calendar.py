@@ -1,14 +1,19 @@
+import re
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
 
 from base.errors import ConfigurationError
 from base.settings import load_settings
+from tools.calendar.caldav import open_calendar
 from tools.calendar.icalendar import Span, moment, occurrences
 from tools.registry import open_registry
 from tools.run import run_tool
@@ -76,11 +81,11 @@ def put(home):
 
 @pytest.fixture
 def configure(tmp_path):
-    def make(url, more="", **environment):
+    def make(url, more="", zone="Europe/Paris", **environment):
         source = tmp_path / "twobrain.toml"
         source.write_text(
             f'[tools.calendar]\nurl = "{url}"\nuser = "ada"\npassword_env = "CALENDAR_PASSWORD"\n'
-            f'timezone = "Europe/Paris"\n{more}\n'
+            f'timezone = "{zone}"\n{more}\n'
         )
         return load_settings(
             {"TWOBRAIN_CONFIG": str(source), "CALENDAR_PASSWORD": "swordfish", **environment}
@@ -94,6 +99,16 @@ def settings(configure, radicale):
     return configure(radicale)
 
 
+@pytest.fixture
+def call_as(here, configure, radicale, call_in):
+    """Return a function that calls a tool under another table."""
+
+    async def by_name(name, table, **args):
+        return await call_in(replace(here, settings=configure(radicale, **table)), name, **args)
+
+    return by_name
+
+
 async def test_an_event_is_added_and_listed_in_the_persons_zone(call, home):
     outcome = await call(
         "add_event", summary="Dentist", start="2026-11-20T15:00", end="2026-11-20T15:45", location="Main St"
@@ -102,6 +117,27 @@ async def test_an_event_is_added_and_listed_in_the_persons_zone(call, home):
     outcome = await call("list_events", start="2026-11-20")
     assert outcome.text == "Times in Europe/Paris:\n2026-11-20 15:00-15:45 Dentist (Main St)"
     assert (await call("list_events", start="2026-11-21")).text == "There is nothing 2026-11-21 all day."
+
+
+async def test_times_without_a_zone_are_the_persons_own(call_as, home):
+    table = {"more": '[users.ada]\ntimezone = "Pacific/Pago_Pago"\n[users.bob]\ntimezone = "Asia/Tokyo"'}
+    outcome = await call_as("add_event", table, summary="Dentist", start="2026-11-20T15:00")
+    assert outcome.text == "Added: Dentist, 2026-11-20 15:00-16:00 (Pacific/Pago_Pago)."
+    assert "DTSTART:20261121T020000Z" in home.get(f"home/{_name(home)}").text
+    outcome = await call_as("list_events", table, start="2026-11-20")
+    assert outcome.text == "Times in Pacific/Pago_Pago:\n2026-11-20 15:00-16:00 Dentist"
+
+
+def test_calls_are_alike_only_where_they_mean_the_same_to_everybody(configure, radicale):
+    def fingerprint(start, more=""):
+        registry = open_registry(configure(radicale, more))
+        return registry.fingerprint("add_event", {"summary": "x", "start": start})
+
+    assert fingerprint("2026-11-20T15:00") == fingerprint("2026-11-20T14:00Z")
+    tokyo = '[users.ada]\ntimezone = "Asia/Tokyo"'
+    assert fingerprint("2026-11-20T15:00", tokyo) != fingerprint("2026-11-20T14:00Z", tokyo)
+    assert fingerprint("2026-11-20T15:00", tokyo) == fingerprint("2026-11-20T15:00:00", tokyo)
+    assert fingerprint("2026-11-20T15:00+01:00", tokyo) == fingerprint("2026-11-20T14:00Z", tokyo)
 
 
 async def test_a_repeat_of_the_same_call_adds_nothing_and_another_call_does(here, home, settings):
@@ -136,6 +172,131 @@ async def test_series_are_unfolded_with_their_exceptions_and_across_summer_time(
     )
     outcome = await call("list_events", start="2026-03-23", end="2026-04-07")
     assert outcome.text.splitlines()[1:] == ["2026-03-23 07:00-07:15 Bin", "2026-04-06 07:00-07:15 Bin"]
+
+
+async def test_what_is_cancelled_is_not_listed_as_taking_place(call, put):
+    put("a", "DTSTART:20261120T090000Z", "SUMMARY:Gone", "STATUS:CANCELLED")
+    put("b", "DTSTART:20261120T080000Z", "SUMMARY:Held", "STATUS:CONFIRMED")
+    put("c", "DTSTART:20261119T100000Z", "SUMMARY:Stand-up", "RRULE:FREQ=DAILY;COUNT=3")
+    outcome = await call("list_events", start="2026-11-20")
+    assert outcome.text.splitlines()[1:] == [
+        "2026-11-20 09:00-09:00 Held",
+        "2026-11-20 11:00-11:00 Stand-up",
+        "(Not attended, cancelled: 2026-11-20 10:00-10:00 Gone)",
+    ]
+
+
+async def test_one_cancelled_occurrence_of_a_series_leaves_the_others(call, home):
+    master = "UID:s\r\nDTSTART:20261119T100000Z\r\nRRULE:FREQ=DAILY;COUNT=3\r\nSUMMARY:Class"
+    gone = "UID:s\r\nRECURRENCE-ID:20261120T100000Z\r\nDTSTART:20261120T100000Z\r\nSTATUS:cancelled"
+    second = f"\r\nEND:VEVENT\r\nBEGIN:VEVENT\r\nDTSTAMP:20260101T000000Z\r\n{gone}\r\nSUMMARY:Class"
+    home.put("home/s.ics", content=HEAD + master + second + TAIL, headers={"Content-Type": "text/calendar"})
+    outcome = await call("list_events", start="2026-11-19", end="2026-11-21")
+    assert outcome.text.splitlines()[1:] == [
+        "2026-11-19 11:00-11:00 Class",
+        "2026-11-21 11:00-11:00 Class",
+        "(Not attended, cancelled: 2026-11-20 11:00-11:00 Class)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("attendee", "status"),
+    [
+        ("ATTENDEE;PARTSTAT=DECLINED:mailto:ada@example.org", "declined"),
+        ("ATTENDEE;PARTSTAT=declined:MAILTO:Ada@Example.org", "declined"),
+        ("ATTENDEE;EMAIL=ada@example.org;PARTSTAT=DECLINED:/123/principal/", "declined"),
+        ('ATTENDEE;PARTSTAT=DELEGATED;DELEGATED-TO="mailto:eve@x.org":mailto:ada@example.org', "delegated"),
+        ("ATTENDEE;PARTSTAT=DECLINED:mailto:eve@example.org", ""),
+        ("ATTENDEE;PARTSTAT=ACCEPTED:mailto:ada@example.org", ""),
+        ("ATTENDEE;PARTSTAT=NEEDS-ACTION:mailto:ada@example.org", ""),
+    ],
+)
+async def test_what_the_person_declined_is_told_apart_and_what_others_declined_is_not(
+    call_as, put, attendee, status
+):
+    others = ("ATTENDEE;PARTSTAT=ACCEPTED:mailto:bob@example.org", attendee)
+    put("a", "DTSTART:20261120T090000Z", "SUMMARY:Lunch", *others)
+    outcome = await call_as(
+        "list_events", {"more": 'addresses = ["ada@work.example", "ada@example.org"]'}, start="2026-11-20"
+    )
+    line = "2026-11-20 10:00-10:00 Lunch"
+    assert outcome.text.splitlines()[1:] == [f"(Not attended, {status}: {line})" if status else line]
+
+
+async def test_the_server_says_which_addresses_are_the_persons(radicale, home):
+    async with open_calendar(radicale, ("ada", "swordfish"), None) as calendar:
+        assert await calendar.addresses() == ["/ada/"]
+
+
+@pytest.mark.parametrize(
+    ("args", "told", "stored"),
+    [
+        (("2026-10-25T02:30", ""), "02:30 (the first, UTC+02:00)-02:30 (the second, UTC+01:00)", "0030 0130"),
+        (("2026-10-25T02:30+01:00", ""), "02:30 (the second, UTC+01:00)-03:30", "0130 0230"),
+        (("2026-10-25T01:30", "2026-10-25T03:30"), "01:30-03:30", "2330 0230"),
+        (
+            ("2026-10-25T02:50", "2026-10-25T02:10+01:00"),
+            "02:50 (the first, UTC+02:00)-02:10 (the second, UTC+01:00)",
+            "0050 0110",
+        ),
+        (("2027-03-28T01:30", ""), "01:30-03:30", "0030 0130"),
+        (("2027-03-28T01:59", "2027-03-28T03:01"), "01:59-03:01", "0059 0101"),
+    ],
+)
+async def test_an_hour_lasts_an_hour_when_the_clocks_change(call, home, args, told, stored):
+    start, end = args
+    outcome = await call("add_event", summary="x", start=start, end=end)
+    assert outcome.text == f"Added: x, {start[:10]} {told} (Europe/Paris)."
+    text = home.get(f"home/{_name(home)}").text
+    assert re.findall(r"DT(?:START|END):\d{8}T(\d{4})00Z", text) == stored.split()
+    assert (await call("list_events", start=start[:10])).text.splitlines()[1:] == [f"{start[:10]} {told} x"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "args", "why"),
+    [
+        (
+            "Europe/Paris",
+            {"start": "2027-03-28T02:45", "end": "2027-03-28T03:15"},
+            "There is no 02:45 on 2027-03-28",
+        ),
+        ("Europe/Paris", {"start": "2027-03-28T02:00"}, "Say another time, such as 2027-03-28T03:00"),
+        ("Europe/Paris", {"start": "2027-03-28T01:00", "end": "2027-03-28T02:59:59"}, "There is no 02:59"),
+        ("Australia/Lord_Howe", {"start": "2026-10-04T02:15"}, "such as 2026-10-04T02:45"),
+        ("Pacific/Apia", {"start": "2011-12-30T12:00"}, "such as 2011-12-31T12:00"),
+        ("Europe/Paris", {"start": "2026-10-25T02:50", "end": "2026-10-25T02:10"}, "The end is not after"),
+    ],
+)
+async def test_a_time_that_the_clocks_skip_is_refused_with_a_word(call_as, zone, args, why):
+    outcome = await call_as("add_event", {"zone": zone}, summary="x", **args)
+    assert outcome.status == "failed"
+    assert why in outcome.text
+
+
+def test_what_others_wrote_lasts_what_it_says_when_the_clocks_change():
+    lines = unfolded(
+        "DTSTART;TZID=Europe/Paris:20261025T013000\r\nDURATION:PT2H\r\nSUMMARY:Two hours",
+        "DTSTART;TZID=Europe/Paris:20261024T120000\r\nDURATION:P1D\r\nSUMMARY:Till noon",
+        "DTSTART;TZID=Europe/Paris:20261018T013000\r\nDURATION:PT2H\r\nRRULE:FREQ=WEEKLY\r\nSUMMARY:Weekly",
+        day="2026-10-25",
+    )
+    assert lines == [
+        "2026-10-24 12:00 to 2026-10-25 12:00 Till noon",
+        "2026-10-25 01:30-02:30 (the second, UTC+01:00) Two hours",
+        "2026-10-25 01:30-02:30 (the second, UTC+01:00) Weekly",
+    ]
+    assert unfolded("DTSTART:20270328T023000\r\nDURATION:PT1H\r\nSUMMARY:Floating", day="2027-03-28") == [
+        "2027-03-28 03:30-04:30 Floating"
+    ]
+
+
+def test_two_times_that_the_clocks_show_alike_come_in_their_order():
+    lines = unfolded(
+        "DTSTART:20261025T010000Z\r\nDTEND:20261025T011500Z\r\nSUMMARY:A",
+        "DTSTART:20261025T003000Z\r\nDTEND:20261025T004500Z\r\nSUMMARY:B",
+        day="2026-10-25",
+    )
+    assert [line[-1] for line in lines] == ["B", "A"]
 
 
 async def test_an_event_that_lasts_over_midnight_and_one_without_a_title_are_shown_in_order(call, put):
@@ -181,15 +342,58 @@ def test_a_series_made_to_be_counted_for_ever_is_left_out_and_the_others_are_sho
     assert lines == ["2026-11-20 13:00-13:00 Lunch", "(2 could not be read.)"]
 
 
+@pytest.mark.parametrize(
+    "series",
+    [
+        "DTSTART;VALUE=DATE:16041120\r\nRRULE:FREQ=YEARLY",
+        "DTSTART;VALUE=DATE:16041120\r\nDTEND;VALUE=DATE:16041121\r\nRRULE:FREQ=YEARLY;BYMONTH=11;BYMONTHDAY=20",
+        "DTSTART;VALUE=DATE:16041120\r\nRRULE:FREQ=YEARLY;COUNT=500",
+        "DTSTART;VALUE=DATE:00011120\r\nRRULE:FREQ=YEARLY;INTERVAL=5",
+        "DTSTART;VALUE=DATE:16040220\r\nRRULE:FREQ=MONTHLY;INTERVAL=3",
+        "DTSTART;VALUE=DATE:16040116\r\nRRULE:FREQ=MONTHLY;BYDAY=3FR",
+        "DTSTART;VALUE=DATE:16040109\r\nRRULE:FREQ=WEEKLY;INTERVAL=2;UNTIL=20261231",
+        "DTSTART;TZID=Europe/Paris:19000102T090000\r\nRRULE:FREQ=HOURLY;INTERVAL=3",
+    ],
+)
+def test_a_series_is_read_however_long_ago_it_began(series):
+    lines = unfolded(f"{series}\r\nSUMMARY:Long")
+    assert lines
+    assert all(line.startswith("2026-11-20 ") for line in lines)
+
+
+SERIES = st.tuples(
+    st.sampled_from(["YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY"]),
+    st.integers(1, 40),
+    st.sampled_from(
+        ["", ";BYDAY=MO,FR", ";BYMONTH=2,11", ";BYDAY=-1FR;BYSETPOS=-1", ";BYHOUR=9,15", ";BYMONTHDAY=-2"]
+    ),
+).map(lambda parts: "FREQ={};INTERVAL={}{}".format(*parts))
+
+
+@hypothesis(max_examples=25, deadline=None)
+@given(rule=SERIES, start=st.dates(date(2016, 1, 1), date(2026, 11, 1)), hours=st.integers(0, 60))
+def test_what_a_series_comes_to_is_the_same_as_counted_from_its_start(rule, start, hours):
+    from icalendar import Calendar
+    from recurring_ical_events import of
+
+    zone = ZoneInfo("Europe/Paris")
+    span = Span.of(moment("2026-11-02", zone), moment("2026-12-01", zone), zone, alone=timedelta(days=1))
+    event = f"DTSTART;TZID=Europe/Paris:{start:%Y%m%d}T0930{hours:02}\r\nDURATION:PT{hours}H\r\nRRULE:{rule}"
+    text = f"{HEAD}UID:x\r\n{event}{TAIL}"
+    found = of(Calendar.from_ical(text)).between(span.start, span.end)
+    starts = sorted(f"{each.start:%Y-%m-%d %H:%M}" for each in found)
+    assert [line[:16] for line in occurrences([text], span, zone)][:100] == starts[:100]
+
+
 def test_a_busy_time_is_cut_with_the_number_of_events_left_out():
     lines = unfolded(*[f"DTSTART:20261120T100000Z\r\nSUMMARY:{number}" for number in range(130)])
     assert len(lines) == 101
     assert lines[-1] == "… and 30 more; ask for a shorter time."
 
 
-def unfolded(*events: str) -> list[str]:
+def unfolded(*events: str, day: str = "2026-11-20") -> list[str]:
     zone = ZoneInfo("Europe/Paris")
-    span = Span.of(moment("2026-11-20", zone), None, zone, alone=timedelta(days=1))
+    span = Span.of(moment(day, zone), None, zone, alone=timedelta(days=1))
     return occurrences([f"{HEAD}UID:x\r\n{event}{TAIL}" for event in events], span, zone)
 
 

@@ -277,7 +277,9 @@ class AnyOrder(RuleBasedStateMachine):
             elif row["tool"] in UNASKED:
                 assert len(happened) <= 1 + len(agreed)
             if row["tool"] != "look":
-                assert happened or row["status"] != "executed", row
+                # Of a call made anew, which had been executed before, a person may say that it is done.
+                counted = any(asked["decision"] == "counted" for asked in row["unknown_outcomes"])
+                assert happened or row["status"] != "executed" or counted, row
                 assert not happened or row["status"] in {"executed", "unknown", "running"}, row
 
     def teardown(self) -> None:

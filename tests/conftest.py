@@ -1,6 +1,7 @@
 """Fixtures that every room's tests may ask for."""
 
 import gc
+import os
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -78,6 +79,12 @@ class Scheduling(LoadScopeScheduling):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one more than there are cores: the one that talks to the servers waits most of the time."""
+    return (os.cpu_count() or 1) + 1
 
 
 def _is_slow(item: pytest.Item) -> bool:

@@ -277,10 +277,18 @@ class AnyOrder(RuleBasedStateMachine):
             elif row["tool"] in UNASKED:
                 assert len(happened) <= 1 + len(agreed)
             if row["tool"] != "look":
-                # Of a call made anew, which had been executed before, a person may say that it is done.
-                counted = any(asked["decision"] == "counted" for asked in row["unknown_outcomes"])
-                assert happened or row["status"] != "executed" or counted, row
+                assert happened or row["status"] != "executed" or self._was_done_before(row, effects), row
                 assert not happened or row["status"] in {"executed", "unknown", "running"}, row
+
+    def _was_done_before(self, row: dict[str, Any], effects: dict[str, list[int]]) -> bool:
+        """Tell of a call made anew that a person counted it as done, and that its like before it was."""
+        counted = any(asked["decision"] == "counted" for asked in row["unknown_outcomes"])
+        same = ("turn", "tool")
+        others = [each for each in self.world.run(self._audit()) if each["call_id"] != row["call_id"]]
+        alike = [each for each in others if all(each[name] == row[name] for name in same)]
+        return counted and any(
+            each["status"] == "executed" and effects.get(each["call_id"]) for each in alike
+        )
 
     def teardown(self) -> None:
         self.world.run(self.world.reopen())

@@ -88,7 +88,7 @@ async def test_what_a_call_takes_grows_with_its_arguments_and_not_with_their_squ
     noting = partial(_noting, is_whole=whole)
     short, long = [
         await _steps(open_caller(kind, noting(chars, pieces=chars // 8), streaming=stream, timeout_s=60))
-        for chars in (400, 4_000)
+        for chars in (800, 8_000)
     ]
     assert long < 11 * short
     at_once = await _steps(open_caller(kind, noting(20_000, pieces=1), streaming=stream))

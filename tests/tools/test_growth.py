@@ -50,11 +50,10 @@ def is_linear(times: list[float]) -> bool:
     return all(after <= DECADE * SLACK * max(before, FLOOR_S / DECADE) for before, after in pairwise(times))
 
 
-@pytest.mark.prove
 @pytest.mark.parametrize("name", ["list_files", "search_files", "read_file"])
-async def test_a_folder_takes_time_in_proportion_to_its_files(here, root, name, proving):
+async def test_a_folder_takes_time_in_proportion_to_its_files(here, root, name):
     tool = open_registry(here.settings).get(name)
-    sizes = (50, 500, 5_000) if proving else (20, 200, 2_000)
+    sizes = (50, 500, 5_000)
     for size in sizes:
         (root / str(size)).mkdir(parents=True)
         for number in range(size):

@@ -106,7 +106,7 @@ async def test_a_last_word_and_an_answer_after_very_many_results_stay_within_the
 @pytest.mark.parametrize(
     ("window", "share"),
     [
-        (16_000, 0.79),
+        (16_000, 0.8),
         pytest.param(32_000, 0.86, marks=IN_FULL),
         pytest.param(1_000_000, 0.9, marks=pytest.mark.slow),
     ],

@@ -378,7 +378,7 @@ def test_what_a_series_comes_to_is_the_same_as_counted_from_its_start(rule, star
 
     zone = ZoneInfo("Europe/Paris")
     span = Span.of(moment("2026-11-02", zone), moment("2026-12-01", zone), zone, alone=timedelta(days=1))
-    event = f"DTSTART;TZID=Europe/Paris:{start:%Y%m%d}T0930{hours:02}\r\nDURATION:PT{hours}H\r\nRRULE:{rule}"
+    event = f"DTSTART;TZID=Europe/Paris:{start:%Y%m%d}T093000\r\nDURATION:PT{hours}H\r\nRRULE:{rule}"
     text = f"{HEAD}UID:x\r\n{event}{TAIL}"
     found = of(Calendar.from_ical(text)).between(span.start, span.end)
     starts = sorted(f"{each.start:%Y-%m-%d %H:%M}" for each in found)

@@ -4,29 +4,33 @@ Served by name in langgraph.json; a program opens it with `graphs.session.open_o
 `builder` with a checkpointer of its own.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from typing import Any, Self
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
 
 from graphs.routes import after_confirm, after_intake, after_plan
+from graphs.stale_answers import question
 from nodes.confirm import confirm
 from nodes.context import Context
 from nodes.execute_tools import execute_tools
 from nodes.explain import explain
+from nodes.gate.request import ANSWERED
 from nodes.intake import intake
 from nodes.plan import plan
+from nodes.resources import CONFIGURED, HELD, shared_resources
 from nodes.respond import respond
 from nodes.state import Input, Output, State
 from storage.checkpoints.saver import Checkpoints
 
 
 class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
-    """The compiled graph; each step is kept before the next."""
+    """The compiled graph; a thread's runs take turns, each step is kept."""
 
     def copy(self, update: dict[str, Any] | None = None) -> Self:
         """Return a copy, on our saver where a server wraps it.
@@ -44,14 +48,19 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AsyncGenerator[Any, None]:
-        """Run as the graph does, and keep each step at once."""
+        """Run, after those before it in its thread; keep each step.
+
+        Raises:
+            BusyThreadError: another process has been at work on the thread for too long.
+        """
         if isinstance(self.checkpointer, BaseCheckpointSaver):
             options = {**options, "durability": "sync", "checkpoint_during": None}
-        stream: Any = super().astream(input, config, **options)
-        async with aclosing(stream):
-            async for each in stream:
-                yield each
-        await self._settled(config)
+        async with self._alone(input, config) as noted:
+            stream: Any = super().astream(input, noted, **options)
+            async with aclosing(stream):
+                async for each in stream:
+                    yield each
+            await self._settled(config)
 
     async def abulk_update_state(self, config: RunnableConfig, *args: Any, **options: Any) -> RunnableConfig:
         """Change the state, on disk when it returns."""
@@ -59,13 +68,41 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         await self._settled(config)
         return changed
 
+    @asynccontextmanager
+    async def _alone(self, given: Any, config: RunnableConfig | None) -> AsyncIterator[RunnableConfig | None]:
+        """Hold the thread's lock; first note which question an answer is for.
+
+        While a run waits for its turn, another question may come to stand.
+        """
+        choices = (config or {}).get("configurable", {})
+        thread = choices.get("thread_id")
+        if config is None or thread is None or not isinstance(self.checkpointer, BaseCheckpointSaver):
+            yield config
+            return
+        if isinstance(given, Command) and given.resume is not None and ANSWERED not in choices:
+            asked = await question(self.checkpointer, config)
+            config = {**config, "configurable": {**choices, ANSWERED: asked or ""}}
+        turns = (choices.get(CONFIGURED) or await shared_resources()).turns
+        async with nullcontext() if choices.get(HELD) is turns else turns.of(str(thread)):
+            yield config
+
     async def _settled(self, config: RunnableConfig | None) -> None:
         """Return once our saver has all of the thread on disk."""
         if isinstance(self.checkpointer, Checkpoints) and config:
             await self.checkpointer.settled(str(config["configurable"]["thread_id"]))
 
 
-builder = StateGraph(State, context_schema=Context, input_schema=Input, output_schema=Output)
+class DurableBuilder(StateGraph[State, Context, Input, Output]):
+    """Compiles the graph to one whose runs take turns."""
+
+    def compile(self, *args: Any, **options: Any) -> DurableGraph:
+        """Compile as a StateGraph does."""
+        compiled = super().compile(*args, **options)
+        compiled.__class__ = DurableGraph
+        return compiled  # type: ignore[return-value]
+
+
+builder = DurableBuilder(State, context_schema=Context, input_schema=Input, output_schema=Output)
 builder.add_node("intake", intake)
 builder.add_node("plan", plan)
 builder.add_node("execute_tools", execute_tools, input_schema=State)  # type: ignore[call-overload]
@@ -81,4 +118,3 @@ builder.add_conditional_edges("confirm", after_confirm, ["execute_tools", "plan"
 builder.add_edge("respond", END)
 
 graph = builder.compile(name="orchestrator")
-graph.__class__ = DurableGraph

@@ -14,7 +14,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, StateSnapshot
 
-from base.data_dir import CHECKPOINTS, MEMORIES, THREAD_LOCKS
+from base.data_dir import CHECKPOINTS, MEMORIES
 from base.errors import BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
 from base.settings import Settings
 from base.texts import as_text, is_blank, mended
@@ -27,16 +27,13 @@ from ledger.ledger import Ledger
 from models.catalog import ModelRegistry, open_embedder
 from nodes.context import LOCAL, Context, choices_of
 from nodes.intake import check_text
-from nodes.resources import CONFIGURED, Resources, open_resources
+from nodes.resources import CONFIGURED, HELD, Resources, open_resources
 from storage.checkpoints.saver import Checkpoints, open_checkpoints
 from storage.memories import open_memories
-from storage.thread_lock import ThreadLocks
 from tools.registry import Registry
 
 _LONGEST_THREAD = 255
 """Characters of a thread's id."""
-_MOST_OTHERS = 10
-"""Runs that have moved a thread meanwhile, and are gone on with."""
 
 
 class Orchestrator:
@@ -56,7 +53,7 @@ class Orchestrator:
             res = replace(res, checkpoints=checkpointer)
         self._checkpointer = checkpointer
         self._res = res
-        self.turns = ThreadLocks(res.settings.data_dir / THREAD_LOCKS)
+        self.turns = res.turns
 
     async def ask(self, text: str, *, thread_id: str | None = None, context: Context | None = None) -> Result:
         """Run a turn to its answer or to a confirmation.
@@ -196,7 +193,7 @@ class Orchestrator:
                         async for event in events:
                             yield event
             answered = bool(values.get("response"))
-            result = result_from(thread, values) if answered else await self._end(thread, context)
+            result = result_from(thread, values) if answered else await self.result(thread)
         if result.pending:  # the lock is released by now: whoever answers at once waits for nobody
             yield Confirmation(result.pending)
         yield Done(result)
@@ -215,20 +212,6 @@ class Orchestrator:
         saver = self._checkpointer
         return saver.latest_values(thread) if isinstance(saver, Checkpoints) else nullcontext({})
 
-    async def _end(self, thread_id: str, context: Context | None) -> Result:
-        """Return how a turn ended.
-
-        A run of the plain graph does not queue for its turn: where one has moved the thread since and is not
-        done, its steps are gone on with here, too. What it does to the world is done once all the same.
-        """
-        for _ in range(_MOST_OTHERS):
-            snapshot = await self.snapshot(thread_id)
-            if condition_of(snapshot) != "interrupted":
-                break
-            async for _event in self._run(None, thread_id, context, watched=False):
-                pass
-        return result_of(thread_id, snapshot)
-
     async def _question(self, thread_id: str) -> str:
         with damage_named(thread_id):
             asked = await question(self._checkpointer, self.config(thread_id))
@@ -243,9 +226,11 @@ class Orchestrator:
 
         When it ends, however it does, every step is on disk.
         """
+        config = self.config(thread)
+        config["configurable"][HELD] = self.turns
         stream: Any = self.graph.astream(
             given,
-            self.config(thread),
+            config,
             context=context,
             stream_mode=["messages", "custom"] if watched else [],
             durability="sync",

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Self
 
 from langgraph.config import get_config
 
-from base.data_dir import LEDGER, LONG_RESULTS
+from base.data_dir import LEDGER, LONG_RESULTS, THREAD_LOCKS
 from base.errors import StorageError
 from base.settings import Settings, load_settings
 from ledger.ledger import Ledger
 from models.call import Caller
 from storage.checkpoints.saver import Checkpoints
 from storage.long_results import LongResults
+from storage.thread_lock import ThreadLocks
 from tools.registry import Registry, open_registry
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ _log = logging.getLogger(__name__)
 
 CONFIGURED = "__twobrain_resources"
 """Key in a run's `configurable`: a program's own resources. The prefix keeps it out of checkpoints."""
+
+
+HELD = "__twobrain_held"
+"""Key in a run's `configurable`: the locks, where its caller holds the thread's. No client can send them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class Resources:
     ledger: Ledger
     artifacts: LongResults
     """The long results."""
+    turns: ThreadLocks
+    """By which one turn of a thread runs at a time."""
     servers: "Servers | None" = None
     """The MCP servers; None: none are used."""
     checkpoints: Checkpoints | None = None
@@ -91,7 +98,8 @@ async def open_resources(settings: Settings | None = None) -> Resources:
     models = await asyncio.to_thread(Caller, settings)
     ledger = await Ledger.open(settings.data_dir / LEDGER, settings.redact)
     artifacts = LongResults(settings.data_dir / LONG_RESULTS)
-    return Resources(settings, tools, models, ledger, artifacts, servers)
+    turns = ThreadLocks(settings.data_dir / THREAD_LOCKS)
+    return Resources(settings, tools, models, ledger, artifacts, turns, servers)
 
 
 def _servers(settings: Settings) -> "Servers | None":

@@ -13,7 +13,9 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from math import inf
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -37,9 +39,12 @@ class ThreadLocks:
         """Name the folder; `patience_s` are seconds to wait for another process's turn."""
         self.folder = folder
         self._patience_s = patience_s
-        self._here: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._here: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+        """By event loop and thread."""
         self._files = 0
-        """Held open."""
+        """Held open, or about to be."""
+        self._worker = ThreadPoolExecutor(1, "thread-locks")
+        """Touches the files: a server's event loop may not wait for a disk."""
 
     @asynccontextmanager
     async def of(self, thread_id: str) -> AsyncIterator[None]:
@@ -49,15 +54,15 @@ class ThreadLocks:
             BusyThreadError: another process is still at it when the patience ends.
             StorageError: the folder cannot be used.
         """
-        async with self._here.setdefault(thread_id, asyncio.Lock()):
+        async with self._here.setdefault((id(asyncio.get_running_loop()), thread_id), asyncio.Lock()):
             path = self._path(thread_id)
             descriptor = await self._wait(thread_id, path)
-            self._files += 1
             try:
                 yield
             finally:
                 self._files -= 1
-                _release(path, descriptor)
+                released = self._worker.submit(_release, path, descriptor)
+                await asyncio.shield(asyncio.wrap_future(released))
 
     def at_once(self, thread_id: str) -> AbstractAsyncContextManager[None]:
         """Lock a thread now or not at all; raises as `of` does."""
@@ -65,7 +70,7 @@ class ThreadLocks:
 
     def is_held(self, thread_id: str) -> bool:
         """Tell whether a thread is locked, here or in another process."""
-        here = self._here.get(thread_id)
+        here = self._here.get((id(asyncio.get_running_loop()), thread_id))
         if here and here.locked():
             return True
         try:
@@ -81,7 +86,7 @@ class ThreadLocks:
         deadline, pause = time.monotonic() + self._patience_s, _FIRST_POLL_S
         while True:
             with explained(f"The folder {str(self.folder)!r}"):
-                descriptor = _take(path) if self._files < _most_files() else None
+                descriptor = await self._take(path) if self._files < _most_files() else None
             if descriptor is not None:
                 return descriptor
             if time.monotonic() >= deadline:
@@ -91,6 +96,20 @@ class ThreadLocks:
                 )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_POLL_S)
+
+    async def _take(self, path: Path) -> int | None:
+        taken = self._worker.submit(_take, path)
+        descriptor = None
+        self._files += 1
+        try:
+            descriptor = await asyncio.wrap_future(taken)
+        except asyncio.CancelledError:
+            taken.add_done_callback(partial(_give_back, path))  # it may have been taken all the same
+            raise
+        finally:
+            if descriptor is None:
+                self._files -= 1
+        return descriptor
 
     def _path(self, thread_id: str) -> Path:
         return self.folder / hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()
@@ -126,6 +145,11 @@ def _release(path: Path, descriptor: int) -> None:
         if _is_at(descriptor, path):
             path.unlink()
     os.close(descriptor)
+
+
+def _give_back(path: Path, taken: Future[int | None]) -> None:
+    if not taken.cancelled() and not taken.exception() and (descriptor := taken.result()) is not None:
+        _release(path, descriptor)
 
 
 def _lock(descriptor: int) -> bool:

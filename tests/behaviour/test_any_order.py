@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
-from base.data_dir import LONG_RESULTS
+from base.data_dir import LONG_RESULTS, THREAD_LOCKS
 from base.errors import NothingPendingError, UnknownThreadError
 from base.settings import load_settings
 from graphs.session import Orchestrator
@@ -30,6 +30,7 @@ from nodes.context import Context
 from nodes.resources import Resources
 from storage.checkpoints.saver import open_checkpoints
 from storage.long_results import LongResults
+from storage.thread_lock import ThreadLocks
 from tests.behaviour.crashes.power import Power, PowerCutError
 from tests.behaviour.household import House, obedient
 from tests.wires.cards import at
@@ -71,7 +72,8 @@ class World:
         saver = await self._opened.enter_async_context(open_checkpoints(path, self.power.draw, ledger.writer))
         tools = Registry(self._tools(self.power))
         artifacts = LongResults(self.settings.data_dir / LONG_RESULTS)
-        return Orchestrator(Resources(self.settings, tools, self.models, ledger, artifacts), saver)
+        turns = ThreadLocks(self.settings.data_dir / THREAD_LOCKS)
+        return Orchestrator(Resources(self.settings, tools, self.models, ledger, artifacts, turns), saver)
 
     async def close(self) -> None:
         await self._opened.aclose()

@@ -20,7 +20,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
-from base.data_dir import LONG_RESULTS
+from base.data_dir import LONG_RESULTS, THREAD_LOCKS
 from base.errors import NothingPendingError
 from base.settings import Settings, load_settings
 from graphs.result import Result
@@ -32,6 +32,7 @@ from nodes.resources import Resources
 from storage.checkpoints.saver import open_checkpoints
 from storage.checkpoints.sqlite_file import nothing as unhindered
 from storage.long_results import LongResults
+from storage.thread_lock import ThreadLocks
 from tests.terminal.forked import Forked
 from tools.declaration import Here, Tool, tool
 from tools.registry import Registry
@@ -135,7 +136,14 @@ class Home:
         ledger = ledger or await Ledger.open(self.data / "ledger.db", settings.redact)
         registry = Registry(self.tools(happen or self.happen))
         artifacts = LongResults(settings.data_dir / LONG_RESULTS)
-        return Resources(settings, registry, Caller(settings), ledger, artifacts)
+        return Resources(
+            settings,
+            registry,
+            Caller(settings),
+            ledger,
+            artifacts,
+            ThreadLocks(settings.data_dir / THREAD_LOCKS),
+        )
 
     @asynccontextmanager
     async def opened(

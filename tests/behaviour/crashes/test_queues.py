@@ -5,10 +5,12 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
+from langgraph.types import Command
 
 from base.errors import BusyThreadError, NothingPendingError
 from graphs.result import Result
@@ -64,6 +66,39 @@ async def test_a_message_during_another_ones_turn_waits_for_its_end(home):
         {"calculate": "executed"},
     ]
     assert [path.name for path in (home.data / "turns").iterdir()] == []
+
+
+def run(orchestrator: Orchestrator, given: Any, thread: str = "t1") -> Coroutine[Any, Any, Any]:
+    """Run the graph itself, as a program or a server does."""
+    return orchestrator.graph.ainvoke(given, orchestrator.config(thread))
+
+
+def message(text: str) -> dict[str, Any]:
+    return {"messages": [HumanMessage(text)]}
+
+
+async def test_runs_of_the_plain_graph_and_turns_of_a_thread_take_turns(home):
+    async with home.opened() as one, home.opened() as other:
+        texts = [f"what is {number}*7" for number in range(6)]
+        runs = [run(process, message(text)) for text, process in zip(texts, (one, other) * 3, strict=True)]
+        await asyncio.gather(*runs, one.ask("what is 6*7", thread_id="t1"))
+        await check_pairs(one)
+        assert sorted(await said(one)) == [*texts, "what is 6*7"]
+        messages = (await one.snapshot("t1")).values["messages"]
+        kinds = ["human", "ai", "tool", "ai"]
+        assert [each.type for each in messages] == kinds * 7, "no turn began within another"
+
+
+@pytest.mark.parametrize("answer", [True, "yes", {"type": "approve"}, {"decisions": [{"type": "approve"}]}])
+async def test_two_answers_at_once_to_the_plain_graph_answer_one_question(home, answer):
+    async with home.opened() as one, home.opened() as other:
+        await run(one, message('write "a" to a.txt then write "b" to b.txt'))
+        ended = await asyncio.gather(*(run(each, Command(resume=answer)) for each in (one, other)))
+        [asked] = [each["pending"] for each in ended if "sent before this question" in str(each["pending"])]
+        assert [action["args"]["path"] for action in asked["action_requests"]] == ["b.txt"]
+        assert home.effects == ["write_file"]
+        done = await run(one, Command(resume=answer))
+        assert (done["pending"], home.effects) == (None, ["write_file"] * 2)
 
 
 async def test_a_process_killed_in_the_middle_of_its_turn_keeps_nobody_waiting(home):

@@ -8,7 +8,6 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -39,9 +38,6 @@ _WORDS = (
     "base_resp",
 )
 _WORDS_LAST = ("error_description", "description", "reason", "title")
-_ANSWERS = ("choices", "candidates", "content")
-"""Keys of a body that holds an answer."""
-_OK, _NOT_FOUND, _UNTOLD = 200, 404, 500
 _STATUS = ("code", "status", "status_code", "statusCode", "http_code")
 _ECHOES = {"input", "ctx", "failed_generation", "flagged_input"}
 """Keys of what the request or the model said."""
@@ -119,25 +115,6 @@ def bounded(words: str, redact: Callable[[str], str]) -> str:
     """Return words on one line, redacted before they are cut."""
     line = " ".join(redact(words).split())
     return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS].rstrip()}…"
-
-
-async def restore_status(response: Any) -> None:
-    """Give a 200 that is an error its status; an httpx hook.
-
-    Gateways pass errors on so, and clients make a blank answer of them, or one that cannot be read.
-    """
-    kind = response.headers.get("content-type", "")
-    if response.status_code == _OK and "html" in kind:  # of a website: there is no API at this address
-        response.status_code = _NOT_FOUND
-    if response.status_code != _OK or "json" not in kind:
-        return
-    await response.aread()
-    body: Any = None
-    with suppress(ValueError):
-        body = response.json()
-    is_answer = isinstance(body, dict) and any(map(body.get, _ANSWERS))
-    if isinstance(body, dict | list) and not is_answer and words_of(body):
-        response.status_code = status_in(body) or _UNTOLD
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -11,10 +11,10 @@ from langchain_core.messages.tool import tool_call_chunk
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
-from models.error_bodies import restore_status
 from models.providers import Provider, given
 from models.replies import invalid_call
 from models.reply_stream import counted_once
+from models.responses import restore_status
 from models.thoughts import hide
 
 if TYPE_CHECKING:

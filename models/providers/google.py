@@ -8,9 +8,9 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
-from models.error_bodies import restore_status
 from models.providers import EmbeddingCard, Provider, given
 from models.providers.parameters import PLAIN, in_keywords
+from models.responses import restore_status
 
 if TYPE_CHECKING:
     from langchain_google_genai import ChatGoogleGenerativeAI

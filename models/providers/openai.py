@@ -14,11 +14,12 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
-from models.error_bodies import ToldError, restore_status, words_of
+from models.error_bodies import ToldError, words_of
 from models.providers import EmbeddingCard, Provider, given
 from models.providers.parameters import PLAIN, in_keywords
 from models.replies import CALL_FIELDS, FIELDS, MODEL, invalid_call, is_object
 from models.reply_stream import counted_once
+from models.responses import restore_status
 from models.thoughts import hide
 
 if TYPE_CHECKING:

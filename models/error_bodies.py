@@ -47,6 +47,8 @@ _REPR = re.compile(r"""["'](?:message|detail)["']: *(?:"((?:[^"\\]|\\.)+)"|'((?:
 """The words in a dict that Python printed, as gateways do."""
 _PREAMBLE = re.compile(r"^Error code: \d+(?: - |$)")
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
+_AT_CLOUDFLARE = re.compile(r"error code: 1\d{3}\s*$")
+"""What its firewall says to who asks for no page."""
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _UNREAD = re.compile(r"<(script|style)\b.*?</\1>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"</?[a-z][^<>]*>|<[!?][^<>]*>", re.IGNORECASE)
@@ -79,6 +81,15 @@ def body_of(error: BaseException) -> Any:
         if body := next((one for one in (*held, said) if one and isinstance(one, str | dict | list)), None):
             return body
     return None
+
+
+def is_page(body: Any) -> bool:
+    """Tell whether a body is of a website or a firewall, and no API's."""
+    texts = body.values() if isinstance(body, dict) else [body]  # Google's client puts it into an object
+    return any(
+        isinstance(text, str) and (_PAGE.match(text) or _AT_CLOUDFLARE.match(text)) is not None
+        for text in texts
+    )
 
 
 def words_of(body: Any) -> str:

@@ -19,7 +19,7 @@ from models.providers import EmbeddingCard, Provider, given
 from models.providers.parameters import PLAIN, in_keywords
 from models.replies import CALL_FIELDS, FIELDS, MODEL, invalid_call, is_object
 from models.reply_stream import counted_once
-from models.responses import restore_status
+from models.responses import in_order
 from models.thoughts import hide
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ _NO_KEY = "not-needed"
 _MESSAGE = {"role", "content", "name", "tool_calls", "function_call", "audio", "refusal", "parsed"}
 _CALL, _FUNCTION = {"index", "id", "type", "function"}, {"name", "arguments"}
 """The fields that LangChain's client reads or makes; all others go back as they came."""
+_NOTED = "noted"
+"""Key in a chunk's additional_kwargs: its words, which tell of an error where the answer does not end."""
 _REJECTED = {400, 422}
 
 
@@ -68,7 +70,7 @@ def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
         api_key=secret,  # a coroutine: no client for synchronous calls is made, with certificates of its own
         base_url=base_url,
         http_async_client=DefaultAsyncHttpxClient(  # else one for all event loops
-            timeout=card.timeout_s, event_hooks={"response": [restore_status]}
+            timeout=card.timeout_s, event_hooks={"response": [in_order()]}
         ),
         timeout=card.timeout_s,
         max_retries=0,
@@ -174,7 +176,7 @@ async def _streamed(
     import openai
 
     try:
-        async with aclosing(counted_once(begin())) as chunks:
+        async with aclosing(counted_once(_ended(begin()))) as chunks:
             async for chunk in chunks:
                 yield chunk
     except openai.APIStatusError as error:
@@ -182,9 +184,23 @@ async def _streamed(
         if not (is_refused and chat.stream_usage):
             raise
         chat.stream_usage = False  # Mistral's streams tell their counts unasked
-        async with aclosing(counted_once(begin())) as chunks:
+        async with aclosing(counted_once(_ended(begin()))) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+
+async def _ended(
+    chunks: AsyncIterator["ChatGenerationChunk"],
+) -> AsyncGenerator["ChatGenerationChunk", None]:
+    """Yield a stream's chunks; raise ToldError where it tells of an error and does not end."""
+    noted, is_ended = None, False
+    async with aclosing(chunks):  # type: ignore[type-var]
+        async for chunk in chunks:
+            noted = chunk.message.additional_kwargs.pop(_NOTED, noted)
+            is_ended |= bool((chunk.generation_info or {}).get("finish_reason"))
+            yield chunk
+    if noted and not is_ended:
+        raise ToldError(noted)
 
 
 def _complete(message: BaseMessage, sent: Mapping[str, Any], broken: list[InvalidToolCall]) -> None:
@@ -240,9 +256,12 @@ def _taken(chunk: dict[str, Any]) -> tuple[list[ToolCallChunk], dict[str, Any]]:
     Raises:
         ToldError: it tells of an error.
     """
-    choice: dict[str, Any] = next(iter(chunk.get("choices") or ()), {})
-    if told := choice.get("error") if choice else words_of(chunk):
-        raise ToldError(told if choice else chunk)
+    chunk["choices"] = [each for each in chunk.get("choices") or () if isinstance(each, dict)]
+    choice: dict[str, Any] = next(iter(chunk["choices"]), {})
+    if told := choice.get("error") or chunk.get("error"):
+        raise ToldError(told)
+    if "message" in choice:  # it answers whole
+        choice["delta"] = choice["message"]
     elsewhere = choice.get("usage") or (chunk.get("x_groq") or {}).get("usage")  # Kimi, Groq
     chunk["usage"] = chunk.get("usage") or elsewhere
     delta = choice.get("delta") or {}
@@ -250,7 +269,8 @@ def _taken(chunk: dict[str, Any]) -> tuple[list[ToolCallChunk], dict[str, Any]]:
     pieces = [_piece(call) for call in calls if call.get("function") or _extras(call)]
     fields = _unknown(delta, _MESSAGE)
     refused = {"refusal": refusal} if (refusal := delta.get("refusal")) else {}
-    return pieces, {**refused, **({FIELDS: fields} if fields else {})}
+    noted = {_NOTED: dict(chunk)} if not choice and words_of(chunk) else {}
+    return pieces, {**refused, **noted, **({FIELDS: fields} if fields else {})}
 
 
 def _piece(call: Mapping[str, Any]) -> ToolCallChunk:

@@ -143,6 +143,10 @@ GROQ = {
 LITELLM = f"litellm.BadRequestError: GroqException - {json.dumps({'error': GROQ})}\nReceived Model Group=x"
 QUOTA = {"message": "You exceeded your current quota.", "type": "insufficient_quota"}
 PAGE = "<!doctype html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+FIREWALL = PAGE.replace("502 Bad Gateway", "Attention Required! | Cloudflare")
+NGINX = PAGE.replace("<!doctype html>", "").replace("502 Bad Gateway", "401 Authorization Required")
+HOTEL = PAGE.replace("502 Bad Gateway", "Sign in to the network")
+NO_API, BETWEEN = "a web page came in place of its answer", "what stands between"
 REJECTED, CARD = "it rejected the request", "Check its card in twobrain.toml"
 FAILED, UNREAD = "the provider is overloaded or failed", "its answer could not be read"
 
@@ -237,14 +241,15 @@ ERRORS: Mapping[str, tuple[Told, str, str, int]] = {
         "Check its model and its base_url",
         1,
     ),
-    "a website": (_page("openai"), f"{REJECTED} (Open WebUI)", "Check its model and its base_url", 1),
-    "a website, Anthropic's wire": (
-        _page("anthropic"),
-        "(Open WebUI)",
-        "Check its model and its base_url",
-        1,
-    ),
-    "a website, Gemini's wire": (_page("gemini"), "(Open WebUI)", "Check its model and its base_url", 1),
+    "a website": (_page("openai"), f"{NO_API} (Open WebUI)", BETWEEN, 1),
+    "a website, Anthropic's wire": (_page("anthropic"), f"{NO_API} (Open WebUI)", BETWEEN, 1),
+    "a website, Gemini's wire": (_page("gemini"), f"{NO_API} (Open WebUI)", BETWEEN, 1),
+    "Cloudflare's firewall": (_status(403, FIREWALL), f"{NO_API} (Attention Required! | Clo", BETWEEN, 1),
+    "Cloudflare's, to a program": (_status(403, "error code: 1020"), f"{NO_API} (error code: 10", BETWEEN, 1),
+    "nginx that asks who it is": (_status(401, NGINX, "anthropic"), f"{NO_API} (401 Auth", BETWEEN, 1),
+    "a hotel": (_status(511, HOTEL, "gemini"), f"{NO_API} (Sign in to the network)", BETWEEN, 1),
+    "a firm's proxy": (_status(407, "Proxy Authentication Required"), REJECTED, "HTTPS_PROXY", 1),
+    "Cloudflare, origin down": (_status(522, FIREWALL, "anthropic"), FAILED, "later", 2),
     "a proxy": (_status(502, PAGE), f"{FAILED} (502 Bad Gateway)", "later", 2),
     "Envoy": (_status(503, "upstream connect error"), f"{FAILED} (upstream connect error)", "later", 2),
     "nothing": (_status(502, ""), f"{FAILED} (HTTP 502)", "later", 2),

@@ -73,7 +73,9 @@ class Words:
         """Return the last words, when the text has ended."""
         if self._unsure is not None:
             return without_thoughts("".join(self._unsure))
-        return "" if self._end else self._held
+        if self._end:
+            return ""
+        return self._held.lstrip() if self._trims else self._held
 
     def _decides(self, said: list[str]) -> bool:
         """Decide on the beginning of what is held; False: it cannot."""

@@ -90,6 +90,10 @@ AZURE = {
     },
 }
 QWEN = {"code": "data_inspection_failed", "message": "Output data may contain inappropriate content."}
+KIMI = "The request was rejected because it was considered high risk"
+MISTRAL = "Content blocked by the guardrails of the workspace"
+ZHIPU = "系统检测到输入或生成内容可能包含不安全或敏感内容"
+LITELLM_REFUSES = "litellm.ContentPolicyViolationError: AzureException - The response was filtered."
 ARMOR = {"blockReason": "MODEL_ARMOR", "blockReasonMessage": "Blocked by the floor settings."}
 RATED = [{"category": "HARM_CATEGORY_HARASSMENT", "probability": "HIGH", "blocked": True}]
 DETAILS = {"type": "refusal", "category": "cyber", "explanation": "It could do harm."}
@@ -106,6 +110,42 @@ REFUSALS: Mapping[str, tuple[Told, str]] = {
     "Qwen": (
         _within({"error": QWEN}),
         "it refused the request (Output data may contain inappropriate content)",
+    ),
+    "DeepSeek": (
+        _status(400, {"error": {"message": "Content Exists Risk", "type": "invalid_request_error"}}),
+        "it refused the request (Content Exists Risk)",
+    ),
+    "Kimi": (
+        _status(400, {"error": {"code": 400, "message": KIMI, "param": "prompt", "type": "content_filter"}}),
+        f"it refused the request ({KIMI})",
+    ),
+    "MiniMax": (
+        _status(422, {"type": "error", "error": {"message": "input new_sensitive (1026)"}}),
+        "it refused the request (input new_sensitive (1026))",
+    ),
+    "MiniMax, 200": (
+        _within({"choices": None, "base_resp": {"status_code": 1027, "status_msg": "output new_sensitive"}}),
+        "it refused the request (output new_sensitive)",
+    ),
+    "Mistral": (
+        _status(403, {"object": "error", "message": MISTRAL, "type": "guardrail_violation", "code": None}),
+        f"it refused the request ({MISTRAL})",
+    ),
+    "LiteLLM": (
+        _status(400, {"error": {"message": LITELLM_REFUSES, "type": None, "code": "400"}}),
+        "it refused the request (",
+    ),
+    "Open WebUI": (
+        _status(400, {"detail": "Toxic message detected"}),  # its filter for Detoxify
+        "it refused the request (Toxic message detected)",
+    ),
+    "Volcengine": (
+        _status(400, {"error": {"code": "InputTextSensitiveContentDetected", "message": "Denied."}}),
+        "it refused the request (Denied)",
+    ),
+    "Zhipu, 400": (
+        _status(400, {"error": {"code": "1301", "message": ZHIPU}}),
+        f"it refused the request ({ZHIPU})",
     ),
     "Zhipu": (_ended("sensitive"), "it withheld its answer (sensitive)"),
     "OpenRouter": (

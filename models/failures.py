@@ -58,7 +58,8 @@ _FINER: tuple[tuple[frozenset[Cause], re.Pattern[str], Cause], ...] = (
         re.compile(
             "content_filter|content_policy|ContentPolicyViolation|ResponsibleAIPolicyViolation|moderation"
             "|[Dd]ata_?[Ii]nspection_?[Ff]ailed|MODEL_ARMOR|PROHIBITED_CONTENT|flagged (as|by|for)"
-            "|Content Exists Risk|considered high risk|new_sensitive|SensitiveContent|敏感|guardrail|[Tt]oxic message"
+            "|Content Exists Risk|considered high risk|new_sensitive|SensitiveContent|敏感"
+            "|guardrail|[Tt]oxic message"
         ),
         "refusal",
     ),

@@ -84,7 +84,7 @@ def body_of(error: BaseException) -> Any:
 
 
 def is_page(body: Any) -> bool:
-    """Tell whether a body is of a website or a firewall, and no API's."""
+    """Tell whether a body is a website's or a firewall's."""
     texts = body.values() if isinstance(body, dict) else [body]  # Google's client puts it into an object
     return any(
         isinstance(text, str) and (_PAGE.match(text) or _AT_CLOUDFLARE.match(text)) is not None

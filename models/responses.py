@@ -56,7 +56,7 @@ def in_order(events: Events | None = None) -> Callable[[Any], Awaitable[None]]:
 
 
 async def _asks_for_stream(request: Any) -> bool:
-    """Tell whether a request asks for a stream; Google's do in their path."""
+    """Tell whether a request asks for a stream, Google's by its path."""
     return b'"stream":true' in await request.aread() or ":streamGenerateContent" in request.url.path
 
 
@@ -166,7 +166,7 @@ async def _lines(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
 
 
 def _begins_anew(line: bytes, event: Sequence[bytes]) -> bool:
-    """Tell whether an event has ended; some are ended by no blank line."""
+    """Tell whether an event has ended, be it without a blank line."""
     if not line.strip():
         return True
     starts = line.startswith((b"data: {", b"data:{", b"data: [DONE]", b"event:", b"{"))
@@ -174,7 +174,7 @@ def _begins_anew(line: bytes, event: Sequence[bytes]) -> bool:
 
 
 def _events_of(lines: Sequence[bytes], events: Events | None) -> Iterable[bytes]:
-    """Yield the events that lines hold, in the form that each client reads."""
+    """Yield the events that lines hold, as their client reads them."""
     name, data = b"", []
     for line in lines:
         field, colon, value = line.strip().removeprefix(_BOM).partition(b":")
@@ -207,7 +207,7 @@ def _named(text: bytes, name: bytes, events: Events | None) -> Iterable[bytes]:
 
 
 def _counted(value: Any) -> Any:
-    """Return an answer or a piece of it without counts that are none."""
+    """Return an answer, or a piece, without counts that are none."""
     if not isinstance(value, dict):
         return value
     told = {key: _counts(each) if key in _COUNTS else each for key, each in value.items()}

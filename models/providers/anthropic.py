@@ -97,7 +97,7 @@ def _is_piece(event: Any, block_start_event: Any) -> bool:
 
 
 def _events(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the events of a stream that a whole answer would have been."""
+    """Yield the events that a whole answer would be streamed in."""
     if told.get("type") != "message":
         yield told
         return
@@ -114,7 +114,7 @@ def _events(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return a block as a stream begins it, and what is added to it."""
+    """Return a block as a stream begins it, and its deltas."""
     match block:
         case {"type": "text", "text": text}:
             return {**block, "text": ""}, [{"type": "text_delta", "text": text}]

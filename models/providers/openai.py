@@ -192,7 +192,11 @@ async def _streamed(
 async def _ended(
     chunks: AsyncIterator["ChatGenerationChunk"],
 ) -> AsyncGenerator["ChatGenerationChunk", None]:
-    """Yield a stream's chunks; raise ToldError where it tells of an error and does not end."""
+    """Yield a stream's chunks.
+
+    Raises:
+        ToldError: it tells of something, and does not end.
+    """
     noted, is_ended = None, False
     async with aclosing(chunks):  # type: ignore[type-var]
         async for chunk in chunks:

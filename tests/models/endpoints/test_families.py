@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nodes.events import Restarted
-from tests.models.families import CACHED, FAMILIES, HALF, PROMPT, REST, SAID
+from tests.models.endpoints.families import CACHED, FAMILIES, HALF, PROMPT, REST, SAID
 from tests.models.makers import THOUGHT
 from tests.wires.brain import Heard, Reply
 from tests.wires.cards import at

@@ -51,6 +51,7 @@ class Teller(BaseHTTPRequestHandler):
         self.server.opened += asked["method"] == "initialize"
         if refusals := self.server.refusals.get(asked["method"]):
             self.status, body = refusals.pop(0)
+            body = body.replace('"ID"', json.dumps(asked.get("id")))
         else:
             answer = self.answer_to(asked)
             body = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), **answer}) if answer else ""

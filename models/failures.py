@@ -131,8 +131,8 @@ _PAGE = (
     "Check its base_url, and what stands between: a proxy, a firewall, a sign-in page.",
 )
 """What happened, and what to do, where a website answers a request for an API."""
-_NO_PAGES = {408, 413, 429}
-"""HTTP statuses that say what is wrong, whoever says so."""
+_NO_PAGES = {401, 408, 413, 429}
+"""HTTP statuses that say what is wrong, whoever says so: Perplexity tells of a wrong key by a page."""
 _SIGN_IN = 511
 _PROXY = "Check the proxy that is set, in HTTPS_PROXY or ALL_PROXY."
 _PROXY_STATUS = 407

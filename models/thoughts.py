@@ -22,6 +22,8 @@ _TAGS = {
     "<|start_thinking|>": "<|end_thinking|>",  # Command A
     "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",  # gpt-oss
     "<|channel>thought": "<channel|>",  # Gemma
+    "<unused94>thought": "<unused95>",  # MedGemma
+    "<|inner_prefix|>": "<|inner_suffix|>",  # Apertus
     '<details type="reasoning"': "</details>",  # Open WebUI
 }
 """In lower case; they are read in any."""

@@ -35,7 +35,7 @@ _ALSO_ITS_OWN = 500
 """From here on a server's own words say nothing of that either."""
 _INTERNAL_ERROR = -32603
 _TAG = re.compile(r"<[^<>]*>")
-_GONE_STATUSES = {400, 401, 404, 410}
+_GONE_STATUSES, _GONE_FOR_EVER = {400, 401, 404}, 410
 _GONE = re.compile(r"session|not initialized", re.IGNORECASE)
 """How servers that do not know a session say so, with one of these statuses: the protocol wants 404, the
 examples of its TypeScript package say 400 "No valid session ID provided" or "Server not initialized", older
@@ -122,7 +122,9 @@ async def _answer_of_refusal(
     words, is_the_servers = _words_of(b"".join([chunk async for chunk in stream]))
     await stream.aclose()
     refused: Refused = "request"
-    if response.status_code in _GONE_STATUSES and _GONE.search(words):
+    if response.status_code == _GONE_FOR_EVER or (
+        response.status_code in _GONE_STATUSES and _GONE.search(words)
+    ):
         refused = "session"
     elif response.status_code in _UNCLEAR and not (is_the_servers and response.status_code < _ALSO_ITS_OWN):
         refused = "unclear"

@@ -30,11 +30,13 @@ _MOST_DIGITS = 12
 _BOM = b"\xef\xbb\xbf"
 _DONE = b"[DONE]"
 _STREAMED = "it streams its answer, though a whole one was asked for; set streaming = true"
+Shape = Callable[[dict[str, Any]], dict[str, Any]]
+"""Gives a whole answer the shape that its client reads."""
 Events = Callable[[Mapping[str, Any]], Iterable[Mapping[str, Any]]]
 """Gives the events of a stream that a whole answer would have been, each with its name as `type`."""
 
 
-def in_order(events: Events | None = None) -> Callable[[Any], Awaitable[None]]:
+def in_order(shape: Shape, events: Events | None = None) -> Callable[[Any], Awaitable[None]]:
     """Return httpx's hook; `events` where a stream's are named."""
 
     async def hook(response: Any) -> None:
@@ -48,7 +50,7 @@ def in_order(events: Events | None = None) -> Callable[[Any], Awaitable[None]]:
         if is_streamed and not re.search("json|html", kind.replace("ndjson", "")):
             _replace(library, response, _ordered(inner.aiter_bytes(), events), inner.aclose)
             return
-        body = _pieces(_read(response, await inner.aread(), is_streamed=is_streamed))
+        body = _pieces(_read(response, await inner.aread(), shape, is_streamed=is_streamed))
         is_answer = is_streamed and response.status_code == _OK
         _replace(library, response, _ordered(body, events) if is_answer else body)
 
@@ -112,7 +114,7 @@ async def _pieces(body: bytes) -> AsyncGenerator[bytes]:
     yield body
 
 
-def _read(response: Any, body: bytes, *, is_streamed: bool) -> bytes:
+def _read(response: Any, body: bytes, shape: Shape, *, is_streamed: bool) -> bytes:
     """Return a whole body in order, and give an error its status.
 
     Where a stream was asked for, it is what holds its events, each JSON on a line.
@@ -128,14 +130,13 @@ def _read(response: Any, body: bytes, *, is_streamed: bool) -> bytes:
     if isinstance(value, dict | list) and not is_answer and words_of(value):
         response.status_code = status_in(value) or _UNTOLD
     elif is_streamed and value is not None:
-        return b"\n".join(
-            json.dumps(each).encode() for each in (value if isinstance(value, list) else [value])
-        )
+        answers = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+        return b"\n".join(json.dumps(shape(each)).encode() for each in answers)
     elif body.lstrip().startswith((b"data:", b"event:")) and not is_streamed:
         response.status_code = _REJECTED
         return json.dumps({"error": {"message": _STREAMED}}).encode()
-    elif _COUNTED.search(body) and value:
-        return json.dumps(_counted(value)).encode()
+    elif isinstance(value, dict):
+        return json.dumps(shape(_counted(value))).encode()
     return body
 
 
@@ -224,6 +225,8 @@ def _counts(usage: Any) -> Any:
         return None
     told: dict[str, Any] = {}
     for key, count in usage.items():
+        if key.endswith("_details") and not isinstance(count, dict):
+            continue
         if _COUNT.search(key) and count is not None:
             told[key] = _number(count)
         else:

@@ -55,7 +55,7 @@ def _client() -> "type[ChatAnthropic]":
         @cached_property
         def _async_client(self) -> "AsyncClient":
             params = self._client_params
-            hooks = {"response": [in_order(_events)]}
+            hooks = {"response": [in_order(_shaped, _events)]}
             http_client = DefaultAsyncHttpxClient(timeout=params["timeout"], event_hooks=hooks)
             return AsyncClient(**params, http_client=http_client)
 
@@ -94,6 +94,14 @@ def _is_piece(event: Any, block_start_event: Any) -> bool:
         return False
     block = getattr(block_start_event, "content_block", None)
     return getattr(block, "type", None) == "tool_use"
+
+
+def _shaped(told: dict[str, Any]) -> dict[str, Any]:
+    """Return a whole answer with blocks, where a gateway has a text."""
+    content = told.get("content")
+    if isinstance(content, str):
+        return {**told, "content": [{"type": "text", "text": content}]}
+    return told
 
 
 def _events(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

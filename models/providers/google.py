@@ -27,7 +27,7 @@ def _open(card: ModelCard, key: str | None) -> BaseChatModel:
         base_url=card.base_url or ADDRESS,
         timeout=card.timeout_s,
         max_retries=1,  # attempts, not repeats: 0 would mean the SDK's own default
-        client_args={"event_hooks": {"response": [in_order()]}},
+        client_args={"event_hooks": {"response": [in_order(dict)]}},
         **given(temperature=card.temperature, max_output_tokens=card.max_output_tokens),
     )
 

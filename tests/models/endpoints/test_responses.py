@@ -220,3 +220,66 @@ async def test_a_redirect_within_a_server_is_followed_where_it_leads_the_same_re
     async with house.open() as orchestrator:
         result = await orchestrator.ask("Hello", context=house.context(path="direct"))
     assert result.response == "Answer: Hello"
+
+
+_CALL = {"name": "calculate", "arguments": '{"expression": "6*7"}'}
+SHAPES: Mapping[str, dict[str, Any]] = {
+    "no more than words": {"choices": [{"message": {"content": "So."}}]},
+    "no role": {"choices": [{"message": {"role": None, "content": "So."}}]},
+    "Google's role": {"choices": [{"message": {"role": "model", "content": "So."}}]},
+    "one choice, not in a list": {"choices": {"message": {"content": "So."}}},
+    "another choice first": {
+        "choices": [{"index": 1, "message": {"content": "No."}}, {"index": 0, "message": {"content": "So."}}]
+    },
+    "words in an object": {"choices": [{"message": {"content": {"text": "So."}}}]},
+    "numbers as texts, texts as numbers": {
+        "id": 7,
+        "model": 5,
+        "created": "now",
+        "system_fingerprint": 9,
+        "choices": [{"index": "0", "message": {"content": "So."}, "logprobs": 5}],
+    },
+    "no call": {"choices": [{"message": {"content": "So.", "tool_calls": [None, {"function": None}]}}]},
+    "details that are none": {
+        "choices": [{"message": {"content": "So."}}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4, "prompt_tokens_details": 5},
+    },
+    "the call of old": {"choices": [{"message": {"function_call": _CALL}, "finish_reason": "function_call"}]},
+    "a flat call": {"choices": [{"message": {"tool_calls": [{"id": "c", **_CALL}]}}]},
+    "a call, not in a list": {"choices": [{"message": {"tool_calls": {"id": "c", "function": _CALL}}}]},
+    "a call with a number": {"choices": [{"message": {"tool_calls": [{"id": 5, "function": _CALL}]}}]},
+    "a call of no type": {
+        "choices": [{"message": {"tool_calls": [{"id": "c", "type": None, "function": _CALL}]}}]
+    },
+}
+"""What small servers make of OpenAI's answer."""
+
+
+@STREAMS
+async def test_what_small_servers_make_of_an_answer_is_read(open_wire: OpenWire, furnish, stream):
+    def brain(heard: Heard) -> Reply:
+        body = SHAPES[heard.request]
+        if heard.results:
+            return Reply("So.")
+        if not stream:
+            return Reply(raw=json.dumps(body).encode())
+        chunk = json.dumps(body).replace('"message": ', '"delta": ')
+        return Reply(raw=(f"data: {chunk}", 'data: {"choices": [{"finish_reason": "stop"}]}'))
+
+    house, read = furnish({"planner": at(open_wire("openai", brain=brain), streaming=stream)}), {}
+    async with house.open() as orchestrator:
+        for shape in SHAPES:
+            result = await orchestrator.ask(shape, context=house.context())
+            read[shape] = (result.response, [call["result"] for call in result.tool_calls])
+    assert read == {
+        shape: ("So.", ["42"] if "call" in shape and shape != "no call" else []) for shape in SHAPES
+    }
+    assert house.rejected() == []
+
+
+@STREAMS
+async def test_a_text_for_blocks_at_anthropics_wire_is_read(told, stream):
+    body = json.loads(_whole("anthropic")) | {"content": SAID}
+    assert await told("anthropic", {"": Reply(raw=json.dumps(body).encode())}, stream=stream) == {
+        "": (SAID, 100, 20)
+    }

@@ -259,12 +259,12 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _listed(value: Any) -> list[dict[str, Any]]:
-    """Return the objects in a list, or the one that stands for a list."""
+    """Return the objects of a list, or the only one."""
     return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
 
 
 def _shaped(told: dict[str, Any]) -> dict[str, Any]:
-    """Return a body or a chunk, its one choice as OpenAI has it.
+    """Return a body or chunk with its choice as OpenAI's.
 
     Small servers leave out what they have no use for, and put texts where numbers are to be, or the
     other way round.

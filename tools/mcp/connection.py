@@ -250,7 +250,7 @@ async def _stop(task: asyncio.Future[Any]) -> None:
 
 
 async def _list(session: Any) -> list[Any]:
-    """Return a server's tools, one that is not as the protocol has it without its schema."""
+    """Return the definitions of a server's tools."""
     from mcp.types import ClientRequest, ListToolsRequest, PaginatedRequestParams
 
     found: list[Any] = []
@@ -268,7 +268,7 @@ async def _list(session: Any) -> list[Any]:
 
 
 def _definition(told: Any) -> Any:
-    """Return a tool's definition, of which `inputSchema` is None where it cannot be read."""
+    """Return a definition; its `inputSchema` is None where it cannot be read."""
     from mcp.types import Tool
 
     told = told if isinstance(told, dict) else {}

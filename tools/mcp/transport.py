@@ -159,7 +159,7 @@ def _error(response: httpx.Response, asked: Any, said: str, refused: Refused) ->
 
 
 def _objects_in(body: bytes) -> list[dict[str, Any]]:
-    """Return the JSON objects in a body or a line, be they one or several."""
+    """Return the JSON objects in a body or a line."""
     try:
         value = json.loads(body.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError):
@@ -168,7 +168,7 @@ def _objects_in(body: bytes) -> list[dict[str, Any]]:
 
 
 def _answer(told: Mapping[str, Any], asked: Any) -> dict[str, Any] | None:
-    """Return an answer to a request as JSON-RPC has it; None: it is none."""
+    """Return an answer as JSON-RPC has it; None: it is none."""
     error, result = told.get("error"), told.get("result")
     if error is not None:
         code = error.get("code") if isinstance(error, dict) else None

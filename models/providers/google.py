@@ -73,6 +73,7 @@ def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:
         base_url=card.base_url or ADDRESS,
         output_dimensionality=card.dims,
         vertexai=False,
+        client_args={"follow_redirects": False},  # the key would go with it
     )
 
 

@@ -98,7 +98,7 @@ def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:
         openai_api_key=SecretStr(key or _NO_KEY),
         openai_api_base=card.base_url or ADDRESS,
         dimensions=card.dims,
-        http_async_client=DefaultAsyncHttpxClient(timeout=card.timeout_s),
+        http_async_client=DefaultAsyncHttpxClient(timeout=card.timeout_s, follow_redirects=False),
         max_retries=0,
         check_embedding_ctx_length=False,  # it would fetch a tokenizer, and send tokens instead of text
     )

@@ -82,6 +82,8 @@ class Translator:
             return None
         if not message.text or (message.tool_calls and _MODEL_SPOKE not in metadata):
             return None  # what a planner said unheard, beside its calls, comes once more from its step
+        if message.id != self._message and not message.text.strip():
+            return None  # blank lines before an answer, or instead of words beside a call
         gap = "\n\n" if self._message is not None and message.id != self._message else ""
         self._message = message.id
         return Token(gap + message.text)

@@ -8,7 +8,6 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -39,9 +38,6 @@ _WORDS = (
     "base_resp",
 )
 _WORDS_LAST = ("error_description", "description", "reason", "title")
-_ANSWERS = ("choices", "candidates", "content")
-"""Keys of a body that holds an answer."""
-_OK, _NOT_FOUND, _UNTOLD = 200, 404, 500
 _STATUS = ("code", "status", "status_code", "statusCode", "http_code")
 _ECHOES = {"input", "ctx", "failed_generation", "flagged_input"}
 """Keys of what the request or the model said."""
@@ -51,6 +47,8 @@ _REPR = re.compile(r"""["'](?:message|detail)["']: *(?:"((?:[^"\\]|\\.)+)"|'((?:
 """The words in a dict that Python printed, as gateways do."""
 _PREAMBLE = re.compile(r"^Error code: \d+(?: - |$)")
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
+_AT_CLOUDFLARE = re.compile(r"error code: 1\d{3}\s*$")
+"""What its firewall says to who asks for no page."""
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _UNREAD = re.compile(r"<(script|style)\b.*?</\1>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"</?[a-z][^<>]*>|<[!?][^<>]*>", re.IGNORECASE)
@@ -83,6 +81,15 @@ def body_of(error: BaseException) -> Any:
         if body := next((one for one in (*held, said) if one and isinstance(one, str | dict | list)), None):
             return body
     return None
+
+
+def is_page(body: Any) -> bool:
+    """Tell whether a body is a website's or a firewall's."""
+    texts = body.values() if isinstance(body, dict) else [body]  # Google's client puts it into an object
+    return any(
+        isinstance(text, str) and (_PAGE.match(text) or _AT_CLOUDFLARE.match(text)) is not None
+        for text in texts
+    )
 
 
 def words_of(body: Any) -> str:
@@ -119,25 +126,6 @@ def bounded(words: str, redact: Callable[[str], str]) -> str:
     """Return words on one line, redacted before they are cut."""
     line = " ".join(redact(words).split())
     return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS].rstrip()}…"
-
-
-async def restore_status(response: Any) -> None:
-    """Give a 200 that is an error its status; an httpx hook.
-
-    Gateways pass errors on so, and clients make a blank answer of them, or one that cannot be read.
-    """
-    kind = response.headers.get("content-type", "")
-    if response.status_code == _OK and "html" in kind:  # of a website: there is no API at this address
-        response.status_code = _NOT_FOUND
-    if response.status_code != _OK or "json" not in kind:
-        return
-    await response.aread()
-    body: Any = None
-    with suppress(ValueError):
-        body = response.json()
-    is_answer = isinstance(body, dict) and any(map(body.get, _ANSWERS))
-    if isinstance(body, dict | list) and not is_answer and words_of(body):
-        response.status_code = status_in(body) or _UNTOLD
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ import httpx
 from langchain_core import exceptions as core
 
 from base.errors import Cause, ModelError
-from models.error_bodies import body_of, bounded, causes_of, codes_in, status_in, words_of
+from models.error_bodies import body_of, bounded, causes_of, codes_in, is_page, status_in, words_of
 
 RETRIED: frozenset[Cause] = frozenset({"rate_limit", "overload", "timeout", "connection", "malformed"})
 """Causes that another try of the same request may cure."""
@@ -58,6 +58,8 @@ _FINER: tuple[tuple[frozenset[Cause], re.Pattern[str], Cause], ...] = (
         re.compile(
             "content_filter|content_policy|ContentPolicyViolation|ResponsibleAIPolicyViolation|moderation"
             "|[Dd]ata_?[Ii]nspection_?[Ff]ailed|MODEL_ARMOR|PROHIBITED_CONTENT|flagged (as|by|for)"
+            "|Content Exists Risk|considered high risk|new_sensitive|SensitiveContent|敏感"
+            "|guardrail|[Tt]oxic message"
         ),
         "refusal",
     ),
@@ -123,6 +125,17 @@ _WHERE_SERVED = "Check its base_url, and that its server runs."
 _NO_MODEL = re.compile(r"model\b.*\bnot (found|exist)|unknown model|no such model", re.IGNORECASE)
 _NOT_THERE = {404, 405}
 """HTTP statuses of an address where no such API is, websites' among them."""
+
+_PAGE = (
+    "a web page came in place of its answer",
+    "Check its base_url, and what stands between: a proxy, a firewall, a sign-in page.",
+)
+"""What happened, and what to do, where a website answers a request for an API."""
+_NO_PAGES = {401, 408, 413, 429}
+"""HTTP statuses that say what is wrong, whoever says so: Perplexity tells of a wrong key by a page."""
+_SIGN_IN = 511
+_PROXY = "Check the proxy that is set, in HTTPS_PROXY or ALL_PROXY."
+_PROXY_STATUS = 407
 
 _OURS_TO_TELL: frozenset[Cause] = frozenset({"malformed", "timeout", "connection"})
 """Causes of which only a client library has words, and of its own workings, where there is no body."""
@@ -202,7 +215,12 @@ def as_model_error(
             return unsupported(model, lacking, bounded(said, redact))
         if body is None and cause not in _OURS_TO_TELL:
             said = words_of(str(error))
-        what, to_do = _WORDS[cause][0], _to_do(cause, status, said, base_url)
+        if is_page(body) and cause == "bad_request":
+            what, to_do = _PAGE
+        elif status == _PROXY_STATUS or any(type(each).__name__ == "ProxyError" for each in causes_of(error)):
+            what, to_do = _WORDS[cause][0], _PROXY
+        else:
+            what, to_do = _WORDS[cause][0], _to_do(cause, status, said, base_url)
         said = said or (f"HTTP {status}" if status else "")
     if said := bounded(said, redact).rstrip("."):
         what = f"{what} ({said})"
@@ -251,6 +269,9 @@ def _lacking(told: str, sent: Collection[str]) -> list[str]:
 
 def _cause(error: BaseException, status: int | None, body: object) -> Cause:
     """Return the cause of a provider's exception, `malformed` where unknown."""
+    is_below = status and status < 500 and status not in _NO_PAGES  # noqa: PLR2004 (HTTP's classes)
+    if is_page(body) and (is_below or status == _SIGN_IN):
+        return "bad_request"
     coarse = _coarse_cause_of(error, status)
     told = codes_in(body) or (str(error) if coarse != "malformed" else "")  # that is a client library's
     of_words = (cause for among, words, cause in _FINER if coarse in among and words.search(told))

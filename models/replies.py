@@ -73,6 +73,10 @@ _CUT_SHORT = {
     "length",
     "max_tokens",
     "max_output_tokens",
+    "token_limit",  # watsonx
+    "time_limit",  # the same
+    "maxpredictedtokensreached",  # LM Studio
+    "contextlengthreached",  # the same
     "model_length",  # Mistral: the context window is full
     "model_context_window_exceeded",  # Anthropic: the same
     "insufficient_system_resource",  # DeepSeek: it gave up

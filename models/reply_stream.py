@@ -27,7 +27,7 @@ from models.thoughts import WRITTEN, Words, with_texts
 
 _SHARE_S = 0.01
 """After which others have a turn on the event loop, though more pieces are there."""
-_SAID_ONCE = {"type", "id", "index", "format"}
+_SAID_ONCE = {"type", "id", "index", "format", "channel", "phase", "status", "model", "provider"}
 """Keys of a block's pieces that are not joined."""
 _IN_A_ROW = {"text", "thinking"}
 """Types of blocks that are one where they follow each other without an index or id."""

@@ -22,6 +22,8 @@ _TAGS = {
     "<|start_thinking|>": "<|end_thinking|>",  # Command A
     "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",  # gpt-oss
     "<|channel>thought": "<channel|>",  # Gemma
+    "<unused94>thought": "<unused95>",  # MedGemma
+    "<|inner_prefix|>": "<|inner_suffix|>",  # Apertus
     '<details type="reasoning"': "</details>",  # Open WebUI
 }
 """In lower case; they are read in any."""
@@ -73,7 +75,9 @@ class Words:
         """Return the last words, when the text has ended."""
         if self._unsure is not None:
             return without_thoughts("".join(self._unsure))
-        return "" if self._end else self._held
+        if self._end:
+            return ""
+        return self._held.lstrip() if self._trims else self._held
 
     def _decides(self, said: list[str]) -> bool:
         """Decide on the beginning of what is held; False: it cannot."""

@@ -166,6 +166,7 @@ def test_each_behaviour_names_tests_that_exist_and_make_test_runs_one():
 
 def test_the_table_of_providers_names_tests_and_cases_that_exist():
     page = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
+    assert "\N{EN DASH}" not in page, "a cell says nothing"
     letters = dict(re.findall(r"^\| ([A-Z]) \| (.*) \|$", page, re.MULTILINE))
     for path, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page):
         _decorators(path, test)

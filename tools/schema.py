@@ -30,6 +30,7 @@ _WRAPPER = "arguments"
 _NOT_AT_THE_TOP = {"anyOf", "oneOf", "allOf", "not", "enum", "if"}
 """What OpenAI or Anthropic refuse there."""
 _HOLD_A_SCHEMA = ("additionalProperties", "propertyNames", "contains")
+_LEFT_AS_IT_IS = {"enum", "const", "default", "not", "if"}
 _ANY_KIND = ("not", "if", "then", "else")
 
 
@@ -112,7 +113,7 @@ def shown_schema(schema: dict[str, Any]) -> ShownSchema:
     for levels in _LEVELS:
         rendering = _Rendering(schema, levels)
         try:
-            whole = _of_an_object(rendering.of(schema, ()))
+            whole = _possible(_of_an_object(rendering.of(schema, ())))
         except _TooManyError:
             continue
         if whole is False:
@@ -134,6 +135,20 @@ def _of_an_object(whole: "Part") -> "Part":
         return both_of({"type": "object"}, whole)
     beside = {name: each for name, each in whole.items() if name != key}
     return one_of(key, {**beside, "type": "object"}, whole[key])
+
+
+def _possible(part: Any) -> Any:
+    """Return a rendering without arguments that nothing fits."""
+    if not isinstance(part, dict):
+        return [_possible(each) for each in part] if isinstance(part, list) else part
+    told = {key: each if key in _LEFT_AS_IT_IS else _possible(each) for key, each in part.items()}
+    arguments = told.get("properties")
+    if isinstance(arguments, dict) and False in arguments.values():
+        told["properties"] = {name: each for name, each in arguments.items() if each is not False}
+        if told.keys() & {"additionalProperties", "patternProperties"}:  # which would let them in again
+            told |= {"additionalProperties": False}
+            told.pop("patternProperties", None)
+    return told
 
 
 class _TooManyError(Exception):
@@ -224,8 +239,7 @@ class _Rendering:
             part = self.of(each, within)
             if part is False and name in required:
                 return False
-            if part is not False:
-                shown[self._name(name)] = self._argument(name, each, part)
+            shown[self._name(name)] = part and self._argument(name, each, part)
         if shown or "properties" in own:
             own["properties"] = shown
         if own.pop("required", ()):

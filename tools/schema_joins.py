@@ -86,7 +86,7 @@ def both_of(a: Part, b: Part) -> Part:
     required = joined.get("required", ())
     if joined.get("enum") == [] or any(joined.get("properties", {}).get(name) is False for name in required):
         return False
-    if None in joined.values() or False in joined.get("properties", {}).values() or _close(a, b):
+    if None in joined.values() or _close(a, b):
         return {**_notes(joined), **kind, "allOf": [_bare(a), _bare(b)]}
     bound = "number" if kind.get("type") == "integer" else kind.get("type")
     return {key: each for key, each in joined.items() if not bound or KIND_OF.get(key, bound) == bound}

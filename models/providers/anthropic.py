@@ -1,6 +1,7 @@
 """Anthropic: Claude through Anthropic's own client."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,10 @@ from langchain_core.messages.tool import tool_call_chunk
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
-from models.error_bodies import restore_status
 from models.providers import Provider, given
 from models.replies import invalid_call
 from models.reply_stream import counted_once
+from models.responses import in_order
 from models.thoughts import hide
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _client() -> "type[ChatAnthropic]":
         @cached_property
         def _async_client(self) -> "AsyncClient":
             params = self._client_params
-            hooks = {"response": [restore_status]}
+            hooks = {"response": [in_order(_shaped, _events)]}
             http_client = DefaultAsyncHttpxClient(timeout=params["timeout"], event_hooks=hooks)
             return AsyncClient(**params, http_client=http_client)
 
@@ -93,6 +94,47 @@ def _is_piece(event: Any, block_start_event: Any) -> bool:
         return False
     block = getattr(block_start_event, "content_block", None)
     return getattr(block, "type", None) == "tool_use"
+
+
+def _shaped(told: dict[str, Any]) -> dict[str, Any]:
+    """Return a whole answer with blocks, where a gateway has a text."""
+    content = told.get("content")
+    if isinstance(content, str):
+        return {**told, "content": [{"type": "text", "text": content}]}
+    return told
+
+
+def _events(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the events that a whole answer would be streamed in."""
+    if told.get("type") != "message":
+        yield told
+        return
+    yield {"type": "message_start", "message": {**told, "content": [], "stop_reason": None}}
+    for index, block in enumerate(told.get("content") or ()):
+        first, deltas = _begun(block)
+        yield {"type": "content_block_start", "index": index, "content_block": first}
+        for delta in deltas:
+            yield {"type": "content_block_delta", "index": index, "delta": delta}
+        yield {"type": "content_block_stop", "index": index}
+    ended = {key: told.get(key) for key in ("stop_reason", "stop_sequence", "stop_details")}
+    yield {"type": "message_delta", "delta": ended, "usage": told.get("usage") or {}}
+    yield {"type": "message_stop"}
+
+
+def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a block as a stream begins it, and its deltas."""
+    match block:
+        case {"type": "text", "text": text}:
+            return {**block, "text": ""}, [{"type": "text_delta", "text": text}]
+        case {"type": "thinking", "thinking": thought}:
+            signed = {"type": "signature_delta", "signature": block.get("signature", "")}
+            return {**block, "thinking": "", "signature": ""}, [
+                {"type": "thinking_delta", "thinking": thought},
+                signed,
+            ]
+        case {"type": "tool_use", "input": given}:
+            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": json.dumps(given)}]
+    return block, []
 
 
 def _taken_inputs(data: Any) -> list[Any]:

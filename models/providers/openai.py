@@ -14,11 +14,12 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
-from models.error_bodies import ToldError, restore_status, words_of
+from models.error_bodies import ToldError, words_of
 from models.providers import EmbeddingCard, Provider, given
 from models.providers.parameters import PLAIN, in_keywords
 from models.replies import CALL_FIELDS, FIELDS, MODEL, invalid_call, is_object
 from models.reply_stream import counted_once
+from models.responses import in_order
 from models.thoughts import hide
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ _NO_KEY = "not-needed"
 _MESSAGE = {"role", "content", "name", "tool_calls", "function_call", "audio", "refusal", "parsed"}
 _CALL, _FUNCTION = {"index", "id", "type", "function"}, {"name", "arguments"}
 """The fields that LangChain's client reads or makes; all others go back as they came."""
+_TEXTS = ("id", "model", "object", "system_fingerprint")
+"""Fields of a body that its client takes for texts."""
+_NOTED = "noted"
+"""Key in a chunk's additional_kwargs: its words, which tell of an error where the answer does not end."""
 _REJECTED = {400, 422}
 
 
@@ -67,7 +72,7 @@ def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
         api_key=secret,  # a coroutine: no client for synchronous calls is made, with certificates of its own
         base_url=base_url,
         http_async_client=DefaultAsyncHttpxClient(  # else one for all event loops
-            timeout=card.timeout_s, event_hooks={"response": [restore_status]}
+            timeout=card.timeout_s, event_hooks={"response": [in_order(_shaped)]}
         ),
         timeout=card.timeout_s,
         max_retries=0,
@@ -93,7 +98,7 @@ def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:
         openai_api_key=SecretStr(key or _NO_KEY),
         openai_api_base=card.base_url or ADDRESS,
         dimensions=card.dims,
-        http_async_client=DefaultAsyncHttpxClient(timeout=card.timeout_s),
+        http_async_client=DefaultAsyncHttpxClient(timeout=card.timeout_s, follow_redirects=False),
         max_retries=0,
         check_embedding_ctx_length=False,  # it would fetch a tokenizer, and send tokens instead of text
     )
@@ -173,7 +178,7 @@ async def _streamed(
     import openai
 
     try:
-        async with aclosing(counted_once(begin())) as chunks:
+        async with aclosing(counted_once(_ended(begin()))) as chunks:
             async for chunk in chunks:
                 yield chunk
     except openai.APIStatusError as error:
@@ -181,9 +186,27 @@ async def _streamed(
         if not (is_refused and chat.stream_usage):
             raise
         chat.stream_usage = False  # Mistral's streams tell their counts unasked
-        async with aclosing(counted_once(begin())) as chunks:
+        async with aclosing(counted_once(_ended(begin()))) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+
+async def _ended(
+    chunks: AsyncIterator["ChatGenerationChunk"],
+) -> AsyncGenerator["ChatGenerationChunk", None]:
+    """Yield a stream's chunks.
+
+    Raises:
+        ToldError: it tells of something, and does not end.
+    """
+    noted, is_ended = None, False
+    async with aclosing(chunks):  # type: ignore[type-var]
+        async for chunk in chunks:
+            noted = chunk.message.additional_kwargs.pop(_NOTED, noted)
+            is_ended |= bool((chunk.generation_info or {}).get("finish_reason"))
+            yield chunk
+    if noted and not is_ended:
+        raise ToldError(noted)
 
 
 def _complete(message: BaseMessage, sent: Mapping[str, Any], broken: list[InvalidToolCall]) -> None:
@@ -231,6 +254,62 @@ def _merged(call: dict[str, Any], extras: Mapping[str, Any]) -> dict[str, Any]:
     return {**call, **extras, "function": function}
 
 
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _listed(value: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list, or the only one."""
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+
+
+def _shaped(told: dict[str, Any]) -> dict[str, Any]:
+    """Return a body or chunk with its choice as OpenAI's.
+
+    Small servers leave out what they have no use for, and put texts where numbers are to be, or the
+    other way round.
+    """
+    if "choices" not in told or told["choices"] is None:
+        return told
+    named = {key: each for key in _TEXTS if isinstance(each := told.get(key), str)}
+    others = {key: each for key, each in told.items() if key not in {*_TEXTS, "created"}}
+    first = [each for each in _listed(told["choices"]) if str(each.get("index") or 0) == "0"]
+    return {**others, **named, "choices": [_shaped_choice(each) for each in first[:1]]}
+
+
+def _shaped_choice(choice: dict[str, Any]) -> dict[str, Any]:
+    shaped = {"index": 0, "finish_reason": None, **choice}
+    shaped.pop("logprobs", None)
+    for key in ("message", "delta"):
+        if key in choice:
+            shaped[key] = _shaped_message(_object(choice[key]))
+    return shaped
+
+
+def _shaped_message(said: dict[str, Any]) -> dict[str, Any]:
+    content, calls = said.get("content"), _listed(said.get("tool_calls"))
+    if isinstance(said.get("function_call"), dict):  # as it was before there were several
+        calls.append({"index": 0, "function": said["function_call"]})
+    if not isinstance(content, str | list | None):
+        content = _object(content).get("text") or ("" if isinstance(content, dict) else str(content))
+    others = {key: each for key, each in said.items() if key not in {"tool_calls", "function_call"}}
+    shaped = [call for each in calls if (call := _shaped_call(each))["function"] or _extras(call)]
+    made = {"tool_calls": shaped} if shaped else {}
+    return {**others, "role": "assistant", "content": content, **made}
+
+
+def _shaped_call(call: dict[str, Any]) -> dict[str, Any]:
+    flat = {key: call[key] for key in _FUNCTION if key in call}
+    told = _object(call.get("function")) or flat
+    identity = call.get("id")
+    return {
+        **{key: each for key, each in call.items() if key not in _FUNCTION},
+        "id": identity if isinstance(identity, str | None) else str(identity),
+        "type": "function",
+        "function": told,
+    }
+
+
 def _taken(chunk: dict[str, Any]) -> tuple[list[ToolCallChunk], dict[str, Any]]:
     """Take a chunk's pieces of calls, and what stands beside its words.
 
@@ -239,17 +318,21 @@ def _taken(chunk: dict[str, Any]) -> tuple[list[ToolCallChunk], dict[str, Any]]:
     Raises:
         ToldError: it tells of an error.
     """
-    choice: dict[str, Any] = next(iter(chunk.get("choices") or ()), {})
-    if told := choice.get("error") if choice else words_of(chunk):
-        raise ToldError(told if choice else chunk)
-    elsewhere = choice.get("usage") or (chunk.get("x_groq") or {}).get("usage")  # Kimi, Groq
+    chunk |= {"choices": [], **_shaped({key: each for key, each in chunk.items() if each is not None})}
+    choice: dict[str, Any] = next(iter(chunk["choices"]), {})
+    if told := choice.get("error") or chunk.get("error"):
+        raise ToldError(told)
+    if "message" in choice:  # it answers whole
+        choice["delta"] = choice["message"]
+    elsewhere = choice.get("usage") or _object(chunk.get("x_groq")).get("usage")  # Kimi, Groq
     chunk["usage"] = chunk.get("usage") or elsewhere
     delta = choice.get("delta") or {}
     calls = delta.pop("tool_calls", None) or ()
     pieces = [_piece(call) for call in calls if call.get("function") or _extras(call)]
     fields = _unknown(delta, _MESSAGE)
     refused = {"refusal": refusal} if (refusal := delta.get("refusal")) else {}
-    return pieces, {**refused, **({FIELDS: fields} if fields else {})}
+    noted = {_NOTED: dict(chunk)} if not choice and words_of(chunk) else {}
+    return pieces, {**refused, **noted, **({FIELDS: fields} if fields else {})}
 
 
 def _piece(call: Mapping[str, Any]) -> ToolCallChunk:

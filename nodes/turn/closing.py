@@ -44,7 +44,7 @@ async def end_turn(
     answer = "\n\n".join(filter(None, [answer, " ".join(filter(None, notes)), replaced]))
     if reply and reply.is_cut and stop_reason == "answered":
         stop_reason = "truncated"
-    if reply and reply.heard and (rest := answer[len(reply.heard.strip()) :]):
+    if reply and reply.heard and (rest := _unheard(answer, reply.heard.lstrip())):
         emit(turn.runtime.stream_writer, Token(rest))
     said = AIMessage(
         answer,
@@ -64,6 +64,11 @@ async def end_turn(
         "calls": [],
         **account_of(turn.history.finished(), state.receipts),
     }
+
+
+def _unheard(answer: str, heard: str) -> str:
+    """Return what is left of an answer that was heard so far."""
+    return answer[len(heard if answer.startswith(heard) else heard.rstrip()) :]
 
 
 def account_of(finished: Sequence[FinishedCall], receipts: Iterable[Mapping[str, Any]]) -> Update:

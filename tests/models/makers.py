@@ -176,6 +176,9 @@ THINKING: Mapping[str, tuple[str, str]] = {
         f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|channel|>final<|message|>It is noon.",
         "It is noon.",
     ),
+    "medgemma": (f"<unused94>thought\n{THOUGHT}\n<unused95>It is noon.", "It is noon."),
+    "apertus": (f"<|inner_prefix|>{THOUGHT}<|inner_suffix|>It is noon.", "It is noon."),
+    "command a": (f"<|START_THINKING|>{THOUGHT}<|END_THINKING|>It is noon.", "It is noon."),
     "open webui": (
         f'<details type="reasoning" done="true">\n<summary>So</summary>\n{THOUGHT}\n</details>\nIt is noon.',
         "It is noon.",

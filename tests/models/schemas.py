@@ -294,6 +294,25 @@ MAKERS: dict[str, dict[str, Any]] = {
         },
         "required": ["ratio"],
     },
+    "a merge of two versions that agree on nothing": {
+        "type": "object",
+        "properties": {"when": {"allOf": [TEXT, {"type": "integer"}]}, "why": TEXT},
+        "additionalProperties": {"type": "integer"},
+    },
+    "the same, by patterns": {
+        "type": "object",
+        "properties": {"when": {"type": ["string"], "enum": [1]}, "why": TEXT, "how": TEXT},
+        "patternProperties": {"^w": {}},
+        "additionalProperties": {"type": "integer"},
+    },
+    "what none can give, and a choice that needs it": {
+        "type": "object",
+        "properties": {
+            "when": {"type": "object", "required": ["day"], "additionalProperties": False},
+            "why": {"enum": list("abcdefghijkl")},
+        },
+        "anyOf": [{"required": ["when"]}, {"required": ["why"]}],
+    },
     "if and then": {
         "type": "object",
         "properties": {"mode": {"enum": ["file", "text"]}, "path": TEXT, "text": TEXT},
@@ -350,7 +369,8 @@ def _plain_sample(schema: dict[str, Any], rng: random.Random) -> Any:
         needed, known = schema.get("required", ()), schema.get("properties", {})
         given = {n: _sample(each, rng) for n, each in known.items() if n in needed or rng.random() < 0.5}
         more = schema.get("additionalProperties")
-        return given | ({"X-Extra": _sample(more, rng)} if isinstance(more, dict) else {})
+        name = rng.choice([each for each in ("X-Extra", "when") if each not in known])
+        return given | ({name: _sample(more, rng)} if isinstance(more, dict) else {})
     if kind == "array":
         first = [_sample(each, rng) for each in schema.get("prefixItems", ())]
         return first + [_sample(schema["items"], rng) for _ in range(rng.randrange(3))]

@@ -126,6 +126,21 @@ async def test_a_model_that_refuses_the_calls_of_another_is_told_of_them_in_word
     assert house.rejected() == [why]
 
 
+async def test_a_model_that_refuses_its_own_calls_is_told_of_them_in_words(furnished):
+    def refuses(heard: Heard) -> Reply:
+        if any(turn.calls and not turn.text for turn in heard.turns):  # Kimi
+            raise RefusedError("text content is empty")
+        is_first = "Result of calculate" not in heard.turns[-1].text
+        call = Call("calculate", {"expression": "6*7"})
+        return Reply(calls=(call,)) if is_first else Reply(text="It is 42.")
+
+    house = furnished(refuses, stream=True)
+    async with house.open() as orchestrator:
+        result = await orchestrator.ask("What is it?", context=house.context())
+    assert (result.response, len(result.tool_calls)) == ("It is 42.", 1)
+    assert house.rejected() == ["text content is empty"]
+
+
 @STREAMS
 async def test_thoughts_in_the_content_are_no_part_of_answer_summary_or_history(furnished, stream):
     house = furnished(lambda heard: makers.text(THINKING[heard.request][0], stream, 1), stream)

@@ -178,6 +178,17 @@ async def test_one_persons_search_sends_nothing_of_anothers_to_the_model(minds):
     assert minds.asked == ["rubbish", "the bin goes out on Monday"]
 
 
+@pytest.mark.parametrize(("provider", "more"), [("openai", ""), ("google", 'api_key_env = "GEMINI_KEY"')])
+async def test_neither_key_nor_memory_follows_a_redirect(minds, provider, more):
+    async with open_site() as away:
+        where = away.url().replace("127.0.0.1", "localhost")
+        minds.down(answer("", status="307 Temporary Redirect", Location=where))
+        async with minds.open(provider, more) as orchestrator:
+            await tell(orchestrator, "the bin goes out on Monday")
+            assert ALONE in await recalled(orchestrator, "the bin")
+        assert away.seen == []
+
+
 @pytest.mark.parametrize("provider", ["openai", None])
 async def test_what_is_forgotten_leaves_no_vector_even_where_the_model_was_taken_away(minds, provider):
     async with minds.open() as orchestrator:

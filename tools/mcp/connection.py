@@ -16,6 +16,8 @@ from tools.mcp.transport import REFUSED, open_streams
 MOST_TOOLS = 128
 """Of one server; the others are left out."""
 _MOST_PAGES = 100
+_NEEDED = ("name", "description", "inputSchema", "annotations")
+"""Of a definition; a server that spoils the rest has its tool offered without it."""
 _UNKNOWN_SESSION = "Session terminated"
 """What a server says where one behind it no longer knows the session, and may say for any reason."""
 _CLOSING_S = 6.0
@@ -198,6 +200,8 @@ class Connection:
         why = one_line(str(error) or type(error).__name__, 300)
         if isinstance(error, TimeoutError):
             why = f"it did not answer within {self.card.connect_timeout_s:g} s"
+        elif type(error).__name__ == "ValidationError":
+            why = "its answer is not as the protocol has it"
         elif isinstance(error, FileNotFoundError):
             why = f"{error.filename!r} is not there"
         *_, last = [line.strip() for line in str(errors).splitlines() if line.strip()] or [""]
@@ -246,14 +250,32 @@ async def _stop(task: asyncio.Future[Any]) -> None:
 
 
 async def _list(session: Any) -> list[Any]:
-    from mcp.types import PaginatedRequestParams
+    """Return the definitions of a server's tools."""
+    from mcp.types import ClientRequest, ListToolsRequest, PaginatedRequestParams
 
     found: list[Any] = []
     cursor = None
     for _ in range(_MOST_PAGES):
-        page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
-        found += page.tools
-        cursor = page.nextCursor
-        if not cursor or len(found) > MOST_TOOLS:
+        asked = ListToolsRequest(params=PaginatedRequestParams(cursor=cursor))
+        page = await session.send_request(ClientRequest(asked), _Unchecked)
+        if not isinstance(page.get("tools"), list):
+            raise DeadError("its list of tools is not as the protocol has it")
+        found += map(_definition, page["tools"])
+        cursor = page.get("nextCursor")
+        if not isinstance(cursor, str) or not cursor or len(found) > MOST_TOOLS:
             break
     return found
+
+
+def _definition(told: Any) -> Any:
+    """Return a definition; its `inputSchema` is None where it cannot be read."""
+    from mcp.types import Tool
+
+    told = told if isinstance(told, dict) else {}
+    if told.get("inputSchema") is None:  # it takes no arguments
+        told = {**told, "inputSchema": {"type": "object"}}
+    for fields in (told, {key: told[key] for key in _NEEDED if key in told}):
+        with suppress(ValueError, RecursionError):
+            return Tool.model_validate(fields)
+    name = told["name"] if isinstance(told.get("name"), str) else "a tool without a name"
+    return Tool.model_construct(name=name, inputSchema=None)  # type: ignore[arg-type]

@@ -136,6 +136,8 @@ def _usable(
 
 def _read(connection: Connection, definition: Any, is_free: IsFree) -> ServerTool:
     card, server = connection.card, connection.name
+    if definition.inputSchema is None:
+        raise SchemaError("its definition is not as the protocol has it")
     own = card.tools.get(definition.name, ToolCard())
     effect = own.effect or card.effect
     if own.effect is None and effect == "read" and _says(definition, "destructiveHint"):

@@ -27,11 +27,15 @@ _LONGEST_MESSAGE = 5_000_000
 """Bytes."""
 _LONGEST_WORDS = 2_000
 """Characters of a refusal."""
-_REFUSALS = range(400, 500)
-"""HTTP statuses of requests that were not carried out."""
-_UNCLEAR = {404, 408}
-"""Those that a gateway also gives where nobody knows what the server did."""
-_GONE_STATUSES = {400, 401, 404, 410}
+_OK, _REFUSALS = 200, range(400, 600)
+"""HTTP statuses."""
+_UNCLEAR = {404, 408, *range(500, 600)}
+"""Those of requests of which nobody knows what the server did; others were not carried out."""
+_ALSO_ITS_OWN = 500
+"""From here on a server's own words say nothing of that either."""
+_INTERNAL_ERROR = -32603
+_TAG = re.compile(r"<[^<>]*>")
+_GONE_STATUSES, _GONE_FOR_EVER = {400, 401, 404}, 410
 _GONE = re.compile(r"session|not initialized", re.IGNORECASE)
 """How servers that do not know a session say so, with one of these statuses: the protocol wants 404, the
 examples of its TypeScript package say 400 "No valid session ID provided" or "Server not initialized", older
@@ -82,9 +86,14 @@ async def _over_http(
         if response.headers.get("content-encoding", "identity") != "identity":
             words = "it packs its answers although it was asked not to"
             raise httpx.DecodingError(words, request=response.request)
-        refused = response.request.method == "POST" and response.status_code in _REFUSALS
-        limited = _Limited(response, _ignore if refused else broke_off)
-        response.stream = await _answer_of_refusal(response, limited) if refused else limited
+        is_post = response.request.method == "POST"
+        asked = json.loads(await response.request.aread()).get("id") if is_post else None
+        refused = is_post and response.status_code in _REFUSALS
+        limited = response.stream = _Limited(response, _ignore if refused else broke_off)
+        if refused:
+            response.stream = await _answer_of_refusal(response, limited, asked)
+        elif asked is not None and response.status_code == _OK and not limited.is_streamed:
+            response.stream = await _whole_answer(response, limited, asked)
 
     url = read_url(card.url or "")
     door = Door.of(url)
@@ -103,7 +112,9 @@ async def _over_http(
 def _ignore() -> None: ...
 
 
-async def _answer_of_refusal(response: httpx.Response, stream: httpx.AsyncByteStream) -> httpx.ByteStream:
+async def _answer_of_refusal(
+    response: httpx.Response, stream: httpx.AsyncByteStream, asked: Any
+) -> httpx.ByteStream:
     """Make a refusal over HTTP the answer to its request.
 
     The client would end the session, and with it all that it holds.
@@ -111,16 +122,65 @@ async def _answer_of_refusal(response: httpx.Response, stream: httpx.AsyncByteSt
     words, is_the_servers = _words_of(b"".join([chunk async for chunk in stream]))
     await stream.aclose()
     refused: Refused = "request"
-    if response.status_code in _GONE_STATUSES and _GONE.search(words):
+    if response.status_code == _GONE_FOR_EVER or (
+        response.status_code in _GONE_STATUSES and _GONE.search(words)
+    ):
         refused = "session"
-    elif response.status_code in _UNCLEAR and not is_the_servers:
+    elif response.status_code in _UNCLEAR and not (is_the_servers and response.status_code < _ALSO_ITS_OWN):
         refused = "unclear"
     said = f"HTTP {response.status_code} {words or response.reason_phrase}"
-    error = {"code": response.status_code, "message": said, "data": {REFUSED: refused}}
-    number = json.loads(response.request.content).get("id")
-    response.status_code = 202 if number is None else 200  # nobody awaits the answer to a notification
+    response.status_code = 202 if asked is None else _OK  # nobody awaits the answer to a notification
+    return _error(response, asked, said, refused)
+
+
+async def _whole_answer(
+    response: httpx.Response, stream: httpx.AsyncByteStream, asked: Any
+) -> httpx.ByteStream:
+    """Make whatever answers a request an answer as the protocol has it.
+
+    The client would wait for one without an end.
+    """
+    body = b"".join([chunk async for chunk in stream])
+    await stream.aclose()
     response.headers["content-type"] = "application/json"
-    return httpx.ByteStream(json.dumps({"jsonrpc": "2.0", "id": number, "error": error}).encode())
+    for told in _objects_in(body):
+        if told.get("id") in {asked, str(asked), None} and (answer := _answer(told, asked)):
+            return httpx.ByteStream(json.dumps(answer).encode())
+    words, _ = _words_of(body)
+    return _error(
+        response, asked, f"it answers with what is no message of MCP: {words or 'nothing'}", "unclear"
+    )
+
+
+def _error(response: httpx.Response, asked: Any, said: str, refused: Refused) -> httpx.ByteStream:
+    response.headers["content-type"] = "application/json"
+    error = {"code": _INTERNAL_ERROR, "message": said, "data": {REFUSED: refused}}
+    return httpx.ByteStream(json.dumps({"jsonrpc": "2.0", "id": asked, "error": error}).encode())
+
+
+def _objects_in(body: bytes) -> list[dict[str, Any]]:
+    """Return the JSON objects in a body or a line."""
+    try:
+        value = json.loads(body.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError):
+        return []
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+
+
+def _answer(told: Mapping[str, Any], asked: Any) -> dict[str, Any] | None:
+    """Return an answer as JSON-RPC has it; None: it is none."""
+    error, result = told.get("error"), told.get("result")
+    if error is not None:
+        code = error.get("code") if isinstance(error, dict) else None
+        code = code if isinstance(code, int) else _INTERNAL_ERROR
+        words, _ = _words_of(json.dumps({"error": error}).encode())
+        return {"jsonrpc": "2.0", "id": asked, "error": {"code": code, "message": words}}
+    if "result" not in told:
+        return None
+    if not isinstance(result, dict):
+        text = result if isinstance(result, str) else json.dumps(result)
+        result = {"content": [] if result is None else [{"type": "text", "text": text}]}
+    return {"jsonrpc": "2.0", "id": asked, "result": result}
 
 
 def _words_of(body: bytes) -> tuple[str, bool]:
@@ -132,6 +192,8 @@ def _words_of(body: bytes) -> tuple[str, bool]:
                 return words[:_LONGEST_WORDS], True
             case {"error": str(words)} | {"message": str(words)} | {"detail": str(words)}:
                 return words[:_LONGEST_WORDS], False
+    if text.startswith("<"):  # a page
+        text = _TAG.sub(" ", text[: _LONGEST_WORDS * 2]).strip()
     return one_line(text, _LONGEST_WORDS), False
 
 
@@ -144,7 +206,7 @@ class _Limited(httpx.AsyncByteStream):
     def __init__(self, response: httpx.Response, broke_off: Callable[[], None]) -> None:
         self._inner: Any = response.stream
         self._awaited = response.request.method == "POST"
-        self._streamed = response.headers.get("content-type", "").startswith("text/event-stream")
+        self.is_streamed = response.headers.get("content-type", "").startswith("text/event-stream")
         self._broke_off = broke_off
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -159,7 +221,7 @@ class _Limited(httpx.AsyncByteStream):
             if self._awaited:
                 self._broke_off()
             raise
-        if self._awaited and self._streamed:  # a whole one is closed by its reader before its end
+        if self._awaited and self.is_streamed:  # a whole one is closed by its reader before its end
             self._broke_off()
 
     async def aclose(self) -> None:
@@ -183,8 +245,9 @@ async def _over_pipes(card: ServerCard, settings: Settings, errors: Output) -> A
     ) as program:
         into, incoming = anyio.create_memory_object_stream[Any](0)
         outgoing, out_of = anyio.create_memory_object_stream[Any](0)
-        receiving = asyncio.create_task(_receive(program.stdout, into, errors))
-        sending = asyncio.create_task(_send(program.process.stdin, out_of))
+        awaited: set[Any] = set()
+        receiving = asyncio.create_task(_receive(program.stdout, into, errors, awaited))
+        sending = asyncio.create_task(_send(program.process.stdin, out_of, awaited))
         try:
             yield incoming, outgoing
         finally:
@@ -195,7 +258,7 @@ async def _over_pipes(card: ServerCard, settings: Settings, errors: Output) -> A
                 stream.close()
 
 
-async def _receive(pipe: Any, into: Any, errors: Output) -> None:
+async def _receive(pipe: Any, into: Any, errors: Output, awaited: set[Any]) -> None:
     """Hand on a program's lines, until one is too long."""
     from anyio import BrokenResourceError, ClosedResourceError
     from mcp.shared.message import SessionMessage
@@ -203,19 +266,29 @@ async def _receive(pipe: Any, into: Any, errors: Output) -> None:
     with suppress(BrokenResourceError, ClosedResourceError):
         async with into:
             while line := await _line(pipe, errors):
-                with suppress(ValueError, RecursionError):  # a banner, a stray print
-                    await into.send(SessionMessage(_message(line)))
+                for told in _objects_in(line):
+                    with suppress(ValueError):
+                        await into.send(SessionMessage(_message(told, awaited)))
 
 
-def _message(line: bytes) -> Any:
-    """Return a line's message; results unchecked, in a tenth of the time."""
+def _message(told: dict[str, Any], awaited: set[Any]) -> Any:
+    """Return a message; results unchecked, in a tenth of the time.
+
+    An error that names no request answers the only one there is.
+    """
     from mcp.types import JSONRPCMessage, JSONRPCResponse
 
-    match json.loads(line):
-        case {"id": int(number), "result": dict(result)}:
-            return JSONRPCMessage(JSONRPCResponse.model_construct(jsonrpc="2.0", id=number, result=result))
-        case other:
-            return JSONRPCMessage.model_validate(other)
+    number = told.get("id")
+    if number is None and len(awaited) == 1 and "method" not in told:
+        (number,) = awaited
+    number = int(number) if isinstance(number, str) and number.isdecimal() else number
+    answer = _answer(told, number) if number in awaited and "method" not in told else None
+    if answer is None:
+        return JSONRPCMessage.model_validate(told)
+    awaited.discard(number)
+    if "error" in answer:
+        return JSONRPCMessage.model_validate(answer)
+    return JSONRPCMessage(JSONRPCResponse.model_construct(**answer))
 
 
 async def _line(pipe: asyncio.StreamReader, errors: Output) -> bytes:
@@ -226,10 +299,12 @@ async def _line(pipe: asyncio.StreamReader, errors: Output) -> bytes:
         return b""
 
 
-async def _send(pipe: Any, out_of: Any) -> None:
+async def _send(pipe: Any, out_of: Any, awaited: set[Any]) -> None:
     with suppress(OSError):
         async with out_of:
             async for message in out_of:
+                if isinstance(getattr(message.message.root, "method", None), str):
+                    awaited.update({message.message.root.id} if hasattr(message.message.root, "id") else ())
                 line = message.message.model_dump_json(by_alias=True, exclude_none=True)
                 pipe.write(f"{line}\n".encode())
                 await pipe.drain()

@@ -90,6 +90,10 @@ AZURE = {
     },
 }
 QWEN = {"code": "data_inspection_failed", "message": "Output data may contain inappropriate content."}
+KIMI = "The request was rejected because it was considered high risk"
+MISTRAL = "Content blocked by the guardrails of the workspace"
+ZHIPU = "系统检测到输入或生成内容可能包含不安全或敏感内容"
+LITELLM_REFUSES = "litellm.ContentPolicyViolationError: AzureException - The response was filtered."
 ARMOR = {"blockReason": "MODEL_ARMOR", "blockReasonMessage": "Blocked by the floor settings."}
 RATED = [{"category": "HARM_CATEGORY_HARASSMENT", "probability": "HIGH", "blocked": True}]
 DETAILS = {"type": "refusal", "category": "cyber", "explanation": "It could do harm."}
@@ -106,6 +110,42 @@ REFUSALS: Mapping[str, tuple[Told, str]] = {
     "Qwen": (
         _within({"error": QWEN}),
         "it refused the request (Output data may contain inappropriate content)",
+    ),
+    "DeepSeek": (
+        _status(400, {"error": {"message": "Content Exists Risk", "type": "invalid_request_error"}}),
+        "it refused the request (Content Exists Risk)",
+    ),
+    "Kimi": (
+        _status(400, {"error": {"code": 400, "message": KIMI, "param": "prompt", "type": "content_filter"}}),
+        f"it refused the request ({KIMI})",
+    ),
+    "MiniMax": (
+        _status(422, {"type": "error", "error": {"message": "input new_sensitive (1026)"}}),
+        "it refused the request (input new_sensitive (1026))",
+    ),
+    "MiniMax, 200": (
+        _within({"choices": None, "base_resp": {"status_code": 1027, "status_msg": "output new_sensitive"}}),
+        "it refused the request (output new_sensitive)",
+    ),
+    "Mistral": (
+        _status(403, {"object": "error", "message": MISTRAL, "type": "guardrail_violation", "code": None}),
+        f"it refused the request ({MISTRAL})",
+    ),
+    "LiteLLM": (
+        _status(400, {"error": {"message": LITELLM_REFUSES, "type": None, "code": "400"}}),
+        "it refused the request (",
+    ),
+    "Open WebUI": (
+        _status(400, {"detail": "Toxic message detected"}),  # its filter for Detoxify
+        "it refused the request (Toxic message detected)",
+    ),
+    "Volcengine": (
+        _status(400, {"error": {"code": "InputTextSensitiveContentDetected", "message": "Denied."}}),
+        "it refused the request (Denied)",
+    ),
+    "Zhipu, 400": (
+        _status(400, {"error": {"code": "1301", "message": ZHIPU}}),
+        f"it refused the request ({ZHIPU})",
     ),
     "Zhipu": (_ended("sensitive"), "it withheld its answer (sensitive)"),
     "OpenRouter": (
@@ -143,6 +183,10 @@ GROQ = {
 LITELLM = f"litellm.BadRequestError: GroqException - {json.dumps({'error': GROQ})}\nReceived Model Group=x"
 QUOTA = {"message": "You exceeded your current quota.", "type": "insufficient_quota"}
 PAGE = "<!doctype html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+FIREWALL = PAGE.replace("502 Bad Gateway", "Attention Required! | Cloudflare")
+NGINX = PAGE.replace("<!doctype html>", "").replace("502 Bad Gateway", "401 Authorization Required")
+HOTEL = PAGE.replace("502 Bad Gateway", "Sign in to the network")
+NO_API, BETWEEN = "a web page came in place of its answer", "what stands between"
 REJECTED, CARD = "it rejected the request", "Check its card in twobrain.toml"
 FAILED, UNREAD = "the provider is overloaded or failed", "its answer could not be read"
 
@@ -237,14 +281,51 @@ ERRORS: Mapping[str, tuple[Told, str, str, int]] = {
         "Check its model and its base_url",
         1,
     ),
-    "a website": (_page("openai"), f"{REJECTED} (Open WebUI)", "Check its model and its base_url", 1),
-    "a website, Anthropic's wire": (
-        _page("anthropic"),
-        "(Open WebUI)",
+    "a website": (_page("openai"), f"{NO_API} (Open WebUI)", BETWEEN, 1),
+    "a website, Anthropic's wire": (_page("anthropic"), f"{NO_API} (Open WebUI)", BETWEEN, 1),
+    "a website, Gemini's wire": (_page("gemini"), f"{NO_API} (Open WebUI)", BETWEEN, 1),
+    "Cloudflare's firewall": (_status(403, FIREWALL), f"{NO_API} (Attention Required! | Clo", BETWEEN, 1),
+    "Cloudflare's, to a program": (_status(403, "error code: 1020"), f"{NO_API} (error code: 10", BETWEEN, 1),
+    "Perplexity's wrong key": (_status(401, NGINX), "rejected the key (401 Auth", "Check the key", 1),
+    "an ingress": (
+        _status(403, NGINX.replace("401 Authorization Required", "403 Forbidden"), "anthropic"),
+        f"{NO_API} (403",
+        BETWEEN,
+        1,
+    ),
+    "Hugging Face": (
+        _status(503, {"error": "Model too busy", "error_type": "overloaded"}),
+        f"{FAILED} (Model too busy)",
+        "later",
+        2,
+    ),
+    "NVIDIA": (
+        _status(400, {"type": "urn:x", "title": "Bad Request", "status": 400, "detail": "Bad seed"}),
+        f"{REJECTED} (Bad seed)",
+        CARD,
+        1,
+    ),
+    "Bedrock": (
+        _status(429, {"__type": "ThrottlingException", "message": "Too many tokens"}),
+        "rate limit is reached (Too many tokens)",
+        "later",
+        2,
+    ),
+    "Ollama, not pulled": (
+        _status(404, {"error": {"message": "model 'x' not found, try pulling it first"}}),
+        f"{REJECTED} (model 'x' not found",
         "Check its model and its base_url",
         1,
     ),
-    "a website, Gemini's wire": (_page("gemini"), "(Open WebUI)", "Check its model and its base_url", 1),
+    "llama.cpp, loading": (
+        _status(503, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}),
+        f"{FAILED} (Loading model)",
+        "later",
+        2,
+    ),
+    "a hotel": (_status(511, HOTEL, "gemini"), f"{NO_API} (Sign in to the network)", BETWEEN, 1),
+    "a firm's proxy": (_status(407, "Proxy Authentication Required"), REJECTED, "HTTPS_PROXY", 1),
+    "Cloudflare, origin down": (_status(522, FIREWALL, "anthropic"), FAILED, "later", 2),
     "a proxy": (_status(502, PAGE), f"{FAILED} (502 Bad Gateway)", "later", 2),
     "Envoy": (_status(503, "upstream connect error"), f"{FAILED} (upstream connect error)", "later", 2),
     "nothing": (_status(502, ""), f"{FAILED} (HTTP 502)", "later", 2),

@@ -23,6 +23,8 @@ WORDS: Mapping[Kind, Sequence[str]] = {
         "MAX_TOKENS",  # Cohere
         "model_length",  # Mistral
         "insufficient_system_resource",  # DeepSeek
+        "token_limit",  # watsonx
+        "maxPredictedTokensReached",  # LM Studio
     ),
     "gemini": ("MAX_TOKENS",),
     "anthropic": ("max_tokens", "model_context_window_exceeded"),

@@ -42,7 +42,7 @@ class Household:
         home = self.folder / name
         home.mkdir(exist_ok=True)
         self.define(name, *tools)
-        official = BEHAVES & {each["name"] for each in tools}
+        official = BEHAVES & {each.get("name") for each in tools}
         command, *args = [sys.executable, str(SERVER)] if official else PLAIN
         own = {} if {"url", "command"} & card.keys() else {"command": command, "args": [*args, str(home)]}
         way = {"connect_timeout_s": PATIENCE_S, **own, **card}

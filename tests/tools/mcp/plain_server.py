@@ -67,6 +67,9 @@ def main() -> None:
     print("a banner that is no message", flush=True)  # noqa: T201 (what it says is the protocol)
     for line in sys.stdin:
         asked = json.loads(line)
+        if asked["method"] == "tools/call" and (odd := FOLDER / "odd").exists():
+            print(odd.read_text().replace('"ID"', json.dumps(asked["id"])), flush=True)  # noqa: T201 (as above)
+            continue
         if "id" in asked and (result := answer(asked["method"], asked.get("params") or {})) is not None:
             say(id=asked["id"], result=result)
 

@@ -437,14 +437,6 @@ async def test_a_huge_description_is_cut(household):
     assert text == f"{'x' * 2_000}… (cut; it has 100,000 characters)"
 
 
-async def test_a_server_whose_list_cannot_be_read_costs_its_own_tools(household):
-    household.add("notes", {"name": "add"}, definition("add"), connect_timeout_s=2)
-    household.add("good", definition("add"))
-    async with household.open() as house:
-        assert set(await house.tools()) == {"mcp:notes", "good_add"}
-        assert "cannot be used" in await house.missing("mcp:notes")
-
-
 async def test_a_schema_too_deep_to_be_read_costs_its_own_tool(household):
     household.add(
         "notes", definition("deep", json.loads('{"not":' * 300 + "{}" + "}" * 300)), definition("add")

@@ -51,6 +51,7 @@ class Teller(BaseHTTPRequestHandler):
         self.server.opened += asked["method"] == "initialize"
         if refusals := self.server.refusals.get(asked["method"]):
             self.status, body = refusals.pop(0)
+            body = body.replace('"ID"', json.dumps(asked.get("id")))
         else:
             answer = self.answer_to(asked)
             body = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), **answer}) if answer else ""
@@ -171,6 +172,8 @@ GONE = {
     "python sdk": (404, rpc(-32600, "Not Found: Invalid or expired session ID")),
     "rust sdk": (401, "Unauthorized: Session not found"),
     "elixir": (400, '{"error": "No active session"}'),
+    "java sdk": (400, '{"message": "Session ID required in mcp-session-id header"}'),
+    "a worker that was put out": (410, "Gone"),
     "affine": (400, rpc(-32000, "Bad Request: No valid session ID or not an initialize request")),
 }
 

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
+from langchain_core.messages import AIMessage
 from langgraph.config import get_config
 
 from base.texts import as_text, escaped, moment, unseen_in
 from ledger.records import Lost
 from nodes.state import JudgedCall, State
+from nodes.turn.history import QUESTION
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError, Here, Tool
 
@@ -19,7 +21,7 @@ ANSWERED = "__twobrain_question"
 CONSENT = "The assistant asks for your consent to: {tools}."
 """What is said first where the planner does not say it in its own words."""
 DOUBTS = "A call was cut short, and nobody knows whether it happened. Run it again, or count it as done?"
-GIVE_A_REASON = "To reject, give a reason."
+GIVE_A_REASON = "To reject, give a reason: some programs send a rejection without one as an approval."
 _DOUBTFUL = (
     "It is unknown whether this happened: {why}. Look first, where you can. Approve runs it again; if it did "
     "happen, it then happens twice. Reject counts it as done; it is not run again."
@@ -89,6 +91,18 @@ def remaining(state: State) -> dict[str, Any]:
         request["problem"] = state.problem
         request["message"] = f"{state.problem}\n\n{state.request['message']}"
     return request
+
+
+def above_the_card(turn: Turn, words: str) -> list[AIMessage]:
+    """Return our words on a question as a message, on a server alone.
+
+    Chat programs show the conversation, and of a question only its calls until one clicks. Nothing in it is
+    a model's, for it is shown as live Markdown.
+    """
+    if turn.runtime.server_info is None:
+        return []
+    name = f"question-{turn.state.turn}-{len(turn.state.messages)}"
+    return [AIMessage(f"{words}\n\n{GIVE_A_REASON}", id=name, additional_kwargs={QUESTION: True})]
 
 
 def identity_of(request: Mapping[str, Any]) -> str:

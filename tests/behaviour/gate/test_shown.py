@@ -7,7 +7,7 @@ import re
 import pytest
 from langgraph.types import Command
 
-from nodes.gate.request import unfenced
+from nodes.gate.request import GIVE_A_REASON, unfenced
 from tests.behaviour.crashes.power import PLAIN
 from tests.behaviour.crashes.process import Home, statuses
 from tests.behaviour.invisible import INVISIBLE
@@ -66,7 +66,7 @@ async def test_no_preview_is_read_as_markdown(house, old, fence):
         asked = (await orchestrator.ask(WRITE, thread_id="t", context=house.context())).pending
     before, shown, after = re.split(rf"^{fence}$", said(asked), flags=re.MULTILINE)
     assert not before
-    assert after.endswith("To reject, give a reason.")
+    assert after.endswith(GIVE_A_REASON)
     assert "+new" in shown
     assert "`" * len(fence) not in shown
     assert fence not in unfenced(said(asked))

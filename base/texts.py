@@ -101,9 +101,9 @@ def one_line(text: str, most: int) -> str:
     return " ".join(text.split())[:most]
 
 
-def moment(at: float) -> str:
-    """Return Unix seconds as words, in UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
+def moment(at: float, zone: tzinfo = UTC) -> str:
+    """Return Unix seconds as words, on a zone's clock."""
+    return f"{datetime.fromtimestamp(at, zone):%Y-%m-%d at %H:%M:%S %Z}"
 
 
 _UNSPACED = (

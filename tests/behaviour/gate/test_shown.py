@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from langgraph.types import Command
@@ -49,6 +51,16 @@ async def test_a_yes_to_a_preview_is_none_to_what_the_file_has_become(house):
     assert statuses(done) == {"write_file": "executed"}
     assert file.read_text() == "new"
     assert house.rejected() == []
+
+
+async def test_until_when_a_yes_counts_is_said_on_the_persons_clock(settle):
+    zone = "Pacific/Kiritimati"
+    house = settle("openai", more=f'[users.local]\ntimezone = "{zone}"\n')
+    async with house.open() as orchestrator:
+        context = house.context(confirm_ttl_s=600)
+        asked = (await orchestrator.ask(WRITE, thread_id="t", context=context)).pending
+    until = datetime.fromtimestamp(asked["expires_at"], ZoneInfo(zone))
+    assert f"A yes counts until {until:%Y-%m-%d at %H:%M:%S} +14." in said(asked)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from itertools import islice
 from math import prod
 from time import monotonic
 from typing import Any, Self
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from base.texts import one_line
@@ -122,7 +123,7 @@ def event_text(name: str, summary: str, span: Span, *, location: str, notes: str
 
 def address_key(address: str) -> str:
     """Return a mail address, or its URL, as it is compared."""
-    return address.strip().casefold().removeprefix("mailto:")
+    return unquote(address).strip().casefold().removeprefix("mailto:")
 
 
 def occurrences(
@@ -192,7 +193,7 @@ def _prepare(events: list[Any], span: Span) -> None:
 
 def _status(event: Any, addresses: frozenset[str]) -> str:
     """Return why the person will not attend; empty: they may."""
-    if str(event.get("STATUS", "")).upper() == "CANCELLED":
+    if str(event.get("STATUS", "")).strip().upper() in {"CANCELLED", "CANCELED"}:
         return "cancelled"
     attendees = event.get("ATTENDEE", [])
     for each in attendees if isinstance(attendees, list) else [attendees]:
@@ -204,10 +205,16 @@ def _status(event: Any, addresses: frozenset[str]) -> str:
 
 
 def _rules(event: Any) -> list[Any]:
-    """Return an event's rules; by a negative COUNT one goes on for ever."""
+    """Return an event's rules; by a negative COUNT one goes on for ever.
+
+    Raises:
+        ValueError: one does not get on.
+    """
     rules = event.get("RRULE", [])
     rules = rules if isinstance(rules, list) else [rules]
     for rule in rules:
+        if int(_part(rule, "INTERVAL", 1)) < 1:
+            raise ValueError("it happens at one time for ever")
         if int(_part(rule, "COUNT", 1)) < 0:
             del rule["COUNT"]
     return rules

@@ -205,6 +205,8 @@ async def test_one_cancelled_occurrence_of_a_series_leaves_the_others(call, home
     [
         ("ATTENDEE;PARTSTAT=DECLINED:mailto:ada@example.org", "declined"),
         ("ATTENDEE;PARTSTAT=declined:MAILTO:Ada@Example.org", "declined"),
+        ("ATTENDEE;PARTSTAT=DECLINED:mailto:ada%40example.org", "declined"),
+        ("STATUS:CANCELED", "cancelled"),
         ("ATTENDEE;EMAIL=ada@example.org;PARTSTAT=DECLINED:/123/principal/", "declined"),
         ('ATTENDEE;PARTSTAT=DELEGATED;DELEGATED-TO="mailto:eve@x.org":mailto:ada@example.org', "delegated"),
         ("ATTENDEE;PARTSTAT=DECLINED:mailto:eve@example.org", ""),
@@ -332,6 +334,8 @@ def _name(home) -> str:
         "FREQ=SECONDLY",
         "FREQ=MINUTELY;BYMONTH=2;BYMONTHDAY=30",
         f"FREQ=DAILY;BYHOUR=1,2,3;BYMINUTE={','.join(map(str, range(60)))};BYSECOND=1,2,3",
+        "FREQ=DAILY;INTERVAL=0",
+        "FREQ=YEARLY;INTERVAL=-1;COUNT=3",
         "FREQ=SECONDLY\r\nRRULE:FREQ=DAILY;COUNT=-999999999999;BYDAY=MO",
     ],
 )

@@ -42,8 +42,8 @@ def _find(words: str) -> str:
     known = _zones()
     if wanted in known:
         return known[wanted]
-    close = {known[name] for name in get_close_matches(wanted, known, n=5, cutoff=0.7)}
-    close = sorted(name for name in close if "/GMT" not in name)  # whose signs are the other way round
+    near = {known[name] for name in get_close_matches(wanted, known, n=5, cutoff=0.7)}
+    close = sorted(name for name in near if "/GMT" not in name)  # whose signs are the other way round
     hint = f" Closest: {', '.join(close)}." if close else ""
     raise ToolFailure(f"There is no time zone {words!r}.{hint} Use an IANA name such as Europe/Paris.")
 

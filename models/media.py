@@ -94,7 +94,7 @@ def _standard(block: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _held_in(block: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-    """Yield MIME type and base64 of what a block holds, wherever that is."""
+    """Yield MIME type and base64 of what a block holds."""
     for held in (*(each for name in _INNER if isinstance(each := block.get(name), dict)), block):
         for name in _DATA:
             if not isinstance(said := held.get(name), str):

@@ -60,7 +60,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
 
 
 async def _words(turn: Turn, waiting: Sequence[JudgedCall], meter: Meter) -> str:
-    """Return the planner's words for what waits; empty where it is not asked, or cannot say."""
+    """Return the planner's words for what waits; empty: it has none."""
     chosen = turn.context.confirmation
     if chosen == "template" or (chosen == "auto" and turn.runtime.server_info):
         return ""

@@ -96,7 +96,7 @@ def remaining(state: State) -> dict[str, Any]:
 
 
 def above_the_card(turn: Turn, words: str) -> list[AIMessage]:
-    """Return our words on a question as a message, on a server alone.
+    """Return our words on a question as a server's message.
 
     Chat programs show the conversation, and of a question only its calls until one clicks. Nothing in it is
     a model's, for it is shown as live Markdown.

@@ -205,7 +205,7 @@ def _status(event: Any, addresses: frozenset[str]) -> str:
 
 
 def _rules(event: Any) -> list[Any]:
-    """Return an event's rules; by a negative COUNT one goes on for ever.
+    """Return an event's rules; a negative COUNT is for ever.
 
     Raises:
         ValueError: one does not get on.

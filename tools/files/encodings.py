@@ -115,7 +115,7 @@ def read(data: bytes) -> Text | None:
 
 
 def _unmarked(data: bytes) -> list[str]:
-    """Return how UTF-16 without a mark is read, where only one way makes sense."""
+    """Return the one way in which unmarked UTF-16 makes sense."""
     if b"\0" not in data:  # of a blank or a line end
         return []
     found = [codec for codec in ("utf-16-le", "utf-16-be") if _makes_sense(data, codec)]
@@ -123,7 +123,7 @@ def _unmarked(data: bytes) -> list[str]:
 
 
 def _makes_sense(data: bytes, codec: str) -> bool:
-    """Tell whether UTF-16 is text of one or two scripts, as text is."""
+    """Tell whether UTF-16 is text of one or two scripts."""
     try:
         text = Counter(data.decode(codec))
     except UnicodeError:
@@ -142,7 +142,7 @@ def _makes_sense(data: bytes, codec: str) -> bool:
 
 
 def _is_list(data: bytes) -> bool:
-    """Tell whether it may be names in UTF-8, each ended by a NUL."""
+    """Tell whether it may be names that NULs end."""
     with suppress(UnicodeError):
         return not _CONTROLS.search(data.decode().replace("\0", "").encode())
     return False

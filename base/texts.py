@@ -47,11 +47,17 @@ ESCAPES = (
     r"|\x1b[ -/]*[0-Z\\^-~]"
 )
 """Pattern of what steers a terminal and is not shown."""
-_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\U00013441\U00013442\U0001d159")
-"""Letters and symbols that have no ink: Hangul's fillers, Braille's blank and the like (Unicode 16)."""
+_BLANK_LETTERS = frozenset(
+    "\u115f\u1160\u2800\u3164\uffa0\ufffc\U00013441\U00013442\U0001d159"
+    "\u2065\ufff0\ufff1\ufff2\ufff3\ufff4\ufff5\ufff6\ufff7\ufff8"
+)
+"""Letters and symbols that have no ink: Hangul's fillers, Braille's blank and the like, and what is shown as
+nothing though it is not assigned (Unicode 16)."""
 
 
-_INKLESS_MARKS = re.compile("[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_INKLESS_MARKS = re.compile(
+    "[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U00016fe4\U000e0100-\U000e01ef]"
+)
 """Marks that change nothing one sees, or nothing one notices (Default_Ignorable_Code_Point of Unicode 16)."""
 
 
@@ -101,9 +107,9 @@ def one_line(text: str, most: int) -> str:
     return " ".join(text.split())[:most]
 
 
-def moment(at: float) -> str:
-    """Return Unix seconds as words, in UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
+def moment(at: float, zone: tzinfo = UTC) -> str:
+    """Return Unix seconds as words, on a zone's clock."""
+    return f"{datetime.fromtimestamp(at, zone):%Y-%m-%d at %H:%M:%S %Z}"
 
 
 _UNSPACED = (

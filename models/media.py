@@ -1,5 +1,6 @@
 """Pictures, audio, video and files in messages, and which models take them."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,13 @@ _KINDS = {
 """Types of blocks, as LangChain, OpenAI and Anthropic name them, to what a model may not take."""
 MEDIA = frozenset(_KINDS.values())
 _WORDS = {"images": "an image", "audio": "audio", "video": "a video", "files": "a file"}
-_MIME = ("mime_type", "media_type", "mimeType")
-_HOLDING = {"source", "source_type", "data", "metadata", *_MIME}
+_MIME = ("mime_type", "media_type", "mimeType", "mediaType")
+_INNER = ("source", "file", "audio", "input_audio")
+_ADDRESSES = {"url", "image_url"}
+_DATA = ("data", "file_data", "image", *_ADDRESSES)
+"""Where makers put what is held: assistant-ui and Vercel's AI SDK in `image`, OpenAI in `file_data`."""
+_HOLDING = {"source_type", "metadata", *_INNER, *_DATA, *_MIME}
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[^;,]*)*;base64,", re.IGNORECASE)
 
 
 def media_in(messages: Iterable[BaseMessage]) -> frozenset[str]:
@@ -72,16 +78,29 @@ def _kind(block: Mapping[str, Any]) -> str:
 
 def _standard(block: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return other makers' and JavaScript's blocks, and plain text, in LangChain's form."""
-    source = block.get("source")
     if block.get("type") == "text-plain" and isinstance(text := block.get("text"), str):
         return {"type": "text", "text": text}
-    held: Mapping[str, Any] = source if isinstance(source, dict) else block
-    if not _kind(block) or not isinstance(data := held.get("data"), str):
+    held = next(_held_in(block), None) if _kind(block) else None
+    if held is None:
         return block
+    mime, data = held
     others = {key: value for key, value in block.items() if key not in _HOLDING}
-    if (kind := _kind(block).removesuffix("s")) == "file":  # OpenAI wants a name
-        about = block.get("metadata")
-        named = about if isinstance(about, dict) else {}
-        others = {"filename": str(named.get("filename") or named.get("name") or "file"), **others}
-    mime = next((held[key] for key in _MIME if key in held), None)
+    kind = str(mime).partition("/")[0]
+    if kind not in _KINDS and (kind := _kind(block).removesuffix("s")) == "file":  # OpenAI wants a name
+        abouts = [each for each in (block.get("metadata"), block.get("file")) if isinstance(each, dict)]
+        named = (str(each[key]) for each in abouts for key in ("filename", "name") if each.get(key))
+        others = {"filename": next(named, "file"), **others}
     return {**others, "type": kind, "base64": data, "mime_type": mime}
+
+
+def _held_in(block: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+    """Yield MIME type and base64 of what a block holds."""
+    for held in (*(each for name in _INNER if isinstance(each := block.get(name), dict)), block):
+        for name in _DATA:
+            if not isinstance(said := held.get(name), str):
+                continue
+            if address := _DATA_URL.match(said):
+                yield address[1] or None, said[address.end() :]
+            elif not re.match(r"[a-z][a-z0-9+.-]*:", said, re.IGNORECASE) and name not in _ADDRESSES:
+                kind = f"audio/{held['format']}" if "format" in held else None
+                yield next((each[key] for each in (held, block) for key in _MIME if key in each), kind), said

@@ -14,8 +14,8 @@ from ledger.records import Decision, Remembered
 from nodes.context import Context
 from nodes.events import ToolFinished, emit
 from nodes.gate.answers import Approve, Choice, Edit, Reading, Reject, fault, read
-from nodes.gate.request import remaining, shown_now, was_sent_before
-from nodes.state import CallDecision, JudgedCall, State, Update
+from nodes.gate.request import above_the_card, remaining, shown_now, was_sent_before
+from nodes.state import CallDecision, JudgedCall, State, Update, appended
 from nodes.turn.history import result_message
 from nodes.turn.turn import Turn, take_up
 
@@ -44,7 +44,8 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     reading = read(answer, request["action_requests"], partial(fault, turn.res.tools))
     in_doubt = any("attempt" in action for action in request["action_requests"])
     if (in_doubt or not reading.names_calls) and was_sent_before(request):
-        return {"problem": _SENT_BEFORE, "pending": remaining(replace(state, problem=_SENT_BEFORE))}
+        again = remaining(replace(state, problem=_SENT_BEFORE))
+        return {"problem": _SENT_BEFORE, "pending": again, **appended(above_the_card(turn, _SENT_BEFORE))}
     decisions, messages, unrecorded = await _decided(turn, reading)
     undecided = any(action["tool_call_id"] not in decisions for action in state.request["action_requests"])
     problem = (unrecorded or reading.problem) if undecided else ""
@@ -53,15 +54,15 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     if reading.one_by_one:
         state = replace(state, request={**state.request, "one_by_one": True})
     now = time.time()
-    update: Update = {
+    return {
         "decisions": decisions,
         "problem": problem,
         "waited_s": state.waited_s + max(0.0, now - state.asked_at),
         "asked_at": now,
         "pending": remaining(replace(state, decisions=decisions, problem=problem)) if undecided else None,
         "request": state.request if problem != _NOT_ON_RECORD else {},  # then plan puts the question anew
+        **appended([*messages, *(above_the_card(turn, problem) if problem else [])]),
     }
-    return {**update, "messages": messages, "own_last_id": messages[-1].id or ""} if messages else update
 
 
 async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision], list[ToolMessage], str]:

@@ -88,8 +88,9 @@ class Context(BaseModel):
     deadline_s: float | None = Field(default=None, gt=0)
     """Most seconds this turn may work, its tools too; a person's thinking time is not counted, and what they
     approve still runs."""
-    confirmation: Literal["model", "template"] = "model"
-    """Who explains a confirmation: the planner in its own words, or a fixed template."""
+    confirmation: Literal["auto", "model", "template"] = "auto"
+    """Who explains a confirmation: the planner in its own words (model), or a fixed template. auto: the
+    planner, but on a server the template: people's programs show the planner's words nowhere."""
     confirm_ttl_s: float | None = Field(default=None, gt=0)
     """Seconds after which an approval is refused as expired; None: never."""
 

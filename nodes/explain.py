@@ -9,9 +9,16 @@ from langgraph.runtime import Runtime
 from base.errors import NoModelAnsweredError
 from models.call import Ask
 from nodes.context import Context
-from nodes.gate.request import CONSENT, DOUBTS, arguments_asked_about, remaining, request_for
+from nodes.gate.request import (
+    CONSENT,
+    DOUBTS,
+    above_the_card,
+    arguments_asked_about,
+    remaining,
+    request_for,
+)
 from nodes.prompt.views import explaining_prompt
-from nodes.state import JudgedCall, State, Update
+from nodes.state import JudgedCall, State, Update, appended
 from nodes.turn.closing import account_of
 from nodes.turn.meter import Meter
 from nodes.turn.turn import Turn, take_up
@@ -20,8 +27,9 @@ from nodes.turn.turn import Turn, take_up
 async def explain(state: State, runtime: Runtime[Context]) -> Update:
     """Compose the request for the round's open calls, those in doubt first.
 
-    Reads calls and decisions; writes request, pending and what confirm starts from. The calls are put before
-    the person in the ledger too: what was not put there cannot be approved.
+    Reads calls and decisions; writes request, pending, what confirm starts from and, on a server, a message
+    that says so. The calls are put before the person in the ledger too: what was not put there cannot be
+    approved.
     """
     turn = await take_up(state, runtime)
     meter = Meter(turn, "explanation")
@@ -32,14 +40,16 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     lost = await ledger.ask_again(entries, expiry)
     if lost:
         waiting = [call for call in waiting if call["id"] in lost]
-        message = DOUBTS
+        message = ours = DOUBTS
         expires_at = min((one.expires_at for one in lost.values() if one.expires_at), default=None)
     else:
-        message = await _words(turn, waiting, meter)
+        ours = CONSENT.format(tools=", ".join(call["name"] for call in waiting))
+        message = await _words(turn, waiting, meter) or ours
         expires_at = await ledger.ask(entries, expiry)
     await ledger.touch(turn.thread_id, user=turn.person.user, status="waiting")
     request = await request_for(turn, waiting, lost, message, expires_at)
     return {
+        **appended(above_the_card(turn, ours)),
         "request": request,
         "pending": remaining(replace(state, request=request, decisions={})),
         "asked_at": time.time(),
@@ -50,12 +60,13 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
 
 
 async def _words(turn: Turn, waiting: Sequence[JudgedCall], meter: Meter) -> str:
-    """Return the planner's words for what waits, else the template."""
-    if turn.context.confirmation == "model":
-        prompt = explaining_prompt(turn, waiting)
-        ask = Ask(turn.context.orchestrator, prompt, turn.person.user, known=turn.res.tools, hidden=True)
-        try:
-            return (await meter.ask(ask)).message.text.strip()
-        except NoModelAnsweredError:  # the exact calls stand in the request all the same
-            pass
-    return CONSENT.format(tools=", ".join(call["name"] for call in waiting))
+    """Return the planner's words for what waits; empty: it has none."""
+    chosen = turn.context.confirmation
+    if chosen == "template" or (chosen == "auto" and turn.runtime.server_info):
+        return ""
+    prompt = explaining_prompt(turn, waiting)
+    ask = Ask(turn.context.orchestrator, prompt, turn.person.user, known=turn.res.tools, hidden=True)
+    try:
+        return (await meter.ask(ask)).message.text.strip()
+    except NoModelAnsweredError:  # the exact calls stand in the request all the same
+        return ""

@@ -277,6 +277,11 @@ class Update(TypedDict, total=False):
     decisions: dict[str, CallDecision]
 
 
+def appended(messages: Sequence[AnyMessage]) -> Update:
+    """Return the change that adds messages of a step's own, if any."""
+    return {"messages": messages, "own_last_id": messages[-1].id or ""} if messages else {}
+
+
 def new_turn() -> Update:
     """Return every field but the conversation as a turn begins."""
     return cast(

@@ -3,7 +3,6 @@
 import glob
 import shlex
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -202,9 +201,6 @@ def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
         styles = {"+": "green", "-": "red"}  # of what is added, and what is taken away
         lines = [Text(line, styles.get(line[:1], "dim")) for line in effect.split("\n")]
         yield Padding(Text("\n").join(lines), (1, 0, 0, 0))
-    if expires := request.get("expires_at"):
-        until = datetime.fromtimestamp(expires, UTC).astimezone()
-        yield Text(f"A yes counts until {until:%Y-%m-%d %H:%M:%S}.", "dim")
 
 
 def _arguments(action: dict[str, Any], *, whole: bool) -> Table:

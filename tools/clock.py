@@ -1,6 +1,7 @@
 """The time, anywhere."""
 
 import re
+import unicodedata
 from datetime import datetime, timedelta, tzinfo
 from datetime import timezone as fixed
 from difflib import get_close_matches
@@ -41,13 +42,15 @@ def _find(words: str) -> str:
     known = _zones()
     if wanted in known:
         return known[wanted]
-    close = sorted({known[name] for name in get_close_matches(wanted, known, n=5, cutoff=0.7)})
+    near = {known[name] for name in get_close_matches(wanted, known, n=5, cutoff=0.7)}
+    close = sorted(name for name in near if "/GMT" not in name)  # whose signs are the other way round
     hint = f" Closest: {', '.join(close)}." if close else ""
     raise ToolFailure(f"There is no time zone {words!r}.{hint} Use an IANA name such as Europe/Paris.")
 
 
 def _city_key(words: str) -> str:
-    return "_".join(words.casefold().split())
+    plain = "".join(char for char in unicodedata.normalize("NFKD", words) if not unicodedata.combining(char))
+    return "_".join(plain.casefold().split())
 
 
 @cache

@@ -46,9 +46,8 @@ PHRASES = (
         "get_time",
         "what time is it in Tokyo",
         (rf"(?:what time is it|what{_IS} the time)(?: now)?(?: in (?P<timezone>.+?))?(?: now)?",),
-        wish="look up the time in {timezone}",
-        done="The time in {timezone}: {result}",
-        defaults={"timezone": "UTC"},
+        wish="look up the time",
+        done="It is {result}.",
     ),
     Phrase(
         "calculate",

@@ -27,20 +27,29 @@ from tools.registry import Registry
 _WORDS = {
     "what clients send": ("approve approved accept true", "reject rejected deny denied ignore false"),
     "en": ("yes y ok okay", "no n"),
-    "de da fi sv nb is nl et": ("ja jah já kyllä joo", "nein nej nei nee ei"),
+    "de da fi sv nb is nl et": ("ja jah já jo kyllä joo", "nein nej nei nee ei"),
     "fr it es ca pt gl ro": ("oui sì sí sim da", "non no não nu"),
     "cs sk pl sl hr lt lv hu": ("ano áno tak taip jā igen", "ne nie nē nem"),
     "ru uk bg sr mk be el": ("да так ναι", "нет ні не няма όχι"),  # noqa: RUF001
-    "tr az vi id sw": ("evet bəli có ya ndiyo", "hayır xeyr không tidak hapana"),  # noqa: RUF001
+    "tr az vi id fil sw": (
+        "evet bəli hə có ya opo ndiyo",
+        "hayır hayir xeyr yox không tidak hindi hapana",  # noqa: RUF001
+    ),
+    "eo ku uz sq": ("jes erê ҳа", "ez na йўқ jo"),
+    "hy ka kk ky mn": ("այո დიახ კი иә ооба тийм", "ոչ არა жоқ жок үгүй"),  # noqa: RUF001
+    "bn mr ne gu pa": ("হ্যাঁ होय हो હા ਹਾਂ", "না नाही होइन ના નહીં ਨਹੀਂ"),
+    "ta te kn ml si": ("ஆம் అవును ಹೌದು ഉവ്വ് ඔව්", "இல்லை వద్దు లేదు ಇಲ್ಲ അല്ല නැත"),
+    "am my lo yue": ("አዎ አዎን ဟုတ်တယ် ແມ່ນ 係", "አይ မဟုတ်ဘူး ບໍ່ແມ່ນ 唔係"),
     "ar fa ur he hi th": ("نعم بله ہاں כן हाँ हां ใช่", "لا خیر نه نہیں לא नहीं ไม่ ไม่ใช่"),
     "zh ja ko": ("是 是的 好 好的 可以 はい 네 예", "否 不 不是 不行 不要 いいえ 아니요 아니오"),
-    "signs": ("👍 ✅", "👎 ❌"),
+    "signs": ("👍 ✅ ✔ ✓", "👎 ❌ ✘ ✗"),
 }
-"""Whole answers by language, yes and no: CLDR's `yesstr` and `nostr`, without single letters, and what people
-write beside them. What is a yes in one language and a no in another is neither."""
+"""Whole answers by language, yes and no: CLDR's and glibc's `yesstr` and `nostr`, without single letters, and
+what people write beside them. What is a yes in one language and a no in another is neither."""
 _SAYS_YES, _SAYS_NO = ({word for said in _WORDS.values() for word in said[at].split()} for at in (0, 1))
 _YES, _NO = _SAYS_YES - _SAYS_NO, _SAYS_NO - _SAYS_YES
-_STOPS = ".!\N{IDEOGRAPHIC FULL STOP}\N{FULLWIDTH EXCLAMATION MARK}"
+_STOPS = ".!\u3002\uff01\uff0e\uff61\u06d4\u0964\u0589\u1362\u104b"
+"""Ends of a sentence; before them French leaves a blank."""
 _SKIN_TONES = dict.fromkeys(range(0x1F3FB, 0x1F400))
 _APPROVING = {"approve", "accept"}
 _REJECTING = {"reject", "respond", "response", "ignore"}
@@ -190,7 +199,9 @@ def plain_answer(text: str) -> bool | None:
 
     A full stop and a skin tone are no part of it. A letter is no other that it becomes in small letters.
     """
-    said = text.strip(" \t\r\n\u3000").rstrip(_STOPS)
+    whole = text.strip(" \t\r\n\u3000").removeprefix("\N{INVERTED EXCLAMATION MARK}")
+    said = whole.rstrip(_STOPS)
+    said = said.rstrip(" \u00a0\u202f") if said != whole else said
     sign = said.translate(_SKIN_TONES).removesuffix("\N{VARIATION SELECTOR-16}")
     small = unicodedata.normalize("NFC", sign).lower()
     if small.isascii() != said.isascii() or small not in _YES | _NO:

@@ -3,14 +3,17 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from hashlib import sha256
 from typing import Any
 
+from langchain_core.messages import AIMessage
 from langgraph.config import get_config
 
 from base.texts import as_text, escaped, moment, unseen_in
 from ledger.records import Lost
 from nodes.state import JudgedCall, State
+from nodes.turn.history import QUESTION
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError, Here, Tool
 
@@ -19,7 +22,7 @@ ANSWERED = "__twobrain_question"
 CONSENT = "The assistant asks for your consent to: {tools}."
 """What is said first where the planner does not say it in its own words."""
 DOUBTS = "A call was cut short, and nobody knows whether it happened. Run it again, or count it as done?"
-GIVE_A_REASON = "To reject, give a reason."
+GIVE_A_REASON = "To reject, give a reason: some programs send a rejection without one as an approval."
 _DOUBTFUL = (
     "It is unknown whether this happened: {why}. Look first, where you can. Approve runs it again; if it did "
     "happen, it then happens twice. Reject counts it as done; it is not run again."
@@ -33,6 +36,7 @@ _CUT_SHORT = (
     "still be running"
 )
 _BEGUN_BEFORE = "the same call was begun before in this turn, on {when}, where the conversation did not go on"
+_EXPIRES = "A yes counts until {when}."
 _CHANGED = "This is not what you were asked about before: it has changed since."
 _NOT_ON_RECORD = "the ledger was lost, or put back from an older copy, and has no record of it"
 
@@ -55,7 +59,7 @@ async def request_for(
     """
     allowed = ["approve", "reject"] if lost else ["approve", "edit", "reject"]
     return {
-        "action_requests": [await _action(call, turn, lost) for call in waiting],
+        "action_requests": [await _action(call, turn, lost, expires_at) for call in waiting],
         "review_configs": [
             {"action_name": name, "allowed_decisions": allowed}
             for name in dict.fromkeys(call["name"] for call in waiting)
@@ -91,6 +95,18 @@ def remaining(state: State) -> dict[str, Any]:
     return request
 
 
+def above_the_card(turn: Turn, words: str) -> list[AIMessage]:
+    """Return our words on a question as a server's message.
+
+    Chat programs show the conversation, and of a question only its calls until one clicks. Nothing in it is
+    a model's, for it is shown as live Markdown.
+    """
+    if turn.runtime.server_info is None:
+        return []
+    name = f"question-{turn.state.turn}-{len(turn.state.messages)}"
+    return [AIMessage(f"{words}\n\n{GIVE_A_REASON}", id=name, additional_kwargs={QUESTION: True})]
+
+
 def identity_of(request: Mapping[str, Any]) -> str:
     """Return a hash of all that a question shows of its calls."""
     shown = json.dumps(request["action_requests"], sort_keys=True)
@@ -110,7 +126,9 @@ def was_sent_before(request: Mapping[str, Any]) -> bool:
     return noted is not None and noted != identity_of(request)
 
 
-async def _action(call: JudgedCall, turn: Turn, lost: Mapping[str, Lost]) -> dict[str, Any]:
+async def _action(
+    call: JudgedCall, turn: Turn, lost: Mapping[str, Lost], expires_at: float | None
+) -> dict[str, Any]:
     tool, args, doubt = (
         turn.res.tools.find(call["name"]),
         arguments_asked_about(call, turn),
@@ -121,8 +139,10 @@ async def _action(call: JudgedCall, turn: Turn, lost: Mapping[str, Lost]) -> dic
     before = (a for a in turn.state.request.get("action_requests", ()) if a["tool_call_id"] == call["id"])
     changed = _CHANGED if any(asked.get("shown") != shown for asked in before) else None
     effect = _fenced(preview) if preview else None
-    doubtful, reason = (_in_doubt(doubt), None) if doubt else (None, call["reason"])
-    parts = (changed, doubtful, effect, _unseen_in(args), reason)
+    zone = turn.res.settings.zone(turn.person.user)
+    doubtful, reason = (_in_doubt(doubt, zone), None) if doubt else (None, call["reason"])
+    expires = _EXPIRES.format(when=moment(expires_at, zone)) if expires_at else None
+    parts = (changed, doubtful, effect, _unseen_in(args), reason, expires)
     action = {
         "name": call["name"],
         "args": args,
@@ -174,10 +194,10 @@ def _hash_of(tool: Tool | None, preview: str | None) -> str:
     return sha256(f"{tool.definition if tool else ''}\0{preview}".encode("utf-8", "replace")).hexdigest()
 
 
-def _in_doubt(doubt: Lost) -> str:
+def _in_doubt(doubt: Lost, zone: tzinfo) -> str:
     if doubt.since is None:
         return _DOUBTFUL.format(why=_NOT_ON_RECORD)
-    when = moment(doubt.since)
+    when = moment(doubt.since, zone)
     if doubt.ended == "executed":
         return _EXECUTED.format(when=when)
     why = _BEGUN_BEFORE if doubt.ended else _CUT_SHORT

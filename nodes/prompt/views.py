@@ -89,7 +89,7 @@ def explaining_prompt(turn: Turn, waiting: Iterable[JudgedCall]) -> list[BaseMes
     )
     calls = _calls_as(turn, EARLIER_CHARS, EARLIER_CHARS)
     return [
-        SystemMessage(instructions.EXPLAIN),
+        _system(turn, instructions.EXPLAIN),
         HumanMessage(f"{_tagged_request(turn)}\n{calls}\n{proposed}"),
     ]
 

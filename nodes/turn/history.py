@@ -21,6 +21,8 @@ TAINT = "taint"
 """Key, in the additional_kwargs of an answer or of calls, of the taint they were written after."""
 NOTE = "note"
 """Key, in the additional_kwargs of an answer, of its last paragraph where no model is to read that again."""
+QUESTION = "question"
+"""Key, in the additional_kwargs of a message, that it is our words on a question, and no model's answer."""
 AROUND = 80
 """Characters of ids, names and brackets around a message or call on the wire."""
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -297,6 +299,8 @@ def _utterance(message: AnyMessage, since: Sequence[AnyMessage], *, is_answered:
             if is_blank(text)
             else Utterance(by_person=True, text=text, unanswered=unanswered, taints=taints)
         )
+    if isinstance(message, AIMessage) and QUESTION in message.additional_kwargs:
+        return None
     if isinstance(message, AIMessage) and not message.tool_calls and not is_blank(message.text):
         note = message.additional_kwargs.get(NOTE)
         text = message.text.removesuffix(f"\n\n{note}") if isinstance(note, str) else message.text

@@ -16,6 +16,8 @@ INVISIBLE = {
     "colours": "\x1b[31m\x1b[0m",
     "a title": "\x1b]0;pwned\x07",
     "controls": "\x00\x07\x1b\x7f",
+    "ignored though unassigned": "\u2065\ufff0\ufff8",
+    "a placeholder and a filler": "\ufffc\U00016fe4",
     "no characters": "\uffff\U0010fffe",
 }
 VISIBLE = {

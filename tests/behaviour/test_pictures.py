@@ -133,6 +133,21 @@ _SENT = {
         "data": PIXEL,
         "metadata": {"filename": "a.pdf"},
     },
+    "assistant-ui": {"type": "image", "image": f"data:image/png;base64,{PIXEL}"},
+    "Vercel's AI SDK": {"type": "file", "mediaType": "image/png", "url": f"data:image/png;base64,{PIXEL}"},
+    "Vercel's model": {"type": "image", "image": PIXEL, "mediaType": "image/png"},
+    "OpenAI's Responses": {"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}"},
+    "a URL of LangChain": {"type": "image", "url": f"data:image/png;base64,{PIXEL}"},
+    "a PDF of Vercel's": {
+        "type": "file",
+        "mediaType": "application/pdf",
+        "filename": "a.pdf",
+        "data": f"data:application/pdf;base64,{PIXEL}",
+    },
+    "a PDF of OpenAI": {
+        "type": "file",
+        "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PIXEL}"},
+    },
     "a PDF of LangChain": {
         "type": "file",
         "base64": PIXEL,
@@ -162,8 +177,10 @@ async def test_what_a_message_holds_is_sent_to_both_brains(open_wire, furnish, k
     [
         {"type": "audio", "mimeType": "audio/wav", "data": PIXEL},
         {"type": "audio", "base64": PIXEL, "mime_type": "audio/wav"},
+        {"type": "audio", "audio": {"data": PIXEL, "format": "wav"}},
+        {"type": "input_audio", "input_audio": {"data": PIXEL, "format": "wav"}},
     ],
-    ids=["LangChain.js", "LangChain"],
+    ids=["LangChain.js", "LangChain", "assistant-ui", "OpenAI"],
 )
 async def test_sound_is_sent_to_whom_takes_it(open_wire, furnish, kind, block):
     house = furnish({"planner": at(open_wire(kind, brain=obedient))})

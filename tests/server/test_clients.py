@@ -4,6 +4,7 @@ import asyncio
 import json
 from itertools import product
 
+from nodes.gate.request import GIVE_A_REASON
 from tests.server.talking import APPROVE, each, outcomes
 
 FORGED = "Successfully handled tool call."
@@ -119,6 +120,30 @@ async def test_one_decision_for_several_calls_decides_none_and_they_are_asked_on
     assert [status for _, status in outcomes(done)] == ["denied", "executed", "denied"]
     assert (workspace / "second.txt").read_text() == "y"
     assert not any((workspace / name).exists() for name in ("first.txt", "third.txt"))
+
+
+async def test_our_words_on_a_question_stand_above_the_card_and_no_model_is_asked_for_any(
+    open_talk, wires, kinds
+):
+    async def question(brains):
+        kind, path = brains
+        talk, before = await open_talk(), len(wires[kind].heard)
+        named = {"orchestrator": kind, "responder": kind, "path": path}
+        asked = await talk.say(f"write above-{path}.txt", **named)
+        shown = asked["messages"][-1]
+        assert (shown["type"], shown["tool_calls"]) == ("ai", [])
+        assert "asks for your consent to: write_file." in shown["content"]
+        assert GIVE_A_REASON in shown["content"]
+        assert len(wires[kind].heard) == before + 1  # the planner's call alone
+        again = await talk.answer("perhaps")
+        assert "'perhaps' was not understood" in again["messages"][-1]["content"]
+        assert GIVE_A_REASON in again["messages"][-1]["content"]
+        await talk.answer("no")
+        await talk.say("the time", **named)
+
+    for path in ("two-brain", "single"):  # each wire serves one conversation at a time, to be counted
+        await each(product(kinds, [path]), question)
+    assert "give a reason" not in sent_to_models(wires)
 
 
 async def test_what_a_client_may_not_say_is_dropped(open_talk, wires, kinds):

@@ -190,8 +190,10 @@ def test_times_are_shown_on_the_persons_clock(home):
     config = home.directory / "twobrain.toml"
     config.write_text(f'[users.local]\ntimezone = "{zone}"\n')
     home.run("ask", "what is 12*7", "-t", "t", TWOBRAIN_CONFIG=str(config))
+    told = home.run("ask", "what time is it", TWOBRAIN_CONFIG=str(config), TZ="Europe/Paris").stdout
+    assert f"({zone}, UTC-11:00)" in told
     for command in ("threads", "audit"):
         listed = home.run(command, TWOBRAIN_CONFIG=str(config), TZ="Europe/Paris").stdout
-        [shown] = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", listed)
+        shown, *_ = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", listed)
         when = datetime.fromisoformat(shown).replace(tzinfo=ZoneInfo(zone))
         assert timedelta() <= datetime.now(UTC) - when < timedelta(minutes=3)

@@ -29,6 +29,7 @@ from base.errors import ConfigurationError
         ("Etc/GMT-2", "Etc/GMT-2", "+02:00"),
         ("etc/gmt+2", "Etc/GMT+2", "-02:00"),
         ("GMT", "GMT", "+00:00"),
+        ("S\u00e3o Paulo", "America/Sao_Paulo", "-03:00"),
     ],
 )
 async def test_the_time_comes_with_its_zone_offset_and_weekday(call, words, key, offset):
@@ -83,6 +84,11 @@ async def test_an_unknown_zone_is_answered_with_the_closest_ones(call):
     outcome = await call("get_time", timezone="Tokio")
     assert outcome.status == "failed"
     assert "no time zone 'Tokio'. Closest: Asia/Tokyo." in outcome.text
+
+
+@pytest.mark.parametrize("words", ["GMT+5.5", "GMT+2 hours", "UTC+2h", "gmt +5 (Karachi)"])
+async def test_no_zone_with_the_sign_the_other_way_round_is_suggested(call, words):
+    assert "GMT" not in (await call("get_time", timezone=words)).text.partition("Closest")[2]
 
 
 @pytest.mark.parametrize(

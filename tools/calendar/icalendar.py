@@ -8,6 +8,7 @@ from itertools import islice
 from math import prod
 from time import monotonic
 from typing import Any, Self
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from base.texts import one_line
@@ -122,7 +123,7 @@ def event_text(name: str, summary: str, span: Span, *, location: str, notes: str
 
 def address_key(address: str) -> str:
     """Return a mail address, or its URL, as it is compared."""
-    return address.strip().casefold().removeprefix("mailto:")
+    return unquote(address).strip().casefold().removeprefix("mailto:")
 
 
 def occurrences(
@@ -185,11 +186,14 @@ def _prepare(events: list[Any], span: Span) -> None:
             _skip_to(event, span)
     if sum(_weight(event, span) for event in events) > _HEAVIEST:
         raise ValueError("unfolding it would take too long")
+    for event in events:
+        if rules := _rules(event):
+            event["RRULE"] = [rule for rule in rules if not _comes_to_nothing(rule, event.start)]
 
 
 def _status(event: Any, addresses: frozenset[str]) -> str:
     """Return why the person will not attend; empty: they may."""
-    if str(event.get("STATUS", "")).upper() == "CANCELLED":
+    if str(event.get("STATUS", "")).strip().upper() in {"CANCELLED", "CANCELED"}:
         return "cancelled"
     attendees = event.get("ATTENDEE", [])
     for each in attendees if isinstance(attendees, list) else [attendees]:
@@ -201,8 +205,19 @@ def _status(event: Any, addresses: frozenset[str]) -> str:
 
 
 def _rules(event: Any) -> list[Any]:
+    """Return an event's rules; a negative COUNT is for ever.
+
+    Raises:
+        ValueError: one does not get on.
+    """
     rules = event.get("RRULE", [])
-    return rules if isinstance(rules, list) else [rules]
+    rules = rules if isinstance(rules, list) else [rules]
+    for rule in rules:
+        if int(_part(rule, "INTERVAL", 1)) < 1:
+            raise ValueError("it happens at one time for ever")
+        if int(_part(rule, "COUNT", 1)) < 0:
+            del rule["COUNT"]
+    return rules
 
 
 def _part(rule: Any, name: str, otherwise: Any) -> Any:
@@ -232,6 +247,22 @@ def _skip_to(event: Any, span: Span) -> None:
         event["DTSTART"].dt = start
         if "DTEND" in event:
             event["DTEND"].dt = start + lasts
+
+
+def _comes_to_nothing(rule: Any, start: date | datetime) -> bool:
+    """Tell whether a rule never matches, as each 30th of February does.
+
+    It would be followed to the year 9999: so it is tried in the last years before that, which hold a leap
+    day on each weekday.
+    """
+    from dateutil.rrule import rrulestr  # type: ignore[import-untyped]
+
+    tried = type(rule)(
+        {part: said for part, said in rule.items() if part not in {"COUNT", "UNTIL", "INTERVAL"}}
+    )
+    first = start if isinstance(start, datetime) else datetime.combine(start, time.min)
+    late = first.replace(year=9968 + start.year % 4, tzinfo=None)
+    return next(iter(rrulestr(tried.to_ical().decode(), dtstart=late)), None) is None
 
 
 def _day(when: date | datetime) -> date:

@@ -3,6 +3,8 @@
 import codecs
 import io
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -31,6 +33,10 @@ _SAMPLE = 16_384
 """Bytes by which an encoding is guessed."""
 _TOO_FEW = 8
 """Bytes beyond ASCII; of fewer, each by itself, `5 €` or `café` is likelier than any other reading."""
+_TOO_SHORT = 3
+"""Characters of UTF-16 without a mark; of fewer, any two bytes are some."""
+_EAST_ASIAN = {0x00, 0x20, 0x30, 0xFF, *range(0x4E, 0xA0), *range(0xAC, 0xD8)}
+"""First bytes in UTF-16 of ideographs, kana, Hangul, and what stands beside them."""
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 """Bytes that no text in an encoding to be guessed holds."""
 
@@ -100,12 +106,46 @@ def lines(text: str) -> list[str]:
 def read(data: bytes) -> Text | None:
     """Return bytes as text that becomes them again; None: they are none."""
     mark = next((mark for mark in _MARKS if data.startswith(mark)), b"")
-    for codec in [_MARKS[mark]] if mark else chain(["utf-8"], _guesses(data)):
+    for codec in [_MARKS[mark]] if mark else chain(["utf-8"], _unmarked(data), _guesses(data)):
         with suppress(UnicodeError):
             found = Text(data[len(mark) :].decode(codec), codec, mark)
             if "\0" not in found.text and found.data == data:
                 return found
     return None
+
+
+def _unmarked(data: bytes) -> list[str]:
+    """Return the one way in which unmarked UTF-16 makes sense."""
+    if b"\0" not in data:  # of a blank or a line end
+        return []
+    found = [codec for codec in ("utf-16-le", "utf-16-be") if _makes_sense(data, codec)]
+    return found if len(found) == 1 else []
+
+
+def _makes_sense(data: bytes, codec: str) -> bool:
+    """Tell whether UTF-16 is text of one or two scripts."""
+    try:
+        text = Counter(data.decode(codec))
+    except UnicodeError:
+        return False
+    if any(unicodedata.category(char) in {"Cc", "Cn", "Co"} for char in text.keys() - {*"\t\n\f\r"}):
+        return False
+    first, last = Counter[int](), Counter[int]()
+    for char, times in text.items():
+        first[ord(char) >> 8] += times
+        last[ord(char) & 0xFF] += times
+    if first.keys() != {0} and _is_list(data):
+        return False
+    most = first.total()
+    is_one_script = first.keys() <= _EAST_ASIAN or sum(n for _, n in first.most_common(2)) > 0.9 * most
+    return most >= _TOO_SHORT and 0 in first and last[0] < most / 4 and is_one_script
+
+
+def _is_list(data: bytes) -> bool:
+    """Tell whether it may be names that NULs end."""
+    with suppress(UnicodeError):
+        return not _CONTROLS.search(data.decode().replace("\0", "").encode())
+    return False
 
 
 def _guesses(data: bytes) -> Iterator[str]:

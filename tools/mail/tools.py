@@ -3,9 +3,10 @@
 import re
 import ssl
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from email.header import Header
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import formatdate
 from fnmatch import fnmatchcase
@@ -26,6 +27,8 @@ _TIMEOUT_S = 20
 """For each answer of the server."""
 _ADDRESS = r"[^\s@<>()\[\],;:\"\\\x00-\x1f\x7f-\x9f\ud800-\udfff]+@[A-Za-z0-9.-]+"
 _NO_ADDRESS = "not a plain address such as ada@example.com"
+_NAMED = re.compile(r'(?:([^<>"@\n\t]*)|"([^<>"@\\\n\t]+)") *<([^<>]+)>')
+"""`Ada Byron <ada@example.com>`, as mail programs copy it."""
 _DOTS = "[.\u3002\uff0e\uff61]"
 """What parts the names of a host (RFC 3490)."""
 _NO_LINE = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
@@ -38,7 +41,7 @@ _UNKNOWN = (
     "Check before you send it again; its Message-ID is {}."
 )
 
-Recipients = Annotated[str, "addresses such as ada@example.com, separated by commas"]
+Recipients = Annotated[str, "addresses such as ada@example.com or Ada <ada@example.com>, separated by commas"]
 Subject = Annotated[str, "one line"]
 Body = Annotated[str, "plain text"]
 
@@ -99,7 +102,7 @@ def _missing(settings: Settings) -> str | None:
 
 def _preview(here: Here, to: str, subject: str, body: str) -> str:
     card = _required(here)
-    people, subject = ", ".join(_recipients(to, card)), _one_line(subject)
+    people, subject = ", ".join(map(str, _named(_recipients(to, card)))), _one_line(subject)
     return f"Send a mail from {card.sender}\nTo: {people}\nSubject: {subject}\n\n{body}"
 
 
@@ -135,26 +138,41 @@ def _required(here: Here) -> MailCard:
     return card
 
 
-def _recipients(to: str, card: MailCard) -> list[str]:
-    """Return the plain addresses as sent, each once, and no header."""
-    people: dict[str, None] = {}
+def _recipients(to: str, card: MailCard) -> dict[str, str]:
+    """Return the plain addresses as sent, each once, with its name.
+
+    The name is empty where there is none.
+    """
+    people: dict[str, str] = {}
     for each in _listed(to):
+        named = _NAMED.fullmatch(each)
+        name = ((named[1] or named[2] or "") if named else "").strip()
         try:
-            person = _address(each)
+            person = _address(named[3].strip() if named else each)
         except ValueError:
-            raise ToolFailure(f"{each!r} is {_NO_ADDRESS}.") from None
+            why = f"{_NO_ADDRESS}; a host is named by its name" if "[" in each else _NO_ADDRESS
+            raise ToolFailure(f"{each!r} is {why}.") from None
+        if unseen_in(name) or re.search(r"@|=\?", unicodedata.normalize("NFKC", name)):
+            raise ToolFailure(f"The name in {each!r} would pass for an address, or be read as another name.")
         patterns = card.allow_recipients
         if patterns and not any(fnmatchcase(person.casefold(), p) for p in patterns):
             allowed = ", ".join(patterns)
             raise ToolFailure(f"{person} may not be written to; allow_recipients has {allowed}.")
-        people[person] = None
+        people.setdefault(person, name)
     if not people:
         raise ToolFailure("There is no recipient.")
-    return list(people)
+    return people
+
+
+def _named(people: Mapping[str, str]) -> list[Address]:
+    """Return recipients as they stand in the header."""
+    parts = ((name, *person.rsplit("@", 1)) for person, name in people.items())
+    return [Address(name, user, host) for name, user, host in parts]
 
 
 def _listed(to: str) -> list[str]:
-    return [each.strip(" ") for each in re.split("[,;]", to) if each.strip(" ")]
+    """Return what commas part, but for those in a quoted name."""
+    return [part.strip(" ") for part in re.findall(r'(?:"[^"]*"|[^,;"]|")+', to) if part.strip(" ")]
 
 
 def _one_line(subject: str) -> str:
@@ -163,12 +181,14 @@ def _one_line(subject: str) -> str:
     return subject
 
 
-def _mail(here: Here, card: MailCard, people: list[str], subject: str, body: str) -> tuple[str, bytes]:
+def _mail(
+    here: Here, card: MailCard, people: Mapping[str, str], subject: str, body: str
+) -> tuple[str, bytes]:
     """Return a mail with its Message-ID."""
     from email.policy import SMTP
 
     message = EmailMessage(policy=SMTP.clone(utf8=_beyond_ascii(card, people) is not None))
-    message["From"], message["To"] = card.sender, ", ".join(people)
+    message["From"], message["To"] = card.sender, _named(people)
     message["Date"] = formatdate(localtime=True)
     # The same for the same call, so that whoever looks for it can tell a repeat.
     name = f"<{sha256(here.idempotency_key.encode()).hexdigest()[:32]}@{card.sender.rpartition('@')[2]}>"
@@ -180,7 +200,7 @@ def _mail(here: Here, card: MailCard, people: list[str], subject: str, body: str
     return name, f"Subject: {subject}\r\n".encode() + message.as_bytes()
 
 
-def _beyond_ascii(card: MailCard, people: list[str]) -> str | None:
+def _beyond_ascii(card: MailCard, people: Iterable[str]) -> str | None:
     return next((each for each in (card.sender, *people) if not each.isascii()), None)
 
 
@@ -217,7 +237,7 @@ async def _server(settings: Settings, card: MailCard) -> AsyncIterator["aiosmtpl
 
 
 async def _deliver(
-    server: "aiosmtplib.SMTP", card: MailCard, people: list[str], name: str, mail: bytes
+    server: "aiosmtplib.SMTP", card: MailCard, people: Collection[str], name: str, mail: bytes
 ) -> dict[str, str]:
     """Hand the mail over; return whom the server refused, and why."""
     import aiosmtplib

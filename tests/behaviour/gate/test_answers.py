@@ -61,10 +61,14 @@ CLEAR = "Yes. yes! ja Ja. да Да! 好的 是的。 👍 👍🏽 ✅ oui sí 
 REFUSED = "No. no! nein нет Нет. 不 👎 👎🏿 ❌ non nie hayır いいえ 아니요 नहीं לא لا Όχι"  # noqa: RUF001
 
 
+CLEAR += " Oui\u00a0! oui\u202f!!! ¡Sí! نعم\u06d4 हाँ। ✔️ ✓ 係 EVET"
+REFUSED += " HAYIR hayir\u3002 Non\u202f! ไม่ ✗ ✘ いいえ\uff61 ոչ\u0589 አይ። 唔係"
+
+
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize(
     ("word", "choice"),
-    [*((word, Approve()) for word in CLEAR.split()), *((w, Reject()) for w in REFUSED.split())],
+    [*((word, Approve()) for word in CLEAR.split(" ")), *((w, Reject()) for w in REFUSED.split(" "))],
 )
 def test_a_plain_word_that_is_the_whole_answer_is_one_in_any_language(word, choice, count):
     assert read(word, ACTIONS[:count], fits).choices == dict.fromkeys(("c1", "c2")[:count], choice)
@@ -82,6 +86,15 @@ def test_a_plain_word_that_is_the_whole_answer_is_one_in_any_language(word, choi
         "不好",
         "👍👎",
         "yes…",
+        "yes\u00a0no!",
+        "!yes",
+        "¡¡sí!",
+        "sí!¡",
+        "yes ?!",
+        "si",  # a yes without its accent, and an if
+        "jo",  # a yes in Danish, a no in Albanian
+        "ha!",
+        "👍✗",
         "¿sí?",
         "j",
         "д",

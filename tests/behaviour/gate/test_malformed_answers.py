@@ -108,6 +108,7 @@ NEARLY = st.sampled_from(
 )
 ANSWERS = st.one_of(
     NEARLY,
+    WHOLE,
     st.lists(NEARLY | WHOLE, min_size=1, max_size=3),
     OBJECTS,
     OBJECTS.map(_text),

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from langgraph.types import Command
 
-from nodes.gate.request import unfenced
+from nodes.gate.request import GIVE_A_REASON, unfenced
 from tests.behaviour.crashes.power import PLAIN
 from tests.behaviour.crashes.process import Home, statuses
 from tests.behaviour.invisible import INVISIBLE
@@ -51,6 +53,16 @@ async def test_a_yes_to_a_preview_is_none_to_what_the_file_has_become(house):
     assert house.rejected() == []
 
 
+async def test_until_when_a_yes_counts_is_said_on_the_persons_clock(settle):
+    zone = "Pacific/Kiritimati"
+    house = settle("openai", more=f'[users.local]\ntimezone = "{zone}"\n')
+    async with house.open() as orchestrator:
+        context = house.context(confirm_ttl_s=600)
+        asked = (await orchestrator.ask(WRITE, thread_id="t", context=context)).pending
+    until = datetime.fromtimestamp(asked["expires_at"], ZoneInfo(zone))
+    assert f"A yes counts until {until:%Y-%m-%d at %H:%M:%S} +14." in said(asked)
+
+
 @pytest.mark.parametrize(
     ("old", "fence"),
     [
@@ -66,7 +78,7 @@ async def test_no_preview_is_read_as_markdown(house, old, fence):
         asked = (await orchestrator.ask(WRITE, thread_id="t", context=house.context())).pending
     before, shown, after = re.split(rf"^{fence}$", said(asked), flags=re.MULTILINE)
     assert not before
-    assert after.endswith("To reject, give a reason.")
+    assert after.endswith(GIVE_A_REASON)
     assert "+new" in shown
     assert "`" * len(fence) not in shown
     assert fence not in unfenced(said(asked))

@@ -105,7 +105,8 @@ async def test_plain_chat_calls_no_planner_and_offers_no_tools(settle, layout):
 async def test_every_model_is_told_the_persons_day_behind_what_never_changes(settle, zone):
     house = settle(more=f'[users.local]\ntimezone = "{zone}"')
     days = [datetime.now(ZoneInfo(zone))]
-    await _talk(house, 'calculate {"expression": "6*7"}')
+    asks = 'write_file {"path": "a.txt", "content": "b"}'  # so that a model explains it, too
+    assert (await _talk(house, 'calculate {"expression": "6*7"}', asks)).pending
     days.append(datetime.now(ZoneInfo(zone)))
     told = {heard.system.rpartition("\n\n")[2] for heard in (*house.planner.heard, *house.writer.heard)}
     assert told <= {f"Today is {day:%A, %Y-%m-%d} ({zone})." for day in days}

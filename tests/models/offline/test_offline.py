@@ -61,7 +61,7 @@ async def written(**kwargs):
     [
         ("what time is it in Tokyo", "get_time", {"timezone": "Tokyo"}),
         ("What time is it in New York now?", "get_time", {"timezone": "New York"}),
-        ("what is the time?", "get_time", {"timezone": "UTC"}),
+        ("what is the time?", "get_time", {}),
         ("what is 12*7", "calculate", {"expression": "12*7"}),
         ("What's (3 \N{MULTIPLICATION SIGN} 4) - 5?", "calculate", {"expression": "(3 × 4) - 5"}),  # noqa: RUF001
         ("calculate sqrt(16) + 2.", "calculate", {"expression": "sqrt(16) + 2"}),

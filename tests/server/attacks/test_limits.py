@@ -75,7 +75,9 @@ async def test_no_deadline_is_written_away(talk, wires):
     both = {"orchestrator": "openai", "responder": "openai"}
     await talk.say("hello", **both)  # the client is opened
     wires["openai"].brain = lambda heard: replace(errands(heard), delay_s=0 if heard.tools else 4)
-    assert (await talk.say("the time, and write late.txt", **both, deadline_s=4))["pending"]
+    assert (await talk.say("the time, and write late.txt", **both, deadline_s=4, confirmation="model"))[
+        "pending"
+    ]
     later = {"started_at": time.time() + 10**6, "waited_s": 10**6}
     ended = await talk.run(command={"resume": APPROVE, "update": later})
     assert ended["stop_reason"] == "deadline"

@@ -2,6 +2,7 @@ import re
 import threading
 from dataclasses import replace
 from datetime import date, timedelta
+from time import process_time
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 from zoneinfo import ZoneInfo
 
@@ -204,6 +205,8 @@ async def test_one_cancelled_occurrence_of_a_series_leaves_the_others(call, home
     [
         ("ATTENDEE;PARTSTAT=DECLINED:mailto:ada@example.org", "declined"),
         ("ATTENDEE;PARTSTAT=declined:MAILTO:Ada@Example.org", "declined"),
+        ("ATTENDEE;PARTSTAT=DECLINED:mailto:ada%40example.org", "declined"),
+        ("STATUS:CANCELED", "cancelled"),
         ("ATTENDEE;EMAIL=ada@example.org;PARTSTAT=DECLINED:/123/principal/", "declined"),
         ('ATTENDEE;PARTSTAT=DELEGATED;DELEGATED-TO="mailto:eve@x.org":mailto:ada@example.org', "delegated"),
         ("ATTENDEE;PARTSTAT=DECLINED:mailto:eve@example.org", ""),
@@ -331,6 +334,9 @@ def _name(home) -> str:
         "FREQ=SECONDLY",
         "FREQ=MINUTELY;BYMONTH=2;BYMONTHDAY=30",
         f"FREQ=DAILY;BYHOUR=1,2,3;BYMINUTE={','.join(map(str, range(60)))};BYSECOND=1,2,3",
+        "FREQ=DAILY;INTERVAL=0",
+        "FREQ=YEARLY;INTERVAL=-1;COUNT=3",
+        "FREQ=SECONDLY\r\nRRULE:FREQ=DAILY;COUNT=-999999999999;BYDAY=MO",
     ],
 )
 def test_a_series_made_to_be_counted_for_ever_is_left_out_and_the_others_are_shown(bomb):
@@ -353,12 +359,38 @@ def test_a_series_made_to_be_counted_for_ever_is_left_out_and_the_others_are_sho
         "DTSTART;VALUE=DATE:16040116\r\nRRULE:FREQ=MONTHLY;BYDAY=3FR",
         "DTSTART;VALUE=DATE:16040109\r\nRRULE:FREQ=WEEKLY;INTERVAL=2;UNTIL=20261231",
         "DTSTART;TZID=Europe/Paris:19000102T090000\r\nRRULE:FREQ=HOURLY;INTERVAL=3",
+        "DTSTART;VALUE=DATE:20001120\r\nRRULE:FREQ=YEARLY;COUNT=-1",
     ],
 )
 def test_a_series_is_read_however_long_ago_it_began(series):
     lines = unfolded(f"{series}\r\nSUMMARY:Long")
     assert lines
     assert all(line.startswith("2026-11-20 ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30;COUNT=5",
+        "FREQ=HOURLY;BYMONTH=4,6;BYMONTHDAY=31;UNTIL=99991231T000000Z",
+        "FREQ=WEEKLY;BYDAY=MO;BYSETPOS=9",
+        "FREQ=MONTHLY;BYMONTH=2",
+        "FREQ=MONTHLY;BYDAY=5FR;BYMONTHDAY=1",
+        "FREQ=YEARLY;BYYEARDAY=366;BYMONTH=1\r\nRRULE:FREQ=YEARLY;BYWEEKNO=53;BYMONTH=6",
+    ],
+)
+def test_a_series_that_never_comes_round_happens_once_and_takes_no_time(rule):
+    started = process_time()
+    series = f"DTSTART;TZID=Europe/Paris:20260131T100000\r\nSUMMARY:Never\r\nRRULE:{rule}"
+    assert unfolded(series) == []
+    assert unfolded(series, day="2026-01-31") == ["2026-01-31 10:00-10:00 Never"]
+    assert process_time() - started < 0.5  # seconds, of which each took more, and one 15
+
+
+def test_a_series_that_comes_round_every_28_years_is_read():
+    leap = "DTSTART;VALUE=DATE:20160229\r\nSUMMARY:Leap\r\nRRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO"
+    assert unfolded(leap, day="2044-02-29") == ["2044-02-29 all day Leap"]
 
 
 SERIES = st.tuples(

@@ -40,6 +40,11 @@ GUESSED = [
     ("euc-kr", KOREAN),
     ("euc-kr", f"[shop]\r\nlist = {KOREAN.strip()}\r\nport = 8080\r\n"),
 ]
+GUESSED += [
+    (codec, text)
+    for codec in ("utf-16-le", "utf-16-be")
+    for text in (GERMAN, POLISH, RUSSIAN, JAPANESE, CHINESE, KOREAN, "5 €", "this app can break\n")
+]
 FILES = {f"{codec}-bom": (mark, codec, GERMAN) for codec, mark in MARKED.items()} | {
     f"{codec}-{number}": (b"", codec, text) for number, (codec, text) in enumerate(GUESSED)
 }
@@ -55,6 +60,25 @@ def put(root):
         return root / name
 
     return put
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"one\0two\0",
+        b"HOME=/root\0PATH=/bin\0",
+        "für\0über mich\0".encode(),
+        b"N\0",
+        b"\x4e\x00\x4e\x00\x4e\x00\x00\x00",
+        b"a\0b",
+        "Die Kündigung".encode("utf-32-le"),
+        b"\x01\0\x02\0\x03\0" * 9,
+        bytes(range(256)) * 4,
+    ],
+)
+async def test_what_is_no_text_is_still_none(call, put, data):
+    put(data)
+    assert "not text" in (await call("read_file", path="a.txt")).text
 
 
 @pytest.mark.parametrize("held", FILES.values(), ids=FILES)

@@ -154,7 +154,15 @@ async def test_the_same_call_bears_the_same_message_id_and_another_call_another(
     [
         {"to": "bob@example.com\r\nBcc: eve@example.org"},
         {"to": "bob@example.com\nRCPT TO:<eve@example.org>"},
-        {"to": "Bob <bob@example.com>"},
+        {"to": "eve@evil.example <bob@example.com>"},
+        {"to": '"eve@evil.example" <bob@example.com>'},
+        {"to": "eve\uff20evil.example <bob@example.com>"},
+        {"to": "=?utf-8?q?Eve?= <bob@example.com>"},
+        {"to": "Bob\u200b <bob@example.com>"},
+        {"to": "Bob\n <bob@example.com>"},
+        {"to": "Bob <bob@example.com> <eve@example.org>"},
+        {"to": '"Bob <bob@example.com>'},
+        {"to": "Bob <bob@[127.0.0.1]>"},
         {"to": "bob"},
         {"to": " , "},
         {"to": "bob@\U0001f648.example"},
@@ -178,6 +186,24 @@ async def test_nothing_but_addresses_and_a_one_line_subject_gets_into_the_header
     outcome = await send(configure(await serve()), **change)
     assert outcome.status == "failed"
     assert box.mails == []
+
+
+async def test_names_beside_addresses_arrive_and_are_no_part_of_the_call(send, configure, serve, box, here):
+    settings = configure(await serve(), 'security = "none"\nallow_recipients = ["*@example.com"]')
+    to = 'Bob B. <bob@example.com>, "Doe, J\u00e4ne" <jane@example.com>; <eve@example.com>'
+    assert (await send(settings, to=to)).text.startswith(
+        "Sent to bob@example.com, jane@example.com, eve@exam"
+    )
+    assert box.envelopes == [("ada@example.com", ["bob@example.com", "jane@example.com", "eve@example.com"])]
+    shown = '"Bob B." <bob@example.com>, "Doe, J\u00e4ne" <jane@example.com>, eve@example.com'
+    assert box.mails[0]["To"] == shown
+    tool = open_registry(settings).get("send_email")
+    args = tool.check({**MAIL, "to": to})
+    assert f"\nTo: {shown}\n" in await tool.preview(replace(here, settings=settings), args)
+    plain = {**MAIL, "to": "eve@example.com, jane@example.com, bob@example.com"}
+    assert tool.fingerprint(args) == tool.fingerprint(tool.check(plain))
+    refused = await send(settings, to="Bob <bob@example.org>")
+    assert "bob@example.org may not be written to" in refused.text
 
 
 SUBJECTS = [

@@ -11,9 +11,9 @@ from langchain_core.messages.tool import tool_call_chunk
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
-from models.error_bodies import restore_status
 from models.providers import Provider, given
 from models.replies import invalid_call
+from models.reply_bodies import hooks
 from models.reply_stream import counted_once
 from models.thoughts import hide
 
@@ -54,8 +54,7 @@ def _client() -> "type[ChatAnthropic]":
         @cached_property
         def _async_client(self) -> "AsyncClient":
             params = self._client_params
-            hooks = {"response": [restore_status]}
-            http_client = DefaultAsyncHttpxClient(timeout=params["timeout"], event_hooks=hooks)
+            http_client = DefaultAsyncHttpxClient(timeout=params["timeout"], event_hooks=hooks())
             return AsyncClient(**params, http_client=http_client)
 
         async def aclose(self) -> None:

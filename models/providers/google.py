@@ -8,9 +8,9 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from base.settings import ModelCard, Settings
-from models.error_bodies import restore_status
 from models.providers import EmbeddingCard, Provider, given
 from models.providers.parameters import PLAIN, in_keywords
+from models.reply_bodies import hooks
 
 if TYPE_CHECKING:
     from langchain_google_genai import ChatGoogleGenerativeAI
@@ -27,7 +27,7 @@ def _open(card: ModelCard, key: str | None) -> BaseChatModel:
         base_url=card.base_url or ADDRESS,
         timeout=card.timeout_s,
         max_retries=1,  # attempts, not repeats: 0 would mean the SDK's own default
-        client_args={"event_hooks": {"response": [restore_status]}},
+        client_args={"event_hooks": hooks()},
         **given(temperature=card.temperature, max_output_tokens=card.max_output_tokens),
     )
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from types import ModuleType
@@ -21,6 +22,7 @@ from base.settings import load_settings
 from models.call import Ask, Attempt, Caller
 from models.providers import MODULES, Provider
 from models.replies import MALFORMED, MOST_CALLS, MOST_CHARS
+from models.reply_bodies import MOST_BYTES
 from tests.wires.brain import Call, Kind, Raw, Reply
 from tests.wires.cards import at, configure
 from tests.wires.clients import KINDS, OpenWire
@@ -99,6 +101,100 @@ async def test_what_a_call_takes_grows_with_its_arguments_and_not_with_their_squ
 async def test_what_a_text_takes_grows_with_it(open_caller, kind: Kind):
     short, long = [await _steps(open_caller(kind, Reply("so it is " * n), timeout_s=60)) for n in (20, 200)]
     assert long < 11 * short
+
+
+def _body(kind: Kind, values: str) -> str:
+    """Return a whole answer, or a Gemini stream's event, which holds some JSON that nobody reads."""
+    match kind:
+        case "gemini":
+            part = f'{{"text": "Done.", "more": {values}}}'
+            content = f'{{"role": "model", "parts": [{part}]}}'
+            return f'{{"candidates": [{{"content": {content}, "finishReason": "STOP"}}]}}'
+        case "openai":
+            message = f'{{"role": "assistant", "content": "Done.", "more": {values}}}'
+            choice = f'{{"index": 0, "message": {message}, "delta": {message}, "finish_reason": "stop"}}'
+            return f'{{"id": "1", "created": 1, "model": "m", "choices": [{choice}]}}'
+        case _:
+            usage = '"usage": {"input_tokens": 1, "output_tokens": 1}'
+            said = f'"content": [{{"type": "text", "text": "Done.", "more": {values}}}]'
+            message = '"id": "1", "type": "message", "role": "assistant", "model": "m"'
+            return f'{{{message}, "stop_reason": "end_turn", {said}, {usage}}}'
+
+
+def _with(kind: Kind, values: str, way: str) -> Reply:
+    """Return a reply that holds some JSON beside its words: streamed, whole, or in what an error says."""
+    body = _body(kind, values)
+    if way == "error":
+        return Reply(raw=f'{{"error": {{"message": "No.", "more": {values}}}}}'.encode(), status=400)
+    if way == "whole":
+        return Reply(raw=body.encode())
+    events = [f"data: {body}"]
+    if kind == "anthropic":
+        block = f'{{"type": "text", "text": "Done.", "more": {values}}}'
+        told = (
+            f'{{"type": "message_start", "message": {_body(kind, "[]")}}}',
+            f'{{"type": "content_block_start", "index": 0, "content_block": {block}}}',
+            '{"type": "content_block_stop", "index": 0}',
+            '{"type": "message_stop"}',
+        )
+        events = [f"event: {json.loads(each)['type']}\ndata: {each}" for each in told]
+    return Reply(raw=tuple(events))
+
+
+def _values(unit: str, size: int) -> str:
+    return f"[{', '.join([unit] * (size // (len(unit) + 2)))}]"
+
+
+@pytest.mark.parametrize("unit", ["[]", "0", '{"a": [1]}'])
+@pytest.mark.parametrize("way", ["stream", "whole", "error"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_reply_of_more_values_than_any_answer_has_is_left_unread(open_caller, kind: Kind, way, unit):
+    reply = _with(kind, _values(unit, 200_000), way)
+    caller = open_caller(kind, reply, streaming=way == "stream")
+    with pytest.raises(NoModelAnsweredError, match=r"holds more than [\d,]+ values beside its text"):
+        await caller.call(ASK, _nobody)
+    few = _with(kind, _values(unit, 2_000), way)
+    answered = open_caller(kind, few, streaming=way == "stream").call(ASK, _nobody)
+    if way == "error":
+        with pytest.raises(NoModelAnsweredError, match="it rejected the request"):
+            await answered
+    else:
+        assert (await answered).message.text == "Done."
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_text_that_looks_like_values_is_read_whatever_its_size(open_caller, kind: Kind, stream):
+    code = 'f([1,{"a":[]}],\\"\\\\",[[]]);\u00e9' * 30_000 + "\u2028[,"
+    caller = open_caller(kind, Reply(code), streaming=stream, timeout_s=60)
+    assert (await caller.call(ASK, _nobody)).message.text == code
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_calls_with_large_and_deep_arguments_are_read(open_caller, kind: Kind, stream):
+    text = [{"text": [["a", {"b": [number, "[,{"]}]] * 20} for number in range(MOST_CALLS)]
+    calls = tuple(Call("note", args, f"call_{number}") for number, args in enumerate(text))
+    caller = open_caller(kind, Reply("Noted. " * 500, calls), streaming=stream, timeout_s=60)
+    assert [call["args"] for call in (await caller.call(ASK, _nobody)).message.tool_calls] == text
+
+
+@pytest.mark.parametrize("way", ["stream", "whole", "error"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_reply_could_be_unpacked_to_is_nothing_to_wait_for(open_caller, kind: Kind, way):
+    reply = replace(_with(kind, "[]", way), headers={"content-encoding": "gzip"})
+    caller = open_caller(kind, reply, streaming=way == "stream")
+    with pytest.raises(NoModelAnsweredError, match="it packs its replies although it was asked not to"):
+        await caller.call(ASK, _nobody)
+
+
+@pytest.mark.parametrize("way", ["stream", "whole", "error"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_body_of_any_size_is_left_unread(open_caller, kind: Kind, way):
+    reply = _with(kind, f'"{"a" * MOST_BYTES}"', way)
+    caller = open_caller(kind, reply, streaming=way == "stream", timeout_s=60)
+    with pytest.raises(NoModelAnsweredError, match="its reply is longer than 5,000,000 bytes"):
+        await caller.call(ASK, _nobody)
 
 
 class _Listener(AsyncCallbackHandler):

@@ -1,0 +1,70 @@
+"""Bodies of replies over HTTP, bounded before a client library reads them."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+from base.json_size import JsonSize
+from models.error_bodies import restore_status
+from models.failures import UnusableReplyError
+
+MOST_BYTES = 5_000_000
+"""Of a body, or of an event of a stream: a million characters, however they are written."""
+MOST_VALUES = 15_000
+"""Of the same, texts left out, where arguments come as objects: a table of 1,300 lines and ten columns. To
+make objects of so many empty lists takes a client library 70 ms."""
+_PIECE = 2_000
+"""Bytes: more hold so many small events of a stream that reading them takes long."""
+_SHARE_S = 0.01
+"""After which others have a turn on the event loop, though more of the body is there."""
+_PACKED = {"gzip", "deflate", "br", "zstd"}
+"""What clients unpack, to any size."""
+
+
+def hooks(most_values: int = MOST_VALUES) -> dict[str, list[Callable[..., Any]]]:
+    """Return the `event_hooks` of a provider's httpx client, whichever httpx that is."""
+    return {"request": [_ask_unpacked], "response": [partial(_bound, most_values), restore_status]}
+
+
+async def _ask_unpacked(request: Any) -> None:
+    request.headers["accept-encoding"] = "identity"
+
+
+async def _bound(most_values: int, response: Any) -> None:
+    """Give a response a body that ends where it is too large."""
+    packing = {each.strip().lower() for each in response.headers.get("content-encoding", "").split(",")}
+    if packing & _PACKED:
+        raise UnusableReplyError("it packs its replies although it was asked not to")
+    response.aiter_raw = partial(_bounded, response.aiter_raw, most_values)
+
+
+async def _bounded(
+    read: Callable[..., AsyncGenerator[bytes, None]], most_values: int, chunk_size: int | None = None
+) -> AsyncGenerator[bytes, None]:
+    """Yield a body, and give others a turn on the event loop.
+
+    Raises:
+        UnusableReplyError: it is larger than what is read.
+    """
+    size, share_ends = JsonSize(), time.monotonic() + _SHARE_S
+    async with aclosing(read(chunk_size)) as pieces:
+        async for whole in pieces:
+            for start in range(0, len(whole), _PIECE):
+                piece = whole[start : start + _PIECE]
+                size.add(piece)
+                _require(size, most_values)
+                yield piece
+                if time.monotonic() > share_ends:
+                    await asyncio.sleep(0)
+                    share_ends = time.monotonic() + _SHARE_S
+
+
+def _require(size: JsonSize, most_values: int) -> None:
+    if size.bytes > MOST_BYTES:
+        raise UnusableReplyError(f"its reply is longer than {MOST_BYTES:,} bytes, and was left unread")
+    if size.values > most_values:
+        what = f"more than {most_values:,} values beside its text"
+        raise UnusableReplyError(f"its reply holds {what}, and was left unread")

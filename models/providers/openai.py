@@ -48,7 +48,7 @@ _MESSAGE = {"role", "content", "name", "tool_calls", "function_call", "audio", "
 _CALL, _FUNCTION = {"index", "id", "type", "function"}, {"name", "arguments"}
 """The fields that LangChain's client reads or makes; all others go back as they came."""
 _REJECTED = {400, 422}
-_MOST_VALUES = 3_000
+MOST_VALUES = 3_000
 """Of a body or an event; its arguments are texts. One that stands for a call takes the client 25 μs."""
 
 
@@ -70,7 +70,7 @@ def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
         api_key=secret,  # a coroutine: no client for synchronous calls is made, with certificates of its own
         base_url=base_url,
         http_async_client=DefaultAsyncHttpxClient(  # else one for all event loops
-            timeout=card.timeout_s, event_hooks=hooks(_MOST_VALUES)
+            timeout=card.timeout_s, event_hooks=hooks(MOST_VALUES)
         ),
         timeout=card.timeout_s,
         max_retries=0,

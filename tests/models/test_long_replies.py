@@ -26,6 +26,7 @@ from models.reply_bodies import MOST_BYTES
 from tests.wires.brain import Call, Kind, Raw, Reply
 from tests.wires.cards import at, configure
 from tests.wires.clients import KINDS, OpenWire
+from tests.wires.values import WAYS, reply_with, row
 
 PARAMETERS = {"type": "object", "properties": {"text": {"type": "string"}}}
 TOOL = {"type": "function", "function": {"name": "note", "description": "…", "parameters": PARAMETERS}}
@@ -103,57 +104,15 @@ async def test_what_a_text_takes_grows_with_it(open_caller, kind: Kind):
     assert long < 11 * short
 
 
-def _body(kind: Kind, values: str) -> str:
-    """Return a whole answer, or a Gemini stream's event, which holds some JSON that nobody reads."""
-    match kind:
-        case "gemini":
-            part = f'{{"text": "Done.", "more": {values}}}'
-            content = f'{{"role": "model", "parts": [{part}]}}'
-            return f'{{"candidates": [{{"content": {content}, "finishReason": "STOP"}}]}}'
-        case "openai":
-            message = f'{{"role": "assistant", "content": "Done.", "more": {values}}}'
-            choice = f'{{"index": 0, "message": {message}, "delta": {message}, "finish_reason": "stop"}}'
-            return f'{{"id": "1", "created": 1, "model": "m", "choices": [{choice}]}}'
-        case _:
-            usage = '"usage": {"input_tokens": 1, "output_tokens": 1}'
-            said = f'"content": [{{"type": "text", "text": "Done.", "more": {values}}}]'
-            message = '"id": "1", "type": "message", "role": "assistant", "model": "m"'
-            return f'{{{message}, "stop_reason": "end_turn", {said}, {usage}}}'
-
-
-def _with(kind: Kind, values: str, way: str) -> Reply:
-    """Return a reply that holds some JSON beside its words: streamed, whole, or in what an error says."""
-    body = _body(kind, values)
-    if way == "error":
-        return Reply(raw=f'{{"error": {{"message": "No.", "more": {values}}}}}'.encode(), status=400)
-    if way == "whole":
-        return Reply(raw=body.encode())
-    events = [f"data: {body}"]
-    if kind == "anthropic":
-        block = f'{{"type": "text", "text": "Done.", "more": {values}}}'
-        told = (
-            f'{{"type": "message_start", "message": {_body(kind, "[]")}}}',
-            f'{{"type": "content_block_start", "index": 0, "content_block": {block}}}',
-            '{"type": "content_block_stop", "index": 0}',
-            '{"type": "message_stop"}',
-        )
-        events = [f"event: {json.loads(each)['type']}\ndata: {each}" for each in told]
-    return Reply(raw=tuple(events))
-
-
-def _values(unit: str, size: int) -> str:
-    return f"[{', '.join([unit] * (size // (len(unit) + 2)))}]"
-
-
 @pytest.mark.parametrize("unit", ["[]", "0", '{"a": [1]}'])
-@pytest.mark.parametrize("way", ["stream", "whole", "error"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_reply_of_more_values_than_any_answer_has_is_left_unread(open_caller, kind: Kind, way, unit):
-    reply = _with(kind, _values(unit, 200_000), way)
+    reply = reply_with(kind, row(unit, 200_000), way)
     caller = open_caller(kind, reply, streaming=way == "stream")
     with pytest.raises(NoModelAnsweredError, match=r"holds more than [\d,]+ values beside its text"):
         await caller.call(ASK, _nobody)
-    few = _with(kind, _values(unit, 2_000), way)
+    few = reply_with(kind, row(unit, 2_000), way)
     answered = open_caller(kind, few, streaming=way == "stream").call(ASK, _nobody)
     if way == "error":
         with pytest.raises(NoModelAnsweredError, match="it rejected the request"):
@@ -173,25 +132,56 @@ async def test_a_text_that_looks_like_values_is_read_whatever_its_size(open_call
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_calls_with_large_and_deep_arguments_are_read(open_caller, kind: Kind, stream):
-    text = [{"text": [["a", {"b": [number, "[,{"]}]] * 20} for number in range(MOST_CALLS)]
+    text = [{"text": [["a", {"b": [number, "[,{"]}]] * 5} for number in range(MOST_CALLS)]
     calls = tuple(Call("note", args, f"call_{number}") for number, args in enumerate(text))
     caller = open_caller(kind, Reply("Noted. " * 500, calls), streaming=stream, timeout_s=60)
     assert [call["args"] for call in (await caller.call(ASK, _nobody)).message.tool_calls] == text
 
 
-@pytest.mark.parametrize("way", ["stream", "whole", "error"])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_of_more_values_than_arguments_may_hold_the_model_is_told(open_caller, kind: Kind, stream):
+    calls = [Call("note", {"text": [[]] * 900}, f"call_{number}") for number in range(4)]
+    caller = open_caller(kind, Reply(calls=tuple(calls)), streaming=stream)
+    reply = await caller.call(ASK, _nobody)
+    assert [call["args"] for call in reply.message.tool_calls] == [calls[0].args, calls[1].args, {}, {}]
+    malformed = reply.message.additional_kwargs[MALFORMED]
+    assert list(malformed) == [call["id"] for call in reply.message.tool_calls[2:]]
+    assert all("hold more than 5,000 values" in why for why in malformed.values())
+
+
+@pytest.mark.parametrize("twice", [True, False])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_call_of_too_many_values_is_read_by_nobody(open_caller, stream, twice, monkeypatch):
+    args = json.dumps({"text": [[]] * 100_000})
+    call = Call("note", Raw(json.dumps(args) if twice else args))
+    caller = open_caller("openai", Reply(calls=(call,)), streaming=stream)
+    await caller.warm(ASK.role, ASK.user)
+    read, loads = [], json.loads
+
+    def noting(text: Any, **options: Any) -> Any:
+        read.append(loads(text, **options))
+        return read[-1]
+
+    monkeypatch.setattr("models.replies.json.loads", noting)
+    reply = await caller.call(ASK, _nobody)
+    assert [call["args"] for call in reply.message.tool_calls] == [{}]
+    assert not any("text" in value for value in read if isinstance(value, dict))
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_a_reply_could_be_unpacked_to_is_nothing_to_wait_for(open_caller, kind: Kind, way):
-    reply = replace(_with(kind, "[]", way), headers={"content-encoding": "gzip"})
+    reply = replace(reply_with(kind, "[]", way), headers={"content-encoding": "gzip"})
     caller = open_caller(kind, reply, streaming=way == "stream")
     with pytest.raises(NoModelAnsweredError, match="it packs its replies although it was asked not to"):
         await caller.call(ASK, _nobody)
 
 
-@pytest.mark.parametrize("way", ["stream", "whole", "error"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_body_of_any_size_is_left_unread(open_caller, kind: Kind, way):
-    reply = _with(kind, f'"{"a" * MOST_BYTES}"', way)
+    reply = reply_with(kind, f'"{"a" * MOST_BYTES}"', way)
     caller = open_caller(kind, reply, streaming=way == "stream", timeout_s=60)
     with pytest.raises(NoModelAnsweredError, match="its reply is longer than 5,000,000 bytes"):
         await caller.call(ASK, _nobody)

@@ -26,9 +26,9 @@ _ENDING_S = 1.0
 """That a program has to end by itself once its input is closed."""
 _LONGEST_MESSAGE = 5_000_000
 """Bytes."""
-_MOST_VALUES = 40_000
+MOST_VALUES = 40_000
 """Of a message, texts left out: to make objects of so many empty lists takes the client up to 100 ms."""
-_TOO_LARGE = f"what it says at once is more than {_LONGEST_MESSAGE:,} bytes, or {_MOST_VALUES:,} values"
+_TOO_LARGE = f"what it says at once is more than {_LONGEST_MESSAGE:,} bytes, or {MOST_VALUES:,} values"
 _LONGEST_WORDS = 2_000
 """Characters of a refusal."""
 _REFUSALS = range(400, 500)
@@ -157,7 +157,7 @@ class _Limited(httpx.AsyncByteStream):
             async for chunk in self._inner:
                 left -= len(chunk)
                 size.add(chunk)
-                if left < 0 or size.values > _MOST_VALUES:
+                if left < 0 or size.values > MOST_VALUES:
                     raise httpx.ReadError(_TOO_LARGE)
                 yield chunk
         except httpx.HTTPError:
@@ -226,7 +226,7 @@ def _message(line: bytes) -> Any:
 async def _line(pipe: asyncio.StreamReader, errors: Output) -> bytes:
     with suppress(ValueError):
         line = await pipe.readline()
-        if values_in(line) <= _MOST_VALUES:
+        if values_in(line) <= MOST_VALUES:
             return line
     errors.add(f"\n{_TOO_LARGE}\n".encode())
     return b""

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Self
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -21,6 +22,7 @@ from nodes.intake import intake
 from nodes.plan import plan
 from nodes.respond import respond
 from nodes.state import Input, Output, State
+from storage.checkpoints.saver import Checkpoints
 
 
 class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
@@ -36,14 +38,31 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
             given["checkpointer"] = ours
         return super().copy(given)
 
-    async def astream(self, *args: Any, **options: Any) -> AsyncGenerator[Any, None]:
+    async def astream(
+        self,
+        input: Any,  # noqa: A002 (the base class's name)
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[Any, None]:
         """Run as the graph does, and keep each step at once."""
         if isinstance(self.checkpointer, BaseCheckpointSaver):
             options = {**options, "durability": "sync", "checkpoint_during": None}
-        stream: Any = super().astream(*args, **options)
+        stream: Any = super().astream(input, config, **options)
         async with aclosing(stream):
             async for each in stream:
                 yield each
+        await self._settled(config)
+
+    async def abulk_update_state(self, config: RunnableConfig, *args: Any, **options: Any) -> RunnableConfig:
+        """Change the state, on disk when it returns."""
+        changed = await super().abulk_update_state(config, *args, **options)
+        await self._settled(config)
+        return changed
+
+    async def _settled(self, config: RunnableConfig | None) -> None:
+        """Return once our saver has all of the thread on disk."""
+        if isinstance(self.checkpointer, Checkpoints) and config:
+            await self.checkpointer.settled(str(config["configurable"]["thread_id"]))
 
 
 builder = StateGraph(State, context_schema=Context, input_schema=Input, output_schema=Output)

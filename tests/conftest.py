@@ -2,7 +2,8 @@
 
 import gc
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tools.registry import Registry, open_registry
 
 FEW = ("gemini+anthropic", "openai")
 """Layouts in which each wire and both paths occur."""
+MOST_CASES = 4
+"""How many cases of one test on a wire a quick run has."""
 LEFT_OUT = pytest.StashKey[int]()
 """How many slow tests a quick run left out."""
 
@@ -60,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     full = {item for item in items if any(not _is_sampled(mark) for mark in item.iter_markers("prove"))}
     quick = config.getoption("--quick")
-    slow = {item for item in items if quick and _is_slow(item)} - full
+    slow = {item for item in items if quick and _is_slow(item)} | _repeats(items if quick else []) - full
     config.stash[LEFT_OUT] = len(slow)
     config.hook.pytest_deselected(items=[item for item in items if item in full | slow])
     items[:] = [item for item in items if item not in full | slow]
@@ -96,9 +99,21 @@ def _is_slow(item: pytest.Item) -> bool:
     is_repeated = (
         params.get("layout", FEW[0]) not in FEW
         or False in (params.get("stream"), params.get("streaming"))
-        or ("behaviour" in item.path.parts and params.get("kind") in {"gemini", "anthropic"})
+        or (
+            not {"behaviour", "server"}.isdisjoint(item.path.parts)
+            and params.get("kind") in {"gemini", "anthropic"}
+        )
     )
     return is_repeated or item.get_closest_marker("slow") is not None
+
+
+def _repeats(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """Return what is left out of tests with many cases on a wire: all but the first few of each."""
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if "wire_host" in getattr(item, "fixturenames", ()) and not _is_slow(item):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    return {item for each in cases.values() for item in each[MOST_CASES:]}
 
 
 def _is_sampled(mark: pytest.Mark) -> bool:

@@ -10,17 +10,14 @@ from functools import partial
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from models.replies import MALFORMED
 from nodes.prompt import instructions
 from nodes.prompt.compaction import shown_sizes
 from nodes.prompt.fences import fenced
 from nodes.state import JudgedCall
 from nodes.turn.history import (
     AROUND,
-    TAINT,
     CallResult,
     FinishedCall,
-    Round,
     TurnHistory,
     Utterance,
     as_json,
@@ -137,20 +134,13 @@ async def _rounds(history: TurnHistory, room: int, look: Look) -> ModelPrompt:
     messages: list[BaseMessage] = []
     number = 0
     for each in history.rounds:
-        messages.append(_sendable(each))
+        messages.append(each.message)
         for _ in each.calls:
             result, most = results[number], sizes[number]
             as_it_is = result.is_plain and result.length <= most
             messages.append(result.message if as_it_is else await _result(result, most, turn, look))
             number += 1
     return ModelPrompt(messages, taken)
-
-
-def _sendable(each: Round) -> AIMessage:
-    """Return a message without our own marks, which no provider knows."""
-    message = each.message
-    sent = {key: value for key, value in message.additional_kwargs.items() if key not in {MALFORMED, TAINT}}
-    return message.model_copy(update={"additional_kwargs": sent})
 
 
 async def _result(result: CallResult, most: int, turn: str, look: Look) -> ToolMessage:

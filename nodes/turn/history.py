@@ -99,6 +99,7 @@ class Round:
     """One message of the planner that makes calls."""
 
     message: AIMessage
+    """Without our own marks, which no provider knows."""
     calls: tuple[TurnCall, ...]
     chars: int
     """About what it takes on the wire."""
@@ -194,7 +195,8 @@ def round_of(message: AIMessage) -> Round:
         + chars_beside(message)
         + sum(AROUND + len(as_json(call.args)) for call in calls)
     )
-    return Round(message, calls, chars)
+    sent = {key: value for key, value in message.additional_kwargs.items() if key not in {MALFORMED, TAINT}}
+    return Round(message.model_copy(update={"additional_kwargs": sent}), calls, chars)
 
 
 def _result(message: ToolMessage) -> CallResult:

@@ -3,14 +3,16 @@
 import dataclasses
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import aiosqlite
 import pytest
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -20,6 +22,7 @@ from graphs.orchestrator import builder, graph
 from graphs.result import Result
 from nodes.resources import CONFIGURED, Resources
 from nodes.state import State
+from storage.checkpoints.saver import open_checkpoints
 from tests.behaviour.crashes.process import Home
 
 MIXED = 'what time is it in Tokyo and write "buy milk" to notes.txt then what is 12*7'
@@ -142,3 +145,23 @@ def test_a_script_needs_nothing_but_the_graph(tmp_path):
         [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
     assert "84" in done.stdout, done.stderr
+
+
+async def test_what_the_graph_acknowledges_another_process_finds_on_disk(res, home):
+    async with open_checkpoints(home.directory / "own.db") as saver:
+        compiled = graph.copy({"checkpointer": saver})
+        for number in range(10):
+            where = on(res, f"t{number}")
+            assert (await compiled.ainvoke(said("what is 12*7"), where))["response"]
+            assert _steps(home, f"t{number}")[0] == ("loop", 5)
+            await compiled.aupdate_state(where, {"messages": [HumanMessage("hello")]}, as_node="respond")
+            assert _steps(home, f"t{number}")[0] == ("update", 6)
+
+
+def _steps(home: Home, thread: str) -> list[tuple[str, int]]:
+    """Return where each checkpoint on disk came from and its step, the newest first."""
+    with closing(sqlite3.connect(home.directory / "own.db")) as connection:
+        found = connection.execute(
+            "SELECT metadata FROM checkpoints WHERE thread_id = ? ORDER BY checkpoint_id DESC", (thread,)
+        )
+        return [(each["source"], each["step"]) for (row,) in found for each in [json.loads(row)]]

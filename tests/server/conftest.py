@@ -11,6 +11,7 @@ from langgraph_sdk.client import LangGraphClient
 from tests.server.serving import Server
 from tests.server.talking import Talk, errands, opened
 from tests.wires.brain import Kind
+from tests.wires.clients import KINDS
 from tests.wires.serve import Host, Wire
 
 KEYS: dict[Kind, str] = {
@@ -66,6 +67,12 @@ base_url = "{wire.url}"
 api_key_env = "{VARIABLES[wire.kind]}"
 max_retries = 0
 """
+
+
+@pytest.fixture(scope="session")
+def kinds(request: pytest.FixtureRequest) -> tuple[Kind, ...]:
+    """Return the wires on which a test is to show the same: in a quick run one of them."""
+    return ("openai",) if request.config.getoption("--quick") else KINDS
 
 
 @pytest.fixture(scope="session")

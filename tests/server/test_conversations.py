@@ -104,7 +104,9 @@ async def _turn_with_tools(talk: Talk, durability: str = "async") -> None:
     assert outcomes(await talk.answer(APPROVE)) == [("calculate", "executed"), ("write_file", "executed")]
 
 
-@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize(
+    "durability", ["async", *(pytest.param(each, marks=pytest.mark.slow) for each in ("sync", "exit"))]
+)
 async def test_a_conversation_is_read_after_a_fork_from_each_of_its_checkpoints(open_talk, durability):
     talk = await open_talk()
     await _turn_with_tools(talk, durability)

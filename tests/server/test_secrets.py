@@ -3,15 +3,14 @@
 from tests.server.conftest import KEYS
 from tests.server.talking import each
 from tests.wires.brain import Reply
-from tests.wires.clients import KINDS
 
 
-async def test_a_key_that_a_provider_says_aloud_is_stripped(open_talk, wires):
+async def test_a_key_that_a_provider_says_aloud_is_stripped(open_talk, wires, kinds):
     async def refused(kind):
         wires[kind].brain = lambda heard: Reply(status=401, error=f"Incorrect API key provided: {KEYS[kind]}")
         return await (await open_talk()).say("hello", orchestrator=kind)
 
-    for output in (await each(KINDS, refused)).values():
+    for output in (await each(kinds, refused)).values():
         assert output["stop_reason"] == "model_failed"
         assert "rejected the key" in output["response"]
         assert "[redacted]" in output["response"]

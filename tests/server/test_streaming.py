@@ -4,7 +4,6 @@ from collections import defaultdict
 from itertools import product
 
 from tests.server.talking import APPROVE, GRAPH, each, outcomes
-from tests.wires.clients import KINDS
 
 
 async def watch(talk, **run):
@@ -37,7 +36,7 @@ async def spoken(talk):
     return {message["id"]: text_of(message) for message in state["values"]["messages"]}, state["values"]
 
 
-async def test_the_answer_is_streamed_and_nothing_of_the_planner_leaks(open_talk, wires):
+async def test_the_answer_is_streamed_and_nothing_of_the_planner_leaks(open_talk, wires, kinds):
     async def ask(kind):
         talk = await open_talk()
         brains = {"orchestrator": kind, "responder": kind, "path": "two-brain"}
@@ -55,10 +54,10 @@ async def test_the_answer_is_streamed_and_nothing_of_the_planner_leaks(open_talk
         assert not any(values["summary"] in found[0][1] for found in before)
         assert set(pieces) <= set(texts)
 
-    await each([None, *KINDS], ask)
+    await each([None, *kinds], ask)
 
 
-async def test_no_message_is_emitted_twice(open_talk, wires):
+async def test_no_message_is_emitted_twice(open_talk, wires, kinds):
     async def once(brains):
         kind, path = brains
         talk = await open_talk()
@@ -70,7 +69,7 @@ async def test_no_message_is_emitted_twice(open_talk, wires):
             assert "".join(text for _, text in found) == texts[key]
         assert not set(first) & set(second)
 
-    await each(product(KINDS, ["two-brain", "single"]), once)
+    await each(product(kinds, ["two-brain", "single"]), once)
 
 
 async def test_on_the_single_path_the_answer_is_streamed_by_the_planner(talk, wires):

@@ -47,7 +47,9 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize(
+    "limit", ["rounds", *(pytest.param(each, marks=pytest.mark.slow) for each in ("tokens", "tool_calls"))]
+)
 async def test_no_limit_is_written_away(limit, talk, workspace):
     context, forge = LIMITS[limit]
     asked = await talk.say(THREE.format(limit), **context)
@@ -68,6 +70,7 @@ async def test_no_limit_is_written_away_by_an_update_of_the_state(talk, workspac
     assert not (workspace / "updated-3.txt").exists()
 
 
+@pytest.mark.slow
 async def test_no_deadline_is_written_away(talk, wires):
     both = {"orchestrator": "openai", "responder": "openai"}
     await talk.say("hello", **both)  # the client is opened

@@ -308,7 +308,7 @@ def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
         value = _loaded(found)
         if isinstance(value, str):  # encoded twice: a known slip, and unambiguous
             value = _loaded(value)
-    except _TooManyError:
+    except _TooManyValuesError:
         return {}, _TOO_MANY
     except (ValueError, RecursionError) as error:
         return {}, f"not valid JSON ({error}): {found[:500]}"
@@ -317,13 +317,13 @@ def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
     return _arguments(value) if isinstance(value, dict) else ({}, f"not a JSON object: {found[:500]}")
 
 
-class _TooManyError(ValueError):
+class _TooManyValuesError(ValueError):
     """A JSON text holds more values than arguments may."""
 
 
 def _loaded(text: str) -> Any:
     if values_in(str(text).encode(errors="replace")) > MOST_VALUES:
-        raise _TooManyError
+        raise _TooManyValuesError
     return json.loads(text)
 
 

@@ -165,7 +165,7 @@ async def test_the_links_of_a_conversation_that_another_process_began(open_wire,
         links_in.cache_clear()
         wire.brain = brain
         [taken[size]] = await _ask(house, READ)
-    _told(tell, "five messages of hosts, and an answer", taken)
+    _told(tell, "four messages of hosts, and an answer", taken)
 
 
 @pytest.mark.prove(sampled=False)

@@ -13,7 +13,7 @@ class JsonSize:
     """What has come of a JSON text, or of a stream's event.
 
     A library makes an object of each value, which takes far longer than to read as much text. What stands
-    within texts is no value. No text holds a line's end.
+    within texts is no value, and a line's end is one, which no text holds.
     """
 
     def __init__(self) -> None:
@@ -31,6 +31,7 @@ class JsonSize:
             if found.start() >= end:
                 break
             self._count(text[start : found.start()])
+            self.values += 1  # each line is read by itself
             start, self._in_text = found.end(), False
             if _EVENT.match(text, found.start()):
                 self.bytes, self.values = len(text) - start, 0

@@ -46,9 +46,10 @@ def test_each_event_of_a_stream_counts_by_itself(values, end, step):
     events = [f': a "{end}event: "{end}data: {json.dumps(value)}{end}{end}' for value in values]
     text = "".join(events).encode() + TAIL
     size = size_of(text, step)
-    assert (size.values, size.bytes) == (marks_in(values[-1]), len(events[-1].encode()) + len(TAIL))
+    lines = 3
+    assert (size.values - lines, size.bytes) == (marks_in(values[-1]), len(events[-1].encode()) + len(TAIL))
 
 
 @pytest.mark.parametrize("between", [b"\n", b"\n\n", b"\r\n\r\n[", b"\ntrue,", b"\r\n", b"\ndata: "])
 def test_lines_that_one_reader_may_join_count_together(between):
-    assert size_of(between.join([b"[],[]"] * 100) + TAIL, 7).values >= 300
+    assert size_of(between.join([b"[],[]"] * 100) + TAIL, 7).values >= 399

@@ -7,9 +7,10 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
+from base.errors import Cause
 from base.json_size import JsonSize
 from models.error_bodies import restore_status
-from models.failures import UnusableReplyError
+from models.failures import UnusableReplyError, cause_of_status
 
 MOST_BYTES = 5_000_000
 """Of a body, or of an event of a stream: a million characters, however they are written."""
@@ -38,11 +39,16 @@ async def _bound(most_values: int, response: Any) -> None:
     packing = {each.strip().lower() for each in response.headers.get("content-encoding", "").split(",")}
     if packing & _PACKED:
         raise UnusableReplyError("it packs its replies although it was asked not to")
-    response.aiter_raw = partial(_bounded, response.aiter_raw, most_values)
+    status = response.status_code
+    cause = cause_of_status(status) if status >= 400 else "malformed"  # noqa: PLR2004 (HTTP's errors)
+    response.aiter_raw = partial(_bounded, response.aiter_raw, most_values, cause)
 
 
 async def _bounded(
-    read: Callable[..., AsyncGenerator[bytes, None]], most_values: int, chunk_size: int | None = None
+    read: Callable[..., AsyncGenerator[bytes, None]],
+    most_values: int,
+    cause: Cause,
+    chunk_size: int | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Yield a body, and give others a turn on the event loop.
 
@@ -55,16 +61,16 @@ async def _bounded(
             for start in range(0, len(whole), _PIECE):
                 piece = whole[start : start + _PIECE]
                 size.add(piece)
-                _require(size, most_values)
+                _require(size, most_values, cause)
                 yield piece
                 if time.monotonic() > share_ends:
                     await asyncio.sleep(0)
                     share_ends = time.monotonic() + _SHARE_S
 
 
-def _require(size: JsonSize, most_values: int) -> None:
+def _require(size: JsonSize, most_values: int, cause: Cause) -> None:
     if size.bytes > MOST_BYTES:
-        raise UnusableReplyError(f"its reply is longer than {MOST_BYTES:,} bytes, and was left unread")
+        raise UnusableReplyError(f"its reply is longer than {MOST_BYTES:,} bytes, and was left unread", cause)
     if size.values > most_values:
         what = f"more than {most_values:,} values beside its text"
-        raise UnusableReplyError(f"its reply holds {what}, and was left unread")
+        raise UnusableReplyError(f"its reply holds {what}, and was left unread", cause)

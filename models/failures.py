@@ -205,8 +205,9 @@ def as_model_error(
     """
     if isinstance(error, ModelError):
         return error
-    if isinstance(error, UnusableReplyError):
-        cause, what, to_do, said = error.cause, str(error), _WORDS[error.cause][1], error.words
+    if unusable := next((one for one in causes_of(error) if isinstance(one, UnusableReplyError)), None):
+        cause, what, to_do = unusable.cause, str(unusable), _WORDS[unusable.cause][1]
+        said = unusable.words
     else:
         body = body_of(error)
         status, said = _status(error, body), words_of(body)

@@ -23,6 +23,7 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
+from base.json_size import values_in
 from base.texts import is_blank
 from models.failures import BlankReplyError, UnusableReplyError
 from models.thoughts import WRITTEN, hide
@@ -31,6 +32,8 @@ MOST_CHARS = 1_000_000
 """Of a reply, its thoughts included: about twice what the 128,000 tokens come to that models say at most."""
 MOST_CALLS = 100
 """In a reply: each is a task of the graph, and all are judged before the first runs."""
+MOST_VALUES = 5_000
+"""In the arguments of a reply's calls: each is redacted, stored and shown by itself."""
 _LONG = 30_000
 """Characters that are read in a thread: it takes a millisecond."""
 
@@ -48,6 +51,10 @@ _INTEGERS = range(-(2**63), 2**64)
 _UNSTORABLE = (
     "they hold an integer of more than 64 bits, which is to be a text or a number with an exponent, "
     "or half a character (a lone surrogate)"
+)
+_TOO_MANY = (
+    f"the arguments of this reply's calls hold more than {MOST_VALUES:,} values; make fewer calls at once, "
+    "or give large data as one text"
 )
 
 _TEXT_CALLS = (
@@ -99,7 +106,7 @@ async def in_thread_if_long(chars: int, read: Callable[_P, _T], *args: _P.args, 
 def chars_of(value: Any) -> int:
     """Return the characters of a JSON value, about."""
     if isinstance(value, dict | list):
-        inner = value.values() if isinstance(value, dict) else value
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
         return len(value) + sum(map(chars_of, inner))
     return len(value) if isinstance(value, str) else 1
 
@@ -194,9 +201,12 @@ def _read(raw: AIMessage, declared: Collection[str]) -> AIMessage:
         len(found),
     )
     calls: list[ToolCall] = []
-    malformed, extras = {}, {}
+    malformed, extras, values = {}, {}, 0
     for each in found:
         args, problem = _arguments(each["args"])
+        values += values_in(json.dumps(args).encode())
+        if values > MOST_VALUES:
+            args, problem = {}, _TOO_MANY
         if problem is None and is_cut_short(raw):
             problem = "the reply was cut off by the length limit, so the arguments may be incomplete"
         call_id = each["id"]
@@ -299,9 +309,11 @@ def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
     if found is None or not found.strip():
         return {}, None
     try:
-        value = json.loads(found)
+        value = _loaded(found)
         if isinstance(value, str):  # encoded twice: a known slip, and unambiguous
-            value = json.loads(value)
+            value = _loaded(value)
+    except _TooManyValuesError:
+        return {}, _TOO_MANY
     except (ValueError, RecursionError) as error:
         return {}, f"not valid JSON ({error}): {found[:500]}"
     if value is None:
@@ -309,10 +321,20 @@ def _arguments(found: Any) -> tuple[dict[str, Any], str | None]:
     return _arguments(value) if isinstance(value, dict) else ({}, f"not a JSON object: {found[:500]}")
 
 
+class _TooManyValuesError(ValueError):
+    """A JSON text holds more values than arguments may."""
+
+
+def _loaded(text: str) -> Any:
+    if values_in(str(text).encode(errors="replace")) > MOST_VALUES:
+        raise _TooManyValuesError
+    return json.loads(text)
+
+
 def is_object(arguments: Any) -> bool:
-    """Tell whether arguments are one JSON object, or blank."""
+    """Tell whether arguments are one JSON object, not too large, or blank."""
     try:
-        return isinstance(json.loads(arguments or "{}"), dict)
+        return isinstance(_loaded(arguments or "{}"), dict)
     except (TypeError, ValueError, RecursionError):
         return False
 
@@ -389,7 +411,7 @@ def _text_call(text: str) -> tuple[str, Any]:
     if found is None:
         return "", None
     try:
-        value: dict[str, Any] = json.loads(found["json"])
+        value: dict[str, Any] = _loaded(found["json"])
     except (ValueError, RecursionError):
         return "", None
     if "name" in found.groupdict():

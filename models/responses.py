@@ -40,21 +40,26 @@ def in_order(shape: Shape, events: Events | None = None) -> Callable[[Any], Awai
     """Return httpx's hook; `events` where a stream's are named."""
 
     async def hook(response: Any) -> None:
-        library = sys.modules[type(response).__module__.partition(".")[0]]  # httpx, or a copy of it
+        library = library_of(response)
         kind, is_streamed = response.headers.get("content-type", ""), await _asks_for_stream(response.request)
         if response.has_redirect_location and not _stays(response):
             await _tell(library, response, _NOT_FOUND, f"it leads on to {_target(response)}")
         if response.status_code != _OK:
             return
-        inner = library.Response(_OK, headers=response.headers, stream=response.stream)  # unpacks it
+        inner = library.Response(_OK, headers=response.headers, stream=response.stream)
         if is_streamed and not re.search("json|html", kind.replace("ndjson", "")):
-            _replace(library, response, _ordered(inner.aiter_bytes(), events), inner.aclose)
+            replace_body(library, response, _ordered(inner.aiter_bytes(), events), inner.aclose)
             return
         body = _pieces(_read(response, await inner.aread(), shape, is_streamed=is_streamed))
         is_answer = is_streamed and response.status_code == _OK
-        _replace(library, response, _ordered(body, events) if is_answer else body)
+        replace_body(library, response, _ordered(body, events) if is_answer else body)
 
     return hook
+
+
+def library_of(response: Any) -> Any:
+    """Return httpx, or the copy of it that a client brings."""
+    return sys.modules[type(response).__module__.partition(".")[0]]
 
 
 async def _asks_for_stream(request: Any) -> bool:
@@ -85,16 +90,25 @@ async def _tell(library: Any, response: Any, status: int, words: str) -> None:
     await response.stream.aclose()
     response.status_code = status
     response.headers["content-type"] = "application/json"
-    _replace(library, response, _pieces(json.dumps({"error": {"message": words}}).encode()))
+    replace_body(library, response, _pieces(json.dumps({"error": {"message": words}}).encode()))
 
 
-def _replace(
+def replace_body(
     library: Any,
     response: Any,
     pieces: AsyncGenerator[bytes],
     close: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Give a response another body, which is not packed."""
+    """Give a response another body, which is not packed; `close` ends what it is read from."""
+    response.stream = stream_of(library, pieces, close)
+    for header in ("content-encoding", "content-length"):
+        response.headers.pop(header, None)
+
+
+def stream_of(
+    library: Any, pieces: AsyncGenerator[bytes], close: Callable[[], Awaitable[None]] | None = None
+) -> Any:
+    """Return pieces as what a response is read from; `close` ends where they come from."""
 
     class Body(library.AsyncByteStream):  # type: ignore[misc]
         def __aiter__(self) -> AsyncIterator[bytes]:
@@ -105,9 +119,7 @@ def _replace(
             if close:
                 await close()
 
-    response.stream = Body()
-    for header in ("content-encoding", "content-length"):
-        response.headers.pop(header, None)
+    return Body()
 
 
 async def _pieces(body: bytes) -> AsyncGenerator[bytes]:

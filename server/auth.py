@@ -120,12 +120,11 @@ async def _prepare(value: Any) -> None:
             403, "A run sends no requests elsewhere here: leave webhook and feedback_keys out."
         )
     choices = run["config"].setdefault("configurable", {})
-    choices[ANSWERED] = None
-    saver = (await shared_resources()).checkpoints
+    asked, saver = None, (await shared_resources()).checkpoints
     if saver and (run.get("command") or {}).get("resume") is not None:
         at = {"checkpoint_id": choices["checkpoint_id"]} if choices.get("checkpoint_id") else {}
-        asked = await question(saver, {"configurable": {"thread_id": str(value["thread_id"]), **at}})
-        choices[ANSWERED] = asked or ""
+        asked = await question(saver, {"configurable": {"thread_id": str(value["thread_id"]), **at}}) or ""
+    choices[ANSWERED] = asked  # whatever a client wrote there
 
 
 @cache

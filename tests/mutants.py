@@ -2,7 +2,7 @@
 
     python -m tests.mutants 150 --seed 1
 
-Prints what became of each mutant. Only the tests that its room's line names are run.
+Prints what became of each mutant. Only the tests that its room's line names are run, the quick ones first.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
+
+import pytest
 
 from tests.house.modules import ROOT as HOUSE
 
@@ -108,7 +110,7 @@ def _notice(mutant: Mutant, copy: Path) -> str | None:
     tests = next(tests for pattern, tests in _ROOMS.items() if fnmatch(mutant.path, pattern))
     place.write_bytes(whole[:start] + mutant.text.encode() + whole[end:])
     try:
-        failed = _failure(tests.split(), copy)
+        failed = _failure(["--quick", *tests.split()], copy) or _failure(tests.split(), copy)
     finally:
         place.write_bytes(whole)
     alone = [failed] if failed and "::" in failed else []
@@ -126,7 +128,8 @@ def _failure(tests: list[str], copy: Path) -> str | None:
             command, cwd=copy, env=env, capture_output=True, text=True, timeout=_LONGEST_S, check=False
         )
         named = re.search(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", ended.stdout, re.MULTILINE)
-        return (named[1] if named else "a run that broke off") if ended.returncode else None
+        failed = ended.returncode not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
+        return (named[1] if named else "a run that broke off") if failed else None
     return "a run that did not end"
 
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from base.settings import ModelCard, Settings
 from models.providers import Provider, given
 from models.replies import invalid_call
+from models.reply_bodies import hooks
 from models.reply_stream import counted_once
 from models.responses import in_order
 from models.thoughts import hide
@@ -55,8 +56,8 @@ def _client() -> "type[ChatAnthropic]":
         @cached_property
         def _async_client(self) -> "AsyncClient":
             params = self._client_params
-            hooks = {"response": [in_order(_shaped, _events)]}
-            http_client = DefaultAsyncHttpxClient(timeout=params["timeout"], event_hooks=hooks)
+            event_hooks = hooks(in_order(_shaped, _events))
+            http_client = DefaultAsyncHttpxClient(timeout=params["timeout"], event_hooks=event_hooks)
             return AsyncClient(**params, http_client=http_client)
 
         async def aclose(self) -> None:

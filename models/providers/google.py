@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from base.settings import ModelCard, Settings
 from models.providers import EmbeddingCard, Provider, given
 from models.providers.parameters import PLAIN, in_keywords
+from models.reply_bodies import hooks
 from models.responses import in_order
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def _open(card: ModelCard, key: str | None) -> BaseChatModel:
         base_url=card.base_url or ADDRESS,
         timeout=card.timeout_s,
         max_retries=1,  # attempts, not repeats: 0 would mean the SDK's own default
-        client_args={"event_hooks": {"response": [in_order(dict)]}},
+        client_args={"event_hooks": hooks(in_order(dict))},
         **given(temperature=card.temperature, max_output_tokens=card.max_output_tokens),
     )
 

@@ -18,6 +18,7 @@ from models.error_bodies import ToldError, words_of
 from models.providers import EmbeddingCard, Provider, given
 from models.providers.parameters import PLAIN, in_keywords
 from models.replies import CALL_FIELDS, FIELDS, MODEL, invalid_call, is_object
+from models.reply_bodies import hooks
 from models.reply_stream import counted_once
 from models.responses import in_order
 from models.thoughts import hide
@@ -52,6 +53,8 @@ _TEXTS = ("id", "model", "object", "system_fingerprint")
 _NOTED = "noted"
 """Key in a chunk's additional_kwargs: its words, which tell of an error where the answer does not end."""
 _REJECTED = {400, 422}
+MOST_VALUES = 3_000
+"""Of a body or an event; its arguments are texts. One that stands for a call takes the client 25 μs."""
 
 
 def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
@@ -72,7 +75,7 @@ def open_model(card: ModelCard, key: str | None) -> BaseChatModel:
         api_key=secret,  # a coroutine: no client for synchronous calls is made, with certificates of its own
         base_url=base_url,
         http_async_client=DefaultAsyncHttpxClient(  # else one for all event loops
-            timeout=card.timeout_s, event_hooks={"response": [in_order(_shaped)]}
+            timeout=card.timeout_s, event_hooks=hooks(in_order(_shaped), MOST_VALUES)
         ),
         timeout=card.timeout_s,
         max_retries=0,

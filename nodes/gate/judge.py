@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage
 
 from base.errors import StorageError
 from models.call import Reply
-from models.replies import renumbered
+from models.replies import in_thread_if_long, renumbered
 from nodes.gate.repeats import Find, objections_to
 from nodes.prompt.views import EARLIER_MESSAGES
 from nodes.state import JudgedCall, StoredTaint, Verdict
@@ -41,7 +41,7 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
 
     Where all are reads that will run, nobody waits for the ledger: they may run again.
     """
-    taint = taint_of(turn)
+    taint = await taint_of(turn)
     mark = {TAINT: StoredTaint(sources=taint["sources"], trusted_links=[])}  # of calls, no link is shown
     kept = {**reply.message.additional_kwargs, **mark}
     message = reply.message.model_copy(update={"additional_kwargs": kept})
@@ -66,18 +66,24 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
 
 async def judge_again(turn: Turn, name: str, args: dict[str, Any], taint: StoredTaint) -> Ruling:
     """Return what policy says of a call that is about to run."""
-    ruling = _ruling(turn, name, args, taint, [])
+    read = _as_taint(taint)
+    ruling = _ruling(turn, name, args, read, [])
     if isinstance(ruling, Confirm):
-        ruling = _ruling(turn, name, args, taint, await _remembered_rules(turn))
+        ruling = _ruling(turn, name, args, read, await _remembered_rules(turn))
     return ruling
 
 
-def taint_of(turn: Turn) -> StoredTaint:
+async def taint_of(turn: Turn) -> StoredTaint:
     """Return the taint of what a turn goes by.
 
     It goes by its results, by earlier answers, and by what its tools say of themselves. Links to trust are
     those of what the person wrote, in this turn or before; the others are chosen in `tools.policy.taint`.
     """
+    texts = [*texts_of_person(turn.state.messages), *(each.text for each in turn.history.results.values())]
+    return await in_thread_if_long(sum(map(len, texts)), _taint_of, turn)
+
+
+def _taint_of(turn: Turn) -> StoredTaint:
     find, results, before = turn.res.tools.find, turn.history.results, _taint_before(turn)
     if not before.sources and not any(result.untrusted for result in results.values()):
         return {"sources": [], "trusted_links": []}
@@ -90,13 +96,14 @@ def taint_of(turn: Turn) -> StoredTaint:
     return {"sources": sorted(taint.sources), "trusted_links": sorted(taint.trusted_links.union(*said))}
 
 
-def taint_of_answer(turn: Turn, answer: str) -> StoredTaint:
+async def taint_of_answer(turn: Turn, answer: str) -> StoredTaint:
     """Return the taint that an answer hands on to later turns.
 
     Of the links to trust, those that stand in it.
     """
-    taint = taint_of(turn)
-    links = links_in(answer).intersection(taint["trusted_links"])
+    taint = await taint_of(turn)
+    links = await in_thread_if_long(len(answer), links_in, answer) if taint["trusted_links"] else frozenset()
+    links = links.intersection(taint["trusted_links"])
     return {"sources": taint["sources"], "trusted_links": sorted(links)}
 
 
@@ -129,10 +136,10 @@ def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule
     again = objections_to([*turn.history.calls, *calls], turn.history.results, turn.res.tools.find)
     denied = {each.call.name for each in turn.history.finished() if each.result.denied}
     denied = {tool.name for name in denied if (tool := turn.res.tools.find(name))}
-    judged = []
+    read, judged = _as_taint(taint), []
     for number, call in enumerate(calls):
         refusal = _TOO_MANY if left is not None and number >= left else again.get(call.id)
-        ruling = None if refusal or call.problem else _ruling_if_it_can_run(turn, call, taint, rules, denied)
+        ruling = None if refusal or call.problem else _ruling_if_it_can_run(turn, call, read, rules, denied)
         if isinstance(ruling, Allow) and ruling.rule:
             rules = used(rules, ruling.rule)
         verdict: Verdict = "refuse" if refusal else "ask" if isinstance(ruling, Confirm) else "run"
@@ -150,8 +157,12 @@ def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule
     return judged
 
 
+def _as_taint(stored: StoredTaint) -> Taint:
+    return Taint(frozenset(stored["sources"]), frozenset(stored["trusted_links"]))
+
+
 def _ruling_if_it_can_run(
-    turn: Turn, call: TurnCall, taint: StoredTaint, rules: Sequence[Rule], denied: Collection[str]
+    turn: Turn, call: TurnCall, read: Taint, rules: Sequence[Rule], denied: Collection[str]
 ) -> Ruling | None:
     """Return what policy says of a call; None: it cannot run."""
     tool = turn.res.tools.find(call.name)
@@ -159,13 +170,12 @@ def _ruling_if_it_can_run(
         args = tool.check(call.args) if tool else {}
     except ArgumentsError:
         return None
-    return _ruling(turn, call.name, args, taint, rules, denied)
+    return _ruling(turn, call.name, args, read, rules, denied)
 
 
 def _ruling(  # noqa: PLR0913, PLR0917 (what `decide` takes)
-    turn: Turn, name: str, args: Any, taint: StoredTaint, rules: Sequence[Rule], denied: Collection[str] = ()
+    turn: Turn, name: str, args: Any, read: Taint, rules: Sequence[Rule], denied: Collection[str] = ()
 ) -> Ruling:
-    read = Taint(frozenset(taint["sources"]), frozenset(taint["trusted_links"]))
     return decide(turn.person, turn.res.tools.find(name), name, args, read, rules, denied=denied)
 
 

@@ -46,10 +46,11 @@ async def end_turn(
         stop_reason = "truncated"
     if reply and reply.heard and (rest := _unheard(answer, reply.heard.lstrip())):
         emit(turn.runtime.stream_writer, Token(rest))
+    taint = await taint_of_answer(turn, answer)
     said = AIMessage(
         answer,
         id=(message.id if message else None) or f"answer-{state.turn}",
-        additional_kwargs={TAINT: taint_of_answer(turn, answer), **({NOTE: replaced} if replaced else {})},
+        additional_kwargs={TAINT: taint, **({NOTE: replaced} if replaced else {})},
     )
     turn.mark("failed" if stop_reason == "model_failed" else "answered")
     if turn.res.checkpoints is None or turn.runtime.server_info:  # else it is seen to when the run ends

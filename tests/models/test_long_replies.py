@@ -1,8 +1,10 @@
 """A long reply takes a time that grows with it, holds nobody else up, and has an end."""
 
+import gzip
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from types import ModuleType
@@ -21,9 +23,11 @@ from base.settings import load_settings
 from models.call import Ask, Attempt, Caller
 from models.providers import MODULES, Provider
 from models.replies import MALFORMED, MOST_CALLS, MOST_CHARS
+from models.reply_bodies import MOST_BYTES
 from tests.wires.brain import Call, Kind, Raw, Reply
 from tests.wires.cards import at, configure
 from tests.wires.clients import KINDS, OpenWire
+from tests.wires.values import WAYS, reply_with, row
 
 PARAMETERS = {"type": "object", "properties": {"text": {"type": "string"}}}
 TOOL = {"type": "function", "function": {"name": "note", "description": "…", "parameters": PARAMETERS}}
@@ -99,6 +103,100 @@ async def test_what_a_call_takes_grows_with_its_arguments_and_not_with_their_squ
 async def test_what_a_text_takes_grows_with_it(open_caller, kind: Kind):
     short, long = [await _steps(open_caller(kind, Reply("so it is " * n), timeout_s=60)) for n in (20, 200)]
     assert long < 11 * short
+
+
+@pytest.mark.parametrize("unit", ["[]", "0", '{"a": [1]}'])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_reply_of_more_values_than_any_answer_has_is_left_unread(open_caller, kind: Kind, way, unit):
+    reply = reply_with(kind, row(unit, 200_000), way)
+    caller = open_caller(kind, reply, streaming=way == "stream")
+    with pytest.raises(NoModelAnsweredError, match=r"holds more than [\d,]+ values beside its text"):
+        await caller.call(ASK, _nobody)
+    few = reply_with(kind, row(unit, 2_000), way)
+    answered = open_caller(kind, few, streaming=way == "stream").call(ASK, _nobody)
+    if way == "error":
+        with pytest.raises(NoModelAnsweredError, match="it rejected the request"):
+            await answered
+    else:
+        assert (await answered).message.text == "Done."
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_text_that_looks_like_values_is_read_whatever_its_size(open_caller, kind: Kind, stream):
+    code = 'f([1,{"a":[]}],\\"\\\\",[[]]);\u00e9' * 30_000 + "\u2028[,"
+    caller = open_caller(kind, Reply(code), streaming=stream, timeout_s=60)
+    assert (await caller.call(ASK, _nobody)).message.text == code
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_calls_with_large_and_deep_arguments_are_read(open_caller, kind: Kind, stream):
+    text = [{"text": [["a", {"b": [number, "[,{"]}]] * 5} for number in range(MOST_CALLS)]
+    calls = tuple(Call("note", args, f"call_{number}") for number, args in enumerate(text))
+    caller = open_caller(kind, Reply("Noted. " * 500, calls), streaming=stream, timeout_s=60)
+    assert [call["args"] for call in (await caller.call(ASK, _nobody)).message.tool_calls] == text
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_of_more_values_than_arguments_may_hold_the_model_is_told(open_caller, kind: Kind, stream):
+    calls = [Call("note", {"text": [[]] * 900}, f"call_{number}") for number in range(4)]
+    caller = open_caller(kind, Reply(calls=tuple(calls)), streaming=stream)
+    reply = await caller.call(ASK, _nobody)
+    assert [call["args"] for call in reply.message.tool_calls] == [calls[0].args, calls[1].args, {}, {}]
+    malformed = reply.message.additional_kwargs[MALFORMED]
+    assert list(malformed) == [call["id"] for call in reply.message.tool_calls[2:]]
+    assert all("hold more than 5,000 values" in why for why in malformed.values())
+
+
+@pytest.mark.parametrize("twice", [True, False])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_call_of_too_many_values_is_read_by_nobody(open_caller, stream, twice, monkeypatch):
+    args = json.dumps({"text": [[]] * 100_000})
+    call = Call("note", Raw(json.dumps(args) if twice else args))
+    caller = open_caller("openai", Reply(calls=(call,)), streaming=stream)
+    await caller.warm(ASK.role, ASK.user)
+    read, loads = [], json.loads
+
+    def noting(text: Any, **options: Any) -> Any:
+        read.append(loads(text, **options))
+        return read[-1]
+
+    monkeypatch.setattr("models.replies.json.loads", noting)
+    reply = await caller.call(ASK, _nobody)
+    assert [call["args"] for call in reply.message.tool_calls] == [{}]
+    assert not any("text" in value for value in read if isinstance(value, dict))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_reply_could_be_unpacked_to_is_nothing_to_wait_for(open_caller, kind: Kind, way):
+    reply = replace(reply_with(kind, "[]", way), headers={"content-encoding": "zstd"})
+    caller = open_caller(kind, reply, streaming=way == "stream")
+    with pytest.raises(NoModelAnsweredError, match="it packs its replies although it was asked not to"):
+        await caller.call(ASK, _nobody)
+
+
+@pytest.mark.parametrize("way", ["whole", "stream"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_reply_is_unpacked_to_is_bounded(open_caller, kind: Kind, way):
+    bomb = gzip.compress(b'{"a": "' + b"a" * (50 * MOST_BYTES))
+    assert len(bomb) < MOST_BYTES / 10
+    reply = Reply(raw=bomb, headers={"content-encoding": "gzip"})
+    caller = open_caller(kind, reply, streaming=way == "stream", timeout_s=60)
+    with pytest.raises(NoModelAnsweredError, match="its reply is longer than 5,000,000 bytes"):
+        await caller.call(ASK, _nobody)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_body_of_any_size_is_left_unread(open_caller, kind: Kind, way):
+    reply = reply_with(kind, f'"{"a" * MOST_BYTES}"', way)
+    caller = open_caller(kind, reply, streaming=way == "stream", timeout_s=60)
+    with pytest.raises(NoModelAnsweredError, match="its reply is longer than 5,000,000 bytes"):
+        await caller.call(ASK, _nobody)
 
 
 class _Listener(AsyncCallbackHandler):

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import httpx
 
+from base.json_size import JsonSize, values_in
 from base.processes import Output, running
 from base.settings import Settings
 from base.texts import one_line
@@ -25,6 +26,9 @@ _ENDING_S = 1.0
 """That a program has to end by itself once its input is closed."""
 _LONGEST_MESSAGE = 5_000_000
 """Bytes."""
+MOST_VALUES = 40_000
+"""Of a message, texts left out: to make objects of so many empty lists takes the client up to 100 ms."""
+_TOO_LARGE = f"what it says at once is more than {_LONGEST_MESSAGE:,} bytes, or {MOST_VALUES:,} values"
 _LONGEST_WORDS = 2_000
 """Characters of a refusal."""
 _OK, _REFUSALS = 200, range(400, 600)
@@ -210,12 +214,13 @@ class _Limited(httpx.AsyncByteStream):
         self._broke_off = broke_off
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = _LONGEST_MESSAGE
+        left, size = _LONGEST_MESSAGE, JsonSize()
         try:
             async for chunk in self._inner:
                 left -= len(chunk)
-                if left < 0:
-                    raise httpx.ReadError(f"its answer is longer than {_LONGEST_MESSAGE:,} bytes")
+                size.add(chunk)
+                if left < 0 or size.values > MOST_VALUES:
+                    raise httpx.ReadError(_TOO_LARGE)
                 yield chunk
         except httpx.HTTPError:
             if self._awaited:
@@ -292,11 +297,12 @@ def _message(told: dict[str, Any], awaited: set[Any]) -> Any:
 
 
 async def _line(pipe: asyncio.StreamReader, errors: Output) -> bytes:
-    try:
-        return await pipe.readline()
-    except ValueError:
-        errors.add(f"\nit wrote a line of more than {_LONGEST_MESSAGE:,} bytes\n".encode())
-        return b""
+    with suppress(ValueError):
+        line = await pipe.readline()
+        if values_in(line) <= MOST_VALUES:
+            return line
+    errors.add(f"\n{_TOO_LARGE}\n".encode())
+    return b""
 
 
 async def _send(pipe: Any, out_of: Any, awaited: set[Any]) -> None:

@@ -193,7 +193,7 @@ SLEEPER = {"command": "sleep", "args": ["600"]}
     [
         (SLEEPER, "it did not answer within 0.5 s"),
         ({"command": "cat", "args": ["/dev/zero"], "connect_timeout_s": 20},
-         "(it wrote a line of more than 5,000,000 bytes)"),
+         "(what it says at once is more than 5,000,000 bytes, or 40,000 values)"),
         ({"command": "no-such-program"}, "'no-such-program' is not there"),
         ({"command": "sh", "args": ["-c", "echo oh dear $PASSWORD >&2; exit 3"], "env_from": ["PASSWORD"]},
          "(oh dear [redacted])"),

@@ -128,6 +128,14 @@ async def pay(bank: Bank, tmp_path: Path, effect: str = "send", times: int = 1) 
         await servers.close()
 
 
+async def test_an_answer_of_more_values_than_any_is_left_unread_and_said_to_be_unknown(bank, tmp_path):
+    few, many = ({"structuredContent": {"rows": [[]] * number}} for number in (18_000, 50_000))
+    bank.answers = [{"result": {"content": [], **rows}} for rows in (few, many)]
+    read, left, after = await pay(bank, tmp_path, times=3)
+    assert (read.status, left.status, after.status) == ("executed", "unknown", "executed")
+    assert bank.paid() == 3
+
+
 @pytest.mark.parametrize("answer", [404, 500, 502, TERMINATED, CLOSED], ids=str)
 async def test_what_a_server_may_have_done_is_not_sent_again_and_is_said_to_be_unknown(
     bank, tmp_path, answer

@@ -99,7 +99,7 @@ def replace_body(
     pieces: AsyncGenerator[bytes],
     close: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Give a response another body, which is not packed; `close` ends what it is read from."""
+    """Give a response another body, unpacked; `close` ends its source."""
     response.stream = stream_of(library, pieces, close)
     for header in ("content-encoding", "content-length"):
         response.headers.pop(header, None)
@@ -108,7 +108,7 @@ def replace_body(
 def stream_of(
     library: Any, pieces: AsyncGenerator[bytes], close: Callable[[], Awaitable[None]] | None = None
 ) -> Any:
-    """Return pieces as what a response is read from; `close` ends where they come from."""
+    """Return pieces as a response's stream; `close` ends their source."""
 
     class Body(library.AsyncByteStream):  # type: ignore[misc]
         def __aiter__(self) -> AsyncIterator[bytes]:

@@ -36,7 +36,7 @@ async def _ask_unpacked(request: Any) -> None:
 
 
 async def _bound(most_values: int, response: Any) -> None:
-    """Give a response an unpacked body that ends where it is too large."""
+    """Give a response an unpacked body that ends where too large."""
     packing = {each.strip().lower() for each in response.headers.get("content-encoding", "").split(",")}
     if packing & _PACKED:
         raise UnusableReplyError("it packs its replies although it was asked not to")

@@ -26,7 +26,9 @@ from tools.registry import Registry, open_registry
 FEW = ("gemini+anthropic", "openai")
 """Layouts in which each wire and both paths occur."""
 MOST_CASES = 2
-"""How many cases of one test on a wire a quick run has."""
+"""How many cases a quick run has of one test that runs turns."""
+SLOW_FIXTURES = frozenset({"wire_host", "home"})
+"""What runs turns."""
 MEMORY = "/dev/shm"
 """Where files are kept in memory: a fifth of a quick run's time goes into waiting for a disk."""
 ROOM_BYTES = 4_000_000_000
@@ -43,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let Hypothesis try more where a proof runs in full; no example fails for a busy machine."""
     patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-    settings.register_profile("quick", max_examples=25, **patient)
+    settings.register_profile("quick", max_examples=10, **patient)
     settings.register_profile("sample", max_examples=100, **patient)
     settings.register_profile("proof", max_examples=1_000, **patient)
     quick = "quick" if config.getoption("--quick") else "sample"
@@ -116,10 +118,10 @@ def _is_slow(item: pytest.Item) -> bool:
 
 
 def _repeats(items: Iterable[pytest.Item]) -> set[pytest.Item]:
-    """Return what is left out of tests with many cases on a wire: all but the first few of each."""
+    """Return what is left out of tests that run turns: all cases but the first few of each."""
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if "wire_host" in getattr(item, "fixturenames", ()) and not _is_slow(item):
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())) and not _is_slow(item):
             cases[item.nodeid.partition("[")[0]].append(item)
     return {item for each in cases.values() for item in each[MOST_CASES:]}
 

@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let Hypothesis try more where a proof runs in full; no example fails for a busy machine."""
     patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-    settings.register_profile("quick", max_examples=10, **patient)
+    settings.register_profile("quick", max_examples=25, **patient)
     settings.register_profile("sample", max_examples=100, **patient)
     settings.register_profile("proof", max_examples=1_000, **patient)
     quick = "quick" if config.getoption("--quick") else "sample"

@@ -27,6 +27,7 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
     get_checkpoint_metadata,
 )
+from langgraph.checkpoint.serde.types import ERROR
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from storage.checkpoints.delta_history import HistoryReader, thread_and_namespace
@@ -112,7 +113,13 @@ class Checkpoints(BaseCheckpointSaver[Any]):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Save a step's writes, for the checkpoint that it began at."""
+        """Save a step's writes, for the checkpoint that it began at.
+
+        A step that failed or was cancelled is run again. What it had written by then is left out: LangGraph
+        would take it for all, and a call whose step was cut short before its route would never run.
+        """
+        if any(channel == ERROR for channel, _ in writes):
+            writes = [write for write in writes if write[0] in WRITES_IDX_MAP]
         thread, ns = thread_and_namespace(config)
         key = (thread, ns, str(config["configurable"]["checkpoint_id"]), task_id, task_path)
         rows = [

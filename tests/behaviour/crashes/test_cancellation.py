@@ -247,3 +247,16 @@ async def test_a_turn_is_left_though_its_tool_swallows_the_cancellation(home):
 
     assert "what it began may still be running" in asked["action_requests"][0]["description"]
     assert home.effects.count("begun") == 1
+
+
+@pytest.mark.parametrize("heard", range(1, 9))
+async def test_whoever_leaves_after_any_event_of_a_turn_finds_it_whole_when_it_goes_on(home, heard):
+    async with home.opened() as orchestrator:
+        async with aclosing(orchestrator.stream("what time is it in Tokyo", thread_id="t1")) as events:
+            for _ in range(heard):
+                await anext(events)
+        result = await orchestrator.proceed("t1")
+        await check_pairs(orchestrator)
+
+    assert [call["status"] for call in result.tool_calls] == ["executed"]
+    assert result.stop_reason == "answered"

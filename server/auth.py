@@ -13,12 +13,13 @@ from typing import Any
 
 from langgraph_sdk import Auth
 
-from base.errors import TwobrainError
+from base.errors import BusyThreadError, TwobrainError
 from base.settings import UserCard, load_settings
 from graphs.stale_answers import question
 from nodes.context import LOCAL
 from nodes.gate.request import ANSWERED
 from nodes.resources import shared_resources
+from server.thread_list import GRAPH, opened
 from tools.memory import place_of
 
 auth = Auth()
@@ -69,12 +70,10 @@ async def look_up(ctx: Auth.types.AuthContext, value: Any) -> bool:  # noqa: ARG
 @auth.on(resources=["threads", "crons"])
 async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
     """Keep a user's threads, runs and schedules from every other user."""
-    if ctx.resource == "threads" and ctx.action in {"create", "create_run", "update"}:
-        await _check_owner(ctx.user, value)
+    if ctx.resource == "threads":
+        await _check_thread(ctx, value)
     if ctx.action == "create_run":
         await _prepare(value)
-    if not ctx.user.is_authenticated:
-        return None
     owner: dict[str, Any] = {"owner": ctx.user.identity}
     if ctx.action in {"create", "create_run", "update"}:
         value.setdefault("metadata", {}).update(owner)
@@ -88,25 +87,49 @@ async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
     return not ctx.user.is_authenticated or tuple(value.get("namespace") or ())[: len(mine)] == mine
 
 
-async def _check_owner(user: Auth.types.BaseUser, value: Any) -> None:
-    """Check that a thread is the user's; a new one becomes theirs.
+async def _check_thread(ctx: Auth.types.AuthContext, value: Any) -> None:
+    """Check a request about threads; bring their list up to date."""
+    thread = str(value.get("thread_id") or "")
+    if ctx.action == "search":
+        for threads in opened:
+            await threads.refresh_all(ctx.user.identity, value)
+    elif thread and ctx.action == "delete":
+        await _check_idle(thread)
+    elif thread and (ctx.action == "read" or await _is_known(thread, ctx, value)):
+        for threads in opened:
+            await threads.refresh(thread)
 
-    The server itself forgets threads when it is killed, and lets whoever names one make it anew. So whose it
-    is stands on disk before anything of it.
+
+async def _is_known(thread: str, ctx: Auth.types.AuthContext, value: Any) -> bool:
+    """Check that a thread is the user's; False: it is new.
+
+    A new one becomes theirs. The server lets whoever names a thread make it. So whose it is stands on disk
+    before anything of it.
     """
-    thread, res = str(value.get("thread_id") or ""), await shared_resources()
-    if not thread:
-        return
-    row = await res.ledger.thread(thread)
+    res, makes = await shared_resources(), ctx.action == "create" or value.get("if_not_exists") == "create"
+    row = known = await res.ledger.thread(thread)
     if row:
-        value.setdefault("metadata", {}).setdefault("graph_id", "orchestrator")  # what its state is read by
-    elif not user.is_authenticated:
-        return
+        value.setdefault("metadata", {}).setdefault("graph_id", GRAPH)  # what its state is read by
     elif res.checkpoints and not await res.checkpoints.aget_tuple({"configurable": {"thread_id": thread}}):
-        await res.ledger.touch(thread, user=user.identity, status="interrupted")
-        row = await res.ledger.thread(thread)  # another may have been first
-    if not row or row["user"] != user.identity:
+        if makes:
+            await res.ledger.touch(thread, user=ctx.user.identity, status="interrupted")
+            row = await res.ledger.thread(thread)  # another may have been first
+    elif not ctx.user.is_authenticated:
+        return False
+    if not row or row["user"] != ctx.user.identity:
         raise Auth.exceptions.HTTPException(404, f"Thread with ID {thread} not found")
+    return known is not None
+
+
+async def _check_idle(thread: str) -> None:
+    """Check that no turn of a thread is under way."""
+    try:
+        async with (await shared_resources()).turns.at_once(thread):
+            return
+    except BusyThreadError:
+        raise Auth.exceptions.HTTPException(
+            409, f"A turn of thread {thread} is under way: cancel it, or delete the thread once it has ended."
+        ) from None
 
 
 async def _prepare(value: Any) -> None:

@@ -1,5 +1,6 @@
 """The server's conversations and memories, in the terminal's files; langgraph.json names them."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -7,10 +8,15 @@ from dataclasses import replace
 from langgraph.store.base import BaseStore
 
 from base.data_dir import CHECKPOINTS, MEMORIES
+from ledger.ledger import Ledger
 from models.catalog import open_embedder
 from nodes.resources import share, shared_resources
+from server.thread_list import ThreadList, opened
 from storage.checkpoints.saver import Checkpoints, open_checkpoints
 from storage.memories import open_memories
+
+_DEVELOPMENT_SERVER = "langgraph_runtime_inmem.database"
+"""The module in which LangGraph's development server keeps its list of threads."""
 
 
 @asynccontextmanager
@@ -25,8 +31,13 @@ async def checkpoints() -> AsyncIterator[Checkpoints]:
     try:
         async with open_checkpoints(res.settings.data_dir / CHECKPOINTS, writer=res.ledger.writer) as saver:
             share(replace(res, checkpoints=saver))
+            _delete_from_ledger(saver, res.ledger)
+            if server := sys.modules.get(_DEVELOPMENT_SERVER):
+                opened[:] = [ThreadList(res, saver, server.GLOBAL_STORE)]
+                await opened[0].restore()
             yield saver
     finally:
+        opened.clear()
         await res.close()
 
 
@@ -36,3 +47,16 @@ async def memories() -> AsyncIterator[BaseStore]:
     settings = (await shared_resources()).settings
     async with open_memories(settings.data_dir / MEMORIES, open_embedder(settings)) as store:
         yield store
+
+
+def _delete_from_ledger(saver: Checkpoints, ledger: Ledger) -> None:
+    """Have the ledger forget threads that are deleted, but for their calls."""
+    delete = saver.adelete_thread
+
+    async def deleted(thread_id: str) -> None:
+        if row := await ledger.thread(thread_id):
+            await ledger.touch(thread_id, user=row["user"], status="pruning")
+        await delete(thread_id)
+        await ledger.forget_thread(thread_id, audit=False)
+
+    saver.adelete_thread = deleted  # type: ignore[method-assign]

@@ -98,7 +98,7 @@ class ThreadLocks:
             pause = min(2 * pause, _LAST_POLL_S)
 
     async def _take(self, path: Path) -> int | None:
-        taken = self._worker.submit(_take, path)
+        taken = self._worker.submit(take_file, path, str(os.getpid()))
         descriptor = None
         self._files += 1
         try:
@@ -122,8 +122,15 @@ def _most_files() -> float:
     return inf if soft == resource.RLIM_INFINITY else max(1, soft // 2)
 
 
-def _take(path: Path) -> int | None:
-    """Lock a file, and return its descriptor; None where another holds it."""
+def take_file(path: Path, holder: str) -> int | None:
+    """Lock a file that names its holder until this process ends; blocks.
+
+    Returns:
+        Its descriptor; None where another holds it.
+
+    Raises:
+        OSError: it can be neither created nor opened.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     if not (_lock(descriptor) and _is_at(descriptor, path)):
@@ -131,7 +138,7 @@ def _take(path: Path) -> int | None:
         return None
     with suppress(OSError):  # the disk is full: the lock holds all the same
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
+        os.write(descriptor, holder.encode())
     return descriptor
 
 

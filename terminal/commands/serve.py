@@ -9,10 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+from base.data_dir import SERVER, SERVER_LOCK
 from base.errors import ConfigurationError, StorageError
 from base.settings import OWN_HOST, Settings, load_settings, read_dotenv
 from graphs.shadowing import CHECKOUT
 from storage.sqlite import create_private
+from storage.thread_lock import take_file
 from terminal.screen import Screen, open_screen
 from terminal.text import plain
 
@@ -32,8 +34,9 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
     """Become the server, untraced, with its state in the data directory.
 
     Raises:
-        ConfigurationError: the address is taken or cannot be listened on, it is open to others and nobody
-            is authenticated, the settings are wrong, or the server's packages are not installed.
+        ConfigurationError: another serves the data directory, the address is taken or cannot be listened
+            on, it is open to others and nobody is authenticated, the settings are wrong, or the server's
+            packages are not installed.
         StorageError: the data directory cannot be used.
     """
     if not find_spec("langgraph_api"):
@@ -44,6 +47,8 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
     settings, screen = load_settings(), open_screen()
     environ = {**_environment(settings, screen), OWN_HOST: host}
     users = [name for name, card in settings.users.items() if card.token_sha256]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    folder = _furnish(settings, url)
     alone = _check_address(host, port)
     if not (alone or users or no_auth):
         raise ConfigurationError(
@@ -52,8 +57,7 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
             "(docs/operations.md says how), leave --host out to serve this machine alone, or say --no-auth "
             "where something in front of it lets nobody else through."
         )
-    folder = _furnish(settings)
-    _announce(screen, f"http://{f'[{host}]' if ':' in host else host}:{port}", users, alone=alone)
+    _announce(screen, url, users, alone=alone)
     os.umask(0o077)
     os.chdir(folder)
     command = [sys.executable, "-c", _PROGRAM, "dev", "--no-browser", "--no-reload"]
@@ -92,9 +96,9 @@ def _check_address(host: str, port: int) -> bool:
         ) from None
 
 
-def _furnish(settings: Settings) -> Path:
-    """Return the server's folder, with a langgraph.json of absolute paths."""
-    folder = settings.data_dir / "server"
+def _furnish(settings: Settings, url: str) -> Path:
+    """Return the server's folder, ours alone, with a langgraph.json of absolute paths."""
+    folder = settings.data_dir / SERVER
     declared = json.loads((CHECKOUT / "langgraph.json").read_text(encoding="utf-8"))
     for graph in declared["graphs"].values():
         graph["path"] = str(CHECKOUT / graph["path"])
@@ -102,7 +106,7 @@ def _furnish(settings: Settings) -> Path:
         declared[table][key] = str(CHECKOUT / declared[table][key])
     declared["dependencies"] = [str(CHECKOUT)]
     try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _lock(settings.data_dir / SERVER_LOCK, url)
         create_private(folder / "langgraph.json").write_text(json.dumps(declared), encoding="utf-8")
     except OSError as error:
         raise StorageError(
@@ -110,6 +114,22 @@ def _furnish(settings: Settings) -> Path:
             "TWOBRAIN_DATA_DIR to a directory that is yours."
         ) from None
     return folder
+
+
+def _lock(path: Path, url: str) -> None:
+    """Lock the data directory for the server that this process becomes.
+
+    Raises:
+        ConfigurationError: another has it.
+    """
+    descriptor = take_file(path, f"process {os.getpid()}, on {url}")
+    if descriptor is None:
+        first = path.read_text() or "which is just starting"
+        raise ConfigurationError(
+            f"Another `twobrain serve` has the data directory {path.parent} ({first}). Use that one, end it, "
+            "or name another directory with TWOBRAIN_DATA_DIR."
+        )
+    os.set_inheritable(descriptor, True)  # what the server starts does not get it
 
 
 def _environment(settings: Settings, screen: Screen) -> dict[str, str]:

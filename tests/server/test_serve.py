@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import socket
 import stat
@@ -16,6 +17,10 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 
+from base.data_dir import SERVER_LOCK
+from base.errors import ConfigurationError
+from storage.thread_lock import take_file
+from terminal.commands.serve import serve
 from tests.server.serving import HOUSE, Server, ServerFailedError
 
 COMMAND = [sys.executable, "-c", "import cli; cli.main()", "serve"]
@@ -71,6 +76,8 @@ async def test_the_command_serves_the_graph_with_the_settings_of_where_it_was_st
     (tmp_path / "twobrain.toml").write_text("[limits]\nmax_message_chars = 100\n")
     with serving(tmp_path, environ) as url:
         await converse(url)
+        said = refused(tmp_path, environ, "--port", str(free_port()))
+        assert re.search(rf"{tmp_path / 'data'} \(process \d+, on {url}\)", said)
     found = [tmp_path / "data", *(tmp_path / "data").rglob("*")]
     assert any(path.name == ".langgraph_api" for path in found)
     assert {path.name for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077} == set()
@@ -124,6 +131,17 @@ def test_others_are_let_in_with_a_token_or_where_it_is_wished_for(environ, tmp_p
         assert httpx.post(f"{url}/threads/search", json={}).status_code == 401
         assert httpx.post(f"{url}/threads/search", json={}, headers=bearer).json() == []
     assert "users who have one: alice." in (tmp_path / "log").read_text()
+
+
+def test_a_second_server_on_a_data_directory_is_refused_and_told_of_the_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / SERVER_LOCK).write_text("process 1, on http://127.0.0.1:1")  # of one that was killed
+    first = take_file(tmp_path / SERVER_LOCK, "process 4711, on http://127.0.0.1:2024")
+    assert first
+    with pytest.raises(ConfigurationError, match=r"process 4711, on http://127\.0\.0\.1:2024"):
+        serve("127.0.0.1", free_port(), no_auth=False)
+    os.close(first)
 
 
 @pytest.mark.slow

@@ -39,6 +39,8 @@ DAWDLES_S = 10.0
 HURRIES_S = 0.03
 """Where it is to strike about when the outcome is recorded."""
 SOME_S = 0.3
+SAMPLED_S = 10.0
+"""How long a server lives at most where not all is run."""
 SITE = """
 import sys
 if "dev" in sys.orig_argv:  # the server, not the command that becomes it: to import all this takes seconds
@@ -90,6 +92,10 @@ class Served:
     """What was running when the server was killed, as the ledger has it."""
     asked_about: set[Doubt] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
+    made: set[str] = field(default_factory=set)
+    """Threads of which a client knows that the server has made them."""
+    heard: set[str] = field(default_factory=set)
+    """Messages of which a client knows that they arrived."""
 
     def __post_init__(self) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -127,20 +133,26 @@ class Served:
     async def converse(self, thread: str, words: str) -> None:
         """Be a client that brings a conversation to its end."""
         async with get_client(url=self.url, timeout=GIVES_UP_AFTER_S) as client:
-            await client.threads.create(thread_id=thread, graph_id=GRAPH, if_exists="do_nothing")
-            await self._go_on(client, thread, words)
+            if thread not in self.made:
+                await client.threads.create(thread_id=thread, graph_id=GRAPH, if_exists="do_nothing")
+                self.made.add(thread)
+            for said in (words, "thanks"):
+                await self._go_on(client, thread, said)
         self.ended.add(thread)
 
     async def _go_on(self, client: LangGraphClient, thread: str, words: str) -> None:
-        said = {"messages": [{"role": "user", "content": words, "id": f"said-{thread}"}]}
+        message = {"role": "user", "content": words, "id": f"{words}-{thread}"}
         while True:
             for run in await client.runs.list(thread):
                 if run["status"] in {"pending", "running"}:  # the server has begun it again by itself
                     await client.runs.join(thread, run["run_id"])
             state = await client.threads.get_state(thread)
             values: Any = state["values"]
-            if not values:
-                await client.runs.wait(thread, GRAPH, input=said)
+            arrived = {each["id"] for each in (values or {}).get("messages", [])}
+            assert {each for each in self.heard if each.endswith(thread)} <= arrived
+            if message["id"] not in arrived:
+                await client.runs.wait(thread, GRAPH, input={"messages": [message]})
+                self.heard.add(message["id"])
             elif state["interrupts"]:
                 decisions = [self._decide(action) for action in values["pending"]["action_requests"]]
                 await client.runs.wait(thread, GRAPH, command={"resume": {"decisions": decisions}})
@@ -158,6 +170,19 @@ class Served:
             self.asked_about.add(Doubt(effect, began[1]))
             did_happen = effect in self.happened
         return {"type": "reject" if did_happen else "approve", "tool_call_id": action["tool_call_id"]}
+
+    async def check_list(self, *, have_ended: bool = False) -> None:
+        """Check that the server lists every thread that a client was told of, as it stands."""
+        async with get_client(url=self.url) as client:
+            listed = {each["thread_id"]: each for each in await client.threads.search(limit=1_000)}
+            assert self.made <= listed.keys()
+            waiting = await client.threads.search(limit=1_000, status="interrupted")
+            assert all(each["interrupts"] for each in waiting)
+            for thread in self.ended if have_ended else ():
+                assert listed[thread]["status"] == "idle"
+                assert listed[thread]["values"]["response"]
+                state: Any = await client.threads.get_state(thread)
+                assert state["values"]["response"] == listed[thread]["values"]["response"]
 
     async def note_doubts(self) -> None:
         """Look at what was running when the server was killed."""
@@ -191,11 +216,14 @@ async def until_killed(house: Served, talks: dict[str, str], dawdles_s: float, d
     """Let clients converse until the server is killed, or all have ended; return how long."""
     with house.served(dawdles_s):
         begun = time.monotonic()
+        await house.check_list()
         clients = [asyncio.create_task(house.converse(*talk)) for talk in talks.items()]
         everything = asyncio.ensure_future(asyncio.wait(clients, timeout=GIVES_UP_AFTER_S))
         killing = asyncio.ensure_future(death(house))
         await asyncio.wait([everything, killing], return_when=asyncio.FIRST_COMPLETED)
         took = time.monotonic() - begun
+        if not killing.done():
+            await house.check_list(have_ended=True)
     for task in (everything, killing, *clients):
         task.cancel()
     gone = await asyncio.gather(everything, killing, *clients, return_exceptions=True)
@@ -226,7 +254,7 @@ def effect_of(args: dict[str, Any]) -> str:
 async def test_whenever_the_server_is_killed_no_write_is_doubled_and_none_is_lost(tmp_path, proving, tell):
     house, everything = Served(tmp_path), dict(map(talk_of, range(AT_ONCE)))
     after_it = (DAWDLES_S, after_an_effect)
-    deaths = [after_it]
+    deaths = [after_it, (SOME_S, partial(at_any_moment, SAMPLED_S))]
     if proving:
         life_s = await until_killed(house, everything, SOME_S, for_good)
         random_one = (SOME_S, partial(at_any_moment, life_s))
@@ -237,7 +265,7 @@ async def test_whenever_the_server_is_killed_no_write_is_doubled_and_none_is_los
         await until_killed(house, house.unended(everything), dawdles_s, death)
     await until_killed(house, house.unended(everything), HURRIES_S, for_good)
 
-    assert house.ended == everything.keys()
+    assert house.ended == house.made == everything.keys()
     assert house.happened == Counter(effect for words in everything.values() for effect in effects_of(words))
     assert house.doubts
     assert house.doubts <= house.asked_about

@@ -1,0 +1,165 @@
+"""The development server's list of threads, brought up to the ledger.
+
+The server keeps that list in memory, and what the terminal does is not told to it. So what is listed is
+looked up in the ledger at the start, and with each request that reads the list. A conversation is read once
+somebody asks for it. The server changes entries by their place in the list: so threads are added at its end,
+and where some have gone, a new list takes its place.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from base.errors import BusyThreadError, DamagedThreadError, UnknownThreadError
+from graphs.result import condition_of
+from graphs.session import Orchestrator
+from nodes.resources import Resources
+from storage.checkpoints.saver import Checkpoints
+
+GRAPH = "orchestrator"
+"""As langgraph.json names it."""
+_ASSISTANT = str(uuid5(UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8"), GRAPH))
+"""The id that the server gives to the assistant of a graph."""
+_STATUS = {"waiting": "interrupted", "interrupted": "error", "answered": "idle", "failed": "idle"}
+"""The server's word for how a thread stands; one that is at work is `busy`."""
+_ACTIVE = {"pending", "running"}
+
+_Entry = dict[str, Any]
+
+
+class ThreadList:
+    """The list of this process's server."""
+
+    def __init__(self, res: Resources, saver: Checkpoints, server: dict[str, Any]) -> None:
+        """Take the server's own dict, which holds `threads` and `runs`."""
+        self._orchestrator = Orchestrator(res, saver)
+        self._ledger = res.ledger
+        self._server = server
+        self._recorded: set[UUID] = set()
+        """Threads that the ledger has had."""
+        self._unread: set[UUID] = set()
+        """Threads whose entry is older than what is stored of them."""
+
+    async def restore(self) -> None:
+        """List what the ledger has, and nothing that was deleted."""
+        self._recorded = {entry["thread_id"] for entry in self._threads}
+        await self._compare()
+
+    async def refresh(self, thread: str) -> None:
+        """Bring one thread up to date, before it is used."""
+        row = await self._ledger.thread(thread)
+        if row:
+            self._enter([row])
+            await self._read([found for found in self._threads if str(found["thread_id"]) == thread])
+
+    async def refresh_all(self, owner: str, wanted: Mapping[str, Any]) -> None:
+        """Bring up to date what a search of an owner will find."""
+        await self._compare()
+        mine = [entry for entry in self._threads if entry["metadata"].get("owner") == owner]
+        await self._read([entry for entry in mine if entry["status"] != "idle"])
+        if not wanted.get("values"):
+            status, last = wanted.get("status"), (wanted.get("offset") or 0) + (wanted.get("limit") or 0)
+            found = [entry for entry in mine if status in {None, entry["status"]}]
+            mine = sorted(found, key=lambda entry: entry["updated_at"], reverse=True)[:last]
+        await self._read(mine)
+
+    @property
+    def _threads(self) -> list[_Entry]:
+        threads: list[_Entry] = self._server["threads"]
+        return threads
+
+    def _active(self) -> set[UUID]:
+        """Return the threads that have a run, under way or queued."""
+        return {run["thread_id"] for run in self._server["runs"] if run["status"] in _ACTIVE}
+
+    async def _compare(self) -> None:
+        """List what the ledger has, and no more what it has lost."""
+        before = set(self._recorded)
+        there = self._enter(await self._ledger.threads())
+        if gone := before - there - self._active():
+            for entry in self._threads:
+                if entry["thread_id"] in gone:
+                    entry["metadata"] = {}  # nobody's: a search that has begun has the old list
+            self._server["threads"] = [each for each in self._threads if each["thread_id"] not in gone]
+            self._unread -= gone
+            self._recorded -= gone
+
+    def _enter(self, rows: Iterable[Mapping[str, Any]]) -> set[UUID]:
+        """List threads, and note what is stale; return which are there."""
+        listed = {entry["thread_id"]: entry for entry in self._threads}
+        active, there = self._active(), set()
+        for row in rows:
+            thread = _id_of(row["thread"])
+            if thread is None or row["status"] == "pruning":
+                continue
+            there.add(thread)
+            at = datetime.fromtimestamp(row["updated_at"], UTC)
+            entry = listed.get(thread)
+            if entry is None:
+                entry = listed[thread] = _entry(thread, row, at)
+                self._threads.append(entry)
+            elif thread in active or (entry.get("state_updated_at") or entry["updated_at"]) >= at:
+                entry["metadata"]["owner"] = row["user"]
+                continue
+            entry.update(status=_STATUS.get(row["status"], "busy"), updated_at=at, state_updated_at=at)
+            entry["metadata"].update(owner=row["user"], graph_id=GRAPH, assistant_id=_ASSISTANT)
+            self._unread.add(thread)
+        self._recorded |= there
+        return there
+
+    async def _read(self, listed: Iterable[_Entry]) -> None:
+        stale = {each["thread_id"]: each["status"] for each in listed if each["thread_id"] in self._unread}
+        for thread, status in stale.items():
+            if status == "busy" and await self._is_busy(str(thread)):
+                continue
+            self._unread.discard(thread)
+            changes = await self._state(str(thread))
+            if thread not in self._active():  # a run has not begun since
+                for entry in self._threads:
+                    if entry["thread_id"] == thread:  # the server may have put another dict in its place
+                        entry.update(changes)
+
+    async def _is_busy(self, thread: str) -> bool:
+        """Tell whether a turn is under way, in another process."""
+        try:
+            async with self._orchestrator.turns.at_once(thread):
+                return False
+        except BusyThreadError:
+            return True
+
+    async def _state(self, thread: str) -> Mapping[str, Any]:
+        """Return how a thread's entry is to read."""
+        try:
+            found = await self._orchestrator.snapshot(thread)
+        except UnknownThreadError:
+            return {"status": "idle"}
+        except DamagedThreadError as error:
+            return {"status": "error", "error": str(error)}
+        messages = [each.model_dump() for each in found.values.get("messages", [])]
+        asked = {
+            task.id: [{"id": each.id, "value": each.value} for each in task.interrupts]
+            for task in found.tasks
+            if task.interrupts
+        }
+        told = {"values": {**found.values, "messages": messages}, "interrupts": asked}
+        return {**told, "status": _STATUS[condition_of(found)], "error": None}
+
+
+opened: list[ThreadList] = []
+"""The list of this process's server, once that runs; empty under other servers."""
+
+
+def _entry(thread: UUID, row: Mapping[str, Any], at: datetime) -> _Entry:
+    made = datetime.fromtimestamp(row["created_at"], UTC)
+    named = {"thread_id": thread, "created_at": made, "updated_at": at, "state_updated_at": at}
+    return {**named, "metadata": {}, "config": {}, "values": None, "interrupts": {}, "error": None}
+
+
+def _id_of(thread: str) -> UUID | None:
+    """Return a thread's id; None: the server takes UUIDs alone."""
+    try:
+        found = UUID(thread)
+    except ValueError:
+        return None
+    return found if str(found) == thread else None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, inspect, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from base.errors import StorageError
 from ledger.tables import MIGRATIONS, OLDEST, VERSION, metadata, schema
@@ -36,6 +37,22 @@ def open_engine(database: Path | str) -> Engine:
         engine.dispose()
         raise explained(error, url) from error
     return engine
+
+
+def stored_version(database: Path | str) -> int | None:
+    """Return the schema that a database has; None: none yet; blocks.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    url = _url(database)
+    if _is_sqlite(url) and not Path(str(url.database)).exists():
+        return None
+    try:
+        with create_engine(url, hide_parameters=True, poolclass=NullPool).connect() as connection:
+            return _version(connection)
+    except (OSError, ImportError, SQLAlchemyError) as error:
+        raise explained(error, url) from error
 
 
 def writing(engine: Engine) -> Engine:
@@ -81,11 +98,10 @@ def _begin(connection: Connection) -> None:
 
 
 def _prepare_tables(connection: Connection) -> None:
-    there = set(inspect(connection).get_table_names())
-    found = connection.scalar(select(schema.c.version)) if schema.name in there else None
+    found = _version(connection)
     if found == VERSION:
         return
-    if found is None and there & metadata.tables.keys():
+    if found is None and set(inspect(connection).get_table_names()) & metadata.tables.keys():
         raise _unknown(connection.engine.url, "tables of an unknown layout")
     if found is not None and not OLDEST <= found <= VERSION:
         raise _unknown(connection.engine.url, f"schema {found}")
@@ -95,6 +111,13 @@ def _prepare_tables(connection: Connection) -> None:
     metadata.create_all(connection)
     connection.execute(delete(schema))
     connection.execute(schema.insert().values(id=1, version=VERSION))
+
+
+def _version(connection: Connection) -> int | None:
+    if not inspect(connection).has_table(schema.name):
+        return None
+    found: int | None = connection.scalar(select(schema.c.version))
+    return found
 
 
 def _unknown(url: URL, layout: str) -> StorageError:

@@ -262,6 +262,44 @@ def prune(
 
 
 @app.command(rich_help_panel=_UPKEEP)
+def backup(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="A new folder, for the copy.")],
+    json: Json = False,
+) -> None:
+    """Copy all that is kept, also while it is used."""
+    from terminal.commands.upkeep import backup
+
+    backup.backup(folder, as_json=json)
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def restore(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="What `twobrain backup` made.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Put it in the place of what is there, which is moved aside.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Put a backup back."""
+    from terminal.commands.upkeep import restore
+
+    restore.restore(folder, force=force, as_json=json)
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell; code 1: there is something to do.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make or update the tables, before a start."""
+    from terminal.commands.upkeep import migrate
+
+    raise typer.Exit(migrate.migrate(check=check, as_json=json))
+
+
+@app.command(rich_help_panel=_UPKEEP)
 def serve(
     host: Annotated[str, typer.Option("--host", metavar="HOST", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65_535)] = 2024,

@@ -71,7 +71,7 @@ async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = F
         remedy = "go back to the last step that can be read"
         found = Diagnosis(thread_id, "damaged", f"{str(error).split('. `')[0]}.", (remedy,))
         return await _damaged(orchestrator, thread_id) or found
-    if not held and orchestrator.turns.is_held(thread_id):
+    if not held and await orchestrator.turns.is_held(thread_id):
         return _told(thread_id, "running", "is at work now")
     if damaged := await _damaged(orchestrator, thread_id):  # in what a turn would not have needed, too
         return damaged

@@ -178,7 +178,7 @@ class Orchestrator:
         Given is a new message, a Command that answers, or None to go on with what was cut short.
         """
         asked = await self._question(thread) if isinstance(given, Command) else None
-        if queued := watched and self.turns.is_held(thread):
+        if queued := watched and await self.turns.is_held(thread):
             yield Queued()
         async with self.turns.of(thread):
             if queued:

@@ -17,7 +17,7 @@ from ledger.ledger import Ledger
 from models.call import Caller
 from storage.checkpoints.saver import Checkpoints
 from storage.long_results import LongResults
-from storage.thread_lock import ThreadLocks
+from storage.thread_lock import FileLocks, ThreadLocks
 from tools.registry import Registry, open_registry
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ async def open_resources(settings: Settings | None = None) -> Resources:
     models = await asyncio.to_thread(Caller, settings)
     ledger = await Ledger.open(settings.data_dir / LEDGER, settings.redact)
     artifacts = LongResults(settings.data_dir / LONG_RESULTS)
-    turns = ThreadLocks(settings.data_dir / THREAD_LOCKS)
+    turns = FileLocks(settings.data_dir / THREAD_LOCKS)
     return Resources(settings, tools, models, ledger, artifacts, turns, servers)
 
 

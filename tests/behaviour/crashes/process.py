@@ -32,7 +32,7 @@ from nodes.resources import Resources
 from storage.checkpoints.saver import open_checkpoints
 from storage.checkpoints.sqlite_file import nothing as unhindered
 from storage.long_results import LongResults
-from storage.thread_lock import ThreadLocks
+from storage.thread_lock import FileLocks
 from tests.terminal.forked import Forked
 from tools.declaration import Here, Tool, tool
 from tools.registry import Registry
@@ -142,7 +142,7 @@ class Home:
             Caller(settings),
             ledger,
             artifacts,
-            ThreadLocks(settings.data_dir / THREAD_LOCKS),
+            FileLocks(settings.data_dir / THREAD_LOCKS),
         )
 
     @asynccontextmanager

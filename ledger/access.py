@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from base.errors import StorageError
 from storage.engine import SqlDatabase
@@ -73,10 +72,8 @@ class Access:
         return await asyncio.wrap_future(job)
 
     def _read(self, operation: Callable[[Connection], T]) -> T:
-        try:
+        with self._database.explaining():
             return self._database.read(operation)
-        except SQLAlchemyError as error:
-            raise self._database.explained(error) from error
 
 
 class _Operation(NamedTuple):

@@ -28,7 +28,8 @@ from base.errors import StorageError
 from base.texts import moment
 from ledger.owner import is_gone
 from ledger.records import CallKey, Entered, Lost, OpenCall, Recorded, Running, Status
-from ledger.tables import calls, insert, is_change, matching
+from ledger.tables import calls, is_change, matching
+from storage.shared_tables import insert
 
 FINAL = frozenset(get_args(Status))
 _RAN = frozenset({"executed", "failed"})

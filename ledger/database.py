@@ -5,8 +5,9 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, inspect, select
 
 from base.errors import StorageError
-from ledger.tables import MIGRATIONS, OLDEST, VERSION, metadata, schema
+from ledger.tables import MIGRATIONS, OLDEST, VERSION, schema
 from storage.engine import SqlDatabase, open_database
+from storage.shared_tables import metadata
 
 
 def open_ledger_database(place: Path | str) -> SqlDatabase:

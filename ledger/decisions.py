@@ -15,7 +15,8 @@ from base.texts import moment
 from ledger import remembered_rules
 from ledger.calls import FINAL, SUPERSEDED, change_row, doubted_since, earlier_of, held_by, locked, lose
 from ledger.records import CallKey, Decision, Lost, Running, fingerprint
-from ledger.tables import insert, unknown_outcomes
+from ledger.tables import unknown_outcomes
+from storage.shared_tables import insert
 
 CONSENT = frozenset({"approved", "edited"})
 CHANGED = "The call is not the one on record under this id; what was agreed to is another tool or arguments."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from storage.lock_keys import key_of
+from storage.postgres.lock_keys import key_of
 
 _GONE = text(
     "SELECT CASE WHEN now() - pg_postmaster_start_time() > interval '30 s' "

@@ -2,33 +2,26 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import sqlalchemy
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     ColumnElement,
     Connection,
-    Dialect,
     Double,
     Index,
-    Integer,
-    MetaData,
     Select,
     Table,
-    TypeDecorator,
     UniqueConstraint,
     cast,
     func,
     literal_column,
 )
 
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql, sqlite
+from storage.shared_tables import Number, String, Text, metadata
 
-VERSION = 2
+VERSION = 3
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it."""
 
 OLDEST = 2
@@ -36,25 +29,6 @@ OLDEST = 2
 
 MIGRATIONS: tuple[tuple[int, str], ...] = ()
 """Versions, oldest first, each with a statement for a table that is there; a new one is made whole."""
-
-metadata = MetaData()
-
-
-class _NoNul(TypeDecorator[str]):
-    """A text for Postgres, which takes no NUL: a mark replaces it."""
-
-    impl = sqlalchemy.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        """Return what the database is given."""
-        return value if value is None else value.replace("\0", "\N{SYMBOL FOR NULL}")
-
-
-Text = sqlalchemy.Text().with_variant(_NoNul(), "postgresql")
-String = sqlalchemy.String().with_variant(_NoNul(), "postgresql")
-Number = BigInteger().with_variant(Integer, "sqlite")
-"""A count, or the number of a row; SQLite's own numbers of rows are of this name alone."""
 
 schema = Table(
     "ledger_schema",
@@ -175,17 +149,6 @@ unknown_outcomes = Table(
     Column("decided_at", Double),
     UniqueConstraint("thread", "call_id", "user", "attempt"),
 )
-
-
-def insert(dialect: Dialect, table: Table) -> "sqlite.Insert | postgresql.Insert":
-    """Return the database's own INSERT, which knows ON CONFLICT."""
-    if dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql  # it loads what talks to Postgres
-
-        return postgresql.insert(table)
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(table)
 
 
 def total(column: Column[Any]) -> ColumnElement[Any]:

@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 
 from ledger.owner import is_gone
-from ledger.tables import calls, insert, matching, parsed, rows_of, threads, unknown_outcomes
+from ledger.tables import calls, matching, parsed, rows_of, threads, unknown_outcomes
 from storage.long_results import Needed, name_of
+from storage.shared_tables import insert
 
 TITLE_CHARS = 80
 """Of the message that a thread began with."""

@@ -2,7 +2,8 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from base.errors import StorageError
 from storage.sqlite import configure, create_private, make_private, why
+from storage.thread_lock import ThreadLocks
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -21,6 +23,9 @@ class SqlDatabase:
 
     Work may be run again, where another's got in its way: it must have no effect but on the database.
     """
+
+    kind = "ledger"
+    """What it is, as people are told."""
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine = engine
@@ -45,6 +50,10 @@ class SqlDatabase:
     def announce(self, presence: str) -> None:
         """Let others know that this process lives, under a name."""
 
+    def thread_locks(self) -> ThreadLocks:
+        """Return the locks of all threads, where the database has them."""
+        raise NotImplementedError
+
     def is_outage(self, error: Exception) -> bool:
         """Tell whether an error is the database's, not one operation's."""
         raise NotImplementedError
@@ -56,8 +65,19 @@ class SqlDatabase:
     def explained(self, error: Exception) -> Exception:
         """Return a database error as a StorageError; others as they are."""
         if isinstance(error, OSError | ImportError | SQLAlchemyError):
-            return StorageError(f"The ledger {self.name} cannot be used: {self.why(error)}.")
+            return StorageError(f"The {self.kind} {self.name} cannot be used: {self.why(error)}.")
         return error
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Raise a database error as a StorageError."""
+        try:
+            yield
+        except Exception as error:
+            explained = self.explained(error)
+            if explained is error:
+                raise
+            raise explained from error
 
     def close(self) -> None:
         """Let go of it; again is harmless; blocks."""
@@ -76,7 +96,7 @@ def open_database(place: Path | str, prepare: Work[None]) -> SqlDatabase:
     if url.get_backend_name() == "sqlite":
         return SqliteDatabase(url, prepare)
     try:
-        from storage.postgres import PostgresDatabase
+        from storage.postgres.postgres_database import PostgresDatabase
     except ImportError:
         raise StorageError(
             "Postgres needs its extra. In twobrain's folder: pip install -c constraints.txt -e '.[postgres]'"
@@ -130,7 +150,9 @@ def _url(place: Path | str) -> URL:
     try:
         url = make_url(str(place))
     except (SQLAlchemyError, ValueError):
-        raise StorageError("The ledger's URL cannot be read: give it as driver://user@host/name.") from None
+        raise StorageError(
+            "The database's URL cannot be read: give it as postgresql://user:password@host:5432/name."
+        ) from None
     if url.get_backend_name() not in {"sqlite", "postgresql", "postgres"}:
         raise StorageError(
             f"A database of the kind {url.get_backend_name()!r} is not known: give a URL that begins with "

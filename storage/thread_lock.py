@@ -1,9 +1,9 @@
 """Locks: one turn of a thread at a time, across processes.
 
 In a process they queue in the order they came. Between processes a file for each turn that runs is locked,
-and holds the process's id; with Postgres an advisory lock is taken (storage.session_locks). Either goes when
-its process ends, however it ends: a dead process blocks nobody. On Windows, without Postgres, turns queue in a
-process alone.
+and holds the process's id; with Postgres an advisory lock is taken (storage.postgres.session_locks). Either
+goes when its process ends, however it ends: a dead process blocks nobody. On Windows, without Postgres, turns
+queue in a process alone.
 
 Each turn that runs holds a file open. So that a crowd leaves files for all else, no more run at once than
 half of the files that a process may open; further ones wait.

@@ -29,7 +29,7 @@ from models.call import Caller
 from nodes.context import Context
 from nodes.resources import Resources
 from storage.checkpoints.saver import open_checkpoints
-from storage.long_results import LongResults
+from storage.long_results import ResultFiles
 from storage.thread_lock import FileLocks
 from tests.behaviour.crashes.power import Power, PowerCutError
 from tests.behaviour.household import House, obedient
@@ -71,7 +71,7 @@ class World:
         path = self.settings.data_dir / "checkpoints.db"
         saver = await self._opened.enter_async_context(open_checkpoints(path, self.power.draw, ledger.writer))
         tools = Registry(self._tools(self.power))
-        artifacts = LongResults(self.settings.data_dir / LONG_RESULTS)
+        artifacts = ResultFiles(self.settings.data_dir / LONG_RESULTS)
         turns = FileLocks(self.settings.data_dir / THREAD_LOCKS)
         return Orchestrator(Resources(self.settings, tools, self.models, ledger, artifacts, turns), saver)
 

@@ -269,7 +269,7 @@ async def test_a_full_disk_fails_the_write_says_so_and_ends_with_the_disk_full(p
     ("url", "said"),
     [
         ("oracel://alice:hunter22@host/db", "oracel"),
-        ("a://alice:hunter22:9@host:port/db", "driver://"),
+        ("a://alice:hunter22:9@host:port/db", "postgresql://"),
         ("sqlite://", "name a file"),
     ],
 )

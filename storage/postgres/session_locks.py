@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from base.errors import BusyThreadError, StorageError
-from storage.lock_keys import key_of
+from storage.postgres.lock_keys import key_of
 from storage.thread_lock import ThreadLocks
 
 _CHECK_S = 2.0
@@ -26,7 +26,7 @@ _GRACE_S = 5.0
 _AWAY_S = 15.0
 """Seconds that the database may be away before who waits for a turn is told."""
 _TAKE = "SELECT pg_try_advisory_lock(%s)"
-_WAIT = "SELECT pg_advisory_lock(%s)"
+_PAUSE_S = 0.1
 _log = logging.getLogger(__name__)
 
 Connect = Callable[[], "psycopg.Connection[Any]"]
@@ -64,7 +64,8 @@ class SessionLocks:
     def once(self, work: Callable[["psycopg.Connection[Any]"], None]) -> None:
         """Run work on the session, while no other process does."""
         with self._guard:
-            self._one(_WAIT, (key_of("setup"),))
+            while not self._one(_TAKE, (key_of("setup"),)):  # see storage.postgres.connections
+                time.sleep(_PAUSE_S)
             try:
                 work(self._session)
             finally:

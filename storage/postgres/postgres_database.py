@@ -7,14 +7,15 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import URL, Connection, create_engine
+from sqlalchemy import URL, Connection, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from base.errors import StorageError
 from storage.engine import SqlDatabase, Work
-from storage.lock_keys import key_of
-from storage.session_locks import SessionLocks
+from storage.postgres.lock_keys import key_of
+from storage.postgres.session_locks import AdvisoryLocks, SessionLocks
+from storage.thread_lock import ThreadLocks
 
 T = TypeVar("T")
 
@@ -67,6 +68,8 @@ _log = logging.getLogger(__name__)
 
 class PostgresDatabase(SqlDatabase):
     """A database that processes on several machines share."""
+
+    kind = "database"
 
     def __init__(self, url: URL, prepare: Work[None]) -> None:
         """Connect, and have its tables prepared; blocks.
@@ -138,6 +141,10 @@ class PostgresDatabase(SqlDatabase):
         """Let others know that this process lives, under a name."""
         self.session.share(key_of(presence))
 
+    def thread_locks(self) -> ThreadLocks:
+        """Return the locks of all threads."""
+        return AdvisoryLocks(self.session, why)
+
     def is_outage(self, error: Exception) -> bool:
         """Tell whether an error is the database's, not one operation's."""
         return self._is_away(error) or isinstance(error, PoolTimeoutError)
@@ -145,6 +152,12 @@ class PostgresDatabase(SqlDatabase):
     def why(self, error: Exception) -> str:
         """Return an error's meaning, and what to do."""
         return why(error)
+
+    def explained(self, error: Exception) -> Exception:
+        """Return a database error as a StorageError; others as they are."""
+        if isinstance(error, psycopg.Error):
+            return StorageError(f"The {self.kind} {self.name} cannot be used: {why(error)}.")
+        return super().explained(error)
 
     def close(self) -> None:
         """Let go of it; again is harmless; blocks."""
@@ -224,6 +237,20 @@ def why(error: Exception) -> str:
     return told
 
 
+def postgres_url(text: str) -> URL:
+    """Return a database's URL.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        return make_url(text)
+    except (SQLAlchemyError, ValueError):
+        raise StorageError(
+            "TWOBRAIN_DATABASE_URL cannot be read: give it as postgresql://user:password@host:5432/name."
+        ) from None
+
+
 def name_of(url: URL) -> str:
     """Return a database's name for people: without user and password."""
     host = url.host or url.query.get("host") or "this machine"
@@ -247,7 +274,7 @@ def connect_args(url: URL, **settings: str) -> dict[str, Any]:
 
 
 def _make_schema(session: "psycopg.Connection[Any]") -> None:
-    """Make the schema where it is missing; else no right to is needed."""
+    """Make the schema, which takes a right, where it is missing."""
     if not session.execute("SELECT to_regnamespace(%s)", (SCHEMA,)).fetchone()[0]:  # type: ignore[index]
         session.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
 

@@ -7,20 +7,17 @@ from dataclasses import replace
 
 from langgraph.store.base import BaseStore
 
-from base.data_dir import CHECKPOINTS, MEMORIES
 from ledger.ledger import Ledger
-from models.catalog import open_embedder
-from nodes.resources import share, shared_resources
+from nodes.resources import open_steps, open_store, share, shared_resources
 from server.thread_list import ThreadList, opened
-from storage.checkpoints.saver import Checkpoints, open_checkpoints
-from storage.memories import open_memories
+from storage.checkpoints.durable import DurableSaver
 
 _DEVELOPMENT_SERVER = "langgraph_runtime_inmem.database"
 """The module in which LangGraph's development server keeps its list of threads."""
 
 
 @asynccontextmanager
-async def checkpoints() -> AsyncIterator[Checkpoints]:
+async def checkpoints() -> AsyncIterator[DurableSaver]:
     """Open the conversations, written together with the ledger.
 
     Raises:
@@ -29,7 +26,7 @@ async def checkpoints() -> AsyncIterator[Checkpoints]:
     """
     res = await shared_resources()
     try:
-        async with open_checkpoints(res.settings.data_dir / CHECKPOINTS, writer=res.ledger.writer) as saver:
+        async with open_steps(res) as saver:
             share(replace(res, checkpoints=saver))
             _delete_from_ledger(saver, res.ledger)
             if server := sys.modules.get(_DEVELOPMENT_SERVER):
@@ -45,11 +42,11 @@ async def checkpoints() -> AsyncIterator[Checkpoints]:
 async def memories() -> AsyncIterator[BaseStore]:
     """Open what people asked to be remembered. Raises as `checkpoints`."""
     settings = (await shared_resources()).settings
-    async with open_memories(settings.data_dir / MEMORIES, open_embedder(settings)) as store:
+    async with open_store(settings) as store:
         yield store
 
 
-def _delete_from_ledger(saver: Checkpoints, ledger: Ledger) -> None:
+def _delete_from_ledger(saver: DurableSaver, ledger: Ledger) -> None:
     """Have the ledger forget threads that are deleted, but for their calls."""
     delete = saver.adelete_thread
 

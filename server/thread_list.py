@@ -15,7 +15,7 @@ from base.errors import BusyThreadError, DamagedThreadError, UnknownThreadError
 from graphs.result import condition_of
 from graphs.session import Orchestrator
 from nodes.resources import Resources
-from storage.checkpoints.saver import Checkpoints
+from storage.checkpoints.durable import DurableSaver
 
 GRAPH = "orchestrator"
 """As langgraph.json names it."""
@@ -31,7 +31,7 @@ _Entry = dict[str, Any]
 class ThreadList:
     """The list of this process's server."""
 
-    def __init__(self, res: Resources, saver: Checkpoints, server: dict[str, Any]) -> None:
+    def __init__(self, res: Resources, saver: DurableSaver, server: dict[str, Any]) -> None:
         """Take the server's own dict, which holds `threads` and `runs`."""
         self._orchestrator = Orchestrator(res, saver)
         self._ledger = res.ledger

@@ -205,6 +205,7 @@ def test_a_backup_of_another_schema_is_refused(folder, schema, tmp_path, monkeyp
 KILLED = """
 import os, sys
 from pathlib import Path
+from ledger.tables import VERSION
 from storage.backup import restore
 
 source, folder, at, child = Path(sys.argv[1]), Path(sys.argv[2]), 0, True

@@ -21,7 +21,7 @@ def migrate(*, check: bool, as_json: bool) -> int:
         StorageError: they cannot be used, or are of a newer twobrain.
     """
     settings, screen = load_settings(), open_screen(machine=as_json)
-    found = stored_version(settings.data_dir / LEDGER)
+    found = stored_version(settings.database_url or settings.data_dir / LEDGER)
     if not check or (found or 0) > VERSION:  # which says what to do
         asyncio.run(_open(settings))
     if as_json:

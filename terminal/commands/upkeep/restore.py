@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from base.errors import StorageError
-from base.settings import load_settings
 from ledger.tables import OLDEST, VERSION
 from storage.backup import manifest_of
 from storage.backup import restore as restored
+from terminal.commands.upkeep.backup import settings_of_files
 from terminal.lists import show_json
 from terminal.screen import open_screen
 from terminal.text import plain
@@ -16,9 +16,10 @@ def restore(source: str, *, force: bool, as_json: bool) -> None:
     """Restore a backup; what was there is moved aside.
 
     Raises:
+        ConfigurationError: the data are in Postgres.
         StorageError: it is damaged, of another version, or data are there that may not be moved.
     """
-    settings, screen = load_settings(), open_screen(machine=as_json)
+    settings, screen = settings_of_files(), open_screen(machine=as_json)
     found = manifest_of(Path(source))
     schema = found.get("schema")
     if not isinstance(schema, int) or not OLDEST <= schema <= VERSION:

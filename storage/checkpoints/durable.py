@@ -36,8 +36,8 @@ class DurableSaver(BaseCheckpointSaver[Any]):
 def whole(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
     """Return a step's writes; of one that was cut short, only that.
 
-    A step that failed or was cancelled is run again. LangGraph would take what it had written by then for all, and a call whose step was cut
-    short before its route would never run.
+    A step that failed or was cancelled is run again. LangGraph would take what it had written by then for
+    all, and a call whose step was cut short before its route would never run.
     """
     if any(channel == ERROR for channel, _ in writes):
         return [write for write in writes if write[0] in WRITES_IDX_MAP]

@@ -107,7 +107,7 @@ def refused(folder: Path, environ: dict[str, str], *options: str) -> str:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_it_is_not_opened_to_others_while_nobody_is_authenticated(host, environ, tmp_path):
     said = refused(tmp_path, environ, "--host", host, "--port", str(free_port()))
-    for words in ("approve what they ask", "token_sha256", "--no-auth"):
+    for words in ("approve what they ask", "twobrain users add", "--no-auth"):
         assert words in said
 
 

@@ -159,19 +159,34 @@ async def test_assistants_that_others_would_run_are_refused_with_the_reason(bob)
         await bob.assistants.create(GRAPH, metadata={"created_by": "system"})
 
 
-@pytest.mark.slow
-def test_a_deployment_that_does_not_name_the_handler_serves_nobody(tmp_path: Path):
+def _without(tmp_path: Path, *tables: str) -> Path:
+    """Return a checkout whose langgraph.json lacks what it says of tables."""
     checkout = tmp_path / "theirs"
     checkout.mkdir()
     for entry in HOUSE.iterdir():
         if not entry.name.startswith(".") and entry.name != "langgraph.json":
             (checkout / entry.name).symlink_to(entry)
     declared = json.loads((HOUSE / "langgraph.json").read_text())
-    (checkout / "langgraph.json").write_text(json.dumps({**declared, "auth": None}))
+    (checkout / "langgraph.json").write_text(json.dumps({**declared, **dict.fromkeys(tables)}))
+    return checkout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [GUARDED, ""])
+def test_a_server_that_would_let_everybody_in_does_not_start(config, tmp_path: Path):
+    with pytest.raises(ServerFailedError, match=r"let everybody in.*auth\.path"):
+        Server(tmp_path, config, {}, _without(tmp_path, "auth")).__enter__()
+
+
+@pytest.mark.slow
+async def test_where_nobody_is_asked_for_a_token_no_run_of_users_with_tokens_begins(tmp_path: Path):
     said = {"assistant_id": GRAPH, "input": {"messages": [{"role": "user", "content": "what is 12*7"}]}}
-    with Server(tmp_path, GUARDED, {}, checkout) as server:
-        answer = httpx.post(f"{server.url}/runs/wait", json=said, timeout=120).json()
-    assert "did not ask for a token" in answer["__error__"]["message"]
+    with Server(tmp_path, GUARDED, {}, _without(tmp_path, "auth", "http")) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+            answer = (await client.post("/runs/wait", json=said)).json()
+        async with opened(server.ledger) as ledger:
+            assert (await ledger.threads(), await ledger.audit(), await ledger.usage()) == ([], [], [])
+    assert "did not ask for one" in answer["__error__"]["message"]
 
 
 @pytest.mark.slow

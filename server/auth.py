@@ -10,6 +10,7 @@ import hmac
 import logging
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from langgraph_sdk import Auth
 
@@ -173,7 +174,7 @@ async def _check_owner(name: str | None, value: Any, *, may_be_new: bool) -> Non
     The server itself forgets threads when it is killed, and lets whoever names one make it anew. So whose it
     is stands on disk before anything of it.
     """
-    thread, res = str(value.get("thread_id") or ""), await shared_resources()
+    thread, res = _thread(value), await shared_resources()
     if not thread:
         return
     row = await res.ledger.thread(thread)
@@ -186,6 +187,15 @@ async def _check_owner(name: str | None, value: Any, *, may_be_new: bool) -> Non
         row = await res.ledger.thread(thread)  # another may have been first
     if not row or row["user"] != (name or LOCAL):
         raise Auth.exceptions.HTTPException(404, f"Thread with ID {thread} not found")
+
+
+def _thread(value: Any) -> str:
+    """Return a request's thread; spelled in any way, an id is one."""
+    given = str(value.get("thread_id") or "")
+    try:
+        return str(UUID(given))
+    except ValueError:
+        return given
 
 
 async def _has_steps(thread: str) -> bool:

@@ -1,6 +1,5 @@
 """Users with tokens: whoever brings none gets nothing, and each user only what is theirs."""
 
-import asyncio
 import hashlib
 import json
 import uuid
@@ -11,7 +10,7 @@ import pytest
 from langgraph_sdk.client import LangGraphClient
 
 from tests.server.attacks.routes import CLOSED, OPEN, routes
-from tests.server.conftest import BEARERS, GUARDED, TOKENS
+from tests.server.conftest import GUARDED, TOKENS
 from tests.server.serving import HOUSE, Server, ServerFailedError
 from tests.server.talking import APPROVE, GRAPH, Talk, opened, outcomes
 
@@ -22,22 +21,6 @@ STRANGERS = {
     "the hash itself": {"Authorization": f"Bearer {hashlib.sha256(TOKENS['alice'].encode()).hexdigest()}"},
     "a token as a password": {"Authorization": f"Basic {TOKENS['alice']}"},
     "Studio": {"x-auth-scheme": "langsmith"},
-}
-
-
-NEEDED = {"assistant_id": GRAPH, "schedule": "* * * * *"}
-BODIES = (
-    {"command": {"resume": APPROVE}, "if_not_exists": "create"},
-    {"metadata": {"owner": "bob"}, "values": {"response": "forged"}},
-    {"checkpoint": {"checkpoint_ns": ""}},
-    {"id": 1, "method": "run.start", "params": {"assistant_id": GRAPH, "command": {"resume": APPROVE}}},
-    {"channels": ["values", "messages"]},
-)
-"""What the routes of a thread read; each gets all of it, with what some cannot do without."""
-ELSEWHERE = {
-    "/threads": lambda thread, run: {"thread_id": thread, "if_exists": "do_nothing"},
-    "/threads/prune": lambda thread, run: {"thread_ids": [thread]},
-    "/runs/cancel": lambda thread, run: {"thread_id": thread, "run_ids": [run]},
 }
 
 
@@ -106,30 +89,6 @@ async def test_a_forged_state_or_task_of_ones_own_thread_decides_and_runs_nothin
         assert await ledger.rules() == []
         assert (await ledger.thread(hers.id))["status"] == "waiting"
     assert outcomes(await hers.answer(APPROVE)) == [("write_file", "executed")]
-
-
-async def test_no_route_lets_a_user_read_answer_or_change_anothers_thread(alice, bob, guarded):
-    talk = await _waiting(alice, "kept.txt")
-    run = (await alice.runs.list(talk.id))[0]["run_id"]
-    routes = _routes(guarded, {"thread_id": talk.id, "run_id": run})
-    tries = [(*route, NEEDED | body) for route in routes if talk.id in route[1] for body in BODIES]
-    tries += [("POST", path, body(talk.id, run)) for path, body in ELSEWHERE.items()]
-    client = httpx.AsyncClient(base_url=guarded.url, headers=BEARERS["bob"])
-    async with client, asyncio.timeout(180):  # a stream that he may follow does not end
-        answers = {str(one): await client.request(one[0], one[1], json=one[2]) for one in tries}
-    assert len(answers) > 100
-    assert {one for one, answer in answers.items() if "hers alone" in answer.text} == set()
-    failed = {one for one, answer in answers.items() if answer.is_server_error}
-    assert {one for one in failed if "/storage" not in one} == set()  # of another saver it tells nobody
-    told = {one: answer.text for one, answer in answers.items() if answer.is_success}
-    assert {one for one, text in told.items() if text and "404: Thread" not in text} == set()
-
-    assert await bob.threads.search(ids=[talk.id]) == []
-    assert await bob.threads.count() == len(await bob.threads.search())
-    assert await _calls(guarded, talk) == [("alice", "admin", "waiting")]
-    assert not (guarded.workspace / "kept.txt").exists()
-    assert outcomes(await talk.answer(APPROVE)) == [("write_file", "executed")]
-    assert await _calls(guarded, talk) == [("alice", "admin", "executed")]
 
 
 async def test_a_users_memories_are_theirs_alone(alice, bob):

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import sys
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,6 +197,16 @@ async def test_a_thread_is_its_makers_whatever_its_metadata_say_or_where_they_ar
         assert value["metadata"] is given  # langgraph-api reads the dict that it handed over
     for action in ("create", "update", "create_run"):
         assert await status(own, "bob", "threads", action, {**value, **RUNS["aegra"]}) == 404
+
+
+@pytest.mark.parametrize(
+    "spelled", [THREAD.upper(), THREAD.replace("-", ""), f"{{{THREAD}}}", uuid.UUID(THREAD)]
+)
+async def test_an_id_that_is_spelled_otherwise_makes_no_new_thread(spelled, guarded):
+    await guarded.ledger.touch(THREAD, user="alice", status="interrupted")
+    for action in ("create", "create_run"):
+        assert await status(own, "bob", "threads", action, {"thread_id": spelled, **RUNS["aegra"]}) == 404
+    assert len(await guarded.ledger.threads()) == 1
 
 
 @pytest.mark.parametrize("engine", RUNS)

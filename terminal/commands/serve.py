@@ -105,7 +105,8 @@ def _furnish(settings: Settings) -> Path:
     declared["dependencies"] = [str(CHECKOUT)]
     if allowed := settings.server.webhooks:
         declared["http"]["disable_webhooks"] = False
-        declared["webhooks"]["url"] = {"allowed_domains": hosts_of(allowed), "disable_private_ips": True}
+        url = {"allowed_domains": hosts_of(allowed), "disable_private_ips": True, "require_https": False}
+        declared["webhooks"]["url"] = url  # what is checked beside our own, which is stricter
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         create_private(folder / "langgraph.json").write_text(json.dumps(declared), encoding="utf-8")

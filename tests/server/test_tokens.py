@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
 import httpx
 import pytest
+from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from tests.server.attacks.routes import CLOSED, OPEN, routes
@@ -65,6 +68,26 @@ async def test_the_token_says_who_asks_whatever_the_client_says(alice, guarded):
     assert await _calls(guarded, talk) == [("alice", "admin", "waiting")]
     assert outcomes(await talk.answer(APPROVE)) == [("write_file", "executed")]
     assert (guarded.workspace / "hers.txt").read_text() == "hers alone"
+
+
+async def test_a_token_given_or_taken_back_counts_at_once_and_what_waits_is_kept(guarded, monkeypatch):
+    monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(guarded.data_dir))
+    monkeypatch.setenv("TWOBRAIN_CONFIG", str(guarded.config))
+
+    def users(*words: str) -> str:
+        command = [sys.executable, "-c", "import cli; cli.main()", "users", *words]
+        return subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=True).stdout.strip()
+
+    async with get_client(url=guarded.url, api_key=users("add", "carol")) as carol:
+        talk = Talk(carol, (await carol.threads.create())["thread_id"])
+        assert (await talk.say('write "hers" to carol.txt'))["pending"]
+        users("revoke", "carol")
+        with pytest.raises(Exception, match="not the token of one user"):
+            await talk.answer(APPROVE)
+    assert await _calls(guarded, talk) == [("carol", "user", "waiting")]
+    async with get_client(url=guarded.url, api_key=users("add", "carol", "--role", "guest")) as carol:
+        assert outcomes(await Talk(carol, talk.id).answer(APPROVE)) == [("write_file", "denied")]
+    assert not (guarded.workspace / "carol.txt").exists()
 
 
 async def test_a_forged_state_or_task_of_ones_own_thread_decides_and_runs_nothing_of_anothers(

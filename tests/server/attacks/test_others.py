@@ -202,13 +202,8 @@ async def test_what_a_run_on_ones_own_thread_says_of_others_leads_to_nothing_of_
 
     async def run(name: str) -> None:
         talk = Talk(bob, (await bob.threads.create())["thread_id"])
-        for path, said in {
-            "runs/wait": {"input": ASKED},
-            "state": {},
-            "state/checkpoint": {},
-            "history": {},
-        }.items():
-            body = {"assistant_id": GRAPH, **lies[name], **said}
+        for path in ("runs/wait", "state", "state/checkpoint", "history"):
+            body = {"assistant_id": GRAPH, "input": ASKED, **lies[name]}
             what_came(await client.post(f"/threads/{talk.id}/{path}", json=body), name)
         async with opened(guarded.ledger) as ledger:
             rows = await ledger.audit(thread=talk.id)

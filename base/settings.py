@@ -6,8 +6,6 @@ where a model is opened, and `Settings.redact` strips every such value from any 
 
 import logging
 import os
-import re
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -33,6 +31,7 @@ from pydantic import (
 from base.data_dir import USERS
 from base.errors import ConfigurationError
 from base.redaction import redacted, secrets_of
+from base.toml_file import explained, read_toml, where
 from base.users import Digest, Role, Stamp, read_added, stamp
 from base.webhooks import Webhook
 
@@ -293,7 +292,7 @@ class Settings(BaseModel):
         try:
             return card.model_validate(found)
         except ValidationError as error:
-            raise ConfigurationError(_explain(error, self.source, place)) from None
+            raise ConfigurationError(explained(error, self.source, place)) from None
 
     def user(self, name: str) -> UserCard:
         """Return a user's card; `local` is known, and others are guests."""
@@ -332,9 +331,9 @@ class Settings(BaseModel):
         written, added = self.users, read_added(self.data_dir)
         try:
             if self.source:
-                written = _USERS.validate_python(_read_toml(self.source).get("users", {}))
+                written = _USERS.validate_python(read_toml(self.source).get("users", {}))
         except ValidationError as error:
-            raise ConfigurationError(_explain(error, self.source, ("users",))) from None
+            raise ConfigurationError(explained(error, self.source, ("users",))) from None
         cards = dict(written)
         for name, entry in added.items():
             card = written.get(name) or UserCard(role=entry["role"])
@@ -374,7 +373,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         environ = {**read_dotenv(), **os.environ}
     data_dir = Path(environ.get("TWOBRAIN_DATA_DIR") or platformdirs.user_data_path("twobrain"))
     path = _config_path(environ.get("TWOBRAIN_CONFIG"))
-    tables = _read_toml(path) if path else {}
+    tables = read_toml(path) if path else {}
     known = {"models", "roles", "users", "limits", "server", "tools", "mcp"}
     if path and (unknown := sorted(set(tables) - known)):
         raise ConfigurationError(
@@ -389,7 +388,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             database_url=_database_url(environ.get("TWOBRAIN_DATABASE_URL", "").strip()),
         )
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, path)) from None
+        raise ConfigurationError(explained(error, path)) from None
     settings.attach(environ)
     settings.read_users()
     return settings
@@ -451,46 +450,3 @@ def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
             yield from _variables_in(value, named=named)
     elif named and isinstance(table, str):
         yield table
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
-
-
-def _explain(error: ValidationError, path: Path | None, within: tuple[str, ...] = ()) -> str:
-    problem = error.errors()[0]
-    place = [*within, *(str(part) for part in problem["loc"])]
-    what = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        what = "unknown name; see twobrain.example.toml for the ones there are"
-    elif problem["type"] != "value_error" and isinstance(problem["input"], str | int | float):
-        what += f", not {problem['input']!r}"
-    return f"{where(path, tuple(place))}: {what}."
-
-
-def where(path: Path | None, place: tuple[str, ...]) -> str:
-    """Return where a table is: file, line and dotted name."""
-    found = f"{path}, line {_line_of(path, place)}" if path else "settings"
-    return f"{found}: {'.'.join(place)}"
-
-
-def _line_of(path: Path, place: tuple[str, ...]) -> int:
-    """Return the line, from 1, of a key, else of its table."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    best = 1
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(lines, 1):
-        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
-            table = tuple(part.strip(" \"'") for part in header[1].split("."))
-            if table == place[: len(table)]:
-                best = number
-        elif (key := re.match(r"\s*[\"']?([\w-]+)[\"']?\s*=", line)) and (*table, key[1]) == place[
-            : len(table) + 1
-        ]:
-            return number
-    return best

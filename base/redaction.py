@@ -16,6 +16,7 @@ _SHORTEST = 6
 _SHAPES = {
     "sk-": r"[\w-]{16,}",
     "AIza": r"[\w-]{20,}",
+    "tb_": r"[\w-]{40,}",
     **dict.fromkeys(("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"\w{20,}"),
     **dict.fromkeys(("xoxa-", "xoxb-", "xoxp-"), r"[\w-]{10,}"),
 }

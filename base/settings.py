@@ -1,15 +1,15 @@
-"""The environment and twobrain.toml, read once into frozen values.
+"""The environment and twobrain.toml, read once; the users, read again.
 
 Nothing here holds a key: a card names the environment variable, `Settings.secret` reads it
 where a model is opened, and `Settings.redact` strips every such value from any text.
 """
 
+import logging
 import os
-import re
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -23,14 +23,17 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
 
+from base.data_dir import USERS
 from base.errors import ConfigurationError
 from base.redaction import redacted, secrets_of
-
-Role = Literal["guest", "user", "admin"]
+from base.toml_file import explained, read_toml, where
+from base.users import Digest, Role, Stamp, read_added, stamp
+from base.webhooks import Webhook
 
 OWN_HOST = "TWOBRAIN_SERVER_HOST"
 """Variable by which `twobrain serve` tells the server what `--host` named."""
@@ -38,6 +41,8 @@ ROLES: tuple[Role, ...] = ("guest", "user", "admin")
 """Least to most trusted."""
 
 Table = TypeVar("Table", bound=BaseModel)
+
+_log = logging.getLogger(__name__)
 
 
 class Card(BaseModel):
@@ -160,7 +165,7 @@ class UserCard(Card):
 
     role: Role = "user"
     """guest, user or admin."""
-    token_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    token_sha256: Digest | None = None
     """SHA-256, in hex, of this user's token on the server; once a user has one, nobody is let in without."""
     keys: Mapping[str, str] = {}
     """Model name to the environment variable that holds this user's own key for it."""
@@ -214,16 +219,39 @@ class AccessCard(Card):
     """Websites whose pages may use it, such as `https://chat.example.com`."""
     hosts: tuple[str, ...] = ()
     """Names under which it is reached, such as `assistant.example.com`."""
+    webhooks: tuple[Webhook, ...] = ()
+    """Addresses that a run may name to be called when it ends, and those below them, such as
+    `https://hooks.example.com/done/`; https, or on this machine. None: it calls nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The users, as their files had them when these were last read."""
+
+    cards: Mapping[str, UserCard]
+    added: frozenset[str] = frozenset()
+    """Names of those whom `twobrain users` added."""
+    guarded: bool = False
+    """True: a server lets nobody in without a token; so it stays though all be revoked, while it runs."""
+
+    def may_enter(self, name: str) -> bool:
+        """Tell whether a user has a token, where one is needed."""
+        card = self.cards.get(name)
+        return not self.guarded or (card is not None and card.token_sha256 is not None)
+
+
+_USERS = TypeAdapter(Mapping[str, UserCard])
 
 
 class Settings(BaseModel):
-    """Everything that is fixed while the process runs."""
+    """Everything that is fixed while the process runs, and the users."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: Mapping[str, ModelCard] = {}
     roles: Mapping[str, tuple[str, ...]] = {}
     users: Mapping[str, UserCard] = {}
+    """Those of twobrain.toml when it was first read; `user` and `read_users` know them all."""
     limits: Limits = Limits()
     server: AccessCard = AccessCard()
     tools: Mapping[str, Mapping[str, Any]] = {}
@@ -241,6 +269,8 @@ class Settings(BaseModel):
     _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _secrets: list[str] = PrivateAttr(default_factory=list)
     _zone: ZoneInfo = PrivateAttr(default_factory=partial(ZoneInfo, "UTC"))
+    _read: tuple[tuple[Stamp, Stamp], Users, ConfigurationError | None] | None = PrivateAttr(default=None)
+    """What the users' files were known by, who was in them, and why they cannot be read now."""
 
     def secret(self, variable: str) -> str | None:
         """Return an environment variable, None where unset or blank."""
@@ -262,11 +292,54 @@ class Settings(BaseModel):
         try:
             return card.model_validate(found)
         except ValidationError as error:
-            raise ConfigurationError(_explain(error, self.source, place)) from None
+            raise ConfigurationError(explained(error, self.source, place)) from None
 
     def user(self, name: str) -> UserCard:
         """Return a user's card; `local` is known, and others are guests."""
-        return self.users.get(name) or (_LOCAL if name == "local" else _STRANGER)
+        return self.known_users.cards.get(name) or (_LOCAL if name == "local" else _STRANGER)
+
+    @property
+    def known_users(self) -> Users:
+        """The users, as they were last read."""
+        return self._read[1] if self._read else Users(self.users)
+
+    def read_users(self) -> Users:
+        """Return the users as their files have them now; blocks on these.
+
+        Raises:
+            ConfigurationError: a file cannot be read, which is logged once.
+        """
+        stamps, before = (stamp(self.source), stamp(self.data_dir / USERS)), self._read
+        if before is None or before[0] != stamps:
+            users, problem = self.known_users, None
+            try:
+                users = self._merged_users(was_guarded=users.guarded)
+            except ConfigurationError as error:
+                problem = error
+                if before:
+                    _log.error("nobody is let in: %s", error)
+            self._read = before = (stamps, users, problem)  # as one: several threads may read at once
+        if before[2]:
+            raise ConfigurationError(str(before[2]))
+        return before[1]
+
+    def _merged_users(self, *, was_guarded: bool) -> Users:
+        """Return the users of both files.
+
+        Of one who is in both, twobrain.toml has the card, and the other whether a token lets them in.
+        """
+        written, added = self.users, read_added(self.data_dir)
+        try:
+            if self.source:
+                written = _USERS.validate_python(read_toml(self.source).get("users", {}))
+        except ValidationError as error:
+            raise ConfigurationError(explained(error, self.source, ("users",))) from None
+        cards = dict(written)
+        for name, entry in added.items():
+            card = written.get(name) or UserCard(role=entry["role"])
+            cards[name] = card.model_copy(update={"token_sha256": entry["token_sha256"]})
+        guarded = was_guarded or bool(added) or any(card.token_sha256 for card in written.values())
+        return Users(cards, frozenset(added), guarded)
 
     def zone(self, user: str) -> ZoneInfo:
         """Return a person's time zone: their own, the calendar's, or the machine's."""
@@ -300,7 +373,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         environ = {**read_dotenv(), **os.environ}
     data_dir = Path(environ.get("TWOBRAIN_DATA_DIR") or platformdirs.user_data_path("twobrain"))
     path = _config_path(environ.get("TWOBRAIN_CONFIG"))
-    tables = _read_toml(path) if path else {}
+    tables = read_toml(path) if path else {}
     known = {"models", "roles", "users", "limits", "server", "tools", "mcp"}
     if path and (unknown := sorted(set(tables) - known)):
         raise ConfigurationError(
@@ -315,8 +388,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             database_url=_database_url(environ.get("TWOBRAIN_DATABASE_URL", "").strip()),
         )
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, path)) from None
+        raise ConfigurationError(explained(error, path)) from None
     settings.attach(environ)
+    settings.read_users()
     return settings
 
 
@@ -376,46 +450,3 @@ def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
             yield from _variables_in(value, named=named)
     elif named and isinstance(table, str):
         yield table
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
-
-
-def _explain(error: ValidationError, path: Path | None, within: tuple[str, ...] = ()) -> str:
-    problem = error.errors()[0]
-    place = [*within, *(str(part) for part in problem["loc"])]
-    what = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        what = "unknown name; see twobrain.example.toml for the ones there are"
-    elif problem["type"] != "value_error" and isinstance(problem["input"], str | int | float):
-        what += f", not {problem['input']!r}"
-    return f"{where(path, tuple(place))}: {what}."
-
-
-def where(path: Path | None, place: tuple[str, ...]) -> str:
-    """Return where a table is: file, line and dotted name."""
-    found = f"{path}, line {_line_of(path, place)}" if path else "settings"
-    return f"{found}: {'.'.join(place)}"
-
-
-def _line_of(path: Path, place: tuple[str, ...]) -> int:
-    """Return the line, from 1, of a key, else of its table."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    best = 1
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(lines, 1):
-        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
-            table = tuple(part.strip(" \"'") for part in header[1].split("."))
-            if table == place[: len(table)]:
-                best = number
-        elif (key := re.match(r"\s*[\"']?([\w-]+)[\"']?\s*=", line)) and (*table, key[1]) == place[
-            : len(table) + 1
-        ]:
-            return number
-    return best

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from base.errors import ConfigurationError
-from base.settings import ROLES, Role, Settings
+from base.settings import ROLES, Settings
+from base.users import Role
 from tools.policy.decision import Person
 from tools.policy.rules import Rule
 
@@ -160,9 +161,14 @@ def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -
 def _name(server: ServerInfo, settings: Settings) -> str:
     """Return whom the server authenticated, else `local`."""
     name = server.user.identity if server.user else ""
-    if not name and any(card.token_sha256 for card in settings.users.values()):
+    users = settings.known_users
+    if users.guarded and not (server.user and name and server.user.is_authenticated):
         raise ConfigurationError(
-            "Users of twobrain.toml have a token_sha256, and this server did not ask for a token. Name "
-            "server/auth.py in its langgraph.json, as this project's does."
+            "Users have tokens, and this server did not ask for one. Name server/auth.py in its "
+            "langgraph.json, as this project's does."
+        )
+    if not users.may_enter(name):
+        raise ConfigurationError(
+            f"{name!r} has no token, so nothing is done for them. `twobrain users add` gives them one."
         )
     return name or LOCAL

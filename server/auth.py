@@ -1,61 +1,67 @@
 """Who may use the server; each user sees only their own data.
 
-`langgraph.json` names it. Where a user of twobrain.toml has a `token_sha256`, every request must bring a
-user's token. Where none has, nobody is authenticated: whoever reaches the port is `local`.
+`langgraph.json` names it, for LangGraph's servers and for aegra. Where users have tokens, every request must
+bring one, as `Authorization: Bearer TOKEN` or as `X-Api-Key: TOKEN`. Where none has, nobody is authenticated:
+whoever reaches the port is `local`.
 """
 
 import asyncio
-import hashlib
 import hmac
 import logging
-from functools import cache
+from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from langgraph_sdk import Auth
 
-from base.errors import BusyThreadError, TwobrainError
-from base.settings import UserCard, load_settings
+from base.errors import BusyThreadError, ConfigurationError, TwobrainError
+from base.settings import Users
+from base.users import digest_of
+from base.webhooks import is_allowed
 from graphs.stale_answers import question
 from nodes.context import LOCAL
 from nodes.gate.request import ANSWERED
 from nodes.resources import shared_resources
+from server.engine import TokenAuth
 from server.thread_list import GRAPH, opened
 from tools.memory import place_of
 
-auth = Auth()
+auth = TokenAuth()
 
 _log = logging.getLogger(__name__)
 
 Identity = Auth.types.MinimalUserDict
 
 _ASK = "Send a user's token, as in `Authorization: Bearer TOKEN`."
+_LANGSMITH = (b"lsv2_", b"ls__")
+"""How LangSmith's keys begin. langgraph_sdk sends that of its environment as X-Api-Key, unasked."""
+_CHANGES = {"create", "create_run", "update"}
 
 
 @auth.authenticate
-async def authenticate(authorization: str | None) -> Identity:
+async def authenticate(headers: Mapping[Any, Any]) -> Identity:
     """Return who sends a request.
+
+    `headers` have names and values as text or as bytes, which differs between engines.
 
     Raises:
         HTTPException: 401, the request brings no user's token; 403, the settings cannot be read.
     """
-    guarded = await asyncio.to_thread(_guarded)
-    if not guarded:
+    users = await _users()
+    if not users.guarded:
         return {"identity": LOCAL, "is_authenticated": False}
-    scheme, _, token = (authorization or "").strip().partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token:
-        raise Auth.exceptions.HTTPException(401, f"This server does not know who you are. {_ASK}")
-    given = hashlib.sha256(token.encode()).hexdigest()
-    found = [name for name, card in guarded.items() if hmac.compare_digest(given, card.token_sha256 or "")]
+    given = digest_of(_token(headers))
+    cards = users.cards.items()
+    found = [name for name, card in cards if hmac.compare_digest(given, card.token_sha256 or "")]
     if len(found) != 1:
         raise Auth.exceptions.HTTPException(401, f"That is not the token of one user. {_ASK}")
-    return {"identity": found[0], "permissions": [guarded[found[0]].role]}
+    return {"identity": found[0], "permissions": [users.cards[found[0]].role]}
 
 
 @auth.on
 async def refuse(ctx: Auth.types.AuthContext, value: Any) -> None:  # noqa: ARG001
     """Refuse what no rule below allows: others would run users' assistants."""
-    if ctx.user.is_authenticated:
+    if await _name(ctx.user):
         raise Auth.exceptions.HTTPException(
             403, f"No user may {ctx.action} {ctx.resource} here: send the context with each run."
         )
@@ -70,55 +76,136 @@ async def look_up(ctx: Auth.types.AuthContext, value: Any) -> bool:  # noqa: ARG
 @auth.on(resources=["threads", "crons"])
 async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
     """Keep a user's threads, runs and schedules from every other user."""
-    if ctx.resource == "threads":
-        await _check_thread(ctx, value)
-    if ctx.action == "create_run":
-        await _prepare(value)
-    owner: dict[str, Any] = {"owner": ctx.user.identity}
-    if ctx.action in {"create", "create_run", "update"}:
-        value.setdefault("metadata", {}).update(owner)
-    return owner
+    name, is_new = await _name(ctx.user), False
+    if ctx.action in _CHANGES:
+        is_new = not await _is_known(name, ctx, value)
+        await _check_outbound(value)
+    if ctx.resource == "threads" and not is_new:
+        await _bring_up_to_date(name or LOCAL, ctx.action, value)
+    chosen = await _prepared(value) if ctx.action == "create_run" else {}
+    if name is None and not opened:
+        return None
+    owner: dict[str, Any] = {"owner": name or LOCAL}
+    if ctx.action in _CHANGES:
+        _metadata(value).update(owner)
+    return {**owner, **chosen}
 
 
 @auth.on.store
 async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
     """Keep a user's memories from every other user."""
-    mine = place_of(ctx.user.identity)
-    return not ctx.user.is_authenticated or tuple(value.get("namespace") or ())[: len(mine)] == mine
+    name = await _name(ctx.user)
+    if name is None:
+        return True
+    asked = next((value[key] for key in ("namespace", "namespace_prefix", "prefix") if value.get(key)), ())
+    mine = place_of(name)
+    return isinstance(asked, list | tuple) and tuple(asked[: len(mine)]) == mine
 
 
-async def _check_thread(ctx: Auth.types.AuthContext, value: Any) -> None:
-    """Check a request about threads; bring their list up to date."""
-    thread = str(value.get("thread_id") or "")
-    if ctx.action == "search":
-        for threads in opened:
-            await threads.refresh_all(ctx.user.identity, value)
-    elif thread and ctx.action == "delete":
-        await _check_idle(thread)
-    elif thread and (ctx.action == "read" or await _is_known(thread, ctx, value)):
-        for threads in opened:
-            await threads.refresh(thread)
+async def _users() -> Users:
+    """Return the users there are now.
+
+    Raises:
+        HTTPException: 403, they cannot be read.
+    """
+    try:
+        settings = (await shared_resources()).settings
+    except TwobrainError as error:
+        _log.error("nobody is let in: %s", error)
+        settings = None
+    try:
+        if settings:
+            return await asyncio.to_thread(settings.read_users)
+    except ConfigurationError:
+        pass  # it was logged when it was first found
+    raise Auth.exceptions.HTTPException(
+        403, "This server's settings cannot be read; its log and `twobrain doctor` say why."
+    )
 
 
-async def _is_known(thread: str, ctx: Auth.types.AuthContext, value: Any) -> bool:
+def _token(headers: Mapping[Any, Any]) -> bytes:
+    """Return the token that a request brings.
+
+    Raises:
+        HTTPException: 401, there is none, or there are two that differ.
+    """
+    given = {_bytes(name).lower(): _bytes(value).strip() for name, value in headers.items()}
+    scheme, _, bearer = given.get(b"authorization", b"").partition(b" ")
+    bearer = bearer.strip() if scheme.lower() == b"bearer" else b""
+    key = given.get(b"x-api-key", b"")
+    if bearer and key.startswith(_LANGSMITH):
+        key = b""
+    if not (bearer or key):
+        raise Auth.exceptions.HTTPException(401, f"This server does not know who you are. {_ASK}")
+    if bearer and key and not hmac.compare_digest(bearer, key):
+        raise Auth.exceptions.HTTPException(
+            401, f"Authorization and X-Api-Key bring two tokens, and which counts is unknown. {_ASK}"
+        )
+    return bearer or key
+
+
+def _bytes(text: str | bytes) -> bytes:
+    """Return a part of a header as it was sent."""
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("latin-1")  # as which Starlette reads it
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+async def _name(user: Auth.types.BaseUser) -> str | None:
+    """Return who a user is; None where nobody needs a token.
+
+    What was put off, such as a schedule, comes here without a token.
+
+    Raises:
+        HTTPException: 403, they have no token now, or the settings cannot be read.
+    """
+    users = await _users()
+    if not users.guarded:
+        return None
+    if user.is_authenticated and users.may_enter(user.identity):
+        return user.identity
+    raise Auth.exceptions.HTTPException(403, f"{user.identity!r} has no token, so nothing is done for them.")
+
+
+async def _is_known(name: str | None, ctx: Auth.types.AuthContext, value: Any) -> bool:
     """Check that a thread is the user's; False: it is new.
 
     A new one becomes theirs. The server lets whoever names a thread make it. So whose it is stands on disk
     before anything of it.
     """
-    res, makes = await shared_resources(), ctx.action == "create" or value.get("if_not_exists") == "create"
+    thread, res = _thread(value), await shared_resources()
+    if not thread:
+        return True
     row = known = await res.ledger.thread(thread)
+    makes = ctx.action == "create" or (
+        ctx.action == "create_run" and value.get("if_not_exists", "create") == "create"
+    )
     if row:
-        value.setdefault("metadata", {}).setdefault("graph_id", GRAPH)  # what its state is read by
-    elif res.checkpoints and not await res.checkpoints.aget_tuple({"configurable": {"thread_id": thread}}):
-        if makes:
-            await res.ledger.touch(thread, user=ctx.user.identity, status="interrupted")
-            row = await res.ledger.thread(thread)  # another may have been first
-    elif not ctx.user.is_authenticated:
-        return False
-    if not row or row["user"] != ctx.user.identity:
+        _metadata(value).setdefault("graph_id", GRAPH)  # what its state is read by
+    elif name is None and (not opened or await _has_steps(thread)):
+        return True
+    elif makes and ctx.resource == "threads" and not await _has_steps(thread):
+        await res.ledger.touch(thread, user=name or LOCAL, status="interrupted")
+        row = await res.ledger.thread(thread)  # another may have been first
+    if not row or row["user"] != (name or LOCAL):
         raise Auth.exceptions.HTTPException(404, f"Thread with ID {thread} not found")
     return known is not None
+
+
+async def _bring_up_to_date(name: str, action: str, value: Any) -> None:
+    """Bring the list up to date, before it is used."""
+    thread = _thread(value)
+    if thread and action == "delete":
+        await _check_idle(thread)
+        return
+    for threads in opened:
+        if action == "search":
+            await threads.refresh_all(name, value)
+        elif thread:
+            await threads.refresh(thread)
 
 
 async def _check_idle(thread: str) -> None:
@@ -132,32 +219,63 @@ async def _check_idle(thread: str) -> None:
         ) from None
 
 
-async def _prepare(value: Any) -> None:
-    """Refuse a run that calls elsewhere; note the question it answers.
+def _thread(value: Any) -> str:
+    """Return a request's thread; spelled in any way, an id is one."""
+    given = str(value.get("thread_id") or "")
+    try:
+        return str(UUID(given))
+    except ValueError:
+        return given
 
-    A run may wait for others, or be begun again: by then, another question may stand.
+
+async def _has_steps(thread: str) -> bool:
+    """Tell whether our saver has steps of a thread.
+
+    An engine with a saver of its own knows whose its threads are.
     """
-    run = value["kwargs"]
-    if run.get("webhook") or run.get("feedback_keys"):
-        raise Auth.exceptions.HTTPException(
-            403, "A run sends no requests elsewhere here: leave webhook and feedback_keys out."
-        )
+    saver = (await shared_resources()).checkpoints
+    return saver is not None and await saver.aget_tuple({"configurable": {"thread_id": thread}}) is not None
+
+
+async def _check_outbound(value: Any) -> None:
+    """Refuse requests sent elsewhere, but for webhooks allowed by name."""
+    allowed = (await shared_resources()).settings.server.webhooks
+    for sent in (value, *(value.get(part) for part in ("kwargs", "payload", "params"))):
+        if not isinstance(sent, dict):
+            continue
+        webhook = sent.get("webhook")
+        if sent.get("feedback_keys") or (webhook and not is_allowed(webhook, allowed)):
+            raise Auth.exceptions.HTTPException(
+                403, "A run sends no requests elsewhere here: leave webhook and feedback_keys out."
+            )
+
+
+async def _prepared(value: Any) -> dict[str, Any]:
+    """Note the question that a run answers; return changes for aegra.
+
+    A run may wait for others, or be begun again: by then, another question may stand. On aegra the graph
+    alone notes it; what a client says of it is taken away.
+    """
+    run = value.get("kwargs")
+    if run is None:
+        config = value.get("config")
+        choices = config.get("configurable") if isinstance(config, dict) else None
+        if not isinstance(choices, dict) or ANSWERED not in choices:
+            return {}
+        config["configurable"] = {key: chosen for key, chosen in choices.items() if key != ANSWERED}
+        return {"config": config}
     choices = run["config"].setdefault("configurable", {})
     asked, saver = None, (await shared_resources()).checkpoints
     if saver and (run.get("command") or {}).get("resume") is not None:
         at = {"checkpoint_id": choices["checkpoint_id"]} if choices.get("checkpoint_id") else {}
         asked = await question(saver, {"configurable": {"thread_id": str(value["thread_id"]), **at}}) or ""
     choices[ANSWERED] = asked  # whatever a client wrote there
+    return {}
 
 
-@cache
-def _guarded() -> dict[str, UserCard]:
-    """Return the users who have a token, read once."""
-    try:
-        users = load_settings().users
-    except TwobrainError as error:
-        _log.error("nobody is let in: %s", error)
-        raise Auth.exceptions.HTTPException(
-            403, "This server's settings cannot be read; its log and `twobrain doctor` say why."
-        ) from None
-    return {name: card for name, card in users.items() if card.token_sha256}
+def _metadata(value: Any) -> dict[str, Any]:
+    """Return a request's metadata, to be changed in place; made where missing."""
+    if not isinstance(value.get("metadata"), dict):
+        value["metadata"] = {}
+    found: dict[str, Any] = value["metadata"]
+    return found

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from base.errors import TwobrainError
 from base.settings import OWN_HOST, AccessCard, load_settings
+from server.engine import checked_engine
 
 _STUDIO = {f"https://{region}smith.langchain.com" for region in ("", "eu.", "apac.", "aws.")}
 """LangSmith's, in each region."""
@@ -27,6 +28,8 @@ _LOOPBACK = "localhost"
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
 _FORMS = ("text/plain", "multipart/form-data")
 """Types of a body that a page may send anywhere, and that no client of a LangGraph server sends."""
+_ONCE = ("authorization", "x-api-key")
+"""By which a request says whose it is; of several, engines take different ones."""
 _PAGES = {"/", "/docs", "/ok"}
 """What a link on another website may lead to: it says nothing of anybody."""
 _CLOSED = ("/internal/", "/deploy", "/profile")
@@ -72,10 +75,19 @@ def _refusal(scope: Scope, card: AccessCard) -> tuple[int, str] | None:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     if not origins and headers.get("sec-fetch-site") == "cross-site" and not _is_link(scope, headers, path):
         return 403, "Another website sent this, and it may not use this server."
-    if headers.get("content-type", "").strip().lower().startswith(_FORMS):
-        return 415, "Send JSON, as `Content-Type: application/json`."
+    if ill_formed := _ill_formed(headers):
+        return ill_formed
     if path.startswith(_CLOSED):
         return 403, "This route of LangGraph's development server is closed here."
+    return None
+
+
+def _ill_formed(headers: Headers) -> tuple[int, str] | None:
+    """Return status and reason where no client of ours sends such headers."""
+    if headers.get("content-type", "").strip().lower().startswith(_FORMS):
+        return 415, "Send JSON, as `Content-Type: application/json`."
+    if twice := [name for name in _ONCE if len(headers.getlist(name)) > 1]:
+        return 400, f"The header {twice[0]} was sent more than once, and which counts is unknown."
     return None
 
 
@@ -127,6 +139,7 @@ def _card() -> AccessCard:
 
 
 app = Starlette(
+    lifespan=checked_engine,
     middleware=[
         Middleware(OriginCheck),
         Middleware(  # only those come here that it let through
@@ -137,5 +150,5 @@ app = Starlette(
             allow_private_network=True,
             expose_headers=_PAGED,
         ),
-    ]
+    ],
 )

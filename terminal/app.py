@@ -36,6 +36,7 @@ def _one_of(*known: str) -> Callable[[str], str]:
 Thread = Annotated[
     str, typer.Argument(metavar="THREAD", help="A thread's id, as `twobrain threads` lists it.")
 ]
+Role = Literal["guest", "user", "admin"]
 PathName = Literal["auto", "two-brain", "single", "direct"]
 _thread = partial(typer.Option, "--thread", "-t", metavar="ID")
 _user = partial(typer.Option, "--user", "-u", metavar="NAME")
@@ -259,6 +260,52 @@ def prune(
     from terminal.commands import prune, run
 
     run(prune.prune, older_than, audit=audit, dry_run=dry_run, yes=yes, as_json=json)
+
+
+users = typer.Typer(no_args_is_help=True)
+app.add_typer(
+    users,
+    name="users",
+    rich_help_panel=_UPKEEP,
+    help="Say who may use the server, by a token.",
+)
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
+
+
+@users.command("add")
+def add_user(
+    name: UserName,
+    role: Annotated[
+        Role | None,
+        typer.Option(
+            "--role",
+            metavar="<guest|user|admin>",
+            parser=_one_of(*get_args(Role)),
+            help="What they may do; default: as twobrain.toml says, else user.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Give a user a token, which is shown this once."""
+    from terminal.commands import users
+
+    users.add(name, role, as_json=json)
+
+
+@users.command("list")
+def list_users(json: Json = False) -> None:
+    """List the users, their roles, and who has a token."""
+    from terminal.commands import users
+
+    users.list_all(as_json=json)
+
+
+@users.command("revoke")
+def revoke_user(name: UserName, json: Json = False) -> None:
+    """Take a user's token back; it counts no more, at once."""
+    from terminal.commands import users
+
+    users.revoke(name, as_json=json)
 
 
 @app.command(rich_help_panel=_UPKEEP)

@@ -20,8 +20,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from base.settings import ROLES, Role, Settings
+from base.settings import ROLES, Settings
 from base.tasks import within
+from base.users import Role
 from base.worker_threads import in_thread
 from ledger.records import fingerprint
 from storage.long_results import LongResults

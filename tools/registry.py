@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import Any
 
 from base.errors import ConfigurationError, UnknownToolError
-from base.settings import Role, Settings
+from base.settings import Settings
 from base.texts import name_key
+from base.users import Role
 from ledger.records import fingerprint
 from tools import calculator, clock, command, find_tools, memory, notify, read_result
 from tools.calendar import tools as calendar

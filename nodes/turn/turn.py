@@ -1,5 +1,6 @@
 """The turn at hand: what every step reads, taken up once."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 from langgraph.runtime import Runtime
 
-from base.errors import StorageError
+from base.errors import StorageError, UnknownThreadError
 from base.settings import Limits, ModelCard
 from ledger.records import Call, CallKey, ThreadStatus
 from nodes.context import Context, context_of, person_of
@@ -113,9 +114,26 @@ class Turn:
 
 
 async def take_up(state: State, runtime: Runtime[Context], *, begins: bool = False) -> Turn:
-    """Return the turn at hand; one that begins ignores earlier choices."""
+    """Return the turn at hand; one that begins ignores earlier choices.
+
+    Raises:
+        ConfigurationError: on a server, who asks has no token any more.
+        UnknownThreadError: on a server, the thread is another's.
+    """
     res = await resources()
     context = context_of(runtime, {} if begins else state.choices)
+    if runtime.server_info:
+        await asyncio.to_thread(res.settings.read_users)
     person = person_of(context, runtime, res.settings)
     res = await res.joined(person.user)
-    return Turn(state, read_turn(state.messages, state.turn), runtime, res, context, person)
+    turn = Turn(state, read_turn(state.messages, state.turn), runtime, res, context, person)
+    if runtime.server_info:
+        await _check_owner(turn)
+    return turn
+
+
+async def _check_owner(turn: Turn) -> None:
+    """Check whose thread it is: engines run schedules without asking."""
+    row = await turn.res.ledger.thread(turn.thread_id)
+    if row and row["user"] != turn.person.user:
+        raise UnknownThreadError(f"Thread {turn.thread_id!r} is not {turn.person.user!r}'s.")

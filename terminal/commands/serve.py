@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from base.data_dir import SERVER, SERVER_LOCK
 from base.errors import ConfigurationError, StorageError
-from base.settings import OWN_HOST, Settings, load_settings, read_dotenv
+from base.settings import OWN_HOST, Settings, Users, load_settings, read_dotenv
+from base.webhooks import hosts_of
 from graphs.shadowing import CHECKOUT
 from storage.sqlite import create_private
 from storage.thread_lock import take_file
@@ -46,18 +47,18 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
         )
     settings, screen = load_settings(), open_screen()
     environ = {**_environment(settings, screen), OWN_HOST: host}
-    users = [name for name, card in settings.users.items() if card.token_sha256]
+    known = settings.known_users
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     folder = _furnish(settings, url)
     alone = _check_address(host, port)
-    if not (alone or users or no_auth):
+    if not (alone or known.guarded or no_auth):
         raise ConfigurationError(
             f"No user has a token: whoever reaches port {port} of {host} could read every conversation, talk "
-            "to your tools and approve what they ask. Give each user a token_sha256 in twobrain.toml "
-            "(docs/operations.md says how), leave --host out to serve this machine alone, or say --no-auth "
+            "to your tools and approve what they ask. Give each user a token (`twobrain users add NAME`), "
+            "leave --host out to serve this machine alone, or say --no-auth "
             "where something in front of it lets nobody else through."
         )
-    _announce(screen, url, users, alone=alone)
+    _announce(screen, url, known, alone=alone)
     os.umask(0o077)
     os.chdir(folder)
     command = [sys.executable, "-c", _PROGRAM, "dev", "--no-browser", "--no-reload"]
@@ -65,10 +66,11 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
     os.execve(command[0], [*command, *options], environ)  # noqa: S606 (no shell is wanted)
 
 
-def _announce(screen: Screen, url: str, users: list[str], *, alone: bool) -> None:
+def _announce(screen: Screen, url: str, known: Users, *, alone: bool) -> None:
     screen.note(f"Serving on {url}; Ctrl-C stops it.", "bold")
-    if users:
-        screen.note(f"It asks for a token; users who have one: {plain(', '.join(users))}.")
+    if known.guarded:
+        users = ", ".join(filter(known.may_enter, known.cards)) or "nobody, until `twobrain users add`"
+        screen.note(f"It asks for a token; users who have one: {plain(users)}.")
     elif alone:
         screen.note(f"Studio: https://smith.langchain.com/studio/?baseUrl={url}")
     else:
@@ -105,6 +107,10 @@ def _furnish(settings: Settings, url: str) -> Path:
     for table, key in _NAMED:
         declared[table][key] = str(CHECKOUT / declared[table][key])
     declared["dependencies"] = [str(CHECKOUT)]
+    if allowed := settings.server.webhooks:
+        declared["http"]["disable_webhooks"] = False
+        hosts = {"allowed_domains": hosts_of(allowed), "disable_private_ips": True, "require_https": False}
+        declared["webhooks"]["url"] = hosts  # what is checked beside our own, which is stricter
     try:
         _lock(settings.data_dir / SERVER_LOCK, url)
         create_private(folder / "langgraph.json").write_text(json.dumps(declared), encoding="utf-8")

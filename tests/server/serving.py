@@ -36,8 +36,8 @@ class Server:
         self.ledger = self.data_dir / "ledger.db"
         self.log_file = folder / "server.log"
         self.cwd = folder / "checkout"
-        self._config = folder / "twobrain.toml"
-        self._config.write_text(config)
+        self.config = folder / "twobrain.toml"
+        self.config.write_text(config)
         self._port = _free_port()
         self._environ = environ
         self.url = f"http://127.0.0.1:{self._port}"
@@ -108,7 +108,7 @@ class Server:
             "LANGGRAPH_CLI_NO_ANALYTICS": "1",
             "LANGGRAPH_NO_VERSION_CHECK": "1",
             "TWOBRAIN_DATA_DIR": str(self.data_dir),
-            "TWOBRAIN_CONFIG": str(self._config),
+            "TWOBRAIN_CONFIG": str(self.config),
             **self._environ,
         }
 

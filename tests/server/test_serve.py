@@ -11,7 +11,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -114,7 +117,7 @@ def refused(folder: Path, environ: dict[str, str], *options: str) -> str:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_it_is_not_opened_to_others_while_nobody_is_authenticated(host, environ, tmp_path):
     said = refused(tmp_path, environ, "--host", host, "--port", str(free_port()))
-    for words in ("approve what they ask", "token_sha256", "--no-auth"):
+    for words in ("approve what they ask", "twobrain users add", "--no-auth"):
         assert words in said
 
 
@@ -122,6 +125,11 @@ def test_it_is_not_opened_to_others_while_nobody_is_authenticated(host, environ,
 def test_others_are_let_in_with_a_token_or_where_it_is_wished_for(environ, tmp_path):
     with serving(tmp_path, environ, "--host", "0.0.0.0", "--no-auth") as url:
         assert httpx.post(f"{url}/threads/search", json={}).json() == []
+        command = [*COMMAND[:-1], "users", "add", "bob"]
+        added = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+        assert httpx.post(f"{url}/threads/search", json={}).status_code == 401
+        key = {"X-Api-Key": added.stdout.strip()}
+        assert httpx.post(f"{url}/threads/search", json={}, headers=key).json() == []
     assert "Nobody is authenticated" in (tmp_path / "log").read_text()
 
     digest = hashlib.sha256(b"her-token").hexdigest()
@@ -130,7 +138,46 @@ def test_others_are_let_in_with_a_token_or_where_it_is_wished_for(environ, tmp_p
         bearer = {"Authorization": "Bearer her-token"}
         assert httpx.post(f"{url}/threads/search", json={}).status_code == 401
         assert httpx.post(f"{url}/threads/search", json={}, headers=bearer).json() == []
-    assert "users who have one: alice." in (tmp_path / "log").read_text()
+    assert "users who have one: alice, bob." in (tmp_path / "log").read_text()
+
+
+class Hook(BaseHTTPRequestHandler):
+    """Notes the paths that were called."""
+
+    called: ClassVar[list[str]] = []
+
+    def do_POST(self):
+        self.called.append(self.path)
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *told):
+        """Say nothing of it."""
+
+
+@pytest.mark.slow
+async def test_a_webhook_that_is_allowed_by_name_is_called_and_no_other(environ, tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as hooks:
+        Thread(target=hooks.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{hooks.server_port}"
+        (tmp_path / "twobrain.toml").write_text(f'[server]\nwebhooks = ["{root}/done"]\n')
+        said = {"messages": [{"role": "user", "content": "what is 12*7"}]}
+        with serving(tmp_path, environ) as url:
+            async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+                for place in (
+                    f"{root}/other",
+                    f"{root}/done/../other",
+                    f"http://localhost:{hooks.server_port}/done",
+                ):
+                    body = {"assistant_id": "orchestrator", "input": said, "webhook": place}
+                    for path in ("/runs/wait", "/runs/crons"):
+                        answer = await client.post(path, json={**body, "schedule": "5 0 1 1 *"})
+                        assert answer.status_code in {403, 422}
+                body = {"assistant_id": "orchestrator", "input": said, "webhook": f"{root}/done/1"}
+                assert "84" in (await client.post("/runs/wait", json=body)).text
+        hooks.shutdown()
+    assert Hook.called == ["/done/1"]
 
 
 def test_a_second_server_on_a_data_directory_is_refused_and_told_of_the_first(tmp_path, monkeypatch):

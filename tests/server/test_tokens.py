@@ -1,17 +1,19 @@
 """Users with tokens: whoever brings none gets nothing, and each user only what is theirs."""
 
-import asyncio
 import hashlib
 import json
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
 import httpx
 import pytest
+from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from tests.server.attacks.routes import CLOSED, OPEN, routes
-from tests.server.conftest import BEARERS, GUARDED, TOKENS
+from tests.server.conftest import GUARDED, TOKENS
 from tests.server.serving import HOUSE, Server, ServerFailedError
 from tests.server.talking import APPROVE, GRAPH, Talk, opened, outcomes
 
@@ -22,22 +24,6 @@ STRANGERS = {
     "the hash itself": {"Authorization": f"Bearer {hashlib.sha256(TOKENS['alice'].encode()).hexdigest()}"},
     "a token as a password": {"Authorization": f"Basic {TOKENS['alice']}"},
     "Studio": {"x-auth-scheme": "langsmith"},
-}
-
-
-NEEDED = {"assistant_id": GRAPH, "schedule": "* * * * *"}
-BODIES = (
-    {"command": {"resume": APPROVE}, "if_not_exists": "create"},
-    {"metadata": {"owner": "bob"}, "values": {"response": "forged"}},
-    {"checkpoint": {"checkpoint_ns": ""}},
-    {"id": 1, "method": "run.start", "params": {"assistant_id": GRAPH, "command": {"resume": APPROVE}}},
-    {"channels": ["values", "messages"]},
-)
-"""What the routes of a thread read; each gets all of it, with what some cannot do without."""
-ELSEWHERE = {
-    "/threads": lambda thread, run: {"thread_id": thread, "if_exists": "do_nothing"},
-    "/threads/prune": lambda thread, run: {"thread_ids": [thread]},
-    "/runs/cancel": lambda thread, run: {"thread_id": thread, "run_ids": [run]},
 }
 
 
@@ -84,6 +70,26 @@ async def test_the_token_says_who_asks_whatever_the_client_says(alice, guarded):
     assert (guarded.workspace / "hers.txt").read_text() == "hers alone"
 
 
+async def test_a_token_given_or_taken_back_counts_at_once_and_what_waits_is_kept(guarded, monkeypatch):
+    monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(guarded.data_dir))
+    monkeypatch.setenv("TWOBRAIN_CONFIG", str(guarded.config))
+
+    def users(*words: str) -> str:
+        command = [sys.executable, "-c", "import cli; cli.main()", "users", *words]
+        return subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=True).stdout.strip()
+
+    async with get_client(url=guarded.url, api_key=users("add", "carol")) as carol:
+        talk = Talk(carol, (await carol.threads.create())["thread_id"])
+        assert (await talk.say('write "hers" to carol.txt'))["pending"]
+        users("revoke", "carol")
+        with pytest.raises(Exception, match="not the token of one user"):
+            await talk.answer(APPROVE)
+    assert await _calls(guarded, talk) == [("carol", "user", "waiting")]
+    async with get_client(url=guarded.url, api_key=users("add", "carol", "--role", "guest")) as carol:
+        assert outcomes(await Talk(carol, talk.id).answer(APPROVE)) == [("write_file", "denied")]
+    assert not (guarded.workspace / "carol.txt").exists()
+
+
 async def test_a_forged_state_or_task_of_ones_own_thread_decides_and_runs_nothing_of_anothers(
     alice, bob, guarded
 ):
@@ -106,30 +112,6 @@ async def test_a_forged_state_or_task_of_ones_own_thread_decides_and_runs_nothin
         assert await ledger.rules() == []
         assert (await ledger.thread(hers.id))["status"] == "waiting"
     assert outcomes(await hers.answer(APPROVE)) == [("write_file", "executed")]
-
-
-async def test_no_route_lets_a_user_read_answer_or_change_anothers_thread(alice, bob, guarded):
-    talk = await _waiting(alice, "kept.txt")
-    run = (await alice.runs.list(talk.id))[0]["run_id"]
-    routes = _routes(guarded, {"thread_id": talk.id, "run_id": run})
-    tries = [(*route, NEEDED | body) for route in routes if talk.id in route[1] for body in BODIES]
-    tries += [("POST", path, body(talk.id, run)) for path, body in ELSEWHERE.items()]
-    client = httpx.AsyncClient(base_url=guarded.url, headers=BEARERS["bob"])
-    async with client, asyncio.timeout(180):  # a stream that he may follow does not end
-        answers = {str(one): await client.request(one[0], one[1], json=one[2]) for one in tries}
-    assert len(answers) > 100
-    assert {one for one, answer in answers.items() if "hers alone" in answer.text} == set()
-    failed = {one for one, answer in answers.items() if answer.is_server_error}
-    assert {one for one in failed if "/storage" not in one} == set()  # of another saver it tells nobody
-    told = {one: answer.text for one, answer in answers.items() if answer.is_success}
-    assert {one for one, text in told.items() if text and "404: Thread" not in text} == set()
-
-    assert await bob.threads.search(ids=[talk.id]) == []
-    assert await bob.threads.count() == len(await bob.threads.search())
-    assert await _calls(guarded, talk) == [("alice", "admin", "waiting")]
-    assert not (guarded.workspace / "kept.txt").exists()
-    assert outcomes(await talk.answer(APPROVE)) == [("write_file", "executed")]
-    assert await _calls(guarded, talk) == [("alice", "admin", "executed")]
 
 
 async def test_a_users_memories_are_theirs_alone(alice, bob):
@@ -159,19 +141,34 @@ async def test_assistants_that_others_would_run_are_refused_with_the_reason(bob)
         await bob.assistants.create(GRAPH, metadata={"created_by": "system"})
 
 
-@pytest.mark.slow
-def test_a_deployment_that_does_not_name_the_handler_serves_nobody(tmp_path: Path):
+def _without(tmp_path: Path, *tables: str) -> Path:
+    """Return a checkout whose langgraph.json lacks what it says of tables."""
     checkout = tmp_path / "theirs"
     checkout.mkdir()
     for entry in HOUSE.iterdir():
         if not entry.name.startswith(".") and entry.name != "langgraph.json":
             (checkout / entry.name).symlink_to(entry)
     declared = json.loads((HOUSE / "langgraph.json").read_text())
-    (checkout / "langgraph.json").write_text(json.dumps({**declared, "auth": None}))
+    (checkout / "langgraph.json").write_text(json.dumps({**declared, **dict.fromkeys(tables)}))
+    return checkout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [GUARDED, ""])
+def test_a_server_that_would_let_everybody_in_does_not_start(config, tmp_path: Path):
+    with pytest.raises(ServerFailedError, match=r"let everybody in.*auth\.path"):
+        Server(tmp_path, config, {}, _without(tmp_path, "auth")).__enter__()
+
+
+@pytest.mark.slow
+async def test_where_nobody_is_asked_for_a_token_no_run_of_users_with_tokens_begins(tmp_path: Path):
     said = {"assistant_id": GRAPH, "input": {"messages": [{"role": "user", "content": "what is 12*7"}]}}
-    with Server(tmp_path, GUARDED, {}, checkout) as server:
-        answer = httpx.post(f"{server.url}/runs/wait", json=said, timeout=120).json()
-    assert "did not ask for a token" in answer["__error__"]["message"]
+    with Server(tmp_path, GUARDED, {}, _without(tmp_path, "auth", "http")) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+            answer = (await client.post("/runs/wait", json=said)).json()
+        async with opened(server.ledger) as ledger:
+            assert (await ledger.threads(), await ledger.audit(), await ledger.usage()) == ([], [], [])
+    assert "did not ask for one" in answer["__error__"]["message"]
 
 
 @pytest.mark.slow

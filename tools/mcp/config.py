@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from base.settings import Card, Role, Settings
+from base.settings import Card, Settings
+from base.users import Role
 from tools.declaration import Effect
 from tools.web.guard import read_url
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from base.settings import Role
+from base.users import Role
 from tools.declaration import Effect, Tool
 from tools.policy.rules import Rule, covers
 from tools.policy.taint import UNTAINTED, Taint, carries_data

@@ -373,10 +373,17 @@ class Ledger:
         await self._access.write(_of(thread), threads.take_up, thread, user, self._owner)
 
     async def threads(
-        self, *, user: str | None = None, status: ThreadStatus | None = None
+        self, *, user: str | None = None, status: ThreadStatus | None = None, since: float | None = None
     ) -> list[dict[str, Any]]:
-        """Return threads, the last touched last; `status` is the recorded one."""
-        return await self._access.read(threads.listed, {"user": user, "status": status})
+        """Return threads, the last touched last; `status` is the recorded one.
+
+        `since`: those alone that were touched then or later, or run.
+        """
+        return await self._access.read(threads.listed, {"user": user, "status": status}, since)
+
+    async def thread_names(self) -> set[str]:
+        """Return the ids of all threads."""
+        return await self._access.read(threads.names)
 
     async def thread(self, thread: str) -> dict[str, Any] | None:
         """Return a thread as `threads` does; None: it has no record."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from ledger.owner import is_gone
 from ledger.tables import calls, matching, parsed, rows_of, threads, unknown_outcomes
@@ -34,11 +34,23 @@ def take_up(connection: Connection, thread: str, user: str, owner: str) -> None:
     connection.execute(update(threads).where(*its).values(now_running))
 
 
-def listed(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the threads that match; owner gone: interrupted."""
+def listed(
+    connection: Connection, filters: Mapping[str, Any], since: float | None = None
+) -> list[dict[str, Any]]:
+    """Return the threads that match; owner gone: interrupted.
+
+    `since`: those alone that were touched then or later, or run.
+    """
     found = select(threads).where(*matching(threads, filters))
+    if since is not None:
+        found = found.where(or_(threads.c.updated_at >= since, threads.c.status == "running"))
     query = found.order_by(threads.c.updated_at, threads.c.thread)
     return [_as_it_stands(connection, row) for row in rows_of(connection, query)]
+
+
+def names(connection: Connection) -> set[str]:
+    """Return the ids of all threads."""
+    return set(connection.scalars(select(threads.c.thread)))
 
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:

@@ -24,6 +24,8 @@ _ASSISTANT = str(uuid5(UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8"), GRAPH))
 _STATUS = {"waiting": "interrupted", "interrupted": "error", "answered": "idle", "failed": "idle"}
 """The server's word for how a thread stands; one that is at work is `busy`."""
 _ACTIVE = {"pending", "running"}
+_SLACK_S = 60.0
+"""By which a row may be on disk later than it says."""
 
 _Entry = dict[str, Any]
 
@@ -36,14 +38,16 @@ class ThreadList:
         self._orchestrator = Orchestrator(res, saver)
         self._ledger = res.ledger
         self._server = server
-        self._recorded: set[UUID] = set()
-        """Threads that the ledger has had."""
+        self._recorded: set[str] = set()
+        """Ids of the threads that the ledger has had."""
         self._unread: set[UUID] = set()
         """Threads whose entry is older than what is stored of them."""
+        self._looked_at = 0.0
+        """The newest row of the ledger that was seen."""
 
     async def restore(self) -> None:
         """List what the ledger has, and nothing that was deleted."""
-        self._recorded = {entry["thread_id"] for entry in self._threads}
+        self._recorded = {str(entry["thread_id"]) for entry in self._threads}
         await self._compare()
 
     async def refresh(self, thread: str) -> None:
@@ -76,24 +80,30 @@ class ThreadList:
     async def _compare(self) -> None:
         """List what the ledger has, and no more what it has lost."""
         before = set(self._recorded)
-        there = self._enter(await self._ledger.threads())
-        if gone := before - there - self._active():
+        rows = await self._ledger.threads(since=self._looked_at - _SLACK_S)
+        there = await self._ledger.thread_names() - {
+            row["thread"] for row in rows if row["status"] == "pruning"
+        }
+        self._enter(rows)
+        self._looked_at = max([self._looked_at, *(row["updated_at"] for row in rows)])
+        if lost := before - there:
+            gone = {UUID(name) for name in lost} - self._active()
             for entry in self._threads:
                 if entry["thread_id"] in gone:
                     entry["metadata"] = {}  # nobody's: a search that has begun has the old list
             self._server["threads"] = [each for each in self._threads if each["thread_id"] not in gone]
             self._unread -= gone
-            self._recorded -= gone
+            self._recorded -= {str(thread) for thread in gone}
 
-    def _enter(self, rows: Iterable[Mapping[str, Any]]) -> set[UUID]:
-        """List threads, and note what is stale; return which are there."""
+    def _enter(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """List threads, and note which entries are stale."""
         listed = {entry["thread_id"]: entry for entry in self._threads}
-        active, there = self._active(), set()
+        active = self._active()
         for row in rows:
             thread = _id_of(row["thread"])
             if thread is None or row["status"] == "pruning":
                 continue
-            there.add(thread)
+            self._recorded.add(row["thread"])
             at = datetime.fromtimestamp(row["updated_at"], UTC)
             entry = listed.get(thread)
             if entry is None:
@@ -105,8 +115,6 @@ class ThreadList:
             entry.update(status=_STATUS.get(row["status"], "busy"), updated_at=at, state_updated_at=at)
             entry["metadata"].update(owner=row["user"], graph_id=GRAPH, assistant_id=_ASSISTANT)
             self._unread.add(thread)
-        self._recorded |= there
-        return there
 
     async def _read(self, listed: Iterable[_Entry]) -> None:
         stale = {each["thread_id"]: each["status"] for each in listed if each["thread_id"] in self._unread}

@@ -23,6 +23,8 @@ AT_ONCE = 20
 SAMPLED, PROVED = 6, 100
 """Threads."""
 KILLS_AFTER_S = (2.0, 6.0)
+DAWDLES_S = 3.0
+"""From an effect to its tool's end: that kills strike in between."""
 GIVES_UP_AFTER_S = 1_500
 GONE = (httpx.HTTPError, APIError, OSError)
 """How a client notices that a worker is gone, or was in the middle of it."""
@@ -31,7 +33,7 @@ GONE = (httpx.HTTPError, APIError, OSError)
 @pytest.fixture
 def workers(tmp_path: Path, database_url: str) -> Iterator[Workers]:
     with redis(tmp_path) as redis_url:
-        workers = Workers(tmp_path, database_url, redis_url, dawdles_s=0.5)
+        workers = Workers(tmp_path, database_url, redis_url, DAWDLES_S)
         workers.migrate()
         try:
             yield workers

@@ -135,4 +135,4 @@ async def _configure(connection: AsyncConnection[Any]) -> None:
 
 
 def _dumps(value: Any) -> str:
-    return _NUL.sub(r"\1\\u2400", json.dumps(value))
+    return _NUL.sub(r"\1\\ufffd", json.dumps(value))

@@ -224,7 +224,7 @@ def code_of(error: Exception) -> str | None:
 
 
 def told(name: str, error: psycopg.Error) -> StorageError:
-    """Return an error of the database of a name as people are told it."""
+    """Return an error of a database as people are told it."""
     kind = StorageAwayError if is_away(error) else StorageError
     return kind(f"The database {name} cannot be used: {why(error)}.")
 

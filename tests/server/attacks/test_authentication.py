@@ -16,11 +16,11 @@ from langgraph_sdk import Auth
 from base.data_dir import USERS
 from base.errors import ConfigurationError
 from base.settings import load_settings
-from base.users import AddedUser, changed_users, digest_of
+from base.users import AddedUser, UsersFile, digest_of
 from nodes.gate.request import ANSWERED
 from nodes.resources import Resources, open_resources, share, shared
 from server.auth import authenticate, look_up, own, refuse, remembered
-from server.engine import TokenAuth, check_engine
+from server.engine_check import TokenAuth, check_engine
 
 ALICE, BOB = "token-of-alice-4731", "token-öf-bob"
 CONFIG = "".join(
@@ -133,13 +133,12 @@ async def test_a_running_server_asks_for_tokens_from_the_first_that_is_given_and
 ):
     key = {"x-api-key": "a new one"}
     folder = unguarded.settings.data_dir
-    with changed_users(folder) as users:
-        users["carol"] = AddedUser(role="guest", token_sha256=digest_of(b"a new one"))
+    carol = AddedUser(role="guest", token_sha256=digest_of(b"a new one"))
+    UsersFile(folder).change(lambda users: users.update(carol=carol))
     assert await authenticate(key) == {"identity": "carol", "permissions": ["guest"]}
     assert await status(own, "carol", "threads", "search", {}) == 200
     assert await status(own, User("local", is_authenticated=False), "threads", "search", {}) == 403
-    with changed_users(folder) as users:
-        users["carol"]["token_sha256"] = None
+    UsersFile(folder).change(lambda users: users["carol"].update(token_sha256=None))
     for headers in (key, {}):
         with pytest.raises(Auth.exceptions.HTTPException, match="401"):
             await authenticate(headers)
@@ -304,7 +303,7 @@ class TestTheEngine:
 
 
 def test_a_fresh_file_of_users_is_its_owners_alone(tmp_path):
-    with changed_users(tmp_path / "data") as users:
-        users["alice"] = AddedUser(role="user", token_sha256=None)
+    alice = AddedUser(role="user", token_sha256=None)
+    UsersFile(tmp_path / "data").change(lambda users: users.update(alice=alice))
     for path in ((tmp_path / "data"), *(tmp_path / "data").iterdir()):
         assert path.stat().st_mode & 0o077 == 0

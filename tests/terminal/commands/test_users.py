@@ -71,13 +71,13 @@ def test_a_token_is_shown_once_and_its_hash_alone_is_kept(users, tmp_path):
         token.encode()
     )
     assert token not in "".join(users("list")[1:])
-    assert listed(users) == {"carol": ("guest", True, ["users.json"])}
+    assert listed(users) == {"carol": ("guest", True, ["twobrain users"])}
 
 
 def test_a_file_written_by_hand_stays_as_it_is_and_a_token_of_either_place_is_taken_back(users, written):
     before = written.read_bytes()
     assert users("add", "alice")[0] == 0
-    both = ["twobrain.toml", "users.json"]
+    both = ["twobrain.toml", "twobrain users"]
     assert listed(users) == {"alice": ("admin", True, both), "bob": ("user", True, ["twobrain.toml"])}
     for name in ("alice", "bob"):
         assert users("revoke", name)[0] == 0
@@ -127,7 +127,7 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(words, told, users, 
 @pytest.mark.parametrize("name", ["ann@example.com", "Zoë", "local", "9lives", "a.b_c-d"])
 def test_what_people_are_called_is_taken(name, users):
     assert users("add", name)[0] == 0
-    assert listed(users) == {name: ("user", True, ["users.json"])}
+    assert listed(users) == {name: ("user", True, ["twobrain users"])}
 
 
 def test_a_damaged_file_is_told_and_not_written_over(users, tmp_path):
@@ -143,10 +143,10 @@ def test_a_damaged_file_is_told_and_not_written_over(users, tmp_path):
 def test_of_two_who_add_at_once_neither_is_lost(tmp_path):
     program = (
         "import sys; from pathlib import Path\n"
-        "from base.users import AddedUser, changed_users\n"
+        "from base.users import AddedUser, UsersFile\n"
         "for number in range(20):\n"
-        "    with changed_users(Path(sys.argv[1])) as users:\n"
-        "        users[f'{sys.argv[2]}{number}'] = AddedUser(role='user', token_sha256=None)\n"
+        "    new = {f'{sys.argv[2]}{number}': AddedUser(role='user', token_sha256=None)}\n"
+        "    UsersFile(Path(sys.argv[1])).change(lambda users: users.update(new))\n"
     )
 
     def add(name: str) -> int:

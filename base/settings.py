@@ -7,7 +7,7 @@ where a model is opened, and `Settings.redact` strips every such value from any 
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -28,11 +28,10 @@ from pydantic import (
     model_validator,
 )
 
-from base.data_dir import USERS
 from base.errors import ConfigurationError
 from base.redaction import redacted, secrets_of
 from base.toml_file import explained, read_toml, where
-from base.users import Digest, Role, Stamp, read_added, stamp
+from base.users import Added, AddedUsers, Digest, Role, Stamp, UsersFile, stamp
 from base.webhooks import Webhook
 
 OWN_HOST = "TWOBRAIN_SERVER_HOST"
@@ -250,8 +249,8 @@ class Settings(BaseModel):
 
     models: Mapping[str, ModelCard] = {}
     roles: Mapping[str, tuple[str, ...]] = {}
-    users: Mapping[str, UserCard] = {}
-    """Those of twobrain.toml when it was first read; `user` and `read_users` know them all."""
+    written_users: Mapping[str, UserCard] = Field(default={}, alias="users")
+    """Those of twobrain.toml when it was first read."""
     limits: Limits = Limits()
     server: AccessCard = AccessCard()
     tools: Mapping[str, Mapping[str, Any]] = {}
@@ -269,7 +268,8 @@ class Settings(BaseModel):
     _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _secrets: list[str] = PrivateAttr(default_factory=list)
     _zone: ZoneInfo = PrivateAttr(default_factory=partial(ZoneInfo, "UTC"))
-    _read: tuple[tuple[Stamp, Stamp], Users, ConfigurationError | None] | None = PrivateAttr(default=None)
+    _added: AddedUsers | None = PrivateAttr(default=None)
+    _read: tuple[tuple[Stamp, Hashable], Users, ConfigurationError | None] | None = PrivateAttr(default=None)
     """What the users' files were known by, who was in them, and why they cannot be read now."""
 
     def secret(self, variable: str) -> str | None:
@@ -296,24 +296,40 @@ class Settings(BaseModel):
 
     def user(self, name: str) -> UserCard:
         """Return a user's card; `local` is known, and others are guests."""
-        return self.known_users.cards.get(name) or (_LOCAL if name == "local" else _STRANGER)
+        return self.users.get(name) or (_LOCAL if name == "local" else _STRANGER)
+
+    @property
+    def users(self) -> Mapping[str, UserCard]:
+        """The cards of all users, as they were last read."""
+        return self.known_users.cards
 
     @property
     def known_users(self) -> Users:
         """The users, as they were last read."""
-        return self._read[1] if self._read else Users(self.users)
+        return self._read[1] if self._read else Users(self.written_users)
+
+    @property
+    def added_users(self) -> AddedUsers | None:
+        """Where the added users are; None: in an unopened database."""
+        return self._added or (None if self.database_url else UsersFile(self.data_dir))
+
+    def share_users(self, added: AddedUsers) -> None:
+        """Read the added users from a database from now on."""
+        self._added = added
 
     def read_users(self) -> Users:
-        """Return the users as their files have them now; blocks on these.
+        """Return the users as they are stored now; blocks.
 
         Raises:
-            ConfigurationError: a file cannot be read, which is logged once.
+            ConfigurationError: they cannot be read, which is logged once.
+            StorageError: the database does not answer.
         """
-        stamps, before = (stamp(self.source), stamp(self.data_dir / USERS)), self._read
+        added, before = self.added_users, self._read
+        stamps = (stamp(self.source), added and added.version())
         if before is None or before[0] != stamps:
             users, problem = self.known_users, None
             try:
-                users = self._merged_users(was_guarded=users.guarded)
+                users = self._merged_users(added.read() if added else {}, was_guarded=users.guarded)
             except ConfigurationError as error:
                 problem = error
                 if before:
@@ -323,12 +339,12 @@ class Settings(BaseModel):
             raise ConfigurationError(str(before[2]))
         return before[1]
 
-    def _merged_users(self, *, was_guarded: bool) -> Users:
-        """Return the users of both files.
+    def _merged_users(self, added: Added, *, was_guarded: bool) -> Users:
+        """Return the users of twobrain.toml and the added ones.
 
-        Of one who is in both, twobrain.toml has the card, and the other whether a token lets them in.
+        Of one who is both, twobrain.toml has the card, and the other whether a token lets them in.
         """
-        written, added = self.users, read_added(self.data_dir)
+        written = self.written_users
         try:
             if self.source:
                 written = _USERS.validate_python(read_toml(self.source).get("users", {}))

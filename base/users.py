@@ -1,6 +1,6 @@
-"""Users that `twobrain users` added, in their own file: `users.json`.
+"""Users that `twobrain users` added: `users.json`, or a shared row.
 
-A token is shown once, to whoever makes it; the file keeps its hash. twobrain.toml, which a person writes by
+A token is shown once, to whoever makes it; its hash is kept. twobrain.toml, which a person writes by
 hand, is never written anew.
 """
 
@@ -9,10 +9,10 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
@@ -34,14 +34,17 @@ Stamp = tuple[int, int, int, int] | None
 
 @with_config(ConfigDict(extra="forbid"))
 class AddedUser(TypedDict):
-    """A user as the file has them."""
+    """A user as they are stored."""
 
     role: Role
     token_sha256: Digest | None
     """None: the token was revoked."""
 
 
-_FILE = TypeAdapter(dict[str, AddedUser])
+Added = dict[str, AddedUser]
+T = TypeVar("T")
+
+_TEXT = TypeAdapter(Added)
 
 
 def new_token() -> str:
@@ -63,62 +66,96 @@ def stamp(path: Path | None) -> Stamp:
     return (found.st_mtime_ns, found.st_ino, found.st_size, found.st_dev) if found else None
 
 
-def read_added(data_dir: Path) -> dict[str, AddedUser]:
-    """Return the added users by name.
+class AddedUsers(ABC):
+    """The added users, wherever they are stored; every method may block."""
 
-    Raises:
-        ConfigurationError: the file cannot be read, or is not as `twobrain users` writes it.
-    """
-    path = data_dir / USERS
+    @abstractmethod
+    def version(self) -> Hashable:
+        """Return what is another once they were changed."""
+
+    @abstractmethod
+    def read(self) -> Added:
+        """Return them by name.
+
+        Raises:
+            ConfigurationError: what is stored cannot be read, or is not as `twobrain users` writes it.
+        """
+
+    @abstractmethod
+    def change(self, change: Callable[[Added], T]) -> T:
+        """Have them changed in place, alone; stored whole on return.
+
+        Raises:
+            ConfigurationError: as `read`.
+            StorageError: they cannot be stored.
+        """
+
+
+class UsersFile(AddedUsers):
+    """A file of one data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / USERS
+
+    def version(self) -> Stamp:
+        """Return the file's stamp."""
+        return stamp(self._path)
+
+    def read(self) -> Added:
+        """Return what the file holds."""
+        try:
+            return users_in(self._path.read_bytes(), self._path)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._path} cannot be read: {error.strerror}. Make it readable."
+            ) from None
+
+    def change(self, change: Callable[[Added], T]) -> T:
+        """Change the file, which whoever else changes it waits for."""
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self._path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                if os.name == "posix":
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                users = self.read()
+                found = change(users)
+                self._write(text_of(users))
+            finally:
+                os.close(lock)
+        except OSError as error:
+            raise StorageError(
+                f"{self._path} cannot be written: {error.strerror}. Make the folder writable, or set "
+                "TWOBRAIN_DATA_DIR to a directory that is yours."
+            ) from None
+        return found
+
+    def _write(self, text: str) -> None:
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{USERS}")  # for its owner alone
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def users_in(text: str | bytes, place: Path | str) -> Added:
+    """Return the users that a text holds; raises as `AddedUsers.read`."""
     try:
-        return _FILE.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}. Make it readable.") from None
+        return _TEXT.validate_json(text)
     except ValidationError:
         raise ConfigurationError(
-            f"{path} is not as `twobrain users` writes it. Put back a copy; or move it away, and give those "
+            f"{place} is not as `twobrain users` writes it. Put back a copy; or move it away, and give those "
             "whom it held new tokens."
         ) from None
 
 
-@contextmanager
-def changed_users(data_dir: Path) -> Iterator[dict[str, AddedUser]]:
-    """Give the added users to change; on disk, whole, when it ends.
-
-    Whoever else changes them waits.
-
-    Raises:
-        ConfigurationError: as `read_added`.
-        StorageError: the data directory cannot be written.
-    """
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open((data_dir / USERS).with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            if os.name == "posix":
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            users = read_added(data_dir)
-            yield users
-            _write(data_dir, users)
-        finally:
-            os.close(lock)
-    except OSError as error:
-        raise StorageError(
-            f"{data_dir / USERS} cannot be written: {error.strerror}. Make the folder writable, or set "
-            "TWOBRAIN_DATA_DIR to a directory that is yours."
-        ) from None
-
-
-def _write(data_dir: Path, users: dict[str, AddedUser]) -> None:
-    handle, name = tempfile.mkstemp(dir=data_dir, prefix=f".{USERS}")  # for its owner alone
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(users, file, indent=1, sort_keys=True, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(data_dir / USERS)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def text_of(users: Added) -> str:
+    """Return users as they are stored."""
+    return json.dumps(users, indent=1, sort_keys=True, ensure_ascii=False)

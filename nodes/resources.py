@@ -17,6 +17,7 @@ from base.data_dir import CHECKPOINTS, LEDGER, LONG_RESULTS, MEMORIES, THREAD_LO
 from base.errors import StorageError
 from base.settings import Settings, load_settings
 from ledger.ledger import Ledger
+from ledger.shared_users import UsersRow
 from models.call import Caller
 from models.catalog import open_embedder
 from storage.checkpoints.durable import DurableSaver
@@ -102,6 +103,9 @@ async def open_resources(settings: Settings | None = None) -> Resources:
     tools = await asyncio.to_thread(open_registry, settings)
     models = await asyncio.to_thread(Caller, settings)
     ledger = await Ledger.open(place_of(settings), settings.redact)
+    if settings.database_url:
+        settings.share_users(UsersRow(ledger.database))
+        await asyncio.to_thread(settings.read_users)
     servers = await asyncio.to_thread(_servers, settings, ledger)
     return Resources(settings, tools, models, ledger, *shared_stores(settings, ledger), servers)
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from langgraph_sdk import Auth
 
-from base.errors import BusyThreadError, ConfigurationError, TwobrainError
+from base.errors import BusyThreadError, ConfigurationError, StorageError, TwobrainError
 from base.settings import Users
 from base.users import digest_of
 from base.webhooks import is_allowed
@@ -22,7 +22,7 @@ from graphs.stale_answers import question
 from nodes.context import LOCAL
 from nodes.gate.request import ANSWERED
 from nodes.resources import shared_resources
-from server.engine import TokenAuth
+from server.engine_check import TokenAuth
 from server.thread_list import GRAPH, opened
 from tools.memory import place_of
 
@@ -118,6 +118,8 @@ async def _users() -> Users:
             return await asyncio.to_thread(settings.read_users)
     except ConfigurationError:
         pass  # it was logged when it was first found
+    except StorageError as error:
+        _log.error("nobody is let in: %s", error)
     raise Auth.exceptions.HTTPException(
         403, "This server's settings cannot be read; its log and `twobrain doctor` say why."
     )

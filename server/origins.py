@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from base.errors import TwobrainError
 from base.settings import OWN_HOST, AccessCard, load_settings
-from server.engine import checked_engine
+from server.engine_check import checked_engine
 
 _STUDIO = {f"https://{region}smith.langchain.com" for region in ("", "eu.", "apac.", "aws.")}
 """LangSmith's, in each region."""

@@ -142,9 +142,8 @@ def thread_or_new(given: str | None) -> str:
 
 
 def _context(options: Options, settings: Settings) -> Context:
-    users = settings.known_users.cards
-    if options.user and options.user != LOCAL and options.user not in users:
-        known = ", ".join([LOCAL, *(name for name in users if name != LOCAL)])
+    if options.user and options.user != LOCAL and options.user not in settings.users:
+        known = ", ".join([LOCAL, *(name for name in settings.users if name != LOCAL)])
         raise ConfigurationError(
             f"--user {options.user!r}: twobrain.toml has no such user. Correct the name ({known}), or add a "
             f"[users.{options.user}] table."

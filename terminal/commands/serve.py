@@ -14,6 +14,7 @@ from base.errors import ConfigurationError, StorageError
 from base.settings import OWN_HOST, Settings, Users, load_settings, read_dotenv
 from base.webhooks import hosts_of
 from graphs.shadowing import CHECKOUT
+from ledger.shared_users import shared_users
 from storage.sqlite import create_private
 from storage.thread_lock import take_file
 from terminal.screen import Screen, open_screen
@@ -47,7 +48,8 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
         )
     settings, screen = load_settings(), open_screen()
     environ = {**_environment(settings, screen), OWN_HOST: host}
-    known = settings.known_users
+    with shared_users(settings):
+        known = settings.known_users
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     folder = _furnish(settings, url)
     alone = _check_address(host, port)

@@ -7,7 +7,8 @@ from typing import Any
 from base.data_dir import USERS
 from base.errors import RequestError
 from base.settings import Settings, UserCard, Users, load_settings
-from base.users import AddedUser, Role, changed_users, digest_of, new_token
+from base.users import Added, AddedUser, Role, digest_of, new_token
+from ledger.shared_users import shared_users
 from terminal.lists import list_rows, show_json
 from terminal.screen import open_screen
 from terminal.text import plain
@@ -28,22 +29,27 @@ def add(name: str, role: Role | None, *, as_json: bool) -> None:
         StorageError: the data directory cannot be written.
     """
     settings, screen = load_settings(), open_screen(machine=as_json)
-    with changed_users(settings.data_dir) as added:
+    token = new_token()
+
+    def added(users: Added) -> tuple[Role, Users]:
         known = settings.read_users()
         _check_name(name, known)
         written = known.cards.get(name)
-        _check_role(name, role, settings.users.get(name))
+        _check_role(name, role, settings.written_users.get(name))
         if written and written.token_sha256:
             raise RequestError(
                 f"{name!r} has a token already. If it is lost, `twobrain users revoke {name}` first."
             )
-        role = role or (written.role if written else "user")
-        token = new_token()
-        added[name] = AddedUser(role=role, token_sha256=digest_of(token.encode()))
+        given = role or (written.role if written else "user")
+        users[name] = AddedUser(role=given, token_sha256=digest_of(token.encode()))
+        return given, known
+
+    with shared_users(settings) as stored:
+        given, known = stored.change(added)
     if as_json:
-        show_json(screen, {"name": name, "role": role, "token": token})
+        show_json(screen, {"name": name, "role": given, "token": token})
         return
-    screen.note(f"{plain(name)} ({role}) is let in with this token, which is shown this once:", "bold")
+    screen.note(f"{plain(name)} ({given}) is let in with this token, which is shown this once:", "bold")
     screen.out.print(token, soft_wrap=True)
     if not known.guarded:
         screen.note("From now on a server lets nobody in without a token, a running one too.", "yellow")
@@ -52,20 +58,24 @@ def add(name: str, role: Role | None, *, as_json: bool) -> None:
 def revoke(name: str, *, as_json: bool) -> None:
     """Take a user's token back. Raises as `add`."""
     settings, screen = load_settings(), open_screen(machine=as_json)
-    with changed_users(settings.data_dir) as added:
+
+    def revoked(added: Added) -> None:
         card = settings.read_users().cards.get(name)
         if card is None or card.token_sha256 is None:
             raise RequestError(f"{name!r} has no token. `twobrain users list` shows who has one.")
         added[name] = AddedUser(role=card.role, token_sha256=None)
+
+    with shared_users(settings) as stored:
+        stored.change(revoked)
+        users = settings.read_users()
     if as_json:
         show_json(screen, {"revoked": name})
         return
     screen.note(f"Revoked the token of {plain(name)}: it counts no more. What is theirs stays.")
-    users = settings.read_users()
     if not any(map(users.may_enter, users.cards)):
         screen.note(
             f"Nobody has a token now, and a server lets nobody in. To serve without tokens again, take away "
-            f"{settings.data_dir / USERS} and every token_sha256 of twobrain.toml, and start it anew.",
+            f"{_place(settings)} and every token_sha256 of twobrain.toml, and start it anew.",
             "yellow",
         )
 
@@ -73,12 +83,19 @@ def revoke(name: str, *, as_json: bool) -> None:
 def list_all(*, as_json: bool) -> None:
     """List the users. Raises `ConfigurationError`: a file of theirs cannot be read."""
     settings = load_settings()
-    rows = [_row(name, card, settings) for name, card in settings.known_users.cards.items()]
+    with shared_users(settings):
+        rows = [_row(name, card, settings) for name, card in settings.users.items()]
     list_rows(rows, _COLUMNS, _NONE, as_json=as_json, for_people=_for_people)
 
 
+def _place(settings: Settings) -> str:
+    """Return where the added users are."""
+    row = f"the row {USERS!r} of the table documents"
+    return row if settings.database_url else str(settings.data_dir / USERS)
+
+
 def _row(name: str, card: UserCard, settings: Settings) -> dict[str, Any]:
-    places = {"twobrain.toml": settings.users, USERS: settings.known_users.added}
+    places = {"twobrain.toml": settings.written_users, "twobrain users": settings.known_users.added}
     return {
         "name": name,
         "role": card.role,

@@ -11,16 +11,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph_sdk import Auth
 
 from base.data_dir import USERS
-from base.errors import ConfigurationError
+from base.errors import ConfigurationError, UnknownThreadError
 from base.settings import load_settings
-from base.users import AddedUser, changed_users, digest_of
+from base.users import AddedUser, UsersFile, digest_of
+from graphs.orchestrator import builder
 from nodes.gate.request import ANSWERED
-from nodes.resources import Resources, open_resources, share, shared
+from nodes.resources import CONFIGURED, Resources, open_resources, share, shared
 from server.auth import authenticate, look_up, own, refuse, remembered
-from server.engine import TokenAuth, check_engine
+from server.engine_check import TokenAuth, check_engine
 
 ALICE, BOB = "token-of-alice-4731", "token-öf-bob"
 CONFIG = "".join(
@@ -133,13 +135,12 @@ async def test_a_running_server_asks_for_tokens_from_the_first_that_is_given_and
 ):
     key = {"x-api-key": "a new one"}
     folder = unguarded.settings.data_dir
-    with changed_users(folder) as users:
-        users["carol"] = AddedUser(role="guest", token_sha256=digest_of(b"a new one"))
+    carol = AddedUser(role="guest", token_sha256=digest_of(b"a new one"))
+    UsersFile(folder).change(lambda users: users.update(carol=carol))
     assert await authenticate(key) == {"identity": "carol", "permissions": ["guest"]}
     assert await status(own, "carol", "threads", "search", {}) == 200
     assert await status(own, User("local", is_authenticated=False), "threads", "search", {}) == 403
-    with changed_users(folder) as users:
-        users["carol"]["token_sha256"] = None
+    UsersFile(folder).change(lambda users: users["carol"].update(token_sha256=None))
     for headers in (key, {}):
         with pytest.raises(Auth.exceptions.HTTPException, match="401"):
             await authenticate(headers)
@@ -268,6 +269,63 @@ async def test_assistants_are_read_by_everybody_and_made_by_nobody(guarded):
     assert await status(refuse, "bob", "assistants", "create", {"metadata": None}) == 403
 
 
+ASKED = {"messages": [{"role": "user", "content": 'write "x" to scheduled.txt'}]}
+
+
+async def ran(res: Resources, user: User | None, given: Any = ASKED) -> dict[str, Any]:
+    """Run the graph as an engine does that asks no handler of ours first."""
+    graph = builder.compile(checkpointer=InMemorySaver())
+    choices = {"thread_id": THREAD, "assistant_id": "x", "graph_id": "x", CONFIGURED: res}
+    return await graph.ainvoke(given, {"configurable": {**choices, "langgraph_auth_user": user}})
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        None,
+        User("", is_authenticated=False),
+        User("anonymous", is_authenticated=False),
+        User("anonymous"),
+        User("alice", is_authenticated=False),
+        User("local"),
+        User("langgraph-studio-user"),
+        User("carol"),
+    ],
+)
+async def test_no_turn_runs_for_whom_our_handlers_did_not_let_in(user, guarded):
+    with pytest.raises(ConfigurationError, match=r"did not ask for one|has no token"):
+        await ran(guarded, user)
+    await guarded.ledger.settled()
+    assert (await guarded.ledger.threads(), await guarded.ledger.audit()) == ([], [])
+    assert await guarded.ledger.usage() == []
+
+
+async def test_no_turn_runs_on_anothers_thread_whatever_engine_hands_it_on(guarded):
+    await guarded.ledger.touch(THREAD, user="alice", status="answered")
+    with pytest.raises(UnknownThreadError):
+        await ran(guarded, User("bob"))
+    assert await guarded.ledger.audit() == []
+    assert (await ran(guarded, User("alice")))["pending"]
+
+
+async def test_a_turn_ends_at_its_next_step_once_its_users_token_is_taken_back(guarded, monkeypatch):
+    """Between the planner's call and its confirmation."""
+    file, read = UsersFile(guarded.settings.data_dir), guarded.settings.read_users
+    steps = []
+
+    def taken_back():
+        steps.append(len(steps))
+        if len(steps) == 3:
+            gone = AddedUser(role="user", token_sha256=None)
+            file.change(lambda users: users.update(alice=gone))
+        return read()
+
+    monkeypatch.setattr(type(guarded.settings), "read_users", lambda _: taken_back())
+    with pytest.raises(ConfigurationError, match="'alice' has no token"):
+        await ran(guarded, User("alice"))
+    assert steps == [0, 1, 2]
+
+
 class TestTheEngine:
     """Whether it has loaded our handlers is asked of it before anybody is served."""
 
@@ -304,7 +362,7 @@ class TestTheEngine:
 
 
 def test_a_fresh_file_of_users_is_its_owners_alone(tmp_path):
-    with changed_users(tmp_path / "data") as users:
-        users["alice"] = AddedUser(role="user", token_sha256=None)
+    alice = AddedUser(role="user", token_sha256=None)
+    UsersFile(tmp_path / "data").change(lambda users: users.update(alice=alice))
     for path in ((tmp_path / "data"), *(tmp_path / "data").iterdir()):
         assert path.stat().st_mode & 0o077 == 0

@@ -3,16 +3,13 @@
 import json
 import re
 import stat
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from base.users import digest_of
+from base.users import AddedUser, UsersFile, digest_of
 
-HOUSE = Path(__file__).parents[3]
 WRITTEN = """# By hand, with comments.
 [users.alice]
 role = "admin"          # she owns the place
@@ -71,13 +68,13 @@ def test_a_token_is_shown_once_and_its_hash_alone_is_kept(users, tmp_path):
         token.encode()
     )
     assert token not in "".join(users("list")[1:])
-    assert listed(users) == {"carol": ("guest", True, ["users.json"])}
+    assert listed(users) == {"carol": ("guest", True, ["twobrain users"])}
 
 
 def test_a_file_written_by_hand_stays_as_it_is_and_a_token_of_either_place_is_taken_back(users, written):
     before = written.read_bytes()
     assert users("add", "alice")[0] == 0
-    both = ["twobrain.toml", "users.json"]
+    both = ["twobrain.toml", "twobrain users"]
     assert listed(users) == {"alice": ("admin", True, both), "bob": ("user", True, ["twobrain.toml"])}
     for name in ("alice", "bob"):
         assert users("revoke", name)[0] == 0
@@ -127,7 +124,7 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(words, told, users, 
 @pytest.mark.parametrize("name", ["ann@example.com", "Zoë", "local", "9lives", "a.b_c-d"])
 def test_what_people_are_called_is_taken(name, users):
     assert users("add", name)[0] == 0
-    assert listed(users) == {name: ("user", True, ["users.json"])}
+    assert listed(users) == {name: ("user", True, ["twobrain users"])}
 
 
 def test_a_damaged_file_is_told_and_not_written_over(users, tmp_path):
@@ -141,19 +138,14 @@ def test_a_damaged_file_is_told_and_not_written_over(users, tmp_path):
 
 
 def test_of_two_who_add_at_once_neither_is_lost(tmp_path):
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from base.users import AddedUser, changed_users\n"
-        "for number in range(20):\n"
-        "    with changed_users(Path(sys.argv[1])) as users:\n"
-        "        users[f'{sys.argv[2]}{number}'] = AddedUser(role='user', token_sha256=None)\n"
-    )
+    """Each opens the file anew, as another process does."""
 
-    def add(name: str) -> int:
-        command = [sys.executable, "-c", program, str(tmp_path / "data"), name]
-        return subprocess.run(command, cwd=HOUSE, check=False).returncode
+    def add(name: str) -> None:
+        for number in range(10):
+            new = {f"{name}{number}": AddedUser(role="user", token_sha256=None)}
+            UsersFile(tmp_path / "data").change(lambda users, new=new: users.update(new))
 
     with ThreadPoolExecutor() as pool:
-        assert list(pool.map(add, "abc")) == [0, 0, 0]
-    assert len(json.loads((tmp_path / "data/users.json").read_text())) == 60
+        list(pool.map(add, "abcd"))
+    assert len(json.loads((tmp_path / "data/users.json").read_text())) == 40
     assert {path.name for path in (tmp_path / "data").iterdir()} == {"users.json", "users.lock"}

@@ -258,7 +258,7 @@ async def test_whenever_the_server_is_killed_no_write_is_doubled_and_none_is_los
     if proving:
         life_s = await until_killed(house, everything, SOME_S, for_good)
         random_one = (SOME_S, partial(at_any_moment, life_s))
-        deaths = [random_one, after_it, random_one, (HURRIES_S, after_an_effect)] * 25
+        deaths = [random_one, after_it, random_one, (HURRIES_S, after_an_effect)] * 10
     for dawdles_s, death in deaths:
         while len(house.unended(everything)) < AT_ONCE:
             everything |= [talk_of(len(everything))]

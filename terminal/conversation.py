@@ -1,6 +1,7 @@
 """A turn in the terminal: shown, and its confirmations answered."""
 
-import secrets
+import re
+import uuid
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from functools import partial
@@ -13,6 +14,7 @@ from base.settings import Settings
 from graphs.result import Result
 from graphs.session import Orchestrator, check_thread
 from graphs.stream import Event, final_result
+from ledger.ledger import Ledger
 from nodes.context import LOCAL, Context
 from nodes.gate.answers import fault
 from terminal.app import Options
@@ -23,6 +25,9 @@ from terminal.progress import receipts, show_turn
 from terminal.prompt import LinePrompt
 from terminal.screen import open_screen
 from terminal.text import plain
+
+_SHORT = re.compile("[0-9a-f]{8}")
+"""How a UUID begins."""
 
 
 class Conversation:
@@ -133,11 +138,20 @@ def exit_code(result: Result) -> int:
     return 1 if unasked or result.stop_reason == "model_failed" else 0
 
 
-def thread_or_new(given: str | None) -> str:
-    """Return the thread's id, checked; None: a new one."""
+async def thread_of(ledger: Ledger, given: str | None) -> str:
+    """Return a thread's id, checked; None: a new one.
+
+    A new one is a UUID, which is what a server can list. The first eight characters of one stand for it,
+    where no other begins so.
+    """
     if given is None:
-        return secrets.token_hex(4)
+        return str(uuid.uuid4())
     check_thread(given)
+    if _SHORT.fullmatch(given):
+        names = await ledger.thread_names()
+        found = [name for name in names if name == given or name.startswith(f"{given}-")]
+        if len(found) == 1:
+            return found[0]
     return given
 
 

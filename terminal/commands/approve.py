@@ -6,14 +6,14 @@ from graphs.session import Orchestrator
 from graphs.stale_answers import stale_answer
 from terminal.app import Options
 from terminal.card import answer_all
-from terminal.conversation import Conversation
+from terminal.conversation import Conversation, thread_of
 
 
 async def decide(
     orchestrator: Orchestrator, thread_id: str, options: Options, *, yes: bool, reason: str = ""
 ) -> int:
     """Approve or reject every waiting call, and go on."""
-    talk = Conversation(orchestrator, options)
+    talk, thread_id = Conversation(orchestrator, options), await thread_of(orchestrator.ledger, thread_id)
     pending = (await orchestrator.result(thread_id)).pending
     if pending is None:
         found = await diagnose(orchestrator, thread_id)

@@ -1,6 +1,7 @@
 """`twobrain audit`: the tool calls."""
 
-from graphs.session import Orchestrator, check_thread
+from graphs.session import Orchestrator
+from terminal.conversation import thread_of
 from terminal.lists import list_rows
 
 _COLUMNS = ("started_at", "thread", "tool", "args", "decision", "status", "duration_ms")
@@ -11,7 +12,7 @@ async def audit(
 ) -> None:
     """List them, the newest last."""
     if thread is not None:
-        check_thread(thread)
+        thread = await thread_of(orchestrator.ledger, thread)
     rows = await orchestrator.ledger.audit(thread=thread, user=user, limit=limit)
     zone = orchestrator.settings.zone("local")
     list_rows(rows, _COLUMNS, "No tool was called yet.", as_json=as_json, zone=zone)

@@ -7,7 +7,7 @@ from base.errors import TwobrainError
 from graphs.session import Orchestrator
 from terminal.app import Options
 from terminal.card import show_waiting
-from terminal.conversation import Conversation, exit_code, thread_or_new
+from terminal.conversation import Conversation, exit_code, thread_of
 from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
 from terminal.screen import complain
@@ -24,7 +24,8 @@ Ctrl-C stops a turn that runs, or a question that is asked. What you type meanwh
 
 async def chat(orchestrator: Orchestrator, thread_id: str | None, options: Options) -> int:
     """Hold a conversation."""
-    return await Chat(Conversation(orchestrator, options), thread_or_new(thread_id)).run()
+    thread = await thread_of(orchestrator.ledger, thread_id)
+    return await Chat(Conversation(orchestrator, options), thread).run()
 
 
 class Chat:
@@ -59,7 +60,7 @@ class Chat:
             case "":
                 pass
             case "/new":
-                self._thread = thread_or_new(None)
+                self._thread = await thread_of(self._talk.orchestrator.ledger, None)
                 self._show_thread()
             case "/thread":
                 self._show_thread()

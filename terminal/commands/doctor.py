@@ -13,6 +13,7 @@ from doctor.check import Finding, check_all, close_to_others
 from doctor.diagnose import diagnose
 from doctor.repair import repair
 from graphs.session import Orchestrator
+from terminal.conversation import thread_of
 from terminal.lists import show_json
 from terminal.log import last_entry
 from terminal.screen import open_screen
@@ -48,7 +49,7 @@ def check(*, mend: bool, as_json: bool) -> int:
 
 async def examine(orchestrator: Orchestrator, thread_id: str, *, mend: bool, as_json: bool) -> int:
     """Explain a thread or repair it; 1 where it is damaged afterwards."""
-    screen = open_screen(machine=as_json)
+    screen, thread_id = open_screen(machine=as_json), await thread_of(orchestrator.ledger, thread_id)
     done = await repair(orchestrator, thread_id) if mend else []
     found = await diagnose(orchestrator, thread_id)
     if as_json:

@@ -3,12 +3,12 @@
 from graphs.result import condition_of
 from graphs.session import Orchestrator
 from terminal.app import Options
-from terminal.conversation import Conversation
+from terminal.conversation import Conversation, thread_of
 
 
 async def resume(orchestrator: Orchestrator, thread_id: str, options: Options) -> int:
     """Go on with a turn; of one that had ended, show how."""
-    talk = Conversation(orchestrator, options)
+    talk, thread_id = Conversation(orchestrator, options), await thread_of(orchestrator.ledger, thread_id)
     condition = condition_of(await orchestrator.snapshot(thread_id))
     if condition in {"answered", "failed"} and not options.json:
         talk.screen.side.print("That turn had ended; this is how.", style="dim")

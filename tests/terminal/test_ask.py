@@ -2,6 +2,7 @@ import json
 import os
 import re
 import stat
+import uuid
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -197,3 +198,15 @@ def test_times_are_shown_on_the_persons_clock(home):
         shown, *_ = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", listed)
         when = datetime.fromisoformat(shown).replace(tzinfo=ZoneInfo(zone))
         assert timedelta() <= datetime.now(UTC) - when < timedelta(minutes=3)
+
+
+def test_a_new_thread_has_an_id_that_a_server_can_list_and_its_beginning_stands_for_it(home):
+    asked = home.run("ask", 'write "milk" to a.txt', "--json", code=3)
+    thread = json.loads(asked.stdout)["thread_id"]
+    assert str(uuid.UUID(thread)) == thread
+    short = thread[:8]
+    assert thread in home.run("doctor", "-t", short).stdout
+    assert home.json("approve", short)["thread_id"] == thread
+    assert [row["thread"] for row in home.json("audit", "-t", short)] == [thread]
+    assert home.json("ask", "what is 12*7", "-t", short)["thread_id"] == thread
+    assert home.json("ask", "what is 12*7", "-t", "0" * 8)["thread_id"] == "0" * 8

@@ -88,7 +88,9 @@ def test_a_data_directory_that_cannot_be_made_is_named(home):
 
 def test_an_error_that_nobody_foresaw_is_logged_without_secrets(home):
     (home.directory / "sitecustomize.py").write_text(
-        "import secrets\n\n\ndef fail(*_):\n    raise KeyError('sesame-open')\n\n\nsecrets.token_hex = fail\n"
+        "import sys, uuid\nreal = uuid.uuid4\n\ndef fail():\n"
+        "    if sys._getframe(1).f_globals['__name__'] == 'terminal.conversation':\n"
+        "        raise KeyError('sesame-open')\n    return real()\n\nuuid.uuid4 = fail\n"
     )
     path = os.pathsep.join([str(home.directory), home.env()["PYTHONPATH"]])
     told = said(home.run_anew("chat", code=1, PYTHONPATH=path, DOOR_PASSWORD="sesame-open"))

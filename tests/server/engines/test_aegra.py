@@ -42,7 +42,7 @@ def workers(tmp_path: Path, database_url: str) -> Iterator[Workers]:
 
 
 async def converse(workers: Workers, thread: str, path: str, limit: asyncio.Semaphore) -> set[str]:
-    """Bring a thread to its end, whichever worker answers; return the writes that a person was asked about."""
+    """Bring a thread to its end, whichever worker answers; return the writes that were in doubt."""
     doubts: set[str] = set()
     async with limit:
         while True:

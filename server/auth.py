@@ -201,7 +201,7 @@ async def _bring_up_to_date(name: str, action: str, value: Any) -> None:
     """Bring the list up to date, before it is used."""
     thread = _thread(value)
     if thread and action == "delete":
-        await _check_idle(thread)
+        await _check_idle(thread, name)
         return
     for threads in opened:
         if action == "search":
@@ -210,11 +210,17 @@ async def _bring_up_to_date(name: str, action: str, value: Any) -> None:
             await threads.refresh(thread)
 
 
-async def _check_idle(thread: str) -> None:
-    """Check that no turn of a thread is under way."""
+async def _check_idle(thread: str, name: str) -> None:
+    """Check that no turn of a thread is under way before it is deleted.
+
+    Of an engine with a saver of its own the ledger hears no more of it: `twobrain prune` forgets it.
+    """
+    res = await shared_resources()
     try:
-        async with (await shared_resources()).turns.at_once(thread):
-            return
+        async with res.turns.at_once(thread):
+            row = await res.ledger.thread(thread)
+            if row and row["user"] == name and not res.checkpoints:
+                await res.ledger.touch(thread, user=name, status="pruning")
     except BusyThreadError:
         raise Auth.exceptions.HTTPException(
             409, f"A turn of thread {thread} is under way: cancel it, or delete the thread once it has ended."

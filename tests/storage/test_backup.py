@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from base.data_dir import CHECKPOINTS, LEDGER, MCP_PINS, MEMORIES, SERVER_LOCK
-from base.errors import StorageError
+from base.errors import ConfigurationError, StorageError
 from doctor.diagnose import diagnose
 from doctor.missing_records import missing_threads
 from ledger.tables import VERSION
 from storage.backup import MANIFEST, back_up, manifest_of, restore
 from storage.thread_lock import take_file
+from terminal.commands.upkeep.backup import backup
 from terminal.commands.upkeep.migrate import migrate
 from terminal.commands.upkeep.restore import restore as command
 
@@ -201,6 +202,18 @@ def test_a_backup_of_another_schema_is_refused(folder, schema, tmp_path, monkeyp
     with pytest.raises(StorageError, match=rf"of twobrain 9\.9 with schema {schema}"):
         command(str(source), force=False, as_json=False)
     assert not (tmp_path / "new").exists()
+
+
+def test_what_is_in_postgres_is_backed_up_by_its_own_means_and_that_is_said(folder, monkeypatch):
+    monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(folder))
+    monkeypatch.setenv("TWOBRAIN_DATABASE_URL", "postgresql://user@nowhere/name")
+    source = backed_up(folder)
+    for refused in (
+        lambda: backup(str(folder.parent / "new"), as_json=False),
+        lambda: command(str(source), force=True, as_json=False),
+    ):
+        with pytest.raises(ConfigurationError, match="pg_dump"):
+            refused()
 
 
 KILLED = """

@@ -123,5 +123,8 @@ async def test_each_write_happens_once_on_two_workers_of_which_one_is_killed_eve
     )  # it had happened, was cut short, and a person said that it is not to be run again
     assert {row["status"] for row in rows} <= {"executed", "unknown"}
     assert threads == dict.fromkeys(talks, "answered")
+    async with get_client(url=random.choice(workers.urls)) as client, opened(database_url) as ledger:
+        await client.threads.delete(next(iter(talks)))
+        assert (await ledger.thread(next(iter(talks))))["status"] == "pruning"
     told = f"{len(talks)} threads with a gated write on two workers in {took:.0f} s, {kills} kills"
     tell(f"{told}: all ended, each write happened once; {len(asked)} asked about")

@@ -4,6 +4,7 @@ TwobrainError                    exit code 1
 ├── ConfigurationError           exit code 2: twobrain.toml, the environment, a context field
 │   ├── UnknownModelError        a model or role name that the registry does not have
 │   ├── UnknownToolError         a tool name that no declaration has
+│   ├── UnknownUserError         a user of whom twobrain.toml, which names users, says nothing
 │   ├── MissingKeyError          a model's API key variable is not set
 │   └── ShadowedPackageError     another distribution's package hides one of ours
 ├── RequestError                 exit code 2: what was asked cannot be done as asked
@@ -63,6 +64,10 @@ class UnknownModelError(ConfigurationError):
 
 class UnknownToolError(ConfigurationError):
     """No tool has that name."""
+
+
+class UnknownUserError(ConfigurationError):
+    """There are users, and none has that name."""
 
 
 class MissingKeyError(ConfigurationError):

@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from base.errors import ConfigurationError
+from base.errors import ConfigurationError, UnknownUserError
 from base.redaction import redacted, secrets_of
 
 Role = Literal["guest", "user", "admin"]
@@ -178,6 +178,8 @@ class UserCard(Card):
     """US dollars in a day (UTC), instead of what [limits] says for everybody; None: as there."""
 
 
+EVERYBODY_ELSE = "*"
+"""Table of users who have none."""
 _LOCAL, _STRANGER = UserCard(), UserCard(role="guest")
 """Cards of users without a table."""
 
@@ -263,8 +265,23 @@ class Settings(BaseModel):
             raise ConfigurationError(_explain(error, self.source, place)) from None
 
     def user(self, name: str) -> UserCard:
-        """Return a user's card; `local` is known, and others are guests."""
-        return self.users.get(name) or (_LOCAL if name == "local" else _STRANGER)
+        """Return a user's card; `local` is known.
+
+        Anybody else is a guest where no user has a table, else as the table `"*"` says.
+
+        Raises:
+            UnknownUserError: others have tables, and neither this user nor `"*"` does.
+        """
+        if card := self.users.get(name):
+            return card
+        if name == "local":
+            return _LOCAL
+        if self.users and EVERYBODY_ELSE not in self.users:
+            raise UnknownUserError(
+                f"There is no user {name!r}. Correct the name, or add a [users.{name}] table to "
+                f'{self.source or "the settings"}; [users."*"] is for everybody who has none.'
+            )
+        return self.users.get(EVERYBODY_ELSE, _STRANGER)
 
     def zone(self, user: str) -> ZoneInfo:
         """Return a person's time zone: their own, the calendar's, or the machine's."""

@@ -14,6 +14,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from graphs.admission import admit
 from graphs.routes import after_confirm, after_intake, after_plan
 from graphs.stale_answers import question
 from nodes.confirm import confirm
@@ -23,7 +24,7 @@ from nodes.explain import explain
 from nodes.gate.request import ANSWERED
 from nodes.intake import intake
 from nodes.plan import plan
-from nodes.resources import CONFIGURED, HELD, shared_resources
+from nodes.resources import CONFIGURED, HELD, Resources, shared_resources
 from nodes.respond import respond
 from nodes.state import Input, Output, State
 from storage.checkpoints.saver import Checkpoints
@@ -52,10 +53,11 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
 
         Raises:
             BusyThreadError: another process has been at work on the thread for too long.
+            UnknownThreadError: the thread is another user's.
         """
         if isinstance(self.checkpointer, BaseCheckpointSaver):
             options = {**options, "durability": "sync", "checkpoint_during": None}
-        async with self._alone(input, config) as noted:
+        async with self._alone(input, config, options.get("context")) as noted:
             stream: Any = super().astream(input, noted, **options)
             async with aclosing(stream):
                 async for each in stream:
@@ -69,8 +71,10 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         return changed
 
     @asynccontextmanager
-    async def _alone(self, given: Any, config: RunnableConfig | None) -> AsyncIterator[RunnableConfig | None]:
-        """Hold the thread's lock; first note which question an answer is for.
+    async def _alone(
+        self, given: Any, config: RunnableConfig | None, context: Any
+    ) -> AsyncIterator[RunnableConfig | None]:
+        """Hold a thread's lock; first note which question an answer is for.
 
         While a run waits for its turn, another question may come to stand.
         """
@@ -82,8 +86,9 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         if isinstance(given, Command) and given.resume is not None and ANSWERED not in choices:
             asked = await question(self.checkpointer, config)
             config = {**config, "configurable": {**choices, ANSWERED: asked or ""}}
-        turns = (choices.get(CONFIGURED) or await shared_resources()).turns
-        async with nullcontext() if choices.get(HELD) is turns else turns.of(str(thread)):
+        res: Resources = choices.get(CONFIGURED) or await shared_resources()
+        async with nullcontext() if choices.get(HELD) is res.turns else res.turns.of(str(thread)):
+            await admit(res, self.checkpointer, given, config, context)
             yield config
 
     async def _settled(self, config: RunnableConfig | None) -> None:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
-from langgraph.runtime import Runtime, ServerInfo
+from langgraph.runtime import Runtime
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -131,14 +131,30 @@ def choices_of(context: Context) -> dict[str, Any]:
     return context.model_dump(mode="json", exclude_unset=True)
 
 
-def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -> Person:
-    """Return who asks, on a server whom it authenticated.
+def asks(configurable: Mapping[str, Any], context: Any, settings: Settings) -> str | None:
+    """Return who begins a run, None where nobody says.
 
     Raises:
         ConfigurationError: users have tokens, and the server asked for none.
     """
+    user = configurable.get("langgraph_auth_user")
+    if user is not None or not {"assistant_id", "graph_id"}.isdisjoint(configurable):  # as LangGraph tells
+        return _authenticated(getattr(user, "identity", ""), settings)
+    said = context if isinstance(context, Context) else Context.model_validate(context or {})
+    return said.user if "user" in said.model_fields_set else None
+
+
+def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -> Person:
+    """Return for whom a turn runs, on a server whom it authenticated.
+
+    Raises:
+        ConfigurationError: users have tokens, and the server asked for none.
+        UnknownUserError: there are users, and this is none.
+    """
     server = runtime.server_info
-    name = _name(server, settings) if server else context.user
+    name = context.user
+    if server:
+        name = _authenticated(server.user.identity if server.user else "", settings)
     card = settings.user(name)
     role = context.user_role or card.role
     if server:  # a client lowers its role at the most
@@ -157,9 +173,8 @@ def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -
     )
 
 
-def _name(server: ServerInfo, settings: Settings) -> str:
+def _authenticated(name: str, settings: Settings) -> str:
     """Return whom the server authenticated, else `local`."""
-    name = server.user.identity if server.user else ""
     if not name and any(card.token_sha256 for card in settings.users.values()):
         raise ConfigurationError(
             "Users of twobrain.toml have a token_sha256, and this server did not ask for a token. Name "

@@ -38,7 +38,8 @@ class Conversation:
         self.unsent = ""
         """What the person typed while they were asked, and has not sent."""
         self._options = options
-        self._context = _context(options, orchestrator.settings)
+        self.context = _context(options, orchestrator.settings)
+        """Names the user where `--user` does; else whoever the thread is of."""
 
     async def report(self, thread_id: str, turn: Awaitable[Result]) -> int:
         """Wait for a turn, say how it ended, return the exit code."""
@@ -64,17 +65,17 @@ class Conversation:
         Raises:
             LeftError: the person left before the end.
         """
-        return await self._finish(self.orchestrator.stream(text, thread_id=thread_id, context=self._context))
+        return await self._finish(self.orchestrator.stream(text, thread_id=thread_id, context=self.context))
 
     async def answer(self, thread_id: str, answer: dict[str, Any]) -> Result:
         """Answer a waiting confirmation, then go on as `ask` does."""
-        return await self._finish(self.orchestrator.stream_resume(thread_id, answer, context=self._context))
+        return await self._finish(self.orchestrator.stream_resume(thread_id, answer, context=self.context))
 
     async def go_on(self, thread_id: str) -> Result:
         """Go on at a thread's confirmation, or with its unfinished turn."""
-        result = await self.orchestrator.result(thread_id)
+        result = await self.orchestrator.result(thread_id, context=self.context)
         if result.pending is None:
-            return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self._context))
+            return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self.context))
         if result.receipts and not self._options.json:
             self.screen.side.print(receipts(result))
         return await self._settle(result)
@@ -96,7 +97,7 @@ class Conversation:
             if answer is None:
                 break
             before = await self._rules(answer)
-            thread, context = result.thread_id, self._context
+            thread, context = result.thread_id, self.context
             result = await self._watch(self.orchestrator.stream_resume(thread, answer, context=context))
             for rule in await self._rules(answer):
                 if rule not in before:

@@ -14,7 +14,7 @@ from tests.tools.loopback import answer, open_site
 WRITE = 'write_file {"path": "notes/a.txt", "content": "x"}'
 ELSEWHERE = 'write_file {"path": "notes/../a.txt", "content": "x"}'
 REMEMBERED = {"type": "approve", "remember": {"where": {"path": "notes/*"}, "until": None, "uses": 2}}
-RULE = '[[users.alice.rules]]\ntool = "write_file"\nwhere = { path = "notes/*" }\n'
+RULE = '[users.bob]\n[[users.alice.rules]]\ntool = "write_file"\nwhere = { path = "notes/*" }\n'
 
 
 def written(house) -> list[str]:

@@ -32,6 +32,8 @@ from base.redaction import redacted, secrets_of
 
 Role = Literal["guest", "user", "admin"]
 
+LOCAL = "local"
+"""Whoever asks where nobody is authenticated."""
 OWN_HOST = "TWOBRAIN_SERVER_HOST"
 """Variable by which `twobrain serve` tells the server what `--host` named."""
 ROLES: tuple[Role, ...] = ("guest", "user", "admin")
@@ -274,7 +276,7 @@ class Settings(BaseModel):
         """
         if card := self.users.get(name):
             return card
-        if name == "local":
+        if name == LOCAL:
             return _LOCAL
         if self.users and EVERYBODY_ELSE not in self.users:
             raise UnknownUserError(

@@ -7,8 +7,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
 from base.errors import UnknownThreadError
+from base.settings import LOCAL
 from graphs.damage import damage_named
-from nodes.context import LOCAL, asks
+from nodes.context import asks
 from nodes.resources import Resources
 
 

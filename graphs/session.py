@@ -16,7 +16,7 @@ from langgraph.types import Command, StateSnapshot
 
 from base.data_dir import CHECKPOINTS, MEMORIES
 from base.errors import BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
-from base.settings import Settings
+from base.settings import LOCAL, Settings
 from base.texts import as_text, is_blank, mended
 from graphs.admission import admit, check_user
 from graphs.damage import blame_damage, damage_named
@@ -26,7 +26,7 @@ from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from ledger.ledger import Ledger
 from models.catalog import ModelRegistry, open_embedder
-from nodes.context import LOCAL, Context, choices_of
+from nodes.context import Context, choices_of
 from nodes.intake import check_text
 from nodes.resources import CONFIGURED, HELD, Resources, open_resources
 from storage.checkpoints.saver import Checkpoints, open_checkpoints

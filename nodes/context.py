@@ -13,12 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from base.errors import ConfigurationError
-from base.settings import ROLES, Role, Settings
+from base.settings import LOCAL, ROLES, Role, Settings
 from tools.policy.decision import Person
 from tools.policy.rules import Rule
-
-LOCAL = "local"
-"""Whoever asks where nobody is authenticated."""
 
 Model = TypeVar("Model", bound=BaseModel)
 

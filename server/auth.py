@@ -14,9 +14,8 @@ from typing import Any
 from langgraph_sdk import Auth
 
 from base.errors import TwobrainError
-from base.settings import UserCard, load_settings
+from base.settings import LOCAL, UserCard, load_settings
 from graphs.stale_answers import question
-from nodes.context import LOCAL
 from nodes.gate.request import ANSWERED
 from nodes.resources import shared_resources
 from tools.memory import place_of

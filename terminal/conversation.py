@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from base.errors import ConfigurationError
-from base.settings import Settings
+from base.settings import LOCAL, Settings
 from graphs.result import Result
 from graphs.session import Orchestrator, check_thread
 from graphs.stream import Event, final_result
-from nodes.context import LOCAL, Context
+from nodes.context import Context
 from nodes.gate.answers import fault
 from terminal.app import Options
 from terminal.card import ApprovalPrompt, answer_all, is_in_doubt, named, show_waiting

@@ -32,7 +32,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def here(settings: Settings) -> Here:
-    return Here(settings, "ada", "user", "thread-1", "call-1", "key-1")
+    return Here(settings, "local", "user", "thread-1", "call-1", "key-1")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ TwobrainError                    exit code 1
 │   ├── BadMessageError          a message that is empty, too long or not text
 │   ├── BadThreadError           a thread's id that is empty, too long or not text
 │   ├── UnknownThreadError       a thread that does not exist
+│   ├── ApproverError            more on another's thread than an answer, which an approver may give
 │   ├── BusyThreadError          a thread that another process is at work on
 │   ├── UnknownRuleError         a remembered rule that does not exist
 │   └── NothingPendingError      an answer where no confirmation waits
@@ -94,6 +95,10 @@ class BadThreadError(RequestError):
 
 class UnknownThreadError(RequestError):
     """No thread has that id."""
+
+
+class ApproverError(RequestError):
+    """An approver wants more of another's thread than to answer it."""
 
 
 class BusyThreadError(RequestError):

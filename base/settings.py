@@ -172,6 +172,9 @@ class UserCard(Card):
     """Tools that always ask this user; wins over confirm_allow."""
     rules: tuple[RuleCard, ...] = ()
     """Calls that run unasked for this user, by their arguments."""
+    approvers: tuple[str, ...] = ()
+    """Users who alone may agree to what this user's calls ask; empty: this user does. With them, no context
+    raises the role, or lets run unasked what this table does not."""
     timezone: TimeZone | None = None
     """Where this user's day is, such as Europe/Paris; None: as [tools.calendar] or the machine says."""
     max_tokens_per_day: int | None = Field(default=None, ge=1)
@@ -334,8 +337,24 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         )
     except ValidationError as error:
         raise ConfigurationError(_explain(error, path)) from None
+    for place, what in _mistakes_of_people(settings.users):
+        raise ConfigurationError(f"{where(path, ('users', *place))}: {what}.")
     settings.attach(environ)
     return settings
+
+
+def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield where, below `users`, something is wrong, and what."""
+    if users.get(EVERYBODY_ELSE, _STRANGER).token_sha256:
+        yield (EVERYBODY_ELSE, "token_sha256"), "a token is one user's; give each a table"
+    for name, card in users.items():
+        for approver in card.approvers:
+            if approver == name:
+                yield (name, "approvers"), f"{name!r} cannot be asked instead of {name!r}"
+            if approver not in users or approver in {LOCAL, EVERYBODY_ELSE}:
+                named = ", ".join(repr(each) for each in users if each not in {name, LOCAL, EVERYBODY_ELSE})
+                what = f"{approver!r} is no user with a table of their own; there are: {named or 'none'}"
+                yield (name, "approvers"), what
 
 
 def read_dotenv() -> dict[str, str]:

@@ -18,7 +18,7 @@ from graphs.admission import admit
 from graphs.routes import after_confirm, after_intake, after_plan
 from graphs.stale_answers import question
 from nodes.confirm import confirm
-from nodes.context import Context
+from nodes.context import ANSWERER, Context
 from nodes.execute_tools import execute_tools
 from nodes.explain import explain
 from nodes.gate.request import ANSWERED
@@ -57,7 +57,8 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         """
         if isinstance(self.checkpointer, BaseCheckpointSaver):
             options = {**options, "durability": "sync", "checkpoint_during": None}
-        async with self._alone(input, config, options.get("context")) as noted:
+        async with self._alone(input, config, options.get("context")) as (noted, context):
+            options["context"] = context
             stream: Any = super().astream(input, noted, **options)
             async with aclosing(stream):
                 async for each in stream:
@@ -73,7 +74,7 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
     @asynccontextmanager
     async def _alone(
         self, given: Any, config: RunnableConfig | None, context: Any
-    ) -> AsyncIterator[RunnableConfig | None]:
+    ) -> AsyncIterator[tuple[RunnableConfig | None, Any]]:
         """Hold a thread's lock; first note which question an answer is for.
 
         While a run waits for its turn, another question may come to stand.
@@ -81,15 +82,17 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         choices = (config or {}).get("configurable", {})
         thread = choices.get("thread_id")
         if config is None or thread is None or not isinstance(self.checkpointer, BaseCheckpointSaver):
-            yield config
+            yield config, context
             return
         if isinstance(given, Command) and given.resume is not None and ANSWERED not in choices:
             asked = await question(self.checkpointer, config)
             config = {**config, "configurable": {**choices, ANSWERED: asked or ""}}
         res: Resources = choices.get(CONFIGURED) or await shared_resources()
         async with nullcontext() if choices.get(HELD) is res.turns else res.turns.of(str(thread)):
-            await admit(res, self.checkpointer, given, config, context)
-            yield config
+            answerer = await admit(res, self.checkpointer, given, config, context)
+            if answerer:  # the turn goes on as its user's, by what was chosen when it began
+                config = {**config, "configurable": {**config["configurable"], ANSWERER: answerer}}
+            yield config, None if answerer else context
 
     async def _settled(self, config: RunnableConfig | None) -> None:
         """Return once our saver has all of the thread on disk."""

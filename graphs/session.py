@@ -140,14 +140,18 @@ class Orchestrator:
         """Return all tools; MCP servers are started where they are not yet."""
         return (await self._res.joined(LOCAL)).tools
 
-    async def pending(self) -> list[dict[str, Any]]:
+    async def pending(self, *, user: str | None = None) -> list[dict[str, Any]]:
         """Return the threads that wait for an answer, the longest first.
 
-        Each is `{thread_id, user, title, since, request}`. The request of a thread that is damaged asks for
-        nothing; its message says so.
+        `user`: their own, and those that they may approve; None: everybody's. Each is `{thread_id, user,
+        title, since, request}`. The request of a thread that is damaged asks for nothing, which its message
+        says.
         """
         found = []
         for row in await self.ledger.threads(status="waiting"):
+            card = self.settings.users.get(row["user"])
+            if user not in {None, row["user"], *(card.approvers if card else ())}:
+                continue
             try:
                 request = (await self.result(row["thread"])).pending
             except UnknownThreadError:

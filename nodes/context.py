@@ -4,6 +4,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
@@ -128,6 +129,24 @@ def choices_of(context: Context) -> dict[str, Any]:
     return context.model_dump(mode="json", exclude_unset=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """An approver who answers a user's turn, which stays that user's."""
+
+    user: str
+    by: str
+
+
+ANSWERER = "__twobrain_answerer"
+"""Key in a run's `configurable`: the `Answerer`, where it is not the user. No client can send one."""
+
+
+def answerer_of(configurable: Mapping[str, Any]) -> Answerer | None:
+    """Return who answers in place of a turn's user."""
+    found = configurable.get(ANSWERER)
+    return found if isinstance(found, Answerer) else None
+
+
 def asks(configurable: Mapping[str, Any], context: Any, settings: Settings) -> str | None:
     """Return who begins a run, None where nobody says.
 
@@ -141,7 +160,9 @@ def asks(configurable: Mapping[str, Any], context: Any, settings: Settings) -> s
     return said.user if "user" in said.model_fields_set else None
 
 
-def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -> Person:
+def person_of(
+    context: Context, runtime: Runtime[Context], settings: Settings, answerer: Answerer | None = None
+) -> Person:
     """Return for whom a turn runs, on a server whom it authenticated.
 
     Raises:
@@ -152,14 +173,15 @@ def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -
     name = context.user
     if server:
         name = _authenticated(server.user.identity if server.user else "", settings)
+    name = answerer.user if answerer else name
     card = settings.user(name)
     role = context.user_role or card.role
-    if server:  # a client lowers its role at the most
+    if narrows := server or card.approvers:  # a client, or who must be asked about, lowers it at the most
         role = min(card.role, role, key=ROLES.index)
     allow = set(card.confirm_allow)
     if context.confirm_allow:
         asked = set(context.confirm_allow)
-        allow = asked & allow if server else asked | allow
+        allow = asked & allow if narrows else asked | allow
     return Person(
         user=name,
         role=role,
@@ -167,6 +189,7 @@ def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -
         confirm_allow=frozenset(allow),
         confirm_deny=frozenset(card.confirm_deny) | frozenset(context.confirm_deny),
         rules=tuple(Rule(rule.tool, rule.where) for rule in card.rules),
+        approvers=card.approvers,
     )
 
 

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -68,15 +69,19 @@ async def look_up(ctx: Auth.types.AuthContext, value: Any) -> bool:  # noqa: ARG
 @auth.on(resources=["threads", "crons"])
 async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
     """Keep a user's threads, runs and schedules from every other user."""
-    if ctx.resource == "threads" and ctx.action in {"create", "create_run", "update"}:
+    name = ctx.user.identity if ctx.user.is_authenticated else None
+    child = await _waits_for(name, ctx.action, value) if name and ctx.resource == "threads" else None
+    if ctx.action in {"create", "create_run", "update"} and not child:
         await _check_owner(ctx.user, value)
     if ctx.action == "create_run":
         await _prepare(value)
-    if not ctx.user.is_authenticated:
+    if name is None:
         return None
-    owner: dict[str, Any] = {"owner": ctx.user.identity}
+    owner: dict[str, Any] = {"owner": child or name}
     if ctx.action in {"create", "create_run", "update"}:
         value.setdefault("metadata", {}).update(owner)
+    if ctx.action == "search" and ctx.resource == "threads":
+        return await _whose_waiting(name, value)
     return owner
 
 
@@ -85,6 +90,49 @@ async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
     """Keep a user's memories from every other user."""
     mine = place_of(ctx.user.identity)
     return not ctx.user.is_authenticated or tuple(value.get("namespace") or ())[: len(mine)] == mine
+
+
+async def _waits_for(user: str, action: str, value: Any) -> str | None:
+    """Return whose thread waits for a user's approval.
+
+    Raises:
+        HTTPException: 403, a run on it brings more than an answer.
+    """
+    if action not in {"read", "create_run"}:
+        return None
+    res = await shared_resources()
+    row = await res.ledger.thread(str(value.get("thread_id") or ""))
+    if not row or row["status"] != "waiting" or row["user"] not in _children(user, res.settings.users):
+        return None
+    if action == "create_run":
+        _check_answer(value)
+    return str(row["user"])
+
+
+async def _whose_waiting(user: str, value: Any) -> dict[str, Any]:
+    """Return a search's filter, which finds what waits for a user's approval."""
+    children = _children(user, (await shared_resources()).settings.users)
+    owner: dict[str, Any] = {"owner": user}
+    if value.get("status") != "interrupted" or not children:
+        return owner
+    return {"$or": [owner, *({"owner": name} for name in children)]}
+
+
+def _children(user: str, users: Mapping[str, UserCard]) -> list[str]:
+    return [name for name, card in users.items() if user in card.approvers]
+
+
+def _check_answer(value: Any) -> None:
+    """Check that a run brings an answer alone, and ends no other.
+
+    The graph refuses it too, but as a failed run of the thread's user.
+    """
+    run = value.get("kwargs") or {}
+    command = {name for name, said in (run.get("command") or {}).items() if said is not None}
+    at = (run.get("config") or {}).get("configurable", {}).get("checkpoint_id")
+    ends = value.get("multitask_strategy") in {"rollback", "interrupt"}
+    if command != {"resume"} or run.get("input") or at or ends:
+        raise Auth.exceptions.HTTPException(403, "An approver may answer what this thread asks, no more.")
 
 
 async def _check_owner(user: Auth.types.BaseUser, value: Any) -> None:

@@ -116,9 +116,14 @@ class Conversation:
             refused = "problem" in request  # the same answer again would be refused again
             unforeseen = consent and is_in_doubt(request)  # what was agreed to is one run
             return None if refused or unforeseen else answer_all(request, yes=consent)
-        if self._options.json or not self.screen.interactive:
+        if self._options.json or not self.screen.interactive or not self.may_agree(request):
             return None
         return await prompt.decide(request)
+
+    def may_agree(self, request: dict[str, Any]) -> bool:
+        """Tell whether whoever is here may agree to what a request asks."""
+        approvers = request.get("approvers")
+        return not approvers or self._options.user in approvers
 
     async def _watch(self, events: AsyncGenerator[Event, None]) -> Result:
         async with aclosing(events):

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from langgraph.config import get_config
 from langgraph.runtime import Runtime
 
 from base.errors import StorageError
 from base.settings import Limits, ModelCard
 from ledger.records import Call, CallKey, ThreadStatus
-from nodes.context import Context, context_of, person_of
+from nodes.context import Context, answerer_of, context_of, person_of
 from nodes.resources import Resources, resources
 from nodes.state import JudgedCall, State
 from nodes.turn.history import TurnHistory, read_turn
@@ -31,6 +32,8 @@ class Turn:
     res: Resources
     context: Context
     person: Person
+    answered_by: str
+    """Who answers: the person, or an approver of theirs."""
     calls_made: int = 0
     """Calls on record, where that was looked up: the conversation may have lost some."""
 
@@ -115,6 +118,8 @@ async def take_up(state: State, runtime: Runtime[Context], *, begins: bool = Fal
     """Return the turn at hand; one that begins ignores earlier choices."""
     res = await resources()
     context = context_of(runtime, {} if begins else state.choices)
-    person = person_of(context, runtime, res.settings)
+    answerer = answerer_of(get_config()["configurable"])
+    person = person_of(context, runtime, res.settings, answerer)
     res = await res.joined(person.user)
-    return Turn(state, read_turn(state.messages, state.turn), runtime, res, context, person)
+    by = answerer.by if answerer else person.user
+    return Turn(state, read_turn(state.messages, state.turn), runtime, res, context, person, by)

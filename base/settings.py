@@ -166,6 +166,14 @@ class UserCard(Card):
     """SHA-256, in hex, of this user's token on the server; once a user has one, nobody is let in without."""
     keys: Mapping[str, str] = {}
     """Model name to the environment variable that holds this user's own key for it."""
+    tools: tuple[str, ...] | None = None
+    """The only tools for this user, as far as the role allows them; None: all of the role."""
+    roles: Mapping[str, tuple[str, ...]] = {}
+    """Role to this user's models, instead of what [roles] says; then no other model can be chosen."""
+    persona: str = Field(default="", max_length=50_000)
+    """For the model that writes this user's answers, before what a context says; empty: the usual one."""
+    language: str = Field(default="", max_length=100)
+    """What answers are written in, unless the person writes in another; empty: the person's."""
     confirm_allow: tuple[str, ...] = ()
     """Tools that run unasked for this user."""
     confirm_deny: tuple[str, ...] = ()
@@ -177,6 +185,16 @@ class UserCard(Card):
     raises the role, or lets run unasked what this table does not."""
     timezone: TimeZone | None = None
     """Where this user's day is, such as Europe/Paris; None: as [tools.calendar] or the machine says."""
+    max_rounds: int | None = Field(default=None, ge=1, le=1_000)
+    """Planner calls in a turn, where [limits] has no smaller one, as of the next four; None: as there."""
+    max_tool_calls: int | None = Field(default=None, ge=1)
+    """Tool calls in a turn."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Input and output tokens in a turn, both brains together."""
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    """US dollars in a turn, where prices are known."""
+    deadline_s: float | None = Field(default=None, gt=0)
+    """Seconds a turn may work; a person's thinking time is not counted."""
     max_tokens_per_day: int | None = Field(default=None, ge=1)
     """Input and output tokens in a day (UTC), instead of what [limits] says for everybody; None: as there."""
     max_cost_usd_per_day: float | None = Field(default=None, gt=0)
@@ -212,6 +230,10 @@ class Limits(Card):
     """Seconds a tool may take where its declaration names no limit."""
     tools_at_once: int | None = Field(default=None, ge=1)
     """Calls of all tools that are at work at once in a process; one more waits, its own time not running."""
+
+
+_OF_A_TURN = ("max_rounds", "max_tool_calls", "max_tokens", "max_cost_usd", "deadline_s")
+"""Limits that a user may have lower ones of."""
 
 
 class AccessCard(Card):
@@ -289,6 +311,20 @@ class Settings(BaseModel):
                 f'{self.source or "the settings"}; [users."*"] is for everybody who has none.'
             )
         return self.users.get(EVERYBODY_ELSE, _STRANGER)
+
+    def limits_of(self, user: str) -> Limits:
+        """Return the ceilings of a user's turns.
+
+        Of theirs and those of all, the lower hold.
+        """
+        card, general = self.user(user), self.limits
+        own = {name: each for name in _OF_A_TURN if (each := getattr(card, name)) is not None}
+        lower = {
+            name: each
+            for name, each in own.items()
+            if (most := getattr(general, name)) is None or each < most
+        }
+        return general.model_copy(update=lower) if lower else general
 
     def zone(self, user: str) -> ZoneInfo:
         """Return a person's time zone: their own, the calendar's, or the machine's."""

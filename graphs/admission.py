@@ -14,31 +14,47 @@ from nodes.context import Answerer, asks
 from nodes.resources import Resources
 
 
-async def admit(
+async def check_run(
     res: Resources, saver: BaseCheckpointSaver[Any], given: Any, config: RunnableConfig, context: Any
-) -> Answerer | None:
-    """Check that whoever begins a run may; return an approver.
+) -> tuple[str | None, str | None]:
+    """Check who begins a run; return the thread's user, and them.
 
-    Given is a new message, a Command, or None to go on; who answers or goes on and does not say who they are
-    is the thread's user.
+    Given is a new message, a Command, or None to go on. A message that names nobody is `local`'s; else who
+    does not say who they are (None) is the thread's user. A new thread has none.
 
     Raises:
         ApproverError: the thread is of one for whom they approve, and this is no answer.
-        NothingPendingError: so it is, and the thread asks nothing.
         UnknownThreadError: the thread is another's.
         UnknownUserError: there are users, and this is none.
     """
     begins = given is not None and not (isinstance(given, Command) and not given.goto)
     user = asks(config["configurable"], context, res.settings) or (LOCAL if begins else None)
     owner = await check_user(res, saver, config, user)
-    if user in {owner, None} or owner is None:
-        return None
-    thread = str(config["configurable"]["thread_id"])
-    if not _only_answers(given, config):
+    if user not in {owner, None} and owner is not None and not _only_answers(given, config):
+        thread = str(config["configurable"]["thread_id"])
         raise ApproverError(f"Thread {thread!r} is {owner}'s: {user} may answer what it asks, no more.")
+    return owner, user
+
+
+async def admit(
+    res: Resources, saver: BaseCheckpointSaver[Any], given: Any, config: RunnableConfig, context: Any
+) -> Answerer | None:
+    """Let a run begin, if `check_run` does; return an approver.
+
+    Whose a new thread is stands in the ledger before anything of it is stored.
+
+    Raises:
+        NothingPendingError: it is an approver's, and the thread asks nothing.
+    """
+    owner, user = await check_run(res, saver, given, config, context)
+    thread = str(config["configurable"]["thread_id"])
+    if owner is None and user is not None:
+        res.ledger.mark(thread, user=user, status="interrupted")
+    if user is None or owner in {user, None}:
+        return None
     if not await question(saver, config):
         raise await stale_answer(res.ledger, thread)
-    return Answerer(owner, str(user))
+    return Answerer(str(owner), user)
 
 
 async def check_user(
@@ -46,7 +62,7 @@ async def check_user(
 ) -> str | None:
     """Return whose a thread is that a user (None: anybody) may see.
 
-    That are its user and their approvers. None: it is new. Raises as `admit`.
+    That are its user and their approvers. None: it is new. Raises as `check_run`.
     """
     thread = str(config["configurable"]["thread_id"])
     owner = await _owner(res, saver, thread)

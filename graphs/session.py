@@ -17,7 +17,7 @@ from langgraph.types import Command, StateSnapshot
 from base.errors import BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
 from base.settings import LOCAL, Settings
 from base.texts import as_text, is_blank, mended
-from graphs.admission import admit, check_user
+from graphs.admission import check_run, check_user
 from graphs.damage import blame_damage, damage_named
 from graphs.orchestrator import graph
 from graphs.result import Result, condition_of, result_from, result_of
@@ -188,7 +188,7 @@ class Orchestrator:
 
         Given is a new message, a Command that answers, or None to go on with what was cut short.
         """
-        await admit(self._res, self._checkpointer, given, self.config(thread), context)
+        await check_run(self._res, self._checkpointer, given, self.config(thread), context)
         asked = await self._question(thread) if isinstance(given, Command) else None
         if queued := watched and await self.turns.is_held(thread):
             yield Queued()

@@ -3,7 +3,7 @@
 import ast
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
@@ -185,12 +185,18 @@ def person_of(
     return Person(
         user=name,
         role=role,
-        tools=None if context.tools is None else frozenset(context.tools),
+        tools=_common(card.tools, context.tools),
         confirm_allow=frozenset(allow),
         confirm_deny=frozenset(card.confirm_deny) | frozenset(context.confirm_deny),
         rules=tuple(Rule(rule.tool, rule.where) for rule in card.rules),
         approvers=card.approvers,
     )
+
+
+def _common(*allowed: Iterable[str] | None) -> frozenset[str] | None:
+    """Return what all allow-lists name; None: there is none."""
+    given = [frozenset(names) for names in allowed if names is not None]
+    return frozenset.intersection(*given) if given else None
 
 
 def _authenticated(name: str, settings: Settings) -> str:

@@ -37,10 +37,10 @@ class Turn:
     calls_made: int = 0
     """Calls on record, where that was looked up: the conversation may have lost some."""
 
-    @property
+    @cached_property
     def limits(self) -> Limits:
         """The ceilings that no context can raise."""
-        return self.res.settings.limits
+        return self.res.settings.limits_of(self.person.user)
 
     @cached_property
     def planner(self) -> ModelCard:

@@ -55,7 +55,7 @@ GUARDED = "".join(
     f'[users.{name}]\nrole = "{role}"\ntoken_sha256 = "{hashlib.sha256(TOKENS[name].encode()).hexdigest()}"\n'
     for name, role in {"alice": "admin", "bob": "user", "kid": "user"}.items()
 )
-GUARDED += 'approvers = ["alice"]\n'
+GUARDED += 'approvers = ["alice"]\ntools = ["write_file", "calculate"]\n'
 GUARDED += '[server]\norigins = ["https://chat.example.com"]\nhosts = ["assistant.example.com"]\n'
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
-from base.errors import UnknownThreadError, UnknownUserError
+from base.errors import ConfigurationError, UnknownThreadError, UnknownUserError
 from base.settings import load_settings
 from graphs.session import Orchestrator, open_orchestrator
 from nodes.context import Context
@@ -64,6 +64,17 @@ async def test_whose_a_thread_is_outlives_its_record(waiting):
     await waiting.ledger.forget_thread("hers", audit=False)
     with pytest.raises(UnknownThreadError):
         await waiting.ask("hello", thread_id="hers", context=BOB)
+
+
+@pytest.mark.parametrize("first", [{"tools": ["no_such_tool"]}, {"orchestrator": "no-such-model"}])
+async def test_what_was_refused_before_any_turn_is_its_users_alone_too(first, waiting):
+    config = waiting.config("new")
+    with pytest.raises(ConfigurationError):
+        await waiting.graph.ainvoke(said("her secret"), config, context={"user": "alice", **first})
+    with pytest.raises(UnknownThreadError):
+        await waiting.ask("hello", thread_id="new", context=BOB)
+    done = await waiting.ask("hello", thread_id="new", context=Context(user="alice", path="single"))
+    assert done.response
 
 
 async def test_a_user_of_whom_nobody_has_heard_is_refused_on_every_way_in(waiting):

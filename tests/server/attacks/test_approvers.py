@@ -48,6 +48,12 @@ async def test_a_parent_finds_reads_and_answers_what_a_child_waits_for(alice, bo
     assert (await talk.say("what is 12*7"))["response"]
 
 
+async def test_a_client_widens_nothing_that_a_users_table_narrows(kid):
+    talk = Talk(kid, (await kid.threads.create())["thread_id"])
+    said = "what time is it in Tokyo and what is 12*7"
+    assert outcomes(await talk.say(said, tools=["get_time", "calculate"])) == [("calculate", "executed")]
+
+
 async def test_a_parent_does_nothing_else_on_a_childs_thread(alice, bob, kid, guarded):
     talk = await _waiting(kid, "kept.txt")
     hers = Talk(alice, talk.id)

@@ -1,7 +1,6 @@
 """Count what the model calls of a turn take."""
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -118,7 +117,7 @@ class Meter:
             cost_usd=attempt.cost_usd,
             duration_ms=attempt.duration_ms,
             error=attempt.error,
-            at=time.time(),
+            at=self._turn.res.ledger.now(),
         )
 
 

@@ -144,7 +144,7 @@ class Caller:
             NoModelAnsweredError: all failed; the message says how each did.
         """
         failures: dict[str, ModelError] = {}
-        for name in self.registry.resolve(ask.role):
+        for name in self.registry.resolve(ask.role, ask.user):
             try:
                 reply = await self._continued(await self._within_room(name, ask, account), ask, account)
             except ModelError as error:

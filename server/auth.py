@@ -15,11 +15,10 @@ from uuid import UUID
 from langgraph_sdk import Auth
 
 from base.errors import ConfigurationError, StorageError, TwobrainError
-from base.settings import Users
+from base.settings import LOCAL, UserCard, Users
 from base.users import digest_of
 from base.webhooks import is_allowed
 from graphs.stale_answers import question
-from nodes.context import LOCAL
 from nodes.gate.request import ANSWERED
 from nodes.resources import shared_resources
 from server.engine_check import TokenAuth
@@ -76,16 +75,20 @@ async def look_up(ctx: Auth.types.AuthContext, value: Any) -> bool:  # noqa: ARG
 async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
     """Keep a user's threads, runs and schedules from every other user."""
     name = await _name(ctx.user)
+    child = await _waits_for(name, ctx.action, value) if name and ctx.resource == "threads" else None
     if ctx.action in _CHANGES:
         is_new = ctx.resource == "threads" and ctx.action != "update"
-        await _check_owner(name, value, may_be_new=is_new)
+        if not child:
+            await _check_owner(name, value, may_be_new=is_new)
         await _check_outbound(value)
     chosen = await _prepared(value) if ctx.action == "create_run" else {}
     if name is None:
         return None
-    owner: dict[str, Any] = {"owner": name}
+    owner: dict[str, Any] = {"owner": child or name}
     if ctx.action in _CHANGES:
         _metadata(value).update(owner)
+    if ctx.action == "search" and ctx.resource == "threads":
+        return await _whose_waiting(name, value)
     return {**owner, **chosen}
 
 
@@ -168,6 +171,49 @@ async def _name(user: Auth.types.BaseUser) -> str | None:
     if user.is_authenticated and users.may_enter(user.identity):
         return user.identity
     raise Auth.exceptions.HTTPException(403, f"{user.identity!r} has no token, so nothing is done for them.")
+
+
+async def _waits_for(user: str, action: str, value: Any) -> str | None:
+    """Return whose thread waits for a user's approval.
+
+    Raises:
+        HTTPException: 403, a run on it brings more than an answer.
+    """
+    if action not in {"read", "create_run"}:
+        return None
+    res = await shared_resources()
+    row = await res.ledger.thread(_thread(value))
+    if not row or row["status"] != "waiting" or row["user"] not in _children(user, res.settings.users):
+        return None
+    if action == "create_run":
+        _check_answer(value)
+    return str(row["user"])
+
+
+async def _whose_waiting(user: str, value: Any) -> dict[str, Any]:
+    """Return a search's filter, which finds what waits for a user's approval."""
+    children = _children(user, (await shared_resources()).settings.users)
+    owner: dict[str, Any] = {"owner": user}
+    if value.get("status") != "interrupted" or not children:
+        return owner
+    return {"$or": [owner, *({"owner": name} for name in children)]}
+
+
+def _children(user: str, users: Mapping[str, UserCard]) -> list[str]:
+    return [name for name, card in users.items() if user in card.approvers]
+
+
+def _check_answer(value: Any) -> None:
+    """Check that a run brings an answer alone, and ends no other.
+
+    The graph refuses it too, but as a failed run of the thread's user.
+    """
+    run = value.get("kwargs") or value
+    command = {name for name, said in (run.get("command") or {}).items() if said is not None}
+    at = (run.get("config") or {}).get("configurable", {}).get("checkpoint_id") or value.get("checkpoint")
+    ends = value.get("multitask_strategy") in {"rollback", "interrupt"}
+    if command != {"resume"} or run.get("input") or at or ends:
+        raise Auth.exceptions.HTTPException(403, "An approver may answer what this thread asks, no more.")
 
 
 async def _check_owner(name: str | None, value: Any, *, may_be_new: bool) -> None:

@@ -152,11 +152,13 @@ def resume(thread: Thread, user: User = None, json: Json = False, yes: Yes = Fal
 
 
 @app.command(rich_help_panel=_LISTS)
-def pending(json: Json = False) -> None:
+def pending(
+    user: Annotated[str | None, _user(help="Only what this user may answer.")] = None, json: Json = False
+) -> None:
     """List what waits for your yes or no."""
     from terminal.commands import pending, run
 
-    run(pending.pending, as_json=json)
+    run(pending.pending, user=user, as_json=json)
 
 
 @app.command(rich_help_panel=_LISTS)

@@ -49,12 +49,13 @@ role = "admin"
 confirm_allow = ["write_file"]
 """
 
-TOKENS = {"alice": "token-of-alice-4721", "bob": "token-of-bob-4722"}
+TOKENS = {"alice": "token-of-alice-4721", "bob": "token-of-bob-4722", "kid": "token-of-kid-4723"}
 BEARERS = {name: {"Authorization": f"Bearer {token}"} for name, token in TOKENS.items()}
 GUARDED = "".join(
     f'[users.{name}]\nrole = "{role}"\ntoken_sha256 = "{hashlib.sha256(TOKENS[name].encode()).hexdigest()}"\n'
-    for name, role in {"alice": "admin", "bob": "user"}.items()
+    for name, role in {"alice": "admin", "bob": "user", "kid": "user"}.items()
 )
+GUARDED += 'approvers = ["alice"]\ntools = ["write_file", "calculate"]\n'
 GUARDED += '[server]\norigins = ["https://chat.example.com"]\nhosts = ["assistant.example.com"]\n'
 
 
@@ -172,4 +173,11 @@ async def alice(guarded: Server) -> AsyncIterator[LangGraphClient]:
 @pytest.fixture
 async def bob(guarded: Server) -> AsyncIterator[LangGraphClient]:
     async for client in _client_of(guarded, "bob"):
+        yield client
+
+
+@pytest.fixture
+async def kid(guarded: Server) -> AsyncIterator[LangGraphClient]:
+    """Return a client of one whose requests wait for alice."""
+    async for client in _client_of(guarded, "kid"):
         yield client

@@ -49,6 +49,14 @@ def test_what_is_not_in_order_is_named_and_ends_with_code_1(home):
     assert "line 2" in text
 
 
+def test_it_says_where_each_persons_files_are(home):
+    assert findings(home)["workspace"] == ("good", str(home.workspace))
+    home.configure('[users.alice]\nrole = "user"\n[users."*"]\nrole = "guest"\n')
+    alice, shared = home.workspace / ".people" / "alice", home.workspace / "shared"
+    told = f"{home.workspace}; alice: {alice}; everybody: {shared}"
+    assert findings(home)["workspace"] == ("good", told)
+
+
 def test_files_that_others_can_read_are_told_and_closed(home):
     home.run("ask", "what is 12*7")
     (home.data / "checkpoints.db").chmod(0o644)

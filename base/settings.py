@@ -28,6 +28,7 @@ from pydantic import (
     model_validator,
 )
 
+from base.environment import at_home, checked_url, config_path, read_dotenv
 from base.errors import ConfigurationError, UnknownUserError
 from base.redaction import redacted, secrets_of
 from base.toml_file import explained, read_toml, where
@@ -448,7 +449,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if environ is None:
         environ = {**read_dotenv(), **os.environ}
     data_dir = Path(environ.get("TWOBRAIN_DATA_DIR") or platformdirs.user_data_path("twobrain"))
-    path = _config_path(environ.get("TWOBRAIN_CONFIG"))
+    path = config_path(environ.get("TWOBRAIN_CONFIG"))
     tables = read_toml(path) if path else {}
     known = {"models", "roles", "users", "limits", "server", "tools", "mcp"}
     if path and (unknown := sorted(set(tables) - known)):
@@ -458,10 +459,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = Settings(
             **tables,
-            data_dir=_at_home(data_dir),
-            workspace=_at_home(Path(environ.get("TWOBRAIN_WORKSPACE") or data_dir / "workspace")),
+            data_dir=at_home(data_dir),
+            workspace=at_home(Path(environ.get("TWOBRAIN_WORKSPACE") or data_dir / "workspace")),
             source=path,
-            database_url=_database_url(environ.get("TWOBRAIN_DATABASE_URL", "").strip()),
+            database_url=checked_url(environ.get("TWOBRAIN_DATABASE_URL", "").strip()),
         )
     except ValidationError as error:
         raise ConfigurationError(explained(error, path)) from None
@@ -482,52 +483,6 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
                 named = ", ".join(repr(each) for each in users if each not in {name, LOCAL, EVERYBODY_ELSE})
                 what = f"{approver!r} is no user with a table of their own; there are: {named or 'none'}"
                 yield (name, "approvers"), what
-
-
-def _database_url(given: str) -> str | None:
-    if given and not given.startswith(("postgresql://", "postgres://")):
-        raise ConfigurationError(
-            "TWOBRAIN_DATABASE_URL must begin with postgresql://, as postgresql://user:password@host/name, "
-            "or be unset, to keep all in SQLite's files."
-        )
-    return given or None
-
-
-def read_dotenv() -> dict[str, str]:
-    """Return what `.env` in the working directory says.
-
-    Raises:
-        ConfigurationError: it cannot be read.
-    """
-    try:
-        if not Path(".env").exists():
-            return {}
-        from dotenv import dotenv_values
-
-        found = dotenv_values(".env")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f".env cannot be read: {error}. Correct it, or take it away.") from None
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _at_home(path: Path) -> Path:
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError as error:  # there is no such user
-        raise ConfigurationError(f"The path {str(path)!r} cannot be used: {error}") from None
-
-
-def _config_path(configured: str | None) -> Path | None:
-    if configured:
-        given = _at_home(Path(configured))
-        if not given.is_file():
-            raise ConfigurationError(
-                f"TWOBRAIN_CONFIG names {str(given)!r}, which is not a file. "
-                "Correct the path, or unset it to use ./twobrain.toml."
-            )
-        return given
-    candidates = (Path("twobrain.toml"), platformdirs.user_config_path("twobrain") / "twobrain.toml")
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:

@@ -9,8 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+from base.environment import read_dotenv
 from base.errors import ConfigurationError, StorageError
-from base.settings import OWN_HOST, Settings, Users, load_settings, read_dotenv
+from base.settings import OWN_HOST, Settings, Users, load_settings
 from base.webhooks import hosts_of
 from graphs.shadowing import CHECKOUT
 from ledger.shared_users import shared_users

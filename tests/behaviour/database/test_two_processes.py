@@ -55,6 +55,7 @@ async def test_a_write_that_one_ran_as_it_was_killed_is_not_run_again_by_the_oth
     assert (one.effects, two.effects) == (["write_file"], [])
 
 
+@pytest.mark.slow
 async def test_an_outcome_that_one_recorded_is_what_the_other_goes_on_with(homes):
     one, two = homes
     killed(one, "recorded:remember", "ask", "remember that it rains")
@@ -99,6 +100,7 @@ async def test_an_approval_given_on_both_counts_once_and_both_are_told_what_beca
     assert status == ["answered"] * 2
 
 
+@pytest.mark.slow
 async def test_what_one_used_of_the_day_counts_on_the_other(tmp_path, database_url):
     limits = "[limits]\nmax_tokens_per_day = 1\n"
     settings = [furnished(tmp_path, database_url, name, limits) for name in ("one", "two")]
@@ -110,6 +112,7 @@ async def test_what_one_used_of_the_day_counts_on_the_other(tmp_path, database_u
     assert "of 1 token." in refused.response
 
 
+@pytest.mark.slow
 async def test_a_rule_agreed_to_on_one_holds_on_the_other_and_its_uses_are_counted_once(
     tmp_path, database_url
 ):
@@ -125,6 +128,7 @@ async def test_a_rule_agreed_to_on_one_holds_on_the_other_and_its_uses_are_count
     assert decided == ["approved", "rule", "rule", None]
 
 
+@pytest.mark.slow
 async def test_a_long_result_of_one_is_read_on_with_by_the_other(homes, tmp_path, database_url):
     one, two = (furnished(tmp_path, database_url, name) for name in ("one", "two"))
     text = "".join(f"line {number}\n" for number in range(5_000))
@@ -139,6 +143,7 @@ async def test_a_long_result_of_one_is_read_on_with_by_the_other(homes, tmp_path
     assert re.fullmatch(r"[0-9a-f]{20}-untrusted", stored.handle)
 
 
+@pytest.mark.slow
 async def test_what_one_remembers_the_other_recalls(tmp_path, database_url):
     one, two = (furnished(tmp_path, database_url, name) for name in ("one", "two"))
     async with open_orchestrator(one) as first, open_orchestrator(two) as second:

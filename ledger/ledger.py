@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from base.errors import StorageError
 from base.redaction import Redact, redacted_json, redacted_text
-from ledger import audit, calls, claims, decisions, remembered_rules, threads, usage
+from ledger import audit, calls, claims, counts, decisions, remembered_rules, threads, usage
 from ledger.access import Access
 from ledger.database import open_engine
 from ledger.owner import this_process
@@ -321,6 +321,10 @@ class Ledger:
     async def used_in(self, user: str, thread: str, turn: str) -> TurnUsed:
         """Return what a turn has used, whatever its state says."""
         return await self._access.read(usage.used_in, user, thread, turn)
+
+    async def counts(self) -> counts.Counts:
+        """Return what monitoring asks for, of all users and processes."""
+        return await self._access.read(counts.counted, time.time())
 
     async def audit(
         self, *, thread: str | None = None, user: str | None = None, limit: int | None = None

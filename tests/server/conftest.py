@@ -50,12 +50,16 @@ confirm_allow = ["write_file"]
 """
 
 TOKENS = {"alice": "token-of-alice-4721", "bob": "token-of-bob-4722"}
-BEARERS = {name: {"Authorization": f"Bearer {token}"} for name, token in TOKENS.items()}
+SCRAPER = "token-of-the-monitor-4723"
+BEARERS = {
+    name: {"Authorization": f"Bearer {token}"} for name, token in {**TOKENS, "monitor": SCRAPER}.items()
+}
 GUARDED = "".join(
     f'[users.{name}]\nrole = "{role}"\ntoken_sha256 = "{hashlib.sha256(TOKENS[name].encode()).hexdigest()}"\n'
     for name, role in {"alice": "admin", "bob": "user"}.items()
 )
 GUARDED += '[server]\norigins = ["https://chat.example.com"]\nhosts = ["assistant.example.com"]\n'
+GUARDED += 'metrics_token_env = "SCRAPING"\n'
 
 
 def _card(wire: Wire) -> str:
@@ -115,7 +119,7 @@ def _check_what_it_left(server: Server) -> None:
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Return a server whose users have tokens; it may keep none of them."""
-    with Server(tmp_path_factory.mktemp("guarded"), GUARDED, {}) as server:
+    with Server(tmp_path_factory.mktemp("guarded"), GUARDED, {"SCRAPING": SCRAPER}) as server:
         yield server
     files = [path for path in server.folder.rglob("*") if path.is_file()]
     assert any(path.suffix == ".pckl" for path in files)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Label, Table, func, select
 
 from ledger.calls import FINAL, is_lost
 from ledger.tables import calls, rows_of, threads, usage
-from ledger.usage import BEGUN
+from ledger.usage import BEGUN, DOCTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def counted(connection: Connection, now: float) -> Counts:
     running = connection.execute(select(calls).where(calls.c.status == "running"))
     waits = select(func.count()).where(calls.c.status == "waiting")
     waiting_since = select(func.min(threads.c.waiting_since)).where(threads.c.status == "waiting")
-    turns = select(usage.c.thread, usage.c.turn).distinct().subquery()
+    turns = select(usage.c.thread, usage.c.turn).where(usage.c.role != DOCTOR).distinct().subquery()
     return Counts(
         model_calls=_model_calls(connection),
         tool_calls=_tool_calls(connection),

@@ -4,12 +4,13 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from base.texts import mended
 
 Redact = Callable[[str], str]
 
-_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)S?$")
+_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER)S?$")
 """Names of variables that hold secrets."""
 _SHORTEST = 6
 """Characters; a shorter value is too common a string to strip from text."""
@@ -33,6 +34,7 @@ def secrets_of(environ: Mapping[str, str], named: Iterable[str | None]) -> list[
     """
     variables = {*named, *filter(_VARIABLE.search, environ)}
     values = {environ.get(variable or "", "").strip() for variable in variables}
+    values |= {unquote(value) for value in values}  # as OTEL_EXPORTER_OTLP_HEADERS has them
     values |= {value.partition(" ")[2] for value in values}  # without its scheme, such as `Bearer`
     return sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
 

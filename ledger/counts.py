@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Label, Table, func, select
 
+from base.telemetry import set_gauge
 from ledger.calls import FINAL, is_lost
 from ledger.tables import calls, rows_of, threads, usage
 from ledger.usage import BEGUN, DOCTOR
@@ -32,6 +33,17 @@ class Counts:
     """Calls that were begun, whose outcome nobody knows."""
     day: list[dict[str, Any]]
     """By `user`: `tokens` and `cost_usd` of the UTC day."""
+
+
+def observe(found: Counts, now: float) -> None:
+    """Tell OpenTelemetry how things stand; all processes tell the same."""
+    set_gauge("approvals.waiting", "{call}", found.waiting)
+    set_gauge("approvals.oldest", "s", now - found.waiting_since if found.waiting_since else 0.0)
+    set_gauge("calls.in_doubt", "{call}", found.in_doubt)
+    set_gauge("day.tokens", "{token}", sum(row["tokens"] for row in found.day))
+    set_gauge("day.cost", "{USD}", sum(row["cost_usd"] for row in found.day))
+    for row in found.decisions:
+        set_gauge("decisions", "{call}", row["calls"], {"decision": row["decision"]})
 
 
 def counted(connection: Connection, now: float) -> Counts:

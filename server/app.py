@@ -9,7 +9,8 @@ import logging
 import os
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from base.errors import TwobrainError
+from base.run_context import RunFilter
+from base.telemetry_export import begin_export, end_export, exports_metrics
+from ledger.counts import observe
 from nodes.resources import Resources, shared_resources
 from server.auth import authenticate
 from server.metrics import CONTENT_TYPE, exposition
@@ -31,6 +35,7 @@ _OURS = "/twobrain/metrics"
 _CHECK_S = 3.0
 """Seconds in which the storage has to answer."""
 _FRESH_S = 1.0
+_WATCHED_S = 30.0
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 """Headers of what a proxy passes on: whoever it is for is not on this machine."""
 
@@ -71,8 +76,31 @@ class Readiness:
 _readiness = Readiness()
 
 
+@asynccontextmanager
+async def _observed(_app: FastAPI) -> AsyncIterator[None]:
+    """Send spans where the environment says; name runs in the log."""
+    if problem := begin_export():
+        _log.warning("%s", problem)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RunFilter())
+    watching = asyncio.create_task(_watch()) if exports_metrics() else None
+    yield
+    if watching:
+        watching.cancel()
+    await asyncio.to_thread(end_export)
+
+
+async def _watch() -> None:
+    """Tell OpenTelemetry now and then how things stand."""
+    while True:
+        with suppress(TwobrainError):  # the ledger cannot be read now
+            observe(await (await shared_resources()).ledger.counts(), time.time())
+        await asyncio.sleep(_WATCHED_S)
+
+
 app = FastAPI(
     title="twobrain",
+    lifespan=_observed,
     redoc_url=None,
     middleware=[Middleware(OriginCheck), CORS, Middleware(OurMetrics)],
     # What it would tell of requests has threads and whole errors in it.

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 
 from ledger.counts import Counts
 from ledger.ledger import Ledger
+from ledger.usage import DOCTOR
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _Row = Mapping[str, Any]
@@ -48,7 +49,9 @@ def _families(found: Counts, *, by_user: bool) -> Iterator[Metric]:
     yield from _models(found)
     yield from _tools(found)
     yield _counter("decisions", "Decisions on calls.", ("decision",), found.decisions, "calls")
-    yield _counter("turns", "Turns in which a model was asked.", (), [{"turns": found.turns}], "turns")
+    took = sum(row["seconds"] for row in (*found.model_calls, *found.tool_calls) if row.get("role") != DOCTOR)
+    what = "Seconds that models and tools took in each turn, side by side or not."
+    yield SummaryMetricFamily("twobrain_turn_seconds", what, count_value=found.turns, sum_value=took)
     waited = time.time() - found.waiting_since if found.waiting_since else 0.0
     yield _gauge("approvals_waiting", "Calls that wait for a person's yes or no.", found.waiting)
     yield _gauge("approval_oldest_seconds", "How long the first of them has waited; 0: none waits.", waited)

@@ -9,6 +9,7 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from base.errors import StorageError
+from base.run_context import note_run
 from base.settings import Limits, ModelCard
 from ledger.records import Call, CallKey, ThreadStatus
 from nodes.context import Context, context_of, person_of
@@ -117,4 +118,5 @@ async def take_up(state: State, runtime: Runtime[Context], *, begins: bool = Fal
     context = context_of(runtime, {} if begins else state.choices)
     person = person_of(context, runtime, res.settings)
     res = await res.joined(person.user)
+    note_run(user=person.user, run_id=state.turn)
     return Turn(state, read_turn(state.messages, state.turn), runtime, res, context, person)

@@ -12,6 +12,7 @@ from tests.server.serving import Server
 from tests.server.talking import Talk, errands, opened
 from tests.wires.brain import Kind
 from tests.wires.clients import KINDS
+from tests.wires.collector import Collector, open_collector
 from tests.wires.serve import Host, Wire
 
 KEYS: dict[Kind, str] = {
@@ -117,9 +118,17 @@ def _check_what_it_left(server: Server) -> None:
 
 
 @pytest.fixture(scope="session")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def collector() -> Iterator[Collector]:
+    """Return what the guarded server tells of its runs."""
+    with open_collector() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def guarded(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Return a server whose users have tokens; it may keep none of them."""
-    with Server(tmp_path_factory.mktemp("guarded"), GUARDED, {"SCRAPING": SCRAPER}) as server:
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    with Server(tmp_path_factory.mktemp("guarded"), GUARDED, {"SCRAPING": SCRAPER, **told}) as server:
         yield server
     files = [path for path in server.folder.rglob("*") if path.is_file()]
     assert any(path.suffix == ".pckl" for path in files)

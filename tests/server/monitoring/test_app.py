@@ -56,8 +56,8 @@ async def test_the_metrics_tell_what_the_ledger_has_of_models_tools_and_consents
     await talk.answer(APPROVE, context={"orchestrator": "planner", "responder": "writer"})
     after = await read(server)
     assert of(after, "approvals_waiting") == of(before, "approvals_waiting")
-    grown = {name: of(after, name) - of(before, name) for name in ("turns_total", "decisions_total")}
-    assert grown == {"turns_total": 1, "decisions_total": 1}
+    grown = {name: of(after, name) - of(before, name) for name in ("turn_seconds_count", "decisions_total")}
+    assert grown == {"turn_seconds_count": 1, "decisions_total": 1}
     wrote = ("'write_file'", "'executed'")
     assert of(after, "tool_calls_total", *wrote) == of(before, "tool_calls_total", *wrote) + 1
     for name in ("model_calls_total", "model_tokens_total"):
@@ -87,7 +87,7 @@ def test_the_metrics_are_an_admins_or_a_monitors(who, status, guarded):
     headers = {"Authorization": "Bearer token-of-nobody"} if who == "a stranger" else BEARERS.get(who, {})
     for path in ("/metrics", "/twobrain/metrics", "/metrics?format=json"):
         answer = httpx.get(f"{guarded.url}{path}", headers=headers)
-        assert (answer.status_code, "twobrain_turns_total" in answer.text) == (status, status == 200)
+        assert (answer.status_code, "twobrain_turn_seconds_count" in answer.text) == (status, status == 200)
         assert not any(token in answer.text for token in (*TOKENS.values(), SCRAPER))
 
 

@@ -16,7 +16,7 @@ from tests.tools.loopback import answer, open_site
 from tests.wires.brain import Heard, Reply
 from tests.wires.cards import at, configure, key_of, variable_of
 
-PLAIN_SERVER = Path(__file__).parents[1] / "tools" / "mcp" / "plain_server.py"
+PLAIN_SERVER = Path(__file__).parents[2] / "tools" / "mcp" / "plain_server.py"
 OTHER = {
     "id": "1",
     "object": "chat.completion",

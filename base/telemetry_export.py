@@ -43,9 +43,7 @@ def begin_export() -> str | None:
     for signal in wanted:
         protocol = _variable("EXPORTER_OTLP_PROTOCOL", signal) or "http/protobuf"
         if (_exporter(signal) or "otlp", protocol) != ("otlp", "http/protobuf"):
-            return (
-                f"OpenTelemetry: nothing is sent, for only otlp over http/protobuf is supported for {signal}."
-            )
+            return f"OpenTelemetry: nothing is sent, for only otlp over http/protobuf is known for {signal}."
     try:
         for signal in wanted:
             _BEGIN[signal]()

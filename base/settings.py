@@ -235,6 +235,8 @@ class Settings(BaseModel):
     data_dir: Path
     workspace: Path
     """Root of the file tools."""
+    database_url: str | None = Field(default=None, repr=False)
+    """Of the Postgres database that processes share; None: SQLite's files in the data directory."""
     source: Path | None = None
     """The twobrain.toml that was read; None where there is none."""
 
@@ -298,8 +300,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     if environ is None:
         environ = {**read_dotenv(), **os.environ}
-    if environ.get("TWOBRAIN_DATABASE_URL"):
-        raise ConfigurationError("TWOBRAIN_DATABASE_URL: only SQLite is supported yet. Unset it.")
     data_dir = Path(environ.get("TWOBRAIN_DATA_DIR") or platformdirs.user_data_path("twobrain"))
     path = _config_path(environ.get("TWOBRAIN_CONFIG"))
     tables = _read_toml(path) if path else {}
@@ -314,11 +314,21 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             data_dir=_at_home(data_dir),
             workspace=_at_home(Path(environ.get("TWOBRAIN_WORKSPACE") or data_dir / "workspace")),
             source=path,
+            database_url=_database_url(environ.get("TWOBRAIN_DATABASE_URL", "").strip()),
         )
     except ValidationError as error:
         raise ConfigurationError(_explain(error, path)) from None
     settings.attach(environ)
     return settings
+
+
+def _database_url(given: str) -> str | None:
+    if given and not given.startswith(("postgresql://", "postgres://")):
+        raise ConfigurationError(
+            "TWOBRAIN_DATABASE_URL must begin with postgresql://, as postgresql://user:password@host/name, "
+            "or be unset, to keep all in SQLite's files."
+        )
+    return given or None
 
 
 def read_dotenv() -> dict[str, str]:

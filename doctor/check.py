@@ -59,13 +59,16 @@ async def check_all() -> list[Finding]:
         return [Finding("settings", "bad", str(error))]
     files = await asyncio.to_thread(lambda: [_folder(settings), *_databases(settings)])
     found += files
-    if all(one.state != "bad" for one in files) and (settings.data_dir / CHECKPOINTS).exists():
+    is_there = settings.database_url or (settings.data_dir / CHECKPOINTS).exists()
+    if all(one.state != "bad" for one in files) and is_there:
         try:
             async with open_orchestrator(settings) as orchestrator:
+                if settings.database_url:
+                    found.append(Finding("database", "good", orchestrator.ledger.database.name))
                 found += await _failing(orchestrator)
                 found += await _threads(orchestrator)
         except StorageError as error:
-            found.append(Finding("threads", "bad", str(error)))
+            found.append(Finding("database" if settings.database_url else "threads", "bad", str(error)))
     return found
 
 
@@ -115,7 +118,7 @@ def _open_to_others(folder: Path) -> Iterator[Path]:
 
 
 def _databases(settings: Settings) -> Iterator[Finding]:
-    for name, file in _DATABASES.items():
+    for name, file in ({} if settings.database_url else _DATABASES).items():
         path = settings.data_dir / file
         if path.is_file():
             yield _database(name, path)

@@ -71,7 +71,7 @@ async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = F
         remedy = "go back to the last step that can be read"
         found = Diagnosis(thread_id, "damaged", f"{str(error).split('. `')[0]}.", (remedy,))
         return await _damaged(orchestrator, thread_id) or found
-    if not held and orchestrator.turns.is_held(thread_id):
+    if not held and await orchestrator.turns.is_held(thread_id):
         return _told(thread_id, "running", "is at work now")
     if damaged := await _damaged(orchestrator, thread_id):  # in what a turn would not have needed, too
         return damaged
@@ -86,13 +86,16 @@ async def diagnose(orchestrator: Orchestrator, thread_id: str, *, held: bool = F
     return found if missing is None else _with_missing(found, row, missing)
 
 
-def rows_of(orchestrator: Orchestrator, thread_id: str) -> ThreadRows:
-    """Return the rows that the checkpoints have of a thread."""
+def rows_of(orchestrator: Orchestrator, thread_id: str) -> ThreadRows | None:
+    """Return a thread's rows; None: Postgres sees to them itself."""
+    if orchestrator.settings.database_url:
+        return None
     return ThreadRows(orchestrator.settings.data_dir / CHECKPOINTS, thread_id)
 
 
 async def _damaged(orchestrator: Orchestrator, thread_id: str) -> Diagnosis | None:
-    damaged = await asyncio.to_thread(rows_of(orchestrator, thread_id).damaged)
+    rows = rows_of(orchestrator, thread_id)
+    damaged = await asyncio.to_thread(rows.damaged) if rows else []
     if not damaged:
         return None
     what = f"{count(len(damaged), 'row')} of it cannot be read ({damaged[-1].why})"
@@ -118,7 +121,9 @@ async def _waiting(
     zone = orchestrator.settings.zone("local")
     since = f" since {local_time(row['waiting_since'], zone)}" if row and row["waiting_since"] else ""
     remedies = _noted(snapshot, row)
-    if await asyncio.to_thread(rows_of(orchestrator, thread_id).answers):
+    rows = rows_of(orchestrator, thread_id)
+    answers = await asyncio.to_thread(rows.answers) if rows else 0
+    if answers:
         remedies = ("take back an answer that was given and never taken up, and ask again", *remedies)
     name = shlex.quote(thread_id)
     way = f"answer with: twobrain approve {name}, or: twobrain reject {name}"

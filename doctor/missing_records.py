@@ -1,19 +1,16 @@
 """Missing records: what the checkpoints hold and the ledger does not."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, cast
 
 from langgraph.types import StateSnapshot
 
-from base.data_dir import CHECKPOINTS
 from base.errors import DamagedThreadError, UnknownThreadError
-from doctor.damaged_rows import opened
 from graphs.session import Orchestrator
 from ledger.records import Call, Recorded, Status
 from nodes.turn.history import calls_in, results_in
+from storage.checkpoints.durable import DurableSaver
 
 WHY = "it was lost, or put back from an older copy"
 
@@ -67,16 +64,9 @@ async def missing_threads(orchestrator: Orchestrator) -> list[str]:
     """Return the conversations that are not in the ledger."""
     known = {row["thread"] for row in await orchestrator.ledger.threads()}
     missing = []
-    for thread in await asyncio.to_thread(_threads_in, orchestrator.settings.data_dir / CHECKPOINTS):
+    saver = orchestrator.graph.checkpointer
+    for thread in await saver.threads() if isinstance(saver, DurableSaver) else []:
         with suppress(UnknownThreadError, DamagedThreadError):
             if thread not in known and (await orchestrator.snapshot(thread)).values.get("thread"):
                 missing.append(thread)
     return missing
-
-
-def _threads_in(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    with opened(path) as database:
-        found = database.execute("SELECT DISTINCT thread_id FROM checkpoints WHERE checkpoint_ns = ''")
-        return [thread for (thread,) in found]

@@ -85,12 +85,12 @@ async def _database(settings: Settings) -> tuple[Finding, Ledger | None]:
     """Write to the ledger and read; None: it cannot be opened."""
     begun = time.monotonic()
     try:
-        ledger = await Ledger.open(settings.data_dir / LEDGER, settings.redact)
+        ledger = await Ledger.open(settings.database_url or settings.data_dir / LEDGER, settings.redact)
         await ledger.settled()
         await ledger.threads(status="running")
     except StorageError as error:
-        return Finding("database", "bad", str(error)), None
-    return Finding("database", "good", f"written and read in {_since(begun)}"), ledger
+        return Finding("storage", "bad", str(error)), None
+    return Finding("storage", "good", f"written and read in {_since(begun)}"), ledger
 
 
 def _models(settings: Settings, ledger: Ledger | None) -> Iterator[tuple[str, _Check]]:

@@ -14,7 +14,6 @@ from base.data_dir import LONG_RESULTS
 from base.errors import BusyThreadError, StorageError
 from doctor.diagnose import diagnose
 from graphs.session import Orchestrator
-from storage.long_results import LongResults
 from storage.sqlite import why
 
 _BUSY_S = 10
@@ -62,7 +61,7 @@ async def prune(orchestrator: Orchestrator, before: float, *, audit: bool = Fals
     ]
     needed = await orchestrator.ledger.needed_results()
     stored_before = min(before, time.time() - _FRESH_S)
-    results = await LongResults(folder / LONG_RESULTS).sweep(needed, stored_before)
+    results = await orchestrator.long_results.sweep(needed, stored_before)
     compacted = [await asyncio.to_thread(_compact, path) for path in sorted(folder.glob("*.db"))]
     freed = max(0, occupied - await asyncio.to_thread(_size, folder))
     return Pruned(gone, results, freed, compacted=all(compacted))

@@ -41,8 +41,8 @@ async def repair(orchestrator: Orchestrator, thread_id: str) -> list[str]:
             await _note(orchestrator, thread_id, "failed")
             return [*done, "nothing of it could be read; the next message in it begins it anew"]
         rows = rows_of(orchestrator, thread_id)
-        answers = await asyncio.to_thread(rows.answers)
-        if snapshot.interrupts and answers:
+        answers = await asyncio.to_thread(rows.answers) if rows else 0
+        if rows and snapshot.interrupts and answers:
             await asyncio.to_thread(rows.remove_answers)
             done.append("took back an answer that was never taken up")
         row = await orchestrator.ledger.thread(thread_id)
@@ -58,6 +58,8 @@ async def repair(orchestrator: Orchestrator, thread_id: str) -> list[str]:
 async def _remove_damage(orchestrator: Orchestrator, thread_id: str) -> list[str]:
     """Take out unreadable rows, then step back to a whole checkpoint."""
     rows = rows_of(orchestrator, thread_id)
+    if rows is None:
+        return []
     damaged = await asyncio.to_thread(rows.damaged) and await asyncio.to_thread(rows.remove_damaged)
     done = [f"took out {count(len(damaged), 'row')} that could not be read, to damaged.db"] if damaged else []
     back = 0

@@ -28,7 +28,7 @@ from nodes.plan import plan
 from nodes.resources import CONFIGURED, HELD, shared_resources
 from nodes.respond import respond
 from nodes.state import Input, Output, State
-from storage.checkpoints.saver import Checkpoints
+from storage.checkpoints.durable import DurableSaver
 
 
 class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
@@ -91,7 +91,7 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
 
     async def _settled(self, config: RunnableConfig | None) -> None:
         """Return once our saver has all of the thread on disk."""
-        if isinstance(self.checkpointer, Checkpoints) and config:
+        if isinstance(self.checkpointer, DurableSaver) and config:
             await self.checkpointer.settled(str(config["configurable"]["thread_id"]))
 
 

@@ -14,7 +14,6 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, StateSnapshot
 
-from base.data_dir import CHECKPOINTS, MEMORIES
 from base.errors import BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
 from base.settings import Settings
 from base.texts import as_text, is_blank, mended
@@ -24,12 +23,11 @@ from graphs.result import Result, condition_of, result_from, result_of
 from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from ledger.ledger import Ledger
-from models.catalog import ModelRegistry, open_embedder
+from models.catalog import ModelRegistry
 from nodes.context import LOCAL, Context, choices_of
 from nodes.intake import check_text
-from nodes.resources import CONFIGURED, HELD, Resources, open_resources
-from storage.checkpoints.saver import Checkpoints, open_checkpoints
-from storage.memories import open_memories
+from nodes.resources import CONFIGURED, HELD, Resources, open_resources, open_steps, open_store
+from storage.checkpoints.durable import DurableSaver
 from tools.registry import Registry
 
 _LONGEST_THREAD = 255
@@ -49,11 +47,12 @@ class Orchestrator:
         self.graph: CompiledStateGraph[Any, Any, Any, Any] = graph.copy(
             {"checkpointer": checkpointer, "store": store}
         )
-        if isinstance(checkpointer, Checkpoints):
+        if isinstance(checkpointer, DurableSaver):
             res = replace(res, checkpoints=checkpointer)
         self._checkpointer = checkpointer
         self._res = res
         self.turns = res.turns
+        self.long_results = res.artifacts
 
     async def ask(self, text: str, *, thread_id: str | None = None, context: Context | None = None) -> Result:
         """Run a turn to its answer or to a confirmation.
@@ -178,7 +177,7 @@ class Orchestrator:
         Given is a new message, a Command that answers, or None to go on with what was cut short.
         """
         asked = await self._question(thread) if isinstance(given, Command) else None
-        if queued := watched and self.turns.is_held(thread):
+        if queued := watched and await self.turns.is_held(thread):
             yield Queued()
         async with self.turns.of(thread):
             if queued:
@@ -210,7 +209,7 @@ class Orchestrator:
     def _latest(self, thread: str) -> AbstractContextManager[Mapping[str, Any]]:
         """Yield the values of the last checkpoint; empty where unknown."""
         saver = self._checkpointer
-        return saver.latest_values(thread) if isinstance(saver, Checkpoints) else nullcontext({})
+        return saver.latest_values(thread) if isinstance(saver, DurableSaver) else nullcontext({})
 
     async def _question(self, thread_id: str) -> str:
         with damage_named(thread_id):
@@ -250,7 +249,7 @@ class Orchestrator:
 
 @asynccontextmanager
 async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[Orchestrator]:
-    """Open the orchestrator on the SQLite files of the data directory.
+    """Open the orchestrator on the data directory, or on Postgres by URL.
 
     Without settings they are read from the environment and twobrain.toml.
 
@@ -260,10 +259,7 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
     """
     res = await open_resources(settings)
     try:
-        async with (
-            open_checkpoints(res.settings.data_dir / CHECKPOINTS, writer=res.ledger.writer) as saver,
-            open_memories(res.settings.data_dir / MEMORIES, open_embedder(res.settings)) as store,
-        ):
+        async with open_steps(res) as saver, open_store(res.settings) as store:
             yield Orchestrator(res, saver, store)
     finally:
         await res.close()

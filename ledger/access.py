@@ -3,29 +3,31 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy import Connection
 
 from base.errors import StorageError
-from ledger.database import explained, writing
+from storage.engine import SqlDatabase
 from storage.writer import Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_Operation = Callable[[Connection], Any]
 
 _CLOSED = "The ledger is closed: open it again."
 _READERS = 4
 
 
 class Access:
-    """Runs reads in a few threads, writes in one; raises StorageError."""
+    """Runs reads in a few threads, writes in one; raises StorageError.
 
-    def __init__(self, engine: Engine, writer: Writer) -> None:
-        self._engine = engine
-        self._writes = writer.open(_Transactions(engine))
+    A write says first what it works on, such as a thread: no other process's write of the same comes between
+    its reading and its writing. Nothing: it neither reads what it writes nor minds others.
+    """
+
+    def __init__(self, database: SqlDatabase, writer: Writer) -> None:
+        self._database = database
+        self._writes = writer.open(_Transactions(database))
         self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
         self._left = self._waited = 0
         """Writes for which nobody waits, and how many of them are known to be on disk."""
@@ -34,27 +36,27 @@ class Access:
         """Write what is queued and close; again is harmless; blocks."""
         self._writes.close()
         self._readers.shutdown()
-        self._engine.dispose()
+        self._database.close()
 
     def leave(
-        self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+        self, on: str, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Queue a write that nobody waits for, before all later ones."""
-        self._writes.leave(lambda connection: operation(connection, *args, **kwargs))
+        self._writes.leave(_Operation(on, lambda connection: operation(connection, *args, **kwargs)))
         self._left += 1
 
     def settled(self) -> asyncio.Future[None]:
         """Return a future: all that was left before is on disk."""
-        return self.write(lambda _: None)
+        return self.write("", lambda _: None)
 
     def write(
-        self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+        self, on: str, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
         """Queue a write; its future is done once it is on disk.
 
         It gets there even if whoever awaits it is cancelled.
         """
-        return self._writes.submit(lambda connection: operation(connection, *args, **kwargs))
+        return self._writes.submit(_Operation(on, lambda connection: operation(connection, *args, **kwargs)))
 
     async def read(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -70,11 +72,13 @@ class Access:
         return await asyncio.wrap_future(job)
 
     def _read(self, operation: Callable[[Connection], T]) -> T:
-        try:
-            with self._engine.connect() as connection:
-                return operation(connection)
-        except SQLAlchemyError as error:
-            raise explained(error, self._engine.url) from error
+        with self._database.explaining():
+            return self._database.read(operation)
+
+
+class _Operation(NamedTuple):
+    on: str
+    run: Callable[[Connection], Any]
 
 
 class _Transactions:
@@ -82,18 +86,14 @@ class _Transactions:
 
     closed = _CLOSED
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = writing(engine)
+    def __init__(self, database: SqlDatabase) -> None:
+        self._database = database
+        self.is_of_database = database.is_outage
+        self.explained = database.explained
 
     def commit(self, operations: Sequence[_Operation]) -> Sequence[Any]:
-        with self._engine.begin() as connection:
-            return [operation(connection) for operation in operations]
-
-    def is_of_database(self, error: Exception) -> bool:
-        return isinstance(error, OperationalError)
-
-    def explained(self, error: Exception) -> Exception:
-        return explained(error, self._engine.url)
+        alone = {each.on for each in operations if each.on}
+        return self._database.change(lambda connection: [each.run(connection) for each in operations], alone)
 
     def close(self) -> None:
-        """Leave the pool to whoever opened it."""
+        """Leave the connections to whoever opened them."""

@@ -28,7 +28,8 @@ from base.errors import StorageError
 from base.texts import moment
 from ledger.owner import is_gone
 from ledger.records import CallKey, Entered, Lost, OpenCall, Recorded, Running, Status
-from ledger.tables import calls, insert, is_change, matching
+from ledger.tables import calls, is_change, matching
+from storage.shared_tables import insert
 
 FINAL = frozenset(get_args(Status))
 _RAN = frozenset({"executed", "failed"})
@@ -149,7 +150,7 @@ def close(
     found: dict[str, Recorded] = {}
     for wanted in rows:
         row = row_or_lost(connection, wanted, agreed=wanted["call_id"] in agreed)
-        lost = is_lost(row, now)
+        lost = is_lost(connection, row, now)
         if row.status in _UNBEGUN or (lost and row.effect == "read"):
             ended = {name: wanted[name] for name in ("status", "text", "untrusted")}
             change_row(connection, row, **ended)
@@ -211,14 +212,14 @@ def still_open(connection: Connection, filters: Mapping[str, Any], now: float) -
     is_open = calls.c.status.not_in({*FINAL, "planned"})
     query = select(calls).where(*matching(calls, filters), is_open).order_by(calls.c.id)
     return [
-        OpenCall(row.call_id, row.tool, "lost" if is_lost(row, now) else row.status)
+        OpenCall(row.call_id, row.tool, "lost" if is_lost(connection, row, now) else row.status)
         for row in connection.execute(query)
     ]
 
 
-def is_lost(row: Any, now: float) -> bool:
+def is_lost(connection: Connection, row: Any, now: float) -> bool:
     """Tell whether a row's call was begun by one who is gone."""
-    return row.status == "running" and isinstance(held_by(row, now), Lost)
+    return row.status == "running" and isinstance(held_by(connection, row, now), Lost)
 
 
 def state_of(connection: Connection, key: CallKey, now: float) -> Recorded | Running | Lost | None:
@@ -226,7 +227,7 @@ def state_of(connection: Connection, key: CallKey, now: float) -> Recorded | Run
     row = _call(connection, key)
     if row is None or row.status in _UNBEGUN:
         return None
-    return recorded(row) if row.status in FINAL else held_by(row, now)
+    return recorded(row) if row.status in FINAL else held_by(connection, row, now)
 
 
 def recorded(row: Any) -> Recorded:
@@ -241,9 +242,9 @@ def recorded(row: Any) -> Recorded:
     return Recorded(row.status, row.text or "", is_untrusted)
 
 
-def held_by(row: Any, now: float) -> Running | Lost:
+def held_by(connection: Connection, row: Any, now: float) -> Running | Lost:
     """Return how a claim stands that has no outcome yet."""
-    gone = row.lease_until <= now or is_gone(row.owner)
+    gone = row.lease_until <= now or is_gone(connection, row.owner)
     return Lost(row.started_at, row.attempts, row.earlier) if gone else Running(row.started_at)
 
 

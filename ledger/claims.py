@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from ledger import remembered_rules
 from ledger.calls import FINAL, change_row, doubted_since, held_by, locked, recorded, row_or_lost
 from ledger.decisions import CHANGED, CONSENT, is_rerun_agreed, take_back
+from ledger.owner import is_certainly_gone
 from ledger.records import CallKey, Changed, Claim, Claimed, Lost, NotApproved, Recorded, Running
 
 _BY_RULE = "rule"
@@ -115,7 +116,7 @@ def finish(  # noqa: PLR0913, PLR0917 (one outcome, whole)
     """
     row = locked(connection, key)
     if row is not None and row.status == "running" and row.attempts == attempt:
-        mine = isinstance(held_by(row, now), Lost) if owner is None else row.owner == owner
+        mine = isinstance(held_by(connection, row, now), Lost) if owner is None else row.owner == owner
         if mine:
             change_row(connection, row, **outcome)
             return Recorded(outcome["status"], outcome["text"], outcome["untrusted"])
@@ -128,19 +129,22 @@ def _judge(connection: Connection, row: Any, wanted: str, claimant: Claimant, te
     if row.status in FINAL:
         return recorded(row)
     if row.status == "running":
-        return _judge_begun(connection, row, held_by(row, claimant.now), claimant.owner, terms)
+        return _judge_begun(connection, row, claimant, terms)
     # What was put before a person runs only with that person's yes, even if policy has changed since.
     if row.status == "waiting" or (terms["needs_approval"] and row.decision not in CONSENT):
         return NotApproved(_UNASKED) if row.shown is None else Changed()  # or its yes was taken back
     return Changed() if _has_changed(row, terms) else Claimed(row.attempts + 1, row.earlier)
 
 
-def _judge_begun(connection: Connection, row: Any, held: Running | Lost, owner: str, terms: Terms) -> Claim:
+def _judge_begun(connection: Connection, row: Any, claimant: Claimant, terms: Terms) -> Claim:
     """Let a claim be taken over, harmlessly or by consent."""
+    held = held_by(connection, row, claimant.now)
     if isinstance(held, Running):
         return held
-    # What this very process let go of may still go on in a thread of it, whatever the world says now.
-    undone = terms.get("undone") == row.attempts and row.owner != owner
+    # What this very process let go of may still go on in a thread of it, whatever the world says now; and so
+    # may what another host's did that is not heard of any more.
+    ended = row.owner != claimant.owner and (row.lease_until <= claimant.now or is_certainly_gone(row.owner))
+    undone = terms.get("undone") == row.attempts and ended
     agreed = not terms["needs_approval"] or row.decision in {*CONSENT, _BY_RULE}
     if (terms["rerun"] or undone) and agreed and not _has_changed(row, terms):
         return Claimed(row.attempts + 1, row.earlier)

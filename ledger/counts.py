@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Label, Table, func, select
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Double, Label, Table, cast, func, select
 
 from base.telemetry import set_gauge
 from ledger.calls import FINAL, is_lost
@@ -59,7 +59,7 @@ def counted(connection: Connection, now: float) -> Counts:
         turns=connection.scalar(select(func.count()).select_from(turns)) or 0,
         waiting=connection.scalar(waits) or 0,
         waiting_since=connection.scalar(waiting_since),
-        in_doubt=sum(is_lost(row, now) for row in running),
+        in_doubt=sum(is_lost(connection, row, now) for row in running),
         day=_day(connection, datetime.fromtimestamp(now, UTC).date().isoformat()),
     )
 
@@ -67,7 +67,7 @@ def counted(connection: Connection, now: float) -> Counts:
 def _model_calls(connection: Connection) -> list[dict[str, Any]]:
     groups = [usage.c.role, usage.c.backend, usage.c.model, usage.c.error]
     summed = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd")
-    sums = [func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in summed]
+    sums = [_sum(usage.c[name]).label(name) for name in summed]
     query = select(*groups, func.count().label("calls"), *sums, _seconds(usage)).group_by(*groups)
     return rows_of(connection, query.where(func.coalesce(usage.c.error, "") != BEGUN))
 
@@ -78,8 +78,13 @@ def _tool_calls(connection: Connection) -> list[dict[str, Any]]:
     return rows_of(connection, query.where(calls.c.status.in_(FINAL)))
 
 
+def _sum(column: Column[Any]) -> ColumnElement[Any]:
+    """Return a column's sum, of which Postgres would make a decimal."""
+    return func.coalesce(cast(func.sum(column), Double if isinstance(column.type, Double) else BigInteger), 0)
+
+
 def _seconds(table: Table) -> Label[Any]:
-    return (func.coalesce(func.sum(table.c.duration_ms), 0) / 1_000.0).label("seconds")
+    return (_sum(table.c.duration_ms) / 1_000.0).label("seconds")
 
 
 def _decisions(connection: Connection) -> list[dict[str, Any]]:
@@ -88,7 +93,7 @@ def _decisions(connection: Connection) -> list[dict[str, Any]]:
 
 
 def _day(connection: Connection, day: str) -> list[dict[str, Any]]:
-    tokens = func.coalesce(func.sum(usage.c.counted_tokens), 0).label("tokens")
-    cost = func.coalesce(func.sum(usage.c.cost_usd), 0).label("cost_usd")
+    tokens = _sum(usage.c.counted_tokens).label("tokens")
+    cost = _sum(usage.c.cost_usd).label("cost_usd")
     query = select(usage.c.user, tokens, cost).where(usage.c.day == day)
     return rows_of(connection, query.group_by(usage.c.user))

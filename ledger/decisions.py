@@ -15,7 +15,8 @@ from base.texts import moment
 from ledger import remembered_rules
 from ledger.calls import FINAL, SUPERSEDED, change_row, doubted_since, earlier_of, held_by, locked, lose
 from ledger.records import CallKey, Decision, Lost, Running, fingerprint
-from ledger.tables import insert, unknown_outcomes
+from ledger.tables import unknown_outcomes
+from storage.shared_tables import insert
 
 CONSENT = frozenset({"approved", "edited"})
 CHANGED = "The call is not the one on record under this id; what was agreed to is another tool or arguments."
@@ -100,7 +101,7 @@ def ask_again(
     for wanted in rows:
         row = locked(connection, wanted)
         row = None if row is None else doubted_since(connection, row)
-        held = held_by(row, now) if row is not None and row.status == "running" else None
+        held = held_by(connection, row, now) if row is not None and row.status == "running" else None
         if row is not None and isinstance(held, Lost):
             question = {"asked_at": now, "expires_at": expires_at, **_key(row, held.attempt)}
             fresh = insert(connection.dialect, unknown_outcomes).values(question)
@@ -119,7 +120,7 @@ def decide_again(connection: Connection, key: CallKey, answer: Answer) -> Decisi
     row = locked(connection, key)
     asked = None if row is None else _asked(connection, row, answer.attempt)
     if row is None or asked is None:
-        if row is not None and not _is_settled(row, answer.at):
+        if row is not None and not _is_settled(connection, row, answer.at):
             lose(connection, row, answer.attempt or 1)
         return Decision(approved=False, reason=f"Nobody was asked whether to run {key.call_id!r} again.")
     if row.fingerprint != answer.fingerprint:
@@ -166,8 +167,10 @@ def _changed(row: Any) -> Decision:
     return Decision(approved=False, status=row.status, fingerprint=row.fingerprint, reason=CHANGED)
 
 
-def _is_settled(row: Any, now: float) -> bool:
-    return row.status in FINAL or (row.status == "running" and isinstance(held_by(row, now), Running))
+def _is_settled(connection: Connection, row: Any, now: float) -> bool:
+    return row.status in FINAL or (
+        row.status == "running" and isinstance(held_by(connection, row, now), Running)
+    )
 
 
 def _first(connection: Connection, row: Any, asked: Any, answer: Answer) -> Decision:

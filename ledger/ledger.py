@@ -9,14 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
-from sqlalchemy import Engine
-
 from base.errors import StorageError
 from base.redaction import Redact, redacted_json, redacted_text
 from ledger import audit, calls, claims, counts, decisions, remembered_rules, threads, usage
 from ledger.access import Access
-from ledger.database import open_engine
-from ledger.owner import this_process
+from ledger.database import open_ledger_database
+from ledger.owner import presence_of, this_process
 from ledger.reads import Read, Reads
 from ledger.records import (
     Call,
@@ -37,6 +35,7 @@ from ledger.records import (
     fields_of,
 )
 from ledger.usage import Grouping, UsageFilters
+from storage.engine import SqlDatabase
 from storage.long_results import Needed
 from storage.writer import Writer
 
@@ -57,11 +56,16 @@ class Ledger:
     Only what lists them for whoever runs this installation may name no user.
     """
 
-    def __init__(self, engine: Engine, redact: Redact, owner: str, writer: Writer | None = None) -> None:
+    def __init__(
+        self, database: SqlDatabase, redact: Redact, owner: str, writer: Writer | None = None
+    ) -> None:
         """Begin, with a writer of its own where none is given."""
+        self.database = database
+        self.now = database.now
+        """The time that all who share the ledger agree on."""
         self.writer = writer or Writer("writer")
         """Writes to the ledger first, and then to whatever else is opened with it."""
-        self._access = Access(engine, self.writer)
+        self._access = Access(database, self.writer)
         self._redact = redact
         self._clean = partial(redacted_text, redact=redact)
         self._owner = owner
@@ -76,9 +80,17 @@ class Ledger:
         Raises:
             StorageError: it cannot be used; the message says why and what to do.
         """
-        return await asyncio.to_thread(
-            lambda: cls(open_engine(database), redact=redact, owner=this_process())
-        )
+        return await asyncio.to_thread(cls._open, database, redact)
+
+    @classmethod
+    def _open(cls, place: Path | str, redact: Redact) -> Self:
+        database, owner = open_ledger_database(place), this_process()
+        try:
+            database.announce(presence_of(owner))
+        except Exception:
+            database.close()
+            raise
+        return cls(database, redact, owner)
 
     async def close(self) -> None:
         """Write what is queued and close; again is harmless."""
@@ -90,7 +102,9 @@ class Ledger:
         `held` are the ids of the calls that the conversation holds: what the turn began besides may have been
         the same.
         """
-        return await self._access.write(calls.enter, [self._row(call) for call in made], held)
+        return await self._access.write(
+            _thread_of(made), calls.enter, [self._row(call) for call in made], held
+        )
 
     async def ask(self, asked: Sequence[Call], expires_at: float | None) -> float | None:
         """Put one confirmation's calls before a person, unless asked before.
@@ -98,7 +112,9 @@ class Ledger:
         Returns:
             The earliest `expires_at` on record of a call that waits; None where none has one.
         """
-        return await self._access.write(calls.ask, [self._row(call) for call in asked], expires_at)
+        return await self._access.write(
+            _thread_of(asked), calls.ask, [self._row(call) for call in asked], expires_at
+        )
 
     async def ask_again(self, open_calls: Sequence[Call], expires_at: float | None) -> dict[str, Lost]:
         """Ask again about those begun calls whose outcome is unknown.
@@ -109,7 +125,9 @@ class Ledger:
             Those asked about, by call id; the others are left as they are.
         """
         rows = [self._row(call) for call in open_calls]
-        return await self._access.write(decisions.ask_again, rows, expires_at, time.time())
+        return await self._access.write(
+            _thread_of(open_calls), decisions.ask_again, rows, expires_at, self.now()
+        )
 
     async def decide(  # noqa: PLR0913 (one decision, whole)
         self,
@@ -134,7 +152,7 @@ class Ledger:
         """
         words = f"{decisions.DENIED}: {message}" if message else f"{decisions.DENIED}."
         consent = "approved" if args is None else "edited"
-        now = time.time() if at is None else at
+        now = self.now() if at is None else at
         answer = decisions.Answer(
             decision=consent if approve else "rejected",
             by=by,
@@ -149,7 +167,7 @@ class Ledger:
             rule=None if remember is None else self._rule(key, remember, by, now),
         )
         operation = decisions.decide if attempt is None else decisions.decide_again
-        return await self._access.write(operation, key, answer)
+        return await self._access.write(_of(key.thread), operation, key, answer)
 
     async def claim(self, call: Call, **terms: Unpack[claims.Terms]) -> Claim:
         """Claim a call to run it; of all claimants one gets Claimed.
@@ -157,17 +175,19 @@ class Ledger:
         The call has the arguments it would be run with; others than those on record never run.
         """
         was: dict[str, Any] = {}
-        claimant = claims.Claimant(self._owner, time.time())
+        claimant = claims.Claimant(self._owner, self.now())
         try:
-            return await self._access.write(claims.claim, self._row(call), claimant, terms, was)
+            return await self._access.write(
+                _of(call.thread), claims.claim, self._row(call), claimant, terms, was
+            )
         except asyncio.CancelledError:
             with suppress(StorageError):
-                self._access.leave(claims.release, was, claimant)
+                self._access.leave(_of(call.thread), claims.release, was, claimant)
             raise
 
     async def abandon(self, key: CallKey, attempt: int) -> None:
         """Let an attempt claimed here lapse: it counts as lost now."""
-        await self._access.write(claims.abandon, key, self._owner, attempt)
+        await self._access.write(_of(key.thread), claims.abandon, key, self._owner, attempt)
 
     async def finish(  # noqa: PLR0913 (one outcome, whole)
         self,
@@ -210,7 +230,7 @@ class Ledger:
             self.reads.record(read, **outcome)
             return Recorded(status, clean, untrusted)
         by = None if lost else self._owner
-        return await self._access.write(claims.finish, key, by, outcome, attempt, time.time())
+        return await self._access.write(_of(key.thread), claims.finish, key, by, outcome, attempt, self.now())
 
     async def note(
         self, call: Call, *, status: Status, text: str, untrusted: bool = False, recorded: bool = False
@@ -221,7 +241,8 @@ class Ledger:
         """
         row = {**self._row(call), "status": status, "text": self._clean(text), "untrusted": untrusted}
         begun = [call.call_id] if recorded else []
-        return (await self._access.write(calls.close, [row], begun, time.time())).get(call.call_id)
+        ended = await self._access.write(_of(call.thread), calls.close, [row], begun, self.now())
+        return ended.get(call.call_id)
 
     async def recall(self, missing: Sequence[tuple[Call, Recorded | None]]) -> None:
         """Enter missing records, each with its outcome; None: unknown."""
@@ -234,7 +255,7 @@ class Ledger:
             }
             for call, outcome in missing
         ]
-        await self._access.write(calls.recall, rows)
+        await self._access.write(_thread_of([call for call, _ in missing]), calls.recall, rows)
 
     async def outcomes(self, user: str, thread: str, call_ids: Sequence[str]) -> dict[str, Recorded]:
         """Return the outcomes on record, by call id."""
@@ -247,7 +268,7 @@ class Ledger:
         """
         ended = {"status": "superseded", "text": calls.SUPERSEDED, "untrusted": False}
         rows = [{**self._row(call), **ended} for call in closed]
-        return await self._access.write(calls.close, rows, recorded, time.time())
+        return await self._access.write(_thread_of(closed), calls.close, rows, recorded, self.now())
 
     async def await_outcome(self, key: CallKey, timeout_s: float) -> Recorded | None:
         """Wait for the outcome of a call that another owner runs.
@@ -258,7 +279,7 @@ class Ledger:
         deadline = time.monotonic() + timeout_s
         pause = _FIRST_POLL_S
         while True:
-            found = await self._access.read(calls.state_of, key, time.time())
+            found = await self._access.read(calls.state_of, key, self.now())
             left = deadline - time.monotonic()
             if not isinstance(found, Running) or left <= 0:
                 return found if isinstance(found, Recorded) else None
@@ -267,7 +288,7 @@ class Ledger:
 
     async def open_calls(self, thread: str, *, user: str | None = None) -> list[OpenCall]:
         """Return a thread's calls that wait, run or are lost, in order."""
-        return await self._access.read(calls.still_open, {"thread": thread, "user": user}, time.time())
+        return await self._access.read(calls.still_open, {"thread": thread, "user": user}, self.now())
 
     async def known(self, thread: str, *, user: str | None = None) -> set[str]:
         """Return the ids of a thread's calls, whatever became of them."""
@@ -275,11 +296,11 @@ class Ledger:
 
     async def rules(self, *, user: str | None = None, valid: bool = False) -> list[dict[str, Any]]:
         """Return remembered rules, oldest first; `valid`: those not run out."""
-        return await self._access.read(remembered_rules.listed, user, time.time() if valid else None)
+        return await self._access.read(remembered_rules.listed, user, self.now() if valid else None)
 
     async def revoke_rule(self, rule_id: str, *, user: str | None = None) -> bool:
         """Forget a rule; False: the user (None: anybody) has none such."""
-        return await self._access.write(remembered_rules.revoke, rule_id, user)
+        return await self._access.write("", remembered_rules.revoke, rule_id, user)
 
     def record_usage(self, use: Use) -> None:
         """Record one model call, before all that is recorded later.
@@ -287,7 +308,7 @@ class Ledger:
         Raises:
             StorageError: the ledger is closed.
         """
-        self._access.leave(usage.record, self._used(use))
+        self._access.leave("", usage.record, self._used(use))
 
     def book_usage(
         self, use: Use, most_tokens: float | None, most_usd: float | None
@@ -300,11 +321,11 @@ class Ledger:
         Returns:
             The number to settle it by; or what is used, where that reaches a limit: the call may not begin.
         """
-        return self._access.write(usage.book, self._used(use), most_tokens, most_usd)
+        return self._access.write(f"day of {use.user}", usage.book, self._used(use), most_tokens, most_usd)
 
     def settle_usage(self, number: int, use: Use | None) -> None:
         """Record what a booked call took; None: it was never made."""
-        self._access.leave(usage.settle, number, None if use is None else self._used(use))
+        self._access.leave("", usage.settle, number, None if use is None else self._used(use))
 
     async def usage(self, **filters: Unpack[UsageFilters]) -> list[dict[str, Any]]:
         """Return model calls, oldest first, under the names of `Use`."""
@@ -337,11 +358,11 @@ class Ledger:
 
         `title` None leaves it as it was.
         """
-        await self._access.write(threads.touch, self._thread_row(thread, user, status, title))
+        await self._access.write(_of(thread), threads.touch, self._thread_row(thread, user, status, title))
 
     def mark(self, thread: str, *, user: str, status: ThreadStatus, title: str | None = None) -> None:
         """Record as `touch` does, without waiting; raises as `record_usage` does."""
-        self._access.leave(threads.touch, self._thread_row(thread, user, status, title))
+        self._access.leave(_of(thread), threads.touch, self._thread_row(thread, user, status, title))
 
     def settled(self) -> asyncio.Future[None]:
         """Return a future: all that was recorded before is on disk.
@@ -353,7 +374,7 @@ class Ledger:
 
     async def take_up(self, thread: str, user: str) -> None:
         """Record that this process goes on with a user's turn."""
-        await self._access.write(threads.take_up, thread, user, self._owner)
+        await self._access.write(_of(thread), threads.take_up, thread, user, self._owner)
 
     async def threads(
         self, *, user: str | None = None, status: ThreadStatus | None = None
@@ -368,7 +389,7 @@ class Ledger:
 
     async def forget_thread(self, thread: str, *, audit: bool) -> None:
         """Delete a thread's row, with `audit` its calls; its usage stays."""
-        await self._access.write(threads.forget, thread, audit=audit)
+        await self._access.write(_of(thread), threads.forget, thread, audit=audit)
 
     async def needed_results(self) -> Needed:
         """Return the long results that the threads there are need."""
@@ -391,7 +412,7 @@ class Ledger:
         return {**fields_of(call), **stored, **alike}
 
     def _thread_row(self, thread: str, user: str, status: ThreadStatus, title: str | None) -> dict[str, Any]:
-        now = time.time()
+        now = self.now()
         return {
             "thread": thread,
             "user": user,
@@ -404,3 +425,12 @@ class Ledger:
 
     def _used(self, use: Use) -> dict[str, Any]:
         return {**fields_of(use), "error": None if use.error is None else self._clean(use.error)}
+
+
+def _of(thread: str) -> str:
+    return f"thread {thread}"
+
+
+def _thread_of(some: Sequence[Call]) -> str:
+    """Return what calls made at once work on; empty: there are none."""
+    return _of(some[0].thread) if some else ""

@@ -5,6 +5,15 @@ import platform
 import uuid
 from pathlib import Path
 
+from sqlalchemy import Connection, text
+
+from storage.postgres.lock_keys import key_of
+
+_GONE = text(
+    "SELECT CASE WHEN now() - pg_postmaster_start_time() > interval '30 s' "
+    "THEN pg_try_advisory_xact_lock(CAST(:key AS bigint)) ELSE false END"
+)
+
 
 def this_process() -> str:
     """Return `host/pid/start` of the running process, unique across machines, containers and reboots."""
@@ -12,8 +21,26 @@ def this_process() -> str:
     return f"{_host()}/{pid}/{_started(pid)}"
 
 
-def is_gone(owner: str) -> bool:
-    """Tell whether an owner is certainly dead; other hosts' never are."""
+def presence_of(owner: str) -> str:
+    """Return the name under which a process says that it lives."""
+    return f"process {owner}"
+
+
+def is_gone(connection: Connection, owner: str) -> bool:
+    """Tell whether an owner is dead, as far as can be told.
+
+    Of another host's, Postgres knows: it has a lock for as long as it is connected. Where the database itself
+    was away just now, nobody's is missed.
+    """
+    if owner.rsplit("/", 2)[0] == _host():
+        return is_certainly_gone(owner)
+    if connection.dialect.name != "postgresql":
+        return False
+    return bool(connection.scalar(_GONE, {"key": key_of(presence_of(owner))}))
+
+
+def is_certainly_gone(owner: str) -> bool:
+    """Tell whether an owner is a dead process of this host."""
     host, pid, started = owner.rsplit("/", 2)
     if host != _host():
         return False

@@ -71,7 +71,7 @@ class Reads:
         read.row = {**read.row, **known}
         if not read.is_queued:
             read.is_queued = True
-            self._access.leave(_record, read)
+            self._access.leave(f"thread {read.call.thread}", _record, read)
 
 
 def _record(connection: Connection, read: Read) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 
-from ledger.tables import insert, matching, parsed, rows_of, rules
+from ledger.tables import matching, parsed, rows_of, rules
+from storage.shared_tables import insert
 
 
 def add(connection: Connection, row: Mapping[str, Any]) -> None:

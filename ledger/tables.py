@@ -2,30 +2,26 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
     Connection,
-    Dialect,
     Double,
     Index,
-    Integer,
-    MetaData,
     Select,
-    String,
     Table,
-    Text,
     UniqueConstraint,
+    cast,
+    func,
     literal_column,
 )
 
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql, sqlite
+from storage.shared_tables import Number, String, Text, metadata
 
-VERSION = 2
+VERSION = 3
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it."""
 
 OLDEST = 2
@@ -34,19 +30,17 @@ OLDEST = 2
 MIGRATIONS: tuple[tuple[int, str], ...] = ()
 """Versions, oldest first, each with a statement for a table that is there; a new one is made whole."""
 
-metadata = MetaData()
-
 schema = Table(
     "ledger_schema",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("version", Integer, nullable=False),
+    Column("id", Number, primary_key=True),
+    Column("version", Number, nullable=False),
 )
 
 calls = Table(
     "calls",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("thread", String, nullable=False),
     Column("call_id", String, nullable=False),
     Column("turn", String, nullable=False),
@@ -58,7 +52,7 @@ calls = Table(
     Column("fingerprint", String, nullable=False),
     Column("made", String),
     Column("round", String),
-    Column("runs_seen", Integer, nullable=False, default=0),
+    Column("runs_seen", Number, nullable=False, default=0),
     Column("earlier", String),
     Column("effect", String, nullable=False),
     Column("status", String, nullable=False),
@@ -69,11 +63,11 @@ calls = Table(
     Column("expires_at", Double),
     Column("owner", String),
     Column("lease_until", Double),
-    Column("attempts", Integer, nullable=False, default=0),
+    Column("attempts", Number, nullable=False, default=0),
     Column("started_at", Double),
     Column("duration_ms", Double),
     Column("text", Text),
-    Column("result_size", Integer),
+    Column("result_size", Number),
     Column("result_sha256", String),
     Column("untrusted", Boolean),
     UniqueConstraint("thread", "call_id", "user"),
@@ -91,7 +85,7 @@ Index("calls_alike", calls.c.turn, calls.c.made, sqlite_where=is_change)  # Post
 usage = Table(
     "usage",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("thread", String, nullable=False, index=True),
     Column("turn", String, nullable=False),
     Column("user", String, nullable=False, index=True),
@@ -99,16 +93,16 @@ usage = Table(
     Column("role", String, nullable=False),
     Column("backend", String, nullable=False),
     Column("model", String, nullable=False),
-    Column("input_tokens", Integer),
-    Column("output_tokens", Integer),
-    Column("cached_tokens", Integer),
-    Column("reasoning_tokens", Integer),
-    Column("counted_tokens", Integer),
+    Column("input_tokens", Number),
+    Column("output_tokens", Number),
+    Column("cached_tokens", Number),
+    Column("reasoning_tokens", Number),
+    Column("counted_tokens", Number),
     Column("cost_usd", Double),
     Column("duration_ms", Double),
     Column("error", Text),
     Column("at", Double, nullable=False, index=True),
-    Column("day", String(10), nullable=False),
+    Column("day", String, nullable=False),
     Index("usage_by_day", "user", "day", "counted_tokens", "cost_usd"),  # all that the sum of a day needs
 )
 
@@ -133,7 +127,7 @@ rules = Table(
     Column("tool", String, nullable=False),
     Column("where", Text, nullable=False),
     Column("until", Double),
-    Column("uses_left", Integer),
+    Column("uses_left", Number),
     Column("definition", String, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("created_by", String, nullable=False),
@@ -143,11 +137,11 @@ rules = Table(
 unknown_outcomes = Table(
     "unknown_outcomes",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("user", String, nullable=False),
     Column("thread", String, nullable=False),
     Column("call_id", String, nullable=False),
-    Column("attempt", Integer, nullable=False),
+    Column("attempt", Number, nullable=False),
     Column("asked_at", Double, nullable=False),
     Column("expires_at", Double),
     Column("decision", String),
@@ -157,15 +151,9 @@ unknown_outcomes = Table(
 )
 
 
-def insert(dialect: Dialect, table: Table) -> "sqlite.Insert | postgresql.Insert":
-    """Return the database's own INSERT, which knows ON CONFLICT."""
-    if dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql  # it loads what talks to Postgres
-
-        return postgresql.insert(table)
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(table)
+def total(column: Column[Any]) -> ColumnElement[Any]:
+    """Return a column's sum, of its own type; Postgres would make decimals."""
+    return cast(func.sum(column), column.type)
 
 
 def matching(table: Table, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:

@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 
 from ledger.owner import is_gone
-from ledger.tables import calls, insert, matching, parsed, rows_of, threads, unknown_outcomes
+from ledger.tables import calls, matching, parsed, rows_of, threads, unknown_outcomes
 from storage.long_results import Needed, name_of
+from storage.shared_tables import insert
 
 TITLE_CHARS = 80
 """Of the message that a thread began with."""
@@ -37,7 +38,7 @@ def listed(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str,
     """Return the threads that match; owner gone: interrupted."""
     found = select(threads).where(*matching(threads, filters))
     query = found.order_by(threads.c.updated_at, threads.c.thread)
-    return [_as_it_stands(row) for row in rows_of(connection, query)]
+    return [_as_it_stands(connection, row) for row in rows_of(connection, query)]
 
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:
@@ -58,9 +59,9 @@ def needed_results(connection: Connection) -> Needed:
     )
 
 
-def _as_it_stands(row: dict[str, Any]) -> dict[str, Any]:
+def _as_it_stands(connection: Connection, row: dict[str, Any]) -> dict[str, Any]:
     owner = row.pop("owner")
-    gone = row["status"] == "running" and owner is not None and is_gone(owner)
+    gone = row["status"] == "running" and owner is not None and is_gone(connection, owner)
     return {**row, "status": "interrupted"} if gone else row
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 from sqlalchemy import Connection, bindparam, func, select
 
 from ledger.records import TurnUsed, Used
-from ledger.tables import calls, matching, rows_of, usage
+from ledger.tables import calls, matching, rows_of, total, usage
 
 Grouping = Literal["user", "model", "turn", "day"]
 
@@ -47,12 +47,10 @@ def book(
 ) -> int | Used:
     """Add a model call that begins, unless the day is used up.
 
-    The writer takes the database's one write lock, so that of two that begin at once the later one counts the
+    Nothing else of its user is booked meanwhile, so that of two that begin at once the later one counts the
     other. A call that never ends stays as it was booked: it may have been billed.
     """
     row = _by_day(use)
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"{use['user']} {row['day']}"))))
     tokens, usd = used_on(connection, use["user"], use["at"])
     if (most_tokens is not None and tokens >= most_tokens) or (most_usd is not None and usd >= most_usd):
         mine = {"user": use["user"], "day": row["day"], "error": BEGUN}
@@ -73,7 +71,7 @@ def settle(connection: Connection, number: int, use: Mapping[str, Any] | None) -
 
 def used_on(connection: Connection, user: str, at: float) -> tuple[int, float]:
     """Return a user's tokens and US dollars of that UTC day."""
-    sums = select(func.sum(usage.c.counted_tokens), func.sum(usage.c.cost_usd))
+    sums = select(total(usage.c.counted_tokens), total(usage.c.cost_usd))
     query = sums.where(*matching(usage, {"user": user, "day": _day_of(at)}))
     tokens, usd = connection.execute(query).one()
     return tokens or 0, usd or 0.0
@@ -83,9 +81,7 @@ def used_in(connection: Connection, user: str, thread: str, turn: str) -> TurnUs
     """Return what a user's turn has used, in all its branches."""
     of = {"user": user, "thread": thread, "turn": turn}
     rounds = func.count().filter(usage.c.role == PLANNER, usage.c.error.is_(None))
-    sums = [
-        func.coalesce(func.sum(usage.c[name]), 0) for name in ("counted_tokens", "cost_usd", "duration_ms")
-    ]
+    sums = [func.coalesce(total(usage.c[name]), 0) for name in ("counted_tokens", "cost_usd", "duration_ms")]
     found = connection.execute(select(rounds, *sums).where(*matching(usage, of))).one()
     made = connection.scalar(select(func.count()).where(*matching(calls, of)))
     return TurnUsed(found[0], found[1], found[2], found[3] / 1_000, made or 0)
@@ -99,7 +95,7 @@ def listed(connection: Connection, filters: Mapping[str, Any]) -> list[dict[str,
 
 def totals(connection: Connection, by: Grouping, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return sums of what is known, by group; None where nothing is."""
-    sums = [func.sum(usage.c[name]).label(name) for name in _SUMMED]
+    sums = [total(usage.c[name]).label(name) for name in _SUMMED]
     counts = [
         func.count().label("model_calls"),
         (func.count() - func.count(usage.c.cost_usd)).label("unpriced_calls"),

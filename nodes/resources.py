@@ -3,21 +3,26 @@
 import asyncio
 import logging
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from langgraph.config import get_config
+from langgraph.store.base import BaseStore
 
-from base.data_dir import LEDGER, LONG_RESULTS, THREAD_LOCKS
+from base.data_dir import CHECKPOINTS, LEDGER, LONG_RESULTS, MEMORIES, THREAD_LOCKS
 from base.errors import StorageError
 from base.settings import Settings, load_settings
 from ledger.ledger import Ledger
 from models.call import Caller
-from storage.checkpoints.saver import Checkpoints
-from storage.long_results import LongResults
-from storage.thread_lock import ThreadLocks
+from models.catalog import open_embedder
+from storage.checkpoints.durable import DurableSaver
+from storage.checkpoints.saver import open_checkpoints
+from storage.long_results import LongResults, ResultFiles
+from storage.memories import open_memories
+from storage.thread_lock import FileLocks, ThreadLocks
 from tools.registry import Registry, open_registry
 
 if TYPE_CHECKING:
@@ -47,7 +52,7 @@ class Resources:
     """By which one turn of a thread runs at a time."""
     servers: "Servers | None" = None
     """The MCP servers; None: none are used."""
-    checkpoints: Checkpoints | None = None
+    checkpoints: DurableSaver | None = None
     """What keeps the steps; None: whoever keeps them sees to it that they are on disk."""
 
     async def joined(self, user: str) -> Self:
@@ -94,20 +99,54 @@ async def open_resources(settings: Settings | None = None) -> Resources:
     if settings is None:
         settings = await asyncio.to_thread(load_settings)
     tools = await asyncio.to_thread(open_registry, settings)
-    servers = await asyncio.to_thread(_servers, settings)
     models = await asyncio.to_thread(Caller, settings)
-    ledger = await Ledger.open(settings.data_dir / LEDGER, settings.redact)
-    artifacts = LongResults(settings.data_dir / LONG_RESULTS)
-    turns = ThreadLocks(settings.data_dir / THREAD_LOCKS)
-    return Resources(settings, tools, models, ledger, artifacts, turns, servers)
+    ledger = await Ledger.open(settings.database_url or settings.data_dir / LEDGER, settings.redact)
+    servers = await asyncio.to_thread(_servers, settings, ledger)
+    return Resources(settings, tools, models, ledger, *_shared_stores(settings, ledger), servers)
 
 
-def _servers(settings: Settings) -> "Servers | None":
+@asynccontextmanager
+async def open_steps(res: Resources) -> AsyncIterator[DurableSaver]:
+    """Open the checkpoints, beside the ledger.
+
+    Raises:
+        StorageError: they cannot be used.
+    """
+    if url := res.settings.database_url:
+        from storage.postgres.postgres_saver import open_postgres_checkpoints
+
+        opened: AbstractAsyncContextManager[DurableSaver] = open_postgres_checkpoints(url)
+    else:
+        opened = open_checkpoints(res.settings.data_dir / CHECKPOINTS, writer=res.ledger.writer)
+    async with opened as saver:
+        yield saver
+
+
+def open_store(settings: Settings) -> AbstractAsyncContextManager[BaseStore]:
+    """Open the memories; raises as `open_steps`."""
+    embedder = open_embedder(settings)
+    if url := settings.database_url:
+        from storage.postgres.postgres_memories import open_postgres_memories
+
+        return open_postgres_memories(url, embedder)
+    return open_memories(settings.data_dir / MEMORIES, embedder)
+
+
+def _shared_stores(settings: Settings, ledger: Ledger) -> tuple[LongResults, ThreadLocks]:
+    """Return the long results and the locks, beside the ledger."""
+    if not settings.database_url:
+        return ResultFiles(settings.data_dir / LONG_RESULTS), FileLocks(settings.data_dir / THREAD_LOCKS)
+    from storage.result_rows import ResultRows
+
+    return ResultRows(ledger.database), ledger.database.thread_locks()
+
+
+def _servers(settings: Settings, ledger: Ledger) -> "Servers | None":
     if not settings.mcp:
         return None
     from tools.mcp.servers import Servers
 
-    return Servers(settings)
+    return Servers(settings, ledger.database if settings.database_url else None)
 
 
 shared: list[Future[Resources]] = []

@@ -175,7 +175,8 @@ async def _problem() -> str | None:
         async with asyncio.timeout(_CHECK_S):
             res = await shared_resources()
             what = "The data directory cannot be written"
-            await asyncio.to_thread(_write, res.settings.data_dir)
+            if not res.settings.database_url:
+                await asyncio.to_thread(_write, res.settings.data_dir)
             what = "The ledger does not answer"
             await res.ledger.thread("")
             await res.ledger.settled()

@@ -6,15 +6,12 @@ from dataclasses import replace
 
 from langgraph.store.base import BaseStore
 
-from base.data_dir import CHECKPOINTS, MEMORIES
-from models.catalog import open_embedder
-from nodes.resources import share, shared_resources
-from storage.checkpoints.saver import Checkpoints, open_checkpoints
-from storage.memories import open_memories
+from nodes.resources import open_steps, open_store, share, shared_resources
+from storage.checkpoints.durable import DurableSaver
 
 
 @asynccontextmanager
-async def checkpoints() -> AsyncIterator[Checkpoints]:
+async def checkpoints() -> AsyncIterator[DurableSaver]:
     """Open the conversations, written together with the ledger.
 
     Raises:
@@ -23,7 +20,7 @@ async def checkpoints() -> AsyncIterator[Checkpoints]:
     """
     res = await shared_resources()
     try:
-        async with open_checkpoints(res.settings.data_dir / CHECKPOINTS, writer=res.ledger.writer) as saver:
+        async with open_steps(res) as saver:
             share(replace(res, checkpoints=saver))
             yield saver
     finally:
@@ -34,5 +31,5 @@ async def checkpoints() -> AsyncIterator[Checkpoints]:
 async def memories() -> AsyncIterator[BaseStore]:
     """Open what people asked to be remembered. Raises as `checkpoints`."""
     settings = (await shared_resources()).settings
-    async with open_memories(settings.data_dir / MEMORIES, open_embedder(settings)) as store:
+    async with open_store(settings) as store:
         yield store

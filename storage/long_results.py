@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ _PERSON_LENGTH = 32
 _CACHED = 500
 """Pieces in memory, each of 16 KB at the most as models are shown them: a turn of 15 rounds shows its long
 results again in each, some 100 reads, which take 30 ms longer from the disk."""
-_LONGEST_CHARACTER = 4
+LONGEST_CHARACTER = 4
 """Bytes, in UTF-8."""
 
 
@@ -69,15 +70,32 @@ def name_of(user: str, handle: str) -> tuple[str, str]:
     return person[:_PERSON_LENGTH], handle[:_HANDLE_DIGITS]
 
 
-class LongResults:
-    """A folder of stored results; opening it touches nothing.
+def is_handle(text: str) -> bool:
+    """Tell whether a text can be a handle."""
+    return _HANDLE.fullmatch(text) is not None
+
+
+def content_of(text: str, *, untrusted: bool) -> tuple[bytes, LongResult]:
+    """Return a text's bytes, and what they are known by."""
+    content = text.encode("utf-8", "replace")
+    digest = hashlib.sha256(content).hexdigest()
+    handle = digest[:_HANDLE_DIGITS] + (_UNTRUSTED if untrusted else "")
+    return content, LongResult(handle, len(content), digest)
+
+
+def piece_of(data: bytes, start: int, count: int, size: int) -> Piece:
+    """Return whole characters of bytes read from `start` on."""
+    first, last = _boundary(data, 0), _boundary(data, count)
+    return Piece(data[first:last].decode("utf-8", "replace"), start + first, start + last, size)
+
+
+class LongResults(ABC):
+    """The results stored, wherever that is.
 
     Every method may raise StorageError.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._what = f"The stored results in {str(root)!r}"
+    def __init__(self) -> None:
         self._cached = lru_cache(_CACHED)(self._read)
 
     async def put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
@@ -103,18 +121,38 @@ class LongResults:
         """
         return await asyncio.to_thread(self._sweep, needed, before)
 
+    @abstractmethod
     def _put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
-        content = text.encode("utf-8", "replace")
-        digest = hashlib.sha256(content).hexdigest()
-        mark = _UNTRUSTED if untrusted else ""
-        path = self._folder(user, digest) / f"{digest}{mark}"
+        """Store a text; blocks."""
+
+    @abstractmethod
+    def _read(self, user: str, handle: str, start: int, count: int) -> Piece:
+        """Return a piece; blocks. LookupError: there is nothing of that handle."""
+
+    @abstractmethod
+    def _sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
+        """Delete what is not needed, and return how many; blocks."""
+
+
+class ResultFiles(LongResults):
+    """A folder of stored results; opening it touches nothing."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+        self._what = f"The stored results in {str(root)!r}"
+
+    def _put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
+        content, result = content_of(text, untrusted=untrusted)
+        digest = result.sha256
+        path = self._folder(user, digest) / f"{digest}{_UNTRUSTED if untrusted else ''}"
         with explained(self._what):
             try:
                 os.utime(path)  # it is stored just now
             except FileNotFoundError:
                 _make_folders(self._root.parent, path.parent)
                 _write_once(path, content)
-        return LongResult(digest[:_HANDLE_DIGITS] + mark, len(content), digest)
+        return result
 
     def _read(self, user: str, handle: str, start: int, count: int) -> Piece:
         with explained(self._what):
@@ -124,9 +162,8 @@ class LongResults:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 file.seek(start)
-                data = file.read(count + _LONGEST_CHARACTER)
-        first, last = _boundary(data, 0), _boundary(data, count)
-        return Piece(data[first:last].decode("utf-8", "replace"), start + first, start + last, size)
+                data = file.read(count + LONGEST_CHARACTER)
+        return piece_of(data, start, count, size)
 
     def _sweep(self, needed: Collection[tuple[str, str]], before: float) -> int:
         with explained(self._what):
@@ -137,7 +174,7 @@ class LongResults:
             )
 
     def _find(self, user: str, handle: str) -> Path | None:
-        if not _HANDLE.fullmatch(handle):
+        if not is_handle(handle):
             return None
         digits = handle[:_HANDLE_DIGITS]
         found = self._folder(user, digits).glob(f"{digits}*")

@@ -12,6 +12,7 @@ the store's own way needs an SQLite that loads extensions, and many a Python has
 """
 
 import asyncio
+from abc import abstractmethod
 from array import array
 from collections.abc import Sequence
 from math import hypot
@@ -19,7 +20,7 @@ from operator import mul
 from typing import Any, Protocol
 
 import aiosqlite
-from langgraph.store.base import SearchItem
+from langgraph.store.base import BaseStore, SearchItem
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 _AT_ONCE = 100
@@ -63,18 +64,10 @@ class TextEmbedder(Protocol):
         """Return the vector of each text that may be found."""
 
 
-class VectorStore(AsyncSqliteStore):
-    """A store of texts with their vectors."""
+class MeaningSearch(BaseStore):
+    """The search by meaning, in a store that keeps vectors."""
 
-    def __init__(self, connection: aiosqlite.Connection, embedder: TextEmbedder) -> None:
-        super().__init__(connection)
-        self._embedder = embedder
-
-    async def setup(self) -> None:
-        """Make the tables."""
-        await super().setup()
-        await self.conn.execute(_TABLE)
-        await self.conn.create_function("nearness", 2, _nearness, deterministic=True)
+    _embedder: TextEmbedder
 
     async def asearch(
         self,
@@ -92,17 +85,13 @@ class VectorStore(AsyncSqliteStore):
         wanted = await self._embedder.of_query(query)
         prefix, model = ".".join(namespace_prefix), f"{self._embedder.name}/{len(wanted)}"
         await self._catch_up(prefix, model)
-        async with self._cursor(transaction=False) as cursor:
-            await cursor.execute(_NEAREST, (_packed(wanted), prefix, model, limit, offset))
-            nearest = {str(key): float(near) for key, near in await cursor.fetchall()}
+        nearest = await self._nearest(_packed(wanted), prefix, model, limit, offset)
         found = await asyncio.gather(*(self.aget(namespace_prefix, key) for key in nearest))
         return [SearchItem(**item.dict(), score=nearest[item.key]) for item in found if item]
 
     async def _catch_up(self, prefix: str, model: str) -> None:
         """Embed each text that has no vector by this model, latest first."""
-        async with self._cursor(transaction=False) as cursor:
-            await cursor.execute(_WITHOUT, (prefix, model, _MOST_CAUGHT_UP))
-            without = list(await cursor.fetchall())
+        without = await self._without(prefix, model, _MOST_CAUGHT_UP)
         for start in range(0, len(without), _AT_ONCE):
             some = without[start : start + _AT_ONCE]
             vectors = await self._embedder.of_texts([text for _, text in some])
@@ -110,8 +99,54 @@ class VectorStore(AsyncSqliteStore):
                 (model, _packed(vector), prefix, key, text)
                 for (key, text), vector in zip(some, vectors, strict=True)
             ]
-            async with self._cursor() as cursor:
-                await cursor.executemany(_ADD_VECTOR, found)
+            await self._add_vectors(found)
+
+    @abstractmethod
+    async def _without(self, prefix: str, model: str, limit: int) -> list[tuple[str, str]]:
+        """Return keys and texts without a model's vector, latest first."""
+
+    @abstractmethod
+    async def _add_vectors(self, rows: Sequence[tuple[str, bytes, str, str, str]]) -> None:
+        """Store vectors of texts that are still there.
+
+        Each row is model, vector, prefix, key and text.
+        """
+
+    @abstractmethod
+    async def _nearest(
+        self, wanted: bytes, prefix: str, model: str, limit: int, offset: int
+    ) -> dict[str, float]:
+        """Return the nearest keys and their nearness, the nearest first."""
+
+
+class VectorStore(MeaningSearch, AsyncSqliteStore):
+    """A store of texts with their vectors, in SQLite."""
+
+    def __init__(self, connection: aiosqlite.Connection, embedder: TextEmbedder) -> None:
+        super().__init__(connection)
+        self._embedder = embedder
+
+    async def setup(self) -> None:
+        """Make the tables."""
+        await super().setup()
+        await self.conn.execute(_TABLE)
+        await self.conn.create_function("nearness", 2, nearness, deterministic=True)
+
+    async def _without(self, prefix: str, model: str, limit: int) -> list[tuple[str, str]]:
+        async with self._cursor(transaction=False) as cursor:
+            await cursor.execute(_WITHOUT, (prefix, model, limit))
+            return [(key, text) for key, text in await cursor.fetchall()]
+
+    async def _add_vectors(self, rows: Sequence[tuple[str, bytes, str, str, str]]) -> None:
+        async with self._cursor() as cursor:
+            await cursor.executemany(_ADD_VECTOR, rows)
+
+    async def _nearest(
+        self, wanted: bytes, prefix: str, model: str, limit: int, offset: int
+    ) -> dict[str, float]:
+        async with self._cursor(transaction=False) as cursor:
+            await cursor.execute(_NEAREST, (wanted, prefix, model, limit, offset))
+            return {str(key): float(near) for key, near in await cursor.fetchall()}
 
 
 def _packed(vector: Sequence[float]) -> bytes:
@@ -120,7 +155,7 @@ def _packed(vector: Sequence[float]) -> bytes:
     return array("f", [number / length for number in vector]).tobytes()
 
 
-def _nearness(one: bytes, other: bytes) -> float:
+def nearness(one: bytes, other: bytes) -> float:
     """Return the cosine between two vectors: 1 for the same direction."""
     first, second = array("f"), array("f")
     first.frombytes(one)

@@ -1,8 +1,9 @@
 """Locks: one turn of a thread at a time, across processes.
 
 In a process they queue in the order they came. Between processes a file for each turn that runs is locked,
-and holds the process's id. The operating system lets go of the lock when its process ends, however it ends: a
-dead process blocks nobody. On Windows, turns queue in a process alone.
+and holds the process's id; with Postgres an advisory lock is taken (storage.postgres.session_locks). Either
+goes when its process ends, however it ends: a dead process blocks nobody. On Windows, without Postgres, turns
+queue in a process alone.
 
 Each turn that runs holds a file open. So that a crowd leaves files for all else, no more run at once than
 half of the files that a process may open; further ones wait.
@@ -12,12 +13,20 @@ import asyncio
 import hashlib
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
 from math import inf
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 from base.errors import BusyThreadError
@@ -32,47 +41,130 @@ _PATIENCE_S = 600
 _FIRST_POLL_S, _LAST_POLL_S = 0.01, 0.25
 
 
-class ThreadLocks:
-    """The locks of the threads of one data directory."""
+class ThreadLocks(ABC):
+    """The locks of all threads; its worker thread touches what is shared.
 
-    def __init__(self, folder: Path, patience_s: float = _PATIENCE_S) -> None:
-        """Name the folder; `patience_s` are seconds to wait for another process's turn."""
-        self.folder = folder
+    A server's event loop may not wait for a disk.
+    """
+
+    def __init__(self, patience_s: float = _PATIENCE_S) -> None:
+        """`patience_s` are seconds to wait for another process's turn."""
         self._patience_s = patience_s
         self._here: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
         """By event loop and thread."""
-        self._files = 0
-        """Held open, or about to be."""
         self._worker = ThreadPoolExecutor(1, "thread-locks")
-        """Touches the files: a server's event loop may not wait for a disk."""
 
     @asynccontextmanager
-    async def of(self, thread_id: str) -> AsyncIterator[None]:
+    async def of(self, thread_id: str, patience_s: float | None = None) -> AsyncIterator[None]:
         """Lock a thread, waiting for those before.
 
         Raises:
-            BusyThreadError: another process is still at it when the patience ends.
-            StorageError: the folder cannot be used.
+            BusyThreadError: another process is still at it when the patience ends, or took it over while the
+                database was away.
+            StorageError: the locks cannot be used.
         """
-        async with self._here.setdefault((id(asyncio.get_running_loop()), thread_id), asyncio.Lock()):
-            path = self._path(thread_id)
-            descriptor = await self._wait(thread_id, path)
+        patience = self._patience_s if patience_s is None else patience_s
+        here = self._here.setdefault((id(asyncio.get_running_loop()), thread_id), asyncio.Lock())
+        if here.locked() and not patience:
+            raise self._busy(thread_id, patience)
+        async with here:
+            held = await self._wait(thread_id, patience)
             try:
-                yield
+                with self._told_of_loss(thread_id, held):
+                    yield
             finally:
-                self._files -= 1
-                released = self._worker.submit(_release, path, descriptor)
+                released = self._worker.submit(self._release, thread_id, held)
                 await asyncio.shield(asyncio.wrap_future(released))
 
     def at_once(self, thread_id: str) -> AbstractAsyncContextManager[None]:
         """Lock a thread now or not at all; raises as `of` does."""
-        return ThreadLocks(self.folder, patience_s=0).of(thread_id)
+        return self.of(thread_id, 0)
 
-    def is_held(self, thread_id: str) -> bool:
+    async def is_held(self, thread_id: str) -> bool:
         """Tell whether a thread is locked, here or in another process."""
         here = self._here.get((id(asyncio.get_running_loop()), thread_id))
         if here and here.locked():
             return True
+        return await asyncio.wrap_future(self._worker.submit(self._is_held, thread_id))
+
+    @abstractmethod
+    def _take(self, thread_id: str) -> Any:
+        """Return what stands for the lock; None where another holds it; blocks."""
+
+    @abstractmethod
+    def _release(self, thread_id: str, held: Any) -> None:
+        """Let go of a lock; blocks."""
+
+    @abstractmethod
+    def _is_held(self, thread_id: str) -> bool:
+        """Tell whether anybody holds a lock; blocks."""
+
+    def _holder(self, thread_id: str) -> str:  # noqa: ARG002 (what another kind knows by it)
+        """Return who holds a lock, as people are told."""
+        return "which one is not known"
+
+    def _told_of_loss(
+        self,
+        thread_id: str,  # noqa: ARG002
+        held: Any,  # noqa: ARG002 (a file's lock is never lost)
+    ) -> AbstractContextManager[None]:
+        """Have what runs within stopped where its lock is lost."""
+        return nullcontext()
+
+    async def _wait(self, thread_id: str, patience_s: float) -> Any:
+        deadline, pause = time.monotonic() + patience_s, _FIRST_POLL_S
+        while True:
+            held = await self._taken(thread_id)
+            if held is not None:
+                return held
+            if time.monotonic() >= deadline:
+                raise self._busy(thread_id, patience_s)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST_POLL_S)
+
+    async def _taken(self, thread_id: str) -> Any:
+        taken = self._worker.submit(self._take, thread_id)
+        try:
+            return await asyncio.wrap_future(taken)
+        except asyncio.CancelledError:
+            taken.add_done_callback(
+                partial(self._give_back, thread_id)
+            )  # it may have been taken all the same
+            raise
+
+    def _give_back(self, thread_id: str, taken: Future[Any]) -> None:
+        if not taken.cancelled() and not taken.exception() and (held := taken.result()) is not None:
+            self._worker.submit(self._release, thread_id, held)
+
+    def _busy(self, thread_id: str, patience_s: float) -> BusyThreadError:
+        return BusyThreadError(
+            f"Thread {thread_id!r} is at work in another process ({self._holder(thread_id)}), "
+            f"and was not done after {patience_s:g} s. Try again later, or end that process."
+        )
+
+
+class FileLocks(ThreadLocks):
+    """A locked file for each thread of one data directory."""
+
+    def __init__(self, folder: Path, patience_s: float = _PATIENCE_S) -> None:
+        super().__init__(patience_s)
+        self.folder = folder
+        self._files = 0
+        """Held open; counted in the worker's thread."""
+
+    def _take(self, thread_id: str) -> int | None:
+        if self._files >= _most_files():
+            return None
+        with explained(f"The folder {str(self.folder)!r}"):
+            descriptor = _take(self._path(thread_id))
+        self._files += descriptor is not None
+        return descriptor
+
+    def _release(self, thread_id: str, held: int) -> None:
+        self._files -= 1
+        _release(self._path(thread_id), held)
+
+    def _is_held(self, thread_id: str) -> bool:
         try:
             descriptor = os.open(self._path(thread_id), os.O_RDWR)
         except OSError:
@@ -82,34 +174,11 @@ class ThreadLocks:
         finally:
             os.close(descriptor)
 
-    async def _wait(self, thread_id: str, path: Path) -> int:
-        deadline, pause = time.monotonic() + self._patience_s, _FIRST_POLL_S
-        while True:
-            with explained(f"The folder {str(self.folder)!r}"):
-                descriptor = await self._take(path) if self._files < _most_files() else None
-            if descriptor is not None:
-                return descriptor
-            if time.monotonic() >= deadline:
-                raise BusyThreadError(
-                    f"Thread {thread_id!r} is at work in another process ({_holder(path)}), "
-                    f"and was not done after {self._patience_s:g} s. Try again later, or end that process."
-                )
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LAST_POLL_S)
-
-    async def _take(self, path: Path) -> int | None:
-        taken = self._worker.submit(_take, path)
-        descriptor = None
-        self._files += 1
+    def _holder(self, thread_id: str) -> str:
         try:
-            descriptor = await asyncio.wrap_future(taken)
-        except asyncio.CancelledError:
-            taken.add_done_callback(partial(_give_back, path))  # it may have been taken all the same
-            raise
-        finally:
-            if descriptor is None:
-                self._files -= 1
-        return descriptor
+            return f"process {int(self._path(thread_id).read_text())}"
+        except (OSError, ValueError):
+            return super()._holder(thread_id)
 
     def _path(self, thread_id: str) -> Path:
         return self.folder / hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()
@@ -147,11 +216,6 @@ def _release(path: Path, descriptor: int) -> None:
     os.close(descriptor)
 
 
-def _give_back(path: Path, taken: Future[int | None]) -> None:
-    if not taken.cancelled() and not taken.exception() and (descriptor := taken.result()) is not None:
-        _release(path, descriptor)
-
-
 def _lock(descriptor: int) -> bool:
     if os.name != "posix":
         return True
@@ -168,10 +232,3 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _holder(path: Path) -> str:
-    try:
-        return f"process {int(path.read_text())}"
-    except (OSError, ValueError):
-        return "which one is not known"

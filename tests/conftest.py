@@ -18,6 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 from base.settings import Settings
 from tests.behaviour.crashes.process import Home
 from tests.behaviour.household import LAYOUTS, House, obedient, ring_bell
+from tests.postgres import database, server
 from tests.wires.cards import Card, at, configure
 from tests.wires.clients import OpenWire
 from tests.wires.serve import Host, Wire
@@ -205,6 +206,20 @@ def openai_wire(wire_host: Host) -> Wire:
 @pytest.fixture
 def anthropic_wire(wire_host: Host) -> Wire:
     return wire_host.open("anthropic")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a Postgres server, of this process's own."""
+    with server() as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """The URL of a new Postgres database."""
+    with database(postgres) as url:
+        yield url
 
 
 @pytest.fixture

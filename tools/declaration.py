@@ -24,6 +24,7 @@ from base.settings import ROLES, Role, Settings
 from base.tasks import within
 from base.worker_threads import in_thread
 from ledger.records import fingerprint
+from storage.long_results import LongResults
 from tools.schema import ArgumentsError, shown_schema, unstorable
 
 __all__ = ["ArgumentsError", "Effect", "Here", "OutcomeUnknown", "Tool", "ToolFailure", "Untrusted", "tool"]
@@ -70,6 +71,8 @@ class Here:
     """Returns the tools that may be called for this user."""
     tainted: bool = False
     """The call was made after untrusted content."""
+    long_results: LongResults | None = None
+    """Where results are that were too long to be shown; None: nowhere."""
 
 
 Run = Callable[[Here, dict[str, Any]], Coroutine[Any, Any, Any]]

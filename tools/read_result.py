@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from base.data_dir import LONG_RESULTS
-from storage.long_results import LongResults, is_untrusted
+from storage.long_results import is_untrusted
 from tools.declaration import Here, ToolFailure, Untrusted, tool
 
 PAGE = 8_000
@@ -17,8 +16,8 @@ async def read_result(
     offset: Annotated[int, "the byte to read on from"] = 0,
 ) -> str:
     """Read on in a result that was too long to be shown whole, a page at a time."""
-    stored = LongResults(here.settings.data_dir / LONG_RESULTS)
-    piece = await stored.read(here.user, handle.strip(), offset, PAGE)
+    stored = here.long_results
+    piece = await stored.read(here.user, handle.strip(), offset, PAGE) if stored else None
     if piece is None:
         raise ToolFailure(
             f"There is no stored result {handle!r}. Give the handle exactly as it stands where it was cut."

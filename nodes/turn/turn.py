@@ -109,6 +109,7 @@ class Turn:
             store=self.runtime.store,
             offered=self.offered,
             tainted=bool(self.state.taint["sources"]),
+            long_results=self.res.artifacts,
         )
 
 

@@ -14,12 +14,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
-    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -30,6 +29,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from storage.checkpoints.delta_history import HistoryReader, thread_and_namespace
+from storage.checkpoints.durable import DurableSaver
 from storage.checkpoints.maintenance import copy_thread, delete_runs, delete_thread, prune
 from storage.checkpoints.sqlite_file import (
     ADDED,
@@ -49,7 +49,7 @@ T = TypeVar("T")
 _READERS = 4
 
 
-class Checkpoints(BaseCheckpointSaver[Any]):
+class Checkpoints(DurableSaver):
     """A saver for many tasks, event loops and processes.
 
     A checkpoint, and what a step wrote, is on disk a moment later, in the order in which its thread put
@@ -74,11 +74,6 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         self._latest: dict[str, dict[str, Any]] = {}
         """By thread, the values of its last checkpoint, while somebody follows them."""
         self._readers = ThreadPoolExecutor(_READERS, "checkpoint-reader")
-
-    @property
-    def unwrapped(self) -> Self:
-        """This saver, also where a server wraps it."""
-        return self
 
     def close(self) -> None:
         """Write what is queued and let go of the file; blocks."""
@@ -177,6 +172,11 @@ class Checkpoints(BaseCheckpointSaver[Any]):
         return await self._read(
             config, lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
         )
+
+    async def threads(self) -> list[str]:
+        """Return the ids of all threads."""
+        listed = "SELECT DISTINCT thread_id FROM checkpoints WHERE checkpoint_ns = ''"
+        return await self._read(None, lambda saver: [thread for (thread,) in saver.conn.execute(listed)])
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete all that is stored of a thread."""

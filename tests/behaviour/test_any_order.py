@@ -29,8 +29,8 @@ from models.call import Caller
 from nodes.context import Context
 from nodes.resources import Resources
 from storage.checkpoints.saver import open_checkpoints
-from storage.long_results import LongResults
-from storage.thread_lock import ThreadLocks
+from storage.long_results import ResultFiles
+from storage.thread_lock import FileLocks
 from tests.behaviour.crashes.power import Power, PowerCutError
 from tests.behaviour.household import House, obedient
 from tests.wires.cards import at
@@ -71,8 +71,8 @@ class World:
         path = self.settings.data_dir / "checkpoints.db"
         saver = await self._opened.enter_async_context(open_checkpoints(path, self.power.draw, ledger.writer))
         tools = Registry(self._tools(self.power))
-        artifacts = LongResults(self.settings.data_dir / LONG_RESULTS)
-        turns = ThreadLocks(self.settings.data_dir / THREAD_LOCKS)
+        artifacts = ResultFiles(self.settings.data_dir / LONG_RESULTS)
+        turns = FileLocks(self.settings.data_dir / THREAD_LOCKS)
         return Orchestrator(Resources(self.settings, tools, self.models, ledger, artifacts, turns), saver)
 
     async def close(self) -> None:
@@ -368,7 +368,7 @@ def test_whatever_happens_in_whatever_order_nothing_runs_twice_and_the_thread_go
     open_wire, furnish, monkeypatch, proving, tell
 ):
     dead: set[str] = set()
-    monkeypatch.setattr("ledger.calls.is_gone", dead.__contains__)
+    monkeypatch.setattr("ledger.calls.is_gone", lambda _, owner: owner in dead)
     house = furnish(
         {
             kind: at(open_wire(kind, brain=obedient), timeout_s=60)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ledger import claims
 from ledger.claims import Claimant
-from ledger.database import open_engine, writing
+from ledger.database import open_ledger_database
 from ledger.ledger import Ledger
 from ledger.owner import this_process
 from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running, fields_of
@@ -22,7 +22,7 @@ from tests.ledger.samples import call, claim, finish
 ROOT = Path(__file__).parents[2]
 
 
-def start(database: Path, effects: Path, task: str, what: str) -> subprocess.Popen[str]:
+def start(database: Path | str, effects: Path | str, task: str, what: str) -> subprocess.Popen[str]:
     script = [sys.executable, str(Path(__file__).with_name("claimer.py"))]
     return subprocess.Popen(
         [*script, str(database), str(effects), task, what],
@@ -34,8 +34,8 @@ def start(database: Path, effects: Path, task: str, what: str) -> subprocess.Pop
 
 
 @contextmanager
-def holder(database: Path, call_id: str) -> Iterator[subprocess.Popen[str]]:
-    with start(database, database, "hold", call_id) as process:
+def holder(database: Path | str, call_id: str) -> Iterator[subprocess.Popen[str]]:
+    with start(database, "no effects", "hold", call_id) as process:
         try:
             assert process.stdout.readline() == "Claimed\n"
             yield process
@@ -43,8 +43,8 @@ def holder(database: Path, call_id: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-async def test_of_fifty_claims_from_threads_loops_and_ledgers_exactly_one_runs(path, tmp_path):
-    ledgers = [await Ledger.open(path), await Ledger.open(path)]
+async def test_of_fifty_claims_from_threads_loops_and_ledgers_exactly_one_runs(place, tmp_path):
+    ledgers = [await Ledger.open(place), await Ledger.open(place)]
     effects = tmp_path / "effects"
 
     async def click(ledger: Ledger) -> str:
@@ -66,9 +66,9 @@ async def test_of_fifty_claims_from_threads_loops_and_ledgers_exactly_one_runs(p
         await ledger.close()
 
 
-async def test_processes_that_open_and_claim_together_run_each_call_once(path, tmp_path):
+async def test_processes_that_open_and_claim_together_run_each_call_once(place, tmp_path):
     effects = tmp_path / "effects"
-    processes = [start(path, effects, "each", "20") for _ in range(3)]
+    processes = [start(place, effects, "each", "20") for _ in range(3)]
     for process in processes:
         process.communicate(timeout=120)
 
@@ -76,8 +76,8 @@ async def test_processes_that_open_and_claim_together_run_each_call_once(path, t
     assert Counter(effects.read_text().split()) == {f"c{n}": 1 for n in range(20)}
 
 
-async def test_a_killed_owners_claim_is_lost_at_once_and_only_a_rerun_takes_it(ledger, path):
-    with holder(path, "c1") as process:
+async def test_a_killed_owners_claim_is_lost_at_once_and_only_a_rerun_takes_it(ledger, place):
+    with holder(place, "c1") as process:
         process.kill()
         process.wait()
 
@@ -86,16 +86,16 @@ async def test_a_killed_owners_claim_is_lost_at_once_and_only_a_rerun_takes_it(l
         assert await claim(ledger, call(), rerun=True) == Claimed(attempt=2)
 
 
-async def test_an_unreaped_owner_is_as_gone_as_any(ledger, path):
-    with holder(path, "c1") as process:
+async def test_an_unreaped_owner_is_as_gone_as_any(ledger, place):
+    with holder(place, "c1") as process:
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 (it was just killed)
 
         assert isinstance(await claim(ledger, call()), Lost)
 
 
-async def test_a_living_owners_outcome_can_be_awaited_and_its_claim_not_taken(ledger, path):
-    with holder(path, "c1") as process:
+async def test_a_living_owners_outcome_can_be_awaited_and_its_claim_not_taken(ledger, place):
+    with holder(place, "c1") as process:
         assert isinstance(await claim(ledger, call(), rerun=True), Running)
         assert await ledger.await_outcome(call("c1").key, timeout_s=0) is None
 
@@ -154,30 +154,27 @@ async def test_the_first_outcome_stays(ledger):
     assert first == second == Recorded("failed", "no")
 
 
-async def test_a_cancelled_claim_undoes_no_claim_of_whoever_took_over(ledger, path):
+async def test_a_cancelled_claim_undoes_no_claim_of_whoever_took_over(ledger, place):
     """A claim whose caller never learned of it is released when the writer comes to that: maybe too late."""
     await ledger.enter([call("c1")])
-    engine = writing(open_engine(path))
+    database = open_ledger_database(place)
     wanted = {**fields_of(call("c1")), "args": "{}", "fingerprint": call("c1").fingerprint}
     terms = {"needs_approval": False, "rerun": True}
     was: dict = {}
     now = time.time()
-    with engine.begin() as connection:
-        first = Claimant(this_process(), now)
-        claims.claim(connection, wanted, first, {**terms, "lease_s": -1}, was)
-    with engine.begin() as connection:
-        again = claims.claim(connection, wanted, Claimant("other/1/2", now), {**terms, "lease_s": 60}, {})
-        assert again == Claimed(attempt=2)
-    with engine.begin() as connection:
-        claims.release(connection, was, first)
-    engine.dispose()
+    first, other = Claimant(this_process(), now), Claimant("other/1/2", now)
+    database.change(lambda c: claims.claim(c, wanted, first, {**terms, "lease_s": -1}, was))
+    again = database.change(lambda c: claims.claim(c, wanted, other, {**terms, "lease_s": 60}, {}))
+    assert again == Claimed(attempt=2)
+    database.change(lambda c: claims.release(c, was, first))
+    database.close()
     assert isinstance(await claim(ledger, call("c1"), rerun=True), Running)
     [row] = await ledger.audit()
     assert row["status"] == "running"
 
 
-async def test_only_the_owner_finishes_a_claim(ledger, path):
-    with holder(path, "c1"):
+async def test_only_the_owner_finishes_a_claim(ledger, place):
+    with holder(place, "c1"):
         mine = await ledger.finish(
             call("c1").key, status="executed", text="not mine", duration_ms=None, attempt=1
         )

@@ -67,9 +67,9 @@ async def test_of_two_answers_only_the_first_makes_its_rule(ledger):
     assert await ledger.rules() == []
 
 
-async def test_of_many_calls_at_once_as_many_run_by_a_rule_as_it_has_uses(ledger, path):
+async def test_of_many_calls_at_once_as_many_run_by_a_rule_as_it_has_uses(ledger, place):
     rule = await remember(ledger, uses=3)
-    other = await Ledger.open(path)
+    other = await Ledger.open(place)
     ledgers = (ledger, other)
     said = await asyncio.gather(*(claim(ledgers[n % 2], f"c{n}", rule) for n in range(10)))
     assert said.count(Claimed(attempt=1)) == 3

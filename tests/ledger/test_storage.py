@@ -130,9 +130,9 @@ async def test_what_is_written_is_there_after_opening_again(path):
     await second.close()
 
 
-async def test_nothing_blocks_the_event_loop(path):
+async def test_nothing_blocks_the_event_loop(place):
     with blockbuster_ctx():
-        ledger = await Ledger.open(path)
+        ledger = await Ledger.open(place)
         await claim(ledger, call())
         await finish(ledger, call())
         await ledger.touch("t1", user="alice", status="answered")
@@ -168,8 +168,8 @@ async def test_no_secret_reaches_any_file(path):
     assert (rows[-1]["args"]["flag"], rows[-1]["args"]["n"]) == (True, 1.5)
 
 
-async def test_a_fingerprint_is_of_the_arguments_as_they_were(path):
-    ledger = await Ledger.open(path, redact)
+async def test_a_fingerprint_is_of_the_arguments_as_they_were(place):
+    ledger = await Ledger.open(place, redact)
     await claim(ledger, call(key=SECRETS[0]), lease_s=0)
 
     assert await claim(ledger, call(key=SECRETS[0]), rerun=True) == Claimed(attempt=2)
@@ -269,7 +269,7 @@ async def test_a_full_disk_fails_the_write_says_so_and_ends_with_the_disk_full(p
     ("url", "said"),
     [
         ("oracel://alice:hunter22@host/db", "oracel"),
-        ("a://alice:hunter22:9@host:port/db", "driver://"),
+        ("a://alice:hunter22:9@host:port/db", "postgresql://"),
         ("sqlite://", "name a file"),
     ],
 )

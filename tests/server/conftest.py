@@ -8,11 +8,11 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from tests.collector import Collector, open_collector
 from tests.server.serving import Server
 from tests.server.talking import Talk, errands, opened
 from tests.wires.brain import Kind
 from tests.wires.clients import KINDS
-from tests.wires.collector import Collector, open_collector
 from tests.wires.serve import Host, Wire
 
 KEYS: dict[Kind, str] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import StorageError
-from storage.long_results import LongResults, is_untrusted
+from storage.long_results import LongResults, ResultFiles, is_untrusted
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def artifacts(root: Path) -> LongResults:
-    return LongResults(root)
+    return ResultFiles(root)
 
 
 def _files(root: Path) -> list[Path]:

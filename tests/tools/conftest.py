@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from base.data_dir import LONG_RESULTS
 from base.settings import Limits, Settings, load_settings
+from storage.long_results import ResultFiles
 from tools.declaration import Here
 from tools.registry import open_registry
 from tools.run import Ran, run_tool
@@ -32,7 +34,8 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def here(settings: Settings) -> Here:
-    return Here(settings, "ada", "user", "thread-1", "call-1", "key-1")
+    stored = ResultFiles(settings.data_dir / LONG_RESULTS)
+    return Here(settings, "ada", "user", "thread-1", "call-1", "key-1", long_results=stored)
 
 
 @pytest.fixture

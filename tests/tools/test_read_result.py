@@ -1,12 +1,12 @@
 """Reading on in a stored result: page by page, one's own alone."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from base.data_dir import LONG_RESULTS
-from storage.long_results import LongResults
-from tools.declaration import Here
+from storage.long_results import ResultFiles
 from tools.read_result import read_result
 from tools.run import run_tool
 
@@ -15,7 +15,7 @@ TEXT = "".join(f"line {number}\n" for number in range(3_000))
 
 @pytest.fixture
 async def handle(settings) -> str:
-    return (await LongResults(settings.data_dir / LONG_RESULTS).put("ada", TEXT, untrusted=False)).handle
+    return (await ResultFiles(settings.data_dir / LONG_RESULTS).put("ada", TEXT, untrusted=False)).handle
 
 
 async def test_the_pages_tell_where_they_stand_and_together_are_the_whole(call, handle):
@@ -39,8 +39,8 @@ async def test_a_handle_that_is_not_there_fails_and_says_what_to_give(call, hand
     assert "Give the handle exactly as it stands" in ran.text
 
 
-async def test_another_persons_handle_reads_as_if_it_were_not_there(settings, handle):
-    bob = Here(settings, "bob", "admin", "thread-1", "call-1", "key-1")
+async def test_another_persons_handle_reads_as_if_it_were_not_there(here, handle):
+    bob = replace(here, user="bob", user_role="admin")
     ran = await run_tool(read_result, bob, {"handle": handle, "offset": 0})
     assert (ran.status, "There is no stored result" in ran.text) == ("failed", True)
 
@@ -51,7 +51,7 @@ async def test_beyond_the_end_it_says_where_the_end_is(call, handle):
 
 
 async def test_a_page_is_as_untrusted_as_what_it_is_a_page_of(settings, call, handle):
-    theirs = (await LongResults(settings.data_dir / LONG_RESULTS).put("ada", TEXT, untrusted=True)).handle
+    theirs = (await ResultFiles(settings.data_dir / LONG_RESULTS).put("ada", TEXT, untrusted=True)).handle
     assert (await call("read_result", handle=theirs, offset=8_000)).untrusted
     assert (await call("read_result", handle=f" {theirs} ")).untrusted
     assert not (await call("read_result", handle=handle)).untrusted

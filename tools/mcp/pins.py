@@ -1,4 +1,6 @@
-"""Pinned definitions of MCP tools, as a person last saw them: `mcp_pins.json`.
+"""Pinned definitions of MCP tools, as a person last saw them.
+
+They stand in `mcp_pins.json` of the data directory, or in the database that all processes share.
 
 A tool that runs unasked was let to because of what it said it is. Where it says something else, it asks.
 """
@@ -7,11 +9,17 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import Connection, select
 from typing_extensions import TypedDict
+
+from base.data_dir import MCP_PINS
+from storage.engine import SqlDatabase
+from storage.shared_tables import documents, insert
 
 
 class Pin(TypedDict):
@@ -34,6 +42,9 @@ class Pinned(TypedDict):
 
 _FILE = TypeAdapter(dict[str, Pinned])
 
+Change = Callable[[dict[str, Pinned], bool], Pinned]
+"""Changes the pins by server; told whether what is stored is whole."""
+
 
 def pin_of(pinned: Pinned, user: str, tool: str) -> Pin:
     """Return the pin that holds for a user."""
@@ -41,54 +52,99 @@ def pin_of(pinned: Pinned, user: str, tool: str) -> Pin:
     return pinned["tools"][tool] if own is None else {"hash": own, "agreed": True}
 
 
-class Pins:
-    """The file's contents; every method may block on it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
+class Pins(ABC):
+    """What is pinned; every method may block."""
 
     def meet(self, server: str, tools: Mapping[str, str], *, trusting: bool) -> Pinned:
         """Remember new tools (name to definition hash), and return a server's pins.
 
         They count as agreed to where twobrain.toml is `trusting` for the first time.
         """
-        with self._lock:
-            servers, is_whole = self._read()
-            before = json.dumps(servers)
+
+        def met(servers: dict[str, Pinned], is_whole: bool) -> Pinned:
             pinned = servers.setdefault(server, {"trusted": False, "tools": {}, "users": {}})
             agree = trusting and not pinned["trusted"] and is_whole
             for name, current in tools.items():
                 pin = pinned["tools"].setdefault(name, {"hash": current if is_whole else "", "agreed": False})
                 pin["agreed"] |= agree and pin["hash"] == current
             pinned["trusted"] |= trusting
-            if json.dumps(servers) != before:
-                self._write(servers)
             return pinned
+
+        return self._change(met)
 
     def agree(self, server: str, tool: str, user: str, definition: str) -> None:
         """Remember a user's agreement to a tool of that definition hash."""
-        with self._lock:
-            servers, _ = self._read()
+
+        def agreed(servers: dict[str, Pinned], _is_whole: bool) -> Pinned:
             pinned = servers.setdefault(server, {"trusted": False, "tools": {}, "users": {}})
             pinned["users"].setdefault(user, {})[tool] = definition
-            self._write(servers)
+            return pinned
 
-    def _read(self) -> tuple[dict[str, Pinned], bool]:
-        """Return the pins by server, and whether the file is whole.
+        self._change(agreed)
 
-        Where it is damaged nothing counts as agreed.
-        """
-        try:
-            return _FILE.validate_json(self._path.read_bytes()), True
-        except FileNotFoundError:
-            return {}, True
-        except (OSError, ValidationError):
-            return {}, False
+    @abstractmethod
+    def _change(self, change: Change) -> Pinned:
+        """Change what is pinned, and return what `change` does."""
 
-    def _write(self, servers: dict[str, Pinned]) -> None:
+
+class PinsFile(Pins):
+    """A file of one data directory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+
+    def _change(self, change: Change) -> Pinned:
+        with self._lock:
+            try:
+                before: bytes | None = self._path.read_bytes()
+            except FileNotFoundError:
+                before = None
+            except OSError:
+                before = b""
+            found, after = _changed(before, change)
+            if after is not None:
+                self._write(after)
+            return found
+
+    def _write(self, text: str) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".mcp_pins")  # for its owner alone
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(servers, file, indent=1, sort_keys=True)
+            file.write(text)
         Path(name).replace(self._path)
+
+
+class PinsRow(Pins):
+    """A row of the database that all processes share."""
+
+    def __init__(self, database: SqlDatabase) -> None:
+        self._database = database
+
+    def _change(self, change: Change) -> Pinned:
+        its = documents.c.name == MCP_PINS
+
+        def work(connection: Connection) -> Pinned:
+            before = connection.scalar(select(documents.c.text).where(its))
+            found, after = _changed(None if before is None else before.encode(), change)
+            if after is not None:
+                row = insert(connection.dialect, documents).values(name=MCP_PINS, text=after)
+                connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"text": after}))
+            return found
+
+        with self._database.explaining():
+            return self._database.change(work, {MCP_PINS})
+
+
+def _changed(before: bytes | None, change: Change) -> tuple[Pinned, str | None]:
+    """Return what a change gives, and the text after it.
+
+    None: there is none, or nothing to store. Where the text is damaged nothing counts as agreed.
+    """
+    try:
+        servers, is_whole = ({} if before is None else _FILE.validate_json(before)), True
+    except ValidationError:
+        servers, is_whole = {}, False
+    was = json.dumps(servers)
+    found = change(servers, is_whole)
+    return found, json.dumps(servers, indent=1, sort_keys=True) if json.dumps(servers) != was else None

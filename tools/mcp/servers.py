@@ -15,10 +15,11 @@ from weakref import WeakKeyDictionary
 from base.data_dir import MCP_PINS
 from base.settings import Settings
 from base.texts import name_key
+from storage.engine import SqlDatabase
 from tools.declaration import Tool
 from tools.mcp.config import read_servers
 from tools.mcp.connection import Connection, DeadError
-from tools.mcp.pins import Pinned, Pins, pin_of
+from tools.mcp.pins import Pinned, Pins, PinsFile, PinsRow, pin_of
 from tools.mcp.tools import IsFree, ServerTool, absent, as_agreed, prefix_of, read_tools
 from tools.registry import Registry
 
@@ -34,10 +35,11 @@ class Servers:
         ConfigurationError: `[mcp]` is not as it should be.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, database: SqlDatabase | None = None) -> None:
+        """`database` is where the pins are; None: in the data directory."""
         self._settings = settings
         self._cards = read_servers(settings)
-        self._pins = Pins(settings.data_dir / MCP_PINS)
+        self._pins: Pins = PinsRow(database) if database else PinsFile(settings.data_dir / MCP_PINS)
         self._own: frozenset[str] = frozenset()
         """The names of our own tools, folded."""
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopServers] = WeakKeyDictionary()

@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from base.errors import StorageError
 from base.settings import Settings
-from ledger.database import open_engine
+from ledger.database import open_ledger_database
 from ledger.ledger import Ledger
 from ledger.owner import this_process
 from nodes.context import Context
@@ -50,10 +50,10 @@ class Power:
             settings: where it is.
             life: sets this process apart from its other lives, to all of which it is dead.
         """
-        engine = open_engine(settings.data_dir / "ledger.db")
-        event.listen(engine, "commit", lambda _: self.draw())
+        database = open_ledger_database(settings.data_dir / "ledger.db")
+        event.listen(database.engine, "commit", lambda _: self.draw())
         apart = Writer("power", gather_s=0, most_at_once=1)  # what would go together is cut apart, too
-        return Ledger(engine, settings.redact, f"{this_process()}{life}", apart)
+        return Ledger(database, settings.redact, f"{this_process()}{life}", apart)
 
 
 async def cut_short(home: Home, given: Any, *names: str, life: int = 0, context: Context = PLAIN) -> None:

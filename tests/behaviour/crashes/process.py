@@ -31,8 +31,8 @@ from models.call import Caller
 from nodes.resources import Resources
 from storage.checkpoints.saver import open_checkpoints
 from storage.checkpoints.sqlite_file import nothing as unhindered
-from storage.long_results import LongResults
-from storage.thread_lock import ThreadLocks
+from storage.long_results import ResultFiles
+from storage.thread_lock import FileLocks
 from tests.terminal.forked import Forked
 from tools.declaration import Here, Tool, tool
 from tools.registry import Registry
@@ -135,14 +135,14 @@ class Home:
         settings = self.settings()
         ledger = ledger or await Ledger.open(self.data / "ledger.db", settings.redact)
         registry = Registry(self.tools(happen or self.happen))
-        artifacts = LongResults(settings.data_dir / LONG_RESULTS)
+        artifacts = ResultFiles(settings.data_dir / LONG_RESULTS)
         return Resources(
             settings,
             registry,
             Caller(settings),
             ledger,
             artifacts,
-            ThreadLocks(settings.data_dir / THREAD_LOCKS),
+            FileLocks(settings.data_dir / THREAD_LOCKS),
         )
 
     @asynccontextmanager

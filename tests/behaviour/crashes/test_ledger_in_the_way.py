@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import event
 
 from base.errors import StorageError
-from ledger.database import open_engine
+from ledger.database import open_ledger_database
 from ledger.ledger import Ledger
 from ledger.owner import this_process
 from tests.behaviour.crashes.process import killed, statuses
@@ -23,9 +23,9 @@ async def test_a_call_that_happened_is_never_said_to_have_failed_though_a_write_
             raise StorageError("The ledger is locked.")
 
     settings = home.settings()
-    engine = open_engine(settings.data_dir / "ledger.db")
-    event.listen(engine, "commit", refuse)
-    async with home.opened(ledger=Ledger(engine, settings.redact, this_process())) as orchestrator:
+    database = open_ledger_database(settings.data_dir / "ledger.db")
+    event.listen(database.engine, "commit", refuse)
+    async with home.opened(ledger=Ledger(database, settings.redact, this_process())) as orchestrator:
         try:
             result = await orchestrator.proceed("t1")
         except StorageError:  # it says so, and nothing is lost

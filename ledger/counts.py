@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Double, Label, Table, cast, func, select
+from sqlalchemy import Connection, Label, Table, func, select
 
 from base.telemetry import set_gauge
 from ledger.calls import FINAL, is_lost
-from ledger.tables import calls, rows_of, threads, usage
+from ledger.tables import calls, rows_of, threads, total, usage
 from ledger.usage import BEGUN, DOCTOR
 
 
@@ -67,7 +67,7 @@ def counted(connection: Connection, now: float) -> Counts:
 def _model_calls(connection: Connection) -> list[dict[str, Any]]:
     groups = [usage.c.role, usage.c.backend, usage.c.model, usage.c.error]
     summed = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd")
-    sums = [_sum(usage.c[name]).label(name) for name in summed]
+    sums = [func.coalesce(total(usage.c[name]), 0).label(name) for name in summed]
     query = select(*groups, func.count().label("calls"), *sums, _seconds(usage)).group_by(*groups)
     return rows_of(connection, query.where(func.coalesce(usage.c.error, "") != BEGUN))
 
@@ -78,13 +78,8 @@ def _tool_calls(connection: Connection) -> list[dict[str, Any]]:
     return rows_of(connection, query.where(calls.c.status.in_(FINAL)))
 
 
-def _sum(column: Column[Any]) -> ColumnElement[Any]:
-    """Return a column's sum, of which Postgres would make a decimal."""
-    return func.coalesce(cast(func.sum(column), Double if isinstance(column.type, Double) else BigInteger), 0)
-
-
 def _seconds(table: Table) -> Label[Any]:
-    return (_sum(table.c.duration_ms) / 1_000.0).label("seconds")
+    return (func.coalesce(total(table.c.duration_ms), 0) / 1_000.0).label("seconds")
 
 
 def _decisions(connection: Connection) -> list[dict[str, Any]]:
@@ -93,7 +88,7 @@ def _decisions(connection: Connection) -> list[dict[str, Any]]:
 
 
 def _day(connection: Connection, day: str) -> list[dict[str, Any]]:
-    tokens = _sum(usage.c.counted_tokens).label("tokens")
-    cost = _sum(usage.c.cost_usd).label("cost_usd")
+    tokens = func.coalesce(total(usage.c.counted_tokens), 0).label("tokens")
+    cost = func.coalesce(total(usage.c.cost_usd), 0).label("cost_usd")
     query = select(usage.c.user, tokens, cost).where(usage.c.day == day)
     return rows_of(connection, query.group_by(usage.c.user))

@@ -16,6 +16,7 @@ TwobrainError                    exit code 1
 ├── ModelError                   exit code 1: a model gave no usable answer (its cause is typed)
 │   └── NoModelAnsweredError     a role's model and all its fallbacks failed
 └── StorageError                 exit code 1: the data directory or database cannot be used
+    ├── StorageAwayError         the database cannot be reached just now
     └── DamagedThreadError       one thread cannot be read; the others can
 
 A message names the thing, what was wrong with it, what is known, and what to do.
@@ -131,6 +132,10 @@ class NoModelAnsweredError(ModelError):
 
 class StorageError(TwobrainError):
     """The data directory or database cannot be read or written."""
+
+
+class StorageAwayError(StorageError):
+    """The database cannot be reached just now."""
 
 
 class DamagedThreadError(StorageError):

@@ -12,6 +12,8 @@ Redact = Callable[[str], str]
 
 _VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER)S?$")
 """Names of variables that hold secrets."""
+_LOGIN = re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@]*:([^/\s@]+)@", re.IGNORECASE)
+"""The password in a URL."""
 _SHORTEST = 6
 """Characters; a shorter value is too common a string to strip from text."""
 _SHAPES = {
@@ -30,12 +32,19 @@ _SHAPED = re.compile(
 def secrets_of(environ: Mapping[str, str], named: Iterable[str | None]) -> list[str]:
     """Return the values to strip from texts, the longest first.
 
-    What a variable such as `X_KEY` or `X_PASSWORD` holds is one; `named` are further variables that hold one.
+    What a variable such as `X_KEY` or `X_PASSWORD` holds is one, and so is a password in any variable's URL;
+    `named` are further variables that hold one.
     """
     variables = {*named, *filter(_VARIABLE.search, environ)}
     values = {environ.get(variable or "", "").strip() for variable in variables}
     values |= {unquote(value) for value in values}  # as OTEL_EXPORTER_OTLP_HEADERS has them
     values |= {value.partition(" ")[2] for value in values}  # without its scheme, such as `Bearer`
+    values |= {
+        said
+        for value in environ.values()
+        for found in _LOGIN.findall(value)
+        for said in (found, unquote(found))
+    }
     return sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
 
 

@@ -43,7 +43,7 @@ class Report:
 class Side:
     """One side's process, with files of its own; a context manager."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, **environ: str) -> None:
         self.name = name
         self.kept = 0
         """Bytes on disk once it is closed."""
@@ -57,7 +57,7 @@ class Side:
         self._process = subprocess.Popen(  # noqa: S603 (our own modules)
             [str(python), "-m", f"benchmarks.sides.{name}", str(self.folder)],
             cwd=HOUSE,
-            env=environment(self.folder),
+            env=environment(self.folder, **environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

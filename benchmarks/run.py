@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, as_markdown
 
-SCENARIOS = ("rounds", "first_token", "start", "resume", "disk", "crowd")
+SCENARIOS = ("rounds", "first_token", "start", "resume", "disk", "crowd", "postgres")
 _DOCS = Path(__file__).parent.parent / "docs"
 _PART = re.compile(r"(<!-- figures: generated -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -44,7 +44,7 @@ async def _serve(open_side: Open, directory: Path, out: TextIO) -> None:
         served = 0
         while line := await asyncio.to_thread(sys.stdin.readline):
             served += 1
-            report = await _measured(converse, Job(**json.loads(line)), f"job{served}")
+            report = await _measured(converse, Job(**json.loads(line)), f"job{served}-{os.getpid()}")
             print(json.dumps(report), file=out, flush=True)
 
 

@@ -126,7 +126,8 @@ class _Trial:
     async def _record(self, attempt: Attempt) -> None:
         self.attempt = attempt
         if self._ledger:
-            use = use_of(attempt, DOCTOR, DOCTOR, self._user, path="direct", role=DOCTOR)
+            now = self._ledger.now()
+            use = use_of(attempt, DOCTOR, DOCTOR, self._user, path="direct", role=DOCTOR, at=now)
             self._ledger.record_usage(use)
 
 

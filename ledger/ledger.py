@@ -345,7 +345,7 @@ class Ledger:
 
     async def counts(self) -> counts.Counts:
         """Return what monitoring asks for, of all users and processes."""
-        return await self._access.read(counts.counted, time.time())
+        return await self._access.read(counts.counted, self.now())
 
     async def audit(
         self, *, thread: str | None = None, user: str | None = None, limit: int | None = None

@@ -9,8 +9,10 @@ from sqlalchemy import Connection, text
 
 from storage.postgres.lock_keys import key_of
 
+_GRACE_S = 30.0
+"""After Postgres began: whoever lives has come back by then."""
 _GONE = text(
-    "SELECT CASE WHEN now() - pg_postmaster_start_time() > interval '30 s' "
+    "SELECT CASE WHEN now() - pg_postmaster_start_time() > make_interval(secs => :grace) "
     "THEN pg_try_advisory_xact_lock(CAST(:key AS bigint)) ELSE false END"
 )
 
@@ -36,7 +38,7 @@ def is_gone(connection: Connection, owner: str) -> bool:
         return is_certainly_gone(owner)
     if connection.dialect.name != "postgresql":
         return False
-    return bool(connection.scalar(_GONE, {"key": key_of(presence_of(owner))}))
+    return bool(connection.scalar(_GONE, {"key": key_of(presence_of(owner)), "grace": _GRACE_S}))
 
 
 def is_certainly_gone(owner: str) -> bool:

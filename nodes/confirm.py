@@ -1,6 +1,5 @@
 """Stop until a person has decided on the risky calls."""
 
-import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -53,7 +52,7 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
         turn.mark("running")
     if reading.one_by_one:
         state = replace(state, request={**state.request, "one_by_one": True})
-    now = time.time()
+    now = turn.res.ledger.now()
     return {
         "decisions": decisions,
         "problem": problem,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from base.errors import StorageError, TwobrainError
+from base.errors import StorageAwayError, StorageError, TwobrainError
 from ledger.reads import Read
 from ledger.records import Call, Changed, Claim, Claimed, Lost, NotApproved, Recorded, Running, Status
 from nodes.context import Context
@@ -29,6 +29,8 @@ from tools.run import Ran, concurrency_limit, run_tool
 
 _LEASE_MARGIN_S = 30.0
 """Beyond the tool's own limit, before its claim counts as abandoned."""
+_AGAIN_S = 1.0
+"""Between attempts to record an outcome while the database is away."""
 _log = logging.getLogger(__name__)
 
 _STILL_RUNNING = "It is unknown whether this was done: another process is still at it."
@@ -192,11 +194,17 @@ async def _stored(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
 ) -> _Outcome:
     short = await store(turn, tool, args, ran)
     outcome = _Outcome(ran.status, short.text, ran.duration_ms, ran.untrusted, short)
-    try:
-        await _finish(entry, turn, outcome, claim)
-    except StorageError:  # it ran, and that is what has to be said
-        _log.exception("the outcome of call %s was not recorded", entry.call_id)
-    return outcome
+    until = time.monotonic() + _lease(tool, turn) - ran.duration_ms / 1_000
+    while True:
+        try:
+            await _finish(entry, turn, outcome, claim)
+        except StorageError as error:
+            if isinstance(error, StorageAwayError) and time.monotonic() < until:
+                await asyncio.sleep(_AGAIN_S)  # nobody else can take the call over before its lease ends
+                continue
+            # It ran, and that is what has to be said.
+            _log.exception("the outcome of call %s was not recorded", entry.call_id)
+        return outcome
 
 
 async def _finish(

@@ -1,6 +1,5 @@
 """Put into words, and on record, what a person has to decide."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -35,7 +34,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
     meter = Meter(turn, "explanation")
     waiting, ledger = turn.unanswered(), turn.res.ledger
     ttl = turn.context.confirm_ttl_s
-    expiry = time.time() + ttl if ttl else None
+    expiry = ledger.now() + ttl if ttl else None
     entries = [turn.ledger_call(call, arguments_asked_about(call, turn)) for call in waiting]
     lost = await ledger.ask_again(entries, expiry)
     if lost:
@@ -52,7 +51,7 @@ async def explain(state: State, runtime: Runtime[Context]) -> Update:
         **appended(above_the_card(turn, ours)),
         "request": request,
         "pending": remaining(replace(state, request=request, decisions={})),
-        "asked_at": time.time(),
+        "asked_at": ledger.now(),
         "decisions": {},
         **meter.total(),
         **account_of(turn.history.finished(), state.receipts),

@@ -1,7 +1,6 @@
 """Admit a turn: check its message, close what was left open."""
 
 import re
-import time
 import uuid
 from collections.abc import Sequence
 
@@ -66,7 +65,7 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     turn.res.ledger.mark(ran, user=turn.person.user, status="running", title=request.text)
     return {
         **new_turn(),
-        "started_at": time.time(),
+        "started_at": turn.res.ledger.now(),
         "receipts": as_receipts(untold),
         "messages": _tidied(new, admitted, closing),
         "own_last_id": request.id or "",

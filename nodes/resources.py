@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from langgraph.config import get_config
@@ -100,9 +101,9 @@ async def open_resources(settings: Settings | None = None) -> Resources:
         settings = await asyncio.to_thread(load_settings)
     tools = await asyncio.to_thread(open_registry, settings)
     models = await asyncio.to_thread(Caller, settings)
-    ledger = await Ledger.open(settings.database_url or settings.data_dir / LEDGER, settings.redact)
+    ledger = await Ledger.open(place_of(settings), settings.redact)
     servers = await asyncio.to_thread(_servers, settings, ledger)
-    return Resources(settings, tools, models, ledger, *_shared_stores(settings, ledger), servers)
+    return Resources(settings, tools, models, ledger, *shared_stores(settings, ledger), servers)
 
 
 @asynccontextmanager
@@ -132,7 +133,12 @@ def open_store(settings: Settings) -> AbstractAsyncContextManager[BaseStore]:
     return open_memories(settings.data_dir / MEMORIES, embedder)
 
 
-def _shared_stores(settings: Settings, ledger: Ledger) -> tuple[LongResults, ThreadLocks]:
+def place_of(settings: Settings) -> Path | str:
+    """Return where the ledger is: a file's path, or a URL."""
+    return settings.database_url or settings.data_dir / LEDGER
+
+
+def shared_stores(settings: Settings, ledger: Ledger) -> tuple[LongResults, ThreadLocks]:
     """Return the long results and the locks, beside the ledger."""
     if not settings.database_url:
         return ResultFiles(settings.data_dir / LONG_RESULTS), FileLocks(settings.data_dir / THREAD_LOCKS)

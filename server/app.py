@@ -94,7 +94,8 @@ async def _watch() -> None:
     """Tell OpenTelemetry now and then how things stand."""
     while True:
         with suppress(TwobrainError):  # the ledger cannot be read now
-            observe(await (await shared_resources()).ledger.counts(), time.time())
+            ledger = (await shared_resources()).ledger
+            observe(await ledger.counts(), ledger.now())
         await asyncio.sleep(_WATCHED_S)
 
 

@@ -1,6 +1,5 @@
 """The ledger's counts in Prometheus's text form."""
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +31,9 @@ async def exposition(ledger: Ledger, *, by_user: bool) -> bytes:
         StorageError: the ledger cannot be read.
     """
     found = await ledger.counts()
-    return generate_latest(_Families(_families(found, by_user=by_user))) + generate_latest(REGISTRY)
+    return generate_latest(_Families(_families(found, ledger.now(), by_user=by_user))) + generate_latest(
+        REGISTRY
+    )
 
 
 class _Families:
@@ -45,14 +46,14 @@ class _Families:
         return self._families
 
 
-def _families(found: Counts, *, by_user: bool) -> Iterator[Metric]:
+def _families(found: Counts, now: float, *, by_user: bool) -> Iterator[Metric]:
     yield from _models(found)
     yield from _tools(found)
     yield _counter("decisions", "Decisions on calls.", ("decision",), found.decisions, "calls")
     took = sum(row["seconds"] for row in (*found.model_calls, *found.tool_calls) if row.get("role") != DOCTOR)
     what = "Seconds that models and tools took in each turn, side by side or not."
     yield SummaryMetricFamily("twobrain_turn_seconds", what, count_value=found.turns, sum_value=took)
-    waited = time.time() - found.waiting_since if found.waiting_since else 0.0
+    waited = now - found.waiting_since if found.waiting_since else 0.0
     yield _gauge("approvals_waiting", "Calls that wait for a person's yes or no.", found.waiting)
     yield _gauge("approval_oldest_seconds", "How long the first of them has waited; 0: none waits.", waited)
     yield _gauge("calls_in_doubt", "Calls that were begun, and nobody knows how they ended.", found.in_doubt)

@@ -30,7 +30,7 @@ class _NoNul(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
         """Return what the database is given."""
-        return value if value is None else value.replace("\0", "\N{SYMBOL FOR NULL}")
+        return value if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 Text = sqlalchemy.Text().with_variant(_NoNul(), "postgresql")

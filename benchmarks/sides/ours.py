@@ -1,5 +1,6 @@
-"""Ours with everything on: gate, policy, ledger, audit and usage, on the SQLite files of a data directory."""
+"""Ours with everything on: gate, policy, ledger, audit and usage, on a data directory or Postgres."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,7 +56,10 @@ def furnish(directory: Path) -> Settings:
     setattr(nodes.resources, "open_registry", lambda _settings: registry)  # noqa: B010 (it is not exported)
     config = directory / "twobrain.toml"
     config.write_text(_TOML)
-    return load_settings({"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(directory / "data")})
+    shared = {"TWOBRAIN_DATABASE_URL": os.environ.get("TWOBRAIN_DATABASE_URL", "")}
+    return load_settings(
+        {"TWOBRAIN_CONFIG": str(config), "TWOBRAIN_DATA_DIR": str(directory / "data"), **shared}
+    )
 
 
 def conversing(orchestrator: Orchestrator) -> Converse:

@@ -78,7 +78,7 @@ async def on_record(turn: Turn) -> Turn:
         "counted_tokens": max(used.tokens, state.usage.get("counted_tokens", 0)),
         "known_cost_usd": max(used.usd, state.usage.get("known_cost_usd", 0.0)),
     }
-    started_at = min(time.time() - state.waited_s - used.model_s, state.started_at)
+    started_at = min(turn.res.ledger.now() - state.waited_s - used.model_s, state.started_at)
     state = replace(state, rounds=max(used.rounds, state.rounds), usage=usage, started_at=started_at)
     return replace(turn, state=state, calls_made=used.calls)
 
@@ -136,7 +136,7 @@ def seconds_left(turn: Turn) -> float | None:
 
 def _worked_s(turn: Turn) -> float:
     """Return the seconds worked, without a person's thinking time."""
-    return time.time() - turn.state.started_at - turn.state.waited_s
+    return turn.res.ledger.now() - turn.state.started_at - turn.state.waited_s
 
 
 def _is_over(used: float, most: float | None) -> bool:

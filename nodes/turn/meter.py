@@ -1,7 +1,6 @@
 """Count what the model calls of a turn take."""
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -102,12 +101,13 @@ class Meter:
 
     def _use(self, attempt: Attempt) -> Use:
         turn = self._turn
-        return use_of(
-            attempt, turn.thread_id, turn.state.turn, turn.person.user, path=turn.state.path, role=self._role
-        )
+        of = (turn.thread_id, turn.state.turn, turn.person.user)
+        return use_of(attempt, *of, path=turn.state.path, role=self._role, at=turn.res.ledger.now())
 
 
-def use_of(attempt: Attempt, thread: str, turn: str, user: str, *, path: str, role: str) -> Use:  # noqa: PLR0913 (a record)
+def use_of(  # noqa: PLR0913 (a record, whole)
+    attempt: Attempt, thread: str, turn: str, user: str, *, path: str, role: str, at: float
+) -> Use:
     """Return an attempt as the ledger records it, as it ends."""
     usage = attempt.usage or {}
     return Use(
@@ -126,7 +126,7 @@ def use_of(attempt: Attempt, thread: str, turn: str, user: str, *, path: str, ro
         cost_usd=attempt.cost_usd,
         duration_ms=attempt.duration_ms,
         error=attempt.error,
-        at=time.time(),
+        at=at,
     )
 
 

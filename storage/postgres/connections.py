@@ -17,13 +17,12 @@ from psycopg_pool import AsyncConnectionPool
 from base.errors import StorageError
 from storage.postgres.lock_keys import key_of
 from storage.postgres.postgres_database import (
-    CONNECT_S,
     OUTAGE_S,
     conninfo,
     is_away,
     name_of,
     postgres_url,
-    why,
+    told,
 )
 
 P = ParamSpec("P")
@@ -32,6 +31,8 @@ T = TypeVar("T")
 CONNECTIONS = 4
 """Of a process, at most, to its checkpoints, and as many to its memories."""
 _PAUSE_S = 0.25
+_WAIT_S = 1.0
+"""Seconds for a connection; short, since whoever waits asks again, and the pool tries less and less often."""
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 """NUL in JSON, which Postgres takes in no text."""
 
@@ -42,14 +43,28 @@ class Pool:
     def __init__(self, database_url: str) -> None:
         url = postgres_url(database_url)
         self.name = name_of(url)
+        self._options = {**conninfo(url), "autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
         self.connections: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
-            kwargs={**conninfo(url), "autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
-            min_size=1,
+            kwargs=self._options,
+            min_size=0,
             max_size=CONNECTIONS,
-            timeout=CONNECT_S,
+            timeout=_WAIT_S,
+            reconnect_timeout=_WAIT_S,
             open=False,
             configure=_configure,
         )
+
+    async def open(self) -> None:
+        """Look that the database can be used.
+
+        Raises:
+            StorageError: it cannot.
+        """
+        try:
+            await (await AsyncConnection.connect(**self._options)).close()
+        except psycopg.Error as error:
+            raise self.explained(error) from error
+        await self.connections.open()
 
     async def patiently(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do work, again while the database is away.
@@ -86,7 +101,7 @@ class Pool:
 
     def explained(self, error: psycopg.Error) -> StorageError:
         """Return an error as people are told it."""
-        return StorageError(f"The database {self.name} cannot be used: {why(error)}.")
+        return told(self.name, error)
 
     async def _version(self, table: str) -> int:
         async with self.connections.connection() as connection:
@@ -104,10 +119,7 @@ async def open_pool(database_url: str) -> AsyncIterator[Pool]:
     """
     pool = Pool(database_url)
     try:
-        try:
-            await pool.connections.open(wait=True, timeout=CONNECT_S)
-        except psycopg.Error as error:
-            raise pool.explained(error) from error
+        await pool.open()
         yield pool
     finally:
         await pool.connections.close()
@@ -123,4 +135,4 @@ async def _configure(connection: AsyncConnection[Any]) -> None:
 
 
 def _dumps(value: Any) -> str:
-    return _NUL.sub(r"\1\\u2400", json.dumps(value))
+    return _NUL.sub(r"\1\\ufffd", json.dumps(value))

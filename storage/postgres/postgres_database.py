@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from base.errors import StorageError
+from base.errors import StorageAwayError, StorageError
 from storage.engine import SqlDatabase, Work
 from storage.postgres.lock_keys import key_of
 from storage.postgres.session_locks import AdvisoryLocks, SessionLocks
@@ -155,9 +155,8 @@ class PostgresDatabase(SqlDatabase):
 
     def explained(self, error: Exception) -> Exception:
         """Return a database error as a StorageError; others as they are."""
-        if isinstance(error, psycopg.Error):
-            return StorageError(f"The {self.kind} {self.name} cannot be used: {why(error)}.")
-        return super().explained(error)
+        cause = getattr(error, "orig", None) or error
+        return told(self.name, cause) if isinstance(cause, psycopg.Error) else super().explained(error)
 
     def close(self) -> None:
         """Let go of it; again is harmless; blocks."""
@@ -224,6 +223,12 @@ def code_of(error: Exception) -> str | None:
     return None
 
 
+def told(name: str, error: psycopg.Error) -> StorageError:
+    """Return an error of a database as people are told it."""
+    kind = StorageAwayError if is_away(error) else StorageError
+    return kind(f"The database {name} cannot be used: {why(error)}.")
+
+
 def why(error: Exception) -> str:
     """Return an error's meaning, and what to do."""
     if advice := _ADVICE.get(code_of(error) or ""):
@@ -231,10 +236,10 @@ def why(error: Exception) -> str:
     if isinstance(error, PoolTimeoutError):
         return "all connections to it are at work; try again later"
     cause = getattr(error, "orig", None) or error
-    told = " ".join(str(cause).split()).rstrip(".")
+    said = (str(cause).splitlines() or [""])[0].rstrip(".")
     if is_away(error):
-        return f"it cannot be reached ({told}); start it, or correct TWOBRAIN_DATABASE_URL"
-    return told
+        return f"it cannot be reached ({said}); start it, or correct TWOBRAIN_DATABASE_URL"
+    return said
 
 
 def postgres_url(text: str) -> URL:

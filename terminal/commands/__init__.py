@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Concatenate, NoReturn, ParamSpec
@@ -34,7 +33,7 @@ def run(
             code = await command(orchestrator, *args, **options)
             if exports_metrics():
                 with suppress(StorageError):
-                    observe(await orchestrator.ledger.counts(), time.time())
+                    observe(await orchestrator.ledger.counts(), orchestrator.ledger.now())
             return code
 
     try:

@@ -11,11 +11,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test of a ledger on SQLite and on Postgres, but for those that look at the file."""
     asked_for = inspect.signature(metafunc.function).parameters
     if "place" in metafunc.fixturenames and "path" not in asked_for:
-        metafunc.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+        metafunc.parametrize("stored_in", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 
 
 @pytest.fixture
-def kind() -> str:
+def stored_in() -> str:
     return "sqlite"
 
 
@@ -25,9 +25,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def place(kind: str, path: Path, request: pytest.FixtureRequest) -> Path | str:
+def place(stored_in: str, path: Path, request: pytest.FixtureRequest) -> Path | str:
     """Where the ledger is: a file, or a database of its own."""
-    return path if kind == "sqlite" else request.getfixturevalue("database_url")
+    return path if stored_in == "sqlite" else request.getfixturevalue("database_url")
 
 
 @pytest.fixture

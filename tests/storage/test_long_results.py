@@ -1,14 +1,18 @@
 """Stored results: once each, for their owner alone, whole or not at all."""
 
 import asyncio
+import inspect
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from base.errors import StorageError
+from ledger.database import open_ledger_database
 from storage.long_results import LongResults, ResultFiles, is_untrusted
+from storage.result_rows import ResultRows
 
 
 @pytest.fixture
@@ -16,9 +20,26 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data" / "artifacts"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test on files and on Postgres, but for those that look at the files."""
+    asked_for = inspect.signature(metafunc.function).parameters
+    if "artifacts" in asked_for and "root" not in asked_for:
+        metafunc.parametrize("stored_in", ["files", pytest.param("postgres", marks=pytest.mark.slow)])
+
+
 @pytest.fixture
-def artifacts(root: Path) -> LongResults:
-    return ResultFiles(root)
+def stored_in() -> str:
+    return "files"
+
+
+@pytest.fixture
+def artifacts(stored_in: str, root: Path, request: pytest.FixtureRequest) -> Iterator[LongResults]:
+    if stored_in == "files":
+        yield ResultFiles(root)
+        return
+    database = open_ledger_database(request.getfixturevalue("database_url"))
+    yield ResultRows(database)
+    database.close()
 
 
 def _files(root: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from ledger.database import open_ledger_database
 from ledger.ledger import Ledger
 from ledger.owner import this_process
 from nodes.context import Context
+from nodes.resources import place_of
 from storage.writer import Writer
 from tests.behaviour.crashes.process import Home
 
@@ -50,7 +51,7 @@ class Power:
             settings: where it is.
             life: sets this process apart from its other lives, to all of which it is dead.
         """
-        database = open_ledger_database(settings.data_dir / "ledger.db")
+        database = open_ledger_database(place_of(settings))
         event.listen(database.engine, "commit", lambda _: self.draw())
         apart = Writer("power", gather_s=0, most_at_once=1)  # what would go together is cut apart, too
         return Ledger(database, settings.redact, f"{this_process()}{life}", apart)

@@ -20,7 +20,6 @@ from typing import Any
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
-from base.data_dir import LONG_RESULTS, THREAD_LOCKS
 from base.errors import NothingPendingError
 from base.settings import Settings, load_settings
 from graphs.result import Result
@@ -28,11 +27,9 @@ from graphs.session import Orchestrator
 from ledger.ledger import Ledger
 from ledger.records import CallKey
 from models.call import Caller
-from nodes.resources import Resources
+from nodes.resources import Resources, open_steps, place_of, shared_stores
 from storage.checkpoints.saver import open_checkpoints
 from storage.checkpoints.sqlite_file import nothing as unhindered
-from storage.long_results import ResultFiles
-from storage.thread_lock import FileLocks
 from tests.terminal.forked import Forked
 from tools.declaration import Here, Tool, tool
 from tools.registry import Registry
@@ -133,17 +130,9 @@ class Home:
     async def resources(self, happen: Happen | None = None, ledger: Ledger | None = None) -> Resources:
         """Return settings, models and a ledger of this home, with the tools above."""
         settings = self.settings()
-        ledger = ledger or await Ledger.open(self.data / "ledger.db", settings.redact)
+        ledger = ledger or await Ledger.open(place_of(settings), settings.redact)
         registry = Registry(self.tools(happen or self.happen))
-        artifacts = ResultFiles(settings.data_dir / LONG_RESULTS)
-        return Resources(
-            settings,
-            registry,
-            Caller(settings),
-            ledger,
-            artifacts,
-            FileLocks(settings.data_dir / THREAD_LOCKS),
-        )
+        return Resources(settings, registry, Caller(settings), ledger, *shared_stores(settings, ledger))
 
     @asynccontextmanager
     async def opened(
@@ -160,9 +149,27 @@ class Home:
             committing: called before each commit of checkpoints; see `storage.checkpoints.saver.Checkpoints`.
         """
         res = await self.resources(happen, ledger)
-        async with open_checkpoints(self.data / "checkpoints.db", committing, res.ledger.writer) as saver:
+        if res.settings.database_url:
+            opened = open_steps(res)
+        else:
+            opened = open_checkpoints(self.data / "checkpoints.db", committing, res.ledger.writer)
+        async with opened as saver:
+            if res.settings.database_url:
+                _commit_after(committing, saver)
             yield Orchestrator(res, saver)
         await res.ledger.close()
+
+
+def _commit_after(committing: Callable[[], None], saver: Any) -> None:
+    """Have each step put to Postgres after a call."""
+    for name in ("aput", "aput_writes"):
+        put = getattr(saver, name)
+
+        async def hindered(*args: Any, put: Any = put, **kwargs: Any) -> Any:
+            committing()
+            return await put(*args, **kwargs)
+
+        setattr(saver, name, hindered)
 
 
 def _die() -> None:

@@ -7,6 +7,7 @@ from base.errors import StorageError
 from ledger.database import open_ledger_database
 from ledger.ledger import Ledger
 from ledger.owner import this_process
+from nodes.resources import place_of
 from tests.behaviour.crashes.process import killed, statuses
 
 REMEMBER = "remember that it rains"
@@ -23,7 +24,7 @@ async def test_a_call_that_happened_is_never_said_to_have_failed_though_a_write_
             raise StorageError("The ledger is locked.")
 
     settings = home.settings()
-    database = open_ledger_database(settings.data_dir / "ledger.db")
+    database = open_ledger_database(place_of(settings))
     event.listen(database.engine, "commit", refuse)
     async with home.opened(ledger=Ledger(database, settings.redact, this_process())) as orchestrator:
         try:

@@ -15,6 +15,8 @@ WRITE = 'write "x" to a.txt'
 NO_RECORD = "the ledger was lost, or put back from an older copy, and has no record of it"
 Blow = Callable[[Home], Awaitable[None]]
 
+pytestmark = pytest.mark.sqlite_files
+
 
 async def lose(home: Home) -> None:
     for file in home.data.glob("ledger.db*"):

@@ -65,7 +65,7 @@ async def test_a_message_during_another_ones_turn_waits_for_its_end(home):
         {"calculate": "executed"},
         {"calculate": "executed"},
     ]
-    assert [path.name for path in (home.data / "turns").iterdir()] == []
+    assert list((home.data / "turns").glob("*")) == []
 
 
 def run(orchestrator: Orchestrator, given: Any, thread: str = "t1") -> Coroutine[Any, Any, Any]:
@@ -103,11 +103,11 @@ async def test_two_answers_at_once_to_the_plain_graph_answer_one_question(home, 
 
 async def test_a_process_killed_in_the_middle_of_its_turn_keeps_nobody_waiting(home):
     killed(home, "during:get_time", "ask", "what time is it in Tokyo")
-    left = list((home.data / "turns").iterdir())
+    left = list((home.data / "turns").glob("*"))
     async with home.opened() as orchestrator, asyncio.timeout(120):
         result = await orchestrator.ask("what is 12*7", thread_id="t1")
 
-    assert len(left) == 1
+    assert len(left) == ("TWOBRAIN_DATABASE_URL" not in home.environ)
     assert statuses(result) == {"calculate": "executed"}
 
 

@@ -116,11 +116,11 @@ def test_a_dead_collector_neither_delays_nor_breaks_a_turn_and_prints_nothing(fa
             port.listen()
         url = failing.url if fault == "an error" else f"http://127.0.0.1:{port.getsockname()[1]}"
         begun = time.monotonic()
-        done = ask(home, environ, OTEL_EXPORTER_OTLP_ENDPOINT=url)
+        done = ask(home, environ, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_EXPORTER_OTLP_TIMEOUT="60")
         took = time.monotonic() - begun
     assert done.stdout == plain.stdout
     assert sorted(done.stderr.splitlines()) == sorted(plain.stderr.splitlines())
-    assert took < usual + 8  # 2 s at most, on a busy machine; the SDK alone waits longer
+    assert took < usual + 8  # 2 s at most, on a busy machine; the SDK alone waits half a minute
 
 
 def test_a_line_of_the_log_names_thread_user_and_run(home, open_wire):

@@ -251,6 +251,8 @@ class AccessCard(Card):
     webhooks: tuple[Webhook, ...] = ()
     """Addresses that a run may name to be called when it ends, and those below them, such as
     `https://hooks.example.com/done/`; https, or on this machine. None: it calls nobody."""
+    metrics_token_env: str | None = None
+    """Name of the variable with the token by which a monitor reads /metrics; None: an admin's token does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,7 +433,7 @@ class Settings(BaseModel):
         """Know the environment and its secrets, outside of what is printed."""
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
-        named |= set(_variables_in([self.tools, self.mcp]))
+        named |= set(_variables_in([self.tools, self.mcp, self.server.model_dump()]))
         self._environ = dict(environ)
         self._secrets = secrets_of(environ, named)
         self._zone = _machine_zone(environ.get("TZ", ""))

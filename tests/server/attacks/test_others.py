@@ -65,7 +65,7 @@ class Hers:
             "schedules": await self.client.crons.search(),
             "memories": await self.client.store.search_items(MEMORIES),
             "ledger": (calls, rows),
-            "files": sorted(path.name for path in self.server.workspace.rglob("*")),
+            "files": sorted(path.name for path in self.server.workspace.rglob("*") if path.is_file()),
         }
 
 

@@ -4,12 +4,14 @@ TwobrainError                    exit code 1
 ├── ConfigurationError           exit code 2: twobrain.toml, the environment, a context field
 │   ├── UnknownModelError        a model or role name that the registry does not have
 │   ├── UnknownToolError         a tool name that no declaration has
+│   ├── UnknownUserError         a user of whom twobrain.toml, which names users, says nothing
 │   ├── MissingKeyError          a model's API key variable is not set
 │   └── ShadowedPackageError     another distribution's package hides one of ours
 ├── RequestError                 exit code 2: what was asked cannot be done as asked
 │   ├── BadMessageError          a message that is empty, too long or not text
 │   ├── BadThreadError           a thread's id that is empty, too long or not text
 │   ├── UnknownThreadError       a thread that does not exist
+│   ├── ApproverError            more on another's thread than an answer, which an approver may give
 │   ├── BusyThreadError          a thread that another process is at work on
 │   ├── UnknownRuleError         a remembered rule that does not exist
 │   └── NothingPendingError      an answer where no confirmation waits
@@ -66,6 +68,10 @@ class UnknownToolError(ConfigurationError):
     """No tool has that name."""
 
 
+class UnknownUserError(ConfigurationError):
+    """There are users, and none has that name."""
+
+
 class MissingKeyError(ConfigurationError):
     """The environment variable that holds a model's key is not set."""
 
@@ -90,6 +96,10 @@ class BadThreadError(RequestError):
 
 class UnknownThreadError(RequestError):
     """No thread has that id."""
+
+
+class ApproverError(RequestError):
+    """An approver wants more of another's thread than to answer it."""
 
 
 class BusyThreadError(RequestError):

@@ -28,12 +28,15 @@ from pydantic import (
     model_validator,
 )
 
-from base.errors import ConfigurationError
+from base.environment import at_home, checked_url, config_path, read_dotenv
+from base.errors import ConfigurationError, UnknownUserError
 from base.redaction import redacted, secrets_of
 from base.toml_file import explained, read_toml, where
 from base.users import Added, AddedUsers, Digest, Role, Stamp, UsersFile, stamp
 from base.webhooks import Webhook
 
+LOCAL = "local"
+"""Whoever asks where nobody is authenticated."""
 OWN_HOST = "TWOBRAIN_SERVER_HOST"
 """Variable by which `twobrain serve` tells the server what `--host` named."""
 ROLES: tuple[Role, ...] = ("guest", "user", "admin")
@@ -168,20 +171,43 @@ class UserCard(Card):
     """SHA-256, in hex, of this user's token on the server; once a user has one, nobody is let in without."""
     keys: Mapping[str, str] = {}
     """Model name to the environment variable that holds this user's own key for it."""
+    tools: tuple[str, ...] | None = None
+    """The only tools for this user, as far as the role allows them; None: all of the role."""
+    roles: Mapping[str, tuple[str, ...]] = {}
+    """Role to this user's models, instead of what [roles] says; then no other model can be chosen."""
+    persona: str = Field(default="", max_length=50_000)
+    """For the model that writes this user's answers, before what a context says; empty: the usual one."""
+    language: str = Field(default="", max_length=100)
+    """What answers are written in, unless the person writes in another; empty: the person's."""
     confirm_allow: tuple[str, ...] = ()
     """Tools that run unasked for this user."""
     confirm_deny: tuple[str, ...] = ()
     """Tools that always ask this user; wins over confirm_allow."""
     rules: tuple[RuleCard, ...] = ()
     """Calls that run unasked for this user, by their arguments."""
+    approvers: tuple[str, ...] = ()
+    """Users who alone may agree to what this user's calls ask; empty: this user does. With them, no context
+    raises the role, or lets run unasked what this table does not."""
     timezone: TimeZone | None = None
     """Where this user's day is, such as Europe/Paris; None: as [tools.calendar] or the machine says."""
+    max_rounds: int | None = Field(default=None, ge=1, le=1_000)
+    """Planner calls in a turn, where [limits] has no smaller one, as of the next four; None: as there."""
+    max_tool_calls: int | None = Field(default=None, ge=1)
+    """Tool calls in a turn."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Input and output tokens in a turn, both brains together."""
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    """US dollars in a turn, where prices are known."""
+    deadline_s: float | None = Field(default=None, gt=0)
+    """Seconds a turn may work; a person's thinking time is not counted."""
     max_tokens_per_day: int | None = Field(default=None, ge=1)
     """Input and output tokens in a day (UTC), instead of what [limits] says for everybody; None: as there."""
     max_cost_usd_per_day: float | None = Field(default=None, gt=0)
     """US dollars in a day (UTC), instead of what [limits] says for everybody; None: as there."""
 
 
+EVERYBODY_ELSE = "*"
+"""Table of users who have none."""
 _LOCAL, _STRANGER = UserCard(), UserCard(role="guest")
 """Cards of users without a table."""
 
@@ -211,6 +237,10 @@ class Limits(Card):
     """Calls of all tools that are at work at once in a process; one more waits, its own time not running."""
 
 
+_OF_A_TURN = ("max_rounds", "max_tool_calls", "max_tokens", "max_cost_usd", "deadline_s")
+"""Limits that a user may have lower ones of."""
+
+
 class AccessCard(Card):
     """The `[server]` table: who else may use the server."""
 
@@ -221,6 +251,8 @@ class AccessCard(Card):
     webhooks: tuple[Webhook, ...] = ()
     """Addresses that a run may name to be called when it ends, and those below them, such as
     `https://hooks.example.com/done/`; https, or on this machine. None: it calls nobody."""
+    metrics_token_env: str | None = None
+    """Name of the variable with the token by which a monitor reads /metrics; None: an admin's token does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,8 +327,37 @@ class Settings(BaseModel):
             raise ConfigurationError(explained(error, self.source, place)) from None
 
     def user(self, name: str) -> UserCard:
-        """Return a user's card; `local` is known, and others are guests."""
-        return self.users.get(name) or (_LOCAL if name == "local" else _STRANGER)
+        """Return a user's card; `local` is known.
+
+        Anybody else is a guest where no user has a table, else as the table `"*"` says.
+
+        Raises:
+            UnknownUserError: others have tables, and neither this user nor `"*"` does.
+        """
+        if card := self.users.get(name):
+            return card
+        if name == LOCAL:
+            return _LOCAL
+        if self.users and EVERYBODY_ELSE not in self.users:
+            raise UnknownUserError(
+                f"There is no user {name!r}. Correct the name, or add a [users.{name}] table to "
+                f'{self.source or "the settings"}; [users."*"] is for everybody who has none.'
+            )
+        return self.users.get(EVERYBODY_ELSE, _STRANGER)
+
+    def limits_of(self, user: str) -> Limits:
+        """Return the ceilings of a user's turns.
+
+        Of theirs and those of all, the lower hold.
+        """
+        card, general = self.user(user), self.limits
+        own = {name: each for name in _OF_A_TURN if (each := getattr(card, name)) is not None}
+        lower = {
+            name: each
+            for name, each in own.items()
+            if (most := getattr(general, name)) is None or each < most
+        }
+        return general.model_copy(update=lower) if lower else general
 
     @property
     def users(self) -> Mapping[str, UserCard]:
@@ -329,7 +390,7 @@ class Settings(BaseModel):
         if before is None or before[0] != stamps:
             users, problem = self.known_users, None
             try:
-                users = self._merged_users(added.read() if added else {}, was_guarded=users.guarded)
+                users = self._merged_users(added.read() if added else None, was_guarded=users.guarded)
             except ConfigurationError as error:
                 problem = error
                 if before:
@@ -339,7 +400,7 @@ class Settings(BaseModel):
             raise ConfigurationError(str(before[2]))
         return before[1]
 
-    def _merged_users(self, added: Added, *, was_guarded: bool) -> Users:
+    def _merged_users(self, added: Added | None, *, was_guarded: bool) -> Users:
         """Return the users of twobrain.toml and the added ones.
 
         Of one who is both, twobrain.toml has the card, and the other whether a token lets them in.
@@ -351,11 +412,13 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise ConfigurationError(explained(error, self.source, ("users",))) from None
         cards = dict(written)
-        for name, entry in added.items():
+        for name, entry in (added or {}).items():
             card = written.get(name) or UserCard(role=entry["role"])
             cards[name] = card.model_copy(update={"token_sha256": entry["token_sha256"]})
+        for place, what in _mistakes_of_people(cards) if added is not None else ():
+            raise ConfigurationError(f"{where(self.source, ('users', *place))}: {what}.")
         guarded = was_guarded or bool(added) or any(card.token_sha256 for card in written.values())
-        return Users(cards, frozenset(added), guarded)
+        return Users(cards, frozenset(added or ()), guarded)
 
     def zone(self, user: str) -> ZoneInfo:
         """Return a person's time zone: their own, the calendar's, or the machine's."""
@@ -370,7 +433,7 @@ class Settings(BaseModel):
         """Know the environment and its secrets, outside of what is printed."""
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
-        named |= set(_variables_in([self.tools, self.mcp]))
+        named |= set(_variables_in([self.tools, self.mcp, self.server.model_dump()]))
         self._environ = dict(environ)
         self._secrets = secrets_of(environ, named)
         self._zone = _machine_zone(environ.get("TZ", ""))
@@ -388,7 +451,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if environ is None:
         environ = {**read_dotenv(), **os.environ}
     data_dir = Path(environ.get("TWOBRAIN_DATA_DIR") or platformdirs.user_data_path("twobrain"))
-    path = _config_path(environ.get("TWOBRAIN_CONFIG"))
+    path = config_path(environ.get("TWOBRAIN_CONFIG"))
     tables = read_toml(path) if path else {}
     known = {"models", "roles", "users", "limits", "server", "tools", "mcp"}
     if path and (unknown := sorted(set(tables) - known)):
@@ -398,10 +461,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = Settings(
             **tables,
-            data_dir=_at_home(data_dir),
-            workspace=_at_home(Path(environ.get("TWOBRAIN_WORKSPACE") or data_dir / "workspace")),
+            data_dir=at_home(data_dir),
+            workspace=at_home(Path(environ.get("TWOBRAIN_WORKSPACE") or data_dir / "workspace")),
             source=path,
-            database_url=_database_url(environ.get("TWOBRAIN_DATABASE_URL", "").strip()),
+            database_url=checked_url(environ.get("TWOBRAIN_DATABASE_URL", "").strip()),
         )
     except ValidationError as error:
         raise ConfigurationError(explained(error, path)) from None
@@ -410,50 +473,18 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
-def _database_url(given: str) -> str | None:
-    if given and not given.startswith(("postgresql://", "postgres://")):
-        raise ConfigurationError(
-            "TWOBRAIN_DATABASE_URL must begin with postgresql://, as postgresql://user:password@host/name, "
-            "or be unset, to keep all in SQLite's files."
-        )
-    return given or None
-
-
-def read_dotenv() -> dict[str, str]:
-    """Return what `.env` in the working directory says.
-
-    Raises:
-        ConfigurationError: it cannot be read.
-    """
-    try:
-        if not Path(".env").exists():
-            return {}
-        from dotenv import dotenv_values
-
-        found = dotenv_values(".env")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f".env cannot be read: {error}. Correct it, or take it away.") from None
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _at_home(path: Path) -> Path:
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError as error:  # there is no such user
-        raise ConfigurationError(f"The path {str(path)!r} cannot be used: {error}") from None
-
-
-def _config_path(configured: str | None) -> Path | None:
-    if configured:
-        given = _at_home(Path(configured))
-        if not given.is_file():
-            raise ConfigurationError(
-                f"TWOBRAIN_CONFIG names {str(given)!r}, which is not a file. "
-                "Correct the path, or unset it to use ./twobrain.toml."
-            )
-        return given
-    candidates = (Path("twobrain.toml"), platformdirs.user_config_path("twobrain") / "twobrain.toml")
-    return next((path for path in candidates if path.is_file()), None)
+def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield where, below `users`, something is wrong, and what."""
+    if users.get(EVERYBODY_ELSE, _STRANGER).token_sha256:
+        yield (EVERYBODY_ELSE, "token_sha256"), "a token is one user's; give each a table"
+    for name, card in users.items():
+        for approver in card.approvers:
+            if approver == name:
+                yield (name, "approvers"), f"{name!r} cannot be asked instead of {name!r}"
+            if approver not in users or approver in {LOCAL, EVERYBODY_ELSE}:
+                named = ", ".join(repr(each) for each in users if each not in {name, LOCAL, EVERYBODY_ELSE})
+                what = f"{approver!r} is no user with a table of their own; there are: {named or 'none'}"
+                yield (name, "approvers"), what
 
 
 def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:

@@ -14,8 +14,8 @@ from typing import Literal
 
 from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES
 from base.errors import StorageError, TwobrainError
-from base.settings import Settings, load_settings
-from base.texts import count, local_time
+from base.settings import EVERYBODY_ELSE, LOCAL, Settings, load_settings
+from base.texts import count, local_time, visible
 from doctor.diagnose import diagnose
 from doctor.missing_records import WHY, missing_threads
 from graphs.session import Orchestrator, open_orchestrator
@@ -23,6 +23,7 @@ from ledger.usage import BEGUN
 from models.catalog import ModelRegistry
 from models.failures import happened
 from storage.sqlite import why
+from tools.files.workspace import SHARED, Workspace
 from tools.registry import open_registry
 
 _DATABASES = {"checkpoints": CHECKPOINTS, "ledger": LEDGER, "memories": MEMORIES}
@@ -55,6 +56,7 @@ async def check_all() -> list[Finding]:
         settings = await asyncio.to_thread(load_settings)
         source = str(settings.source or "no twobrain.toml; what is present chooses")
         found = [Finding("settings", "good", source), *_models(settings), _tools(settings)]
+        found.append(_workspace(settings))
     except TwobrainError as error:
         return [Finding("settings", "bad", str(error))]
     files = await asyncio.to_thread(lambda: [_folder(settings), *_databases(settings)])
@@ -94,6 +96,15 @@ def _tools(settings: Settings) -> Finding:
         return Finding("tools", "good", count(len(tools), "tool"))
     usable = f"{len(tools) - len(missing)} of {len(tools)}"
     return Finding("tools", "note", f"{usable}; not set up: {', '.join(missing)} (see twobrain tools)")
+
+
+def _workspace(settings: Settings) -> Finding:
+    """Say where people's files are."""
+    root = settings.workspace
+    people = [name for name in settings.users if name not in {LOCAL, EVERYBODY_ELSE}]
+    told = [f"{visible(name)}: {Workspace(root, name).path}" for name in people]
+    shared = [f"everybody: {root / SHARED}"] if people else []
+    return Finding("workspace", "good", "; ".join([str(root), *told, *shared]))
 
 
 def _folder(settings: Settings) -> Finding:

@@ -14,16 +14,19 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from base.run_context import RunContext
+from base.telemetry import AGENT, Operation, steps
+from graphs.admission import admit
 from graphs.routes import after_confirm, after_intake, after_plan
 from graphs.stale_answers import question
 from nodes.confirm import confirm
-from nodes.context import Context
+from nodes.context import ANSWERER, Context
 from nodes.execute_tools import execute_tools
 from nodes.explain import explain
 from nodes.gate.request import ANSWERED
 from nodes.intake import intake
 from nodes.plan import plan
-from nodes.resources import CONFIGURED, HELD, shared_resources
+from nodes.resources import CONFIGURED, HELD, Resources, shared_resources
 from nodes.respond import respond
 from nodes.state import Input, Output, State
 from storage.checkpoints.durable import DurableSaver
@@ -52,13 +55,16 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
 
         Raises:
             BusyThreadError: another process has been at work on the thread for too long.
+            UnknownThreadError: the thread is another user's.
         """
         if isinstance(self.checkpointer, BaseCheckpointSaver):
             options = {**options, "durability": "sync", "checkpoint_during": None}
-        async with self._alone(input, config) as noted:
+        async with self._alone(input, config, options.get("context")) as (noted, context):
+            options["context"] = context
             stream: Any = super().astream(input, noted, **options)
-            async with aclosing(stream):
-                async for each in stream:
+            turn, run = Operation("invoke_agent", AGENT, {"gen_ai.agent.name": AGENT}), _run_of(config)
+            async with aclosing(stream), aclosing(steps(stream, turn, run)) as its_steps:
+                async for each in its_steps:
                     yield each
             await self._settled(config)
 
@@ -69,27 +75,38 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         return changed
 
     @asynccontextmanager
-    async def _alone(self, given: Any, config: RunnableConfig | None) -> AsyncIterator[RunnableConfig | None]:
-        """Hold the thread's lock; first note which question an answer is for.
+    async def _alone(
+        self, given: Any, config: RunnableConfig | None, context: Any
+    ) -> AsyncIterator[tuple[RunnableConfig | None, Any]]:
+        """Hold a thread's lock; first note which question an answer is for.
 
         While a run waits for its turn, another question may come to stand.
         """
         choices = (config or {}).get("configurable", {})
         thread = choices.get("thread_id")
         if config is None or thread is None or not isinstance(self.checkpointer, BaseCheckpointSaver):
-            yield config
+            yield config, context
             return
         if isinstance(given, Command) and given.resume is not None and ANSWERED not in choices:
             asked = await question(self.checkpointer, config)
             config = {**config, "configurable": {**choices, ANSWERED: asked or ""}}
-        turns = (choices.get(CONFIGURED) or await shared_resources()).turns
-        async with nullcontext() if choices.get(HELD) is turns else turns.of(str(thread)):
-            yield config
+        res: Resources = choices.get(CONFIGURED) or await shared_resources()
+        async with nullcontext() if choices.get(HELD) is res.turns else res.turns.of(str(thread)):
+            answerer = await admit(res, self.checkpointer, given, config, context)
+            if answerer:  # the turn goes on as its user's, by what was chosen when it began
+                config = {**config, "configurable": {**config["configurable"], ANSWERER: answerer}}
+            yield config, None if answerer else context
 
     async def _settled(self, config: RunnableConfig | None) -> None:
         """Return once our saver has all of the thread on disk."""
         if isinstance(self.checkpointer, DurableSaver) and config:
             await self.checkpointer.settled(str(config["configurable"]["thread_id"]))
+
+
+def _run_of(config: RunnableConfig | None) -> RunContext:
+    choices = (config or {}).get("configurable", {})
+    run_id = choices.get("run_id") or (config or {}).get("run_id") or ""
+    return RunContext(str(choices.get("thread_id") or ""), run_id=str(run_id))
 
 
 class DurableBuilder(StateGraph[State, Context, Input, Output]):

@@ -15,8 +15,9 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Command, StateSnapshot
 
 from base.errors import BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
-from base.settings import Settings
+from base.settings import LOCAL, Settings
 from base.texts import as_text, is_blank, mended
+from graphs.admission import check_run, check_user
 from graphs.damage import blame_damage, damage_named
 from graphs.orchestrator import graph
 from graphs.result import Result, condition_of, result_from, result_of
@@ -24,7 +25,7 @@ from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from ledger.ledger import Ledger
 from models.catalog import ModelRegistry
-from nodes.context import LOCAL, Context, choices_of
+from nodes.context import Context, choices_of
 from nodes.intake import check_text
 from nodes.resources import CONFIGURED, HELD, Resources, open_resources, open_steps, open_store
 from storage.checkpoints.durable import DurableSaver
@@ -66,6 +67,7 @@ class Orchestrator:
             BadMessageError: the text is empty or too long.
             BadThreadError: the id is empty, too long, or not text.
             BusyThreadError: another process has been at work on the thread for too long.
+            UnknownThreadError: the thread is another user's.
             ConfigurationError: the context names what does not exist, or no model can be used.
         """
         return await final_result(self.stream(text, thread_id=thread_id, context=context, watched=False))
@@ -94,7 +96,7 @@ class Orchestrator:
             context: the choices from here on; None: those that the turn began with.
 
         Raises:
-            UnknownThreadError: there is no such conversation.
+            UnknownThreadError: there is no such conversation, or not of this user.
             NothingPendingError: it waits for no answer, or for one to another question than stood there
                 when this was called; the message says what became of what it asked last.
         """
@@ -110,7 +112,7 @@ class Orchestrator:
         """Go on with a turn that was cut short; nothing runs twice.
 
         Raises:
-            UnknownThreadError: there is no such conversation.
+            UnknownThreadError: there is no such conversation, or not of this user.
         """
         return await final_result(self.stream_proceed(thread_id, context=context, watched=False))
 
@@ -120,27 +122,35 @@ class Orchestrator:
         """Go on with a turn and yield the events. Raises as `proceed`."""
         return self._turn(None, thread_id, context, watched)
 
-    async def result(self, thread_id: str) -> Result:
+    async def result(self, thread_id: str, *, context: Context | None = None) -> Result:
         """Return how a thread's last turn stands.
 
+        Args:
+            thread_id: the conversation.
+            context: names the user who looks; None: whoever runs this installation, who sees everybody's.
+
         Raises:
-            UnknownThreadError: there is no such conversation.
+            UnknownThreadError: there is no such conversation, or not of this user.
             DamagedThreadError: what is stored of it cannot be read.
         """
-        return result_of(thread_id, await self.snapshot(thread_id))
+        return result_of(thread_id, await self.snapshot(thread_id, context=context))
 
     async def all_tools(self) -> Registry:
         """Return all tools; MCP servers are started where they are not yet."""
         return (await self._res.joined(LOCAL)).tools
 
-    async def pending(self) -> list[dict[str, Any]]:
+    async def pending(self, *, user: str | None = None) -> list[dict[str, Any]]:
         """Return the threads that wait for an answer, the longest first.
 
-        Each is `{thread_id, user, title, since, request}`. The request of a thread that is damaged asks for
-        nothing; its message says so.
+        `user`: their own, and those that they may approve; None: everybody's. Each is `{thread_id, user,
+        title, since, request}`. The request of a thread that is damaged asks for nothing, which its message
+        says.
         """
         found = []
         for row in await self.ledger.threads(status="waiting"):
+            card = self.settings.users.get(row["user"])
+            if user not in {None, row["user"], *(card.approvers if card else ())}:
+                continue
             try:
                 request = (await self.result(row["thread"])).pending
             except UnknownThreadError:
@@ -161,8 +171,10 @@ class Orchestrator:
         check_thread(thread_id)
         return {"configurable": {"thread_id": thread_id, CONFIGURED: self._res}}
 
-    async def snapshot(self, thread_id: str) -> StateSnapshot:
-        """Return the graph's own snapshot of a thread. Raises as `result`."""
+    async def snapshot(self, thread_id: str, *, context: Context | None = None) -> StateSnapshot:
+        """Return the graph's own snapshot. Raises as `result`."""
+        user = context.user if context and "user" in context.model_fields_set else None
+        await check_user(self._res, self._checkpointer, self.config(thread_id), user)
         with damage_named(thread_id):
             snapshot = await self.graph.aget_state(self.config(thread_id))
         if not snapshot.values and not snapshot.next:
@@ -176,6 +188,7 @@ class Orchestrator:
 
         Given is a new message, a Command that answers, or None to go on with what was cut short.
         """
+        await check_run(self._res, self._checkpointer, given, self.config(thread), context)
         asked = await self._question(thread) if isinstance(given, Command) else None
         if queued := watched and await self.turns.is_held(thread):
             yield Queued()

@@ -63,22 +63,25 @@ class ModelRegistry:
 
     def first_name(self, role: str, user: str) -> str:
         """Return the name of that model; raises as `first` does."""
-        names = self.resolve(role)
+        names = self.resolve(role, user)
         return next((name for name in names if self.missing(name, user) is None), names[0])
 
-    def resolve(self, name: str) -> tuple[str, ...]:
-        """Return a role's models in the order to try, or that model.
+    def resolve(self, name: str, user: str) -> tuple[str, ...]:
+        """Return a role's models, as a user tries them, or that model.
 
         Raises:
-            UnknownModelError: neither a role nor a model has that name.
+            UnknownModelError: neither a role nor a model of this user has that name.
         """
-        if name in self.roles:
-            return self.roles[name]
-        if name in self._cards:
+        own = self._settings.user(user).roles
+        roles = {**self.roles, **own}
+        models = dict.fromkeys(each for names in roles.values() for each in names) if own else self._cards
+        if name in roles:
+            return roles[name]
+        if name in models:
             return (name,)
         raise UnknownModelError(
-            f"There is no role or model {name!r}. Roles there are: {', '.join(self.roles)}; "
-            f"models there are: {', '.join(self._cards)}."
+            f"There is no role or model {name!r}. Roles there are: {', '.join(roles)}; "
+            f"models there are: {', '.join(models)}."
         )
 
     def is_two_brain(self, role: str, user: str) -> bool:
@@ -113,7 +116,7 @@ class ModelRegistry:
             UnknownModelError: no role or model has that name.
             MissingKeyError: every model of the role lacks its key or program.
         """
-        lacking = {name: self.missing(name, user) for name in self.resolve(role)}
+        lacking = {name: self.missing(name, user) for name in self.resolve(role, user)}
         if all(lacking.values()):
             reasons = "; ".join(f"model {name!r}: {what}" for name, what in lacking.items())
             raise MissingKeyError(
@@ -133,6 +136,12 @@ class ModelRegistry:
         named: list[tuple[tuple[str, ...], str]] = [
             *((("roles", role), name) for role, names in roles.items() for name in names or [""]),
             *((("users", user, "keys"), name) for user, card in users.items() for name in card.keys),
+            *(
+                (("users", user, "roles", role), name)
+                for user, card in users.items()
+                for role, names in card.roles.items()
+                for name in names or [""]
+            ),
         ]
         for place, name in named:
             if name not in self._cards:

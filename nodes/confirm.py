@@ -13,7 +13,7 @@ from ledger.records import Decision, Remembered
 from nodes.context import Context
 from nodes.events import ToolFinished, emit
 from nodes.gate.answers import Approve, Choice, Edit, Reading, Reject, fault, read
-from nodes.gate.request import above_the_card, remaining, shown_now, was_sent_before
+from nodes.gate.request import above_the_card, one_of, remaining, shown_now, was_sent_before
 from nodes.state import CallDecision, JudgedCall, State, Update, appended
 from nodes.turn.history import result_message
 from nodes.turn.turn import Turn, take_up
@@ -23,6 +23,7 @@ _NOT_ON_RECORD = (
     "The ledger has no record of this question: it was lost, or put back from an older copy. So your answer "
     "counts for nothing, and nothing was run by it. See whether it was done before, then answer again."
 )
+_NOT_THEIRS = "Only {approvers} may agree to this. {by} may reject it; else it goes on waiting."
 _SENT_BEFORE = (
     "An answer came that had been sent before this question was put, so it counts for nothing here. Answer "
     "this one."
@@ -40,7 +41,7 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     request = remaining(state)
     answer = interrupt(request)
     turn = await take_up(state, runtime)
-    reading = read(answer, request["action_requests"], partial(fault, turn.res.tools))
+    reading = _permitted(turn, read(answer, request["action_requests"], partial(fault, turn.res.tools)))
     in_doubt = any("attempt" in action for action in request["action_requests"])
     if (in_doubt or not reading.names_calls) and was_sent_before(request):
         again = remaining(replace(state, problem=_SENT_BEFORE))
@@ -62,6 +63,22 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
         "request": state.request if problem != _NOT_ON_RECORD else {},  # then plan puts the question anew
         **appended([*messages, *(above_the_card(turn, problem) if problem else [])]),
     }
+
+
+def _permitted(turn: Turn, reading: Reading) -> Reading:
+    """Return what whoever answers may say: all may refuse what is theirs.
+
+    Where the turn's user has approvers, no other's consent counts.
+    """
+    approvers = turn.person.approvers
+    if not approvers or turn.answered_by in approvers:
+        return reading
+    said = reading.choices
+    refused: dict[str, Choice] = {call: each for call, each in said.items() if isinstance(each, Reject)}
+    if len(refused) == len(said):
+        return reading
+    problem = _NOT_THEIRS.format(approvers=one_of(approvers), by=turn.answered_by)
+    return replace(reading, choices=refused, problem=f"{problem} {reading.problem}".strip())
 
 
 async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision], list[ToolMessage], str]:
@@ -121,7 +138,7 @@ async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Deci
     return await turn.res.ledger.decide(
         call.key,
         approve=not isinstance(choice, Reject),
-        by=turn.person.user,
+        by=turn.answered_by,
         fingerprint=call.fingerprint,
         shown=await _shown(turn, action, choice),
         message=choice.message if isinstance(choice, Reject) else "",

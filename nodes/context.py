@@ -3,23 +3,21 @@
 import ast
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
-from langgraph.runtime import Runtime, ServerInfo
+from langgraph.runtime import Runtime
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from base.errors import ConfigurationError
-from base.settings import ROLES, Settings
+from base.settings import LOCAL, ROLES, Settings
 from base.users import Role
 from tools.policy.decision import Person
 from tools.policy.rules import Rule
-
-LOCAL = "local"
-"""Whoever asks where nobody is authenticated."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -132,37 +130,86 @@ def choices_of(context: Context) -> dict[str, Any]:
     return context.model_dump(mode="json", exclude_unset=True)
 
 
-def person_of(context: Context, runtime: Runtime[Context], settings: Settings) -> Person:
-    """Return who asks, on a server whom it authenticated.
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """An approver who answers a user's turn, which stays that user's."""
+
+    user: str
+    by: str
+
+
+ANSWERER = "__twobrain_answerer"
+"""Key in a run's `configurable`: the `Answerer`, where it is not the user. No client can send one."""
+
+
+def answerer_of(configurable: Mapping[str, Any]) -> Answerer | None:
+    """Return who answers in place of a turn's user."""
+    found = configurable.get(ANSWERER)
+    return found if isinstance(found, Answerer) else None
+
+
+def is_served(configurable: Mapping[str, Any]) -> bool:
+    """Tell whether a server runs it, as LangGraph tells."""
+    marks = ("langgraph_auth_user", "assistant_id", "graph_id")
+    return any(configurable.get(mark) is not None for mark in marks)
+
+
+def asks(configurable: Mapping[str, Any], context: Any, settings: Settings) -> str | None:
+    """Return who begins a run, None where nobody says.
 
     Raises:
         ConfigurationError: users have tokens, and the server asked for none.
     """
+    if is_served(configurable):
+        return _authenticated(configurable.get("langgraph_auth_user"), settings)
+    said = context if isinstance(context, Context) else Context.model_validate(context or {})
+    return said.user if "user" in said.model_fields_set else None
+
+
+def person_of(
+    context: Context, runtime: Runtime[Context], settings: Settings, answerer: Answerer | None = None
+) -> Person:
+    """Return for whom a turn runs, on a server whom it authenticated.
+
+    Raises:
+        ConfigurationError: users have tokens, and the server asked for none.
+        UnknownUserError: there are users, and this is none.
+    """
     server = runtime.server_info
-    name = _name(server, settings) if server else context.user
+    name = context.user
+    if server:
+        name = _authenticated(server.user, settings)
+    name = answerer.user if answerer else name
     card = settings.user(name)
     role = context.user_role or card.role
-    if server:  # a client lowers its role at the most
+    if narrows := server or card.approvers:  # a client, or who must be asked about, lowers it at the most
         role = min(card.role, role, key=ROLES.index)
     allow = set(card.confirm_allow)
     if context.confirm_allow:
         asked = set(context.confirm_allow)
-        allow = asked & allow if server else asked | allow
+        allow = asked & allow if narrows else asked | allow
     return Person(
         user=name,
         role=role,
-        tools=None if context.tools is None else frozenset(context.tools),
+        tools=_common(card.tools, context.tools),
         confirm_allow=frozenset(allow),
         confirm_deny=frozenset(card.confirm_deny) | frozenset(context.confirm_deny),
         rules=tuple(Rule(rule.tool, rule.where) for rule in card.rules),
+        approvers=card.approvers,
     )
 
 
-def _name(server: ServerInfo, settings: Settings) -> str:
+def _common(*allowed: Iterable[str] | None) -> frozenset[str] | None:
+    """Return what all allow-lists name; None: there is none."""
+    given = [frozenset(names) for names in allowed if names is not None]
+    return frozenset.intersection(*given) if given else None
+
+
+def _authenticated(user: Any, settings: Settings) -> str:
     """Return whom the server authenticated, else `local`."""
-    name = server.user.identity if server.user else ""
+    name = getattr(user, "identity", "")
     users = settings.known_users
-    if users.guarded and not (server.user and name and server.user.is_authenticated):
+    if users.guarded and not (name and getattr(user, "is_authenticated", True)):
         raise ConfigurationError(
             "Users have tokens, and this server did not ask for one. Name server/auth.py in its "
             "langgraph.json, as this project's does."

@@ -15,11 +15,10 @@ from uuid import UUID
 from langgraph_sdk import Auth
 
 from base.errors import BusyThreadError, ConfigurationError, StorageError, TwobrainError
-from base.settings import Users
+from base.settings import LOCAL, UserCard, Users
 from base.users import digest_of
 from base.webhooks import is_allowed
 from graphs.stale_answers import question
-from nodes.context import LOCAL
 from nodes.gate.request import ANSWERED
 from nodes.resources import shared_resources
 from server.engine_check import TokenAuth
@@ -77,15 +76,18 @@ async def look_up(ctx: Auth.types.AuthContext, value: Any) -> bool:  # noqa: ARG
 async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
     """Keep a user's threads, runs and schedules from every other user."""
     name, is_new = await _name(ctx.user), False
+    if ctx.resource == "threads" and ctx.action == "search":
+        return await _searched(name, value)
+    child = await _waits_for(name, ctx.action, value) if name and ctx.resource == "threads" else None
     if ctx.action in _CHANGES:
-        is_new = not await _is_known(name, ctx, value)
+        is_new = not child and not await _is_known(name, ctx, value)
         await _check_outbound(value)
     if ctx.resource == "threads" and not is_new:
         await _bring_up_to_date(name or LOCAL, ctx.action, value)
     chosen = await _prepared(value) if ctx.action == "create_run" else {}
     if name is None and not opened:
         return None
-    owner: dict[str, Any] = {"owner": name or LOCAL}
+    owner: dict[str, Any] = {"owner": child or name or LOCAL}
     if ctx.action in _CHANGES:
         _metadata(value).update(owner)
     return {**owner, **chosen}
@@ -172,6 +174,56 @@ async def _name(user: Auth.types.BaseUser) -> str | None:
     raise Auth.exceptions.HTTPException(403, f"{user.identity!r} has no token, so nothing is done for them.")
 
 
+async def _waits_for(user: str, action: str, value: Any) -> str | None:
+    """Return whose thread waits for a user's approval.
+
+    Raises:
+        HTTPException: 403, a run on it brings more than an answer.
+    """
+    if action not in {"read", "create_run"}:
+        return None
+    res = await shared_resources()
+    row = await res.ledger.thread(_thread(value))
+    if not row or row["status"] != "waiting" or row["user"] not in _children(user, res.settings.users):
+        return None
+    if action == "create_run":
+        _check_answer(value)
+    return str(row["user"])
+
+
+async def _searched(name: str | None, value: Any) -> dict[str, Any] | None:
+    """Return a search's filter, on a list that is up to date.
+
+    It finds a user's threads, and what waits for their approval.
+    """
+    owners = [name or LOCAL]
+    if name and value.get("status") == "interrupted":
+        owners += _children(name, (await shared_resources()).settings.users)
+    for threads in opened:
+        await threads.refresh_all(owners, value)
+    if name is None and not opened:
+        return None
+    found: list[dict[str, Any]] = [{"owner": owner} for owner in owners]
+    return found[0] if len(found) == 1 else {"$or": found}
+
+
+def _children(user: str, users: Mapping[str, UserCard]) -> list[str]:
+    return [name for name, card in users.items() if user in card.approvers]
+
+
+def _check_answer(value: Any) -> None:
+    """Check that a run brings an answer alone, and ends no other.
+
+    The graph refuses it too, but as a failed run of the thread's user.
+    """
+    run = value.get("kwargs") or value
+    command = {name for name, said in (run.get("command") or {}).items() if said is not None}
+    at = (run.get("config") or {}).get("configurable", {}).get("checkpoint_id") or value.get("checkpoint")
+    ends = value.get("multitask_strategy") in {"rollback", "interrupt"}
+    if command != {"resume"} or run.get("input") or at or ends:
+        raise Auth.exceptions.HTTPException(403, "An approver may answer what this thread asks, no more.")
+
+
 async def _is_known(name: str | None, ctx: Auth.types.AuthContext, value: Any) -> bool:
     """Check that a thread is the user's; False: it is new.
 
@@ -203,11 +255,8 @@ async def _bring_up_to_date(name: str, action: str, value: Any) -> None:
     if thread and action == "delete":
         await _check_idle(thread, name)
         return
-    for threads in opened:
-        if action == "search":
-            await threads.refresh_all(name, value)
-        elif thread:
-            await threads.refresh(thread)
+    for threads in opened if thread else ():
+        await threads.refresh(thread)
 
 
 async def _check_idle(thread: str, name: str) -> None:

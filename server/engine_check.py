@@ -4,10 +4,7 @@ An engine that does not find the file that langgraph.json names, or is told of n
 """
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import Any
 
 from langgraph_sdk import Auth
 
@@ -21,21 +18,11 @@ class TokenAuth(Auth):
     """Handlers of ours, known as such by whoever loaded them."""
 
 
-@asynccontextmanager
-async def checked_engine(app: Any) -> AsyncIterator[None]:  # noqa: ARG001 (a lifespan's signature)
-    """Let the app start where its engine asks for tokens.
-
-    Raises:
-        ConfigurationError: it would let everybody in.
-    """
-    check_engine()
-    yield
-
-
 def check_engine() -> None:
     """Check that this process's engine uses our handlers.
 
-    Raises as `checked_engine`.
+    Raises:
+        ConfigurationError: it does not, and would let everybody in.
     """
     serving = [place for package, place in _ENGINES.items() if package in sys.modules]
     if not serving:

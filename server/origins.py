@@ -1,7 +1,7 @@
 """The check of each request's origin and host, before all else.
 
-`langgraph.json` names it. Without it any website that a person has open could read threads and approve calls:
-a browser asks nobody before it sends a simple request, and a name of the website's own may lead here.
+`server/app.py` puts it in front. Without it any website that a person has open could read threads and approve
+calls: a browser asks nobody before it sends a simple request, and a name of the website's own may lead here.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import re
 from functools import cache
 from ipaddress import ip_address
 
-from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -20,7 +19,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from base.errors import TwobrainError
 from base.settings import OWN_HOST, AccessCard, load_settings
-from server.engine_check import checked_engine
 
 _STUDIO = {f"https://{region}smith.langchain.com" for region in ("", "eu.", "apac.", "aws.")}
 """LangSmith's, in each region."""
@@ -138,17 +136,12 @@ def _card() -> AccessCard:
         return AccessCard()
 
 
-app = Starlette(
-    lifespan=checked_engine,
-    middleware=[
-        Middleware(OriginCheck),
-        Middleware(  # only those come here that it let through
-            CORSMiddleware,
-            allow_origin_regex=".+",
-            allow_methods=["*"],
-            allow_headers=["*"],
-            allow_private_network=True,
-            expose_headers=_PAGED,
-        ),
-    ],
+CORS = Middleware(
+    CORSMiddleware,  # only those come to it that the check let through
+    allow_origin_regex=".+",
+    allow_methods=["*"],
+    allow_headers=["*"],
+    allow_private_network=True,
+    expose_headers=_PAGED,
 )
+"""The headers by which a browser lets a page read an answer."""

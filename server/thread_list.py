@@ -6,7 +6,7 @@ somebody asks for it. The server changes entries by their place in the list: so 
 and where some have gone, a new list takes its place.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -57,10 +57,10 @@ class ThreadList:
             self._enter([row])
             await self._read([found for found in self._threads if str(found["thread_id"]) == thread])
 
-    async def refresh_all(self, owner: str, wanted: Mapping[str, Any]) -> None:
-        """Bring up to date what a search of an owner will find."""
+    async def refresh_all(self, owners: Collection[str], wanted: Mapping[str, Any]) -> None:
+        """Bring up to date what a search of owners' threads will find."""
         await self._compare()
-        mine = [entry for entry in self._threads if entry["metadata"].get("owner") == owner]
+        mine = [entry for entry in self._threads if entry["metadata"].get("owner") in owners]
         await self._read([entry for entry in mine if entry["status"] != "idle"])
         if not wanted.get("values"):
             status, last = wanted.get("status"), (wanted.get("offset") or 0) + (wanted.get("limit") or 0)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from base.texts import escaped
 from nodes.gate.answers import Check, plain_answer, read, read_json
-from nodes.gate.request import GIVE_A_REASON, unfenced
+from nodes.gate.request import GIVE_A_REASON, one_of, unfenced
 from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
 from terminal.text import json_line, plain
@@ -45,9 +45,11 @@ def show_waiting(console: Console, request: dict[str, Any], thread_id: str) -> N
     """Print a card for each waiting call, and the commands to answer."""
     for number in range(len(request["action_requests"])):
         _print(console, request, number)
-    words = named(thread_id)
-    console.print("Waiting for your yes or no:", style="bold")
-    for command in (f"approve {words}", f'reject {words} --reason "…"'):
+    words, approvers = named(thread_id), request.get("approvers") or []
+    whose = f"the yes or no of {plain(one_of(approvers))}" if approvers else "your yes or no"
+    console.print(f"Waiting for {whose}:", style="bold")
+    by = f" --user {named(approvers[0])}" if approvers else ""
+    for command in (f"approve {words}{by}", f'reject {words}{by} --reason "…"'):
         console.print(f"  twobrain {command}", soft_wrap=True)
 
 

@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from base.errors import ConfigurationError
-from base.settings import Settings
+from base.settings import LOCAL, Settings
 from graphs.result import Result
 from graphs.session import Orchestrator, check_thread
 from graphs.stream import Event, final_result
 from ledger.ledger import Ledger
-from nodes.context import LOCAL, Context
+from nodes.context import Context
 from nodes.gate.answers import fault
 from terminal.app import Options
 from terminal.card import ApprovalPrompt, answer_all, is_in_doubt, named, show_waiting
@@ -43,7 +43,8 @@ class Conversation:
         self.unsent = ""
         """What the person typed while they were asked, and has not sent."""
         self._options = options
-        self._context = _context(options, orchestrator.settings)
+        self.context = _context(options, orchestrator.settings)
+        """Names the user where `--user` does; else whoever the thread is of."""
 
     async def report(self, thread_id: str, turn: Awaitable[Result]) -> int:
         """Wait for a turn, say how it ended, return the exit code."""
@@ -69,17 +70,17 @@ class Conversation:
         Raises:
             LeftError: the person left before the end.
         """
-        return await self._finish(self.orchestrator.stream(text, thread_id=thread_id, context=self._context))
+        return await self._finish(self.orchestrator.stream(text, thread_id=thread_id, context=self.context))
 
     async def answer(self, thread_id: str, answer: dict[str, Any]) -> Result:
         """Answer a waiting confirmation, then go on as `ask` does."""
-        return await self._finish(self.orchestrator.stream_resume(thread_id, answer, context=self._context))
+        return await self._finish(self.orchestrator.stream_resume(thread_id, answer, context=self.context))
 
     async def go_on(self, thread_id: str) -> Result:
         """Go on at a thread's confirmation, or with its unfinished turn."""
-        result = await self.orchestrator.result(thread_id)
+        result = await self.orchestrator.result(thread_id, context=self.context)
         if result.pending is None:
-            return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self._context))
+            return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self.context))
         if result.receipts and not self._options.json:
             self.screen.side.print(receipts(result))
         return await self._settle(result)
@@ -101,7 +102,7 @@ class Conversation:
             if answer is None:
                 break
             before = await self._rules(answer)
-            thread, context = result.thread_id, self._context
+            thread, context = result.thread_id, self.context
             result = await self._watch(self.orchestrator.stream_resume(thread, answer, context=context))
             for rule in await self._rules(answer):
                 if rule not in before:
@@ -120,9 +121,14 @@ class Conversation:
             refused = "problem" in request  # the same answer again would be refused again
             unforeseen = consent and is_in_doubt(request)  # what was agreed to is one run
             return None if refused or unforeseen else answer_all(request, yes=consent)
-        if self._options.json or not self.screen.interactive:
+        if self._options.json or not self.screen.interactive or not self.may_agree(request):
             return None
         return await prompt.decide(request)
+
+    def may_agree(self, request: dict[str, Any]) -> bool:
+        """Tell whether whoever is here may agree to what a request asks."""
+        approvers = request.get("approvers")
+        return not approvers or self._options.user in approvers
 
     async def _watch(self, events: AsyncGenerator[Event, None]) -> Result:
         async with aclosing(events):

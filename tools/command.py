@@ -2,7 +2,9 @@
 
 import os
 import signal
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -11,7 +13,7 @@ from base.processes import GRACE_S, MOST_OUTPUT, Output, run
 from base.settings import Card, Settings
 from base.worker_threads import in_thread
 from tools.declaration import Here, Tool, ToolFailure, tool
-from tools.files.workspace import Workspace
+from tools.files.workspace import SHARED, Workspace
 
 _SHOWN_ENDS = 8_000
 """Bytes of a command's output that are told of its beginning, and as many of its end."""
@@ -38,7 +40,7 @@ def _missing(settings: Settings) -> str | None:
 
 def _preview(here: Here, command: str) -> str:
     limit = _card(here.settings).timeout_s
-    return f"Run in {here.settings.workspace}, for at most {limit:g} s:\n$ {command}"
+    return f"Run in {_workspace(here).path}, for at most {limit:g} s:\n$ {command}"
 
 
 @tool(effect="execute", role="admin", untrusted=True, preview=_preview, missing=_missing)
@@ -50,13 +52,13 @@ async def run_command(here: Here, command: Annotated[str, "command line for /bin
     if not command.strip() or "\0" in command:
         raise ToolFailure("The command is empty or holds a NUL character; give a line for /bin/sh.")
     limit = _card(here.settings).timeout_s
-    await in_thread(lambda: _make(here.settings))
-    usual = {"PATH": os.defpath, "HOME": str(here.settings.workspace), "LANG": "C.UTF-8", "TERM": "dumb"}
+    folder = await in_thread(lambda: _make(_workspace(here)))
+    usual = {"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8", "TERM": "dumb"}
     env = {name: here.settings.secret(name) or value for name, value in usual.items()}  # no key, no password
     output = Output(most=_SHOWN_ENDS)
     line = ("/bin/sh", "-c", command)
     try:
-        status, left = await run(*line, env=env, limit_s=limit, output=output, cwd=here.settings.workspace)
+        status, left = await run(*line, env=env, limit_s=limit, output=output, cwd=folder)
     except OSError as error:
         raise ToolFailure(f"The command could not be started: {error.strerror}.") from None
     if status is None:
@@ -68,9 +70,17 @@ async def run_command(here: Here, command: Annotated[str, "command line for /bin
     return f"{how}\n{output}{note}".strip()
 
 
-def _make(settings: Settings) -> None:
-    with Workspace(settings.workspace).folder(()):
-        pass
+def _workspace(here: Here) -> Workspace:
+    return Workspace(here.settings.workspace, here.user)
+
+
+def _make(workspace: Workspace) -> Path:
+    """Make and return a person's folder, which links to the shared one."""
+    with workspace.folder(()) as folder, suppress(FileExistsError):
+        if workspace.path != workspace.root:
+            with workspace.folder((SHARED,)):
+                os.symlink(f"../../{SHARED}", SHARED, dir_fd=folder.handle)
+    return workspace.path
 
 
 def _stopped(why: str, output: Output) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from base.errors import ConfigurationError, UnknownToolError
 from base.settings import Settings
 from base.texts import name_key
+from base.toml_file import where
 from base.users import Role
 from ledger.records import fingerprint
 from tools import calculator, clock, command, find_tools, memory, notify, read_result
@@ -111,6 +112,11 @@ def open_registry(settings: Settings) -> Registry:
             *find_tools.TOOLS,
         ]
     )
+    for user, card in settings.users.items():
+        unknown = [name for name in card.tools or () if name not in registry]
+        if unknown and not settings.mcp:  # whose tools are known once its servers are asked
+            place = where(settings.source, ("users", user, "tools"))
+            raise UnknownToolError(f"{place}: there is no tool {unknown[0]!r}; `twobrain tools` lists them.")
     for tool in registry:
         tool.missing(settings)  # reads its table: what cannot be used fails now, not within a turn
     return registry

@@ -197,4 +197,6 @@ async def _remembered_rules(turn: Turn) -> list[Rule]:
     except StorageError:  # without its rules, a call asks
         _log.exception("the rules of %s could not be read", turn.person.user)
         return []
+    if approvers := turn.person.approvers:
+        rows = [row for row in rows if row["created_by"] in approvers]
     return [Rule(r["tool"], r["where"], r["id"], r["definition"], r["uses_left"]) for r in rows]

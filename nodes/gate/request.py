@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from langgraph.config import get_config
 
-from base.texts import as_text, escaped, moment, unseen_in
+from base.texts import as_text, escaped, moment, unseen_in, visible
 from ledger.records import Lost
 from nodes.state import JudgedCall, State
 from nodes.turn.history import QUESTION
@@ -36,6 +36,7 @@ _CUT_SHORT = (
     "still be running"
 )
 _BEGUN_BEFORE = "the same call was begun before in this turn, on {when}, where the conversation did not go on"
+_WAITS = "It waits for {approvers}."
 _EXPIRES = "A yes counts until {when}."
 _CHANGED = "This is not what you were asked about before: it has changed since."
 _NOT_ON_RECORD = "the ledger was lost, or put back from an older copy, and has no record of it"
@@ -66,6 +67,7 @@ async def request_for(
         ],
         "message": message,
         "expires_at": expires_at,
+        "approvers": list(turn.person.approvers),
     }
 
 
@@ -142,7 +144,8 @@ async def _action(
     zone = turn.res.settings.zone(turn.person.user)
     doubtful, reason = (_in_doubt(doubt, zone), None) if doubt else (None, call["reason"])
     expires = _EXPIRES.format(when=moment(expires_at, zone)) if expires_at else None
-    parts = (changed, doubtful, effect, _unseen_in(args), reason, expires)
+    waits = _WAITS.format(approvers=one_of(turn.person.approvers)) if turn.person.approvers else None
+    parts = (changed, doubtful, effect, _unseen_in(args), reason, waits, expires)
     action = {
         "name": call["name"],
         "args": args,
@@ -153,6 +156,12 @@ async def _action(
         "shown": shown,
     }
     return {**action, "attempt": doubt.attempt} if doubt else action
+
+
+def one_of(names: Sequence[str]) -> str:
+    """Return names as a choice, in words."""
+    shown = [visible(name) for name in names]
+    return " or ".join([*([", ".join(shown[:-1])] if shown[1:] else []), *shown[-1:]])
 
 
 def _fenced(preview: str) -> str:

@@ -95,7 +95,10 @@ def explaining_prompt(turn: Turn, waiting: Iterable[JudgedCall]) -> list[BaseMes
 
 
 def _persona(turn: Turn) -> str:
-    return turn.context.system_prompt or instructions.PERSONA
+    card = turn.res.settings.user(turn.person.user)
+    said = [card.persona, turn.context.system_prompt]
+    language = instructions.LANGUAGE.format(language=card.language) if card.language else ""
+    return "\n\n".join([*(filter(None, said) if any(said) else [instructions.PERSONA]), language]).strip()
 
 
 def _system(turn: Turn, *rules: str) -> SystemMessage:

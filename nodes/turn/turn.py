@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from langgraph.config import get_config
 from langgraph.runtime import Runtime
 
-from base.errors import StorageError, UnknownThreadError
+from base.errors import StorageError
+from base.run_context import note_run
 from base.settings import Limits, ModelCard
 from ledger.records import Call, CallKey, ThreadStatus
-from nodes.context import Context, context_of, person_of
+from nodes.context import Context, answerer_of, context_of, person_of
 from nodes.resources import Resources, resources
 from nodes.state import JudgedCall, State
 from nodes.turn.history import TurnHistory, read_turn
@@ -32,13 +34,15 @@ class Turn:
     res: Resources
     context: Context
     person: Person
+    answered_by: str
+    """Who answers: the person, or an approver of theirs."""
     calls_made: int = 0
     """Calls on record, where that was looked up: the conversation may have lost some."""
 
-    @property
+    @cached_property
     def limits(self) -> Limits:
         """The ceilings that no context can raise."""
-        return self.res.settings.limits
+        return self.res.settings.limits_of(self.person.user)
 
     @cached_property
     def planner(self) -> ModelCard:
@@ -118,22 +122,14 @@ async def take_up(state: State, runtime: Runtime[Context], *, begins: bool = Fal
 
     Raises:
         ConfigurationError: on a server, who asks has no token any more.
-        UnknownThreadError: on a server, the thread is another's.
     """
     res = await resources()
     context = context_of(runtime, {} if begins else state.choices)
     if runtime.server_info:
         await asyncio.to_thread(res.settings.read_users)
-    person = person_of(context, runtime, res.settings)
+    answerer = answerer_of(get_config()["configurable"])
+    person = person_of(context, runtime, res.settings, answerer)
     res = await res.joined(person.user)
-    turn = Turn(state, read_turn(state.messages, state.turn), runtime, res, context, person)
-    if runtime.server_info:
-        await _check_owner(turn)
-    return turn
-
-
-async def _check_owner(turn: Turn) -> None:
-    """Check whose thread it is: engines run schedules without asking."""
-    row = await turn.res.ledger.thread(turn.thread_id)
-    if row and row["user"] != turn.person.user:
-        raise UnknownThreadError(f"Thread {turn.thread_id!r} is not {turn.person.user!r}'s.")
+    note_run(user=person.user, run_id=state.turn)
+    by = answerer.by if answerer else person.user
+    return Turn(state, read_turn(state.messages, state.turn), runtime, res, context, person, by)

@@ -14,7 +14,7 @@ async def decide(
 ) -> int:
     """Approve or reject every waiting call, and go on."""
     talk, thread_id = Conversation(orchestrator, options), await thread_of(orchestrator.ledger, thread_id)
-    pending = (await orchestrator.result(thread_id)).pending
+    pending = (await orchestrator.result(thread_id, context=talk.context)).pending
     if pending is None:
         found = await diagnose(orchestrator, thread_id)
         if found.condition == "interrupted":

@@ -86,11 +86,10 @@ class Chat:
                 raise
             complain(str(error))
             return 0
-        if self._screen.interactive:
-            return 0
-        if result.pending is not None:
+        waits_for_others = result.pending is not None and not self._talk.may_agree(result.pending)
+        if result.pending is not None and (waits_for_others or not self._screen.interactive):
             show_waiting(self._screen.out, result.pending, self._thread)
-        return exit_code(result)
+        return 0 if self._screen.interactive else exit_code(result)
 
     def _show_thread(self) -> None:
         self._console.print(f"thread {plain(self._thread)}", style="dim")

@@ -8,10 +8,10 @@ from terminal.lists import list_threads
 _COLUMNS = ("thread_id", "user", "since", "calls", "title")
 
 
-async def pending(orchestrator: Orchestrator, *, as_json: bool) -> None:
+async def pending(orchestrator: Orchestrator, *, user: str | None, as_json: bool) -> None:
     """List them, the longest waiting first."""
     rows = []
-    for row in await orchestrator.pending():
+    for row in await orchestrator.pending(user=user):
         names = [action["name"] for action in row["request"]["action_requests"]]
         damaged = f"damaged: see twobrain doctor --thread {shlex.quote(row['thread_id'])}"
         rows.append({**row, "calls": names or [damaged]})

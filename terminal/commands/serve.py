@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from base.data_dir import SERVER, SERVER_LOCK
+from base.environment import read_dotenv
 from base.errors import ConfigurationError, StorageError
-from base.settings import OWN_HOST, Settings, Users, load_settings, read_dotenv
+from base.settings import OWN_HOST, Settings, Users, load_settings
 from base.webhooks import hosts_of
 from graphs.shadowing import CHECKOUT
 from ledger.shared_users import shared_users
@@ -41,7 +42,7 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
             packages are not installed.
         StorageError: the data directory cannot be used.
     """
-    if not find_spec("langgraph_api"):
+    if not (find_spec("langgraph_api") and find_spec("fastapi")):
         raise ConfigurationError(
             f"The server needs its extra. In {CHECKOUT}: {sys.executable} -m pip install -c constraints.txt "
             "-e '.[server]'"

@@ -67,7 +67,7 @@ async def test_the_token_says_who_asks_whatever_the_client_says(alice, guarded):
     assert (await alice.threads.get(talk.id))["metadata"]["owner"] == "alice"
     assert await _calls(guarded, talk) == [("alice", "admin", "waiting")]
     assert outcomes(await talk.answer(APPROVE)) == [("write_file", "executed")]
-    assert (guarded.workspace / "hers.txt").read_text() == "hers alone"
+    assert (guarded.workspace / ".people" / "alice" / "hers.txt").read_text() == "hers alone"
 
 
 async def test_a_token_given_or_taken_back_counts_at_once_and_what_waits_is_kept(guarded, monkeypatch):
@@ -107,11 +107,34 @@ async def test_a_forged_state_or_task_of_ones_own_thread_decides_and_runs_nothin
     task |= {"call": call, "args": call["args"], "on_record": True, "next": "plan"}
     await talk.run(command={"goto": {"node": "execute_tools", "input": task}})
     assert await _calls(guarded, hers, "alice") == [("alice", "admin", "waiting")]
-    assert not (guarded.workspace / "forged.txt").exists()
+    assert not (guarded.workspace / ".people" / "alice" / "forged.txt").exists()
     async with opened(guarded.ledger) as ledger:
         assert await ledger.rules() == []
         assert (await ledger.thread(hers.id))["status"] == "waiting"
     assert outcomes(await hers.answer(APPROVE)) == [("write_file", "executed")]
+
+
+async def test_each_user_has_a_folder_of_their_own_and_all_share_one(alice, bob, guarded):
+    async def said(client: LangGraphClient, text: str) -> str:
+        talk = Talk(client, (await client.threads.create())["thread_id"])
+        output = await talk.say(text)
+        if output["pending"]:
+            told = output["pending"]["action_requests"][0]["description"]
+            assert ("in the shared folder" if "shared/" in text else "in alice's folder") in told
+            output = await talk.answer(APPROVE)
+        return json.dumps([call["result"] for call in output["tool_calls"]])
+
+    await said(alice, 'write "hers alone" to diary.txt')
+    await said(alice, 'write "buy milk" to shared/list.txt')
+    assert "buy milk" in await said(bob, "read shared/list.txt")
+    assert "hers alone" in await said(alice, "read diary.txt")
+    home = guarded.workspace / ".people" / "alice"
+    for way in ("diary.txt", "../alice/diary.txt", ".people/alice/diary.txt", f"{home}/diary.txt"):
+        call = f'use read_file {{"path": "{way}"}}'
+        assert "hers alone" not in await said(bob, call)
+    assert "shared/list.txt" in await said(bob, "search files for milk")
+    assert "diary" not in await said(bob, "list files")
+    assert "diary" not in await said(bob, "search files for hers")
 
 
 async def test_a_users_memories_are_theirs_alone(alice, bob):

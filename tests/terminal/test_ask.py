@@ -90,6 +90,23 @@ def test_a_user_whom_the_configuration_does_not_know_is_refused(home):
     assert [row["user"] for row in home.json("threads")] == ["alice"]
 
 
+def test_a_users_table_holds_for_whom_user_names(home):
+    home.configure('[users.kid]\ntools = ["calculate"]\n')
+    asked = home.json("ask", "what time is it in Tokyo", "--user", "kid")
+    assert asked["tool_calls"] == []
+    asked = home.json("ask", "what time is it in Tokyo")
+    assert [call["status"] for call in asked["tool_calls"]] == ["executed"]
+
+
+@pytest.mark.parametrize("command", [["ask", "hello", "-t"], ["approve"], ["reject"], ["resume"]])
+def test_anothers_thread_is_refused(home, command):
+    home.configure('[users.alice]\nrole = "user"\n[users.bob]\nrole = "user"\n')
+    home.run("ask", 'write "hers" to a.txt', "-t", "hers", "--user", "alice", code=3)
+    said = home.run(*command, "hers", "--user", "bob", code=2).stderr
+    assert "There is no thread 'hers' of 'bob'" in said
+    assert [(row["user"], row["status"]) for row in home.json("audit")] == [("alice", "waiting")]
+
+
 def test_going_on_with_a_turn_that_had_ended_says_so(home):
     home.run("ask", "what is 12*7", "-t", "t1")
     done = home.run("resume", "t1")

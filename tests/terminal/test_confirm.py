@@ -5,6 +5,8 @@ import pytest
 PROMPT = "1m>"
 ASK = 'write "milk" to a.txt'
 CHOICES = "reject >"
+FAMILY = '[users.mum]\nrole = "user"\n[users.kid]\napprovers = ["mum"]\n[users.bob]\nrole = "admin"\n'
+HOMEWORK = 'write "homework" to essay.txt'
 
 
 def test_approving_a_card_runs_the_call_it_shows(home, terminal):
@@ -208,3 +210,43 @@ def test_what_is_typed_before_a_question_stands_there_is_no_answer_to_it(home, t
     screen.sees(PROMPT, "what is 12*7")
     screen.sendintr()
     screen.ends(0)
+
+
+def test_a_childs_request_waits_for_a_parent_who_answers_it_by_name(home):
+    home.configure(FAMILY)
+    said = home.run("ask", HOMEWORK, "-t", "t1", "--user", "kid", "--yes", code=3).stdout
+    assert "It waits for mum." in said
+    assert "Waiting for the yes or no of mum:" in said
+    assert "twobrain approve t1 --user mum" in said
+    for command in (["approve", "t1"], ["approve", "t1", "--user", "kid"]):
+        assert "Only mum may agree to this." in home.run(*command, code=3).stdout
+    assert "There is no thread" in home.run("approve", "t1", "--user", "bob", code=2).stderr
+    assert "kid's: mum may answer" in home.run("ask", "hello", "-t", "t1", "--user", "mum", code=2).stderr
+    assert home.json("pending", "--user", "bob") == []
+    [waiting] = home.json("pending", "--user", "mum")
+    assert (waiting["thread_id"], waiting["user"]) == ("t1", "kid")
+    assert not (home.workspace / ".people" / "kid" / "essay.txt").exists()
+
+    home.run("approve", "t1", "--user", "mum")
+    assert (home.workspace / ".people" / "kid" / "essay.txt").read_text() == "homework"
+    [row] = home.json("audit")
+    assert (row["user"], row["decided_by"], row["status"]) == ("kid", "mum", "executed")
+
+
+def test_a_chat_asks_nobody_who_may_not_agree(home, terminal):
+    home.configure(FAMILY)
+    screen = terminal("chat", "-t", "t1", "--user", "kid")
+    screen.sees(PROMPT)
+    screen.sendline(HOMEWORK)
+    screen.sees("Waiting for the yes or no of mum", PROMPT)
+    screen.sendline("/exit")
+    screen.ends(0)
+    screen = terminal("chat", "-t", "t1", "--user", "mum")
+    screen.sees(PROMPT)
+    screen.sendline("/resume")
+    screen.sees(CHOICES)
+    screen.sendline("a")
+    screen.sees("homework", PROMPT)
+    screen.sendline("/exit")
+    screen.ends(0)
+    assert [row["decided_by"] for row in home.json("audit")] == ["mum"]

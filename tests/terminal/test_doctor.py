@@ -1,4 +1,5 @@
 import os
+import re
 import sqlite3
 import sys
 from contextlib import closing
@@ -47,6 +48,14 @@ def test_what_is_not_in_order_is_named_and_ends_with_code_1(home):
     state, text = findings(home, code=1)["settings"]
     assert state == "bad"
     assert "line 2" in text
+
+
+def test_it_says_where_each_persons_files_are(home):
+    assert findings(home)["workspace"] == ("good", str(home.workspace))
+    home.configure('[users.alice]\nrole = "user"\n[users."*"]\nrole = "guest"\n')
+    alice, shared = home.workspace / ".people" / "alice", home.workspace / "shared"
+    told = f"{home.workspace}; alice: {alice}; everybody: {shared}"
+    assert findings(home)["workspace"] == ("good", told)
 
 
 def test_files_that_others_can_read_are_told_and_closed(home):
@@ -196,7 +205,8 @@ def test_a_claude_program_that_is_not_logged_in_is_told_of_wherever_it_is_replac
         assert [(each["model"], each["cause"]) for each in result["failed_models"]] == [
             ("claude-code", "missing_key")
         ]
-    assert f"WARNING models.call: {why}" in (home.data / "errors.log").read_text()
+    log = (home.data / "errors.log").read_text()
+    assert re.search(rf"WARNING models\.call \[.*\]: {re.escape(why)}", log)
     found = {one["name"]: one for one in home.json("doctor", **environ)["findings"]}
     assert "its last call failed: its key or program is missing" in found["claude-code"]["text"]
     assert why in found["errors"]["text"]

@@ -35,7 +35,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def here(settings: Settings) -> Here:
     stored = ResultFiles(settings.data_dir / LONG_RESULTS)
-    return Here(settings, "ada", "user", "thread-1", "call-1", "key-1", long_results=stored)
+    return Here(settings, "local", "user", "thread-1", "call-1", "key-1", long_results=stored)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ CALENDAR = '[tools.calendar]\nurl = "http://127.0.0.1:1/"\n'
             "Pacific/Apia, UTC+13:00",
         ),
         (
-            f'{CALENDAR}timezone = "Asia/Tokyo"\n[users.bob]\ntimezone = "Pacific/Apia"',
+            f'{CALENDAR}timezone = "Asia/Tokyo"\n[users.ada]\n[users.bob]\ntimezone = "Pacific/Apia"',
             "Asia/Tokyo, UTC+09:00",
         ),
         (f'{CALENDAR}[users.ada]\nrole = "user"', "Pacific/Pago_Pago, UTC-11:00"),

@@ -229,3 +229,15 @@ def test_a_command_ends_with_the_process_that_was_killed(tmp_path, command):
         (tmp_path / "begun").read_text()
         process.kill()
     assert not stays(process_of(tmp_path / "child"))
+
+
+async def test_each_admins_commands_run_in_their_own_folder_which_shows_the_shared_one(here, root):
+    run_command = open_registry(here.settings).get("run_command")
+    admin = replace(here, user="alice", user_role="admin")
+    args = {"command": "pwd && echo x > mine.txt && echo y > shared/ours.txt && ls"}
+    for _ in range(2):
+        outcome = await run_tool(run_command, admin, args)
+    folder = root / ".people" / "alice"
+    assert outcome.text == f"Exit status 0.\n{folder}\nmine.txt\nshared\n".strip()
+    assert (root / "shared" / "ours.txt").read_text() == "y\n"
+    assert str(folder) in await run_command.preview(admin, args)

@@ -124,7 +124,7 @@ async def test_a_tool_knows_who_calls_it_without_the_model_having_a_say(here):
         return f"{here.user}/{here.idempotency_key}"
 
     assert whoami.parameters["properties"] == {}
-    assert (await run_tool(whoami, here, {})).text == "ada/key-1"
+    assert (await run_tool(whoami, here, {})).text == "local/key-1"
     with pytest.raises(ArgumentsError):
         whoami.check({"here": "somebody else"})
 

@@ -15,7 +15,7 @@ TEXT = "".join(f"line {number}\n" for number in range(3_000))
 
 @pytest.fixture
 async def handle(settings) -> str:
-    return (await ResultFiles(settings.data_dir / LONG_RESULTS).put("ada", TEXT, untrusted=False)).handle
+    return (await ResultFiles(settings.data_dir / LONG_RESULTS).put("local", TEXT, untrusted=False)).handle
 
 
 async def test_the_pages_tell_where_they_stand_and_together_are_the_whole(call, handle):
@@ -51,7 +51,7 @@ async def test_beyond_the_end_it_says_where_the_end_is(call, handle):
 
 
 async def test_a_page_is_as_untrusted_as_what_it_is_a_page_of(settings, call, handle):
-    theirs = (await ResultFiles(settings.data_dir / LONG_RESULTS).put("ada", TEXT, untrusted=True)).handle
+    theirs = (await ResultFiles(settings.data_dir / LONG_RESULTS).put("local", TEXT, untrusted=True)).handle
     assert (await call("read_result", handle=theirs, offset=8_000)).untrusted
     assert (await call("read_result", handle=f" {theirs} ")).untrusted
     assert not (await call("read_result", handle=handle)).untrusted

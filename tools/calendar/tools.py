@@ -118,7 +118,7 @@ def _span(zone: ZoneInfo, summary: str, start: str, end: str) -> Span:
 def tools(settings: Settings) -> tuple[Tool, ...]:
     """Return the family, which knows times in the zones of all people."""
     card = settings.read_table(("tools", "calendar"), CalendarCard)
-    zones = {settings.zone(user) for user in ("", "local", *settings.users)} if card else set()
+    zones = {settings.zone(user) for user in ("local", *settings.users)} if card else set()
     canonical = partial(_canonical, sorted(zones, key=str))
     return (list_events, replace(add_event, canonical=canonical) if card else add_event)
 

@@ -15,7 +15,7 @@ from base.worker_threads import is_cancelled
 from tools.declaration import Here, Tool, ToolFailure, Untrusted, tool
 from tools.files.encodings import Text, lines, replacement
 from tools.files.folder import Entry, Folder, NothingThereError, typed
-from tools.files.workspace import Workspace
+from tools.files.workspace import PEOPLE, Workspace, parts_below
 
 _LISTED = 500
 _MOST_HITS = 100
@@ -32,11 +32,15 @@ FilePath = Annotated[str, "path in the workspace, such as notes.txt"]
 FolderPath = Annotated[str, "folder in the workspace; . is the whole of it"]
 
 
+def _workspace(here: Here) -> Workspace:
+    return Workspace(here.settings.workspace, here.user)
+
+
 # Untrusted: whoever sends a file names it.
 @tool(effect="read")
 def list_files(here: Here, path: FolderPath = ".") -> str:
     """List what a folder of the workspace holds, with sizes; subfolders end in a slash."""
-    workspace = Workspace(here.settings.workspace)
+    workspace = _workspace(here)
     with workspace.folder(workspace.place(path)) as folder:
         names = folder.names()
         lines = [_line(entry) for entry in folder.contents(names[:_LISTED])]
@@ -55,7 +59,7 @@ def _line(entry: Entry) -> str:
 @tool(effect="read", untrusted=True)
 def read_file(here: Here, path: FilePath) -> str:
     """Read a text file of the workspace."""
-    with Workspace(here.settings.workspace).parent(path) as (folder, name):
+    with _workspace(here).parent(path) as (folder, name):
         found = folder.text(name)
         return found.text or f"{visible(folder.path(name))} is empty ({count(len(found.data), 'byte')})."
 
@@ -71,7 +75,7 @@ def search_files(
         raise ToolFailure("The query is empty; say what to search for.")
     hits: list[str] = []
     files = skipped = 0
-    for folder, name in _files_below(Workspace(here.settings.workspace), path):
+    for folder, name in _files_below(_workspace(here), path):
         if len(hits) > _MOST_HITS or files >= _MOST_FILES:
             break
         files += 1
@@ -114,7 +118,7 @@ def _hits(folder: Folder, name: str, query: str) -> list[str]:
 
 def _preview_write(here: Here, path: str, content: str) -> str:
     where, old, how = path, None, "a new file"
-    with suppress(NothingThereError), Workspace(here.settings.workspace).parent(path) as (folder, name):
+    with suppress(NothingThereError), _workspace(here).parent(path) as (folder, name):
         where = folder.path(name)
         size = folder.require(name, "file").size
         old = _readable(folder, name)
@@ -123,15 +127,17 @@ def _preview_write(here: Here, path: str, content: str) -> str:
     new = replacement(old, content)
     if old == new:
         how = "changes nothing: it holds exactly that"
-    title = f"Write {count(len(new.text), 'character')} to {visible(where)} ({how})"
+    where = f"{visible(where)}{_workspace(here).whose(path)}"
+    title = f"Write {count(len(new.text), 'character')} to {where} ({how})"
     return _page(title, [*_held(old, new), *(_difference(old, new) if old else _all_of("+", new))])
 
 
 def _preview_delete(here: Here, path: str) -> str:
-    with Workspace(here.settings.workspace).parent(path) as (folder, name):
+    with _workspace(here).parent(path) as (folder, name):
         size = folder.require(name, "file").size
         text = _readable(folder, name)
-        title = f"Delete {visible(folder.path(name))} ({count(size, 'byte')})"
+        where = f"{visible(folder.path(name))}{_workspace(here).whose(path)}"
+        title = f"Delete {where} ({count(size, 'byte')})"
     return _page(title, [*_held(text, text), *_all_of("-", text)] if text else [])
 
 
@@ -184,14 +190,14 @@ def _page(title: str, rows: list[str]) -> str:
 
 def _holds(here: Here, path: str, content: str) -> bool | None:
     """Tell whether a write took effect; None: nobody can tell."""
-    with Workspace(here.settings.workspace).parent(path) as (folder, name):
+    with _workspace(here).parent(path) as (folder, name):
         found = folder.text(name)
         return True if replacement(found, content) == found else None
 
 
 def _is_gone(here: Here, path: str) -> bool | None:
     """Tell whether a deletion took effect; None: nobody can tell."""
-    with Workspace(here.settings.workspace).parent(path) as (folder, name):
+    with _workspace(here).parent(path) as (folder, name):
         return True if folder.look(name) is None else None
 
 
@@ -199,7 +205,7 @@ def _is_gone(here: Here, path: str) -> bool | None:
 @tool(effect="write", preview=_preview_write, verify=_holds)
 def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole new content"]) -> str:
     """Write a text file of the workspace, replacing the one there is; folders are made as needed."""
-    with Workspace(here.settings.workspace).parent(path, create=True) as (folder, name):
+    with _workspace(here).parent(path, create=True) as (folder, name):
         old = _readable(folder, name)
         new = replacement(old, content)
         folder.write(name, new.data)
@@ -210,7 +216,7 @@ def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole ne
 @tool(effect="write", preview=_preview_delete, verify=_is_gone)
 def delete_file(here: Here, path: FilePath) -> str:
     """Delete a file of the workspace for good."""
-    with Workspace(here.settings.workspace).parent(path) as (folder, name):
+    with _workspace(here).parent(path) as (folder, name):
         size = folder.require(name, "file").size
         folder.delete(name)
         return f"Deleted {visible(folder.path(name))} ({count(size, 'byte')})."
@@ -222,12 +228,22 @@ TOOLS = (list_files, read_file, search_files, write_file, delete_file)
 def tools(settings: Settings) -> tuple[Tool, ...]:
     """Return the family, which knows paths of this workspace."""
     root = settings.workspace
-    canonical = partial(_canonical, Workspace(root, Path(os.path.realpath(root))), _folds_case(root))
+    roots = (root, Path(os.path.realpath(root)))
+    canonical = partial(_canonical, roots, _folds_case(root))
     return tuple(replace(each, canonical=canonical) for each in TOOLS)
 
 
-def _canonical(workspace: Workspace, folds_case: bool, args: dict[str, Any]) -> dict[str, Any]:
-    path = "/".join(workspace.place(args["path"])) or "."
+def _canonical(roots: tuple[Path, ...], folds_case: bool, args: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with a path as its person writes it.
+
+    Of a whole path to a person's folder, what comes after: nobody else can use it.
+    """
+    given = args["path"]
+    parts = parts_below(roots, given)
+    if parts is None or parts[:1] in {("..",), ("~",)}:
+        raise ValueError(f"{given!r} is outside the workspace.")
+    is_whole = given.startswith("/") and parts[:1] == (PEOPLE,)
+    path = "/".join(parts[2:] if is_whole else parts) or "."
     return {**args, "path": typed(path.casefold() if folds_case else path)}
 
 

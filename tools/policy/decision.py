@@ -24,6 +24,8 @@ class Person:
     """Tools that always ask; wins over confirm_allow."""
     rules: tuple[Rule, ...] = ()
     """Calls that run unasked, as twobrain.toml has them."""
+    approvers: tuple[str, ...] = ()
+    """Who alone may agree to calls; empty: the person does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from tests.tools.loopback import answer, open_site
 WRITE = 'write_file {"path": "notes/a.txt", "content": "x"}'
 ELSEWHERE = 'write_file {"path": "notes/../a.txt", "content": "x"}'
 REMEMBERED = {"type": "approve", "remember": {"where": {"path": "notes/*"}, "until": None, "uses": 2}}
-RULE = '[[users.alice.rules]]\ntool = "write_file"\nwhere = { path = "notes/*" }\n'
+RULE = '[users.bob]\n[[users.alice.rules]]\ntool = "write_file"\nwhere = { path = "notes/*" }\n'
 
 
 def written(house) -> list[str]:
@@ -33,7 +33,7 @@ async def test_a_rule_of_the_configuration_lets_its_calls_run_unasked_and_no_oth
         guest = house.context(user="alice", user_role="guest")
         refused = await orchestrator.ask(WRITE, context=guest)
     assert [call["status"] for call in refused.tool_calls] == ["denied"]
-    assert written(house) == ["notes/a.txt"]
+    assert written(house) == [".people/alice/notes/a.txt"]
 
 
 async def test_an_approval_that_is_remembered_lets_as_many_further_calls_run_as_it_says(settle):

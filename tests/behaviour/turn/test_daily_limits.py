@@ -136,7 +136,8 @@ async def test_what_waits_when_the_day_is_used_up_can_still_be_approved_and_is_t
 
 
 async def test_each_user_has_a_day_of_their_own_and_their_own_limit_where_one_is_set(house):
-    more = f"{TOKENS}\n[users.ada]\nmax_tokens_per_day = 100\n[users.bob]\nmax_tokens_per_day = 1000"
+    more = f"{TOKENS}\n[users.ada]\nmax_tokens_per_day = 100\n[users.bob]\nmax_tokens_per_day = 1000\n"
+    more += "[users.cleo]\n"
     made = house(more, ("openai",))
     async with made.open() as orchestrator:
         reasons = {}

@@ -25,7 +25,7 @@ from tests.server.talking import APPROVE, GRAPH, Talk, each, opened, outcomes
 
 PAGE = Path(__file__).parents[3] / "docs" / "security.md"
 TABLE = re.compile(r"(<!-- routes: written by its test -->\n).*?(<!-- end -->)", re.DOTALL)
-SECRET = "hers alone"
+SECRET = "what no other may read"
 MEMORIES = ["memories", "alice"]
 SAID = {"messages": [{"role": "user", "content": "what is 12*7"}]}
 ASKED = {"messages": [{"role": "user", "content": 'write "his" to his.txt'}]}
@@ -65,7 +65,7 @@ class Hers:
             "schedules": await self.client.crons.search(),
             "memories": await self.client.store.search_items(MEMORIES),
             "ledger": (calls, rows),
-            "files": sorted(path.name for path in self.server.workspace.rglob("*")),
+            "files": sorted(path.name for path in self.server.workspace.rglob("*") if path.is_file()),
         }
 
 

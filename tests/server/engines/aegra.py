@@ -129,6 +129,4 @@ def _declared() -> dict:
         graph["path"] = str(HOUSE / graph["path"])
     declared["auth"]["path"] = str(HOUSE / declared["auth"]["path"])
     declared["http"]["app"] = str(HOUSE / declared["http"]["app"])
-    if not (HOUSE / "server" / "app.py").exists():
-        del declared["http"]  # aegra takes an app of FastAPI alone
     return declared

@@ -121,7 +121,7 @@ async def test_an_event_is_added_and_listed_in_the_persons_zone(call, home):
 
 
 async def test_times_without_a_zone_are_the_persons_own(call_as, home):
-    table = {"more": '[users.ada]\ntimezone = "Pacific/Pago_Pago"\n[users.bob]\ntimezone = "Asia/Tokyo"'}
+    table = {"more": '[users.local]\ntimezone = "Pacific/Pago_Pago"\n[users.bob]\ntimezone = "Asia/Tokyo"'}
     outcome = await call_as("add_event", table, summary="Dentist", start="2026-11-20T15:00")
     assert outcome.text == "Added: Dentist, 2026-11-20 15:00-16:00 (Pacific/Pago_Pago)."
     assert "DTSTART:20261121T020000Z" in home.get(f"home/{_name(home)}").text

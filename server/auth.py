@@ -260,7 +260,7 @@ async def _bring_up_to_date(name: str, action: str, value: Any) -> None:
 
 
 async def _check_idle(thread: str, name: str) -> None:
-    """Check that no turn of a thread is under way before it is deleted.
+    """Check that no turn of a thread under deletion runs.
 
     Of an engine with a saver of its own the ledger hears no more of it: `twobrain prune` forgets it.
     """

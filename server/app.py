@@ -29,6 +29,7 @@ from server.auth import authenticate
 from server.engine_check import check_engine
 from server.metrics import CONTENT_TYPE, exposition
 from server.origins import CORS, OriginCheck
+from server.thread_list import SavedFirst
 
 _METRICS = "/metrics"
 _OURS = "/twobrain/metrics"
@@ -109,7 +110,7 @@ app = FastAPI(
     title="twobrain",
     lifespan=_observed,
     redoc_url=None,
-    middleware=[Middleware(OriginCheck), CORS, Middleware(OurMetrics)],
+    middleware=[Middleware(OriginCheck), CORS, Middleware(OurMetrics), Middleware(SavedFirst)],
     # What it would tell of requests has threads and whole errors in it.
     telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
 )

@@ -4,12 +4,22 @@ The server keeps that list in memory, and what the terminal does is not told to 
 looked up in the ledger at the start, and with each request that reads the list. A conversation is read once
 somebody asks for it. The server changes entries by their place in the list: so threads are added at its end,
 and where some have gone, a new list takes its place.
+
+What the ledger does not hold (queued runs, schedules, metadata) the server writes to its file every ten
+seconds. Here that is written before a request for it is answered.
 """
 
+import asyncio
+import pickle
+import re
+import threading
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from base.errors import BusyThreadError, DamagedThreadError, UnknownThreadError
 from graphs.result import condition_of
@@ -27,14 +37,21 @@ _ACTIVE = {"pending", "running"}
 _SLACK_S = 60.0
 """By which a row may be on disk later than it says."""
 
+_SAVED = re.compile(
+    "POST /threads|PATCH /threads/[^/]+|POST (/threads/[^/]+)?/runs(/batch|/crons)?"
+    "|(PATCH|DELETE) /runs/crons/[^/]+"
+)
+"""Requests that change what the ledger does not hold, and whose answer is no stream of a turn."""
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
 _Entry = dict[str, Any]
 
 
 class ThreadList:
     """The list of this process's server."""
 
-    def __init__(self, res: Resources, saver: DurableSaver, server: dict[str, Any]) -> None:
-        """Take the server's own dict, which holds `threads` and `runs`."""
+    def __init__(self, res: Resources, saver: DurableSaver, server: Any) -> None:
+        """Take the dict that the server keeps, and writes to a file."""
         self._orchestrator = Orchestrator(res, saver)
         self._ledger = res.ledger
         self._server = server
@@ -44,9 +61,18 @@ class ThreadList:
         """Threads whose entry is older than what is stored of them."""
         self._looked_at = 0.0
         """The newest row of the ledger that was seen."""
+        self._saving = asyncio.Lock()
+        self._writing = threading.Lock()
 
     async def restore(self) -> None:
         """List what the ledger has, and nothing that was deleted."""
+        sync = self._server.sync
+
+        def alone() -> None:
+            with self._writing:
+                sync()
+
+        self._server.sync = alone
         self._recorded = {str(entry["thread_id"]) for entry in self._threads}
         await self._compare()
 
@@ -67,6 +93,21 @@ class ThreadList:
             found = [entry for entry in mine if status in {None, entry["status"]}]
             mine = sorted(found, key=lambda entry: entry["updated_at"], reverse=True)[:last]
         await self._read(mine)
+
+    async def save(self) -> None:
+        """Write to the server's file what nothing else holds."""
+        async with self._saving:
+            threads = [{**each, "values": None, "state_updated_at": _LONG_AGO} for each in self._threads]
+            runs = [run for run in self._server["runs"] if run["status"] in _ACTIVE]
+            content = pickle.dumps({**self._server, "threads": threads, "runs": runs})
+            await asyncio.to_thread(self._write, content)
+
+    def _write(self, content: bytes) -> None:
+        path = Path(self._server.filename)
+        part = path.with_name(f"{path.name}.saved")
+        with self._writing:
+            part.write_bytes(content)
+            part.replace(path)
 
     @property
     def _threads(self) -> list[_Entry]:
@@ -156,6 +197,26 @@ class ThreadList:
 
 opened: list[ThreadList] = []
 """The list of this process's server, once that runs; empty under other servers."""
+
+
+class SavedFirst:
+    """Answers a request once what it changed is on disk."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+
+        async def saved(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 300:  # noqa: PLR2004 (it went well)
+                for threads in opened:
+                    await threads.save()
+            await send(message)
+
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        changes = scope["type"] == "http" and _SAVED.fullmatch(f"{scope['method']} {path.rstrip('/')}")
+        await self._app(scope, receive, saved if changes else send)
 
 
 def _entry(thread: UUID, row: Mapping[str, Any], at: datetime) -> _Entry:

@@ -18,6 +18,10 @@ async def test_a_gate_survives_a_kill_of_the_server_and_is_approved_after_it(tmp
             asked = (await talk.say('what is 12*7 and write "buy milk" to kept.txt'))["pending"]
             unused = (await client.threads.create())["thread_id"]
             await talk.client.store.put_item(["memories", "local"], "bin", {"text": "Monday"})
+            named = (await client.threads.create(metadata={"project": "garden"}))["thread_id"]
+            cron = await client.crons.create(GRAPH, schedule="0 0 1 1 *", input={"messages": []})
+            said = {"messages": [{"role": "user", "content": "what is 1+1"}]}
+            await client.runs.create(named, GRAPH, input=said)
         server.kill()
         server.start()
         async with get_client(url=server.url) as client:
@@ -26,8 +30,16 @@ async def test_a_gate_survives_a_kill_of_the_server_and_is_approved_after_it(tmp
             [[interrupt]] = listed["interrupts"].values()
             assert interrupt["value"] == listed["values"]["pending"] == asked
             assert listed["values"]["messages"][0]["content"].startswith("what is 12*7")
-            [empty] = await client.threads.search(status="idle")
-            assert (empty["thread_id"], empty["values"]) == (unused, None)
+            [found] = await client.threads.search(metadata={"project": "garden"})
+            assert found["thread_id"] == named
+            for run in await client.runs.list(named):
+                await client.runs.join(named, run["run_id"])
+            state = await client.threads.get_state(named)
+            assert state["values"]["response"].startswith("1+1 = 2")
+            assert cron["cron_id"] in [each["cron_id"] for each in await client.crons.search()]
+            idle = {each["thread_id"]: each for each in await client.threads.search(status="idle")}
+            assert idle.keys() == {unused, named}
+            assert idle[unused]["values"] is None
             assert await client.threads.search(status="error") == []
             talk = Talk(client, talk.id)
             state = await client.threads.get_state(talk.id)

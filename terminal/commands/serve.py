@@ -14,7 +14,7 @@ from base.errors import ConfigurationError, StorageError
 from base.settings import OWN_HOST, Settings, Users, load_settings
 from base.webhooks import hosts_of
 from graphs.shadowing import CHECKOUT
-from ledger.shared_users import shared_users
+from nodes.shared_users import shared_users
 from storage.sqlite import create_private
 from terminal.screen import Screen, open_screen
 from terminal.text import plain

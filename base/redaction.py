@@ -10,7 +10,7 @@ from base.texts import mended
 
 Redact = Callable[[str], str]
 
-_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)S?$")
+_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER)S?$")
 """Names of variables that hold secrets."""
 _LOGIN = re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@]*:([^/\s@]+)@", re.IGNORECASE)
 """The password in a URL."""
@@ -37,6 +37,7 @@ def secrets_of(environ: Mapping[str, str], named: Iterable[str | None]) -> list[
     """
     variables = {*named, *filter(_VARIABLE.search, environ)}
     values = {environ.get(variable or "", "").strip() for variable in variables}
+    values |= {unquote(value) for value in values}  # as OTEL_EXPORTER_OTLP_HEADERS has them
     values |= {value.partition(" ")[2] for value in values}  # without its scheme, such as `Bearer`
     values |= {
         said

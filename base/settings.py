@@ -243,6 +243,8 @@ class AccessCard(Card):
     """Websites whose pages may use it, such as `https://chat.example.com`."""
     hosts: tuple[str, ...] = ()
     """Names under which it is reached, such as `assistant.example.com`."""
+    metrics_token_env: str | None = None
+    """Name of the variable with the token by which a monitor reads /metrics; None: an admin's token does."""
 
 
 class Settings(BaseModel):
@@ -339,7 +341,7 @@ class Settings(BaseModel):
         """Know the environment and its secrets, outside of what is printed."""
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
-        named |= set(_variables_in([self.tools, self.mcp]))
+        named |= set(_variables_in([self.tools, self.mcp, self.server.model_dump()]))
         self._environ = dict(environ)
         self._secrets = secrets_of(environ, named)
         self._zone = _machine_zone(environ.get("TZ", ""))

@@ -14,6 +14,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from base.run_context import RunContext
+from base.telemetry import AGENT, Operation, steps
 from graphs.admission import admit
 from graphs.routes import after_confirm, after_intake, after_plan
 from graphs.stale_answers import question
@@ -60,8 +62,9 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         async with self._alone(input, config, options.get("context")) as (noted, context):
             options["context"] = context
             stream: Any = super().astream(input, noted, **options)
-            async with aclosing(stream):
-                async for each in stream:
+            turn, run = Operation("invoke_agent", AGENT, {"gen_ai.agent.name": AGENT}), _run_of(config)
+            async with aclosing(stream), aclosing(steps(stream, turn, run)) as its_steps:
+                async for each in its_steps:
                     yield each
             await self._settled(config)
 
@@ -98,6 +101,12 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         """Return once our saver has all of the thread on disk."""
         if isinstance(self.checkpointer, DurableSaver) and config:
             await self.checkpointer.settled(str(config["configurable"]["thread_id"]))
+
+
+def _run_of(config: RunnableConfig | None) -> RunContext:
+    choices = (config or {}).get("configurable", {})
+    run_id = choices.get("run_id") or (config or {}).get("run_id") or ""
+    return RunContext(str(choices.get("thread_id") or ""), run_id=str(run_id))
 
 
 class DurableBuilder(StateGraph[State, Context, Input, Output]):

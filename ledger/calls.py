@@ -150,7 +150,7 @@ def close(
     found: dict[str, Recorded] = {}
     for wanted in rows:
         row = row_or_lost(connection, wanted, agreed=wanted["call_id"] in agreed)
-        lost = _is_lost(connection, row, now)
+        lost = is_lost(connection, row, now)
         if row.status in _UNBEGUN or (lost and row.effect == "read"):
             ended = {name: wanted[name] for name in ("status", "text", "untrusted")}
             change_row(connection, row, **ended)
@@ -212,12 +212,13 @@ def still_open(connection: Connection, filters: Mapping[str, Any], now: float) -
     is_open = calls.c.status.not_in({*FINAL, "planned"})
     query = select(calls).where(*matching(calls, filters), is_open).order_by(calls.c.id)
     return [
-        OpenCall(row.call_id, row.tool, "lost" if _is_lost(connection, row, now) else row.status)
+        OpenCall(row.call_id, row.tool, "lost" if is_lost(connection, row, now) else row.status)
         for row in connection.execute(query)
     ]
 
 
-def _is_lost(connection: Connection, row: Any, now: float) -> bool:
+def is_lost(connection: Connection, row: Any, now: float) -> bool:
+    """Tell whether a row's call was begun by one who is gone."""
     return row.status == "running" and isinstance(held_by(connection, row, now), Lost)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 
 from base.errors import StorageError
 from base.redaction import Redact, redacted_json, redacted_text
-from ledger import audit, calls, claims, decisions, remembered_rules, threads, usage
+from ledger import audit, calls, claims, counts, decisions, remembered_rules, threads, usage
 from ledger.access import Access
 from ledger.database import open_ledger_database
 from ledger.owner import presence_of, this_process
@@ -342,6 +342,10 @@ class Ledger:
     async def used_in(self, user: str, thread: str, turn: str) -> TurnUsed:
         """Return what a turn has used, whatever its state says."""
         return await self._access.read(usage.used_in, user, thread, turn)
+
+    async def counts(self) -> counts.Counts:
+        """Return what monitoring asks for, of all users and processes."""
+        return await self._access.read(counts.counted, self.now())
 
     async def audit(
         self, *, thread: str | None = None, user: str | None = None, limit: int | None = None

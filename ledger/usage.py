@@ -32,6 +32,8 @@ BEGUN = "begun"
 """The error of a model call that has not ended; for good where its process died."""
 PLANNER = "orchestrator"
 """The role of the calls that plan a round."""
+DOCTOR = "doctor"
+"""The role, thread and turn of the calls by which `twobrain doctor` tries models."""
 _SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "duration_ms")
 
 

@@ -19,6 +19,7 @@ from langchain_core.runnables import RunnableBinding
 from base.errors import Cause, ModelError, NoModelAnsweredError
 from base.settings import ModelCard, Settings
 from base.tasks import begin, within
+from base.telemetry import Operation, messages_shown, shows_content
 from models import replies
 from models.catalog import Clients, ModelRegistry
 from models.failures import RETRIED, BlankReplyError, UnusableReplyError, as_model_error, unsupported
@@ -244,6 +245,27 @@ class Caller:
         raise AssertionError
 
     async def _attempt(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
+        """Ask a model once, within a span."""
+        model = card.model or card.provider
+        named = {"gen_ai.provider.name": provider(card.provider).telemetry_name or card.provider}
+        with Operation("chat", model, {**named, "gen_ai.request.model": model}) as operation:
+
+            async def counted(attempt: Attempt) -> None:
+                operation.note(_usage_of(attempt))
+                if attempt.error:
+                    operation.fail(attempt.error)
+                await account(attempt)
+
+            if shows_content():
+                operation.note({"gen_ai.input.messages": messages_shown(ask.messages, self._redact)})
+            reply = await self._tried(name, card, ask, counted, ends)
+            told = reply.message.response_metadata
+            operation.note({"gen_ai.response.model": told.get("model_name") or told.get("model")})
+            if shows_content():
+                operation.note({"gen_ai.output.messages": messages_shown([reply.message], self._redact)})
+            return reply
+
+    async def _tried(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
         started = time.monotonic()
         usage: dict[str, Any] | None = None
         tokens = 0
@@ -302,6 +324,18 @@ class Caller:
         if not isinstance(reply, AIMessage):
             raise UnusableReplyError(f"it answered with a {reply.type} message")
         return reply
+
+
+def _usage_of(attempt: Attempt) -> dict[str, Any]:
+    """Return an attempt's usage under the names of OpenTelemetry."""
+    usage = attempt.usage or {}
+    details = {**usage.get("input_token_details", {}), **usage.get("output_token_details", {})}
+    return {
+        "gen_ai.usage.input_tokens": usage.get("input_tokens"),
+        "gen_ai.usage.output_tokens": usage.get("output_tokens"),
+        "gen_ai.usage.cache_read.input_tokens": details.get("cache_read"),
+        "gen_ai.usage.reasoning.output_tokens": details.get("reasoning"),
+    }
 
 
 def _unrepeated(said: str, rest: str) -> str:

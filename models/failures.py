@@ -97,6 +97,9 @@ _FINER: tuple[tuple[frozenset[Cause], re.Pattern[str], Cause], ...] = (
 _RETRY_INFO = re.compile(r"retryDelay\W+([\d.]+)s")
 """Gemini's seconds to wait, which it puts into the body."""
 
+USED_UP = "its output tokens were used up"
+"""Said of a reply that ended, at its limit, before a word came."""
+
 _WORDS: dict[Cause, tuple[str, str]] = {
     "rate_limit": ("the provider's rate limit is reached", "Try again later."),
     "overload": ("the provider is overloaded or failed", "Try again later."),

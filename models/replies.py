@@ -25,7 +25,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 from base.json_size import values_in
 from base.texts import is_blank
-from models.failures import BlankReplyError, UnusableReplyError
+from models.failures import USED_UP, BlankReplyError, UnusableReplyError
 from models.thoughts import WRITTEN, hide
 
 MOST_CHARS = 1_000_000
@@ -160,7 +160,7 @@ def answer(
         return message if is_heard else message.model_copy(update={"id": f"reply-{uuid.uuid4()}"})
     finish = _finish_of(message)
     if is_cut_short(message):
-        raise UnusableReplyError(f"it gave a blank answer: its output tokens were used up ({finish})")
+        raise UnusableReplyError(f"it gave a blank answer: {USED_UP} ({finish})")
     raise BlankReplyError(f"it gave a blank answer ({finish or 'no reason given'})")
 
 

@@ -1,7 +1,7 @@
 """The check of each request's origin and host, before all else.
 
-`langgraph.json` names it. Without it any website that a person has open could read threads and approve calls:
-a browser asks nobody before it sends a simple request, and a name of the website's own may lead here.
+`server/app.py` puts it in front. Without it any website that a person has open could read threads and approve
+calls: a browser asks nobody before it sends a simple request, and a name of the website's own may lead here.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import re
 from functools import cache
 from ipaddress import ip_address
 
-from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -126,16 +125,12 @@ def _card() -> AccessCard:
         return AccessCard()
 
 
-app = Starlette(
-    middleware=[
-        Middleware(OriginCheck),
-        Middleware(  # only those come here that it let through
-            CORSMiddleware,
-            allow_origin_regex=".+",
-            allow_methods=["*"],
-            allow_headers=["*"],
-            allow_private_network=True,
-            expose_headers=_PAGED,
-        ),
-    ]
+CORS = Middleware(
+    CORSMiddleware,  # only those come to it that the check let through
+    allow_origin_regex=".+",
+    allow_methods=["*"],
+    allow_headers=["*"],
+    allow_private_network=True,
+    expose_headers=_PAGED,
 )
+"""The headers by which a browser lets a page read an answer."""

@@ -237,13 +237,16 @@ def tools(json: Json = False) -> None:
 def doctor(
     thread: Annotated[str | None, _thread(help="Explain this thread.")] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what can be; no tool is run.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also call each model, and reach every server.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Tell whether everything is in order, or how a thread stands."""
     from terminal.commands import doctor, run
 
     if thread is None:
-        raise typer.Exit(doctor.check(mend=repair, as_json=json))
+        raise typer.Exit(doctor.check(mend=repair, as_json=json, online=online))
     run(doctor.examine, thread, mend=repair, as_json=json)
 
 

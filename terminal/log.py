@@ -6,6 +6,7 @@ from io import SEEK_END, TextIOWrapper
 from pathlib import Path
 
 from base.data_dir import LOG
+from base.run_context import current_run
 from base.settings import Settings
 from storage.sqlite import create_private
 
@@ -20,12 +21,14 @@ class PrivateLog(logging.FileHandler):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.data_dir / LOG, encoding="utf-8", delay=True)
         self.setLevel(logging.WARNING)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s%(of_run)s: %(message)s"))
         self._redact = settings.redact
         self.failed = False
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record's text and traceback, redacted."""
+        """Return the record's text, run and traceback, redacted."""
+        of_run = "".join(f" {name}={value!r}" for name, value in current_run().known().items())
+        record.of_run = f" [{of_run.strip()}]" if of_run else ""
         return self._redact(super().format(record))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 (logging's name)

@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from pydantic_core import to_json
 
-from base.redaction import redacted_text
+from base.redaction import redacted_json, redacted_text
 from base.settings import Settings
 from base.tasks import StillRunningError, within
+from base.telemetry import Operation, shows_content
 from base.texts import is_blank
 from base.worker_threads import in_thread
 from tools.declaration import Here, OutcomeUnknown, Tool, ToolFailure, Untrusted
@@ -46,6 +47,22 @@ async def run_tool(tool: Tool, here: Here, args: dict[str, Any], left_s: float |
     A tool that heeds no cancellation is left to itself, and that is said. `left_s` are the seconds that are
     left of the turn; None: it is not bound by them.
     """
+    named = {
+        "gen_ai.tool.name": tool.name,
+        "gen_ai.tool.type": "function",
+        "gen_ai.tool.call.id": here.call_id,
+    }
+    with Operation("execute_tool", tool.name, named) as operation:
+        ran = await _ran(tool, here, args, left_s)
+        if ran.status != "executed":
+            operation.fail(ran.status)
+        if shows_content():
+            told = redacted_json(args, here.settings.redact)
+            operation.note({"gen_ai.tool.call.arguments": told, "gen_ai.tool.call.result": ran.text})
+        return ran
+
+
+async def _ran(tool: Tool, here: Here, args: dict[str, Any], left_s: float | None) -> Ran:
     started = time.perf_counter()
     limit = here.settings.limits.tool_timeout_s if tool.timeout_s is None else tool.timeout_s
     limit = limit if left_s is None else min(limit, left_s)

@@ -67,6 +67,8 @@ class Provider:
     """False: the key may be missing."""
     needs_model: bool = True
     """False: a card need not name a model."""
+    telemetry_name: str = ""
+    """Its name in OpenTelemetry's conventions; empty: that of its module."""
     is_protocol: bool = False
     """True: others speak as it does; one at a `base_url` needs no key, and is never sent this provider's."""
     is_free: bool = False

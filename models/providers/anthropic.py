@@ -58,7 +58,9 @@ def _client() -> "type[ChatAnthropic]":
             params = self._client_params
             event_hooks = hooks(in_order(_shaped, _events))
             http_client = DefaultAsyncHttpxClient(timeout=params["timeout"], event_hooks=event_hooks)
-            return AsyncClient(**params, http_client=http_client)
+            # Its own spans would be beside ours, with whole errors, and words where a variable says so.
+            silent: Any = {"traces": False, "propagation": False}
+            return AsyncClient(**params, http_client=http_client, open_telemetry=silent)
 
         async def aclose(self) -> None:
             await self._async_client.close()

@@ -338,6 +338,7 @@ PROVIDER = Provider(
         model=card.model, login=SecretStr(key) if key else None, timeout_s=card.timeout_s
     ),
     key_variables=(_LOGIN,),
+    telemetry_name="anthropic",
     needs_key=False,
     needs_model=False,
     is_free=True,

@@ -91,6 +91,7 @@ PROVIDER = Provider(
     embed=_embed,
     key_variables=_KEYS,
     price_id=lambda _: "google",
+    telemetry_name="gcp.gemini",
     is_two_brain=True,
     plan_rank=10,
     write_rank=40,

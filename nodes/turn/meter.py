@@ -100,25 +100,34 @@ class Meter:
             self._turn.res.ledger.settle_usage(number, use)
 
     def _use(self, attempt: Attempt) -> Use:
-        usage = attempt.usage or {}
-        return Use(
-            thread=self._turn.thread_id,
-            turn=self._turn.state.turn,
-            user=self._turn.person.user,
-            path=self._turn.state.path,
-            role=self._role,
-            backend=attempt.backend,
-            model=attempt.card.model or attempt.card.provider,
-            input_tokens=usage.get("input_tokens"),
-            output_tokens=usage.get("output_tokens"),
-            cached_tokens=(usage.get("input_token_details") or {}).get("cache_read"),
-            reasoning_tokens=(usage.get("output_token_details") or {}).get("reasoning"),
-            counted_tokens=attempt.tokens,
-            cost_usd=attempt.cost_usd,
-            duration_ms=attempt.duration_ms,
-            error=attempt.error,
-            at=self._turn.res.ledger.now(),
-        )
+        turn = self._turn
+        of = (turn.thread_id, turn.state.turn, turn.person.user)
+        return use_of(attempt, *of, path=turn.state.path, role=self._role, at=turn.res.ledger.now())
+
+
+def use_of(  # noqa: PLR0913 (a record, whole)
+    attempt: Attempt, thread: str, turn: str, user: str, *, path: str, role: str, at: float
+) -> Use:
+    """Return an attempt as the ledger records it, as it ends."""
+    usage = attempt.usage or {}
+    return Use(
+        thread=thread,
+        turn=turn,
+        user=user,
+        path=path,
+        role=role,
+        backend=attempt.backend,
+        model=attempt.card.model or attempt.card.provider,
+        input_tokens=usage.get("input_tokens"),
+        output_tokens=usage.get("output_tokens"),
+        cached_tokens=(usage.get("input_token_details") or {}).get("cache_read"),
+        reasoning_tokens=(usage.get("output_token_details") or {}).get("reasoning"),
+        counted_tokens=attempt.tokens,
+        cost_usd=attempt.cost_usd,
+        duration_ms=attempt.duration_ms,
+        error=attempt.error,
+        at=at,
+    )
 
 
 @contextmanager

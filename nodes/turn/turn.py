@@ -10,6 +10,7 @@ from langgraph.config import get_config
 from langgraph.runtime import Runtime
 
 from base.errors import StorageError
+from base.run_context import note_run
 from base.settings import Limits, ModelCard
 from ledger.records import Call, CallKey, ThreadStatus
 from nodes.context import Context, answerer_of, context_of, person_of
@@ -122,5 +123,6 @@ async def take_up(state: State, runtime: Runtime[Context], *, begins: bool = Fal
     answerer = answerer_of(get_config()["configurable"])
     person = person_of(context, runtime, res.settings, answerer)
     res = await res.joined(person.user)
+    note_run(user=person.user, run_id=state.turn)
     by = answerer.by if answerer else person.user
     return Turn(state, read_turn(state.messages, state.turn), runtime, res, context, person, by)

@@ -3,13 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Concatenate, NoReturn, ParamSpec
 
 import typer
 
+from base.errors import StorageError
 from base.settings import load_settings
+from base.telemetry_export import begin_export, end_export, exports_metrics
 from graphs.session import Orchestrator, open_orchestrator
+from ledger.counts import observe
 from terminal.log import PrivateLog
+from terminal.screen import open_screen
 
 P = ParamSpec("P")
 
@@ -20,9 +25,18 @@ def run(
     """Run a command on an open orchestrator and exit with its code."""
     settings = load_settings()
     logging.getLogger().addHandler(PrivateLog(settings))
+    if problem := begin_export():
+        open_screen(machine=True).note(problem, "yellow")
 
     async def opened() -> int | None:
         async with open_orchestrator(settings) as orchestrator:
-            return await command(orchestrator, *args, **options)
+            code = await command(orchestrator, *args, **options)
+            if exports_metrics():
+                with suppress(StorageError):
+                    observe(await orchestrator.ledger.counts(), orchestrator.ledger.now())
+            return code
 
-    raise typer.Exit(asyncio.run(opened()) or 0)
+    try:
+        raise typer.Exit(asyncio.run(opened()) or 0)
+    finally:
+        end_export()

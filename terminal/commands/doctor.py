@@ -1,6 +1,7 @@
 """`twobrain doctor`: whether everything is in order, or how one thread stands."""
 
 import asyncio
+import logging
 from contextlib import suppress
 from dataclasses import asdict
 
@@ -23,12 +24,15 @@ _LONGEST = 300
 _MARKS = {"good": ("✓", "green"), "note": ("·", "yellow"), "bad": ("✗", "red")}
 
 
-def check(*, mend: bool, as_json: bool) -> int:
-    """Look at everything; 1 where something is not in order."""
+def check(*, mend: bool, as_json: bool, online: bool) -> int:
+    """Look at everything; 1 where something is not in order.
+
+    `online` reaches too what is reached over a network or started.
+    """
     screen = open_screen(machine=as_json)
     if mend:
         close_to_others(load_settings())
-    found = asyncio.run(check_all())
+    found = asyncio.run(_found(online=online))
     with suppress(ConfigurationError):  # errors that ended no turn, such as that of a record nobody awaited
         if last := last_entry(load_settings()):
             path, said = last
@@ -44,6 +48,16 @@ def check(*, mend: bool, as_json: bool) -> int:
             table.add_row(Text(mark, style), Text(finding.name), Text(plain(finding.text)))
         screen.out.print(table)
     return 0 if good else 1
+
+
+async def _found(*, online: bool) -> list[Finding]:
+    found = await check_all()
+    if online and found[0].state != "bad":  # the settings can be read
+        from doctor.online import check_online
+
+        logging.getLogger().addHandler(logging.NullHandler())  # each failure is a line of ours
+        found += await check_online(load_settings())
+    return found
 
 
 async def examine(orchestrator: Orchestrator, thread_id: str, *, mend: bool, as_json: bool) -> int:

@@ -36,7 +36,7 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
             is authenticated, the settings are wrong, or the server's packages are not installed.
         StorageError: the data directory cannot be used.
     """
-    if not find_spec("langgraph_api"):
+    if not (find_spec("langgraph_api") and find_spec("fastapi")):
         raise ConfigurationError(
             f"The server needs its extra. In {CHECKOUT}: {sys.executable} -m pip install -c constraints.txt "
             "-e '.[server]'"

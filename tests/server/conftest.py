@@ -8,6 +8,7 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from tests.collector import Collector, open_collector
 from tests.server.serving import Server
 from tests.server.talking import Talk, errands, opened
 from tests.wires.brain import Kind
@@ -50,13 +51,17 @@ confirm_allow = ["write_file"]
 """
 
 TOKENS = {"alice": "token-of-alice-4721", "bob": "token-of-bob-4722", "kid": "token-of-kid-4723"}
-BEARERS = {name: {"Authorization": f"Bearer {token}"} for name, token in TOKENS.items()}
+SCRAPER = "token-of-the-monitor-4723"
+BEARERS = {
+    name: {"Authorization": f"Bearer {token}"} for name, token in {**TOKENS, "monitor": SCRAPER}.items()
+}
 GUARDED = "".join(
     f'[users.{name}]\nrole = "{role}"\ntoken_sha256 = "{hashlib.sha256(TOKENS[name].encode()).hexdigest()}"\n'
     for name, role in {"alice": "admin", "bob": "user", "kid": "user"}.items()
 )
 GUARDED += 'approvers = ["alice"]\ntools = ["write_file", "calculate"]\n'
 GUARDED += '[server]\norigins = ["https://chat.example.com"]\nhosts = ["assistant.example.com"]\n'
+GUARDED += 'metrics_token_env = "SCRAPING"\n'
 
 
 def _card(wire: Wire) -> str:
@@ -114,9 +119,17 @@ def _check_what_it_left(server: Server) -> None:
 
 
 @pytest.fixture(scope="session")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def collector() -> Iterator[Collector]:
+    """Return what the guarded server tells of its runs."""
+    with open_collector() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def guarded(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Return a server whose users have tokens; it may keep none of them."""
-    with Server(tmp_path_factory.mktemp("guarded"), GUARDED, {}) as server:
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    with Server(tmp_path_factory.mktemp("guarded"), GUARDED, {"SCRAPING": SCRAPER, **told}) as server:
         yield server
     files = [path for path in server.folder.rglob("*") if path.is_file()]
     assert any(path.suffix == ".pckl" for path in files)

@@ -1,4 +1,5 @@
 import os
+import re
 import sqlite3
 import sys
 from contextlib import closing
@@ -204,7 +205,8 @@ def test_a_claude_program_that_is_not_logged_in_is_told_of_wherever_it_is_replac
         assert [(each["model"], each["cause"]) for each in result["failed_models"]] == [
             ("claude-code", "missing_key")
         ]
-    assert f"WARNING models.call: {why}" in (home.data / "errors.log").read_text()
+    log = (home.data / "errors.log").read_text()
+    assert re.search(rf"WARNING models\.call \[.*\]: {re.escape(why)}", log)
     found = {one["name"]: one for one in home.json("doctor", **environ)["findings"]}
     assert "its last call failed: its key or program is missing" in found["claude-code"]["text"]
     assert why in found["errors"]["text"]

@@ -124,7 +124,7 @@ async def send_email(here: Here, to: Recipients, subject: Subject, body: Body) -
     card = _required(here)
     people = _recipients(to, card)
     name, mail = _mail(here, card, people, _one_line(subject), body)
-    async with _server(here.settings, card) as server:
+    async with open_server(here.settings, card) as server:
         refused = await _deliver(server, card, people, name, mail)
     accepted = ", ".join(each for each in people if each not in refused)
     told = f"Sent to {accepted} (Message-ID {name})."
@@ -205,7 +205,12 @@ def _beyond_ascii(card: MailCard, people: Iterable[str]) -> str | None:
 
 
 @asynccontextmanager
-async def _server(settings: Settings, card: MailCard) -> AsyncIterator["aiosmtplib.SMTP"]:
+async def open_server(settings: Settings, card: MailCard) -> AsyncIterator["aiosmtplib.SMTP"]:
+    """Connect to the SMTP server and log in.
+
+    Raises:
+        ToolFailure: it cannot be used, or refuses what it is sent.
+    """
     import aiosmtplib
 
     server = aiosmtplib.SMTP(

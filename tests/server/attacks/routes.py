@@ -8,7 +8,7 @@ import httpx
 
 from tests.server.serving import Server
 
-OPEN = {"/", "/ok", "/info", "/metrics", "/docs", "/openapi.json"}
+OPEN = {"/", "/ok", "/info", "/ready", "/docs", "/openapi.json"}
 """What needs no token: it says nothing of anybody."""
 CLOSED = {
     "/internal/truncate",

@@ -1,0 +1,197 @@
+"""What the server offers beside LangGraph's own; langgraph.json names it.
+
+Its middleware stands in front of every route, the engine's too.
+"""
+
+import asyncio
+import hmac
+import logging
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from langgraph_sdk import Auth
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from base.errors import TwobrainError
+from base.run_context import RunFilter
+from base.telemetry_export import begin_export, end_export, exports_metrics
+from ledger.counts import observe
+from nodes.resources import Resources, shared_resources
+from server.auth import authenticate
+from server.metrics import CONTENT_TYPE, exposition
+from server.origins import CORS, OriginCheck
+
+_METRICS = "/metrics"
+_OURS = "/twobrain/metrics"
+"""Where they are served: an engine's own route of that name, which asks nobody, comes before ours."""
+_CHECK_S = 3.0
+"""Seconds in which the storage has to answer."""
+_FRESH_S = 1.0
+_WATCHED_S = 30.0
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+"""Headers of what a proxy passes on: whoever it is for is not on this machine."""
+
+_log = logging.getLogger(__name__)
+
+
+class OurMetrics:
+    """Leads /metrics to ours, whatever engine serves."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, under the other path where it is for metrics."""
+        root = scope.get("root_path", "")
+        if scope["type"] == "http" and scope["path"].removeprefix(root) == _METRICS:
+            scope = {**scope, "path": root + _OURS, "raw_path": (root + _OURS).encode()}
+        await self._app(scope, receive, send)
+
+
+class Readiness:
+    """Whether turns can run, looked at once a second: anybody may ask."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._checked_at = -_FRESH_S
+        self._problem: str | None = None
+
+    async def problem(self) -> str | None:
+        """Return what keeps turns from running, in a sentence; None: nothing."""
+        async with self._lock:
+            if time.monotonic() - self._checked_at >= _FRESH_S:
+                self._problem = await _problem()
+                self._checked_at = time.monotonic()
+            return self._problem
+
+
+_readiness = Readiness()
+
+
+@asynccontextmanager
+async def _observed(_app: FastAPI) -> AsyncIterator[None]:
+    """Send spans where the environment says; name runs in the log."""
+    if problem := begin_export():
+        _log.warning("%s", problem)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RunFilter())
+    watching = asyncio.create_task(_watch()) if exports_metrics() else None
+    yield
+    if watching:
+        watching.cancel()
+    await asyncio.to_thread(end_export)
+
+
+async def _watch() -> None:
+    """Tell OpenTelemetry now and then how things stand."""
+    while True:
+        with suppress(TwobrainError):  # the ledger cannot be read now
+            ledger = (await shared_resources()).ledger
+            observe(await ledger.counts(), ledger.now())
+        await asyncio.sleep(_WATCHED_S)
+
+
+app = FastAPI(
+    title="twobrain",
+    lifespan=_observed,
+    redoc_url=None,
+    middleware=[Middleware(OriginCheck), CORS, Middleware(OurMetrics)],
+    # What it would tell of requests has threads and whole errors in it.
+    telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+)
+
+
+@app.get("/ready")
+async def ready() -> Response:
+    """Tell whether turns can run: ledger, conversations and disk answer."""
+    problem = await _readiness.problem()
+    if problem is None:
+        return JSONResponse({"ready": True})
+    return JSONResponse({"ready": False, "detail": problem}, 503)
+
+
+@app.get(_OURS, include_in_schema=False)
+async def metrics(request: Request, *, users: bool = False) -> Response:
+    """Return counts as Prometheus reads them; `users=true` names who used what today.
+
+    For an admin's token, or the one that `metrics_token_env` names; where no user has a token, for this
+    machine alone.
+    """
+    try:
+        res = await shared_resources()
+        await _check_reader(request, res)
+        return Response(await exposition(res.ledger, by_user=users), media_type=CONTENT_TYPE)
+    except Auth.exceptions.HTTPException as refusal:
+        return JSONResponse({"detail": refusal.detail}, refusal.status_code)
+    except TwobrainError as error:
+        _log.error("the metrics could not be read: %s", error)
+        return JSONResponse({"detail": "The ledger cannot be read; the log says why."}, 503)
+
+
+async def _check_reader(request: Request, res: Resources) -> None:
+    """Let through who may read the metrics.
+
+    Raises:
+        HTTPException: 401, nobody that is known; 403, one who may not.
+    """
+    given = request.headers.get("authorization", "")
+    if variable := res.settings.server.metrics_token_env:
+        token = res.settings.secret(variable)
+        if token and hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            return
+    user = await authenticate(given)
+    if user.get("is_authenticated", True):
+        if "admin" not in user.get("permissions", ()):
+            raise Auth.exceptions.HTTPException(
+                403, "The metrics are of all users: only an admin may read them."
+            )
+    elif not _is_local(request):
+        raise Auth.exceptions.HTTPException(
+            403,
+            "The metrics are read on this machine alone, or with the token that metrics_token_env names "
+            "under [server] in twobrain.toml.",
+        )
+
+
+def _is_local(request: Request) -> bool:
+    """Tell whether this machine sent a request; in doubt it did not."""
+    if request.client is None or any(name in request.headers for name in _FORWARDED):
+        return False
+    with suppress(ValueError):
+        return ip_address(request.client.host).is_loopback
+    return False
+
+
+async def _problem() -> str | None:
+    what = "The settings or the ledger cannot be opened"
+    try:
+        async with asyncio.timeout(_CHECK_S):
+            res = await shared_resources()
+            what = "The data directory cannot be written"
+            if not res.settings.database_url:
+                await asyncio.to_thread(_write, res.settings.data_dir)
+            what = "The ledger does not answer"
+            await res.ledger.thread("")
+            await res.ledger.settled()
+            what = "The conversations cannot be read"
+            if res.checkpoints:
+                await res.checkpoints.aget_tuple({"configurable": {"thread_id": "ready"}})
+    except Exception as error:  # whatever a database throws; its words may name what is nobody's business
+        _log.error("not ready: %s (%s: %s)", what, type(error).__name__, error)
+        return f"{what}; the server's log says why."
+    return None
+
+
+def _write(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"ready")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,103 @@
+"""The ledger's counts in Prometheus's text form."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+
+from ledger.counts import Counts
+from ledger.ledger import Ledger
+from ledger.usage import DOCTOR
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_Row = Mapping[str, Any]
+_BRAIN = ("brain", "backend", "model")
+_TOKENS = {
+    "input_tokens": "input",
+    "output_tokens": "output",
+    "cached_tokens": "cached",
+    "reasoning_tokens": "reasoning",
+}
+"""Cached ones are among the input, reasoning among the output."""
+
+
+async def exposition(ledger: Ledger, *, by_user: bool) -> bytes:
+    """Return our metrics, then the engine's and the process's.
+
+    `by_user` names who used what today.
+
+    Raises:
+        StorageError: the ledger cannot be read.
+    """
+    found = await ledger.counts()
+    return generate_latest(_Families(_families(found, ledger.now(), by_user=by_user))) + generate_latest(
+        REGISTRY
+    )
+
+
+class _Families:
+    """What `generate_latest` takes for a registry."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _families(found: Counts, now: float, *, by_user: bool) -> Iterator[Metric]:
+    yield from _models(found)
+    yield from _tools(found)
+    yield _counter("decisions", "Decisions on calls.", ("decision",), found.decisions, "calls")
+    took = sum(row["seconds"] for row in (*found.model_calls, *found.tool_calls) if row.get("role") != DOCTOR)
+    what = "Seconds that models and tools took in each turn, side by side or not."
+    yield SummaryMetricFamily("twobrain_turn_seconds", what, count_value=found.turns, sum_value=took)
+    waited = now - found.waiting_since if found.waiting_since else 0.0
+    yield _gauge("approvals_waiting", "Calls that wait for a person's yes or no.", found.waiting)
+    yield _gauge("approval_oldest_seconds", "How long the first of them has waited; 0: none waits.", waited)
+    yield _gauge("calls_in_doubt", "Calls that were begun, and nobody knows how they ended.", found.in_doubt)
+    labels = ("user",) if by_user else ()
+    for column, what in (("tokens", "Tokens"), ("cost_usd", "US dollars, where known,")):
+        family = GaugeMetricFamily(f"twobrain_day_{column}", f"{what} used in this UTC day.", labels=labels)
+        _fill(family, labels, found.day or [{"user": "", column: 0}], column)
+        yield family
+
+
+def _models(found: Counts) -> Iterator[Metric]:
+    rows = [{**row, "brain": row["role"], "error": row["error"] or ""} for row in found.model_calls]
+    labels = (*_BRAIN, "error")
+    yield _counter("model_calls", "Model calls; error is empty where it answered.", labels, rows, "calls")
+    yield _counter("model_seconds", "Seconds that models took.", labels, rows, "seconds")
+    tokens = [{**row, "type": name, "tokens": row[key]} for row in rows for key, name in _TOKENS.items()]
+    yield _counter("model_tokens", "Tokens, where they are known.", (*_BRAIN, "type"), tokens, "tokens")
+    yield _counter("model_cost_usd", "US dollars, where prices are known.", _BRAIN, rows, "cost_usd")
+
+
+def _tools(found: Counts) -> Iterator[Metric]:
+    rows = [{**row, "tool": row["tool"] if row["began"] else ""} for row in found.tool_calls]
+    labels = ("tool", "status")
+    yield _counter("tool_calls", "Ended tool calls; tool is empty where none began.", labels, rows, "calls")
+    yield _counter("tool_seconds", "Seconds that tools took.", labels, rows, "seconds")
+
+
+def _counter(name: str, what: str, labels: Sequence[str], rows: Iterable[_Row], column: str) -> Metric:
+    family = CounterMetricFamily(f"twobrain_{name}", what, labels=labels)
+    _fill(family, labels, rows, column)
+    return family
+
+
+def _fill(
+    family: CounterMetricFamily | GaugeMetricFamily, labels: Sequence[str], rows: Iterable[_Row], column: str
+) -> None:
+    """Add the sums of the rows whose labels are the same."""
+    sums: dict[tuple[str, ...], float] = {}
+    for row in rows:
+        key = tuple(row[label] for label in labels)
+        sums[key] = sums.get(key, 0) + row[column]
+    for key, value in sums.items():
+        family.add_metric(key, value)
+
+
+def _gauge(name: str, what: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"twobrain_{name}", what, value=value)

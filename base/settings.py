@@ -28,10 +28,9 @@ from pydantic import (
     model_validator,
 )
 
-from base.environment import at_home, checked_url, config_path, read_dotenv
+from base.environment import at_home, checked_url, config_path, explained, read_dotenv, read_toml, where
 from base.errors import ConfigurationError, UnknownUserError
 from base.redaction import redacted, secrets_of
-from base.toml_file import explained, read_toml, where
 from base.users import Added, AddedUsers, Digest, Role, Stamp, UsersFile, stamp
 from base.webhooks import Webhook
 

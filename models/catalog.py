@@ -7,9 +7,9 @@ from weakref import WeakKeyDictionary
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
+from base.environment import where
 from base.errors import ConfigurationError, MissingKeyError, UnknownModelError
 from base.settings import ModelCard, Settings
-from base.toml_file import where
 from models.providers import MODULES, EmbeddingCard, provider
 
 

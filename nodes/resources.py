@@ -17,9 +17,9 @@ from base.data_dir import CHECKPOINTS, LEDGER, LONG_RESULTS, MEMORIES, THREAD_LO
 from base.errors import StorageError
 from base.settings import Settings, load_settings
 from ledger.ledger import Ledger
-from ledger.shared_users import UsersRow
 from models.call import Caller
 from models.catalog import open_embedder
+from nodes.shared_users import UsersRow
 from storage.checkpoints.durable import DurableSaver
 from storage.checkpoints.saver import open_checkpoints
 from storage.long_results import LongResults, ResultFiles

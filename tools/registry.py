@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from base.environment import where
 from base.errors import ConfigurationError, UnknownToolError
 from base.settings import Settings
 from base.texts import name_key
-from base.toml_file import where
 from base.users import Role
 from ledger.records import fingerprint
 from tools import calculator, clock, command, find_tools, memory, notify, read_result

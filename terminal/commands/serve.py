@@ -15,7 +15,7 @@ from base.errors import ConfigurationError, StorageError
 from base.settings import OWN_HOST, Settings, Users, load_settings
 from base.webhooks import hosts_of
 from graphs.shadowing import CHECKOUT
-from ledger.shared_users import shared_users
+from nodes.shared_users import shared_users
 from storage.sqlite import create_private
 from storage.thread_lock import take_file
 from terminal.screen import Screen, open_screen

@@ -8,7 +8,7 @@ from base.data_dir import USERS
 from base.errors import RequestError
 from base.settings import Settings, UserCard, Users, load_settings
 from base.users import Added, AddedUser, Role, digest_of, new_token
-from ledger.shared_users import shared_users
+from nodes.shared_users import shared_users
 from terminal.lists import list_rows, show_json
 from terminal.screen import open_screen
 from terminal.text import plain

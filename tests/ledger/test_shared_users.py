@@ -9,7 +9,7 @@ from base.errors import ConfigurationError
 from base.settings import Settings, load_settings
 from base.users import AddedUser, digest_of
 from ledger.database import open_ledger_database
-from ledger.shared_users import shared_users
+from nodes.shared_users import shared_users
 
 pytestmark = pytest.mark.slow
 ALICE = AddedUser(role="admin", token_sha256=digest_of(b"hers"))

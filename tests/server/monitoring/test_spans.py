@@ -11,8 +11,8 @@ async def test_a_run_is_told_and_nothing_that_was_said(alice, guarded, collector
     talk = Talk(alice, (await alice.threads.create())["thread_id"])
     assert (await talk.say(SAID, confirm_deny=["write_file"]))["pending"]
     await talk.answer(APPROVE)
-    wrote = collector.wait_for("execute_tool write_file")
-    assert wrote.attributes["gen_ai.conversation.id"] == talk.id
+    while collector.wait_for("execute_tool write_file").attributes["gen_ai.conversation.id"] != talk.id:
+        pass  # another test's
     assert not any(span.failed for span in collector.spans)
     for secret in ("planted", "alice", *TOKENS.values()):
         assert secret.encode() not in collector.raw

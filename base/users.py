@@ -105,7 +105,7 @@ class UsersFile(AddedUsers):
         """Return what the file holds."""
         try:
             return users_in(self._path.read_bytes(), self._path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
             raise ConfigurationError(

@@ -9,7 +9,6 @@ from graphs.session import Orchestrator
 from ledger.ledger import Ledger
 from nodes.context import Context
 from storage.checkpoints.saver import open_checkpoints
-from storage.long_results import LongResults
 from tests.behaviour.crashes.process import check_pairs
 
 RING = 'ring_bell {"times": 1}'
@@ -84,7 +83,7 @@ async def test_whatever_the_ledger_throws_over_a_call_its_siblings_go_on(
     assert result.stop_reason == "answered"
 
 
-class NoStore(LongResults):
+class NoStore:
     """Throws what no store should."""
 
     def __init__(self, error: Exception) -> None:

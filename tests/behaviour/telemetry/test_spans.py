@@ -32,7 +32,7 @@ def exporter():
         trace.set_tracer_provider(provider)
     provider.add_span_processor(processor)
     yield exporter
-    processor.shutdown()
+    exporter.shutdown()
 
 
 @pytest.fixture

@@ -188,7 +188,8 @@ class Orchestrator:
 
         Given is a new message, a Command that answers, or None to go on with what was cut short.
         """
-        await check_run(self._res, self._checkpointer, given, self.config(thread), context)
+        if given is None or isinstance(given, Command):  # a message is checked in its turn: by the graph
+            await check_run(self._res, self._checkpointer, given, self.config(thread), context)
         asked = await self._question(thread) if isinstance(given, Command) else None
         if queued := watched and await self.turns.is_held(thread):
             yield Queued()

@@ -15,7 +15,7 @@ from ledger import claims
 from ledger.claims import Claimant
 from ledger.database import open_ledger_database
 from ledger.ledger import Ledger
-from ledger.owner import this_process
+from ledger.owner import presence_of, this_process
 from ledger.records import Call, Claimed, Lost, NotApproved, Recorded, Running, fields_of
 from tests.ledger.samples import call, claim, finish
 
@@ -158,6 +158,7 @@ async def test_a_cancelled_claim_undoes_no_claim_of_whoever_took_over(ledger, pl
     """A claim whose caller never learned of it is released when the writer comes to that: maybe too late."""
     await ledger.enter([call("c1")])
     database = open_ledger_database(place)
+    database.announce(presence_of("other/1/2"))
     wanted = {**fields_of(call("c1")), "args": "{}", "fingerprint": call("c1").fingerprint}
     terms = {"needs_approval": False, "rerun": True}
     was: dict = {}
@@ -167,10 +168,10 @@ async def test_a_cancelled_claim_undoes_no_claim_of_whoever_took_over(ledger, pl
     again = database.change(lambda c: claims.claim(c, wanted, other, {**terms, "lease_s": 60}, {}))
     assert again == Claimed(attempt=2)
     database.change(lambda c: claims.release(c, was, first))
-    database.close()
     assert isinstance(await claim(ledger, call("c1"), rerun=True), Running)
     [row] = await ledger.audit()
     assert row["status"] == "running"
+    database.close()
 
 
 async def test_only_the_owner_finishes_a_claim(ledger, place):

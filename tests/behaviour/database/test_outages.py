@@ -104,9 +104,9 @@ async def test_a_database_away_for_good_is_told_in_a_sentence_and_the_thread_is_
     home, way, monkeypatch
 ):
     passing, _ = way
+    impatient(monkeypatch, 0.3)
     async with home.opened() as orchestrator:
         assert (await orchestrator.ask(TASK, thread_id="t1")).pending
-        impatient(monkeypatch, 0.3)
         passing.go_away()
         began = time.monotonic()
         with pytest.raises(StorageAwayError, match=r"The database 127.0.0.1:\d+/test_\w+ cannot be used"):

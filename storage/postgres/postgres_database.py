@@ -265,8 +265,8 @@ def postgres_url(text: str) -> URL:
         return _with_hosts(url)
     except (SQLAlchemyError, ValueError, psycopg.Error):
         raise StorageError(
-            "TWOBRAIN_DATABASE_URL cannot be read: give it as postgresql://user:password@host:5432/name, with "
-            "%40 for an @ in the password."
+            "TWOBRAIN_DATABASE_URL cannot be read: give it as postgresql://user:password@host:5432/name, "
+            "with %40 for an @ in the password."
         ) from None
 
 

@@ -301,7 +301,7 @@ def name_of(url: URL) -> str:
 
 
 def conninfo(url: URL, **settings: str) -> dict[str, Any]:
-    """Return what psycopg connects by, and begins with; the URL has the last word."""
+    """Return what psycopg connects by; the URL has the last word."""
     parts = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
     known = {name: value for name, value in parts.items() if value is not None}
     said = {name: value if isinstance(value, str) else " ".join(value) for name, value in url.query.items()}

@@ -262,6 +262,8 @@ def postgres_url(text: str) -> URL:
             url = make_url(text)
         except ValueError:  # a port is no number
             return _of_several_hosts(text)
+        if password := url.query.get("password"):  # so that no command line has it
+            url = url.difference_update_query(["password"]).set(password=str(password))
         return _with_hosts(url)
     except (SQLAlchemyError, ValueError, psycopg.Error):
         raise StorageError(

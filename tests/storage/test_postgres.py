@@ -20,6 +20,7 @@ from base.errors import ConfigurationError, StorageError
 from base.settings import load_settings
 from graphs.session import open_orchestrator
 from ledger.ledger import Ledger
+from storage.postgres.postgres_database import conninfo, postgres_url
 from storage.postgres.postgres_memories import open_postgres_memories
 from storage.postgres.postgres_saver import open_postgres_checkpoints
 from tests.behaviour.database.proxy import relay
@@ -244,6 +245,12 @@ async def test_a_database_that_is_gone_without_a_word_is_given_up_in_seconds(dat
             await saver.threads()
     assert 0 < opened < len(made)
     assert set(made) == {(10, 25_000)}
+
+
+def test_a_password_given_as_a_parameter_is_no_part_of_what_programs_are_told():
+    url = postgres_url("postgresql://u@h/d?sslmode=require&password=hunter22")
+    assert url.password == conninfo(url)["password"] == "hunter22"
+    assert "hunter22" not in url._replace(password=None).render_as_string(hide_password=False)
 
 
 def _noting(begin, made):

@@ -14,6 +14,10 @@ _VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER)S?$")
 """Names of variables that hold secrets."""
 _LOGIN = re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@]*:([^/\s@]+)@", re.IGNORECASE)
 """The password in a URL."""
+_DATABASE_LOGIN = re.compile(r"^postgres(?:ql)?://[^:@]*:(.+)@", re.DOTALL)
+"""The password in a database's, whatever stands in it."""
+_ASKED_PASSWORD = re.compile(r"[?&](?:ssl)?password=([^&\s]+)", re.IGNORECASE)
+"""A password that a URL has as a parameter."""
 _SHORTEST = 6
 """Characters; a shorter value is too common a string to strip from text."""
 _SHAPES = {
@@ -43,7 +47,8 @@ def secrets_of(environ: Mapping[str, str], named: Iterable[str | None]) -> list[
     values |= {
         said
         for value in environ.values()
-        for found in _LOGIN.findall(value)
+        for shape in (_LOGIN, _DATABASE_LOGIN, _ASKED_PASSWORD)
+        for found in shape.findall(value.strip())
         for said in (found, unquote(found))
     }
     return sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)

@@ -40,6 +40,8 @@ from storage.long_results import Needed
 from storage.writer import Writer
 
 _RULE_ID_LENGTH = 10
+_MOST_TOKENS = 10**15
+"""Of one call, whatever a provider says: their sum has room in a column."""
 _FIRST_POLL_S, _LAST_POLL_S = 0.02, 0.5
 
 
@@ -431,7 +433,12 @@ class Ledger:
         }
 
     def _used(self, use: Use) -> dict[str, Any]:
-        return {**fields_of(use), "error": None if use.error is None else self._clean(use.error)}
+        counted = {
+            name: min(max(0, value), _MOST_TOKENS)
+            for name, value in fields_of(use).items()
+            if isinstance(value, int)
+        }
+        return {**fields_of(use), **counted, "error": None if use.error is None else self._clean(use.error)}
 
 
 def _of(thread: str) -> str:

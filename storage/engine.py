@@ -1,5 +1,6 @@
 """The SQL database that is shared: a SQLite file, or Postgres."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -92,16 +93,15 @@ def open_database(place: Path | str, prepare: Work[None]) -> SqlDatabase:
     Raises:
         StorageError: it cannot be used; the message says why and what to do.
     """
-    url = _url(place)
-    if url.get_backend_name() == "sqlite":
-        return SqliteDatabase(url, prepare)
+    if not re.match(r"postgres(ql)?(\+\w+)?://", text := str(place)):
+        return SqliteDatabase(_url(place), prepare)
     try:
-        from storage.postgres.postgres_database import PostgresDatabase
+        from storage.postgres.postgres_database import PostgresDatabase, postgres_url
     except ImportError:
         raise StorageError(
             "Postgres needs its extra. In twobrain's folder: pip install -c constraints.txt -e '.[postgres]'"
         ) from None
-    return PostgresDatabase(url, prepare)
+    return PostgresDatabase(postgres_url(text), prepare)
 
 
 class SqliteDatabase(SqlDatabase):
@@ -153,12 +153,12 @@ def _url(place: Path | str) -> URL:
         raise StorageError(
             "The database's URL cannot be read: give it as postgresql://user:password@host:5432/name."
         ) from None
-    if url.get_backend_name() not in {"sqlite", "postgresql", "postgres"}:
+    if url.get_backend_name() != "sqlite":
         raise StorageError(
             f"A database of the kind {url.get_backend_name()!r} is not known: give a URL that begins with "
             "postgresql://, or none for SQLite's files."
         )
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+    if url.database in {None, "", ":memory:"}:
         raise StorageError("A ledger in memory cannot be shared between threads: name a file.")
     return url
 

@@ -15,6 +15,7 @@ from psycopg.types.json import set_json_dumps
 from psycopg_pool import AsyncConnectionPool
 
 from base.errors import StorageError
+from base.texts import mended
 from storage.postgres.lock_keys import key_of
 from storage.postgres.postgres_database import (
     OUTAGE_S,
@@ -34,7 +35,7 @@ _PAUSE_S = 0.25
 _WAIT_S = 1.0
 """Seconds for a connection; short, since whoever waits asks again, and the pool tries less and less often."""
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
-"""NUL in JSON, which Postgres takes in no text."""
+"""NUL in JSON, which Postgres takes in no text; nor does it halves of characters, or NaN."""
 
 
 class Pool:
@@ -135,4 +136,8 @@ async def _configure(connection: AsyncConnection[Any]) -> None:
 
 
 def _dumps(value: Any) -> str:
-    return _NUL.sub(r"\1\\ufffd", json.dumps(value))
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(json.loads(json.dumps(value), parse_constant=str), ensure_ascii=False)
+    return _NUL.sub(r"\1\\ufffd", mended(text))

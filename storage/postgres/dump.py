@@ -68,7 +68,7 @@ def _run(command: list[str], database_url: str) -> None:
             f"{command[0]} is not on the PATH: install Postgres's client programs, of the server's version "
             "or a newer one."
         )
-    without = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    without = url._replace(drivername="postgresql", password=None).render_as_string(hide_password=False)
     secret = {"PGPASSWORD": url.password} if url.password else {}
     before = os.umask(0o077)
     try:

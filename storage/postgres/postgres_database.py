@@ -5,8 +5,10 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, Connection, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -38,6 +40,13 @@ _SETTINGS = {
     "tcp_keepalives_count": "3",
 }
 """A session of a process that is gone without a word is ended after some 25 s, with its locks."""
+_KEEPALIVES = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""A database that is gone without a word is given up after as long; the system's own time is hours."""
 _CONFLICTS = {"40001", "40P01"}
 """Serialization failure, deadlock: it may be run again at once."""
 _AWAY = {"57P01", "57P02", "57P03", "57P05", "25P03", "53300"}
@@ -78,13 +87,13 @@ class PostgresDatabase(SqlDatabase):
             StorageError: it cannot be used.
         """
         engine = create_engine(
-            url.set(drivername="postgresql+psycopg"),
+            "postgresql+psycopg://",
             hide_parameters=True,
             isolation_level="AUTOCOMMIT",  # transactions are begun below, each with its locks
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=OUTAGE_S,
-            connect_args=connect_args(url, search_path=SCHEMA),
+            connect_args=conninfo(url, search_path=SCHEMA),
         )
         super().__init__(engine, name_of(url))
         self._patience_s = 0.0  # whoever opens it is told at once
@@ -249,11 +258,41 @@ def postgres_url(text: str) -> URL:
         StorageError: it cannot be read.
     """
     try:
-        return make_url(text)
-    except (SQLAlchemyError, ValueError):
+        try:
+            url = make_url(text)
+        except ValueError:  # a port is no number
+            return _of_several_hosts(text)
+        if password := url.query.get("password"):  # so that no command line has it
+            url = url.difference_update_query(["password"]).set(password=str(password))
+        return _with_hosts(url)
+    except (SQLAlchemyError, ValueError, psycopg.Error):
         raise StorageError(
-            "TWOBRAIN_DATABASE_URL cannot be read: give it as postgresql://user:password@host:5432/name."
+            "TWOBRAIN_DATABASE_URL cannot be read: give it as postgresql://user:password@host:5432/name, "
+            "with %40 for an @ in the password."
         ) from None
+
+
+def _of_several_hosts(text: str) -> URL:
+    """Read `host:port,host:port`, which libpq alone knows."""
+    found: dict[str, Any] = conninfo_to_dict(text)
+    if not all(port.isdigit() for port in str(found.get("port", "")).split(",") if port):
+        raise ValueError("a port is no number")
+    named = {"username": "user", "password": "password", "database": "dbname"}
+    parts = {name: found.pop(option, None) for name, option in named.items()}
+    return URL.create("postgresql", **parts, query=found)
+
+
+def _with_hosts(url: URL) -> URL:
+    """Return a URL whose hosts are spelled as libpq takes them."""
+    hosts = url.query.get("host", "")
+    if "@" in (url.host or ""):
+        raise ValueError("part of the password was taken for the host")
+    if url.host and "%" in url.host:
+        return url.set(host=None).update_query_dict({"host": unquote(url.host)})
+    if isinstance(hosts, str):
+        return url
+    listed = conninfo_to_dict("postgresql://" + ",".join(hosts))
+    return url.update_query_dict({name: str(each) for name, each in listed.items()})
 
 
 def name_of(url: URL) -> str:
@@ -263,19 +302,15 @@ def name_of(url: URL) -> str:
     return f"{host}{port}/{url.database or ''}"
 
 
-def conninfo(url: URL) -> dict[str, Any]:
-    """Return what psycopg connects by."""
-    given = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
-    known = {name: value for name, value in given.items() if value is not None}
-    return {**known, "dbname": url.database, **connect_args(url)}
-
-
-def connect_args(url: URL, **settings: str) -> dict[str, Any]:
-    """Return what each connection begins with; the URL has the last word."""
+def conninfo(url: URL, **settings: str) -> dict[str, Any]:
+    """Return what psycopg connects by; the URL has the last word."""
+    parts = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
+    known = {name: value for name, value in parts.items() if value is not None}
+    said = {name: value if isinstance(value, str) else " ".join(value) for name, value in url.query.items()}
     options = " ".join(f"-c {name}={value}" for name, value in {**_SETTINGS, **settings}.items())
-    ours = {"connect_timeout": CONNECT_S, "application_name": "twobrain"}
-    given = dict(url.query)
-    return {**ours, **given, "options": f"{options} {given.get('options', '')}".strip()}
+    ours = {"connect_timeout": CONNECT_S, "application_name": "twobrain", **_KEEPALIVES}
+    whole = {"dbname": url.database, "options": f"{options} {said.pop('options', '')}".strip()}
+    return {**ours, **known, **said, **whole}
 
 
 def _make_schema(session: "psycopg.Connection[Any]") -> None:

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -32,6 +31,20 @@ _log = logging.getLogger(__name__)
 Connect = Callable[[], "psycopg.Connection[Any]"]
 
 
+class Held:
+    """A lock, taken once; `on_loss` is called from another thread."""
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self.is_lost = False
+        self.on_loss: Callable[[], None] = _nobody
+
+    def lose(self) -> None:
+        """Say that it is somebody else's, after a break."""
+        self.is_lost = True
+        self.on_loss()
+
+
 class SessionLocks:
     """The session; its methods block, and raise psycopg.Error."""
 
@@ -39,8 +52,7 @@ class SessionLocks:
         """Connect, and begin to look after the session."""
         self._connect = connect
         self._guard = threading.RLock()
-        self._held: dict[int, Callable[[], None]] = {}
-        """Locks, each with what is called when it is lost."""
+        self._held: dict[int, Held] = {}
         self._shared: set[int] = set()
         """Those that others may hold too."""
         self._not_before = 0.0
@@ -76,27 +88,35 @@ class SessionLocks:
         self._ask("SELECT pg_advisory_lock_shared(%s)", key)
         self._shared.add(key)
 
-    def take(self, key: int, lost: Callable[[], None]) -> bool:
-        """Take a lock, unless somebody has it.
-
-        `lost` is called from another thread when it is somebody else's after a break.
-        """
+    def take(self, key: int) -> Held | None:
+        """Take a lock, unless somebody has it."""
         with self._guard:
-            if key in self._held or time.monotonic() < self._not_before or not self._ask(_TAKE, key):
-                return False
-            self._held[key] = lost
-            return True
+            if key in self._held or self._breaks_in() or not self._ask(_TAKE, key):
+                return None
+            held = Held(key)
+            if self._breaks_in():  # while it was asked for, so whoever held it comes first
+                self._unlock(key)
+                return None
+            self._held[key] = held
+            return held
 
-    def give_back(self, key: int) -> None:
+    def give_back(self, held: Held) -> None:
         """Let go of a lock; one that was lost is left."""
         with self._guard:
-            if self._held.pop(key, None):
-                with suppress(psycopg.Error):  # then it went with the session
-                    self._session.execute("SELECT pg_advisory_unlock(%s)", (key,))
+            if self._held.get(held.key) is held:
+                del self._held[held.key]
+                self._unlock(held.key)
 
     def is_taken(self, key: int) -> bool:
         """Tell whether anybody holds a lock."""
         return key in self._held or not self._ask("SELECT pg_try_advisory_xact_lock_shared(%s)", key)
+
+    def _breaks_in(self) -> bool:
+        return time.monotonic() < self._not_before
+
+    def _unlock(self, key: int) -> None:
+        with suppress(psycopg.Error):  # then it went with the session
+            self._session.execute("SELECT pg_advisory_unlock(%s)", (key,))
 
     def _ask(self, question: str, key: int) -> Any:
         with self._guard:
@@ -135,10 +155,10 @@ class SessionLocks:
         self._not_before = time.monotonic() + _GRACE_S
         for key in self._shared:
             self._one("SELECT pg_advisory_lock_shared(%s)", (key,))
-        for key, lost in list(self._held.items()):
+        for key, held in list(self._held.items()):
             if not self._one(_TAKE, (key,)):
                 del self._held[key]
-                lost()
+                held.lose()
         self._look()
 
 
@@ -150,23 +170,20 @@ class AdvisoryLocks(ThreadLocks):
         super().__init__(**options)
         self._session = session
         self._explained = explained
-        self._lost: dict[int, Callable[[], None]] = {}
-        """By lock, how whoever runs under it is stopped."""
         self._away_since: float | None = None
 
-    def _take(self, thread_id: str) -> int | None:
-        key = key_of(f"turn of {thread_id}")
+    def _take(self, thread_id: str) -> Held | None:
         try:
-            taken = self._session.take(key, partial(self._lose, key))
+            taken = self._session.take(key_of(f"turn of {thread_id}"))
         except psycopg.Error as error:
             self._away_since = self._away_since or time.monotonic()
             if time.monotonic() - self._away_since > _AWAY_S:
                 raise StorageError(f"No turn can begin: {self._explained(error)}.") from error
             return None
         self._away_since = None
-        return key if taken else None
+        return taken
 
-    def _release(self, thread_id: str, held: int) -> None:  # noqa: ARG002 (the key stands for it)
+    def _release(self, thread_id: str, held: Held) -> None:  # noqa: ARG002 (its key stands for it)
         self._session.give_back(held)
 
     def _is_held(self, thread_id: str) -> bool:
@@ -177,33 +194,37 @@ class AdvisoryLocks(ThreadLocks):
                 f"Whether a turn is under way is not known: {self._explained(error)}."
             ) from error
 
-    def _lose(self, key: int) -> None:
-        self._lost.get(key, _nobody)()
-
     @contextmanager
-    def _told_of_loss(self, thread_id: str, held: int) -> Iterator[None]:
-        task, loop, is_lost = asyncio.current_task(), asyncio.get_running_loop(), threading.Event()
+    def _told_of_loss(self, thread_id: str, held: Held) -> Iterator[None]:
+        task, loop, is_within, stopped = asyncio.current_task(), asyncio.get_running_loop(), True, False
 
-        def lose() -> None:
-            is_lost.set()
-            if task:
-                with suppress(RuntimeError):  # its loop is closed
-                    loop.call_soon_threadsafe(task.cancel)
+        def stop() -> None:
+            nonlocal stopped
+            if is_within and task and not stopped:
+                stopped = task.cancel()
 
-        self._lost[held] = lose
+        def tell() -> None:
+            with suppress(RuntimeError):  # its loop is closed
+                loop.call_soon_threadsafe(stop)
+
+        held.on_loss = tell
         try:
+            if held.is_lost:  # before anybody could be told
+                raise _taken_over(thread_id)
             yield
         except asyncio.CancelledError:
-            if not is_lost.is_set():
+            if not stopped or (task and task.uncancel()):  # somebody else cancels it, too
                 raise
-            if task:
-                task.uncancel()
-            raise BusyThreadError(
-                f"The turn of thread {thread_id!r} was stopped: while the database was away, another process "
-                "took it over."
-            ) from None
+            raise _taken_over(thread_id) from None
         finally:
-            del self._lost[held]
+            is_within = False
+
+
+def _taken_over(thread_id: str) -> BusyThreadError:
+    return BusyThreadError(
+        f"The turn of thread {thread_id!r} was stopped: while the database was away, another process took it "
+        "over."
+    )
 
 
 def _nobody() -> None: ...

@@ -117,6 +117,18 @@ async def test_what_a_model_call_may_take_is_booked_as_it_begins_and_settled_as_
     assert [row["error"] for row in await ledger.usage()] == [None]
 
 
+@pytest.mark.parametrize(("told", "counted"), [(10**30, 10**15), (2**63, 10**15), (-10_000, 0)])
+async def test_a_count_that_no_provider_can_mean_is_on_record_and_frees_nothing_of_the_day(
+    ledger, told, counted
+):
+    await ledger.book_usage(use(), None, None)
+    for _ in range(2):
+        number = await ledger.book_usage(use(error="begun"), None, None)
+        ledger.settle_usage(number, use(input_tokens=told, counted_tokens=told))
+    assert [row["input_tokens"] for row in await ledger.usage()] == [100, counted, counted]
+    assert (await ledger.book_usage(use(counted_tokens=told), 1, None)).tokens == 110 + 2 * counted
+
+
 async def test_a_call_that_never_ends_counts_as_it_was_booked_for_it_may_have_been_billed(path):
     ledger = await Ledger.open(path)
     await ledger.book_usage(use(counted_tokens=300, cost_usd=0.5, error="begun"), 400, 1.0)

@@ -1,10 +1,14 @@
 """What is kept in Postgres: by the same interfaces, made once, refused in a sentence."""
 
 import asyncio
+import math
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import psycopg
 import pytest
@@ -16,8 +20,10 @@ from base.errors import ConfigurationError, StorageError
 from base.settings import load_settings
 from graphs.session import open_orchestrator
 from ledger.ledger import Ledger
+from storage.postgres.postgres_database import conninfo, postgres_url
 from storage.postgres.postgres_memories import open_postgres_memories
 from storage.postgres.postgres_saver import open_postgres_checkpoints
+from tests.behaviour.database.proxy import relay
 from tests.ledger.samples import call, claim, finish
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +69,25 @@ async def test_what_a_model_says_with_nul_in_it_is_kept(database_url):
     marked = 'one�two "\\u0000" \\�'
     assert kept.checkpoint["channel_values"] == {"n": marked}
     assert result.text == marked
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("half \ud83d of it \ude00\udc00", "half � of it ��"),
+        ("\ud83d\ude00 \\ud83d é", "\U0001f600 \\ud83d é"),
+        (math.nan, "NaN"),
+        ([-math.inf, "\0"], ["-Infinity", "�"]),
+    ],
+)
+async def test_what_json_in_postgres_has_no_room_for_is_kept_as_a_mark(database_url, said, kept):
+    async with open_postgres_memories(database_url) as store:
+        await store.aput(("memories", "ada"), "a", {"text": said})
+        assert (await store.aget(("memories", "ada"), "a")).value == {"text": kept}
+    async with open_postgres_checkpoints(database_url) as saver:
+        at = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+        await saver.aput(at, empty_checkpoint(), {"source": "input", "step": 1, "said": said}, {})
+        assert (await saver.aget_tuple(at)).metadata["said"] == kept
 
 
 class Letters:
@@ -147,6 +172,7 @@ async def test_a_role_that_may_make_no_tables_works_on_those_there_are_and_is_re
         ("postgresql://alice:hunter22@127.0.0.1:1/db", "127.0.0.1:1/db cannot be used: it cannot be reached"),
         ("postgresql://alice:hunter22@127.0.0.1:port/db", "cannot be read"),
         ("postgresql://alice:hunter22@", "cannot be"),
+        ("postgresql://alice:h@hunter22@127.0.0.1:1/db", "with %40 for an @ in the password"),
     ],
 )
 async def test_a_database_that_cannot_be_used_is_refused_without_its_password(tmp_path, url, said):
@@ -156,14 +182,85 @@ async def test_a_database_that_cannot_be_used_is_refused_without_its_password(tm
             pass
     assert said in str(caught.value)
     assert "hunter22" not in str(caught.value)
-    assert settings.redact("hunter22") == "[redacted]"
+    assert "hunter22" not in settings.redact(url)
     assert "hunter22" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter22@h1:5432,h2:5433/d",
+        "postgresql://u:hunter22/h%40ha@h/d",
+        "postgresql://u:hunter22 @h@h/d",
+        "postgresql://u@h/d?sslmode=require&password=hunter22",
+        "postgresql://h/d?sslkey=k&sslpassword=hunter22&user=u",
+    ],
+)
+def test_the_databases_password_is_stripped_from_texts_however_its_url_is_written(tmp_path, url):
+    settings = load_settings({"TWOBRAIN_DATABASE_URL": url, "TWOBRAIN_DATA_DIR": str(tmp_path)})
+    assert "hunter22" not in settings.redact(f"it said {url} {unquote(url)}")
+    assert settings.redact("sslmode h1:5432 /d") == "sslmode h1:5432 /d"
 
 
 @pytest.mark.parametrize("url", ["mysql://h/db", "sqlite:///x.db", "h/db", "postgresql+asyncpg://h/db"])
 def test_a_url_of_another_kind_is_refused(tmp_path, url):
     with pytest.raises(ConfigurationError, match="TWOBRAIN_DATABASE_URL must begin with postgresql://"):
         load_settings({"TWOBRAIN_DATABASE_URL": url, "TWOBRAIN_DATA_DIR": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "postgresql://{user}@127.0.0.1:{closed},127.0.0.1:{port}/{name}?sslmode=disable",
+        "postgres://{user}@/{name}?host=127.0.0.1:{closed}&host=127.0.0.1:{port}&sslmode=disable",
+        "postgresql://{user}@{folder}/{name}",
+        "postgresql:///{name}?user={user}&host={folder}&options=-cwork_mem=1MB&options=-cjit=off",
+    ],
+)
+async def test_a_database_is_found_under_every_spelling_that_libpq_knows(database_url, spelled):
+    real = make_url(database_url)
+    with relay(database_url) as (_, through):
+        url = spelled.format(
+            user=real.username,
+            closed=1,
+            port=make_url(through).port,
+            name=real.database,
+            folder=quote(str(real.query["host"]), safe=""),
+        )
+        ledger = await Ledger.open(url)
+        assert (await claim(ledger, call("c1"))).attempt == 1
+        await ledger.close()
+        async with open_postgres_checkpoints(url) as saver:
+            assert await saver.threads() == []
+
+
+async def test_a_database_that_is_gone_without_a_word_is_given_up_in_seconds(database_url, monkeypatch):
+    made = []
+    for kind in (psycopg.Connection, psycopg.AsyncConnection):
+        monkeypatch.setattr(kind, "__init__", _noting(kind.__init__, made))
+    with relay(database_url) as (_, url):
+        await (await Ledger.open(url)).close()
+        opened = len(made)
+        async with open_postgres_checkpoints(url) as saver:
+            await saver.threads()
+    assert 0 < opened < len(made)
+    assert set(made) == {(10, 25_000)}
+
+
+def test_a_password_given_as_a_parameter_is_no_part_of_what_programs_are_told():
+    url = postgres_url("postgresql://u@h/d?sslmode=require&password=hunter22")
+    assert url.password == conninfo(url)["password"] == "hunter22"
+    assert "hunter22" not in url._replace(password=None).render_as_string(hide_password=False)
+
+
+def _noting(begin, made):
+    def noting(self, pgconn, *args, **options):
+        begin(self, pgconn, *args, **options)
+        with socket.socket(fileno=os.dup(pgconn.socket)) as end:
+            asked = (socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT)
+            made.append(tuple(end.getsockopt(socket.IPPROTO_TCP, option) for option in asked))
+
+    return noting
 
 
 async def test_a_database_of_a_newer_twobrain_is_refused_and_left_as_it_is(database_url):

@@ -55,6 +55,11 @@ bench-agentdojo: .venv-agentdojo/ready
 	$(call install,.venv-agentdojo,-r $<,AgentDojo)
 	@touch $@
 
+# aegra, on which the server is tried with two workers: PYTHON names one of 3.12 or newer.
+.venv-aegra/ready: pyproject.toml constraints.txt
+	$(call install,.venv-aegra,-c constraints.txt -e '.[postgres]' aegra-api==0.11.0,aegra)
+	@touch $@
+
 comma := ,
 
 # install: folder, packages, what they are for. Bytecode is written for what is used, not for all there is.
@@ -68,4 +73,4 @@ define install
 endef
 
 clean:
-	rm -rf .venv .venv-agentdojo .venv-peers
+	rm -rf .venv .venv-aegra .venv-agentdojo .venv-peers

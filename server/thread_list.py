@@ -119,7 +119,7 @@ class ThreadList:
         return {run["thread_id"] for run in self._server["runs"] if run["status"] in _ACTIVE}
 
     def is_running_for(self, user: str, thread: str) -> bool:
-        """Tell whether a run that a user began on a thread is under way."""
+        """Tell whether a run that a user began is under way."""
         return any(
             run["kwargs"]["config"]["configurable"].get("langgraph_auth_user_id") == user
             for run in self._server["runs"]

@@ -175,7 +175,7 @@ async def _name(user: Auth.types.BaseUser) -> str | None:
 
 
 async def _waits_for(user: str, action: str, value: Any) -> str | None:
-    """Return whose thread waits for a user's approval.
+    """Return whose thread waits for a user, or runs by their yes.
 
     Raises:
         HTTPException: 403, a run on it brings more than an answer.
@@ -183,8 +183,12 @@ async def _waits_for(user: str, action: str, value: Any) -> str | None:
     if action not in {"read", "create_run"}:
         return None
     res = await shared_resources()
-    row = await res.ledger.thread(_thread(value))
-    if not row or row["status"] != "waiting" or row["user"] not in _children(user, res.settings.users):
+    thread = _thread(value)
+    row = await res.ledger.thread(thread)
+    if not row or row["user"] not in _children(user, res.settings.users):
+        return None
+    runs_on = action == "read" and any(threads.is_running_for(user, thread) for threads in opened)
+    if row["status"] != "waiting" and not runs_on:  # a client that listens is asked again meanwhile
         return None
     if action == "create_run":
         _check_answer(value)

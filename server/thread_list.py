@@ -118,6 +118,14 @@ class ThreadList:
         """Return the threads that have a run, under way or queued."""
         return {run["thread_id"] for run in self._server["runs"] if run["status"] in _ACTIVE}
 
+    def is_running_for(self, user: str, thread: str) -> bool:
+        """Tell whether a run that a user began is under way."""
+        return any(
+            run["kwargs"]["config"]["configurable"].get("langgraph_auth_user_id") == user
+            for run in self._server["runs"]
+            if run["status"] in _ACTIVE and str(run["thread_id"]) == thread
+        )
+
     async def _compare(self) -> None:
         """List what the ledger has, and no more what it has lost."""
         before = set(self._recorded)

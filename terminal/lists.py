@@ -30,6 +30,7 @@ _HEADINGS = {
     "calls": "waits for",
     "args": "arguments",
     "duration_ms": "ms",
+    "decided_by": "by",
     "uses_left": "uses left",
     "role": "for",
     "confirm": "asks first",

@@ -4,7 +4,7 @@ from graphs.session import Orchestrator
 from terminal.conversation import thread_of
 from terminal.lists import list_rows
 
-_COLUMNS = ("started_at", "thread", "tool", "args", "decision", "status", "duration_ms")
+_COLUMNS = ("started_at", "thread", "user", "tool", "args", "decision", "decided_by", "status", "duration_ms")
 
 
 async def audit(

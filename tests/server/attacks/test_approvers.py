@@ -1,5 +1,9 @@
 """Approvers on the server: a parent sees and answers what a child's thread asks."""
 
+import asyncio
+import sqlite3
+from contextlib import closing
+
 import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
@@ -46,6 +50,24 @@ async def test_a_parent_finds_reads_and_answers_what_a_child_waits_for(alice, bo
     with pytest.raises(Exception, match="not found"):
         await alice.threads.get_state(talk.id)
     assert (await talk.say("what is 12*7"))["response"]
+
+
+async def test_a_parent_hears_the_end_of_a_turn_that_takes_its_time(alice, kid, guarded):
+    talk = await _waiting(kid, "slow.txt")
+    heard = []
+    with closing(sqlite3.connect(guarded.data_dir / "checkpoints.db")) as other:
+        async for event in alice.runs.stream(
+            talk.id, GRAPH, command={"resume": APPROVE}, stream_mode="updates"
+        ):
+            if event.event == "updates" and not any(each.event == "updates" for each in heard):
+                other.execute("BEGIN IMMEDIATE")  # so the turn cannot go on
+                await asyncio.sleep(1.2)  # the server looks every 0.5 s whether she may still listen
+                other.rollback()
+            heard.append(event)
+    assert [event.data for event in heard if event.event == "error"] == []
+    assert await _rows(guarded, talk) == [("kid", "user", "alice", "executed")]
+    with pytest.raises(Exception, match="not found"):
+        await alice.threads.get(talk.id)
 
 
 async def test_a_client_widens_nothing_that_a_users_table_narrows(kid):

@@ -188,9 +188,7 @@ class Orchestrator:
 
         Given is a new message, a Command that answers, or None to go on with what was cut short.
         """
-        if given is None or isinstance(given, Command):  # a message is checked in its turn: by the graph
-            await check_run(self._res, self._checkpointer, given, self.config(thread), context)
-        asked = await self._question(thread) if isinstance(given, Command) else None
+        asked = await self._asked(given, thread, context)
         if queued := watched and await self.turns.is_held(thread):
             yield Queued()
         async with self.turns.of(thread):
@@ -210,6 +208,15 @@ class Orchestrator:
         if result.pending:  # the lock is released by now: whoever answers at once waits for nobody
             yield Confirmation(result.pending)
         yield Done(result)
+
+    async def _asked(self, given: Any, thread: str, context: Context | None) -> str | None:
+        """Return which question is answered; None: none is.
+
+        A message is checked in its turn, by the graph: here, another could come before it.
+        """
+        if given is None or isinstance(given, Command):
+            await check_run(self._res, self._checkpointer, given, self.config(thread), context)
+        return await self._question(thread) if isinstance(given, Command) else None
 
     async def _take_up(self, thread: str, context: Context | None) -> bool:
         """Note that a turn goes on; False: none was cut short."""

@@ -9,12 +9,13 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from langgraph_sdk import Auth
 
-from base.errors import BusyThreadError, ConfigurationError, StorageError, TwobrainError
+from base.errors import BusyThreadError, ConfigurationError, StorageAwayError, StorageError, TwobrainError
 from base.settings import LOCAL, UserCard, Users
 from base.users import digest_of
 from base.webhooks import is_allowed
@@ -22,7 +23,7 @@ from graphs.stale_answers import question
 from nodes.gate.request import ANSWERED
 from nodes.resources import shared_resources
 from server.engine_check import TokenAuth
-from server.thread_list import GRAPH, opened
+from server.thread_list import GRAPH, Listeners, opened
 from tools.memory import place_of
 
 auth = TokenAuth()
@@ -35,6 +36,7 @@ _ASK = "Send a user's token, as in `Authorization: Bearer TOKEN`."
 _LANGSMITH = (b"lsv2_", b"ls__")
 """How LangSmith's keys begin. langgraph_sdk sends that of its environment as X-Api-Key, unasked."""
 _CHANGES = {"create", "create_run", "update"}
+_listeners = Listeners()
 
 
 @auth.authenticate
@@ -75,6 +77,16 @@ async def look_up(ctx: Auth.types.AuthContext, value: Any) -> bool:  # noqa: ARG
 @auth.on(resources=["threads", "crons"])
 async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
     """Keep a user's threads, runs and schedules from every other user."""
+    key = (ctx.user.identity, _thread(value))
+    if ctx.action == "read" and (known := _listeners.filter_of(*key, partial(_own, ctx, value))):
+        return known
+    filters = await _own(ctx, value)
+    if ctx.action in {"read", "create_run"} and filters:
+        _listeners.note(*key, {"owner": filters["owner"]})
+    return filters
+
+
+async def _own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
     name, is_new = await _name(ctx.user), False
     if ctx.resource == "threads" and ctx.action == "search":
         return await _searched(name, value)
@@ -120,6 +132,8 @@ async def _users() -> Users:
             return await asyncio.to_thread(settings.read_users)
     except ConfigurationError:
         pass  # it was logged when it was first found
+    except StorageAwayError as error:
+        raise Auth.exceptions.HTTPException(503, str(error)) from None
     except StorageError as error:
         _log.error("nobody is let in: %s", error)
     raise Auth.exceptions.HTTPException(

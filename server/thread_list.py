@@ -13,12 +13,14 @@ import asyncio
 import pickle
 import re
 import threading
-from collections.abc import Collection, Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
+from langgraph_sdk import Auth
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from base.errors import BusyThreadError, DamagedThreadError, UnknownThreadError
@@ -44,7 +46,11 @@ _SAVED = re.compile(
 """Requests that change what the ledger does not hold, and whose answer is no stream of a turn."""
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
+_LOOKED_UP_S = 2.0
+"""Seconds after which a listener's right is looked up again."""
+
 _Entry = dict[str, Any]
+Filters = Auth.types.FilterType | None
 
 
 class ThreadList:
@@ -240,3 +246,42 @@ def _id_of(thread: str) -> UUID | None:
     except ValueError:
         return None
     return found if str(found) == thread else None
+
+
+class Listeners:
+    """Who listens to a run: their right to is known at once.
+
+    LangGraph's development server asks for it in each half second of silence; where a run ends while it
+    waits for the answer, its last event is lost. So the right is looked up again beside that, and what has
+    changed holds from then on.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[Filters, float]] = {}
+        self._looking: set[asyncio.Task[None]] = set()
+
+    def filter_of(self, user: str, thread: str, look: Callable[[], Awaitable[Filters]]) -> Filters:
+        """Return the filter of one who listens; None: `look` it up."""
+        key = (user, thread)
+        filters, at = self._known.get(key, (None, 0.0))
+        if filters is None or not any(threads.is_running_for(user, thread) for threads in opened):
+            self._known.pop(key, None)
+            return None
+        if time.monotonic() - at > _LOOKED_UP_S:
+            self._known[key] = (filters, time.monotonic())
+            self._looking.add(task := asyncio.create_task(self._look(key, look)))
+            task.add_done_callback(self._looking.discard)
+        return filters
+
+    def note(self, user: str, thread: str, filters: Filters) -> None:
+        """Note what a user may read."""
+        if opened and thread:
+            self._known[user, thread] = (filters, time.monotonic())
+
+    async def _look(self, key: tuple[str, str], look: Callable[[], Awaitable[Filters]]) -> None:
+        try:
+            filters = await look()
+        except Exception:  # whatever it is, it is told to whoever asks next
+            filters = None
+        if not filters:
+            self._known.pop(key, None)

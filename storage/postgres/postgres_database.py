@@ -288,7 +288,7 @@ def _with_hosts(url: URL) -> URL:
     if "@" in (url.host or ""):
         raise ValueError("part of the password was taken for the host")
     if url.host and "%" in url.host:
-        return url.set(host=None).update_query_dict({"host": unquote(url.host)})
+        return url._replace(host=None).update_query_dict({"host": unquote(url.host)})
     if isinstance(hosts, str):
         return url
     listed = conninfo_to_dict("postgresql://" + ",".join(hosts))

@@ -111,7 +111,8 @@ def _check_what_it_left(server: Server) -> None:
     log = server.log
     assert "Blocking" not in log
     errors = [line for line in log.splitlines() if re.search(r"\[(error|critical) ", line)]
-    assert [line for line in errors if not re.search(rf"\b({PROVOKED})\b", line)] == []
+    unexpected = [line for line in errors if not re.search(rf"\b({PROVOKED})\b", line)]
+    assert not unexpected, unexpected[0] + log.partition(unexpected[0])[2][:4_000]
     files = {path: path.read_bytes() for path in server.folder.rglob("*") if path.is_file()}
     assert any(path.suffix == ".pckl" and b"orchestrator" in content for path, content in files.items())
     leaks = [(key, path.name) for key in KEYS.values() for path in files if key.encode() in files[path]]

@@ -22,6 +22,7 @@ from doctor.missing_records import missing_threads
 from graphs.session import open_orchestrator
 from ledger.tables import VERSION
 from storage.backup import DUMP, MANIFEST, back_up, manifest_of, restore
+from storage.postgres.dump import dump
 from storage.thread_lock import take_file
 from terminal.commands.upkeep.backup import backup
 from terminal.commands.upkeep.migrate import migrate
@@ -253,6 +254,21 @@ async def test_what_is_in_postgres_is_backed_up_beside_the_files_and_put_back_wh
     monkeypatch.delenv("TWOBRAIN_DATABASE_URL")
     with pytest.raises(StorageError, match="is of Postgres"):
         await asyncio.to_thread(command, target, force=True, as_json=True)
+
+
+def test_no_password_is_on_a_command_line(tmp_path, monkeypatch):
+    program = write(
+        tmp_path / "bin" / "pg_dump",
+        f'#!/bin/sh\necho "$@" "$PGPASSWORD" > {tmp_path}/said\ntouch {tmp_path}/x\n',
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    dump("postgresql://alice:hunter22@nowhere:5433/db?sslmode=require", tmp_path / "x")
+    line, _, secret = (tmp_path / "said").read_text().strip().rpartition(" ")
+
+    assert secret == "hunter22"
+    assert "hunter22" not in line
+    assert "postgresql://alice@nowhere:5433/db?sslmode=require" in line
 
 
 @pytest.mark.slow

@@ -81,9 +81,15 @@ class Relay:
 
     def run(self, ready: threading.Event) -> None:
         """Serve until it is ended; blocks."""
-        self._serving = self._loop.create_task(self._serve(ready.set))
-        self._loop.run_until_complete(self._serving)
-        self._loop.close()
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # it ends what is left
+            self._serving = self._loop.create_task(self._serve(ready.set))
+            runner.run(self._ended())
+
+    async def _ended(self) -> None:
+        with suppress(asyncio.CancelledError):
+            await self._serving
+        self._put_out()
+        await asyncio.sleep(0.01)  # what is put out says so to its loop
 
     def end(self) -> None:
         self._loop.call_soon_threadsafe(self._serving.cancel)

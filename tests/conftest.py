@@ -28,8 +28,8 @@ FEW = ("gemini+anthropic", "openai")
 """Layouts in which each wire and both paths occur."""
 MOST_CASES = 2
 """How many cases a quick run has of one test that runs turns."""
-SLOW_FIXTURES = frozenset({"wire_host", "home"})
-"""What runs turns."""
+SLOW_FIXTURES = frozenset({"wire_host", "home", "guarded", "hers"})
+"""What runs turns, or needs a conversation on a server."""
 MEMORY = "/dev/shm"
 """Where files are kept in memory: a fifth of a quick run's time goes into waiting for a disk."""
 ROOM_BYTES = 4_000_000_000

@@ -144,6 +144,7 @@ def test_an_image_holds_every_room_and_nothing_of_whoever_builds_it():
     assert {"pyproject.toml", "langgraph.json", "README.md", "LICENSE"} <= set(rooms)
 
 
+@pytest.mark.slow
 def test_the_official_image_is_made_of_what_langgraph_json_names(tmp_path):
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANGGRAPH_CLI_NO_ANALYTICS": "1"}
     command = [BIN / "langgraph", "dockerfile", tmp_path / "Dockerfile"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from base.errors import BusyThreadError, StorageError
+from base.errors import BusyThreadError, StorageAwayError, StorageError
 from storage.postgres.lock_keys import key_of
 from storage.thread_lock import ThreadLocks
 
@@ -178,7 +178,7 @@ class AdvisoryLocks(ThreadLocks):
         except psycopg.Error as error:
             self._away_since = self._away_since or time.monotonic()
             if time.monotonic() - self._away_since > _AWAY_S:
-                raise StorageError(f"No turn can begin: {self._explained(error)}.") from error
+                raise StorageAwayError(f"No turn can begin: {self._explained(error)}.") from error
             return None
         self._away_since = None
         return taken

@@ -52,7 +52,7 @@ async def converse(orchestrator: Orchestrator, home: Home, thread: str) -> None:
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("breaks", ["before", "after"])
+@pytest.mark.parametrize("breaks", ["after", pytest.param("before", marks=pytest.mark.slow)])
 async def test_a_connection_that_breaks_at_any_message_is_noticed_by_nobody(
     tmp_path, way, breaks, proving, tell
 ):

@@ -105,7 +105,9 @@ def test_nothing_is_sent_unless_the_variables_say_so(more, home, environ, collec
     assert ("nothing is sent" in done.stderr) == bool({"grpc", "console"} & set(more.values()))
 
 
-@pytest.mark.parametrize("fault", ["refused", "hangs", "an error"])
+@pytest.mark.parametrize(
+    "fault", ["refused", *(pytest.param(each, marks=pytest.mark.slow) for each in ("hangs", "an error"))]
+)
 def test_a_dead_collector_neither_delays_nor_breaks_a_turn_and_prints_nothing(fault, home, environ):
     begun = time.monotonic()
     plain = ask(home, environ)

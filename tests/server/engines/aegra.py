@@ -67,7 +67,7 @@ class Workers:
         urls = {"DATABASE_URL": database_url, "TWOBRAIN_DATABASE_URL": database_url, "REDIS_URL": redis_url}
         own = {"AEGRA_CONFIG": str(folder / "langgraph.json"), "DAWDLES_S": str(dawdles_s)}
         paths = {"PATH": os.defpath, "PYTHONPATH": f"{folder}{os.pathsep}{HOUSE}", "HOME": str(folder)}
-        self._environ = {**SETTINGS, **urls, **own, **paths, "TWOBRAIN_WORKSPACE": str(folder)}
+        self.environ = {**SETTINGS, **urls, **own, **paths, "TWOBRAIN_WORKSPACE": str(folder)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -81,7 +81,7 @@ class Workers:
             arguments = ["migrate"] if "cli" in script else []
             command = [PYTHON, "-c", script, *arguments]
             done = subprocess.run(
-                command, env=self._environ, cwd=self.folder, capture_output=True, text=True, check=False
+                command, env=self.environ, cwd=self.folder, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, done.stdout + done.stderr
 
@@ -100,7 +100,7 @@ class Workers:
                 "--log-level",
                 "warning",
             ]
-            process = subprocess.Popen(command, cwd=self.folder, env=self._environ, stdout=log, stderr=log)
+            process = subprocess.Popen(command, cwd=self.folder, env=self.environ, stdout=log, stderr=log)
         self._processes[url] = process
         deadline = time.monotonic() + STARTS_WITHIN_S
         while time.monotonic() < deadline and process.poll() is None:

@@ -38,7 +38,7 @@ async def open_memories(path: Path, embedder: "TextEmbedder | None" = None) -> A
     await asyncio.to_thread(_prepare, path)
     async with AsyncExitStack() as stack:
         memories = Memories(path, embedder, stack)
-        yield await stack.enter_async_context(_ended(memories))
+        yield await stack.enter_async_context(ended(memories))
 
 
 class Memories(AsyncBatchedBaseStore):
@@ -85,7 +85,7 @@ async def _open(path: Path, embedder: "TextEmbedder | None") -> "AsyncIterator[A
             connection = await stack.enter_async_context(opened)
             await connection.execute("PRAGMA foreign_keys=ON")  # or a vector outlives what was forgotten
             store = VectorStore(connection, embedder) if embedder else AsyncSqliteStore(connection)
-            await _set_up(await stack.enter_async_context(_ended(store)))
+            await _set_up(await stack.enter_async_context(ended(store)))
         yield store
 
 
@@ -97,7 +97,7 @@ def _prepare(path: Path) -> None:
 
 
 @asynccontextmanager
-async def _ended(store: Store) -> AsyncIterator[Store]:
+async def ended(store: Store) -> AsyncIterator[Store]:
     """Cancel a store's task at the end, which it leaves running."""
     try:
         yield store

@@ -125,7 +125,7 @@ class PostgresDatabase(SqlDatabase):
                     committing = xid
                 return result  # noqa: TRY300 (an else would hide that it was committed by then)
             except Exception as error:
-                if committing and self._is_away(error) and self._committed(committing, deadline):
+                if committing and is_away(error) and self._committed(committing, deadline):
                     return result
                 self._may_go_on(error, attempt, deadline)
         raise AssertionError
@@ -156,7 +156,7 @@ class PostgresDatabase(SqlDatabase):
 
     def is_outage(self, error: Exception) -> bool:
         """Tell whether an error is the database's, not one operation's."""
-        return self._is_away(error) or isinstance(error, PoolTimeoutError)
+        return is_away(error) or isinstance(error, PoolTimeoutError)
 
     def why(self, error: Exception) -> str:
         """Return an error's meaning, and what to do."""
@@ -179,7 +179,7 @@ class PostgresDatabase(SqlDatabase):
             try:
                 yield connection
             except Exception as error:
-                if self._is_away(error) and not connection.invalidated:
+                if is_away(error) and not connection.invalidated:
                     connection.invalidate(error)  # what psycopg itself raised, SQLAlchemy has not seen
                 raise
 
@@ -187,7 +187,7 @@ class PostgresDatabase(SqlDatabase):
         """Return where it may be tried again, when it may."""
         if code_of(error) in _CONFLICTS and attempt < _ATTEMPTS:
             return
-        if not self._is_away(error) or time.monotonic() > deadline:
+        if not is_away(error) or time.monotonic() > deadline:
             raise error
         if attempt == 1:
             _log.warning("the database %s is away: %s", self.name, why(error))
@@ -204,9 +204,6 @@ class PostgresDatabase(SqlDatabase):
             if time.monotonic() > deadline:
                 return False
             time.sleep(_PAUSE_S)
-
-    def _is_away(self, error: Exception) -> bool:
-        return is_away(error)
 
 
 def is_away(error: Exception) -> bool:

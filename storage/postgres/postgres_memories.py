@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph.store.base import BaseStore, Op, Result
 from langgraph.store.postgres.aio import AsyncPostgresStore
 
+from storage.memories import ended
 from storage.postgres.connections import Pool, open_pool
 from storage.semantic_search import MeaningSearch, nearness
 
@@ -94,9 +95,5 @@ async def open_postgres_memories(
     async with open_pool(database_url) as pool:
         store = VectorRows(pool, embedder) if embedder else PostgresMemories(pool)
         await pool.set_up("store_migrations", len(store.MIGRATIONS), store.setup)
-        try:
+        async with ended(store):
             yield store
-        finally:
-            if task := store._task:  # noqa: SLF001 (nothing public ends it)
-                task.cancel()
-                await asyncio.wait([task])

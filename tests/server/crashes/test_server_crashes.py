@@ -218,7 +218,8 @@ async def until_killed(house: Served, talks: dict[str, str], dawdles_s: float, d
         begun = time.monotonic()
         await house.check_list()
         clients = [asyncio.create_task(house.converse(*talk)) for talk in talks.items()]
-        everything = asyncio.ensure_future(asyncio.wait(clients, timeout=GIVES_UP_AFTER_S))
+        ended = asyncio.gather(*clients, return_exceptions=True)
+        everything = asyncio.ensure_future(asyncio.wait_for(ended, GIVES_UP_AFTER_S))
         killing = asyncio.ensure_future(death(house))
         await asyncio.wait([everything, killing], return_when=asyncio.FIRST_COMPLETED)
         took = time.monotonic() - begun

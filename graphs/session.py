@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from base.errors import BadThreadError, DamagedThreadError, StorageError, Unknow
 from base.settings import LOCAL, Settings
 from base.texts import as_text, is_blank, mended
 from graphs.admission import check_run, check_user
+from graphs.attachments import Attachment, content_of
 from graphs.damage import blame_damage, damage_named
 from graphs.orchestrator import graph
 from graphs.result import Result, condition_of, result_from, result_of
@@ -26,7 +27,7 @@ from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, 
 from ledger.ledger import Ledger
 from models.catalog import ModelRegistry
 from nodes.context import Context, choices_of
-from nodes.intake import check_text
+from nodes.intake import check_message
 from nodes.resources import CONFIGURED, HELD, Resources, open_resources, open_steps, open_store
 from storage.checkpoints.durable import DurableSaver
 from tools.registry import Registry
@@ -55,25 +56,40 @@ class Orchestrator:
         self.turns = res.turns
         self.long_results = res.artifacts
 
-    async def ask(self, text: str, *, thread_id: str | None = None, context: Context | None = None) -> Result:
+    async def ask(
+        self,
+        text: str,
+        *,
+        attachments: Sequence[Attachment] = (),
+        thread_id: str | None = None,
+        context: Context | None = None,
+    ) -> Result:
         """Run a turn to its answer or to a confirmation.
 
         Args:
-            text: what the person says.
+            text: what the person says; it may be empty where files say it.
+            attachments: files that the models are to see.
             thread_id: the conversation; None begins a new one.
             context: the choices of this turn; None: the defaults.
 
         Raises:
-            BadMessageError: the text is empty or too long.
+            BadMessageError: the text is empty or too long, or an attachment cannot be read or is too large.
             BadThreadError: the id is empty, too long, or not text.
             BusyThreadError: another process has been at work on the thread for too long.
             UnknownThreadError: the thread is another user's.
             ConfigurationError: the context names what does not exist, or no model can be used.
         """
-        return await final_result(self.stream(text, thread_id=thread_id, context=context, watched=False))
+        turn = self.stream(text, attachments=attachments, thread_id=thread_id, context=context, watched=False)
+        return await final_result(turn)
 
     def stream(
-        self, text: str, *, thread_id: str | None = None, context: Context | None = None, watched: bool = True
+        self,
+        text: str,
+        *,
+        attachments: Sequence[Attachment] = (),
+        thread_id: str | None = None,
+        context: Context | None = None,
+        watched: bool = True,
     ) -> AsyncGenerator[Event, None]:
         """Run a turn and yield its events, `Done` last. Raises as `ask`.
 
@@ -81,10 +97,10 @@ class Orchestrator:
         (`contextlib.aclosing`), and no other turn of the thread begins before. Not `watched`, only the end is
         told, which takes a sixth off the work of a round.
         """
-        text = mended(text)
-        check_text(text, self.settings.limits.max_message_chars)
+        content = content_of(mended(text), attachments)
+        message = HumanMessage(content, id=str(uuid.uuid4()))
+        check_message(message, self.settings.limits)
         thread = str(uuid.uuid4()) if thread_id is None else thread_id
-        message = HumanMessage(text, id=str(uuid.uuid4()))
         return self._turn({"messages": [message]}, thread, context, watched)
 
     async def resume(self, thread_id: str, answer: Any, *, context: Context | None = None) -> Result:

@@ -82,23 +82,26 @@ class Orchestrator:
         turn = self.stream(text, attachments=attachments, thread_id=thread_id, context=context, watched=False)
         return await final_result(turn)
 
-    def stream(
+    def stream(  # noqa: PLR0913 (one message, whole)
         self,
         text: str,
         *,
         attachments: Sequence[Attachment] = (),
         thread_id: str | None = None,
         context: Context | None = None,
+        message_id: str | None = None,
         watched: bool = True,
     ) -> AsyncGenerator[Event, None]:
         """Run a turn and yield its events, `Done` last. Raises as `ask`.
+
+        A message that is sent again under its `message_id` gets the answer that there is.
 
         Whoever stops listening early cuts the turn short: it is wholly over once the generator is closed
         (`contextlib.aclosing`), and no other turn of the thread begins before. Not `watched`, only the end is
         told, which takes a sixth off the work of a round.
         """
         content = content_of(mended(text), attachments)
-        message = HumanMessage(content, id=str(uuid.uuid4()))
+        message = HumanMessage(content, id=message_id or str(uuid.uuid4()))
         check_message(message, self.settings.limits)
         thread = str(uuid.uuid4()) if thread_id is None else thread_id
         return self._turn({"messages": [message]}, thread, context, watched)

@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 
 from base.errors import StorageError
 from base.redaction import Redact, redacted_json, redacted_text
-from ledger import audit, calls, chats, claims, counts, decisions, remembered_rules, threads, usage
+from ledger import audit, calls, claims, counts, decisions, remembered_rules, threads, usage
 from ledger.access import Access
 from ledger.database import open_ledger_database
 from ledger.owner import presence_of, this_process
@@ -402,15 +402,17 @@ class Ledger:
 
     async def link_chat(self, user: str, keys: Sequence[str], thread: str) -> None:
         """Note that keys of another program lead to a user's thread."""
-        await self._access.write(_of(thread), chats.link, user, keys, thread, self.now())
+        await self._access.write(_of(thread), threads.link_chat, user, keys, thread, self.now())
 
     async def claim_chat(self, user: str, key: str, thread: str) -> str:
         """Note a key, unless it leads somewhere; return where it leads."""
-        return await self._access.write(f"chat {user} {key}", chats.claim, user, key, thread, self.now())
+        return await self._access.write(
+            f"chat {user} {key}", threads.claim_chat, user, key, thread, self.now()
+        )
 
     async def chat(self, user: str, key: str) -> str | None:
         """Return the thread that a user's key leads to; None: to none."""
-        return await self._access.read(chats.thread_of, user, key)
+        return await self._access.read(threads.thread_of_chat, user, key)
 
     async def needed_results(self) -> Needed:
         """Return the long results that the threads there are need."""

@@ -214,7 +214,7 @@ class Orchestrator:
             if queued:
                 yield Begun()
             if asked is not None:  # a second click must not answer what came after
-                now = await self._question(thread)
+                now = await self.question(thread)
                 if not now or now != asked:
                     raise await stale_answer(self.ledger, thread, asks_else=bool(now))
             with self._latest(thread) as values:
@@ -235,7 +235,7 @@ class Orchestrator:
         """
         if given is None or isinstance(given, Command):
             await check_run(self._res, self._checkpointer, given, self.config(thread), context)
-        return await self._question(thread) if isinstance(given, Command) else None
+        return await self.question(thread) if isinstance(given, Command) else None
 
     async def _take_up(self, thread: str, context: Context | None) -> bool:
         """Note that a turn goes on; False: none was cut short."""
@@ -251,7 +251,12 @@ class Orchestrator:
         saver = self._checkpointer
         return saver.latest_values(thread) if isinstance(saver, DurableSaver) else nullcontext({})
 
-    async def _question(self, thread_id: str) -> str:
+    async def question(self, thread_id: str) -> str:
+        """Return the identity of what a thread asks; empty: it asks nothing.
+
+        Raises:
+            UnknownThreadError: there is no such conversation.
+        """
         with damage_named(thread_id):
             asked = await question(self._checkpointer, self.config(thread_id))
         if asked is None:

@@ -14,6 +14,7 @@ from base.redaction import Redact, redacted_json, redacted_text
 from ledger import audit, calls, claims, counts, decisions, remembered_rules, threads, usage
 from ledger.access import Access
 from ledger.database import open_ledger_database
+from ledger.messages import Messages
 from ledger.owner import presence_of, this_process
 from ledger.reads import Read, Reads
 from ledger.records import (
@@ -72,6 +73,7 @@ class Ledger:
         self._clean = partial(redacted_text, redact=redact)
         self._owner = owner
         self.reads = Reads(self._access, owner, self._row)
+        self.messages = Messages(self._access)
 
     @classmethod
     async def open(cls, database: Path | str, redact: Redact = str) -> Self:

@@ -6,7 +6,17 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, or_, select, update
 
 from ledger.owner import is_gone
-from ledger.tables import calls, chats, matching, parsed, rows_of, threads, unknown_outcomes
+from ledger.tables import (
+    calls,
+    chats,
+    deliveries,
+    matching,
+    parsed,
+    received,
+    rows_of,
+    threads,
+    unknown_outcomes,
+)
 from storage.long_results import Needed, name_of
 from storage.shared_tables import insert
 
@@ -55,7 +65,8 @@ def names(connection: Connection) -> set[str]:
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:
     """Delete a thread's row, with `audit` its calls, too."""
-    for table in (threads, chats, unknown_outcomes, calls) if audit else (threads, chats):
+    told = (threads, chats, received, deliveries)
+    for table in (*told, unknown_outcomes, calls) if audit else told:
         connection.execute(delete(table).where(table.c.thread == thread))
 
 

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from base.errors import TwobrainError
 from base.run_context import RunFilter
 from base.telemetry_export import begin_export, end_export, exports_metrics
+from channels.service import channels_served
 from ledger.counts import observe
 from nodes.resources import Resources, shared_resources
 from server.auth import authenticate
@@ -91,7 +92,8 @@ async def _observed(_app: FastAPI) -> AsyncIterator[None]:
     for handler in logging.getLogger().handlers:
         handler.addFilter(RunFilter())
     watching = asyncio.create_task(_watch()) if exports_metrics() else None
-    yield
+    async with channels_served():
+        yield
     if watching:
         watching.cancel()
     await asyncio.to_thread(end_export)

@@ -1,3 +1,5 @@
+import pytest
+
 PROMPT = "1m>"
 
 
@@ -24,6 +26,7 @@ def test_a_chat_keeps_to_one_thread_until_a_new_one_is_asked_for(home, terminal)
     assert titles == ["what is 12*7", "what is 2+3"]
 
 
+@pytest.mark.slow
 def test_a_chat_recalls_what_was_typed_in_an_earlier_one(terminal):
     screen = terminal("chat")
     screen.sees(PROMPT)

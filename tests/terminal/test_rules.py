@@ -1,9 +1,12 @@
 """Rules: made at a card, listed, and revoked."""
 
+import pytest
+
 WRITE = 'write "milk" to notes/a.txt'
 CHOICES = "reject >"
 
 
+@pytest.mark.slow
 def test_a_card_makes_a_rule_that_is_listed_and_can_be_revoked(home, terminal):
     screen = terminal("ask", WRITE)
     screen.sees(CHOICES)
@@ -33,6 +36,7 @@ def test_a_card_makes_a_rule_that_is_listed_and_can_be_revoked(home, terminal):
     home.run("ask", WRITE, code=3)
 
 
+@pytest.mark.slow
 def test_a_rule_that_does_not_say_how_often_it_holds_is_used_up_at_some_point(home, terminal):
     screen = terminal("ask", WRITE)
     screen.sees(CHOICES)

@@ -82,13 +82,12 @@ def _fenced(text: str) -> str:
 def _how_to_answer(request: Mapping[str, Any]) -> str:
     actions = request["action_requests"]
     if any("attempt" in action for action in actions):
-        ways = ['"yes" runs it again', '"no" counts it as done']
+        ways = 'Answer "yes" to run it again, or "no" to count it as done.'
     else:
-        ways = ['"yes"', '"no", or "no: " and why', '"edit" and lines such as "name: new value"']
-    if any(action.get("offer") for action in actions):
-        ways.append(f'"{_ALWAYS}"')
-    several = f' A line such as "2 no" is about one of the {len(actions)}.' if len(actions) > 1 else ""
-    return f'Answer {" · ".join(ways)}.{several} "/new" and words begin something else instead.'
+        always = f'"{_ALWAYS}", ' if any(action.get("offer") for action in actions) else ""
+        ways = f'Answer "yes", {always}"no" or "no: why", or "edit" with lines such as "name: new value".'
+    several = f' A line such as "2 no" is about one of the {len(actions)} alone.' if len(actions) > 1 else ""
+    return f'{ways}{several} To ask for something else instead, begin with "/new".'
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ class Chats:
         thread = thread or (await self._by_history(user, chat, earlier) if earlier else None)
         new = thread or str(uuid.uuid4())
         repeats = known == new and not is_again  # such as "regenerate"
-        await self._ledger.link_chat(user, [request], new)
+        await self._ledger.link_chat(user, [request, _key("asked", chat, _of_person(said))], new)
         message_id = str(uuid.uuid4()) if repeats else str(uuid.uuid5(uuid.NAMESPACE_OID, f"{new} {request}"))
         return Place(
             new,
@@ -131,10 +131,8 @@ class Chats:
         self, asked: Completion, user: str, headers: Mapping[str, str], thread: str, answer: str
     ) -> None:
         """Note that what was said, with an answer, is a thread."""
-        chat, said = _first(headers, _CHAT), asked.said
-        with_answer = [*said, Said(role="assistant", content=answer)]
-        keys = [_key("said", chat, with_answer), _key("asked", chat, _of_person(said))]
-        await self._ledger.link_chat(user, keys, thread)
+        said = [*asked.said, Said(role="assistant", content=answer)]
+        await self._ledger.link_chat(user, [_key("said", _first(headers, _CHAT), said)], thread)
 
     async def _by_history(self, user: str, chat: str, earlier: Sequence[Said]) -> str | None:
         """Return the thread that holds what was said; None: none does.

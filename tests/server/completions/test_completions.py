@@ -292,4 +292,7 @@ def test_a_client_that_hangs_up_stops_the_turn_and_the_chat_goes_on(door):
     stream.close()
     chat.said.append({"role": "assistant", "content": "Answ"})  # what came until then
     assert "Answer to: And now?" in chat.say("And now?")
+    assert "Answ" not in str(door.house.planner.heard[-1].raw).replace("Answer", ""), (
+        "the thread is the first's"
+    )
     assert "Hello" in str(door.house.planner.heard[-1].raw)

@@ -29,8 +29,8 @@ from server.auth import authenticate
 from server.engine_check import check_engine
 from server.metrics import CONTENT_TYPE, exposition
 from server.origins import CORS, OriginCheck
-from server.page.access import PageHeaders
 from server.page.page import open_page
+from server.page.sign_in import PageHeaders
 from server.page.site import add_page
 from server.thread_list import SavedFirst
 

@@ -1,4 +1,4 @@
-"""What has changed for a user, told to every page that they have open."""
+"""What has changed for a user, told to their open pages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

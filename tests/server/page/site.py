@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from base.settings import load_settings
+from graphs.session import Orchestrator, open_orchestrator
 from nodes.resources import open_resources, open_steps, share, shared
 from server.app import app
 from server.page.page import open_page
@@ -71,10 +72,19 @@ class Site:
             self._thread.join()
             shared[:] = self._before
 
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"TWOBRAIN_DATA_DIR": str(self.data_dir), "TWOBRAIN_CONFIG": str(self.config)}
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[Orchestrator]:
+        """Open what the terminal opens, on the same data."""
+        async with open_orchestrator(await asyncio.to_thread(load_settings, self.environ)) as orchestrator:
+            yield orchestrator
+
     @asynccontextmanager
     async def _opened(self, served: FastAPI) -> AsyncIterator[None]:
-        environ = {"TWOBRAIN_DATA_DIR": str(self.data_dir), "TWOBRAIN_CONFIG": str(self.config)}
-        res = await open_resources(await asyncio.to_thread(load_settings, environ))
+        res = await open_resources(await asyncio.to_thread(load_settings, self.environ))
         try:
             async with open_steps(res) as saver:
                 share(replace(res, checkpoints=saver))

@@ -94,7 +94,7 @@ async def _observed(_app: FastAPI) -> AsyncIterator[None]:
     for handler in logging.getLogger().handlers:
         handler.addFilter(RunFilter())
     watching = asyncio.create_task(_watch()) if exports_metrics() else None
-    async with open_page() as app.state.page:
+    async with open_page(await shared_resources()) as app.state.page:
         yield
     if watching:
         watching.cancel()

@@ -14,7 +14,7 @@ from langgraph.store.base import BaseStore
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from graphs.session import Orchestrator
-from nodes.resources import Resources, open_steps, open_store, shared_resources
+from nodes.resources import Resources, open_steps, open_store
 from server.page.changes import Changes
 from server.page.conversations import Conversations
 from server.page.live_turns import LiveTurns
@@ -40,14 +40,13 @@ class Page:
 
 
 @asynccontextmanager
-async def open_page() -> AsyncIterator[Page]:
-    """Open it on what this process shares; end its turns.
+async def open_page(res: Resources) -> AsyncIterator[Page]:
+    """Open it, and end its turns with it.
 
     Raises:
         ConfigurationError: the settings are not as expected.
         StorageError: the data directory or database cannot be used.
     """
-    res = await shared_resources()
     async with AsyncExitStack() as stack:
         saver = res.checkpoints
         if saver is None:

@@ -1,7 +1,7 @@
 """Who uses the page, by cookie or by token."""
 
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated, Any
@@ -27,10 +27,10 @@ from base.errors import (
     UnknownRuleError,
     UnknownThreadError,
 )
-from base.settings import LOCAL
+from base.settings import LOCAL, Users
 from base.users import Role
-from nodes.resources import shared_resources
-from server.auth import authenticate, users_now
+from nodes.resources import Resources
+from server.auth import name_by_token, users_now
 from server.page.sessions import LASTS_S, SignIns
 
 COOKIE = "twobrain"
@@ -162,17 +162,17 @@ async def user_of(request: Request) -> PageUser:
     Raises:
         PageError: 401, nobody that is known; 403, another website sent it.
     """
-    users = await _users()
+    users = await _users(request)
     tokens = {"authorization", "x-api-key"} & set(request.headers.keys())
     if users.guarded and tokens:
-        name = await _name_by_token(request.headers)
+        name = _name_by_token(users, request.headers)
         return PageUser(name, users.cards[name].role, guarded=True)
     _check_origin(request)
     if not users.guarded:
-        settings = (await shared_resources()).settings
+        settings = _resources(request).settings
         return PageUser(LOCAL, settings.user(LOCAL).role)
     secret = request.cookies.get(COOKIE, "")
-    session = await (await _sign_ins()).find(secret) if secret else None
+    session = await _sign_ins(request).find(secret) if secret else None
     card = users.cards.get(session["user"]) if session else None
     if session is None or card is None or card.token_sha256 != session["token_sha256"]:
         raise PageError(401, "You are not signed in here, or not any more. Sign in with your token.")
@@ -207,7 +207,7 @@ class Credentials(BaseModel):
 @router.post("/session", status_code=204)
 async def sign_in(given: Credentials, request: Request) -> Response:
     """Sign somebody in by their token."""
-    response, sign_ins, users = Response(status_code=204), await _sign_ins(), await _users()
+    response, sign_ins, users = Response(status_code=204), _sign_ins(request), await _users(request)
     if not users.guarded:
         return response
     source = _source(request)
@@ -220,7 +220,7 @@ async def sign_in(given: Credentials, request: Request) -> Response:
         )
     try:
         bearer = b"Bearer " + given.token.strip().encode("utf-8", "surrogatepass")
-        name = await _name_by_token({b"authorization": bearer})
+        name = _name_by_token(users, {b"authorization": bearer})
     except PageError as refusal:
         if refusal.response.status_code == 401:  # noqa: PLR2004 (HTTP's word for an unknown user)
             await sign_ins.fail(source)
@@ -237,7 +237,7 @@ async def sign_out(who: Who, request: Request) -> Response:
     """Sign out here."""
     response = Response(status_code=204)
     if who.secret:
-        await (await _sign_ins()).end(who.secret)
+        await _sign_ins(request).end(who.secret)
     _set_cookie(request, response, "", 0)
     return response
 
@@ -246,7 +246,7 @@ async def sign_out(who: Who, request: Request) -> Response:
 async def sign_out_everywhere(who: Who, request: Request) -> Response:
     """End all of a user's sessions."""
     response = Response(status_code=204)
-    await (await _sign_ins()).end_all(who.user)
+    await _sign_ins(request).end_all(who.user)
     _set_cookie(request, response, "", 0)
     return response
 
@@ -263,22 +263,27 @@ def _set_cookie(request: Request, response: Response, secret: str, seconds: int)
     )
 
 
-async def _users() -> Any:
+def _resources(request: Request) -> Resources:
+    found: Resources = request.app.state.page.res
+    return found
+
+
+async def _users(request: Request) -> Users:
     try:
-        return await users_now()
+        return await users_now(_resources(request).settings)
     except Auth.exceptions.HTTPException as error:
         raise PageError(error.status_code, str(error.detail)) from None
 
 
-async def _name_by_token(headers: Any) -> str:
+def _name_by_token(users: Users, headers: Mapping[Any, Any]) -> str:
     try:
-        return (await authenticate(headers))["identity"]
+        return name_by_token(users, headers)
     except Auth.exceptions.HTTPException as error:
         raise PageError(error.status_code, str(error.detail)) from None
 
 
-async def _sign_ins() -> SignIns:
-    return SignIns((await shared_resources()).ledger)
+def _sign_ins(request: Request) -> SignIns:
+    return SignIns(_resources(request).ledger)
 
 
 def _source(request: Request) -> str:
@@ -326,5 +331,5 @@ def _check_body(request: Request, most: int) -> None:
 def _told(error: RequestValidationError) -> str:
     """Return in a sentence what is wrong with a request."""
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"] if part not in {"body", "query", "path"})
+    place = ".".join(str(part) for part in problem["loc"][1:])
     return f"{place}: {problem['msg']}." if place else f"The request was not understood: {problem['msg']}."

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from base.settings import load_settings
 from graphs.session import Orchestrator, open_orchestrator
-from nodes.resources import open_resources, open_steps, share, shared
+from nodes.resources import open_resources, open_steps
 from server.app import app
 from server.page.page import open_page
 
@@ -53,7 +53,6 @@ class Site:
 
     def start(self) -> None:
         """Serve it on a port of its own."""
-        self._before = shared[:]
         started = threading.Event()
         listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -70,7 +69,6 @@ class Site:
         if self._thread.is_alive():
             self._server.should_exit = True
             self._thread.join()
-            shared[:] = self._before
 
     @property
     def environ(self) -> dict[str, str]:
@@ -87,8 +85,7 @@ class Site:
         res = await open_resources(await asyncio.to_thread(load_settings, self.environ))
         try:
             async with open_steps(res) as saver:
-                share(replace(res, checkpoints=saver))
-                async with open_page() as served.state.page:
+                async with open_page(replace(res, checkpoints=saver)) as served.state.page:
                     yield
         finally:
             await res.close()

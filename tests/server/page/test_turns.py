@@ -8,17 +8,26 @@ from threading import Barrier
 import pytest
 
 from base.errors import NothingPendingError
+from graphs.stream import final_result
 from nodes.context import Context
+from nodes.events import ToolStarted
 from tests.server.page.conftest import TOKENS
 from tests.server.page.site import Site, Visitor, place_of
 
-WAITS = 'use run_command {{"command": "echo began >> {0}; while [ ! -e {0}.go ]; do sleep 0.05; done; echo ended >> {0}"}}'
+_LOOP = "echo began >> {0}; while [ ! -e {0}.go ]; do sleep 0.05; done; echo ended >> {0}"
+WAITS = f'use run_command {{{{"command": "{_LOOP}"}}}}'
 """A command that ends once a file is there."""
 COUNTS = 'use run_command {"command": "echo once >> count.txt"}'
 
 
 def home(site: Site, name: str) -> Path:
     return site.workspace / ".people" / name
+
+
+def let_go(site: Site, file: str) -> None:
+    """Let the command that waits for it end."""
+    home(site, "dora").mkdir(parents=True, exist_ok=True)
+    (home(site, "dora") / f"{file}.go").touch()
 
 
 def began(visitor: Visitor, thread: str) -> None:
@@ -65,7 +74,7 @@ def test_whoever_reconnects_hears_what_they_missed_and_nothing_twice(dora: Visit
         heard = [next(events)]
         while heard[-1][1]["event"] != "tool_started":
             heard.append(next(events))
-    (home(site, "dora") / "missed.txt.go").touch()
+    let_go(site, "missed.txt")
     numbers = [number for number, _ in heard]
     with dora.listening(thread, **{"Last-Event-ID": str(numbers[-1])}) as events:
         rest = list(events)
@@ -84,7 +93,7 @@ def test_two_pages_hear_the_same_and_one_that_leaves_ends_nothing(dora: Visitor,
         sofa.sign_in(TOKENS["dora"])
         with sofa.listening(thread) as events:
             began(dora, thread)  # and is closed
-            (home(site, "dora") / "two.txt.go").touch()
+            let_go(site, "two.txt")
             heard = [event for _, event in events]
     assert heard == dora.hear(thread)
     assert (home(site, "dora") / "two.txt").read_text() == "began\nended\n"
@@ -103,7 +112,7 @@ def test_one_turn_of_a_conversation_runs_at_a_time(dora: Visitor, site: Site):
         dora.call("POST", f"{place}/answer", json={"question": "q", "decisions": [{"tool_call_id": "c"}]}),
     ):
         assert answer.status_code == 409, answer.text
-    (home(site, "dora") / "alone.txt.go").touch()
+    let_go(site, "alone.txt")
     assert dora.hear(thread)[-1]["event"] == "done"
     assert dora.say(thread, "what is 1+1").status_code == 202
     assert "2" in dora.hear(thread)[-1]["result"]["response"]
@@ -171,7 +180,8 @@ async def test_what_the_terminal_answered_is_not_answered_again(site: Site, bob:
 async def test_an_answer_to_one_question_never_answers_the_next(site: Site, bob: Visitor):
     thread, entry = await asyncio.to_thread(bob.wait_for, 'write "one" to next.txt')
     async with site.beside() as terminal:
-        assert (await terminal.ask('write "two" to next.txt', thread_id=thread)).pending
+        context = Context(user="bob")
+        assert (await terminal.ask('write "two" to next.txt', thread_id=thread, context=context)).pending
         with pytest.raises(NothingPendingError, match="asks something else"):
             async for _ in terminal.stream_resume(thread, True, asked=entry["question"]):
                 pass
@@ -181,18 +191,18 @@ async def test_an_answer_to_one_question_never_answers_the_next(site: Site, bob:
 
 async def test_a_turn_of_the_terminal_is_followed_to_its_end(site: Site, dora: Visitor):
     async with site.beside() as terminal:
-        said = terminal.ask(
-            WAITS.format("followed.txt"), thread_id="of/the terminal", context=Context(user="dora")
-        )
-        turn = asyncio.create_task(said)
-        while not (home(site, "dora") / "followed.txt").exists():
-            await asyncio.sleep(0.01)
+        context, text = Context(user="dora"), WAITS.format("followed.txt")
+        events = terminal.stream(text, thread_id="of/the terminal", context=context)
+        async for event in events:
+            if isinstance(event, ToolStarted):
+                break
+        turn = asyncio.create_task(final_result(events))
         read = await asyncio.to_thread(dora.get, place_of("of/the terminal"))
         assert (read["status"], read["live"]) == ("running", None)
         hearing = asyncio.create_task(asyncio.to_thread(dora.hear, "of/the terminal"))
         stopped = await asyncio.to_thread(dora.call, "POST", f"{place_of('of/the terminal')}/stop")
         assert (stopped.status_code, "another process" in stopped.json()["detail"]) == (409, True)
-        (home(site, "dora") / "followed.txt.go").touch()
+        let_go(site, "followed.txt")
         result = await turn
         assert (await hearing)[-1] == {"event": "done", "result": result.to_json()}
 

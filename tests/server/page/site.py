@@ -84,9 +84,9 @@ class Site:
     async def _opened(self, served: FastAPI) -> AsyncIterator[None]:
         res = await open_resources(await asyncio.to_thread(load_settings, self.environ))
         try:
-            async with open_steps(res) as saver:
-                async with open_page(replace(res, checkpoints=saver)) as served.state.page:
-                    yield
+            async with open_steps(res) as saver, open_page(replace(res, checkpoints=saver)) as page:
+                served.state.page = page
+                yield
         finally:
             await res.close()
 

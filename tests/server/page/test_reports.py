@@ -73,7 +73,7 @@ def test_usage_is_summed_of_ones_own_and_for_an_admin_of_all(by, bob: Visitor, a
     assert 0 < calls[0] < calls[1]
     assert {"input_tokens", "output_tokens", "cost_usd", "unpriced_calls"} <= mine[0].keys()
     if by == "role":
-        assert {row["role"] for row in mine} == {"orchestrator", "chat"}
+        assert {row["role"] for row in mine} >= {"orchestrator", "chat"}
     if by == "user":
         assert [row["user"] for row in mine] == ["bob"]
     assert bob.get("me")["used_today"]["tokens"] > 0

@@ -106,6 +106,16 @@ usage = Table(
     Index("usage_by_day", "user", "day", "counted_tokens", "cost_usd"),  # all that the sum of a day needs
 )
 
+chats = Table(
+    "chats",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("thread", String, nullable=False, index=True),
+    Column("at", Double, nullable=False),
+)
+"""What a chat, or a request, is called in another program, and the thread that it is here."""
+
 threads = Table(
     "threads",
     metadata,
@@ -133,6 +143,31 @@ rules = Table(
     Column("created_by", String, nullable=False),
 )
 
+thread_titles = Table(
+    "thread_titles",
+    metadata,
+    Column("thread", String, primary_key=True),
+    Column("title", Text, nullable=False),
+)
+"""What people called their threads."""
+
+page_sessions = Table(
+    "page_sessions",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("token_sha256", String, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+"""`digest` is of what the cookie holds; `token_sha256` of the token by which somebody signed in."""
+
+failed_sign_ins = Table(
+    "failed_sign_ins",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("source", String, nullable=False, index=True),
+    Column("at", Double, nullable=False),
+)
 
 unknown_outcomes = Table(
     "unknown_outcomes",

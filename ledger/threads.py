@@ -1,12 +1,22 @@
-"""The threads: their status, the results they need, their deletion."""
+"""The threads: status, other programs' chats, results needed, deletion."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select, update
 
 from ledger.owner import is_gone
-from ledger.tables import calls, matching, parsed, rows_of, threads, unknown_outcomes
+from ledger.tables import (
+    calls,
+    chats,
+    matching,
+    parsed,
+    rows_of,
+    rules,
+    thread_titles,
+    threads,
+    unknown_outcomes,
+)
 from storage.long_results import Needed, name_of
 from storage.shared_tables import insert
 
@@ -41,11 +51,45 @@ def listed(
 
     `since`: those alone that were touched then or later, or run.
     """
-    found = select(threads).where(*matching(threads, filters))
+    others = [column for column in threads.c if column.name != "title"]
+    title = func.coalesce(thread_titles.c.title, threads.c.title).label("title")
+    named = threads.outerjoin(thread_titles, thread_titles.c.thread == threads.c.thread)
+    found = select(*others, title).select_from(named).where(*matching(threads, filters))
     if since is not None:
         found = found.where(or_(threads.c.updated_at >= since, threads.c.status == "running"))
     query = found.order_by(threads.c.updated_at, threads.c.thread)
     return [_as_it_stands(connection, row) for row in rows_of(connection, query)]
+
+
+Stamp = tuple[tuple[Any, ...], ...]
+"""What a user has of threads, of what waits, and of rules; compared alone."""
+
+
+def stamps(connection: Connection) -> dict[str, Stamp]:
+    """Return, by user, what differs once something of theirs has changed.
+
+    With each turn that begins, waits or ends its thread's row changes, and so do its calls and its usage.
+    """
+    touched = select(threads.c.user, func.count(), func.max(threads.c.updated_at)).group_by(threads.c.user)
+    named = select(threads.c.user, thread_titles).join(threads, threads.c.thread == thread_titles.c.thread)
+    waits = select(threads.c.user, threads.c.thread, threads.c.waiting_since)
+    waits = waits.where(threads.c.status == "waiting").order_by(threads.c.thread)
+    agreed = select(rules.c.user, rules.c.id, rules.c.uses_left).order_by(rules.c.id)
+    found: dict[str, list[list[Any]]] = {}
+    for place, query in enumerate((touched, named.order_by(thread_titles.c.thread), waits, agreed)):
+        for user, *its in connection.execute(query):
+            found.setdefault(user, [[], [], []])[max(0, place - 1)].append(tuple(its))
+    return {user: tuple(map(tuple, its)) for user, its in found.items()}
+
+
+def rename(connection: Connection, thread: str, user: str, title: str) -> bool:
+    """Call a user's thread by another title; False: they have none such."""
+    its = matching(threads, {"thread": thread, "user": user})
+    if connection.scalar(select(threads.c.thread).where(*its)) is None:
+        return False
+    row = insert(connection.dialect, thread_titles).values(thread=thread, title=title)
+    connection.execute(row.on_conflict_do_update(index_elements=["thread"], set_={"title": title}))
+    return True
 
 
 def names(connection: Connection) -> set[str]:
@@ -55,8 +99,28 @@ def names(connection: Connection) -> set[str]:
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:
     """Delete a thread's row, with `audit` its calls, too."""
-    for table in (threads, unknown_outcomes, calls) if audit else (threads,):
+    for table in (threads, thread_titles, chats, *((unknown_outcomes, calls) if audit else ())):
         connection.execute(delete(table).where(table.c.thread == thread))
+
+
+def link_chat(connection: Connection, user: str, keys: Iterable[str], thread: str, now: float) -> None:
+    """Note that a user's keys lead to a thread from now on."""
+    for key in keys:
+        row = insert(connection.dialect, chats).values(user=user, key=key, thread=thread, at=now)
+        changes = {"thread": row.excluded.thread, "at": row.excluded.at}
+        connection.execute(row.on_conflict_do_update(index_elements=["user", "key"], set_=changes))
+
+
+def claim_chat(connection: Connection, user: str, key: str, thread: str, now: float) -> str:
+    """Note a key unless it leads somewhere; return where it leads."""
+    row = insert(connection.dialect, chats).values(user=user, key=key, thread=thread, at=now)
+    connection.execute(row.on_conflict_do_nothing())
+    return thread_of_chat(connection, user, key) or thread
+
+
+def thread_of_chat(connection: Connection, user: str, key: str) -> str | None:
+    """Return the thread that a user's key leads to; None: to none."""
+    return connection.scalar(select(chats.c.thread).where(*matching(chats, {"user": user, "key": key})))
 
 
 def needed_results(connection: Connection) -> Needed:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -104,7 +103,6 @@ class Provider:
         return self.write_rank if writes else self.plan_rank
 
 
-@cache
 def provider(name: str) -> Provider:
     """Return a provider by its name; raises KeyError where there is none."""
     found: Provider = import_module(MODULES[name]).PROVIDER

@@ -1,16 +1,14 @@
 """After the third approval of a kind a bounded rule is offered, in words, and never a wider one."""
 
-import asyncio
 import json
 import time
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from aiosmtpd.smtp import SMTP
 from langgraph.types import Command
 
 from base.errors import StorageError
 from ledger.ledger import Ledger
+from tests.tools.services import open_post
 
 WITHOUT = "without asking, 20 times, until "
 TOML = '[users.bob]\n[users.alice]\nrole = "admin"\ntimezone = "Pacific/Kiritimati"\n'
@@ -61,27 +59,8 @@ class Table:
         return offer_in(await self.ask(request))
 
 
-@asynccontextmanager
-async def post_office():
-    """Yield the mails that a real SMTP server took, and the table that names it."""
-    taken: list[tuple[str, ...]] = []
-
-    class Box:
-        async def handle_DATA(self, _server, _session, envelope):  # noqa: N802
-            taken.append(tuple(envelope.rcpt_tos))
-            return "250 OK"
-
-    server = await asyncio.get_running_loop().create_server(lambda: SMTP(Box()), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    table = (
-        f'[tools.send_email]\nhost = "127.0.0.1"\nport = {port}\nsecurity = "none"\nfrom = "me@example.com"\n'
-    )
-    async with server:
-        yield taken, table
-
-
 async def test_after_the_third_approval_a_bounded_rule_is_offered_in_words_and_taken_it_holds(settle):
-    async with post_office() as (sent, table):
+    async with open_post() as (sent, table):
         house = settle("openai", more=table + TOML)
         async with house.open() as orchestrator:
             at = Table(house, orchestrator, user="alice", user_role=None)

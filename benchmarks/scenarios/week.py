@@ -18,8 +18,7 @@ from benchmarks.wire import Wire
 from graphs.session import Orchestrator, open_orchestrator
 from nodes.context import Context
 from tests.behaviour.household import obedient
-from tests.tools.loopback import Site, answer, open_site
-from tests.tools.services import open_calendars, open_post
+from tests.tools.loopback import Site, answer, open_calendars, open_post, open_site
 from tests.wires.brain import Call, Heard, Reply
 from tests.wires.cards import at, configure
 
@@ -193,6 +192,7 @@ async def live(weeks: int, *, takes: bool, more: str = "") -> Lived:
                 await home.answer(action, type="reject", message="no")
         audit = await home.orchestrator.ledger.audit()
         rules = await home.orchestrator.ledger.rules()
+    words = {key: text.replace(home.site.url(""), "http://home") for key, text in words.items()}
     offered = ((rule, words.get((rule["user"], json.dumps(rule["where"])), "")) for rule in rules)
     lived.rules = [_row(rule, audit, text) for rule, text in offered]
     return lived

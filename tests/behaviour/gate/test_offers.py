@@ -8,7 +8,7 @@ from langgraph.types import Command
 
 from base.errors import StorageError
 from ledger.ledger import Ledger
-from tests.tools.services import open_post
+from tests.tools.loopback import open_post
 
 WITHOUT = "without asking, 20 times, until "
 TOML = '[users.bob]\n[users.alice]\nrole = "admin"\ntimezone = "Pacific/Kiritimati"\n'

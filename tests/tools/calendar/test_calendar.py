@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from base.errors import ConfigurationError
 from base.settings import load_settings
-from tests.tools.services import open_calendars
+from tests.tools.loopback import open_calendars
 from tools.calendar.caldav import open_calendar
 from tools.calendar.icalendar import Span, moment, occurrences
 from tools.registry import open_registry

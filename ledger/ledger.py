@@ -410,6 +410,20 @@ class Ledger:
         """Delete a thread's row, with `audit` its calls; its usage stays."""
         await self._access.write(_of(thread), threads.forget, thread, audit=audit)
 
+    async def link_chat(self, user: str, keys: Sequence[str], thread: str) -> None:
+        """Note that keys of another program lead to a user's thread."""
+        await self._access.write(_of(thread), threads.link_chat, user, keys, thread, self.now())
+
+    async def claim_chat(self, user: str, key: str, thread: str) -> str:
+        """Note a key, unless it leads somewhere; return where it leads."""
+        return await self._access.write(
+            f"chat {user} {key}", threads.claim_chat, user, key, thread, self.now()
+        )
+
+    async def chat(self, user: str, key: str) -> str | None:
+        """Return the thread that a user's key leads to; None: to none."""
+        return await self._access.read(threads.thread_of_chat, user, key)
+
     async def needed_results(self) -> Needed:
         """Return the long results that the threads there are need."""
         return await self._access.read(threads.needed_results)

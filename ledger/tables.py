@@ -106,6 +106,16 @@ usage = Table(
     Index("usage_by_day", "user", "day", "counted_tokens", "cost_usd"),  # all that the sum of a day needs
 )
 
+chats = Table(
+    "chats",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("thread", String, nullable=False, index=True),
+    Column("at", Double, nullable=False),
+)
+"""What a chat, or a request, is called in another program, and the thread that it is here."""
+
 threads = Table(
     "threads",
     metadata,

@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage
 
 from base.errors import StorageError
 from models.call import Reply
+from models.media import attached
 from models.replies import in_thread_if_long, renumbered
 from nodes.gate.repeats import Find, objections_to
 from nodes.prompt.views import EARLIER_MESSAGES
@@ -25,6 +26,8 @@ from tools.policy.taint import ReadResult, Taint, links_in, taint_after
 _TOO_MANY = "The limit of tool calls for this turn is reached."
 _NOT_OURS = StoredTaint(sources=["an earlier answer"], trusted_links=[])
 """Of what a client brought, or what was written before it was marked."""
+_ATTACHED = StoredTaint(sources=["an attachment"], trusted_links=[])
+"""Of a turn whose models see a file of the person's: others may have written what it says."""
 _log = logging.getLogger(__name__)
 
 
@@ -118,6 +121,8 @@ def _taint_before(turn: Turn) -> Taint:
     most = None if turn.state.path == "direct" else EARLIER_MESSAGES
     said = said_before(turn.state.messages, turn.history.before, most, sys.maxsize)
     shown = [mark if _is_ours(mark) else _NOT_OURS for each in said for mark in each.taints]
+    if any(each.attachments for each in said) or any(attached(turn.history.request.content)):
+        shown.append(_ATTACHED)
     tools = turn.offered() if turn.state.path != "direct" else []
     described = [f"what {tool.name} says of itself" for tool in tools if tool.untrusted_definition]
     sources = frozenset(described).union(*(mark["sources"] for mark in shown))

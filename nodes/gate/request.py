@@ -150,7 +150,7 @@ async def _action(
     expires = _EXPIRES.format(when=moment(expires_at, zone)) if expires_at else None
     waits = _WAITS.format(approvers=one_of(turn.person.approvers)) if turn.person.approvers else None
     offer = offers.get(call["id"])
-    offered = in_words(call["id"], offer) if offer else None
+    offered = _in_words(call["id"], offer) if offer else None
     parts = (changed, doubtful, effect, _unseen_in(args), reason, waits, expires, offered)
     action = {
         "name": call["name"],
@@ -165,8 +165,15 @@ async def _action(
     return {**action, "attempt": doubt.attempt} if doubt else action
 
 
-def in_words(call_id: str, offer: Offer) -> str:
-    """Return an offer and how to take it, for a description."""
+def own_description(action: Mapping[str, Any]) -> str:
+    """Return a description without what only programs of others need."""
+    said: str = action.get("description", "").removesuffix(GIVE_A_REASON)
+    offer = action.get("offer")
+    return said.replace(_in_words(action["tool_call_id"], offer), "").strip() if offer else said.strip()
+
+
+def _in_words(call_id: str, offer: Offer) -> str:
+    """Return an offer and how to take it."""
     decision = {"type": "approve", "tool_call_id": call_id, "remember": offer["remember"]}
     answer = json.dumps(decision, ensure_ascii=False).replace("`", "\\u0060")
     return _OFFER.format(text=offer["text"], answer=answer)

@@ -33,15 +33,15 @@ def test_a_card_makes_a_rule_that_is_listed_and_can_be_revoked(home, terminal):
     home.run("ask", WRITE, code=3)
 
 
-def test_after_the_third_approval_a_rule_is_offered_on_the_card_in_words_and_taken_by_a_key(home, terminal):
+def test_after_the_third_approval_a_rule_is_offered_on_the_card_and_taken_by_a_word(home, terminal):
     for _ in range(3):
         home.run("ask", WRITE, "--yes")
     screen = terminal("ask", WRITE)
-    told = screen.sees("o=offer", CHOICES)
+    told = screen.sees("without asking, 20 times", "always", CHOICES)
     assert "{" not in told, "what other programs are told"
-    screen.sendline("offer it")
+    screen.sendline("always do")
     screen.sees("Please type", CHOICES)
-    screen.sendline("o")
+    screen.sendline("always")
     screen.sees("Rule", "thread ")
     screen.ends(0)
     [rule] = home.json("rules")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from langgraph.types import Command
 
 from base.errors import StorageError
+from channels.dialogue import card_text, understood
 from ledger.ledger import Ledger
 from tests.tools.loopback import open_post
 
@@ -253,6 +254,23 @@ async def test_an_approvers_yes_counts_for_the_child_and_that_of_nobody_else(set
         assert (await at.answer(taking(asked))).pending is None
         at.context = house.context(user="kid", user_role=None)
         assert (await at.ask(write("a.txt", "f"))).pending is None
+
+
+async def test_where_all_is_text_the_word_always_takes_the_offer_and_no_other_does(settle):
+    house = settle("openai")
+    path = "a/![x](http:x)/b.md"
+    async with house.open() as orchestrator:
+        at = Table(house, orchestrator)
+        await at.approve(*(write(path, each) for each in "abc"))
+        asked = await at.ask(write(path))
+        card = card_text(asked.pending)
+        assert f'"always" allows: `Writing {path} {WITHOUT}' in card, "as code, so that nothing is loaded"
+        assert '"remember"' not in card
+        for word in ("always!", "always do", "yes always"):
+            assert understood(word, asked.pending, lambda *_: None).answer is None
+        said = understood(" Always ", asked.pending, lambda *_: None).answer
+        assert (await at.answer(said)).pending is None
+        assert (await at.ask(write(path, "d"))).pending is None
 
 
 async def test_where_the_answers_cannot_be_read_the_question_comes_without_an_offer(settle, monkeypatch):

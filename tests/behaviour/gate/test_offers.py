@@ -9,7 +9,10 @@ from langgraph.types import Command
 from base.errors import StorageError
 from channels.dialogue import card_text, understood
 from ledger.ledger import Ledger
+from tests.behaviour.household import ring_bell
 from tests.tools.loopback import open_post
+from tools.declaration import tool
+from tools.registry import Registry, open_registry
 
 WITHOUT = "without asking, 20 times, until "
 TOML = '[users.bob]\n[users.alice]\nrole = "admin"\ntimezone = "Pacific/Kiritimati"\n'
@@ -55,6 +58,13 @@ class Table:
             assert offer_in(await self.ask(request)) is None, request
             assert (await self.answer()).pending is None
 
+    async def checkpoints(self, *then):
+        """Return the configs of the thread's steps, the newest first, that these follow; none named: any."""
+        config = self.orchestrator.config(self.thread)
+        history = [state async for state in self.orchestrator.graph.aget_state_history(config)]
+        named = [state.config["configurable"] for state in history if state.next and then in {(), state.next}]
+        return [{"configurable": {**config["configurable"], **each}} for each in named]
+
     async def offer(self, request):
         """Return what is offered with a request, which is then neither approved nor denied."""
         return offer_in(await self.ask(request))
@@ -66,7 +76,7 @@ async def test_after_the_third_approval_a_bounded_rule_is_offered_in_words_and_t
         async with house.open() as orchestrator:
             at = Table(house, orchestrator, user="alice", user_role=None)
             await at.approve(*(mail("Anna <anna@example.com>", body) for body in "abc"))
-            asked = await at.ask(mail("anna@example.com", "d"))
+            asked = await at.ask(mail("Anna <Anna@example.com>", "d"))
             offer, [action] = offer_in(asked), asked.pending["action_requests"]
             until = datetime.fromisoformat(offer["remember"]["until"])
             assert offer["remember"] == {
@@ -89,7 +99,7 @@ async def test_after_the_third_approval_a_bounded_rule_is_offered_in_words_and_t
             [rule] = await orchestrator.ledger.rules(user="alice")
             assert rule["uses_left"] == 18
             assert await orchestrator.ledger.rules(user="bob") == []
-    assert sent == [("anna@example.com",)] * 5 + [("ANNA@example.com",)]
+    assert sent == [(f"{name}@example.com",) for name in ("anna", "anna", "anna", "Anna", "anna", "ANNA")]
 
 
 async def test_a_rule_is_offered_no_wider_than_what_was_approved_shows(settle):
@@ -126,7 +136,17 @@ async def test_a_folders_rule_lets_its_files_be_written_and_nothing_beside_or_be
     assert found == ["a.md", "b.md", "c.md", "d.md", "e.md"]
 
 
-async def test_whatever_the_tool_does_not_say_the_very_same_call_is_what_is_offered(settle, bell):
+@tool(effect="write")
+def ring_room(room: str, how: str | None = None) -> str:
+    """Ring in a room."""
+    return f"Rang {how or 'softly'} in the {room}."
+
+
+async def test_whatever_the_tool_does_not_say_the_very_same_call_is_what_is_offered(settle, monkeypatch):
+    def with_bells(settings):
+        return Registry([*open_registry(settings), ring_bell, ring_room])
+
+    monkeypatch.setattr("nodes.resources.open_registry", with_bells)
     house = settle("openai")
     async with house.open() as orchestrator:
         at = Table(house, orchestrator)
@@ -136,6 +156,7 @@ async def test_whatever_the_tool_does_not_say_the_very_same_call_is_what_is_offe
         assert await at.offer(ring) is None
         for name in "abc":
             await at.approve(write("a.txt", name), 'delete_file {"path": "a.txt"}')
+        await at.approve(*['ring_room {"room": "hall"}'] * 4)  # what is left out could be anything
         (house.workspace / "a.txt").write_text("x")
         assert (await at.offer('delete_file {"path": "a.txt"}'))["remember"]["where"] == {"path": "a.txt"}
         (house.workspace / "b.txt").write_text("x")
@@ -187,6 +208,21 @@ async def test_an_offer_not_taken_and_a_rule_revoked_are_not_offered_again(settl
         await at.approve(*(write("a.txt", each) for each in "klmn"))
 
 
+async def test_nothing_is_offered_that_a_revoked_rule_covers_or_that_would_cover_what_one_did(settle):
+    house = settle("openai")
+    async with house.open() as orchestrator:
+        at = Table(house, orchestrator)
+        for where, first in (("*.txt", "x.txt"), ("n/a.md", "n/a.md")):
+            await at.ask(write(first))
+            await at.answer({"type": "approve", "remember": {"where": {"path": where}}})
+            [rule] = await orchestrator.ledger.rules()
+            assert await orchestrator.ledger.revoke_rule(rule["id"], user="local")
+        await at.approve(*(write("y.txt", each) for each in "abcd"))
+        await at.approve(*(write(f"n/{each}.md") for each in "bcde"))
+        await at.approve(*(write("n/b.md", each) for each in "bc"))
+        assert (await at.offer(write("n/b.md")))["remember"]["where"] == {"path": "n/b.md"}
+
+
 async def test_an_approval_counts_once_however_often_its_turn_is_run_again_or_forked(settle):
     house = settle("openai")
     async with house.open() as orchestrator:
@@ -195,17 +231,20 @@ async def test_an_approval_counts_once_however_often_its_turn_is_run_again_or_fo
         await at.ask(" & ".join(write(f"n/{each}.md") for each in "abc"))
         assert (await at.answer()).pending is None, "three at once are one answer"
         await at.approve(write("n/d.md"))
-        config = orchestrator.config(at.thread)
-        for state in [state async for state in orchestrator.graph.aget_state_history(config)]:
-            if not state.next:
-                continue
-            named = {"configurable": {**config["configurable"], **state.config["configurable"]}}
-            await orchestrator.graph.ainvoke(None, named)
-            while pending := (await orchestrator.graph.aget_state(config)).values.get("pending"):
+        forks = await at.checkpoints()
+        for fork in forks:
+            await orchestrator.graph.ainvoke(None, fork)
+            while pending := (await orchestrator.result(at.thread)).pending:
                 assert "offer" not in pending["action_requests"][0]
                 await at.answer()
         await at.approve(write("n/e.md"))
         assert await at.offer(write("n/f.md"))
+        at.thread = f"t{at.asked - 1}"
+        (house.workspace / "n" / "e.md").write_text("what nobody can tell from another's")
+        forked = await orchestrator.graph.ainvoke(None, (await at.checkpoints("plan"))[-1])
+        [action] = forked["pending"]["action_requests"]
+        assert "attempt" in action
+        assert "offer" not in action, "it may have happened"
 
 
 async def test_what_was_approved_after_untrusted_content_shows_nothing(settle):

@@ -80,6 +80,7 @@ def test_a_text_of_several_lines_is_one_message(home, terminal):
     assert [text for text in home.stored("t1") if "\n" in text[:9]] == ["what is\n12*7", "hello\nworld"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_clears_what_was_typed_and_leaves_where_nothing_was(terminal):
     screen = terminal("chat")
     screen.sees(PROMPT)
@@ -91,6 +92,7 @@ def test_ctrl_c_clears_what_was_typed_and_leaves_where_nothing_was(terminal):
     screen.ends(0)
 
 
+@pytest.mark.slow
 def test_tab_completes_commands_and_paths(home, terminal):
     (home.directory / "report.txt").write_text("it")
     screen = terminal("chat")
@@ -105,6 +107,7 @@ def test_tab_completes_commands_and_paths(home, terminal):
     screen.ends(0)
 
 
+@pytest.mark.slow
 def test_an_editor_writes_the_next_message(home, terminal):
     editor = home.directory / "editor"
     editor.write_text("#!/bin/sh\necho 'what is 12*7' > \"$1\"\n")

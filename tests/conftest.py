@@ -87,8 +87,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--prove"):
         return
     full = {item for item in items if any(not _is_sampled(mark) for mark in item.iter_markers("prove"))}
-    quick = config.getoption("--quick")
-    slow = {item for item in items if quick and _is_slow(item)} | _repeats(items if quick else []) - full
+    rest = [item for item in items if item not in full] if config.getoption("--quick") else []
+    slow = {item for item in rest if _is_slow(item)} | _repeats(rest)
     config.stash[LEFT_OUT] = len(slow)
     config.hook.pytest_deselected(items=[item for item in items if item in full | slow])
     items[:] = [item for item in items if item not in full | slow]

@@ -5,16 +5,15 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
-from base.errors import ConfigurationError, TwobrainError
-from base.settings import Settings, load_settings
+from base.errors import ConfigurationError
+from base.settings import Settings
 from channels.messenger import Messenger
 from channels.runner import Channel
 from channels.telegram import open_telegram
-from graphs.session import open_orchestrator
+from graphs.session import Orchestrator
 
 _OPENERS: Mapping[str, Callable[[Settings], Messenger | None]] = {"telegram": open_telegram}
 """By the name of its table in `[channels]`."""
-_AGAIN_S = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -32,18 +31,18 @@ def open_messengers(settings: Settings) -> list[Messenger]:
     return [messenger for messenger in opened if messenger]
 
 
-async def serve_channels(settings: Settings) -> None:
+async def serve_channels(orchestrator: Orchestrator) -> None:
     """Serve all messengers until cancelled. Raises as `open_messengers`."""
-    messengers = await asyncio.to_thread(open_messengers, settings)
-    async with open_orchestrator(settings) as orchestrator, asyncio.TaskGroup() as tasks:
+    messengers = await asyncio.to_thread(open_messengers, orchestrator.settings)
+    async with asyncio.TaskGroup() as tasks:
         for messenger in messengers:
             tasks.create_task(Channel(orchestrator, messenger).run())
 
 
 @asynccontextmanager
-async def channels_served() -> AsyncIterator[None]:
-    """Serve all messengers while a server runs; their faults are logged, not the server's."""
-    task = asyncio.create_task(_served())
+async def channels_served(orchestrator: Orchestrator) -> AsyncIterator[None]:
+    """Serve all messengers while a server runs; their faults are logged."""
+    task = asyncio.create_task(_served(orchestrator))
     try:
         yield
     finally:
@@ -52,16 +51,10 @@ async def channels_served() -> AsyncIterator[None]:
             await task
 
 
-async def _served() -> None:
-    while True:
-        try:
-            settings = await asyncio.to_thread(load_settings)
-            if not settings.channels:
-                return
-            await serve_channels(settings)
-        except ConfigurationError as error:
-            _log.error("no messenger is served: %s", error)
-            return
-        except (TwobrainError, ExceptionGroup):
-            _log.exception("messengers stopped, and are begun again")
-            await asyncio.sleep(_AGAIN_S)
+async def _served(orchestrator: Orchestrator) -> None:
+    try:
+        await serve_channels(orchestrator)
+    except ConfigurationError as error:
+        _log.error("no messenger is served: %s", error)
+    except Exception:
+        _log.exception("no messenger is served any more")

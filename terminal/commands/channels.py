@@ -4,8 +4,9 @@ import asyncio
 import logging
 
 from base.errors import ConfigurationError
-from base.settings import load_settings
+from base.settings import Settings, load_settings
 from channels.service import serve_channels
+from graphs.session import open_orchestrator
 from terminal.screen import open_screen
 
 
@@ -23,7 +24,12 @@ def channels() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     open_screen().note(f"Serving {', '.join(settings.channels)}; Ctrl-C stops it.", "bold")
     try:
-        asyncio.run(serve_channels(settings))
+        asyncio.run(_serve(settings))
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+async def _serve(settings: Settings) -> None:
+    async with open_orchestrator(settings) as orchestrator:
+        await serve_channels(orchestrator)

@@ -157,7 +157,7 @@ class Handler:
                     request = event.request
                 elif isinstance(event, Done):
                     result = event.result
-        text = draft.text if request or not result else await self._answer(result)
+        text = draft.text if request or not result else self._answer(result)
         if chat and text:
             await self._delivery.put(Outgoing(chat, answer.key, text, owner, thread))
         self.changed.set()
@@ -175,8 +175,8 @@ class Handler:
             text = Outgoing(chat, f"elsewhere {row['id']}", f"That is asked {where}.", owner, row["thread"])
             await self._delivery.put(text)
 
-    async def _answer(self, result: Result) -> str:
-        receipts = receipts_text(result, await self._orchestrator.all_tools())
+    def _answer(self, result: Result) -> str:
+        receipts = receipts_text(result)
         return "\n\n".join(part for part in (result.response, receipts) if part) or "(There is no answer.)"
 
     async def _owner(self, thread: str, otherwise: str) -> str:

@@ -83,6 +83,12 @@ class Messages:
         query = said.order_by(received.c.id.desc()).limit(1)
         return await self._access.read(lambda connection: connection.scalar(query))
 
+    async def told(self, messenger: str, thread: str, since: float) -> bool:
+        """Tell whether anything of a thread was sent there since."""
+        its = *matching(deliveries, {"messenger": messenger, "thread": thread}), deliveries.c.at >= since
+        query = select(deliveries.c.id).where(*its).limit(1)
+        return await self._access.read(lambda connection: connection.scalar(query) is not None)
+
     async def sent(self, place: Place, key: str) -> dict[int, dict[str, Any]]:
         """Return what was sent under a key, by part."""
         query = select(deliveries).where(*matching(deliveries, {**place._asdict(), "key": key}))

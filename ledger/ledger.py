@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from base.errors import StorageError
 from base.redaction import Redact, redacted_json, redacted_text
 from ledger import audit, calls, claims, counts, decisions, remembered_rules, threads, usage
 from ledger.access import Access
+from ledger.audit import AuditFilters
 from ledger.database import open_ledger_database
 from ledger.owner import presence_of, this_process
 from ledger.reads import Read, Reads
@@ -34,12 +35,16 @@ from ledger.records import (
     Used,
     fields_of,
 )
+from ledger.remembered_rules import Answers
+from ledger.threads import Stamp
 from ledger.usage import Grouping, UsageFilters
 from storage.engine import SqlDatabase
 from storage.long_results import Needed
 from storage.writer import Writer
 
 _RULE_ID_LENGTH = 10
+_DECLINED_S = 30 * 86_400.0
+"""How long no rule is offered like one that was not taken."""
 _MOST_TOKENS = 10**15
 """Of one call, whatever a provider says: their sum has room in a column."""
 _FIRST_POLL_S, _LAST_POLL_S = 0.02, 0.5
@@ -67,7 +72,8 @@ class Ledger:
         """The time that all who share the ledger agree on."""
         self.writer = writer or Writer("writer")
         """Writes to the ledger first, and then to whatever else is opened with it."""
-        self._access = Access(database, self.writer)
+        self.access = self._access = Access(database, self.writer)
+        """Reads and writes, for other tables of this database, too."""
         self._redact = redact
         self._clean = partial(redacted_text, redact=redact)
         self._owner = owner
@@ -143,6 +149,7 @@ class Ledger:
         args: dict[str, Any] | None = None,
         edited: str = "",
         remember: Remembered | None = None,
+        offered: Mapping[str, str] | None = None,
         attempt: int | None = None,
         at: float | None = None,
     ) -> Decision:
@@ -150,7 +157,8 @@ class Ledger:
 
         For `by`, `fingerprint`, `shown`, `args`, `edited` and `attempt` see `ledger.decisions.Answer`.
         Without `approve` the call is rejected, which ends it, and `message` says why. `remember` is the rule
-        that begins with this approval, if this is the decision on record. `at` None is now.
+        that begins with this approval, if this is the decision on record; `offered` are the patterns of the
+        one that was offered with the question. `at` None is now.
         """
         words = f"{decisions.DENIED}: {message}" if message else f"{decisions.DENIED}."
         consent = "approved" if args is None else "edited"
@@ -167,6 +175,7 @@ class Ledger:
             stored_args=None if args is None else redacted_json(args, self._redact),
             attempt=attempt,
             rule=None if remember is None else self._rule(key, remember, by, now),
+            offered=self._declined(offered, now) if offered else None,
         )
         operation = decisions.decide if attempt is None else decisions.decide_again
         return await self._access.write(_of(key.thread), operation, key, answer)
@@ -300,6 +309,10 @@ class Ledger:
         """Return remembered rules, oldest first; `valid`: those not run out."""
         return await self._access.read(remembered_rules.listed, user, self.now() if valid else None)
 
+    async def answers(self, user: str, tool: str, *, since: float) -> Answers:
+        """Return what a user answered about calls of a tool."""
+        return await self._access.read(remembered_rules.answers, user, tool, since, self.now())
+
     async def revoke_rule(self, rule_id: str, *, user: str | None = None) -> bool:
         """Forget a rule; False: the user (None: anybody) has none such."""
         return await self._access.write("", remembered_rules.revoke, rule_id, user)
@@ -341,6 +354,10 @@ class Ledger:
         """
         return await self._access.read(usage.totals, by, filters)
 
+    async def used_today(self, user: str) -> tuple[int, float]:
+        """Return a user's counted tokens and dollars of the day."""
+        return await self._access.read(usage.used_on, user, self.now())
+
     async def used_in(self, user: str, thread: str, turn: str) -> TurnUsed:
         """Return what a turn has used, whatever its state says."""
         return await self._access.read(usage.used_in, user, thread, turn)
@@ -350,10 +367,10 @@ class Ledger:
         return await self._access.read(counts.counted, self.now())
 
     async def audit(
-        self, *, thread: str | None = None, user: str | None = None, limit: int | None = None
+        self, *, limit: int | None = None, numbered: bool = False, **filters: Unpack[AuditFilters]
     ) -> list[dict[str, Any]]:
         """Return the newest `limit` calls, newest last, open ones included."""
-        return await self._access.read(audit.listed, {"thread": thread, "user": user}, limit)
+        return await self._access.read(audit.listed, filters, limit, numbered=numbered)
 
     async def touch(self, thread: str, *, user: str, status: ThreadStatus, title: str | None = None) -> None:
         """Record how a user's thread stands; another's stays as it is.
@@ -396,6 +413,15 @@ class Ledger:
         found = await self._access.read(threads.listed, {"thread": thread})
         return found[0] if found else None
 
+    async def rename(self, thread: str, user: str, title: str) -> bool:
+        """Call a user's thread by another title; False: they have none such."""
+        title = self._clean(title.strip())[: threads.TITLE_CHARS]
+        return await self._access.write(_of(thread), threads.rename, thread, user, title)
+
+    async def stamps(self) -> dict[str, Stamp]:
+        """Return, by user, what differs once something of theirs has changed."""
+        return await self._access.read(threads.stamps)
+
     async def forget_thread(self, thread: str, *, audit: bool) -> None:
         """Delete a thread's row, with `audit` its calls; its usage stays."""
         await self._access.write(_of(thread), threads.forget, thread, audit=audit)
@@ -428,6 +454,9 @@ class Ledger:
             "created_at": now,
             "created_by": by,
         }
+
+    def _declined(self, offered: Mapping[str, str], now: float) -> dict[str, Any]:
+        return {"where": redacted_json(offered, self._redact), "until": now + _DECLINED_S}
 
     def _row(self, call: Call) -> dict[str, Any]:
         stored = {"tool": self._clean(call.tool), "args": redacted_json(call.args, self._redact)}

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from storage.shared_tables import Number, String, Text, metadata
 
-VERSION = 3
+VERSION = 4
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it."""
 
 OLDEST = 2
@@ -143,6 +143,42 @@ rules = Table(
     Column("created_by", String, nullable=False),
 )
 
+thread_titles = Table(
+    "thread_titles",
+    metadata,
+    Column("thread", String, primary_key=True),
+    Column("title", Text, nullable=False),
+)
+"""What people called their threads."""
+
+page_sessions = Table(
+    "page_sessions",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("token_sha256", String, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+"""`digest` is of what the cookie holds; `token_sha256` of the token by which somebody signed in."""
+
+failed_sign_ins = Table(
+    "failed_sign_ins",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("source", String, nullable=False, index=True),
+    Column("at", Double, nullable=False),
+)
+
+declined_rules = Table(
+    "declined_rules",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("tool", String, nullable=False),
+    Column("where", Text, nullable=False),
+    Column("until", Double),
+)
+"""Rules that were revoked, or offered and not taken. Until then none like them is offered; None: never."""
 
 unknown_outcomes = Table(
     "unknown_outcomes",

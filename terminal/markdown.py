@@ -38,7 +38,7 @@ class Rendered(markdown.Markdown):
 
 
 class MarkdownFlow:
-    """Shows a text that grows: whole blocks for good, the last one live."""
+    """Shows a text that grows, block by block."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -56,7 +56,7 @@ class MarkdownFlow:
         for line in lines:
             self._take(line)
         if self._live is None:
-            self._live = Live(console=self._console, transient=True, get_renderable=self._tail)
+            self._live = Live(console=self._console, transient=True, get_renderable=self._last_block)
             self._live.start()
 
     def end(self) -> None:
@@ -84,15 +84,15 @@ class MarkdownFlow:
             self._show()
 
     def _show(self) -> None:
-        """Show the block for good; a code block that is open ends with the text."""
+        """Show the block for good; an open code block ends there."""
         if self._block:
             shown, self._block = Rendered("\n".join(self._block)), []
             self._console.print(*([] if self._is_first else [""]), shown, sep="\n")
             self._is_first = False
 
-    def _tail(self) -> Rendered:
-        tail = "\n".join([*self._block, self._line])
-        return Rendered(tail[-_SHOWN_CHARS:])
+    def _last_block(self) -> Rendered:
+        text = "\n".join([*self._block, self._line])
+        return Rendered(text[-_SHOWN_CHARS:])
 
 
 def _closes(line: str, fence: str) -> bool:
@@ -102,6 +102,6 @@ def _closes(line: str, fence: str) -> bool:
 
 
 def _theme() -> str:
-    """Return the colours of code, for a light ground where the terminal says so."""
+    """Return the colours of code, light where the terminal is."""
     ground = os.environ.get("COLORFGBG", "").rpartition(";")[2]
     return "ansi_light" if ground in {"7", "15"} else "ansi_dark"

@@ -1,8 +1,6 @@
-<<<<<<< HEAD
 import re
-=======
+
 import pytest
->>>>>>> main
 
 WRITE = 'write "milk" to a.txt'
 

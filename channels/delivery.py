@@ -25,7 +25,7 @@ from channels.messenger import (
     split,
 )
 from ledger.ledger import Ledger
-from ledger.messages import Place
+from ledger.messengers.messages import ChatPlace, Messages
 from nodes.events import Restarted, Token, UsageReported
 
 _T = TypeVar("_T")
@@ -90,16 +90,16 @@ class Delivery:
 
     def __init__(self, messenger: Messenger, ledger: Ledger) -> None:
         self._messenger = messenger
-        self._messages = ledger.messages
+        self._messages = Messages(ledger.access)
         self._now = ledger.now
         self._free_at: dict[str, float] = {}
         """By chat: when its last message is paid for."""
         self._again: set[int] = set()
         """Numbers of what was sent once more."""
 
-    def place(self, chat: str) -> Place:
+    def place(self, chat: str) -> ChatPlace:
         """Return a chat's place."""
-        return Place(self._messenger.name, chat)
+        return ChatPlace(self._messenger.name, chat)
 
     async def put(self, what: Outgoing) -> str | None:
         """Have a text stand in a chat, whatever of it does already.

@@ -15,6 +15,7 @@ from graphs.attachments import Attachment
 from graphs.result import Result, condition_of, result_of
 from graphs.session import Orchestrator
 from graphs.stream import Confirmation, Done, Event
+from ledger.messengers.messages import Messages
 from nodes.context import Context
 
 HELP = (
@@ -36,7 +37,7 @@ class Handler:
     ) -> None:
         self._orchestrator = orchestrator
         self._messenger = messenger
-        self._messages = orchestrator.ledger.messages
+        self._messages = Messages(orchestrator.ledger.access)
         self._delivery = delivery
         self._questions = questions
         self.changed = asyncio.Event()

@@ -115,7 +115,7 @@ class Messenger(Protocol):
     async def __aexit__(self, *_: object) -> None: ...
 
     async def own_name(self) -> str:
-        """Return what it is called there, which shows that its token is good."""
+        """Return its own name there; so its token is good."""
 
     def length(self, text: str) -> int:
         """Return how many units a text has."""

@@ -16,6 +16,7 @@ from channels.messenger import Incoming, Messenger, MessengerError, SlowDownErro
 from channels.notices import Notice, Notices, words_of
 from channels.questions import Questions
 from graphs.session import Orchestrator
+from ledger.messengers.messages import Messages
 
 _TAKE_OVER_S = 2.0
 """Seconds after which another process takes the place of one that died."""
@@ -36,7 +37,7 @@ class Channel:
     def __init__(self, orchestrator: Orchestrator, messenger: Messenger) -> None:
         self._orchestrator = orchestrator
         self._messenger = messenger
-        self._messages = orchestrator.ledger.messages
+        self._messages = Messages(orchestrator.ledger.access)
         self._delivery = Delivery(messenger, orchestrator.ledger)
         self._questions = Questions(orchestrator, messenger, self._delivery)
         self._lanes: dict[str, asyncio.Task[None]] = {}
@@ -81,7 +82,7 @@ class Channel:
                 await asyncio.wait_for(self._handler.changed.wait(), _LOOK_S)
 
     async def _send_notice(self, notice: Notice) -> None:
-        """Put a question to somebody, remind them of it, or tell how a turn ended."""
+        """Ask somebody, remind them, or tell how a turn ended."""
         card = self._orchestrator.settings.users.get(notice.user)
         chat = self._messenger.address(card) if card else None
         if chat is None:

@@ -387,6 +387,6 @@ def serve(
 @app.command(rich_help_panel=_UPKEEP)
 def channels() -> None:
     """Serve the messengers of [channels] alone; `twobrain serve` does, too."""
-    from terminal.commands import channels
+    from terminal.commands.upkeep import channels
 
     raise typer.Exit(channels.channels())

@@ -42,7 +42,7 @@ _LONGEST_TOAST = 200
 """Characters of what is shown over a chat (answerCallbackQuery)."""
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _GONE = ("chat not found", "user is deactivated", "peer_id_invalid", "bot was kicked", "not enough rights")
-_TOLD_BY = ("httpx", "httpcore.http11")
+_TOLD_BY = ("httpx", "httpcore.http11", "telegram.Bot")
 """Loggers that tell of each request."""
 _FENCE = re.compile(r"^(`{3,})[^`\n]*\n(.*?)\n\1$", re.DOTALL | re.MULTILINE)
 _KINDS = {

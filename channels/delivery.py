@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from channels.messages import Messages, Place
 from channels.messenger import (
     AwayError,
     Button,
@@ -25,7 +26,6 @@ from channels.messenger import (
     split,
 )
 from ledger.ledger import Ledger
-from ledger.messages import Place
 from nodes.events import Restarted, Token, UsageReported
 
 _T = TypeVar("_T")
@@ -90,7 +90,7 @@ class Delivery:
 
     def __init__(self, messenger: Messenger, ledger: Ledger) -> None:
         self._messenger = messenger
-        self._messages = ledger.messages
+        self._messages = Messages(ledger.access)
         self._now = ledger.now
         self._free_at: dict[str, float] = {}
         """By chat: when its last message is paid for."""

@@ -10,9 +10,9 @@ from base.errors import UnknownThreadError
 from base.texts import visible
 from channels.delivery import Delivery, Outgoing
 from channels.dialogue import card_text
+from channels.messages import Messages, Place
 from channels.messenger import Button, ChatGoneError, Incoming, Messenger
 from graphs.session import Orchestrator
-from ledger.messages import Messages, Place
 from nodes.gate.request import identity_of
 
 _MOST_PARTS = 8
@@ -42,7 +42,7 @@ class Questions:
         self._orchestrator = orchestrator
         self._messenger = messenger
         self._delivery = delivery
-        self._messages: Messages = orchestrator.ledger.messages
+        self._messages = Messages(orchestrator.ledger.access)
 
     async def show(self, thread: str, request: Mapping[str, Any], owner: str) -> list[str]:
         """Put a question to who may answer it; return their chats.

@@ -11,6 +11,7 @@ from base.errors import BusyThreadError, StorageError, TwobrainError
 from base.texts import count
 from channels.delivery import Delivery, Outgoing
 from channels.handler import Handler, command_of
+from channels.messages import Messages
 from channels.messenger import Incoming, Messenger, MessengerError, SlowDownError
 from channels.questions import Questions
 from graphs.session import Orchestrator
@@ -34,7 +35,7 @@ class Channel:
     def __init__(self, orchestrator: Orchestrator, messenger: Messenger) -> None:
         self._orchestrator = orchestrator
         self._messenger = messenger
-        self._messages = orchestrator.ledger.messages
+        self._messages = Messages(orchestrator.ledger.access)
         self._delivery = Delivery(messenger, orchestrator.ledger)
         self._questions = Questions(orchestrator, messenger, self._delivery)
         self._lanes: dict[str, asyncio.Task[None]] = {}

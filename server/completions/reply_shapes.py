@@ -30,7 +30,7 @@ from graphs.session import Orchestrator
 from graphs.stream import Confirmation, Done, Event
 from nodes.context import Context
 from nodes.events import Restarted, Token, ToolStarted
-from server.completions.chat_threads import Chats, Completion, Place, attachments_of
+from server.completions.chat_threads import Chats, ChatTurn, Completion, attachments_of
 
 _SILENCE_S = 15.0
 """Seconds without a word after which a stream says that it lives."""
@@ -97,7 +97,7 @@ async def turn(
 
 
 async def _parts(
-    dialogue: Dialogue, events: AsyncGenerator[Event, None], place: Place
+    dialogue: Dialogue, events: AsyncGenerator[Event, None], place: ChatTurn
 ) -> AsyncGenerator[Part, None]:
     said, asked = "", None
     try:

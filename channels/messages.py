@@ -95,7 +95,7 @@ class Messages:
         return await self._access.read(lambda connection: next(iter(rows_of(connection, query)), None))
 
     async def question(self, place: Place, mark: str) -> dict[str, Any] | None:
-        """Return the question in a chat whose identity begins so; None: there is none."""
+        """Return the question whose identity begins so, if any."""
         its = *matching(deliveries, place._asdict()), deliveries.c.question.startswith(mark, autoescape=True)
         query = select(deliveries).where(*its).order_by(deliveries.c.id.desc()).limit(1)
         return await self._access.read(lambda connection: next(iter(rows_of(connection, query)), None))

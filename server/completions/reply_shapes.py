@@ -14,6 +14,7 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from base.errors import (
+    AllowanceError,
     BadMessageError,
     BusyThreadError,
     ConfigurationError,
@@ -38,6 +39,7 @@ _STARTED_ANEW = "\n\n*(It broke off, and begins anew.)*\n\n"
 _COUNTED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 _STATUS: Mapping[type[TwobrainError], tuple[int, str]] = {
     BadMessageError: (400, "invalid_request"),
+    AllowanceError: (429, "insufficient_quota"),
     BusyThreadError: (409, "busy"),
     UnknownThreadError: (404, "not_found"),
     ConfigurationError: (400, "invalid_request"),

@@ -131,7 +131,7 @@ class Lived:
 def measure() -> Iterator[Figure]:
     """Yield questions per person and day, and what came through that should not have."""
     without, lived = asyncio.run(live(1, takes=False)), asyncio.run(live(2, takes=True))
-    publish(lived)
+    publish(without, lived)
     people = len(HABITS) * _DAYS
     weeks = ("no rules", without.asked[0]), ("offers taken, first week", lived.asked[0])
     for name, asked in (*weeks, ("offers taken, second week", lived.asked[1])):
@@ -160,12 +160,19 @@ def let_through(lived: Lived) -> Figure:
     )
 
 
-def publish(lived: Lived) -> None:
-    """Put the table of rules into docs/policy.md."""
+def publish(without: Lived, lived: Lived) -> None:
+    """Put what was asked, and the table of rules, into docs/policy.md."""
     from benchmarks.run import put
 
+    none, first, second = without.asked[0], *lived.asked
+    each = [f"{asked / (len(HABITS) * _DAYS):.2f}" for asked in (none, first, second)]
+    told = (
+        f"Questions per person and day: {each[0]} with no rules ({none} of 100 tasks),\n"
+        f"{each[1]} in the first week with offers ({first}), {each[2]} in the second ({second}).\n"
+        f"Of the {len(HOSTILE)}, {len(lived.through)} came through.\n"
+    )
     head = "| who | rule | let through | asked all the same | of these hostile |\n|---|---|--:|--:|--:|"
-    put("policy.md", "week", "\n".join([head, *lived.rules]))
+    put("policy.md", "week", "\n".join([told, head, *lived.rules]))
 
 
 async def live(weeks: int, *, takes: bool, more: str = "") -> Lived:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from base.settings import load_settings
+from benchmarks.driver import UnequalWorkError
 from benchmarks.figures import TIMES, Figure, exact
 from benchmarks.wire import Wire
 from graphs.session import Orchestrator, open_orchestrator
@@ -182,8 +183,7 @@ async def live(weeks: int, *, takes: bool, more: str = "") -> Lived:
         for week in range(weeks):
             lived.asked.append(0)
             for person, request in _tasks(week):
-                action = await home.ask(person, request)
-                if action is None:
+                if (action := await home.ask(person, request)) is None:
                     continue
                 lived.asked[-1] += 1
                 offer = action.get("offer") if takes and "lock" not in request else None
@@ -239,6 +239,8 @@ class _Home:
         self.threads += 1
         context, request = Context(user=person, path="single"), request.replace("HOME", self.site.url(""))
         result = await self.orchestrator.ask(request, thread_id=f"t{self.threads}", context=context)
+        if not result.pending and result.stop_reason != "answered":
+            raise UnequalWorkError(f"{request} ended as {result.stop_reason}.")
         return result.pending["action_requests"][0] if result.pending else None
 
     async def answer(self, action: dict[str, Any], **said: Any) -> None:
@@ -275,13 +277,13 @@ async def _household(more: str) -> AsyncIterator[_Home]:
         calendar = stack.enter_context(open_calendars(folder / "calendars", "family"))
         async with httpx.AsyncClient(auth=_FAMILY, trust_env=False) as client:
             (await client.request("MKCALENDAR", f"{calendar}/family/home/")).raise_for_status()
-        wire = stack.enter_context(Wire("openai", _planner))
+        card = at(stack.enter_context(Wire("openai", _planner)), timeout_s=60)
         tables = (
             f'{mail}[tools.http_request]\nallow_hosts = ["{site.host}"]\n[tools.calendar]\n'
             f'url = "{calendar}/family/"\nuser = "family"\npassword_env = "CALENDAR"\n'
             + "".join(f"[users.{name}]\n" for name in HABITS)
         )
-        environ = configure(folder, {"planner": at(wire)}, {"orchestrator": ["planner"]}, tables + more)
+        environ = configure(folder, {"planner": card}, {"orchestrator": ["planner"]}, tables + more)
         settings = load_settings({**environ, "CALENDAR": _FAMILY[1]})
         yield _Home(await stack.enter_async_context(open_orchestrator(settings)), folder, site, sent)
 

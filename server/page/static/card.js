@@ -1,0 +1,224 @@
+// The card: calls that wait for consent, and what a person can say to them. Nothing is agreed to by default.
+
+import { api, attempt, query, part, talkOf } from "./api.js";
+import { ago, el, exact, say, stamp, visible } from "./dom.js";
+import { argumentsForm, ruleForm } from "./form.js";
+
+const SETTLING_MS = 400; // in which a click may be meant for what stood there before
+const LONG_LINES = 60;
+const LONG_CHARS = 4000;
+let movedAt = 0;
+
+/** Note that something on the page may have moved: what is clicked now may not be what was aimed at. */
+export const moved = () => { movedAt = performance.now(); };
+const sizes = new ResizeObserver(moved);
+/** Watch an element whose growth moves cards. */
+export const watch = (node) => sizes.observe(node);
+
+/** Let a button decide: deaf to clicks meant for something else, and to a key that is held down. */
+function decides(button, act) {
+	let isHeld = false;
+	button.onkeydown = (event) => {
+		isHeld = event.repeat;
+		if (isHeld) event.preventDefault();
+	};
+	button.onclick = () => {
+		if (!isHeld && performance.now() - movedAt > SETTLING_MS) act();
+	};
+	button.onpointerdown = () => { isHeld = false; };
+}
+
+function argument([name, value]) {
+	const text = exact(value);
+	const lines = text.split("\n").length;
+	const isLong = lines > LONG_LINES || text.length > LONG_CHARS;
+	const shown = el("pre", isLong ? { className: "long", tabIndex: 0, role: "group", ariaLabel: name } : {}, text);
+	const warning = isLong ? [el("p", { className: "hint" }, `${lines} lines, ${text.length} characters in all: scroll to its end.`)] : [];
+	return [el("dt", {}, visible(name)), el("dd", {}, warning, shown)];
+}
+
+/** Return what would happen, coloured by line, and why it is asked. */
+function effectOf(description) {
+	const [whole, , preview] = description.match(/^(`{3,})\n([^]*?)\n\1$/m) ?? [];
+	const [before, after] = whole ? description.split(whole) : [description, ""];
+	const words = (text) => text.split(/\n{2,}/).filter((each) => each.trim()).map((each) => el("p", {}, visible(each.trim())));
+	const kinds = { "+": "added", "-": "removed", "@": "place" };
+	const drawn = preview?.split("\n").map((line) => el("span", { className: `line ${kinds[line[0]] ?? ""}` }, `${visible(line)}\n`));
+	return [...words(before), ...(drawn ? [el("pre", { className: "preview", tabIndex: 0, role: "group", ariaLabel: "What would happen" }, drawn)] : []), ...words(after)];
+}
+
+/** Make the part of one call, with its choices; `decide` hears what was chosen, and in which words. */
+function callPart(action, { item, allowed, isOnly, place, decide }) {
+	const isInDoubt = "attempt" in action;
+	const parts = stamp("call", { name: !isOnly && `${place} · ${action.name}`, offered: action.offer?.text });
+	const { choices, panel } = parts;
+	parts.args.append(...Object.entries(action.args).flatMap(argument));
+	parts.effect.append(...effectOf(action.description ?? ""));
+	(isInDoubt ? choices : parts.doubt).remove();
+	if (isInDoubt || !action.offer) parts.offer.remove();
+	if (!allowed.includes("edit")) [parts.edit, parts.always].map((each) => each.remove());
+	if (!item.may_answer) [parts.offer, parts.approve, parts.edit, parts.always, parts.again].map((each) => each.remove());
+	if (!item.may_answer && !item.may_reject) parts.decide.remove();
+	const close = () => {
+		panel.replaceChildren();
+		choices.hidden = false;
+	};
+	const choose = (decision, words) => {
+		decide({ ...decision, tool_call_id: action.tool_call_id }, `${visible(action.name)} ${words}`);
+		if (isOnly) return;
+		close();
+		parts.decide.hidden = true;
+		parts.told.textContent = words;
+		parts.decided.hidden = false;
+		parts.change.focus();
+	};
+	const open = ({ node, go, back, problem }, make, words) => {
+		choices.hidden = true;
+		panel.replaceChildren(node);
+		moved();
+		node.querySelector("input, select, textarea")?.focus();
+		decides(go, () => {
+			try {
+				choose(make(), words);
+			} catch (error) {
+				problem.textContent = error.message;
+			}
+		});
+		back.onclick = () => {
+			close();
+			moved();
+			choices.lastElementChild.focus();
+		};
+	};
+	parts.decided.hidden = true;
+	parts.change.onclick = () => {
+		decide(null, action.tool_call_id);
+		parts.decide.hidden = false;
+		parts.decided.hidden = true;
+		moved();
+	};
+	decides(parts.approve, () => choose({ type: "approve" }, "will run."));
+	decides(parts.again, () => choose({ type: "approve" }, "will run again."));
+	decides(parts.count, () => choose({ type: "reject" }, "counts as done."));
+	decides(parts.agree, () => choose({ type: "approve", remember: action.offer.remember }, "will run, and is agreed to."));
+	parts.edit.onclick = () => {
+		const form = argumentsForm(action.args, item.schemas?.[action.name]);
+		const made = stamp("edit", isOnly ? {} : { go: "Keep these changes" });
+		made.form.append(...form.nodes);
+		open(made, () => ({ type: "edit", edited_action: { name: action.name, args: form.read() } }), "will run as you edited it.");
+	};
+	parts.always.onclick = () => {
+		const made = ruleForm(action);
+		open(made, () => ({ type: "approve", remember: made.read() }), "will run, and is agreed to.");
+	};
+	parts.reject.onclick = () => {
+		const made = stamp("reject");
+		open(made, () => ({ type: "reject", message: made.reason.value.trim() }), "will not run.");
+	};
+	return parts.node;
+}
+
+/** Make the card of what waits; `answered` hears in words what was decided. */
+function card(item, answered) {
+	const { request } = item;
+	const actions = request.action_requests;
+	const isOnly = actions.length === 1;
+	const decisions = new Map();
+	const parts = stamp("card", {
+		what: actions.some((each) => "attempt" in each) ? "Did it happen?" : "Asks for your consent",
+		title: isOnly ? actions[0].name : `${actions.length} calls`,
+		user: item.user || "somebody",
+		link: item.title || item.id,
+		problem: request.problem,
+		words: (request.message ?? "").replace(request.problem ?? "", "").trim(),
+	});
+	const { node, send, hint, refused } = parts;
+	const tell = () => {
+		const left = actions.length - decisions.size;
+		hint.textContent = left ? `${left} of ${actions.length} are undecided. Nothing runs before all are decided.` : "All are decided. Nothing has been sent yet.";
+		send.hidden = left > 0;
+		moved();
+	};
+	const answer = async () => {
+		node.inert = true;
+		refused.textContent = "";
+		try {
+			await api(talkOf(item.id, "/answer"), "POST", { question: item.question, decisions: [...decisions.values()].map(([decision]) => decision) });
+			say("Sent.");
+			answered([...decisions.values()].map(([, words]) => words));
+		} catch (error) {
+			node.inert = false;
+			if (error.status === 409) return settle(node, [error.message], item);
+			refused.textContent = error.message;
+			parts.title.focus();
+		}
+	};
+	const decide = (decision, words) => {
+		if (!decision) decisions.delete(words);
+		else decisions.set(decision.tool_call_id, [decision, words]);
+		return isOnly ? answer() : tell();
+	};
+	const allowedFor = (name) => request.review_configs?.find((each) => each.action_name === name)?.allowed_decisions ?? [];
+	parts.since.textContent = ago(item.since);
+	parts.link.href = `#talk/${part(item.id)}`;
+	parts.calls.append(...actions.map((action, at) => callPart(action, { item, allowed: allowedFor(action.name), isOnly, place: `${at + 1} of ${actions.length}`, decide })));
+	decides(send, answer);
+	if (!item.may_answer) hint.textContent = `It waits for ${visible(request.approvers?.join(" or ") || "somebody else")}.`;
+	else if (!isOnly) tell();
+	return node;
+}
+
+/** Say in a card's place what became of it. */
+function settle(node, lines, item, title) {
+	const hadFocus = node.contains(document.activeElement) || document.activeElement === document.body;
+	const note = stamp("stale", { what: item.request.action_requests.map(({ name }) => name).join(", "), ...(title ? { title } : {}) });
+	note.lines.append(...lines.map((line) => el("p", {}, visible(line))));
+	note.link.href = `#talk/${part(item.id)}`;
+	note.dismiss.onclick = () => note.node.remove();
+	node.replaceWith(note.node);
+	moved();
+	if (hadFocus) note.title.focus();
+}
+
+const OUTCOMES = { executed: "it ran", failed: "it failed", denied: "it was not run", superseded: "a new message set it aside", unknown: "it may have run", running: "it runs" };
+
+async function became(item) {
+	const rows = (await attempt(`audit?${query({ thread: item.id, limit: 100 })}`)) ?? [];
+	return item.request.action_requests.map(({ name, tool_call_id: id }) => {
+		const row = rows.find((each) => each.call_id === id);
+		const how = [row?.decision && `${row.decision} by ${row.decided_by}`, row && (OUTCOMES[row.status] ?? row.status)].filter(Boolean);
+		return `${name}: ${how.join("; ") || "answered elsewhere"}.`;
+	});
+}
+
+/** Cards of what waits; each is left as it is while its question stands. */
+export class Cards {
+	shown = new Map();
+
+	constructor(node, answered) {
+		Object.assign(this, { node, answered });
+		node.className = "cards";
+		watch(node);
+	}
+
+	show(items) {
+		const wanted = new Map(items.map((item) => [JSON.stringify([item.id, item.question, item.request.problem]), item]));
+		for (const [key, { node, item }] of this.shown) {
+			if (wanted.has(key)) continue;
+			this.shown.delete(key);
+			if (node.isConnected && !node.inert) became(item).then((lines) => settle(node, lines, item));
+		}
+		for (const [key, item] of wanted) {
+			if (this.shown.has(key)) continue;
+			const node = card(item, (words) => this.answered(() => settle(node, words, item, "Sent"), node));
+			this.shown.set(key, { node, item });
+			this.node.append(node);
+			moved();
+		}
+	}
+
+	clear() {
+		this.shown.clear();
+		this.node.replaceChildren();
+	}
+}

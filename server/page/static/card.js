@@ -42,8 +42,8 @@ function effectOf(description) {
 	const [whole, , preview] = description.match(/^(`{3,})\n([^]*?)\n\1$/m) ?? [];
 	const [before, after] = whole ? description.split(whole) : [description, ""];
 	const words = (text) => text.split(/\n{2,}/).filter((each) => each.trim()).map((each) => el("p", {}, visible(each.trim())));
-	const kinds = { "+": "added", "-": "removed", "@": "place" };
-	const drawn = preview?.split("\n").map((line) => el("span", { className: `line ${kinds[line[0]] ?? ""}` }, `${visible(line)}\n`));
+	const kindOf = (line) => (/^(@@ |--- now$|\+\+\+ after$)/.test(line) ? "place" : { "+": "added", "-": "removed" }[line[0]] ?? "");
+	const drawn = preview?.split("\n").map((line) => el("span", { className: `line ${kindOf(line)}` }, `${visible(line)}\n`));
 	return [...words(before), ...(drawn ? [el("pre", { className: "preview", tabIndex: 0, role: "group", ariaLabel: "What would happen" }, drawn)] : []), ...words(after)];
 }
 

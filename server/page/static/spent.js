@@ -39,7 +39,7 @@ function meter(title, spent, limit, told) {
 
 function chart(by, rows, value, told, days) {
 	const parts = stamp("chart", { title: TITLES[by], by: TITLES[by].slice(3) });
-	parts.node.classList.add(by);
+	parts.node.classList.add(`by-${by}`);
 	parts.chart.append(by === "day" ? columns(everyDay(rows, days), value, told) : bars(by, rows, value, told));
 	parts.rows.append(...rows.map((row) => el("tr", {}, [nameOf(row, by), number(row.input_tokens ?? 0), number(row.output_tokens ?? 0), dollars(row.cost_usd), number(row.model_calls ?? 0)].map((each) => el("td", {}, each)))));
 	return parts.node;

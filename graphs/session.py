@@ -103,10 +103,19 @@ class Orchestrator:
         return await final_result(self.stream_resume(thread_id, answer, context=context, watched=False))
 
     def stream_resume(
-        self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
+        self,
+        thread_id: str,
+        answer: Any,
+        *,
+        context: Context | None = None,
+        watched: bool = True,
+        asked: str | None = None,
     ) -> AsyncGenerator[Event, None]:
-        """Answer a confirmation and yield the events. Raises as `resume`."""
-        return self._turn(Command(resume=as_text(answer)), thread_id, context, watched)
+        """Answer a confirmation and yield the events. Raises as `resume`.
+
+        `asked` is the `question` that is answered; None: the one that stands when this is begun.
+        """
+        return self._turn(Command(resume=as_text(answer)), thread_id, context, watched, asked)
 
     async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
         """Go on with a turn that was cut short; nothing runs twice.
@@ -182,20 +191,22 @@ class Orchestrator:
         return snapshot
 
     async def _turn(
-        self, given: Any, thread: str, context: Context | None, watched: bool
+        self, given: Any, thread: str, context: Context | None, watched: bool, meant: str | None = None
     ) -> AsyncGenerator[Event, None]:
         """Wait for the thread's lock, run, and yield the turn's events.
 
-        Given is a new message, a Command that answers, or None to go on with what was cut short.
+        Given is a new message, a Command that answers, or None to go on with what was cut short. `meant` is
+        the question that is answered; None: the one that stands now.
         """
         asked = await self._asked(given, thread, context)
+        asked = asked if meant is None else meant
         if queued := watched and await self.turns.is_held(thread):
             yield Queued()
         async with self.turns.of(thread):
             if queued:
                 yield Begun()
             if asked is not None:  # a second click must not answer what came after
-                now = await self._question(thread)
+                now = await self.question(thread)
                 if not now or now != asked:
                     raise await stale_answer(self.ledger, thread, asks_else=bool(now))
             with self._latest(thread) as values:
@@ -216,7 +227,7 @@ class Orchestrator:
         """
         if given is None or isinstance(given, Command):
             await check_run(self._res, self._checkpointer, given, self.config(thread), context)
-        return await self._question(thread) if isinstance(given, Command) else None
+        return await self.question(thread) if isinstance(given, Command) else None
 
     async def _take_up(self, thread: str, context: Context | None) -> bool:
         """Note that a turn goes on; False: none was cut short."""
@@ -232,7 +243,12 @@ class Orchestrator:
         saver = self._checkpointer
         return saver.latest_values(thread) if isinstance(saver, DurableSaver) else nullcontext({})
 
-    async def _question(self, thread_id: str) -> str:
+    async def question(self, thread_id: str) -> str:
+        """Return the identity of what a thread asks; empty: nothing.
+
+        Raises:
+            UnknownThreadError: there is no such conversation.
+        """
         with damage_named(thread_id):
             asked = await question(self._checkpointer, self.config(thread_id))
         if asked is None:

@@ -29,6 +29,9 @@ from server.auth import authenticate
 from server.engine_check import check_engine
 from server.metrics import CONTENT_TYPE, exposition
 from server.origins import CORS, OriginCheck
+from server.page.access import PageHeaders
+from server.page.page import open_page
+from server.page.site import add_page
 from server.thread_list import SavedFirst
 
 _METRICS = "/metrics"
@@ -91,7 +94,8 @@ async def _observed(_app: FastAPI) -> AsyncIterator[None]:
     for handler in logging.getLogger().handlers:
         handler.addFilter(RunFilter())
     watching = asyncio.create_task(_watch()) if exports_metrics() else None
-    yield
+    async with open_page() as app.state.page:
+        yield
     if watching:
         watching.cancel()
     await asyncio.to_thread(end_export)
@@ -110,10 +114,17 @@ app = FastAPI(
     title="twobrain",
     lifespan=_observed,
     redoc_url=None,
-    middleware=[Middleware(OriginCheck), CORS, Middleware(OurMetrics), Middleware(SavedFirst)],
+    middleware=[
+        Middleware(PageHeaders),
+        Middleware(OriginCheck),
+        CORS,
+        Middleware(OurMetrics),
+        Middleware(SavedFirst),
+    ],
     # What it would tell of requests has threads and whole errors in it.
     telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
 )
+add_page(app)
 
 
 @app.get("/ready")

@@ -48,7 +48,7 @@ async def authenticate(headers: Mapping[Any, Any]) -> Identity:
     Raises:
         HTTPException: 401, the request brings no user's token; 403, the settings cannot be read.
     """
-    users = await _users()
+    users = await users_now()
     if not users.guarded:
         return {"identity": LOCAL, "is_authenticated": False}
     given = digest_of(_token(headers))
@@ -116,7 +116,7 @@ async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
     return isinstance(asked, list | tuple) and tuple(asked[: len(mine)]) == mine
 
 
-async def _users() -> Users:
+async def users_now() -> Users:
     """Return the users there are now.
 
     Raises:
@@ -180,7 +180,7 @@ async def _name(user: Auth.types.BaseUser) -> str | None:
     Raises:
         HTTPException: 403, they have no token now, or the settings cannot be read.
     """
-    users = await _users()
+    users = await users_now()
     if not users.guarded:
         return None
     if user.is_authenticated and users.may_enter(user.identity):

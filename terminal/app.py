@@ -172,11 +172,11 @@ def threads(user: OnlyUser = None, json: Json = False) -> None:
 @app.command(rich_help_panel=_LISTS)
 def usage(
     by: Annotated[
-        Literal["user", "model", "turn", "day"],
+        Literal["user", "model", "role", "turn", "day"],
         typer.Option(
             "--by",
-            metavar="<user|model|turn|day>",
-            parser=_one_of("user", "model", "turn", "day"),
+            metavar="<user|model|role|turn|day>",
+            parser=_one_of("user", "model", "role", "turn", "day"),
             help="What to sum up by.",
         ),
     ] = "model",

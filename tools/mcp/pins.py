@@ -82,6 +82,18 @@ class Pins(ABC):
 
         self._change(agreed)
 
+    def withdraw(self, server: str, tool: str, user: str) -> None:
+        """Forget that a user agreed to a tool, by whatever: it asks them."""
+        self.agree(server, tool, user, "")
+
+    def of(self, server: str) -> Pinned:
+        """Return a server's pins."""
+
+        def found(servers: dict[str, Pinned], _is_whole: bool) -> Pinned:
+            return servers.get(server) or {"trusted": False, "tools": {}, "users": {}}
+
+        return self._change(found)
+
     @abstractmethod
     def _change(self, change: Change) -> Pinned:
         """Change what is pinned, and return what `change` does."""

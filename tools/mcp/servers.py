@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from base.data_dir import MCP_PINS
@@ -67,6 +68,30 @@ class Servers:
             for server in ours.servers:
                 if server.connection.name == found.server:
                     await server.settle()
+
+    async def agreements(self, user: str) -> list[dict[str, Any]]:
+        """Return each known tool: `server`, `tool`, whether it is `agreed` to.
+
+        `own`: the user said so themselves, and not twobrain.toml for all.
+        """
+        found = []
+        for server in self._cards:
+            pinned = await asyncio.to_thread(self._pins.of, server)
+            for tool in pinned["tools"]:
+                pin, own = pin_of(pinned, user, tool), tool in pinned["users"].get(user, {})
+                agreed = pin["agreed"] and bool(pin["hash"])
+                found.append({"server": server, "tool": tool, "agreed": agreed, "own": own})
+        return found
+
+    async def withdraw(self, server: str, tool: str, user: str) -> bool:
+        """Have a tool ask a user again; False: there is none such."""
+        if server not in self._cards or tool not in (await asyncio.to_thread(self._pins.of, server))["tools"]:
+            return False
+        await asyncio.to_thread(self._pins.withdraw, server, tool, user)
+        for listed in self._of_this_loop().servers:
+            if listed.connection.name == server:
+                await listed.settle()
+        return True
 
     async def close(self) -> None:
         """End this event loop's sessions and the programs behind them."""

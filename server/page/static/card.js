@@ -194,25 +194,33 @@ async function became(item) {
 /** Cards of what waits; each is left as it is while its question stands. */
 export class Cards {
 	shown = new Map();
+	answered = new Set();
 
-	constructor(node, answered) {
-		Object.assign(this, { node, answered });
+	constructor(node, took) {
+		Object.assign(this, { node, took });
 		node.className = "cards";
 		watch(node);
 	}
 
 	show(items) {
-		const wanted = new Map(items.map((item) => [JSON.stringify([item.id, item.question, item.request.problem]), item]));
+		const wanted = new Map(items.map((item) => [JSON.stringify([item.id, item.question, item.since, item.request.problem]), item]));
 		for (const [key, { node, item }] of this.shown) {
-			if (wanted.has(key)) continue;
+			if (wanted.has(key) || node.inert) continue;
 			this.shown.delete(key);
-			if (node.isConnected && !node.inert) became(item).then((lines) => settle(node, lines, item));
+			if (node.isConnected) became(item).then((lines) => settle(node, lines, item));
+			else node.remove();
 		}
 		for (const [key, item] of wanted) {
-			if (this.shown.has(key)) continue;
-			const node = card(item, (words) => this.answered(() => settle(node, words, item, "Sent"), node));
+			if (this.shown.has(key) || this.answered.has(key)) continue;
+			const node = card(item, (words) => {
+				this.answered.add(key);
+				this.shown.delete(key);
+				settle(node, words, item, "Sent");
+				this.took();
+			});
 			this.shown.set(key, { node, item });
 			this.node.append(node);
+			node.scrollIntoView({ block: "nearest" });
 			moved();
 		}
 	}

@@ -19,10 +19,7 @@ class Page {
 		useZone(me.timezone);
 		this.talk = new Talk(me, () => this.refresh());
 		this.waiting = stamp("waiting");
-		this.cards = new Cards(this.waiting.cards, (settled) => {
-			settled();
-			this.refresh();
-		});
+		this.cards = new Cards(this.waiting.cards, () => this.refresh());
 		byId("user").textContent = me.user;
 		byId("role").textContent = me.role ?? "";
 		byId("sign-out").hidden = byId("sign-out-all").hidden = !me.guarded;

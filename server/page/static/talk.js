@@ -45,7 +45,10 @@ export class Talk {
 
 	constructor(me, changed) {
 		Object.assign(this, stamp("talk"), { changed, limits: { ...LIMITS, ...me.attachments } });
-		this.waiting = new Cards(this.cards, () => this.load());
+		this.waiting = new Cards(this.cards, () => {
+			this.waiting.clear();
+			this.load();
+		});
 		this.model.append(...(me.models ?? []).map(({ name, label }) => el("option", { value: name }, visible(label || name))));
 		this.path.append(...(me.paths ?? []).filter((each) => each !== "auto").map((each) => el("option", {}, each)));
 		this.send.onclick = () => this.speak();

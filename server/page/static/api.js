@@ -11,23 +11,16 @@ export const query = (values) => new URLSearchParams(Object.entries(values).filt
 export const part = encodeURIComponent;
 export const talkOf = (id, path = "") => `conversations/${part(id)}${path}`;
 
-/** What the server refuses; the message is for the person. */
-export class Refusal extends Error {
-	constructor(status, detail) {
-		super(detail);
-		this.status = status;
-	}
-}
+const refusal = (status, detail) => Object.assign(new Error(detail), { status });
 
-/** Ask the server; a sign-in that has ended brings the form back. */
+/** Ask the server; a sign-in that has ended brings the form back. What is thrown is for the person. */
 export async function api(path, method = "GET", body = undefined) {
 	const headers = body ? { "Content-Type": "application/json" } : {};
-	const answer = await fetch(BASE + path, { method, headers, body: JSON.stringify(body) }).catch(() => { throw new Refusal(0, AWAY); });
+	const answer = await fetch(BASE + path, { method, headers, body: JSON.stringify(body) }).catch(() => { throw refusal(0, AWAY); });
 	const told = await answer.json().catch(() => null);
 	if (answer.ok) return told ?? true;
 	if (answer.status === 401 && path !== "session") dispatchEvent(new Event("signed-out"));
-	const wait = answer.headers.get("Retry-After");
-	throw new Refusal(answer.status, `${told?.detail ?? `The server answered with ${answer.status}; its log says why.`}${wait ? ` Wait ${wait} s.` : ""}`);
+	throw refusal(answer.status, told?.detail ?? `The server answered with ${answer.status}; its log says why.`);
 }
 
 /** Ask the server, and show why where it refuses; undefined then. */
@@ -40,19 +33,17 @@ export async function attempt(...request) {
 	}
 }
 
-/** Listens to a stream of events until it is closed, over dropped networks; `ended` where there is no such stream now. */
-export class Listener {
-	constructor(path, { take, ended, opened }) {
-		this.source = new EventSource(BASE + path);
-		this.source.onmessage = (message) => take(JSON.parse(message.data), Number(message.lastEventId));
-		this.source.onopen = () => opened?.();
-		this.source.onerror = () => {
-			if (this.source.readyState === EventSource.CLOSED) this.timer = setTimeout(ended, AGAIN_MS); // else the browser tries anew
-		};
-	}
-
-	close() {
-		clearTimeout(this.timer);
-		this.source.close();
-	}
+/** Listen to events, over dropped networks; `ended` hears that there are none now. Returns how to stop. */
+export function listen(path, { take, ended, opened }) {
+	const source = new EventSource(BASE + path);
+	let timer;
+	source.onmessage = (message) => take(JSON.parse(message.data), Number(message.lastEventId));
+	source.onopen = () => opened?.();
+	source.onerror = () => {
+		if (source.readyState === EventSource.CLOSED) timer = setTimeout(ended, AGAIN_MS); // else the browser tries anew
+	};
+	return () => {
+		clearTimeout(timer);
+		source.close();
+	};
 }

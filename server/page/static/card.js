@@ -1,18 +1,15 @@
-// The card: calls that wait for consent, and what a person can say to them. Nothing is agreed to by default.
+// The card: calls that wait for consent, and what one can say to them. Nothing is agreed to by default.
 
 import { api, attempt, query, part, talkOf } from "./api.js";
 import { ago, el, exact, say, stamp, visible } from "./dom.js";
 import { argumentsForm, ruleForm } from "./form.js";
 
 const SETTLING_MS = 400; // in which a click may be meant for what stood there before
-const LONG_LINES = 60;
-const LONG_CHARS = 4000;
 let movedAt = 0;
 
-/** Note that something on the page may have moved: what is clicked now may not be what was aimed at. */
+/** Note that something may have moved: what is clicked now may not be what was aimed at. */
 export const moved = () => { movedAt = performance.now(); };
 const sizes = new ResizeObserver(moved);
-/** Watch an element whose growth moves cards. */
 export const watch = (node) => sizes.observe(node);
 
 /** Let a button decide: deaf to clicks meant for something else, and to a key that is held down. */
@@ -28,35 +25,26 @@ function decides(button, act) {
 	button.onpointerdown = () => { isHeld = false; };
 }
 
-function argument([name, value]) {
-	const text = exact(value);
-	const lines = text.split("\n").length;
-	const isLong = lines > LONG_LINES || text.length > LONG_CHARS;
-	const shown = el("pre", isLong ? { className: "long", tabIndex: 0, role: "group", ariaLabel: name } : {}, text);
-	const warning = isLong ? [el("p", { className: "hint" }, `${lines} lines, ${text.length} characters in all: scroll to its end.`)] : [];
-	return [el("dt", {}, visible(name)), el("dd", {}, warning, shown)];
-}
-
-/** Return what would happen, coloured by line, and why it is asked. */
+/** Return what would happen, coloured by line, and why it asks. */
 function effectOf(description) {
-	const [whole, , preview] = description.match(/^(`{3,})\n([^]*?)\n\1$/m) ?? [];
-	const [before, after] = whole ? description.split(whole) : [description, ""];
-	const words = (text) => text.split(/\n{2,}/).filter((each) => each.trim()).map((each) => el("p", {}, visible(each.trim())));
+	const [before, , preview, after] = description.split(/^(`{3,})\n([^]*?)\n\1$/m, 4);
+	const words = (text = "") => text.split(/\n{2,}/).filter((each) => each.trim()).map((each) => el("p", {}, visible(each.trim())));
 	const kindOf = (line) => (/^(@@ |--- now$|\+\+\+ after$)/.test(line) ? "place" : { "+": "added", "-": "removed" }[line[0]] ?? "");
 	const drawn = preview?.split("\n").map((line) => el("span", { className: `line ${kindOf(line)}` }, `${visible(line)}\n`));
-	return [...words(before), ...(drawn ? [el("pre", { className: "preview", tabIndex: 0, role: "group", ariaLabel: "What would happen" }, drawn)] : []), ...words(after)];
+	return [...words(before), ...(drawn ? [el("pre", { className: "preview" }, drawn)] : []), ...words(after)];
 }
 
-/** Make the part of one call, with its choices; `decide` hears what was chosen, and in which words. */
-function callPart(action, { item, allowed, isOnly, place, decide }) {
+/** Make the part of one call; `decide` hears what was chosen, and in which words. */
+function callPart(action, { item, isOnly, place, decide }) {
 	const isInDoubt = "attempt" in action;
 	const parts = stamp("call", { name: !isOnly && `${place} · ${action.name}`, offered: action.offer?.text });
 	const { choices, panel } = parts;
-	parts.args.append(...Object.entries(action.args).flatMap(argument));
+	parts.args.append(...Object.entries(action.args).flatMap(([name, value]) => [el("dt", {}, visible(name)), el("dd", {}, el("pre", {}, exact(value)))]));
 	parts.effect.append(...effectOf(action.description ?? ""));
 	(isInDoubt ? choices : parts.doubt).remove();
 	if (isInDoubt || !action.offer) parts.offer.remove();
-	if (!allowed.includes("edit")) [parts.edit, parts.always].map((each) => each.remove());
+	const allowed = item.request.review_configs?.find((each) => each.action_name === action.name)?.allowed_decisions;
+	if (!allowed?.includes("edit")) [parts.edit, parts.always].map((each) => each.remove());
 	if (!item.may_answer) [parts.offer, parts.approve, parts.edit, parts.always, parts.again].map((each) => each.remove());
 	if (!item.may_answer && !item.may_reject) parts.decide.remove();
 	const close = () => {
@@ -90,7 +78,6 @@ function callPart(action, { item, allowed, isOnly, place, decide }) {
 			choices.lastElementChild.focus();
 		};
 	};
-	parts.decided.hidden = true;
 	parts.change.onclick = () => {
 		decide(null, action.tool_call_id);
 		parts.decide.hidden = false;
@@ -135,7 +122,7 @@ function card(item, answered) {
 	const { node, send, hint, refused } = parts;
 	const tell = () => {
 		const left = actions.length - decisions.size;
-		hint.textContent = left ? `${left} of ${actions.length} are undecided. Nothing runs before all are decided.` : "All are decided. Nothing has been sent yet.";
+		hint.textContent = `${left} of ${actions.length} undecided. Nothing runs before all are decided and sent.`;
 		send.hidden = left > 0;
 		moved();
 	};
@@ -158,10 +145,9 @@ function card(item, answered) {
 		else decisions.set(decision.tool_call_id, [decision, words]);
 		return isOnly ? answer() : tell();
 	};
-	const allowedFor = (name) => request.review_configs?.find((each) => each.action_name === name)?.allowed_decisions ?? [];
 	parts.since.textContent = ago(item.since);
 	parts.link.href = `#talk/${part(item.id)}`;
-	parts.calls.append(...actions.map((action, at) => callPart(action, { item, allowed: allowedFor(action.name), isOnly, place: `${at + 1} of ${actions.length}`, decide })));
+	parts.calls.append(...actions.map((action, at) => callPart(action, { item, isOnly, place: `${at + 1} of ${actions.length}`, decide })));
 	decides(send, answer);
 	if (!item.may_answer) hint.textContent = `It waits for ${visible(request.approvers?.join(" or ") || "somebody else")}.`;
 	else if (!isOnly) tell();
@@ -180,13 +166,11 @@ function settle(node, lines, item, title) {
 	if (hadFocus) note.title.focus();
 }
 
-const OUTCOMES = { executed: "it ran", failed: "it failed", denied: "it was not run", superseded: "a new message set it aside", unknown: "it may have run", running: "it runs" };
-
 async function became(item) {
 	const rows = (await attempt(`audit?${query({ thread: item.id, limit: 100 })}`)) ?? [];
 	return item.request.action_requests.map(({ name, tool_call_id: id }) => {
 		const row = rows.find((each) => each.call_id === id);
-		const how = [row?.decision && `${row.decision} by ${row.decided_by}`, row && (OUTCOMES[row.status] ?? row.status)].filter(Boolean);
+		const how = [row?.decision && `${row.decision} by ${row.decided_by}`, row?.status].filter(Boolean);
 		return `${name}: ${how.join("; ") || "answered elsewhere"}.`;
 	});
 }

@@ -1,20 +1,20 @@
-// Elements, from index.html's templates and from texts: nothing on this page parses markup.
+// Elements, of templates and texts: nothing on this page parses markup.
 
 export const byId = (id) => document.getElementById(id);
 
-/** Make an element; functions in `props` listen, the rest are properties or attributes. */
+/** Make an element with properties; one of SVG with attributes. */
 export function el(tag, props = {}, ...children) {
-	const isSvg = /^(svg|rect|line|text|title)$/.test(tag);
+	const isSvg = /^(svg|rect|title)$/.test(tag);
 	const node = isSvg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
 	for (const [name, value] of Object.entries(props)) {
-		if (name in node && !isSvg) node[name] = value;
-		else node.setAttribute(name, value);
+		if (isSvg) node.setAttribute(name, value);
+		else node[name] = value;
 	}
 	node.append(...children.flat());
 	return node;
 }
 
-/** Copy a template; return its element as `node`, and each part that has a name. A text fills its part, an empty one removes it. */
+/** Copy a template: its `node`, and its parts by name. A text fills a part, an empty one removes it. */
 export function stamp(name, texts = {}) {
 	const node = byId(`t-${name}`).content.firstElementChild.cloneNode(true);
 	const parts = { node };
@@ -28,14 +28,9 @@ export function stamp(name, texts = {}) {
 
 const UNSEEN = /[\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{DI}\p{NChar}\u115f\u1160\u2800\u3164\uffa0\ufffc\u{13441}\u{13442}\u{1d159}]/gu;
 
-/** Return a text with all that cannot be seen written out, as in \u202e; line breaks and tabs stay. */
+/** Return a text with all that cannot be seen written out, as in \u{202e}; line breaks and tabs stay. */
 export function visible(text) {
-	return String(text).replace(UNSEEN, (char) => {
-		if (" \n\t".includes(char)) return char;
-		const code = char.codePointAt(0);
-		const [sign, width] = code < 256 ? ["x", 2] : code < 65536 ? ["u", 4] : ["U", 8];
-		return `\\${sign}${code.toString(16).padStart(width, "0")}`;
-	});
+	return String(text).replace(UNSEEN, (char) => (" \n\t".includes(char) ? char : `\\u{${char.codePointAt(0).toString(16)}}`));
 }
 
 /** Return an argument exactly, as text. */
@@ -44,21 +39,19 @@ export const brief = (args) => Object.values(args ?? {}).map(exact).join(", ").s
 
 let timeZone;
 export const useZone = (name) => { timeZone = name; };
-const MOMENT = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
-export const moment = (seconds, how = MOMENT) => (seconds ? new Intl.DateTimeFormat("en-GB", { timeZone, ...how }).format(seconds * 1000) : "");
-export const dayOf = (seconds) => moment(seconds, { day: "numeric", month: "short", year: "numeric" });
+export const moment = (seconds) => (seconds ? new Date(seconds * 1000).toLocaleString("en-GB", { timeZone, dateStyle: "medium", timeStyle: "short" }) : "");
 
 export function ago(seconds) {
 	const past = Date.now() / 1000 - seconds;
 	if (past < 60) return "just now";
 	if (past < 3600) return `${Math.floor(past / 60)} min ago`;
-	return past < 86400 ? `${Math.floor(past / 3600)} h ago` : dayOf(seconds);
+	return past < 86400 ? `${Math.floor(past / 3600)} h ago` : moment(seconds);
 }
 
-export const took = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60000)} min ${Math.floor((ms % 60000) / 1000)} s`);
-export const number = (value) => new Intl.NumberFormat("en").format(value);
+export const took = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+export const number = (value) => value.toLocaleString("en");
 export const dollars = (value) => (typeof value !== "number" ? "unknown cost" : value ? `$${value.toFixed(value < 1 ? 4 : 2)}` : "$0");
-export const bytes = (size) => (size < 1e6 ? `${Math.ceil(size / 1e3)} KB` : `${(size / 1e6).toFixed(1)} MB`);
+export const bytes = (size) => (size < 1e5 ? `${Math.ceil(size / 1e3)} KB` : `${(size / 1e6).toFixed(1)} MB`);
 export const count = (many, thing) => `${number(many)} ${thing}${many === 1 ? "" : "s"}`;
 
 /** Tell those who listen to the page instead of looking at it. */

@@ -1,6 +1,6 @@
 // The page: who is here, which view is open, and what changes elsewhere.
 
-import { api, attempt, Listener } from "./api.js";
+import { api, attempt, listen } from "./api.js";
 import { Cards } from "./card.js";
 import { byId, complain, say, stamp, sure, useZone } from "./dom.js";
 import { agreedView, doneView, rememberedView } from "./records.js";
@@ -8,7 +8,6 @@ import { spentView } from "./spent.js";
 import { listConversations, markOpen, Talk } from "./talk.js";
 
 const VIEWS = { done: doneView, spent: spentView, agreed: agreedView, remembered: rememberedView };
-const HIDDEN_MS = 30_000;
 const main = byId("main");
 
 class Page {
@@ -33,17 +32,17 @@ class Page {
 
 	/** Listen while the page is looked at: a browser holds six connections to a server, for all its tabs. */
 	listen() {
-		clearInterval(this.polling);
-		this.listener?.close();
-		if (document.hidden) this.polling = setInterval(() => this.refresh(), HIDDEN_MS);
-		else this.listener = new Listener("events", { opened: () => this.refresh(), take: () => this.refresh(), ended: () => this.listen() });
+		const refresh = () => this.refresh();
+		this.hush?.();
+		if (!document.hidden) this.hush = listen("events", { opened: refresh, take: refresh, ended: () => this.listen() });
 	}
 
 	async refresh() {
+		const own = (this.asked = (this.asked ?? 0) + 1);
 		const list = await listConversations();
 		const items = await attempt("waiting");
-		if (!items) return;
-		const mine = items.filter((each) => each.may_answer).length;
+		if (!items || own !== this.asked) return; // a later one knows more
+		const mine = items.filter(({ may_answer: may }) => may).length;
 		document.title = mine ? `(${mine}) twobrain` : "twobrain";
 		byId("badge").textContent = mine || "";
 		byId("pill").textContent = `${mine} waiting`;
@@ -60,7 +59,7 @@ class Page {
 	route() {
 		const [name, id] = location.hash.slice(1).split("/");
 		this.view = name === "waiting" || name in VIEWS ? name : "talk";
-		menu(false);
+		byId("side").hidePopover();
 		markOpen();
 		byId("where").textContent = this.view[0].toUpperCase() + this.view.slice(1);
 		this.talk.leave();
@@ -80,15 +79,7 @@ async function leave(what) {
 	location.reload();
 }
 
-/** Open or close the side on a small screen. */
-function menu(isOpen) {
-	document.body.classList.toggle("menu-open", isOpen);
-	byId("menu").ariaExpanded = String(isOpen);
-	main.inert = isOpen;
-	if (isOpen) byId("side").querySelector("a").focus();
-}
-
-/** Ask for a token; what is on the page stays as it is behind it. */
+/** Ask for a token; behind it the page stays as it is. */
 function signIn() {
 	const dialog = byId("sign-in");
 	if (dialog.open) return;
@@ -108,26 +99,15 @@ byId("sign-in").querySelector("form").onsubmit = async (event) => {
 	byId("token").value = "";
 	byId("sign-in").close();
 	const me = await attempt("me");
-	if (!page && me) page = new Page(me);
-	else if (me?.user === page?.me.user) page.listen();
-	else {
-		sessionStorage.clear(); // another's
-		location.reload();
-	}
+	if (page && me?.user === page.me.user) page.listen();
+	else location.reload();
 };
 
 let page;
 addEventListener("signed-out", signIn);
-byId("menu").onclick = () => menu(!main.inert);
-byId("shade").onclick = () => menu(false);
-byId("side").onclick = (event) => { if (event.target.closest("a")) menu(false); };
+byId("side").onclick = (event) => { if (event.target.closest("a")) byId("side").hidePopover(); };
 byId("skip").onclick = (event) => {
 	event.preventDefault();
 	main.focus();
 };
-addEventListener("keydown", (event) => {
-	if (event.key !== "Escape" || !main.inert) return;
-	menu(false);
-	byId("menu").focus();
-});
 api("me").then((me) => { page = new Page(me); }, (error) => { if (error.status !== 401) complain(error.message); });

@@ -1,31 +1,28 @@
 // Markdown as elements: text and links, never anything that loads.
 
-import { el, say, stamp, visible } from "./dom.js";
+import { el, stamp, visible } from "./dom.js";
 
 const SCHEMES = ["http:", "https:", "mailto:"];
-const LONGEST_ADDRESS = 120;
 const DEEPEST = 8;
-const LONGEST_LINE = 1000; // that is looked at for what takes more than one look: else a hostile text could stop the page
+const LONGEST_LINE = 1000; // that is looked at more than once: a hostile text stops no page
 const INLINE = new RegExp([
-	/\\([\\`*_{}[\]()#+\-.!|~<>])/, // 1: an escaped sign
-	/(`+)(?!`)([^]{0,2000}?[^`])\2(?!`)/, // 2, 3: code
-	/!?\[([^\]]{0,1000})\]\(\s*<?([^\s<>()]*(?:\([^\s()]*\)[^\s<>()]*)*)>?(?:\s+"[^"]*")?\s*\)/, // 4, 5: a link; of an image, too
-	/<((?:https?:\/\/|mailto:)[^\s<>]+)>/, // 6: an address in brackets
-	/(https?:\/\/[^\s<>"'`]*[^\s<>"'`.,;:!?)\]*_])/, // 7: an address
-	/(\*\*|__)(?=\S)([^]{0,2000}?\S)\8/, // 8, 9: strong
-	/(?<![\w*])([*_])(?=[^\s*_])([^*_]{0,1000}?\S)\10(?!\w)/, // 10, 11: emphasis
+	/\\(?<sign>[\\`*_{}[\]()#+\-.!|~<>])/,
+	/(?<ticks>`+)(?!`)(?<code>[^]{0,2000}?[^`])\k<ticks>(?!`)/,
+	/!?\[(?<words>[^\]]{0,1000})\]\(\s*<?(?<target>[^\s<>()]*(?:\([^\s()]*\)[^\s<>()]*)*)>?(?:\s+"[^"]*")?\s*\)/, // an image is a link, too
+	/<?(?<bare>https?:\/\/[^\s<>"'`]*[^\s<>"'`.,;:!?)\]*_])>?/,
+	/(?<stars>\*\*|__)(?=\S)(?<strong>[^]{0,2000}?\S)\k<stars>/,
+	/(?<![\w*])(?<star>[*_])(?=[^\s*_])(?<em>[^*_]{0,1000}?\S)\k<star>(?!\w)/,
 ].map((each) => each.source).join("|"), "g");
 
-/** A link whose address can be read; what is no address that one may follow stays text. */
+/** A link with its address; what may not be followed stays text. */
 function link(text, address, source) {
 	const found = URL.canParse(address) && new URL(address);
 	if (!found || !SCHEMES.includes(found.protocol)) return source;
 	const whole = visible(found.href.replace(/^mailto:/, ""));
-	const shown = whole.length > LONGEST_ADDRESS ? `${whole.slice(0, LONGEST_ADDRESS)}…` : whole;
-	const made = el("a", { href: found.href, rel: "noopener noreferrer", target: "_blank", title: whole });
+	const made = el("a", { href: found.href, rel: "noopener noreferrer", target: "_blank" });
 	const words = visible(text).trim();
-	if (!words || words === address || words === whole) made.append(shown);
-	else made.append(words, el("span", { className: "address" }, ` (${shown})`));
+	if (!words || words === address || words === whole) made.append(whole);
+	else made.append(words, el("span", { className: "address" }, ` (${whole})`));
 	return made;
 }
 
@@ -35,14 +32,13 @@ function inline(node, text, depth = 0) {
 	const nested = (tag, piece) => (depth < DEEPEST ? inline(el(tag), piece, depth + 1) : piece);
 	let at = 0;
 	for (const found of text.matchAll(INLINE)) {
-		const [source, sign, ticks, code, words, target, bracketed, bare, strong, bold, , italic] = found;
+		const [source] = found;
+		const { sign, code, words, target, bare, strong, em } = found.groups;
 		plain(text.slice(at, found.index));
 		at = found.index + source.length;
-		if (sign) node.append(sign);
-		else if (ticks) node.append(el("code", {}, code.replace(/^ ([^]*) $/, "$1")));
-		else if (target !== undefined) node.append(link(words, target, source));
-		else if (bracketed || bare) node.append(link("", bracketed ?? bare, source));
-		else node.append(strong ? nested("strong", bold) : nested("em", italic));
+		if (code) node.append(el("code", {}, code.replace(/^ ([^]*) $/, "$1")));
+		else if (strong ?? em) node.append(strong ? nested("strong", strong) : nested("em", em));
+		else node.append(sign ?? link(words ?? "", target ?? bare, source));
 	}
 	plain(text.slice(at));
 	return node;
@@ -96,7 +92,7 @@ function fenced(lines, at) {
 	return [end + 1, () => {
 		const { node, copy, text } = stamp("code", { language: language || "text" });
 		text.textContent = lines.slice(at + 1, end).join("\n");
-		copy.onclick = () => navigator.clipboard.writeText(text.textContent).then(() => say("Copied"));
+		copy.onclick = () => navigator.clipboard.writeText(text.textContent);
 		return node;
 	}];
 }
@@ -140,7 +136,7 @@ function tabled(lines, at) {
 		el("thead", {}, row(lines[at], "th")), el("tbody", {}, lines.slice(at + 2, end).map((line) => row(line, "td")))))];
 }
 
-/** Draws a text that grows: of its elements only those are made anew whose source has changed. */
+/** Draws a text that grows; only what has changed is made anew. */
 export class Markdown {
 	drawn = [];
 

@@ -4,7 +4,6 @@ import { address, attempt, part, query } from "./api.js";
 import { brief, count, exact, moment, stamp, sure, took, visible } from "./dom.js";
 
 const PAGE = 50;
-const TYPING_MS = 250;
 
 export function doneView({ role }) {
 	const { node, filters, person, q, tool, status, user, csv, rows, more, empty } = stamp("done");
@@ -20,11 +19,7 @@ export function doneView({ role }) {
 		more.hidden = found.length < PAGE;
 		more.onclick = () => load(found.at(-1).id ?? found.at(-1).started_at);
 	};
-	let typing;
-	filters.oninput = () => {
-		clearTimeout(typing);
-		typing = setTimeout(load, TYPING_MS);
-	};
+	filters.onchange = () => load();
 	load();
 	return node;
 }
@@ -40,11 +35,14 @@ function record(row) {
 	return parts.node;
 }
 
-/** Make a row of what is kept, which goes once the person is sure. */
-function kept(text, facts, { label, question, path, load, edit }) {
-	const parts = stamp("kept", { text, facts: facts.filter(Boolean).join(" · "), remove: label });
-	if (edit) parts.edit.onclick = () => edit(parts.node);
-	else parts.edit.remove();
+/** Make a row of what is kept until the person is sure. */
+function kept(text, facts, { label, question, path, load, isEditable }) {
+	const parts = stamp("kept", { text: !isEditable && text, facts: facts.filter(Boolean).join(" · "), remove: label });
+	if (isEditable) {
+		parts.input.value = text;
+		parts.input.oninput = () => { parts.save.hidden = false; };
+		parts.save.onclick = async () => { if (await attempt(path, "PATCH", { text: parts.input.value })) load(); };
+	} else parts.input.remove();
 	parts.remove.onclick = async () => { if ((await sure(question, label)) && (await attempt(path, "DELETE"))) load(); };
 	return parts.node;
 }
@@ -71,17 +69,9 @@ export function agreedView() {
 
 export function rememberedView() {
 	const { node, rows, empty } = stamp("remembered");
-	const edit = (id, text) => (row) => {
-		const { node: form, input, save, cancel } = stamp("memory");
-		input.value = text;
-		cancel.onclick = () => form.replaceWith(row);
-		save.onclick = async () => { if (await attempt(`memories/${part(id)}`, "PATCH", { text: input.value })) load(); };
-		row.replaceWith(form);
-		input.focus();
-	};
 	const load = async () => {
 		const found = (await attempt("memories")) ?? [];
-		rows.replaceChildren(...found.map(({ id, text, created_at: at }) => kept(text, [moment(at)], { label: "Forget", question: `Forget “${visible(text).slice(0, 80)}”?`, path: `memories/${part(id)}`, load, edit: edit(id, text) })));
+		rows.replaceChildren(...found.map(({ id, text, created_at: at }) => kept(text, [moment(at)], { label: "Forget", question: `Forget “${visible(text)}”?`, path: `memories/${part(id)}`, load, isEditable: true })));
 		empty.hidden = found.length > 0;
 	};
 	load();

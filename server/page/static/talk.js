@@ -6,18 +6,16 @@ import { ago, byId, bytes, complain, el, say, stamp, sure, visible } from "./dom
 import { Markdown } from "./markdown.js";
 import { account, Turn } from "./turn.js";
 
-const LIMITS = { max_bytes: 10e6, max_count: 10 };
-const STATES = { waiting: "waits for an answer", running: "runs", failed: "failed", interrupted: "was cut short" };
+const LIMITS = { max_bytes: 10e6 };
 const NEAR_END_PX = 80;
-const TYPING_MS = 250;
 
-/** Draw the list at the side, of those that are searched for, and return it. */
+/** Draw the list at the side, and return it. */
 export async function listConversations() {
 	const q = byId("search").value.trim();
 	const found = await attempt(`conversations?${query({ q })}`);
 	if (!found || q !== byId("search").value.trim()) return [];
 	byId("conversations").replaceChildren(...found.map(({ id, title, status, updated_at: at }) => {
-		const { node, link } = stamp("conversation", { title: title || "Untitled", state: STATES[status] ?? ago(at) });
+		const { node, link } = stamp("conversation", { title: title || "Untitled", state: status === "answered" ? ago(at) : status });
 		link.href = `#talk/${part(id)}`;
 		link.className = status;
 		return node;
@@ -27,16 +25,11 @@ export async function listConversations() {
 	return found;
 }
 
-/** Mark which link leads to what is open. */
 export function markOpen() {
-	for (const link of byId("side").querySelectorAll("a")) link.ariaCurrent = location.hash.startsWith(link.hash) ? "page" : null;
+	for (const link of byId("side").querySelectorAll("li a")) link.ariaCurrent = location.hash.startsWith(link.hash) ? "page" : null;
 }
 
-let typing;
-byId("search").oninput = () => {
-	clearTimeout(typing);
-	typing = setTimeout(listConversations, TYPING_MS);
-};
+byId("search").onchange = listConversations;
 
 export class Talk {
 	id = null;
@@ -44,7 +37,7 @@ export class Talk {
 	items = [];
 
 	constructor(me, changed) {
-		Object.assign(this, stamp("talk"), { changed, limits: { ...LIMITS, ...me.attachments } });
+		Object.assign(this, stamp("talk"), { changed, user: me.user, limits: { ...LIMITS, ...me.attachments } });
 		this.waiting = new Cards(this.cards, () => {
 			this.waiting.clear();
 			this.load();
@@ -78,21 +71,24 @@ export class Talk {
 	}
 
 	get draft() {
-		return `draft:${this.id ?? ""}`;
+		return `${this.user}:${this.id}`;
 	}
 
 	typed() {
-		this.input.style.height = "auto";
-		this.input.style.height = `${this.input.scrollHeight}px`;
 		sessionStorage.setItem(this.draft, this.input.value);
 		this.send.disabled = !this.input.value.trim() && !this.files.length;
 	}
 
+	fill(text) {
+		Object.assign(this, { files: [], follows: true });
+		this.input.value = text;
+		this.drawFiles();
+	}
+
 	attach(files) {
-		const { max_bytes: most, max_count: many } = this.limits;
+		const { max_bytes: most } = this.limits;
 		for (const file of files) {
 			if (file.size > most) complain(`${file.name} has ${bytes(file.size)}. At most ${bytes(most)} can be attached; it was left out.`);
-			else if (this.files.length >= many) complain(`At most ${many} files go with a message; ${file.name} was left out.`);
 			else this.files.push(file);
 		}
 		this.drawFiles();
@@ -121,10 +117,7 @@ export class Talk {
 		const begun = await attempt(this.id ? talkOf(this.id, "/turns") : "conversations", "POST", { text, attachments, model: this.model.value || undefined, path: this.path.value || undefined });
 		this.send.disabled = false;
 		if (!begun) return;
-		this.input.value = "";
-		this.files = [];
-		this.drawFiles();
-		this.follows = true;
+		this.fill("");
 		this.log.querySelector(".empty")?.remove();
 		this.log.append(said({ role: "user", text, attachments }));
 		if (this.id !== begun.id) {
@@ -140,11 +133,8 @@ export class Talk {
 	async open(id) {
 		this.leave();
 		this.id = id;
-		this.files = [];
-		this.follows = true;
 		this.waiting.clear();
-		this.input.value = sessionStorage.getItem(this.draft) ?? "";
-		this.drawFiles();
+		this.fill(sessionStorage.getItem(this.draft) ?? "");
 		this.log.replaceChildren(...(id ? [el("div", { className: "skeleton", ariaHidden: "true" }, [1, 2, 3].map(() => el("i")))] : [this.welcome()]));
 		this.head.replaceChildren(el("h1", {}, id ? "…" : "New conversation"));
 		this.state();
@@ -152,14 +142,11 @@ export class Talk {
 	}
 
 	welcome() {
-		const { node } = stamp("welcome");
-		for (const example of node.querySelectorAll("button")) {
-			example.onclick = () => {
-				this.input.value = example.textContent;
-				this.typed();
-				this.input.focus();
-			};
-		}
+		const { node, examples } = stamp("welcome");
+		examples.onclick = ({ target }) => {
+			if (target !== examples) this.fill(target.textContent);
+			this.input.focus();
+		};
 		return node;
 	}
 
@@ -182,7 +169,7 @@ export class Talk {
 		this.state();
 	}
 
-	/** Look again, where the conversation went on elsewhere. */
+	/** Look again, where it went on elsewhere. */
 	look(list) {
 		const now = list.find(({ id }) => id === this.id);
 		if (now && !this.turn && now.updated_at > this.updated) this.load();
@@ -190,26 +177,16 @@ export class Talk {
 
 	heading({ title }) {
 		const path = talkOf(this.id);
-		const { node, rename, remove } = stamp("head", { title: title || "Untitled" });
-		rename.onclick = () => {
-			const { node: form, input, save, cancel } = stamp("rename");
-			input.value = title ?? "";
-			cancel.onclick = () => this.heading({ title });
-			save.onclick = async () => {
-				if (!(await attempt(path, "PATCH", { title: input.value.trim() }))) return;
-				this.heading({ title: input.value.trim() });
-				this.changed();
-			};
-			input.onkeydown = (event) => ({ Enter: save, Escape: cancel })[event.key]?.click();
-			this.head.replaceChildren(form);
-			input.select();
-		};
-		remove.onclick = async () => {
-			if (!(await sure(`Delete “${visible(title)}”, with all that was said in it?`, "Delete")) || !(await attempt(path, "DELETE"))) return;
+		const parts = stamp("head");
+		parts.title.value = title || "Untitled";
+		parts.title.onchange = async () => { if (await attempt(path, "PATCH", { title: parts.title.value })) this.changed(); };
+		parts.title.onkeydown = ({ key }) => { if (key === "Enter") parts.title.blur(); };
+		parts.remove.onclick = async () => {
+			if (!(await sure(`Delete “${visible(parts.title.value)}”, with all that was said in it?`, "Delete")) || !(await attempt(path, "DELETE"))) return;
 			location.hash = "#talk";
 			this.changed();
 		};
-		this.head.replaceChildren(node);
+		this.head.replaceChildren(parts.node);
 	}
 
 	listen() {
@@ -234,7 +211,7 @@ export class Talk {
 		this.waiting.show(waits);
 		this.stop.hidden = !this.turn;
 		this.send.hidden = Boolean(this.turn);
-		this.hint.textContent = waits.length ? "Something waits for your answer. A message sets it aside: it is then not run." : "";
+		this.hint.hidden = !waits.length;
 		moved();
 	}
 

@@ -1,15 +1,14 @@
 // One turn as it runs: what is said, what runs and for how long, what it took.
 
-import { Listener, talkOf } from "./api.js";
+import { listen, talkOf } from "./api.js";
 import { moved } from "./card.js";
 import { brief, complain, count, dollars, number, say, stamp, took, visible } from "./dom.js";
 import { Markdown } from "./markdown.js";
 
 const DRAWN_EACH_MS = 60;
-const STATES = { executed: "done", unknown: "unknown whether done", running: "runs" };
 
 function step(status, tool, text, ms) {
-	const parts = stamp("step", { tool, state: STATES[status] ?? status });
+	const parts = stamp("step", { tool, state: status });
 	const mark = { executed: "executed", failed: "failed", running: "waiting" }[status] ?? "other";
 	parts.mark.setAttribute("href", `#i-${mark}`);
 	parts.node.classList.add(status);
@@ -44,12 +43,13 @@ export class Turn {
 		this.answer = new Markdown(this.text);
 		this.clear();
 		this.ticking = setInterval(() => this.tick(), 500);
-		this.listener = new Listener(talkOf(thread, "/events"), { take: (event, id) => this.take(event, id), ended: () => this.end() });
+		this.hush = listen(talkOf(thread, "/events"), { take: (event, id) => this.take(event, id), ended: () => this.end() });
 	}
 
 	take(event, id) {
 		if (id <= this.last) this.clear(); // the same turn, told from its beginning
 		this.last = id;
+		this.doing.textContent = event.event === "queued" ? "An earlier turn runs; this one comes next." : "Thinking…";
 		this[`on_${event.event}`]?.(event);
 		moved();
 	}
@@ -59,14 +59,6 @@ export class Turn {
 		this.running.clear();
 		this.steps.replaceChildren();
 		this.draw();
-	}
-
-	on_queued() {
-		this.doing.textContent = "An earlier turn of this conversation runs; this one comes next.";
-	}
-
-	on_begun() {
-		this.doing.textContent = "Thinking…";
 	}
 
 	on_token({ text }) {
@@ -128,7 +120,7 @@ export class Turn {
 
 	close() {
 		clearInterval(this.ticking);
-		this.listener.close();
+		this.hush();
 		this.doing.remove();
 	}
 

@@ -8,6 +8,7 @@ import { account, Turn } from "./turn.js";
 
 const LIMITS = { max_bytes: 10e6 };
 const NEAR_END_PX = 80;
+const isTouched = () => matchMedia("(pointer: coarse)").matches;
 
 /** Draw the list at the side, and return it. */
 export async function listConversations() {
@@ -41,6 +42,7 @@ export class Talk {
 		this.waiting = new Cards(this.cards, () => {
 			this.waiting.clear();
 			this.load();
+			if (!isTouched()) this.input.focus();
 		});
 		this.model.append(...(me.models ?? []).map(({ name, label }) => el("option", { value: name }, visible(label || name))));
 		this.path.append(...(me.paths ?? []).filter((each) => each !== "auto").map((each) => el("option", {}, each)));
@@ -53,7 +55,7 @@ export class Talk {
 		};
 		this.input.oninput = () => this.typed();
 		this.input.onkeydown = (event) => {
-			if (event.key !== "Enter" || event.shiftKey || event.isComposing || (matchMedia("(pointer: coarse)").matches && !event.ctrlKey)) return;
+			if (event.key !== "Enter" || event.shiftKey || event.isComposing || (isTouched() && !event.ctrlKey)) return;
 			event.preventDefault();
 			if (!event.repeat) this.speak();
 		};

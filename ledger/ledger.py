@@ -35,7 +35,6 @@ from ledger.records import (
     Used,
     fields_of,
 )
-from ledger.sign_ins import SignIns
 from ledger.threads import Stamp
 from ledger.usage import Grouping, UsageFilters
 from storage.engine import SqlDatabase
@@ -70,12 +69,12 @@ class Ledger:
         """The time that all who share the ledger agree on."""
         self.writer = writer or Writer("writer")
         """Writes to the ledger first, and then to whatever else is opened with it."""
-        self._access = Access(database, self.writer)
+        self.access = self._access = Access(database, self.writer)
+        """Reads and writes, for other tables of this database, too."""
         self._redact = redact
         self._clean = partial(redacted_text, redact=redact)
         self._owner = owner
         self.reads = Reads(self._access, owner, self._row)
-        self.sign_ins = SignIns(self._access, self.now)
 
     @classmethod
     async def open(cls, database: Path | str, redact: Redact = str) -> Self:

@@ -85,7 +85,7 @@ class ModelRegistry:
         )
 
     def is_offered(self, name: str, user: str) -> bool:
-        """Tell whether a user may choose this model, and it can be used."""
+        """Tell whether a user may choose a usable model."""
         try:
             return self.resolve(name, user) == (name,) and self.missing(name, user) is None
         except UnknownModelError:

@@ -29,8 +29,8 @@ from server.auth import authenticate
 from server.engine_check import check_engine
 from server.metrics import CONTENT_TYPE, exposition
 from server.origins import CORS, OriginCheck
-from server.page.access import PageHeaders
 from server.page.page import open_page
+from server.page.sign_in import PageHeaders
 from server.page.site import add_page
 from server.thread_list import SavedFirst
 
@@ -94,7 +94,7 @@ async def _observed(_app: FastAPI) -> AsyncIterator[None]:
     for handler in logging.getLogger().handlers:
         handler.addFilter(RunFilter())
     watching = asyncio.create_task(_watch()) if exports_metrics() else None
-    async with open_page() as app.state.page:
+    async with open_page(await shared_resources()) as app.state.page:
         yield
     if watching:
         watching.cancel()

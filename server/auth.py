@@ -16,7 +16,7 @@ from uuid import UUID
 from langgraph_sdk import Auth
 
 from base.errors import BusyThreadError, ConfigurationError, StorageAwayError, StorageError, TwobrainError
-from base.settings import LOCAL, UserCard, Users
+from base.settings import LOCAL, Settings, UserCard, Users
 from base.users import digest_of
 from base.webhooks import is_allowed
 from graphs.stale_answers import question
@@ -48,15 +48,25 @@ async def authenticate(headers: Mapping[Any, Any]) -> Identity:
     Raises:
         HTTPException: 401, the request brings no user's token; 403, the settings cannot be read.
     """
-    users = await users_now()
+    users = await _users()
     if not users.guarded:
         return {"identity": LOCAL, "is_authenticated": False}
+    name = name_by_token(users, headers)
+    return {"identity": name, "permissions": [users.cards[name].role]}
+
+
+def name_by_token(users: Users, headers: Mapping[Any, Any]) -> str:
+    """Return whose token a request brings.
+
+    Raises:
+        HTTPException: 401, no user's.
+    """
     given = digest_of(_token(headers))
     cards = users.cards.items()
     found = [name for name, card in cards if hmac.compare_digest(given, card.token_sha256 or "")]
     if len(found) != 1:
         raise Auth.exceptions.HTTPException(401, f"That is not the token of one user. {_ASK}")
-    return {"identity": found[0], "permissions": [users.cards[found[0]].role]}
+    return found[0]
 
 
 @auth.on
@@ -116,17 +126,21 @@ async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
     return isinstance(asked, list | tuple) and tuple(asked[: len(mine)]) == mine
 
 
-async def users_now() -> Users:
-    """Return the users there are now.
-
-    Raises:
-        HTTPException: 403, they cannot be read.
-    """
+async def _users() -> Users:
     try:
         settings = (await shared_resources()).settings
     except TwobrainError as error:
         _log.error("nobody is let in: %s", error)
         settings = None
+    return await users_now(settings)
+
+
+async def users_now(settings: Settings | None) -> Users:
+    """Return the users there are now.
+
+    Raises:
+        HTTPException: 403, they cannot be read; 503, just now.
+    """
     try:
         if settings:
             return await asyncio.to_thread(settings.read_users)
@@ -180,7 +194,7 @@ async def _name(user: Auth.types.BaseUser) -> str | None:
     Raises:
         HTTPException: 403, they have no token now, or the settings cannot be read.
     """
-    users = await users_now()
+    users = await _users()
     if not users.guarded:
         return None
     if user.is_authenticated and users.may_enter(user.identity):

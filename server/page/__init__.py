@@ -1,1 +1,1 @@
-"""The page under /app: its routes, who may use them, and its turns."""
+"""The page under /app: its files, routes, users and turns."""

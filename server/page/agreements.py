@@ -7,8 +7,8 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
 from base.errors import UnknownRuleError
-from server.page.access import PageRoute, RefusedError, Who
 from server.page.page import Json, Opened, Page
+from server.page.sign_in import PageError, PageRoute, Who
 from tools.declaration import ToolFailure
 from tools.memory import UNTRUSTED, memories_of, place_of, put_memory, text_of
 from tools.policy.rules import why_not
@@ -47,7 +47,7 @@ async def revoke(rule: str, who: Who, page: Opened) -> Response:
 
 @router.get("/pins")
 async def pins(who: Who, page: Opened) -> Response:
-    """List the tools of MCP servers, and which this user has agreed to."""
+    """List the tools of MCP servers, and which are agreed to."""
     servers = page.res.servers
     return Json(await servers.agreements(who.user) if servers else [])
 
@@ -57,7 +57,7 @@ async def withdraw(server: str, tool: str, who: Who, page: Opened) -> Response:
     """Take an agreement back: the tool asks again."""
     servers = page.res.servers
     if servers is None or not await servers.withdraw(server, tool, who.user):
-        raise RefusedError(404, f"There is no tool {tool!r} of an MCP server {server!r}.")
+        raise PageError(404, f"There is no tool {tool!r} of an MCP server {server!r}.")
     page.changes.note(who.user, "pins")
     return Response(status_code=204)
 
@@ -91,7 +91,7 @@ async def rewrite(memory: str, given: Memory, who: Who, page: Opened) -> Respons
         untrusted = bool(before.value.get(UNTRUSTED))
         key = await put_memory(page.store, who.user, given.text, redact, untrusted=untrusted)
     except ToolFailure as failure:
-        raise RefusedError(422, str(failure)) from None
+        raise PageError(422, str(failure)) from None
     if key != memory:
         await page.store.adelete(place_of(who.user), memory)
     page.changes.note(who.user, "memories")
@@ -110,5 +110,5 @@ async def forget(memory: str, who: Who, page: Opened) -> Response:
 async def _memory(page: Page, user: str, key: str) -> Any:
     found = await page.store.aget(place_of(user), key)
     if found is None:
-        raise RefusedError(404, f"There is no memory {key!r} of yours.")
+        raise PageError(404, f"There is no memory {key!r} of yours.")
     return found

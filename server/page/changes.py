@@ -1,4 +1,4 @@
-"""What has changed for a user, told to every page that they have open."""
+"""What has changed for a user, told to their open pages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -39,10 +39,14 @@ class Changes:
         self._settings = settings
         self._listeners: set[_Listener] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._looked = asyncio.Event()
+        """Whether a change would be noticed now."""
 
     async def listen(self, user: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield what has changed for a user, from now on."""
+        """Yield what has changed for a user, from the first event on."""
         with self._listened(user) as listener:
+            await self._looked.wait()
+            yield {"event": "listening"}
             while True:
                 await listener.woken.wait()
                 listener.woken.clear()
@@ -66,6 +70,7 @@ class Changes:
         listener = _Listener(user)
         self._listeners.add(listener)
         if self._looking is None or self._looking.done():
+            self._looked.clear()
             self._looking = asyncio.create_task(self._look())
         try:
             yield listener
@@ -81,6 +86,7 @@ class Changes:
                     for listener in list(self._listeners):
                         listener.tell(self._news(listener.user, before, stamps))
                 before = stamps
+                self._looked.set()
             await asyncio.sleep(_PAUSE_S)
 
     def _news(self, user: str, before: dict[str, Stamp], now: dict[str, Stamp]) -> Iterable[str]:

@@ -13,8 +13,8 @@ from graphs.result import condition_of, result_of
 from graphs.session import Orchestrator
 from nodes.gate.request import identity_of
 from nodes.turn.history import QUESTION
-from server.page.access import PageUser
 from server.page.live_turns import UNDER_WAY, LiveTurns, shown
+from server.page.sign_in import PageUser
 
 _SEARCHED_AT_ONCE = 4
 _MOST_SEARCHED_CHARS = 30_000_000
@@ -150,7 +150,7 @@ class Conversations:
         return {row["thread"] for row, is_found in zip(listed, found, strict=True) if is_found}
 
     async def _said(self, row: Row) -> str:
-        """Return what was said on a thread, in a form to search in."""
+        """Return what was said on a thread, folded for a search."""
         key = (row["thread"], row["updated_at"])
         if (words := self._words.get(key)) is None:
             try:
@@ -163,7 +163,7 @@ class Conversations:
 
 
 class _Words:
-    """What was said on threads as they were last used, as far as it has room."""
+    """A cache of what was said on threads, up to a size."""
 
     def __init__(self) -> None:
         self._by_thread: OrderedDict[str, tuple[float, str]] = OrderedDict()
@@ -188,7 +188,7 @@ class _Words:
 
 
 def messages_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what was said, as a person heard it: one entry an answer.
+    """Return what was said as a person heard it.
 
     What a planner wrote beside its calls was heard where it also writes the answer.
     """

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class LiveTurn:
-    """A turn that runs, or has just ended, with all that it told."""
+    """A turn that runs or has just ended, with its events."""
 
     thread: str
     by: str
@@ -101,7 +101,7 @@ class LiveTurns:
         return None if is_over else turn
 
     async def check_idle(self, thread: str) -> None:
-        """Check that no turn of a thread is under way, in any process.
+        """Check that no turn of a thread runs in any process.
 
         Raises:
             BusyThreadError: one is.
@@ -127,7 +127,7 @@ class LiveTurns:
         return turn
 
     async def stop(self, thread: str) -> bool:
-        """Cut a turn short, as Ctrl-C does in the terminal; False: none runs here."""
+        """Cut a turn short, as Ctrl-C does; False: none runs here."""
         turn = self.running(thread)
         if turn is None or turn.task is None:
             return False
@@ -159,7 +159,7 @@ class LiveTurns:
             turn.end()
 
     async def _cut_short(self, turn: LiveTurn, why: str, *, stopped: bool = False) -> None:
-        """Tell that a turn is over, and note that it can be gone on with.
+        """Tell that a turn is over, which can be gone on with.
 
         The ledger takes what a living process runs for running.
         """

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ledger.audit import AuditFilters
-from server.page.access import PageRoute, PageUser, Who
 from server.page.page import Json, Opened
+from server.page.sign_in import PageRoute, PageUser, Who
 
 _MOST_ROWS, _MOST_IN_FILE = 500, 100_000
 _COLUMNS = (

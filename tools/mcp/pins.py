@@ -83,7 +83,7 @@ class Pins(ABC):
         self._change(agreed)
 
     def withdraw(self, server: str, tool: str, user: str) -> None:
-        """Forget that a user agreed to a tool, by whatever: it asks them."""
+        """Forget that a user agreed to a tool."""
         self.agree(server, tool, user, "")
 
     def of(self, server: str) -> Pinned:

@@ -18,6 +18,8 @@ model = "writer"
 [roles]
 orchestrator = ["planner"]
 chat = ["writer"]
+[tools.run_command]
+enabled = true
 """ + "".join(
     f'[users.{name}]\nrole = "{role}"\ntoken_sha256 = "{hashlib.sha256(TOKENS[name].encode()).hexdigest()}"\n'
     + {"kid": 'approvers = ["alice"]\n', "dora": 'confirm_allow = ["run_command"]\n'}.get(name, "")

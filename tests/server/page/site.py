@@ -16,7 +16,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from base.settings import load_settings
-from nodes.resources import open_resources, open_steps, share, shared
+from graphs.session import Orchestrator, open_orchestrator
+from nodes.resources import open_resources, open_steps
 from server.app import app
 from server.page.page import open_page
 
@@ -52,7 +53,6 @@ class Site:
 
     def start(self) -> None:
         """Serve it on a port of its own."""
-        self._before = shared[:]
         started = threading.Event()
         listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -69,17 +69,24 @@ class Site:
         if self._thread.is_alive():
             self._server.should_exit = True
             self._thread.join()
-            shared[:] = self._before
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"TWOBRAIN_DATA_DIR": str(self.data_dir), "TWOBRAIN_CONFIG": str(self.config)}
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[Orchestrator]:
+        """Open what the terminal opens, on the same data."""
+        async with open_orchestrator(await asyncio.to_thread(load_settings, self.environ)) as orchestrator:
+            yield orchestrator
 
     @asynccontextmanager
     async def _opened(self, served: FastAPI) -> AsyncIterator[None]:
-        environ = {"TWOBRAIN_DATA_DIR": str(self.data_dir), "TWOBRAIN_CONFIG": str(self.config)}
-        res = await open_resources(await asyncio.to_thread(load_settings, environ))
+        res = await open_resources(await asyncio.to_thread(load_settings, self.environ))
         try:
-            async with open_steps(res) as saver:
-                share(replace(res, checkpoints=saver))
-                async with open_page() as served.state.page:
-                    yield
+            async with open_steps(res) as saver, open_page(replace(res, checkpoints=saver)) as page:
+                served.state.page = page
+                yield
         finally:
             await res.close()
 

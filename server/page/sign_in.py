@@ -1,7 +1,7 @@
-"""Who uses the page: signed in by a cookie, or known by a token."""
+"""Who uses the page, by cookie or by token."""
 
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated, Any
@@ -27,11 +27,11 @@ from base.errors import (
     UnknownRuleError,
     UnknownThreadError,
 )
-from base.settings import LOCAL
+from base.settings import LOCAL, Users
 from base.users import Role
-from ledger.sign_ins import LASTS_S, SignIns
-from nodes.resources import shared_resources
-from server.auth import authenticate, users_now
+from nodes.resources import Resources
+from server.auth import name_by_token, users_now
+from server.page.sessions import LASTS_S, SignIns
 
 COOKIE = "twobrain"
 PLACE = "/app"
@@ -72,7 +72,7 @@ _HEADERS = {
 }
 
 
-class RefusedError(Exception):
+class PageError(Exception):
     """What is not done, with its status and reason."""
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
@@ -98,7 +98,7 @@ class PageUser:
 
 
 class PageHeaders:
-    """Gives what is under /app its headers, and keeps ids in paths whole."""
+    """Headers of what is under /app; ids in its paths stay whole."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -126,7 +126,7 @@ class PageHeaders:
 
 
 class PageRoute(APIRoute):
-    """A route that is for a known user alone, of this page alone.
+    """A route for known users and our own pages alone.
 
     That is looked at before the body is read. What goes wrong is told in one sentence.
     """
@@ -143,7 +143,7 @@ class PageRoute(APIRoute):
                 else:
                     request.state.user = await user_of(request)
                 return await handle(request)
-            except RefusedError as refusal:
+            except PageError as refusal:
                 return refusal.response
             except RequestValidationError as error:
                 return JSONResponse({"detail": _told(error)}, 422)
@@ -160,22 +160,22 @@ async def user_of(request: Request) -> PageUser:
     """Return who sent a request, by their token, else by their cookie.
 
     Raises:
-        RefusedError: 401, nobody that is known; 403, another website sent it.
+        PageError: 401, nobody that is known; 403, another website sent it.
     """
-    users = await _users()
+    users = await _users(request)
     tokens = {"authorization", "x-api-key"} & set(request.headers.keys())
     if users.guarded and tokens:
-        name = await _name_by_token(request.headers)
+        name = _name_by_token(users, request.headers)
         return PageUser(name, users.cards[name].role, guarded=True)
     _check_origin(request)
     if not users.guarded:
-        settings = (await shared_resources()).settings
+        settings = _resources(request).settings
         return PageUser(LOCAL, settings.user(LOCAL).role)
     secret = request.cookies.get(COOKIE, "")
-    session = await (await _sign_ins()).find(secret) if secret else None
+    session = await _sign_ins(request).find(secret) if secret else None
     card = users.cards.get(session["user"]) if session else None
     if session is None or card is None or card.token_sha256 != session["token_sha256"]:
-        raise RefusedError(401, "You are not signed in here, or not any more. Sign in with your token.")
+        raise PageError(401, "You are not signed in here, or not any more. Sign in with your token.")
     return PageUser(session["user"], card.role, guarded=True, secret=secret)
 
 
@@ -207,21 +207,21 @@ class Credentials(BaseModel):
 @router.post("/session", status_code=204)
 async def sign_in(given: Credentials, request: Request) -> Response:
     """Sign somebody in by their token."""
-    response, sign_ins, users = Response(status_code=204), await _sign_ins(), await _users()
+    response, sign_ins, users = Response(status_code=204), _sign_ins(request), await _users(request)
     if not users.guarded:
         return response
     source = _source(request)
     if wait := await sign_ins.wait_of(source):
         minutes = math.ceil(wait / 60)
-        raise RefusedError(
+        raise PageError(
             429,
             f"Too many sign-ins failed from where you are. Try again in {minutes} min.",
             {"Retry-After": str(math.ceil(wait))},
         )
     try:
         bearer = b"Bearer " + given.token.strip().encode("utf-8", "surrogatepass")
-        name = await _name_by_token({b"authorization": bearer})
-    except RefusedError as refusal:
+        name = _name_by_token(users, {b"authorization": bearer})
+    except PageError as refusal:
         if refusal.response.status_code == 401:  # noqa: PLR2004 (HTTP's word for an unknown user)
             await sign_ins.fail(source)
         raise
@@ -237,7 +237,7 @@ async def sign_out(who: Who, request: Request) -> Response:
     """Sign out here."""
     response = Response(status_code=204)
     if who.secret:
-        await (await _sign_ins()).end(who.secret)
+        await _sign_ins(request).end(who.secret)
     _set_cookie(request, response, "", 0)
     return response
 
@@ -246,7 +246,7 @@ async def sign_out(who: Who, request: Request) -> Response:
 async def sign_out_everywhere(who: Who, request: Request) -> Response:
     """End all of a user's sessions."""
     response = Response(status_code=204)
-    await (await _sign_ins()).end_all(who.user)
+    await _sign_ins(request).end_all(who.user)
     _set_cookie(request, response, "", 0)
     return response
 
@@ -263,22 +263,27 @@ def _set_cookie(request: Request, response: Response, secret: str, seconds: int)
     )
 
 
-async def _users() -> Any:
+def _resources(request: Request) -> Resources:
+    found: Resources = request.app.state.page.res
+    return found
+
+
+async def _users(request: Request) -> Users:
     try:
-        return await users_now()
+        return await users_now(_resources(request).settings)
     except Auth.exceptions.HTTPException as error:
-        raise RefusedError(error.status_code, str(error.detail)) from None
+        raise PageError(error.status_code, str(error.detail)) from None
 
 
-async def _name_by_token(headers: Any) -> str:
+def _name_by_token(users: Users, headers: Mapping[Any, Any]) -> str:
     try:
-        return (await authenticate(headers))["identity"]
+        return name_by_token(users, headers)
     except Auth.exceptions.HTTPException as error:
-        raise RefusedError(error.status_code, str(error.detail)) from None
+        raise PageError(error.status_code, str(error.detail)) from None
 
 
-async def _sign_ins() -> SignIns:
-    return (await shared_resources()).ledger.sign_ins
+def _sign_ins(request: Request) -> SignIns:
+    return SignIns(_resources(request).ledger)
 
 
 def _source(request: Request) -> str:
@@ -304,27 +309,27 @@ def _check_origin(request: Request) -> None:
     is_own = scheme in {"http", "https"} and place == host.lower()
     came_from = request.headers.get("sec-fetch-site")
     if (origin is not None and not is_own) or came_from in {"cross-site", "same-site"}:
-        raise RefusedError(403, "Another website's page sent this: only this server's own page may.")
+        raise PageError(403, "Another website's page sent this: only this server's own page may.")
 
 
 def _check_body(request: Request, most: int) -> None:
     """Check form and size of a body, before it is read.
 
     Raises:
-        RefusedError: 411, its length is not said; 413, it is too long; 415, it is no JSON.
+        PageError: 411, its length is not said; 413, it is too long; 415, it is no JSON.
     """
     if "transfer-encoding" in request.headers:
-        raise RefusedError(411, "Say how long the body is, by Content-Length.")
+        raise PageError(411, "Say how long the body is, by Content-Length.")
     length = request.headers.get("content-length", "0")
     if not length.isascii() or not length.isdecimal() or int(length) > most:
-        raise RefusedError(413, f"That is too much at once: at most {most:,} bytes are taken.")
+        raise PageError(413, f"That is too much at once: at most {most:,} bytes are taken.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method not in _READS and (int(length) or kind) and kind != _JSON:
-        raise RefusedError(415, f"Send JSON, as `Content-Type: {_JSON}`.")
+        raise PageError(415, f"Send JSON, as `Content-Type: {_JSON}`.")
 
 
 def _told(error: RequestValidationError) -> str:
     """Return in a sentence what is wrong with a request."""
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"] if part not in {"body", "query", "path"})
+    place = ".".join(str(part) for part in problem["loc"][1:])
     return f"{place}: {problem['msg']}." if place else f"The request was not understood: {problem['msg']}."

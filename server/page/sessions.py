@@ -1,13 +1,13 @@
 """Sessions of the page, and failed sign-ins."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
 from base.users import digest_of
-from ledger.access import Access
+from ledger.ledger import Ledger
 from ledger.tables import failed_sign_ins, matching, page_sessions, rows_of
 
 LASTS_S = 30 * 86_400.0
@@ -24,9 +24,9 @@ class SignIns:
     What a cookie holds is stored as a digest, so that whoever reads the ledger signs in by none of it.
     """
 
-    def __init__(self, access: Access, now: Callable[[], float]) -> None:
-        self._access = access
-        self._now = now
+    def __init__(self, ledger: Ledger) -> None:
+        self._access = ledger.access
+        self._now = ledger.now
 
     async def begin(self, user: str, token_sha256: str) -> str:
         """Sign a user in; return what their cookie is to hold."""

@@ -7,10 +7,9 @@ from tests.server.page.browser.conftest import Open
 from tests.server.page.browser.window import NARROW, WIDE, Network, Window, focused, tabbed
 from tests.server.page.conftest import TOKENS
 from tests.server.page.site import Site, Visitor
+from tests.server.page.test_turns import WAITS, let_go
 
 pytestmark = pytest.mark.slow
-
-SLOWLY = 'use run_command {"command": "sleep 3; echo awake"}'
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW])
@@ -153,23 +152,29 @@ def test_a_file_that_is_too_large_is_left_out_in_words(window: Window, tmp_path:
     assert page.locator(".composer .chip").all_inner_texts() == ["drop.txt\n1 KB", "paste.txt\n1 KB"]
 
 
-def test_a_turn_is_stopped_and_gone_on_with(open_as: Open):
+def test_what_was_stopped_is_gone_on_with_and_asked_whether_it_happened(open_as: Open, site: Site):
     window = open_as("dora")
-    window.say(SLOWLY)
+    window.say(WAITS.format("halted.txt"))
     window.page.locator(".step.running .clock", has_text=" s").wait_for()
     window.button("Stop").click()
     window.button("Go on").click()
+    window.sees("Did it happen?")
+    window.sees("It is unknown whether this happened")
+    assert window.page.get_by_role("button", name="Approve").count() == 0
+    window.press("Count it as done")
     window.button("Send").wait_for()
+    window.page.locator(".account .step.unknown").wait_for()
+    assert window.asked() == []
 
 
 def test_a_dropped_network_loses_nothing_of_an_answer(open_window: Open, own_site: Site, network: Network):
     window = _at(open_window, network)
-    window.say(SLOWLY)
+    window.say(WAITS.format("awake.txt"))
     window.page.locator(".step.running").wait_for()
     network.cut()
-    window.page.wait_for_timeout(500)
+    let_go(own_site, "awake.txt")
     network.mend()
-    window.sees("awake")
+    window.page.locator(".account").wait_for()
     window.button("Send").wait_for()
     assert window.page.locator(".step").count() == 2  # as it ran, and its receipt
 

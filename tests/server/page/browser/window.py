@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 from types import TracebackType
@@ -93,54 +94,63 @@ class Window:
         return found
 
 
-class Network:
-    """A port in front of a server, whose connections can be cut."""
+class _Forwarded(socketserver.BaseRequestHandler):
+    server: "Network"
 
-    def __init__(self, url: str) -> None:
-        self.target = url
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
-        self._is_down = False
-        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """End all connections, and let none begin."""
-        self._is_down = True
-        for connection in self._open:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self._open.clear()
-
-    def mend(self, url: str = "") -> None:
-        """Let connections begin again, to another server where one is named."""
-        self.target = url or self.target
-        self._is_down = False
-
-    def close(self) -> None:
-        self._listening.close()
-        self.cut()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                inner, _ = self._listening.accept()
-                if self._is_down:
-                    inner.close()
-                    continue
-                host, port = self.target.removeprefix("http://").split(":")
-                outer = socket.create_connection((host, int(port)))
-                self._open += [inner, outer]
-                for pair in ((inner, outer), (outer, inner)):
-                    threading.Thread(target=_pass_on, args=pair, daemon=True).start()
+    def handle(self) -> None:
+        if self.server.is_down:
+            return
+        host, port = self.server.target.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as target:
+            pair = {self.request, target}
+            self.server.connected |= pair
+            back = threading.Thread(target=_pass_on, args=(target, self.request))
+            back.start()
+            _pass_on(self.request, target)
+            back.join()
+            self.server.connected -= pair
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while piece := source.recv(65_536):
             target.sendall(piece)
+    _end(target)
+
+
+def _end(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class Network(socketserver.ThreadingTCPServer):
+    """A port in front of a server, whose connections can be cut."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Forwarded)
+        self.target = url
+        self.is_down = False
+        self.connected: set[socket.socket] = set()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self._serving = threading.Thread(target=self.serve_forever, args=(0.05,))
+        self._serving.start()
+
+    def cut(self) -> None:
+        """End all connections, and let none begin."""
+        self.is_down = True
+        for connection in list(self.connected):
+            _end(connection)
+
+    def mend(self, url: str = "") -> None:
+        """Let connections begin again, to another server where one is named."""
+        self.target = url or self.target
+        self.is_down = False
+
+    def close(self) -> None:
+        self.cut()
+        self.shutdown()
+        self._serving.join()
+        self.server_close()
 
 
 def focused(page: Page) -> str:

@@ -14,15 +14,12 @@ export const watch = (node) => sizes.observe(node);
 
 /** Let a button decide: deaf to clicks meant for something else, and to a key that is held down. */
 function decides(button, act) {
-	let isHeld = false;
 	button.onkeydown = (event) => {
-		isHeld = event.repeat;
-		if (isHeld) event.preventDefault();
+		if (event.repeat) event.preventDefault();
 	};
 	button.onclick = () => {
-		if (!isHeld && performance.now() - movedAt > SETTLING_MS) act();
+		if (performance.now() - movedAt > SETTLING_MS) act();
 	};
-	button.onpointerdown = () => { isHeld = false; };
 }
 
 /** Return what would happen, coloured by line, and why it asks. */

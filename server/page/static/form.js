@@ -56,6 +56,7 @@ export function argumentsForm(args, schema = {}) {
 		const { node, label } = stamp("field", { label: name, hint: [its.description, hint].filter(Boolean).join(" · ") });
 		label.after(input);
 		let isTouched = false;
+		input.ariaLabel = name;
 		input.oninput = () => { isTouched = true; };
 		return { name, node, read: () => (isTouched ? read() : given) };
 	});
@@ -79,7 +80,7 @@ export function ruleForm({ name, args }) {
 		const isExact = isText && texts.every((each) => each === first) && first.length <= LONGEST_PATTERN && exact(first) === first && !first.includes("\n");
 		const own = isExact ? first.replace(/[*?[]/g, "[$&]") : "";
 		const { node, label, hint } = stamp("field", { label: argument, hint: "* stands for anything, ? for one character" });
-		const input = el("input", { value: isText ? own : "*", disabled: !isText, spellcheck: false, autocomplete: "off" });
+		const input = el("input", { value: isText ? own : "*", disabled: !isText, ariaLabel: argument, spellcheck: false, autocomplete: "off" });
 		if (!isText) hint.textContent = "Only texts can be bounded: it may be anything.";
 		label.after(input);
 		const told = () => ({ "*": "is anything", "": "…", [own]: `is exactly “${first}”` })[input.value] ?? `matches “${visible(input.value)}”`;

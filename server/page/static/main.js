@@ -33,6 +33,7 @@ class Page {
 	/** Listen while the page is looked at: a browser holds six connections to a server, for all its tabs. */
 	listen() {
 		const refresh = () => this.refresh();
+		refresh();
 		this.hush?.();
 		if (!document.hidden) this.hush = listen("events", { opened: refresh, take: refresh, ended: () => this.listen() });
 	}

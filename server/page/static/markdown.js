@@ -1,4 +1,4 @@
-// Markdown as elements: text and links, never anything that loads.
+// Markdown as elements: text and links, nothing that loads.
 
 import { el, stamp, visible } from "./dom.js";
 

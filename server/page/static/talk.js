@@ -1,7 +1,7 @@
 // Talk: conversations, the one that is open, and what is said next.
 
 import { attempt, part, query, talkOf } from "./api.js";
-import { Cards, moved, watch } from "./card.js";
+import { Cards, watch } from "./card.js";
 import { ago, byId, bytes, complain, el, say, stamp, sure, visible } from "./dom.js";
 import { Markdown } from "./markdown.js";
 import { account, Turn } from "./turn.js";
@@ -214,7 +214,6 @@ export class Talk {
 		this.stop.hidden = !this.turn;
 		this.send.hidden = Boolean(this.turn);
 		this.hint.hidden = !waits.length;
-		moved();
 	}
 
 	leave() {

@@ -230,6 +230,8 @@ class Limits(Card):
     """US dollars that each user may spend in a day (UTC), where prices are known."""
     max_message_chars: int = Field(default=200_000, ge=1)
     """Longest message a person may send, in characters."""
+    max_attachment_mb: float = Field(default=10, gt=0)
+    """Largest picture, sound, film or PDF that a message may bring; attached text counts as the message's."""
     tool_timeout_s: float = Field(default=60, gt=0)
     """Seconds a tool may take where its declaration names no limit."""
     tools_at_once: int | None = Field(default=None, ge=1)

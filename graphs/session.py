@@ -2,12 +2,19 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import replace
 from typing import Any
 
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
@@ -18,16 +25,27 @@ from base.errors import BadThreadError, DamagedThreadError, StorageError, Unknow
 from base.settings import LOCAL, Settings
 from base.texts import as_text, is_blank, mended
 from graphs.admission import check_run, check_user
+from graphs.attachments import Attachment, content_of
 from graphs.damage import blame_damage, damage_named
 from graphs.orchestrator import graph
 from graphs.result import Result, condition_of, result_from, result_of
 from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from ledger.ledger import Ledger
+from models.call import Ask, Attempt
 from models.catalog import ModelRegistry
 from nodes.context import Context, choices_of
-from nodes.intake import check_text
-from nodes.resources import CONFIGURED, HELD, Resources, open_resources, open_steps, open_store
+from nodes.intake import check_message
+from nodes.resources import (
+    CONFIGURED,
+    HELD,
+    Resources,
+    open_resources,
+    open_steps,
+    open_store,
+    shared_resources,
+)
+from nodes.turn.meter import use_of
 from storage.checkpoints.durable import DurableSaver
 from tools.registry import Registry
 
@@ -55,37 +73,57 @@ class Orchestrator:
         self.turns = res.turns
         self.long_results = res.artifacts
 
-    async def ask(self, text: str, *, thread_id: str | None = None, context: Context | None = None) -> Result:
+    async def ask(
+        self,
+        text: str,
+        *,
+        attachments: Sequence[Attachment] = (),
+        thread_id: str | None = None,
+        context: Context | None = None,
+    ) -> Result:
         """Run a turn to its answer or to a confirmation.
 
         Args:
-            text: what the person says.
+            text: what the person says; it may be empty where files say it.
+            attachments: files that the models are to see.
             thread_id: the conversation; None begins a new one.
             context: the choices of this turn; None: the defaults.
 
         Raises:
-            BadMessageError: the text is empty or too long.
+            BadMessageError: the text is empty or too long, or an attachment cannot be read or is too large.
             BadThreadError: the id is empty, too long, or not text.
             BusyThreadError: another process has been at work on the thread for too long.
             UnknownThreadError: the thread is another user's.
             ConfigurationError: the context names what does not exist, or no model can be used.
         """
-        return await final_result(self.stream(text, thread_id=thread_id, context=context, watched=False))
+        turn = self.stream(text, attachments=attachments, thread_id=thread_id, context=context, watched=False)
+        return await final_result(turn)
 
-    def stream(
-        self, text: str, *, thread_id: str | None = None, context: Context | None = None, watched: bool = True
+    def stream(  # noqa: PLR0913 (one message, whole)
+        self,
+        text: str,
+        *,
+        attachments: Sequence[Attachment] = (),
+        thread_id: str | None = None,
+        context: Context | None = None,
+        message_id: str | None = None,
+        before: Sequence[AnyMessage] = (),
+        watched: bool = True,
     ) -> AsyncGenerator[Event, None]:
         """Run a turn and yield its events, `Done` last. Raises as `ask`.
+
+        A message that is sent again under its `message_id` gets the answer that there is. `before` is what
+        was said in another program; the answers in it are nobody's, so they count as untrusted.
 
         Whoever stops listening early cuts the turn short: it is wholly over once the generator is closed
         (`contextlib.aclosing`), and no other turn of the thread begins before. Not `watched`, only the end is
         told, which takes a sixth off the work of a round.
         """
-        text = mended(text)
-        check_text(text, self.settings.limits.max_message_chars)
+        content = content_of(mended(text), attachments)
+        message = HumanMessage(content, id=message_id or str(uuid.uuid4()))
+        check_message(message, self.settings.limits)
         thread = str(uuid.uuid4()) if thread_id is None else thread_id
-        message = HumanMessage(text, id=str(uuid.uuid4()))
-        return self._turn({"messages": [message]}, thread, context, watched)
+        return self._turn({"messages": [*before, message]}, thread, context, watched)
 
     async def resume(self, thread_id: str, answer: Any, *, context: Context | None = None) -> Result:
         """Answer the confirmation that a thread waits for, and run on.
@@ -130,6 +168,25 @@ class Orchestrator:
     ) -> AsyncGenerator[Event, None]:
         """Go on with a turn and yield the events. Raises as `proceed`."""
         return self._turn(None, thread_id, context, watched)
+
+    async def complete(self, messages: Sequence[AnyMessage], *, user: str, role: str = "chat") -> str:
+        """Return what a role's model says: no thread, no tools, no persona.
+
+        What it takes is recorded as the user's.
+
+        Raises:
+            UnknownUserError: there are users, and this is none.
+            NoModelAnsweredError: none could.
+            UnknownModelError: the role names no model.
+        """
+        self.settings.user(user)
+
+        async def account(attempt: Attempt) -> None:
+            ledger = self.ledger
+            ledger.record_usage(use_of(attempt, "", "", user, path="direct", role=role, at=ledger.now()))
+
+        reply = await self._res.models.call(Ask(role, messages, user), account)
+        return reply.message.text
 
     async def result(self, thread_id: str, *, context: Context | None = None) -> Result:
         """Return how a thread's last turn stands.
@@ -300,6 +357,21 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
             yield Orchestrator(res, saver, store)
     finally:
         await res.close()
+
+
+@asynccontextmanager
+async def shared_orchestrator() -> AsyncIterator[Orchestrator]:
+    """Open the orchestrator on what this process shares: for a server.
+
+    Raises as `open_orchestrator`.
+    """
+    res = await shared_resources()
+    async with AsyncExitStack() as opened:
+        saver = res.checkpoints
+        if saver is None:
+            saver = await opened.enter_async_context(open_steps(res))
+        store = await opened.enter_async_context(open_store(res.settings))
+        yield Orchestrator(res, saver, store)
 
 
 def _unknown(thread_id: str) -> UnknownThreadError:

@@ -6,7 +6,18 @@ from pathlib import Path
 from base.errors import ShadowedPackageError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PACKAGES = ("terminal", "doctor", "graphs", "nodes", "tools", "models", "ledger", "storage", "base")
+PACKAGES = (
+    "terminal",
+    "channels",
+    "doctor",
+    "graphs",
+    "nodes",
+    "tools",
+    "models",
+    "ledger",
+    "storage",
+    "base",
+)
 
 
 def check_shadowing() -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from storage.shared_tables import Number, String, Text, metadata
 
-VERSION = 3
+VERSION = 4
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it."""
 
 OLDEST = 2
@@ -106,6 +106,16 @@ usage = Table(
     Index("usage_by_day", "user", "day", "counted_tokens", "cost_usd"),  # all that the sum of a day needs
 )
 
+chats = Table(
+    "chats",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("thread", String, nullable=False, index=True),
+    Column("at", Double, nullable=False),
+)
+"""What a chat, or a request, is called in another program, and the thread that it is here."""
+
 threads = Table(
     "threads",
     metadata,
@@ -158,6 +168,17 @@ failed_sign_ins = Table(
     Column("source", String, nullable=False, index=True),
     Column("at", Double, nullable=False),
 )
+
+declined_rules = Table(
+    "declined_rules",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("tool", String, nullable=False),
+    Column("where", Text, nullable=False),
+    Column("until", Double),
+)
+"""Rules that were revoked, or offered and not taken. Until then none like them is offered; None: never."""
 
 unknown_outcomes = Table(
     "unknown_outcomes",

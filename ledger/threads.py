@@ -1,12 +1,22 @@
-"""The threads: their status, the results they need, their deletion."""
+"""The threads: status, other programs' chats, results needed, deletion."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select, update
 
 from ledger.owner import is_gone
-from ledger.tables import calls, matching, parsed, rows_of, rules, thread_titles, threads, unknown_outcomes
+from ledger.tables import (
+    calls,
+    chats,
+    matching,
+    parsed,
+    rows_of,
+    rules,
+    thread_titles,
+    threads,
+    unknown_outcomes,
+)
 from storage.long_results import Needed, name_of
 from storage.shared_tables import insert
 
@@ -89,8 +99,28 @@ def names(connection: Connection) -> set[str]:
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:
     """Delete a thread's row, with `audit` its calls, too."""
-    for table in (threads, thread_titles, *((unknown_outcomes, calls) if audit else ())):
+    for table in (threads, thread_titles, chats, *((unknown_outcomes, calls) if audit else ())):
         connection.execute(delete(table).where(table.c.thread == thread))
+
+
+def link_chat(connection: Connection, user: str, keys: Iterable[str], thread: str, now: float) -> None:
+    """Note that a user's keys lead to a thread from now on."""
+    for key in keys:
+        row = insert(connection.dialect, chats).values(user=user, key=key, thread=thread, at=now)
+        changes = {"thread": row.excluded.thread, "at": row.excluded.at}
+        connection.execute(row.on_conflict_do_update(index_elements=["user", "key"], set_=changes))
+
+
+def claim_chat(connection: Connection, user: str, key: str, thread: str, now: float) -> str:
+    """Note a key unless it leads somewhere; return where it leads."""
+    row = insert(connection.dialect, chats).values(user=user, key=key, thread=thread, at=now)
+    connection.execute(row.on_conflict_do_nothing())
+    return thread_of_chat(connection, user, key) or thread
+
+
+def thread_of_chat(connection: Connection, user: str, key: str) -> str | None:
+    """Return the thread that a user's key leads to; None: to none."""
+    return connection.scalar(select(chats.c.thread).where(*matching(chats, {"user": user, "key": key})))
 
 
 def needed_results(connection: Connection) -> Needed:

@@ -85,7 +85,8 @@ class Ask:
     chars: int = 0
     """About what messages and tools take; asked for only where they can be shortened."""
     described: bool = False
-    """True: what pictures and files hold is told in words too, so a model that takes none may answer."""
+    """True: what pictures and files hold is told in words too, or they came with earlier messages: a model
+    that takes none may answer."""
     deadline: float | None = None
     """`time.monotonic()` after which no further try begins; None: only each model's own timeout."""
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
 
@@ -27,6 +27,7 @@ _ADDRESSES = {"url", "image_url"}
 _DATA = ("data", "file_data", "image", *_ADDRESSES)
 """Where makers put what is held: assistant-ui and Vercel's AI SDK in `image`, OpenAI in `file_data`."""
 _HOLDING = {"source_type", "metadata", *_INNER, *_DATA, *_MIME}
+_LONGEST_NAME = 100
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[^;,]*)*;base64,", re.IGNORECASE)
 
 
@@ -41,6 +42,34 @@ def in_one_form(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     Each client reads those, and of other makers' only some.
     """
     return [_with_blocks(message, map(_standard, _blocks(message))) for message in messages]
+
+
+class Attached(NamedTuple):
+    """A block of a message beside what the person says."""
+
+    name: str
+    """As its sender called it; empty: not at all."""
+    size: int
+    """Bytes; of text, characters."""
+    text: str | None = None
+    """What it says, where it is text."""
+
+
+def attached(content: Any) -> Iterator[tuple[Mapping[str, Any], Attached]]:
+    """Yield the blocks of a message's content that are not its text."""
+    for block in content if isinstance(content, list) else ():
+        if isinstance(block, dict) and block.get("type") != "text":
+            yield block, _attached(block)
+
+
+def _attached(block: Mapping[str, Any]) -> Attached:
+    abouts = [each for each in (block.get("metadata"), block.get("file"), block) if isinstance(each, dict)]
+    names = (each[key] for each in abouts for key in ("filename", "name", "title") if each.get(key))
+    name, text = str(next(names, ""))[:_LONGEST_NAME], block.get("text")
+    if block.get("type") == "text-plain" and isinstance(text, str):
+        return Attached(name, len(text), text)
+    held = [str(block.get("base64", "")), *(data for _, data in _held_in(block))]
+    return Attached(name, max(map(len, held)) * 3 // 4)
 
 
 def without(messages: Sequence[BaseMessage], kinds: Iterable[str]) -> list[BaseMessage]:

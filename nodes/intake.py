@@ -8,9 +8,11 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from langgraph.runtime import Runtime
 
 from base.errors import BadMessageError
+from base.settings import Limits
 from base.texts import is_blank
 from ledger.records import Recorded
 from models.call import FETCHED, addresses_in
+from models.media import attached
 from models.replies import in_thread_if_long
 from nodes.context import Context, choices_of
 from nodes.events import ToolFinished, emit
@@ -18,7 +20,6 @@ from nodes.state import Path, State, Update, new_turn
 from nodes.turn.history import (
     FinishedCall,
     as_receipts,
-    is_text,
     open_calls,
     place_of,
     read_turn,
@@ -50,8 +51,8 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     before, new = state.messages[:begins], state.messages[begins:]
     if state.turn and not new:
         return {}
-    admitted = _admitted(new, turn.limits.max_message_chars)
-    request = _request(admitted, turn.limits.max_message_chars)
+    admitted = _admitted(new, turn.limits)
+    request = _request(admitted, turn.limits)
     await in_thread_if_long(len(request.text), links_in, request.text)  # to be at hand when calls are judged
     thread = state.thread or turn.thread_id or f"run-{uuid.uuid4()}"
     closing = await _close(turn, before)
@@ -62,7 +63,7 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     if path == "two-brain" and turn.context.respond:
         turn.res.models.warm(turn.context.responder, turn.person.user)
     ran = turn.thread_id or thread
-    turn.res.ledger.mark(ran, user=turn.person.user, status="running", title=request.text)
+    turn.res.ledger.mark(ran, user=turn.person.user, status="running", title=_title(request))
     return {
         **new_turn(),
         "started_at": turn.res.ledger.now(),
@@ -75,6 +76,10 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
         "path": path,
         "respond": turn.context.respond,
     }
+
+
+def _title(request: HumanMessage) -> str:
+    return request.text or ", ".join(each.name for _, each in attached(request.content))
 
 
 def _path(turn: Turn) -> Path:
@@ -94,27 +99,49 @@ def _check(turn: Turn, path: Path) -> None:
         registry.require(context.responder, user)
 
 
-def _admitted(new: Sequence[AnyMessage], most_chars: int) -> list[AnyMessage]:
+def _admitted(new: Sequence[AnyMessage], limits: Limits) -> list[AnyMessage]:
     """Return what may be said, unreadable earlier messages left out.
 
     A message that was refused as a request still stands there when the next one comes.
     """
     said = [message for message in new if _may_say(message)]
-    return [*(message for message in said[:-1] if _can_be_read(message, most_chars)), *said[-1:]]
+    return [*(message for message in said[:-1] if _can_be_read(message, limits)), *said[-1:]]
 
 
-def _can_be_read(message: AnyMessage, most_chars: int) -> bool:
+def _can_be_read(message: AnyMessage, limits: Limits) -> bool:
     try:
-        _check_message(message, most_chars)
+        check_message(message, limits)
     except BadMessageError:
         return False
     return True
 
 
-def _check_message(message: AnyMessage, most_chars: int) -> None:
-    check_text(message.text, most_chars, is_alone=_is_text(message))
+def check_message(message: AnyMessage, limits: Limits) -> None:
+    """Check that a person's message can be answered.
+
+    Raises:
+        BadMessageError: it is empty, too long, holds a file that is too large, or is not text.
+    """
+    _check_text(message.text, limits.max_message_chars, is_alone=not any(attached(message.content)))
+    _check_attachments(message, limits)
     if address := next(addresses_in(message.content), None):
         raise BadMessageError(f"The message cannot be read: {FETCHED.format(address=address)}")
+
+
+def _check_attachments(message: AnyMessage, limits: Limits) -> None:
+    files = [each for _, each in attached(message.content)]
+    chars = sum(each.size for each in files if each.text is not None)
+    if chars > limits.max_message_chars:
+        raise BadMessageError(
+            f"The attached text has {chars:,} characters; at most {limits.max_message_chars:,} are accepted. "
+            "Attach less, name a file of the workspace instead, or raise max_message_chars under [limits]."
+        )
+    largest = max((each.size for each in files if each.text is None), default=0)
+    if largest > limits.max_attachment_mb * 1_000_000:
+        raise BadMessageError(
+            f"An attachment has {largest / 1_000_000:,.1f} MB; at most {limits.max_attachment_mb:g} are "
+            "accepted. Attach a smaller one, or raise max_attachment_mb under [limits]."
+        )
 
 
 def _may_say(message: AnyMessage) -> bool:
@@ -122,24 +149,16 @@ def _may_say(message: AnyMessage) -> bool:
     return isinstance(message, HumanMessage) or plain
 
 
-def _request(admitted: Sequence[AnyMessage], most_chars: int) -> HumanMessage:
+def _request(admitted: Sequence[AnyMessage], limits: Limits) -> HumanMessage:
     if not admitted or not isinstance(admitted[-1], HumanMessage):
         raise BadMessageError("There is no message to answer: the last one must be the person's.")
     request = admitted[-1]
-    _check_message(request, most_chars)
+    check_message(request, limits)
     return request
 
 
-def _is_text(message: AnyMessage) -> bool:
-    return isinstance(message.content, str) or all(is_text(block) for block in message.content)
-
-
-def check_text(text: str, most_chars: int, *, is_alone: bool = True) -> None:
-    """Check that a person's message can be answered.
-
-    Raises:
-        BadMessageError: it is empty (and no picture or the like stands beside it), too long, or not text.
-    """
+def _check_text(text: str, most_chars: int, *, is_alone: bool = True) -> None:
+    """Check a message's words; `is_alone`: no picture or the like stands beside."""
     if is_alone and is_blank(text):
         raise BadMessageError("The message is empty. Say what you would like to know or have done.")
     if _HALVES.search(text):

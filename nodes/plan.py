@@ -7,6 +7,7 @@ from langgraph.runtime import Runtime
 from base.errors import NoModelAnsweredError
 from ledger.usage import PLANNER
 from models.call import Ask, Reply
+from models.media import media_in
 from nodes.context import Context
 from nodes.gate.judge import judge_round
 from nodes.prompt import instructions
@@ -74,6 +75,7 @@ async def _request(turn: Turn, limit: str | None) -> Ask:
         known=turn.res.tools,
         taken={call["id"] or "" for call in calls_in(turn.state.messages)},
         hidden=turn.state.path != "single",
+        described=not media_in([turn.history.request]),
         deadline=last_try(turn),
     )
 

@@ -6,6 +6,7 @@ from langgraph.runtime import Runtime
 
 from base.errors import NoModelAnsweredError
 from models.call import Ask
+from models.media import media_in
 from nodes.context import Context
 from nodes.prompt.compaction import chars_of
 from nodes.prompt.views import messages_by, responder_view
@@ -36,7 +37,7 @@ async def respond(state: State, runtime: Runtime[Context]) -> Update:
         known=turn.res.tools,
         fit=partial(messages_by, view),
         chars=prompt.chars,
-        described=bool(state.summary),
+        described=bool(state.summary) or not media_in([turn.history.request]),
     )
     if state.path == "direct" and (day := await meter.begin(ask)):
         return await end_turn(turn, meter, day.refusal(), day.reason)

@@ -23,9 +23,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from base.errors import TwobrainError
 from base.run_context import RunFilter
 from base.telemetry_export import begin_export, end_export, exports_metrics
+from graphs.session import shared_orchestrator
 from ledger.counts import observe
 from nodes.resources import Resources, shared_resources
 from server.auth import authenticate
+from server.completions.endpoints import router as completions
 from server.engine_check import check_engine
 from server.metrics import CONTENT_TYPE, exposition
 from server.origins import CORS, OriginCheck
@@ -94,8 +96,10 @@ async def _observed(_app: FastAPI) -> AsyncIterator[None]:
     for handler in logging.getLogger().handlers:
         handler.addFilter(RunFilter())
     watching = asyncio.create_task(_watch()) if exports_metrics() else None
-    async with open_page(await shared_resources()) as app.state.page:
-        yield
+    async with shared_orchestrator() as orchestrator:
+        app.state.orchestrator = orchestrator
+        async with open_page(await shared_resources(), orchestrator) as app.state.page:
+            yield
     if watching:
         watching.cancel()
     await asyncio.to_thread(end_export)
@@ -124,6 +128,7 @@ app = FastAPI(
     # What it would tell of requests has threads and whole errors in it.
     telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
 )
+app.include_router(completions)
 add_page(app)
 
 

@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage
 
 from base.errors import StorageError
 from models.call import Reply
+from models.media import attached
 from models.replies import in_thread_if_long, renumbered
 from nodes.gate.repeats import Find, objections_to
 from nodes.prompt.views import EARLIER_MESSAGES
@@ -25,6 +26,8 @@ from tools.policy.taint import ReadResult, Taint, links_in, taint_after
 _TOO_MANY = "The limit of tool calls for this turn is reached."
 _NOT_OURS = StoredTaint(sources=["an earlier answer"], trusted_links=[])
 """Of what a client brought, or what was written before it was marked."""
+_ATTACHED = StoredTaint(sources=["an attachment"], trusted_links=[])
+"""Of a turn whose models see a file of the person's: others may have written what it says."""
 _log = logging.getLogger(__name__)
 
 
@@ -73,6 +76,12 @@ async def judge_again(turn: Turn, name: str, args: dict[str, Any], taint: Stored
     return ruling
 
 
+def runs_by(turn: Turn, name: str, args: dict[str, Any], rule: Rule) -> bool:
+    """Tell whether a rule would let a call of this round run."""
+    ruling = _ruling(turn, name, args, _as_taint(turn.state.taint), [rule], _denied(turn))
+    return isinstance(ruling, Allow) and ruling.rule == rule.id
+
+
 async def taint_of(turn: Turn) -> StoredTaint:
     """Return the taint of what a turn goes by.
 
@@ -112,6 +121,8 @@ def _taint_before(turn: Turn) -> Taint:
     most = None if turn.state.path == "direct" else EARLIER_MESSAGES
     said = said_before(turn.state.messages, turn.history.before, most, sys.maxsize)
     shown = [mark if _is_ours(mark) else _NOT_OURS for each in said for mark in each.taints]
+    if any(each.attachments for each in said) or any(attached(turn.history.request.content)):
+        shown.append(_ATTACHED)
     tools = turn.offered() if turn.state.path != "direct" else []
     described = [f"what {tool.name} says of itself" for tool in tools if tool.untrusted_definition]
     sources = frozenset(described).union(*(mark["sources"] for mark in shown))
@@ -134,9 +145,7 @@ def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule
     calls = round_of(message).calls
     left = calls_left(turn)
     again = objections_to([*turn.history.calls, *calls], turn.history.results, turn.res.tools.find)
-    denied = {each.call.name for each in turn.history.finished() if each.result.denied}
-    denied = {tool.name for name in denied if (tool := turn.res.tools.find(name))}
-    read, judged = _as_taint(taint), []
+    denied, read, judged = _denied(turn), _as_taint(taint), []
     for number, call in enumerate(calls):
         refusal = _TOO_MANY if left is not None and number >= left else again.get(call.id)
         ruling = None if refusal or call.problem else _ruling_if_it_can_run(turn, call, read, rules, denied)
@@ -155,6 +164,12 @@ def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule
             )
         )
     return judged
+
+
+def _denied(turn: Turn) -> set[str]:
+    """Return tools of which the person denied a call this turn."""
+    names = {each.call.name for each in turn.history.finished() if each.result.denied}
+    return {tool.name for name in names if (tool := turn.res.tools.find(name))}
 
 
 def _as_taint(stored: StoredTaint) -> Taint:

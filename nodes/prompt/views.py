@@ -3,13 +3,16 @@
 Each view takes the characters that it may have, and leaves out what it can for them: never the request.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
+from base.texts import visible
+from models.media import attached
 from nodes.prompt import instructions
 from nodes.prompt.compaction import shown_sizes
 from nodes.prompt.fences import fenced
@@ -21,7 +24,6 @@ from nodes.turn.history import (
     TurnHistory,
     Utterance,
     as_json,
-    is_text,
     not_executed,
     said_before,
 )
@@ -67,9 +69,9 @@ async def responder_view(turn: Turn, stopped: str, chars: int) -> ModelPrompt:
     """
     persona = _persona(turn)
     if turn.state.path == "direct":
-        return _prompt([_system(turn, persona), *_earlier(turn, chars, most=None), turn.history.request])
+        return _prompt([_system(turn, persona), *_earlier(turn, chars, most=None), _request(turn, chars)])
     found = f"{_calls(turn, chars, stopped)}\n<summary>\n{_safe(turn.state.summary)}\n</summary>"
-    told = _with_text(turn.history.request, f"{_tagged_request(turn)}\n{found}")
+    told = _request(turn, chars, f"{_tagged_request(turn)}\n{found}")
     rules = _system(turn, persona, instructions.WRITE)
     return _prompt([rules, *_earlier(turn, chars), told])
 
@@ -79,7 +81,7 @@ async def finishing_view(turn: Turn, stopped: str, chars: int) -> ModelPrompt:
     role = _persona(turn) if turn.state.path == "single" else instructions.GATHER
     told = f"{_tagged_request(turn)}\n{_calls(turn, chars, stopped)}"
     rules = _system(turn, role, instructions.FINISH)
-    return _prompt([rules, _with_text(turn.history.request, told)])
+    return _prompt([rules, _request(turn, chars, told)])
 
 
 def explaining_prompt(turn: Turn, waiting: Iterable[JudgedCall]) -> list[BaseMessage]:
@@ -120,12 +122,11 @@ def _chars_of(messages: Iterable[BaseMessage]) -> int:
 
 
 def _opening(turn: Turn, chars: int, *, has_tools: bool) -> list[BaseMessage]:
-    request = turn.history.request
     if turn.state.path != "single":
         return [_system(turn, instructions.GATHER), _set_apart(turn, chars)]
     persona = _persona(turn)
     rules = _system(turn, persona, *([instructions.DO_BOTH] if has_tools else []))
-    return [rules, *_earlier(turn, chars), request]
+    return [rules, *_earlier(turn, chars), _request(turn, chars)]
 
 
 async def _rounds(history: TurnHistory, room: int, look: Look) -> ModelPrompt:
@@ -171,7 +172,8 @@ def _earlier(turn: Turn, chars: int, most: int | None = EARLIER_MESSAGES) -> lis
     """
     messages: list[BaseMessage] = []
     for each in _said(turn, chars, most):
-        messages.append(HumanMessage(each.text) if each.by_person else AIMessage(each.text))
+        content = _content(each.text, each.attachments, turn.state.turn, chars)
+        messages.append(HumanMessage(content) if each.by_person else AIMessage(each.text))
         if each.unanswered is not None:
             messages.append(AIMessage(_unanswered(each.unanswered)))
     return messages
@@ -183,24 +185,44 @@ def _unanswered(outcomes: str) -> str:
 
 
 def _set_apart(turn: Turn, chars: int) -> HumanMessage:
-    lines = []
-    for each in _said(turn, chars):
+    lines, said = [], _said(turn, chars)
+    for each in said:
         speaker = "Person" if each.by_person else "Assistant"
         lines.append(f"{speaker}: {_safe(_cut(each.text, EARLIER_CHARS))}")
         if each.unanswered is not None:
             lines.append(f"Assistant: {_safe(_cut(_unanswered(each.unanswered), EARLIER_CHARS))}")
     if not lines:
-        return turn.history.request
+        return _request(turn, chars)
     earlier = "\n".join(lines)
-    return _with_text(turn.history.request, f"<earlier>\n{earlier}\n</earlier>\n{_tagged_request(turn)}")
+    before = [block for each in said for block in each.attachments]
+    return _request(turn, chars, f"<earlier>\n{earlier}\n</earlier>\n{_tagged_request(turn)}", before)
 
 
-def _with_text(request: HumanMessage, text: str) -> HumanMessage:
-    """Return the request with its text replaced; pictures and the like stay."""
-    if isinstance(request.content, str):
-        return HumanMessage(text, id=request.id)
-    others = [block for block in request.content if not is_text(block)]
-    return HumanMessage([{"type": "text", "text": text}, *others], id=request.id)
+def _request(
+    turn: Turn, chars: int, text: str | None = None, before: Iterable[Mapping[str, Any]] = ()
+) -> HumanMessage:
+    """Return the request, its text replaced (None: as it is), with attachments.
+
+    `before` are those of earlier messages.
+    """
+    request = turn.history.request
+    blocks = [*before, *(block for block, _ in attached(request.content))]
+    said = request.text if text is None else text
+    return HumanMessage(_content(said, blocks, turn.state.turn, chars), id=request.id)
+
+
+def _content(text: str, blocks: Sequence[Mapping[str, Any]], turn: str, chars: int) -> str | list[Any]:
+    """Return words and attachments, of which texts take half a prompt."""
+    if not blocks:
+        return text
+    content: list[Any] = [{"type": "text", "text": text}] if text else []
+    for number, (block, each) in enumerate(attached(list(blocks))):
+        name = visible(each.name) or "a file"
+        told = f"Attachment {name}:"
+        if each.text is not None:
+            told += "\n" + fenced(_cut(each.text, chars // 2 // len(blocks)), turn, f"attachment {number}")
+        content += [{"type": "text", "text": told}, *([block] if each.text is None else [])]
+    return content
 
 
 def _tagged_request(turn: Turn) -> str:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 from typing_extensions import TypedDict
 
-from base.texts import is_blank
+from base.texts import is_blank, visible
 from ledger.records import fingerprint
+from models.media import attached
 from models.replies import MALFORMED, chars_beside
 from tools.declaration import Tool
 
@@ -23,6 +24,8 @@ NOTE = "note"
 """Key, in the additional_kwargs of an answer, of its last paragraph where no model is to read that again."""
 QUESTION = "question"
 """Key, in the additional_kwargs of a message, that it is our words on a question, and no model's answer."""
+MEDIA_CHARS = 6_000
+"""For which a picture or the like counts, about: 1,500 tokens, as of a picture in Anthropic's guide."""
 AROUND = 80
 """Characters of ids, names and brackets around a message or call on the wire."""
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -146,6 +149,8 @@ class Utterance(NamedTuple):
     taints: tuple[Any, ...] = ()
     """What the assistant's words, or the calls of `unanswered`, were written after: each a
     `nodes.state.StoredTaint`, if it is our own."""
+    attachments: tuple[Mapping[str, Any], ...] = ()
+    """Blocks beside the person's words, as far as they are to be shown again."""
 
 
 _lock = Lock()
@@ -280,7 +285,9 @@ def said_before(
         taken += AROUND + len(utterance.text)
         if taken > most_chars:
             break
-        said.append(utterance)
+        shown, more = _that_fit(message.content if utterance.by_person else "", (most_chars - taken) // 2)
+        taken += more
+        said.append(utterance._replace(attachments=shown))
         if len(said) == most:
             break
     while said and not said[-1].by_person:
@@ -288,11 +295,23 @@ def said_before(
     return said[::-1]
 
 
+def _that_fit(content: Any, chars: int) -> tuple[tuple[Mapping[str, Any], ...], int]:
+    """Return the attachments that fit, and how many characters they take."""
+    blocks, taken = [], 0
+    for block, each in attached(content):
+        more = MEDIA_CHARS if each.text is None else each.size
+        if taken + more <= chars:
+            blocks.append(block)
+            taken += more
+    return tuple(blocks), taken
+
+
 def _utterance(message: AnyMessage, since: Sequence[AnyMessage], *, is_answered: bool) -> Utterance | None:
     """Return a message as words; None where it has none."""
     if isinstance(message, HumanMessage):
-        others = not isinstance(message.content, str) and any(not is_text(b) for b in message.content)
-        text = "\n".join([message.text, *(["[with attachments]"] if others else [])]).strip()
+        names = [visible(each.name) or "a file" for _, each in attached(message.content)]
+        beside = [f"[with attachments: {', '.join(names)}]"] if names else []
+        text = "\n".join([message.text, *beside]).strip()
         unanswered, taints = (None, ()) if is_answered else _called_for(since[::-1])
         return (
             None
@@ -318,11 +337,6 @@ def _called_for(messages: Sequence[AnyMessage]) -> tuple[str, tuple[Any, ...]]:
         elif isinstance(message, AIMessage) and message.tool_calls:
             taints.append(message.additional_kwargs.get(TAINT))
     return ", ".join(outcomes), tuple(taints)
-
-
-def is_text(block: Any) -> bool:
-    """Tell whether a block of a message's content is text."""
-    return isinstance(block, str) or block.get("type") == "text"
 
 
 def result_message(  # noqa: PLR0913 (all that is kept of a result)

@@ -5,12 +5,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from base.errors import BusyThreadError, DamagedThreadError, UnknownThreadError
 from graphs.result import condition_of, result_of
 from graphs.session import Orchestrator
+from models.media import attached
 from nodes.gate.request import identity_of
 from nodes.turn.history import QUESTION
 from server.page.live_turns import UNDER_WAY, LiveTurns, shown
@@ -196,7 +197,11 @@ def messages_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     heard_beside = values.get("path") == "single"
     for message in values.get("messages", ()):
         if isinstance(message, HumanMessage):
-            found.append({"role": "user", "text": message.text, "attachments": _attached(message)})
+            files = [
+                {"name": each.name, "type": str(block.get("mime_type") or block.get("type") or "")}
+                for block, each in attached(message.content)
+            ]
+            found.append({"role": "user", "text": message.text, "attachments": files})
         elif isinstance(message, AIMessage) and (text := message.text.strip()):
             if message.additional_kwargs.get(QUESTION) or (message.tool_calls and not heard_beside):
                 continue
@@ -205,20 +210,6 @@ def messages_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
             else:
                 found.append({"role": "assistant", "text": text, "attachments": []})
     return found
-
-
-def _attached(message: AnyMessage) -> list[dict[str, str]]:
-    """Return name and type of what was sent with a message."""
-    blocks = message.content if isinstance(message.content, list) else []
-    return [
-        {"name": str(block.get("name") or block.get("filename") or block.get("type")), "type": _type(block)}
-        for block in blocks
-        if isinstance(block, dict) and block.get("type") != "text"
-    ]
-
-
-def _type(block: Mapping[str, Any]) -> str:
-    return str(block.get("mime_type") or block.get("type") or "")
 
 
 def _unknown(thread: str) -> UnknownThreadError:

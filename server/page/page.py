@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from langgraph.store.base import BaseStore
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from graphs.session import Orchestrator
-from nodes.resources import Resources, open_steps, open_store
+from nodes.resources import Resources
 from server.page.changes import Changes
 from server.page.conversations import Conversations
 from server.page.live_turns import LiveTurns
@@ -33,30 +33,27 @@ class Page:
 
     res: Resources
     orchestrator: Orchestrator
-    store: BaseStore
     turns: LiveTurns
     conversations: Conversations
     changes: Changes
 
+    @property
+    def store(self) -> BaseStore:
+        """The memories."""
+        found = self.orchestrator.graph.store
+        assert found is not None  # noqa: S101 (a server's orchestrator has one)
+        return found
+
 
 @asynccontextmanager
-async def open_page(res: Resources) -> AsyncIterator[Page]:
-    """Open it, and end its turns with it.
-
-    Raises:
-        ConfigurationError: the settings are not as expected.
-        StorageError: the data directory or database cannot be used.
-    """
-    async with AsyncExitStack() as stack:
-        saver = res.checkpoints
-        if saver is None:
-            saver = await stack.enter_async_context(open_steps(res))
-        store = await stack.enter_async_context(open_store(res.settings))
-        orchestrator = Orchestrator(res, saver, store)
-        turns, changes = LiveTurns(orchestrator), Changes(res.ledger, res.settings)
-        stack.push_async_callback(changes.close)
-        stack.push_async_callback(turns.close)
-        yield Page(res, orchestrator, store, turns, Conversations(orchestrator, turns), changes)
+async def open_page(res: Resources, orchestrator: Orchestrator) -> AsyncIterator[Page]:
+    """Open it, and end its turns with it."""
+    turns, changes = LiveTurns(orchestrator), Changes(res.ledger, res.settings)
+    try:
+        yield Page(res, orchestrator, turns, Conversations(orchestrator, turns), changes)
+    finally:
+        await turns.close()
+        await changes.close()
 
 
 def _page(request: Request) -> Page:

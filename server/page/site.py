@@ -1,6 +1,7 @@
 """The page's files, and its routes on conversations and turns."""
 
 import asyncio
+import base64
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.staticfiles import StaticFiles
 
 from base.errors import DamagedThreadError, UnknownThreadError
+from graphs.attachments import Attachment
 from graphs.result import condition_of, result_of
 from graphs.stale_answers import stale_answer
 from graphs.stream import Confirmation, Done, Event
@@ -27,15 +29,33 @@ _PAUSE_S = 0.5
 _MOST_LOOKS = 6
 """For a turn that the ledger has as running, and that nobody holds."""
 _CUT_SHORT = "The turn was cut short. Go on with it, or say something else."
-_LARGEST_ATTACHMENTS, _MOST_ATTACHMENTS = 20 * 1024 * 1024, 10
+_MOST_ATTACHMENTS = 10
 
 
-class Said(BaseModel):
+def _decoded(text: Any) -> bytes:
+    """Return what base64 stands for; nothing but base64 is taken."""
+    if not isinstance(text, str):
+        raise ValueError("base64 is expected")  # noqa: TRY004 (which pydantic would not tell)
+    return base64.b64decode(text, validate=True)
+
+
+class SentFile(BaseModel):
+    """A file that comes with what a person says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(max_length=1_000)
+    type: str = Field(default="", max_length=200)
+    data: Annotated[bytes, BeforeValidator(_decoded)]
+
+
+class Spoken(BaseModel):
     """What a person says, and how it is to be answered."""
 
     model_config = ConfigDict(extra="forbid")
 
     text: str
+    attachments: list[SentFile] = Field(default=[], max_length=_MOST_ATTACHMENTS)
     path: Literal["auto", "two-brain", "single", "direct"] | None = None
     model: str | None = Field(default=None, min_length=1, max_length=200)
 
@@ -81,7 +101,10 @@ async def me(who: Who, page: Opened) -> Response:
                 "cost_usd_per_day": card.max_cost_usd_per_day or limits.max_cost_usd_per_day,
             },
             "used_today": {"tokens": tokens, "cost_usd": usd},
-            "attachments": {"max_bytes": _LARGEST_ATTACHMENTS, "max_count": _MOST_ATTACHMENTS},
+            "attachments": {
+                "max_bytes": int(limits.max_attachment_mb * 1_000_000),
+                "max_count": _MOST_ATTACHMENTS,
+            },
         }
     )
 
@@ -93,11 +116,12 @@ async def conversations(who: Who, page: Opened, q: Annotated[str, Query(max_leng
 
 
 @router.post("/conversations")
-async def begin(given: Said, who: Who, page: Opened) -> Response:
+async def begin(given: Spoken, who: Who, page: Opened) -> Response:
     """Begin a conversation."""
     thread = str(uuid.uuid4())
     events = _stream(page, given, thread, who)
-    await page.res.ledger.touch(thread, user=who.user, status="running", title=given.text)
+    title = given.text.strip() or ", ".join(each.name for each in given.attachments)
+    await page.res.ledger.touch(thread, user=who.user, status="running", title=title)
     return _begun(page.turns.begin(thread, who.user, events))
 
 
@@ -123,7 +147,7 @@ async def delete(thread: ThreadId, who: Who, page: Opened) -> Response:
 
 
 @router.post("/conversations/{thread}/turns")
-async def say(thread: ThreadId, given: Said, who: Who, page: Opened) -> Response:
+async def say(thread: ThreadId, given: Spoken, who: Who, page: Opened) -> Response:
     """Say something more."""
     await page.conversations.own(thread, who)
     events = _stream(page, given, thread, who)
@@ -226,7 +250,7 @@ def _may_agree(request: Mapping[str, Any], who: PageUser) -> bool:
     return bool(request["action_requests"]) and (not approvers or who.user in approvers)
 
 
-def _stream(page: Page, given: Said, thread: str, who: PageUser) -> AsyncGenerator[Event, None]:
+def _stream(page: Page, given: Spoken, thread: str, who: PageUser) -> AsyncGenerator[Event, None]:
     """Return the events of a turn that is not begun yet.
 
     Raises:
@@ -239,7 +263,9 @@ def _stream(page: Page, given: Said, thread: str, who: PageUser) -> AsyncGenerat
     if given.model:
         page.orchestrator.models.require(given.model, who.user)
         chosen |= {"orchestrator": given.model, "responder": given.model}
-    return page.orchestrator.stream(given.text, thread_id=thread, context=Context.model_validate(chosen))
+    files = [Attachment(each.name, each.data, each.type) for each in given.attachments]
+    context = Context.model_validate(chosen)
+    return page.orchestrator.stream(given.text, attachments=files, thread_id=thread, context=context)
 
 
 def _begun(turn: LiveTurn) -> Response:

@@ -16,10 +16,11 @@ FLOORS = {
     "tools": 4,
     "nodes": 5,
     "graphs": 6,
+    "channels": 7,
     "doctor": 7,
-    "server": 7,
-    "terminal": 8,
-    "cli": 9,
+    "server": 8,
+    "terminal": 9,
+    "cli": 10,
 }
 """Each room and its floor; a room imports itself and lower floors."""
 

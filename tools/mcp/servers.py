@@ -7,7 +7,7 @@ again where its definition is no longer the one that was agreed to.
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,12 +20,13 @@ from storage.engine import SqlDatabase
 from tools.declaration import Tool
 from tools.mcp.config import read_servers
 from tools.mcp.connection import Connection, DeadError
-from tools.mcp.pins import Pinned, Pins, PinsFile, PinsRow, pin_of
+from tools.mcp.pins import WITHDRAWN, Pinned, Pins, PinsFile, PinsRow, pin_of
 from tools.mcp.tools import IsFree, ServerTool, absent, as_agreed, prefix_of, read_tools
 from tools.registry import Registry
 
 _AGAIN_AFTER_S = 30.0
 """Before a server that failed is tried once more."""
+_UNREAD = "pins that were not read yet"
 _log = logging.getLogger(__name__)
 
 
@@ -55,8 +56,13 @@ class Servers:
             return registry
         self._own = frozenset(name_key(tool.name) for tool in registry)
         ours = self._of_this_loop()
+        version = await asyncio.to_thread(self._pins.version)
         if awaited := [task for server in ours.servers if (task := server.refresh())]:
             await asyncio.wait(awaited)
+        if ours.pins_version not in {_UNREAD, version}:  # here, or by another process
+            for server in ours.servers:
+                await server.heed_pins()
+        ours.pins_version = version
         return ours.merged(registry, user)
 
     async def approve_definition(self, name: str, definition: str, user: str) -> None:
@@ -79,7 +85,7 @@ class Servers:
             pinned = await asyncio.to_thread(self._pins.of, server)
             for tool in pinned["tools"]:
                 pin, own = pin_of(pinned, user, tool), tool in pinned["users"].get(user, {})
-                agreed = pin["agreed"] and bool(pin["hash"])
+                agreed = pin["agreed"] and pin["hash"] not in {"", WITHDRAWN}
                 found.append({"server": server, "tool": tool, "agreed": agreed, "own": own})
         return found
 
@@ -176,6 +182,11 @@ class _ListedServer:
         )
         self.version += 1
 
+    async def heed_pins(self) -> None:
+        """Make them anew where another process changed the pins."""
+        if not self.failed and await asyncio.to_thread(self.pins.of, self.connection.name) != self.pinned:
+            await self.settle()
+
     async def close(self) -> None:
         if self.trying:
             self.trying.cancel()
@@ -188,6 +199,8 @@ class _LoopServers:
         self.servers = servers
         self.offers: dict[str, ServerTool] = {}
         """By the names that models call them by."""
+        self.pins_version: Hashable = _UNREAD
+        """Of the pins that the offers were made with."""
         self._base: Registry | None = None
         self._versions: list[int] = []
         self._merged: dict[str, Registry] = {}

@@ -224,17 +224,3 @@ async def test_what_was_said_long_ago_gives_way_so_that_a_thread_never_outgrows_
     assert 0 < sum(len(text) for text in said[:-1]) <= 32_000
     assert all(len(text) > 7_000 for text in said[:-1]), "a message is there whole or not at all"
     assert house.rejected() == []
-
-
-async def test_a_picture_is_sent_with_its_own_turn_alone(open_wire, furnish):
-    house = furnish({"planner": at(open_wire("openai", brain=obedient))})
-    url = "data:image/png;base64,iVBORw0KGgo="
-    seen = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}]
-    async with house.open() as orchestrator:
-        config = orchestrator.config("t")
-        await orchestrator.graph.ainvoke({"messages": [("user", seen)]}, config, context=house.context())
-        await orchestrator.ask("And now?", thread_id="t", context=house.context())
-    first, second = (str(heard.raw) for heard in house.planner.heard)
-    assert url in first
-    assert url not in second
-    assert "[with attachments]" in second

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from base.settings import load_settings
 from graphs.session import Orchestrator, open_orchestrator
-from nodes.resources import open_resources, open_steps
+from nodes.resources import open_resources, open_steps, open_store
 from server.app import app
 from server.page.page import open_page
 
@@ -84,9 +84,10 @@ class Site:
     async def _opened(self, served: FastAPI) -> AsyncIterator[None]:
         res = await open_resources(await asyncio.to_thread(load_settings, self.environ))
         try:
-            async with open_steps(res) as saver, open_page(replace(res, checkpoints=saver)) as page:
-                served.state.page = page
-                yield
+            async with open_steps(res) as saver, open_store(res.settings) as store:
+                orchestrator = Orchestrator(replace(res, checkpoints=saver), saver, store)
+                async with open_page(res, orchestrator) as served.state.page:
+                    yield
         finally:
             await res.close()
 

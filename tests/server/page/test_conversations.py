@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -159,6 +160,34 @@ def test_every_open_page_hears_of_a_change_within_a_second(site: Site, bob: Visi
                 thread = phone.begin("what is 1+2")
                 assert "conversations" in next(others)[1]["what"]  # the first that she hears, and hers
                 phone.hear(thread)
+
+
+def test_files_come_with_a_message_and_what_cannot_be_read_is_refused(bob: Visitor):
+    picture = b"\x89PNG\r\n\x1a\n" + b"x" * 100
+    sent = [("list.txt", "text/plain", b"milk"), ("<b>a</b>.png", "image/png", picture)]
+    files = [{"name": name, "type": kind, "data": b64encode(data).decode()} for name, kind, data in sent]
+    thread, last = bob.ask("", attachments=files)
+    assert last["event"] == "done"
+    [message] = [each for each in bob.get(place_of(thread))["messages"] if each["role"] == "user"]
+    told = [{"name": "list.txt", "type": "text/plain"}, {"name": "<b>a</b>.png", "type": "image/png"}]
+    assert message["attachments"] == told
+    assert bob.get("conversations")[0]["title"] == "list.txt, <b>a</b>.png"
+    most, before = bob.get("me")["attachments"], len(bob.get("conversations"))
+    too_large = b64encode(picture + b"x" * most["max_bytes"]).decode()
+    wrong = [
+        [{"name": "a.bin", "type": "", "data": b64encode(b"PK\x03\x04\xff\xfe\x00\x01\x9d").decode()}],
+        [{"name": "a.txt", "type": "text/plain", "data": ""}],
+        [{"name": "a.txt", "type": "text/plain", "data": "no base64!"}],
+        [{"name": "a.png", "type": "image/png", "data": too_large}],
+        [files[0]] * (most["max_count"] + 1),
+        [{"name": "a.txt", "url": "https://evil.example/x"}],
+        "a.txt",
+    ]
+    for attachments in wrong:
+        answer = bob.call("POST", "conversations", json={"text": "see", "attachments": attachments})
+        assert answer.status_code == 422, answer.text
+        assert len(answer.json()["detail"]) > 20
+    assert len(bob.get("conversations")) == before
 
 
 async def _ask(site: Site, text: str) -> None:

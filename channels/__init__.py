@@ -1,0 +1,1 @@
+"""Where people talk to it in programs of their own."""

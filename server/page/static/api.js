@@ -34,11 +34,10 @@ export async function attempt(...request) {
 }
 
 /** Listen to events, over dropped networks; `ended` hears that there are none now. Returns how to stop. */
-export function listen(path, { take, ended, opened }) {
+export function listen(path, { take, ended }) {
 	const source = new EventSource(BASE + path);
 	let timer;
 	source.onmessage = (message) => take(JSON.parse(message.data), Number(message.lastEventId));
-	source.onopen = () => opened?.();
 	source.onerror = () => {
 		if (source.readyState === EventSource.CLOSED) timer = setTimeout(ended, AGAIN_MS); // else the browser tries anew
 	};

@@ -1,7 +1,7 @@
 // The card: calls that wait for consent, and what one can say to them. Nothing is agreed to by default.
 
 import { api, attempt, query, part, talkOf } from "./api.js";
-import { ago, el, exact, say, stamp, visible } from "./dom.js";
+import { ago, el, exact, stamp, visible } from "./dom.js";
 import { argumentsForm, ruleForm } from "./form.js";
 
 const SETTLING_MS = 400; // in which a click may be meant for what stood there before
@@ -102,7 +102,7 @@ function callPart(action, { item, isOnly, place, decide }) {
 	return parts.node;
 }
 
-/** Make the card of what waits; `answered` hears in words what was decided. */
+/** Make the card of what waits; `answered` hears what was decided. */
 function card(item, answered) {
 	const { request } = item;
 	const actions = request.action_requests;
@@ -128,7 +128,6 @@ function card(item, answered) {
 		refused.textContent = "";
 		try {
 			await api(talkOf(item.id, "/answer"), "POST", { question: item.question, decisions: [...decisions.values()].map(([decision]) => decision) });
-			say("Sent.");
 			answered([...decisions.values()].map(([, words]) => words));
 		} catch (error) {
 			node.inert = false;

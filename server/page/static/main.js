@@ -35,7 +35,7 @@ class Page {
 		const refresh = () => this.refresh();
 		refresh();
 		this.hush?.();
-		if (!document.hidden) this.hush = listen("events", { opened: refresh, take: refresh, ended: () => this.listen() });
+		if (!document.hidden) this.hush = listen("events", { take: refresh, ended: () => this.listen() });
 	}
 
 	async refresh() {
@@ -62,7 +62,7 @@ class Page {
 		this.view = name === "waiting" || name in VIEWS ? name : "talk";
 		byId("side").hidePopover();
 		markOpen();
-		byId("where").textContent = this.view[0].toUpperCase() + this.view.slice(1);
+		byId("where").textContent = this.view;
 		this.talk.leave();
 		if (this.view === "talk") {
 			main.replaceChildren(this.talk.node);

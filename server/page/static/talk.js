@@ -125,19 +125,18 @@ export class Talk {
 		if (this.id !== begun.id) {
 			this.id = begun.id;
 			history.replaceState(null, "", `#talk/${part(begun.id)}`);
-			this.heading({ title: text.slice(0, 80) });
+			this.heading({ title: text });
 		}
 		this.listen();
 		this.changed();
 	}
 
-	/** Open a conversation; null: a new one. */
 	async open(id) {
 		this.leave();
 		this.id = id;
 		this.waiting.clear();
 		this.fill(sessionStorage.getItem(this.draft) ?? "");
-		this.log.replaceChildren(...(id ? [el("div", { className: "skeleton", ariaHidden: "true" }, [1, 2, 3].map(() => el("i")))] : [this.welcome()]));
+		this.log.replaceChildren(...(id ? [] : [this.welcome()]));
 		this.head.replaceChildren(el("h1", {}, id ? "…" : "New conversation"));
 		this.state();
 		if (id) await this.load();
@@ -207,7 +206,6 @@ export class Talk {
 		this.state();
 	}
 
-	/** Show what waits here, and the buttons that have a meaning now. */
 	state() {
 		const waits = this.items.filter(({ id }) => id === this.id && !this.turn);
 		this.waiting.show(waits);

@@ -24,12 +24,17 @@ def test_no_script_parses_markup():
 def test_nothing_comes_from_elsewhere_and_nothing_is_inline():
     index = (STATIC / "index.html").read_text()
     texts = {path.name: path.read_text() for path in STATIC.iterdir() if path.suffix != ".png"}
-    foreign = {name: re.findall(r"https?://(?!www\.w3\.org/2000/svg)[^\s\"'`)/]+", text) for name, text in texts.items()}
+    foreign = {
+        name: re.findall(r"https?://(?!www\.w3\.org/2000/svg)[^\s\"'`)/]+", text)
+        for name, text in texts.items()
+    }
     assert {name: found for name, found in foreign.items() if any("." in each for each in found)} == {}
     assert re.findall(r"<style|\sstyle=|\son\w+=|<script(?! type=\"module\" src=)|javascript:", index) == []
     asked = re.findall(r'(?:src|href)="(app/static/[^"]+)"', index)
     assert [each for each in asked if not (STATIC / Path(each).name).is_file()] == []
-    assert set(re.findall(r'href="app/static/(\w+\.js)"', index)) | {"main.js"} == {path.name for path in SCRIPTS}
+    assert set(re.findall(r'href="app/static/(\w+\.js)"', index)) | {"main.js"} == {
+        path.name for path in SCRIPTS
+    }
 
 
 def test_every_part_that_a_script_takes_from_a_template_is_there():

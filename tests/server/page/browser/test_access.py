@@ -39,7 +39,9 @@ def test_axe_finds_nothing_grave_in_any_view(open_window: Open, open_site: Site,
     for view in ("waiting", "done", "spent", "agreed", "remembered"):
         window.open(view)
         page.locator("h1").wait_for()
-        window.sees({"waiting": "undecided", "spent": "By brain", "agreed": "Tools of other servers"}.get(view, ""))
+        window.sees(
+            {"waiting": "undecided", "spent": "By brain", "agreed": "Tools of other servers"}.get(view, "")
+        )
         page.wait_for_load_state("networkidle") if view == "done" else None
         found[view] = _found(window)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view

@@ -52,7 +52,10 @@ def _answers(window: Window, **card: Any) -> list[dict[str, Any]]:
 def _asking(name: str, args: dict[str, Any], **more: Any) -> dict[str, Any]:
     action = {"name": name, "args": args, "description": f"{name} asks.", "tool_call_id": f"c-{name}", **more}
     allowed = ["approve", "reject"] if "attempt" in more else ["approve", "edit", "reject"]
-    return {"action_requests": [action], "review_configs": [{"action_name": name, "allowed_decisions": allowed}]}
+    return {
+        "action_requests": [action],
+        "review_configs": [{"action_name": name, "allowed_decisions": allowed}],
+    }
 
 
 def test_no_stray_key_and_no_click_meant_for_something_else_is_a_yes(window: Window, open_site: Site):
@@ -195,7 +198,9 @@ def test_a_rule_has_bounds_that_are_said_in_words(window: Window):
     page.get_by_label("body").fill("*")
     page.get_by_label("How often").fill("3")
     page.get_by_label("Until when").select_option("for good")
-    words = "mail runs without asking where to matches “*@x.org”, and body is anything, and copies is anything"
+    words = (
+        "mail runs without asking where to matches “*@x.org”, and body is anything, and copies is anything"
+    )
     window.sees(f"From now on {words}: at most 3 more times, for good.")
     window.press("Approve, and agree to the rule")
     window.sees("Sent")

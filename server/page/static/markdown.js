@@ -7,7 +7,7 @@ const DEEPEST = 8;
 const LONGEST_LINE = 1000; // that is looked at more than once: a hostile text stops no page
 const INLINE = new RegExp([
 	/\\(?<sign>[\\`*_{}[\]()#+\-.!|~<>])/,
-	/(?<ticks>`+)(?!`)(?<code>[^]{0,2000}?[^`])\k<ticks>(?!`)/,
+	/(?<!`)(?<ticks>`{1,9})(?!`)(?<code>[^]{0,2000}?[^`])\k<ticks>(?!`)/,
 	/!?\[(?<words>[^\]]{0,1000})\]\(\s*<?(?<target>[^\s<>()]*(?:\([^\s()]*\)[^\s<>()]*)*)>?(?:\s+"[^"]*")?\s*\)/, // an image is a link, too
 	/<?(?<bare>https?:\/\/[^\s<>"'`]*[^\s<>"'`.,;:!?)\]*_])>?/,
 	/(?<stars>\*\*|__)(?=\S)(?<strong>[^]{0,2000}?\S)\k<stars>/,

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from channels.messages import ChatPlace, Messages
 from channels.messenger import (
     AwayError,
     Button,
@@ -25,7 +26,6 @@ from channels.messenger import (
     split,
 )
 from ledger.ledger import Ledger
-from ledger.messengers.messages import ChatPlace, Messages
 from nodes.events import Restarted, Token, UsageReported
 
 _T = TypeVar("_T")

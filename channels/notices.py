@@ -12,8 +12,8 @@ from typing import Any
 from base.errors import BusyThreadError, TwobrainError, UnknownThreadError
 from base.settings import UserCard
 from base.texts import visible
+from channels.messages import Messages, NoticeRows
 from graphs.session import Orchestrator
-from ledger.messengers.messages import Messages, NoticeRows
 from tools.notify import sent_to
 
 _LOOK_S = 3.0

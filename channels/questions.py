@@ -11,10 +11,10 @@ from base.errors import UnknownThreadError
 from base.texts import visible
 from channels.delivery import Delivery, Outgoing
 from channels.dialogue import card_text
+from channels.messages import ChatPlace, Messages
 from channels.messenger import Button, ChatGoneError, Incoming, Messenger
 from channels.notices import is_quiet
 from graphs.session import Orchestrator
-from ledger.messengers.messages import ChatPlace, Messages
 from nodes.gate.request import identity_of
 
 _MOST_PARTS = 8

@@ -12,11 +12,11 @@ from base.errors import BusyThreadError, StorageError, TwobrainError
 from base.texts import count
 from channels.delivery import Delivery, Outgoing
 from channels.handler import Handler, command_of
+from channels.messages import Messages
 from channels.messenger import Incoming, Messenger, MessengerError, SlowDownError
 from channels.notices import Notice, Notices, words_of
 from channels.questions import Questions
 from graphs.session import Orchestrator
-from ledger.messengers.messages import Messages
 
 _TAKE_OVER_S = 2.0
 """Seconds after which another process takes the place of one that died."""

@@ -9,9 +9,9 @@ from contextlib import suppress
 import pytest
 
 from base.settings import UserCard
+from channels.messages import NoticeRows
 from channels.notices import is_quiet, serve_notices
 from graphs.session import Orchestrator
-from ledger.messengers.messages import NoticeRows
 from nodes.context import Context
 from tests.behaviour.crashes.process import Home
 from tests.channels.bot_api import BotApi

@@ -1,1 +1,0 @@
-"""Messages to and from other programs, and what people are told there."""

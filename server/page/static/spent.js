@@ -36,7 +36,6 @@ function meter(title, spent, limit, told) {
 	return parts.node;
 }
 
-/** A table with a bar in each row. */
 function chart(by, rows, value) {
 	const { node, rows: body } = stamp("chart", { title: TITLES[by], by: TITLES[by].slice(3) });
 	const most = Math.max(...rows.map(value)) || 1;

@@ -1,4 +1,4 @@
-// One turn as it runs: what is said, what runs and for how long, what it took.
+// One turn as it runs: what is said, what runs, what it took.
 
 import { listen, talkOf } from "./api.js";
 import { moved } from "./card.js";

@@ -15,6 +15,20 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("size", [WIDE, NARROW])
 def test_a_newcomer_finds_everything_by_keyboard_alone(open_window: Open, site: Site, size, tmp_path: Path):
     window = open_window(site.url, size=size).open()
+    name = f"walk-{size[0]}.txt"
+    _sign_in_and_attach(window, tmp_path / "list.txt")
+    _approve_edit_and_reject(window, name)
+    _agree_to_a_rule_and_revoke_it(window, name)
+    _go(window, "Spent")
+    window.sees("By brain")
+    assert window.page.locator(".by-day rect").count() >= 30
+    _go(window, "Done")
+    window.page.locator("summary", has_text=name).first.wait_for()
+    _go(window, "", leave=True)
+    window.page.get_by_label("Token").wait_for()
+
+
+def _sign_in_and_attach(window: Window, attached: Path) -> None:
     page, press = window.page, window.page.keyboard.press
     page.get_by_label("Token").wait_for()
     assert focused(page) == "Token"
@@ -22,7 +36,6 @@ def test_a_newcomer_finds_everything_by_keyboard_alone(open_window: Open, site: 
     press("Enter")
 
     page.get_by_label("Message", exact=True).wait_for()
-    attached = tmp_path / "list.txt"
     attached.write_text("milk")
     page.locator("input[type=file]").set_input_files(attached)
     window.sees("list.txt")
@@ -30,7 +43,9 @@ def test_a_newcomer_finds_everything_by_keyboard_alone(open_window: Open, site: 
     press("Enter")
     assert focused(page) == "Message"
 
-    name = f"walk-{size[0]}.txt"
+
+def _approve_edit_and_reject(window: Window, name: str) -> None:
+    page, press = window.page, window.page.keyboard.press
     page.keyboard.type(f'write "one" to {name}')
     press("Enter")
     _decide(window, "Approve")
@@ -54,6 +69,10 @@ def test_a_newcomer_finds_everything_by_keyboard_alone(open_window: Open, site: 
     page.wait_for_timeout(450)
     press("Enter")
     window.sees("it is still needed")
+
+
+def _agree_to_a_rule_and_revoke_it(window: Window, name: str) -> None:
+    page, press = window.page, window.page.keyboard.press
     page.keyboard.type(f'write "four" to {name}')
     press("Enter")
     _decide(window, "Always…")
@@ -76,13 +95,6 @@ def test_a_newcomer_finds_everything_by_keyboard_alone(open_window: Open, site: 
     tabbed(page, "Revoke")
     press("Enter")
     page.get_by_text(f"matches “{name}”").wait_for(state="detached")
-    _go(window, "Spent")
-    window.sees("By brain")
-    assert page.locator(".by-day rect").count() >= 30
-    _go(window, "Done")
-    page.locator("summary", has_text=name).first.wait_for()
-    _go(window, "", leave=True)
-    page.get_by_label("Token").wait_for()
 
 
 def _decide(window: Window, choice: str) -> None:

@@ -157,7 +157,8 @@ def focused(page: Page) -> str:
     """Return the name of what has the keyboard."""
     found: str = page.evaluate(
         "(() => { const at = document.activeElement;"
-        " return (at.ariaLabel || at.labels?.[0]?.firstElementChild?.textContent || at.textContent).trim() })()"
+        " const label = at.labels?.[0]?.firstElementChild?.textContent;"
+        " return (at.ariaLabel || label || at.textContent).trim() })()"
     )
     return found
 

@@ -81,6 +81,11 @@ class Forked:
         """The exit code, negative for a signal; None while it runs."""
         return self._process.exitcode
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process."""
+        return self._process.pid
+
     def kill(self) -> None:
         self._process.kill()
 

@@ -48,7 +48,8 @@ def test_two_workers_are_one_page(workers: Workers):
             assert here.get(place_of(thread))["status"] == "answered"
             thread, _ = there.ask("remember that the bin goes out on Monday")
             assert [each["text"] for each in here.get("memories")] == ["the bin goes out on Monday"]
-            assert here.call("DELETE", place_of(thread)).status_code == 204
+            deleted = here.call("DELETE", place_of(thread))
+            assert deleted.status_code == 204, deleted.text
             assert there.call("GET", place_of(thread)).status_code == 404
             workers.kill(second.url)
         assert here.ask("what is 12*7")[1]["event"] == "done"

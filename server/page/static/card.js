@@ -200,7 +200,7 @@ export class Cards {
 			});
 			this.shown.set(key, { node, item });
 			this.node.append(node);
-			node.scrollIntoView({ block: "nearest" });
+			if (items.length === 1) node.scrollIntoView({ block: "nearest" });
 			moved();
 		}
 	}

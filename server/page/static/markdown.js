@@ -4,7 +4,7 @@ import { el, stamp, visible } from "./dom.js";
 
 const SCHEMES = ["http:", "https:", "mailto:"];
 const DEEPEST = 8;
-const LONGEST_LINE = 1000; // that is looked at more than once: a hostile text stops no page
+const LONGEST_LINE = 1000; // that is worth more than one look
 const INLINE = new RegExp([
 	/\\(?<sign>[\\`*_{}[\]()#+\-.!|~<>])/,
 	/(?<!`)(?<ticks>`{1,9})(?!`)(?<code>[^]{0,2000}?[^`])\k<ticks>(?!`)/,
@@ -72,7 +72,7 @@ function block(lines, at, depth) {
 	const line = lines[at];
 	const [, marks, words] = (is(HEADING, line) && line.match(HEADING)) || [];
 	if (is(FENCE, line)) return fenced(lines, at);
-	if (marks) return [at + 1, () => inline(el(`h${Math.min(6, marks.length + 2)}`), words)];
+	if (marks) return [at + 1, () => inline(el(`h${Math.min(6, marks.length + 1)}`), words)];
 	if (is(RULE, line)) return [at + 1, () => el("hr")];
 	if (is(QUOTE, line) && depth < DEEPEST) return quoted(lines, at, depth);
 	if (is(ITEM, line) && depth < DEEPEST) return listed(lines, at, depth);

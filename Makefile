@@ -44,7 +44,7 @@ bench-agentdojo: .venv-agentdojo/ready
 	@touch $@ .venv/ready
 
 .venv/ready-dev: pyproject.toml constraints.txt
-	$(call install,.venv,-c constraints.txt -e '.[server$(comma)postgres$(comma)telemetry$(comma)dev]',what it needs to run$(comma) to serve and to be tested)
+	$(call install,.venv,-c constraints.txt -e '.[server$(comma)postgres$(comma)telemetry$(comma)channels$(comma)dev]',what it needs to run$(comma) to serve and to be tested)
 	@touch $@ .venv/ready-server .venv/ready
 
 .venv-peers/ready: benchmarks/peers-requirements.txt

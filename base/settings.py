@@ -187,6 +187,8 @@ class UserCard(Card):
     approvers: tuple[str, ...] = ()
     """Users who alone may agree to what this user's calls ask; empty: this user does. With them, no context
     raises the role, or lets run unasked what this table does not."""
+    telegram: int | None = Field(default=None, gt=0)
+    """This user's id on Telegram, which is that of their chat with the bot; None: they do not use it."""
     timezone: TimeZone | None = None
     """Where this user's day is, such as Europe/Paris; None: as [tools.calendar] or the machine says."""
     max_rounds: int | None = Field(default=None, ge=1, le=1_000)
@@ -290,6 +292,8 @@ class Settings(BaseModel):
     """`[tools.NAME]` tables; each is read by the tool family of that name."""
     mcp: Mapping[str, Mapping[str, Any]] = {}
     """`[mcp.servers.NAME]` tables, under `servers`."""
+    channels: Mapping[str, Mapping[str, Any]] = {}
+    """`[channels.NAME]` tables; each is read by the messenger of that name."""
     data_dir: Path
     workspace: Path
     """Root of the file tools."""
@@ -317,7 +321,7 @@ class Settings(BaseModel):
         Raises:
             ConfigurationError: it is not as the card expects; the message names file and line.
         """
-        found: Any = {"tools": self.tools, "mcp": self.mcp}
+        found: Any = {"tools": self.tools, "mcp": self.mcp, "channels": self.channels}
         for part in place:
             found = found.get(part) if isinstance(found, Mapping) else None
         if found is None:
@@ -368,7 +372,7 @@ class Settings(BaseModel):
     @property
     def known_users(self) -> Users:
         """The users, as they were last read."""
-        return self._read[1] if self._read else Users(self.written_users)
+        return read[1] if (read := self._read) else Users(self.written_users)
 
     @property
     def added_users(self) -> AddedUsers | None:
@@ -434,7 +438,7 @@ class Settings(BaseModel):
         """Know the environment and its secrets, outside of what is printed."""
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
-        named |= set(_variables_in([self.tools, self.mcp, self.server.model_dump()]))
+        named |= set(_variables_in([self.tools, self.mcp, self.channels, self.server.model_dump()]))
         self._environ = dict(environ)
         self._secrets = secrets_of(environ, named)
         self._zone = _machine_zone(environ.get("TZ", ""))
@@ -454,7 +458,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     data_dir = Path(environ.get("TWOBRAIN_DATA_DIR") or platformdirs.user_data_path("twobrain"))
     path = config_path(environ.get("TWOBRAIN_CONFIG"))
     tables = read_toml(path) if path else {}
-    known = {"models", "roles", "users", "limits", "server", "tools", "mcp"}
+    known = {"models", "roles", "users", "limits", "server", "tools", "mcp", "channels"}
     if path and (unknown := sorted(set(tables) - known)):
         raise ConfigurationError(
             f"{where(path, (unknown[0],))}: unknown table; expected {', '.join(sorted(known))}."
@@ -478,7 +482,10 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
     """Yield where, below `users`, something is wrong, and what."""
     if users.get(EVERYBODY_ELSE, _STRANGER).token_sha256:
         yield (EVERYBODY_ELSE, "token_sha256"), "a token is one user's; give each a table"
+    on_telegram: dict[int, str] = {}
     for name, card in users.items():
+        if card.telegram is not None and (other := on_telegram.setdefault(card.telegram, name)) != name:
+            yield (name, "telegram"), f"{card.telegram} is {other!r} already"
         for approver in card.approvers:
             if approver == name:
                 yield (name, "approvers"), f"{name!r} cannot be asked instead of {name!r}"

@@ -19,9 +19,9 @@ from nodes.context import Context
 from nodes.gate.answers import Check, fault, plain_answer, read, read_json
 from nodes.gate.request import identity_of, one_of, own_description
 
-_CODE_LENGTH = 6
+CODE_LENGTH = 6
 _MARK = "Question"
-_CODE = re.compile(rf"\[{_MARK} ([0-9a-f]{{{_CODE_LENGTH}}})\]\s*$")
+_CODE = re.compile(rf"\[{_MARK} ([0-9a-f]{{{CODE_LENGTH}}})\]\s*$")
 _NEW = re.compile(r"\s*(?:/new|new:)(?:\s+|$)", re.IGNORECASE)
 """How a message begins that is not about the question which waits."""
 _EDIT = re.compile(r"\s*edit\b[ \t]*:?", re.IGNORECASE)
@@ -36,7 +36,7 @@ Decision = dict[str, Any]
 
 def code_of(request: Mapping[str, Any]) -> str:
     """Return the short code by which a text names a question."""
-    return identity_of(request)[:_CODE_LENGTH]
+    return identity_of(request)[:CODE_LENGTH]
 
 
 def code_in(text: str) -> str | None:
@@ -242,6 +242,11 @@ class Dialogue:
         async with aclosing(events):
             async for event in events:
                 yield event
+
+    def answer(self, thread: str, decisions: Sequence[Decision]) -> AsyncGenerator[Event, None]:
+        """Take decisions that name their calls, and run on."""
+        answer = {"decisions": [*decisions]}
+        return self._orchestrator.stream_resume(thread, answer, context=self._context())
 
     async def waiting(self, thread: str) -> dict[str, Any] | None:
         """Return the question that a thread waits with; None: it asks nothing."""

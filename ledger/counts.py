@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Label, Table, func, select
 
 from base.telemetry import set_gauge
 from ledger.calls import FINAL, is_lost
-from ledger.tables import calls, rows_of, threads, total, usage
+from ledger.tables import calls, messengers, rows_of, threads, total, usage
 from ledger.usage import BEGUN, DOCTOR
 
 
@@ -31,6 +31,8 @@ class Counts:
     """Seconds since the epoch, when the first thread that waits began to; None: none does."""
     in_doubt: int
     """Calls that were begun, whose outcome nobody knows."""
+    unknown_senders: dict[str, int]
+    """Messages that came from who may not use a messenger, by its name."""
     day: list[dict[str, Any]]
     """By `user`: `tokens` and `cost_usd` of the UTC day."""
 
@@ -60,6 +62,9 @@ def counted(connection: Connection, now: float) -> Counts:
         waiting=connection.scalar(waits) or 0,
         waiting_since=connection.scalar(waiting_since),
         in_doubt=sum(is_lost(connection, row, now) for row in running),
+        unknown_senders={
+            row["name"]: row["unknown_senders"] for row in rows_of(connection, select(messengers))
+        },
         day=_day(connection, datetime.fromtimestamp(now, UTC).date().isoformat()),
     )
 

@@ -116,6 +116,57 @@ chats = Table(
 )
 """What a chat, or a request, is called in another program, and the thread that it is here."""
 
+messengers = Table(
+    "messengers",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("cursor", Text, nullable=False),
+    Column("unknown_senders", Number, nullable=False),
+)
+"""How far each messenger was read, and how many messages came from who may not use it."""
+
+received = Table(
+    "received",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("messenger", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("lane", String, nullable=False, index=True),
+    Column("chat", String, nullable=False),
+    Column("user", String, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("album", String, nullable=False),
+    Column("status", String, nullable=False, index=True),
+    Column("thread", String, index=True),
+    Column("turn", String),
+    Column("shown", String),
+    Column("at", Double, nullable=False),
+    UniqueConstraint("messenger", "name"),
+)
+"""What came from messengers. What is of one `lane` is done in its order; `name` is what the messenger calls
+it; `turn` the id of the message that it became, `shown` the question that its sender saw."""
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("messenger", String, nullable=False),
+    Column("chat", String, nullable=False),
+    Column("key", String, nullable=False),
+    Column("part", Number, nullable=False),
+    Column("status", String, nullable=False),
+    Column("message", String),
+    Column("text", Text, nullable=False),
+    Column("user", String, nullable=False),
+    Column("thread", String, index=True),
+    Column("question", String),
+    Column("calls", Text),
+    Column("at", Double, nullable=False),
+    UniqueConstraint("messenger", "chat", "key", "part"),
+)
+"""What is sent to messengers, of which `message` is not known while it may have been sent; `question` is the
+identity of the one that it puts, about `calls`."""
+
 threads = Table(
     "threads",
     metadata,

@@ -9,8 +9,10 @@ from ledger.owner import is_gone
 from ledger.tables import (
     calls,
     chats,
+    deliveries,
     matching,
     parsed,
+    received,
     rows_of,
     rules,
     thread_titles,
@@ -99,7 +101,8 @@ def names(connection: Connection) -> set[str]:
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:
     """Delete a thread's row, with `audit` its calls, too."""
-    for table in (threads, thread_titles, chats, *((unknown_outcomes, calls) if audit else ())):
+    told = (threads, thread_titles, chats, received, deliveries)
+    for table in (*told, unknown_outcomes, calls) if audit else told:
         connection.execute(delete(table).where(table.c.thread == thread))
 
 

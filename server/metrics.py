@@ -57,6 +57,9 @@ def _families(found: Counts, now: float, *, by_user: bool) -> Iterator[Metric]:
     yield _gauge("approvals_waiting", "Calls that wait for a person's yes or no.", found.waiting)
     yield _gauge("approval_oldest_seconds", "How long the first of them has waited; 0: none waits.", waited)
     yield _gauge("calls_in_doubt", "Calls that were begun, and nobody knows how they ended.", found.in_doubt)
+    rows = [{"channel": name, "messages": count} for name, count in found.unknown_senders.items()]
+    what = "Messages from who may not use a messenger."
+    yield _counter("channel_unknown_senders", what, ("channel",), rows, "messages")
     labels = ("user",) if by_user else ()
     for column, what in (("tokens", "Tokens"), ("cost_usd", "US dollars, where known,")):
         family = GaugeMetricFamily(f"twobrain_day_{column}", f"{what} used in this UTC day.", labels=labels)

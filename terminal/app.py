@@ -53,6 +53,7 @@ Path = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Show the answer as it was written: no Markdown.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every confirmation with yes.")]
 No = Annotated[bool, typer.Option("--no", "-n", help="Answer every confirmation with no.")]
 
@@ -66,6 +67,8 @@ class Options:
     path: PathName | None = None
     json: bool = False
     """The result is printed as JSON: nothing else is shown, and nobody asked."""
+    plain: bool = False
+    """The answer is shown as it was written, its Markdown not rendered."""
     consent: bool | None = None
     """The answer to every confirmation; None asks the person, where there is one."""
 
@@ -110,6 +113,7 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     user: User = None,
     path: Path = None,
     json: Json = False,
+    plain: Plain = False,
     yes: Yes = False,
     no: No = False,
 ) -> None:
@@ -119,17 +123,22 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     """
     from terminal.commands import ask, run
 
-    run(ask.ask, task, file or [], thread, Options(user, path, json, _consent(yes, no)))
+    run(ask.ask, task, file or [], thread, Options(user, path, json, plain, _consent(yes, no)))
 
 
 @app.command(rich_help_panel=_TURNS)
-def chat(
-    thread: OnThread = None, user: User = None, path: Path = None, yes: Yes = False, no: No = False
+def chat(  # noqa: PLR0913, PLR0917 (each is one option)
+    thread: OnThread = None,
+    user: User = None,
+    path: Path = None,
+    plain: Plain = False,
+    yes: Yes = False,
+    no: No = False,
 ) -> None:
     """Talk, line by line."""
     from terminal.commands import chat, run
 
-    run(chat.chat, thread, Options(user, path, consent=_consent(yes, no)))
+    run(chat.chat, thread, Options(user, path, plain=plain, consent=_consent(yes, no)))
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -272,7 +281,8 @@ def prune(
     json: Json = False,
 ) -> None:
     """Delete finished conversations; what waits, runs or is in doubt stays."""
-    from terminal.commands import prune, run
+    from terminal.commands import run
+    from terminal.commands.upkeep import prune
 
     run(prune.prune, older_than, audit=audit, dry_run=dry_run, yes=yes, as_json=json)
 
@@ -302,7 +312,7 @@ def add_user(
     json: Json = False,
 ) -> None:
     """Give a user a token, which is shown this once."""
-    from terminal.commands import users
+    from terminal.commands.upkeep import users
 
     users.add(name, role, as_json=json)
 
@@ -310,7 +320,7 @@ def add_user(
 @users.command("list")
 def list_users(json: Json = False) -> None:
     """List the users, their roles, and who has a token."""
-    from terminal.commands import users
+    from terminal.commands.upkeep import users
 
     users.list_all(as_json=json)
 
@@ -318,7 +328,7 @@ def list_users(json: Json = False) -> None:
 @users.command("revoke")
 def revoke_user(name: UserName, json: Json = False) -> None:
     """Take a user's token back; it counts no more, at once."""
-    from terminal.commands import users
+    from terminal.commands.upkeep import users
 
     users.revoke(name, as_json=json)
 
@@ -373,3 +383,11 @@ def serve(
     from terminal.commands import serve
 
     serve.serve(host, port, no_auth=no_auth)
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def channels() -> None:
+    """Serve the messengers of [channels] alone; `twobrain serve` does, too."""
+    from terminal.commands import channels
+
+    raise typer.Exit(channels.channels())

@@ -38,6 +38,7 @@ async def test_a_message_may_be_a_list_of_blocks(open_talk, wires, kinds):
         assert outcomes(output) == [] or "Asia/Tokyo" in output["response"]
 
 
+@pytest.mark.slow
 async def test_an_approval_clicked_twice_writes_once(talk, workspace, audit):
     await gate(talk, "twice.txt")
     checkpoint = (await talk.client.threads.get_state(talk.id))["checkpoint"]["checkpoint_id"]

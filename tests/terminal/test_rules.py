@@ -1,9 +1,12 @@
 """Rules: made at a card, listed, and revoked."""
 
+import pytest
+
 WRITE = 'write "milk" to notes/a.txt'
 CHOICES = "reject >"
 
 
+@pytest.mark.slow
 def test_a_card_makes_a_rule_that_is_listed_and_can_be_revoked(home, terminal):
     screen = terminal("ask", WRITE)
     screen.sees(CHOICES)
@@ -50,6 +53,7 @@ def test_after_the_third_approval_a_rule_is_offered_on_the_card_and_taken_by_a_w
     home.run("ask", WRITE)
 
 
+@pytest.mark.slow
 def test_a_rule_that_does_not_say_how_often_it_holds_is_used_up_at_some_point(home, terminal):
     screen = terminal("ask", WRITE)
     screen.sees(CHOICES)

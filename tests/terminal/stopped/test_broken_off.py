@@ -17,6 +17,7 @@ def broken(home, open_wire) -> dict[str, str]:
     return configure(home.directory, {"first": first, "spare": spare}, roles)
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_the_answer_once_and_nothing_of_what_broke_off(home, broken):
     said = home.run("ask", "hi", "--path", "direct", **broken).stdout
     assert said.startswith(
@@ -28,13 +29,14 @@ def test_a_pipe_gets_the_answer_once_and_nothing_of_what_broke_off(home, broken)
 
 
 def test_a_terminal_says_that_the_answer_begins_anew_and_shows_it_once(home, terminal, broken):
-    screen = terminal("ask", "hi", "--path", "direct", **broken)
+    screen = terminal("ask", "hi", "--path", "direct", "--plain", **broken)
     assert "One two" in screen.sees("first broke off; the answer begins anew.")
     text = screen.ends(0)
     assert text.count("The whole answer.") == 1
     assert "One two" not in text
 
 
+@pytest.mark.slow
 def test_a_chat_from_a_pipe_ends_with_code_1_where_no_model_answers(home, open_wire):
     def brain(heard: Heard) -> Reply:
         return Reply(status=500, error="gone")

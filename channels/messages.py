@@ -1,0 +1,149 @@
+"""Messages of other programs: what came, and what was sent.
+
+What came is stored before it is acted on, and what is sent before it is sent: after a crash the rows say how
+far it got.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from ledger.access import Access
+from ledger.tables import deliveries, matching, messengers, received, rows_of
+from storage.shared_tables import insert
+
+OPEN = ("waiting", "begun")
+_STORED_S = 30 * 86_400.0
+"""Seconds for which is known what was done with a message, and what was sent."""
+
+
+class Place(NamedTuple):
+    """Where a message is: a messenger's chat."""
+
+    messenger: str
+    chat: str
+
+
+class Messages:
+    """The messages of all messengers; raises StorageError as the ledger does."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def receive(
+        self, messenger: str, rows: Sequence[Mapping[str, Any]], cursor: str, unknown_senders: int, now: float
+    ) -> None:
+        """Store what came, with how far it was read; repeatable."""
+        count = {"name": messenger, "cursor": cursor, "unknown_senders": unknown_senders}
+        await self._access.write(f"messenger {messenger}", _receive, rows, count, now)
+
+    async def cursor(self, messenger: str) -> str | None:
+        """Return how far a messenger was read; None: it never was."""
+        return await self._access.read(
+            lambda connection: connection.scalar(
+                select(messengers.c.cursor).where(messengers.c.name == messenger)
+            )
+        )
+
+    async def lanes(self, messenger: str) -> list[str]:
+        """Return the lanes in which something is to be done."""
+        query = select(received.c.lane).where(received.c.messenger == messenger, received.c.status.in_(OPEN))
+        return await self._access.read(lambda connection: [*connection.scalars(query.distinct())])
+
+    async def following(self, messenger: str, lane: str, limit: int) -> list[dict[str, Any]]:
+        """Return what is to be done next in a lane."""
+        its = received.c.messenger == messenger, received.c.lane == lane, received.c.status.in_(OPEN)
+        query = select(received).where(*its).order_by(received.c.id).limit(limit)
+        return await self._access.read(lambda connection: rows_of(connection, query))
+
+    async def count(self, messenger: str, lane: str) -> int:
+        """Return how much is to be done in a lane."""
+        its = received.c.messenger == messenger, received.c.lane == lane, received.c.status.in_(OPEN)
+        query = select(func.count()).select_from(received).where(*its)
+        return await self._access.read(lambda connection: connection.scalar(query) or 0)
+
+    async def change(self, ids: Sequence[int], **values: Any) -> None:
+        """Note what is done with messages; what is done needs no content."""
+        if values.get("status") == "done":
+            values["content"] = ""
+        changed = update(received).where(received.c.id.in_(ids)).values(**values)
+        await self._access.write("messages", lambda connection: connection.execute(changed))
+
+    async def drop(self, messenger: str, lane: str, before: int) -> int:
+        """Leave undone what came before; return how much it is."""
+        its = received.c.messenger == messenger, received.c.lane == lane, received.c.status == "waiting"
+        dropped = update(received).where(*its, received.c.id < before).values(status="done", content="")
+        return await self._access.write("messages", lambda connection: connection.execute(dropped).rowcount)
+
+    async def chat_of(self, messenger: str, thread: str, user: str) -> str | None:
+        """Return where a user last wrote in a thread; None: nowhere."""
+        its = matching(received, {"messenger": messenger, "thread": thread, "user": user})
+        said = select(received.c.chat).where(*its, received.c.lane == received.c.chat)
+        query = said.order_by(received.c.id.desc()).limit(1)
+        return await self._access.read(lambda connection: connection.scalar(query))
+
+    async def sent(self, place: Place, key: str) -> dict[int, dict[str, Any]]:
+        """Return what was sent under a key, by part."""
+        query = select(deliveries).where(*matching(deliveries, {**place._asdict(), "key": key}))
+        rows = await self._access.read(lambda connection: rows_of(connection, query))
+        return {row["part"]: row for row in rows}
+
+    async def find(self, place: Place, message: str) -> dict[str, Any] | None:
+        """Return what was sent as a message; None: not ours."""
+        query = select(deliveries).where(*matching(deliveries, {**place._asdict(), "message": message}))
+        return await self._access.read(lambda connection: next(iter(rows_of(connection, query)), None))
+
+    async def question(self, place: Place, mark: str) -> dict[str, Any] | None:
+        """Return the question whose identity begins so, if any."""
+        its = *matching(deliveries, place._asdict()), deliveries.c.question.startswith(mark, autoescape=True)
+        query = select(deliveries).where(*its).order_by(deliveries.c.id.desc()).limit(1)
+        return await self._access.read(lambda connection: next(iter(rows_of(connection, query)), None))
+
+    async def questions(self, messenger: str, **filters: Any) -> list[dict[str, Any]]:
+        """Return the questions that are not marked answered, oldest first."""
+        its = matching(deliveries, {"messenger": messenger, "status": "asked", **filters})
+        query = select(deliveries).where(*its).order_by(deliveries.c.id)
+        return await self._access.read(lambda connection: rows_of(connection, query))
+
+    async def deliver(self, place: Place, key: str, part: int, now: float, **values: Any) -> int:
+        """Note that something is about to be sent; return its number."""
+        row = {**place._asdict(), "key": key, "part": part, "at": now, **values}
+        return await self._access.write("deliveries", _deliver, row)
+
+    async def delivered(self, number: int, **values: Any) -> None:
+        """Note what became of what was sent."""
+        changed = update(deliveries).where(deliveries.c.id == number).values(**values)
+        await self._access.write("deliveries", lambda connection: connection.execute(changed))
+
+    async def forget(self, place: Place, key: str) -> None:
+        """Let something be sent again under its key."""
+        gone = delete(deliveries).where(*matching(deliveries, {**place._asdict(), "key": key}))
+        await self._access.write("deliveries", lambda connection: connection.execute(gone))
+
+
+def _receive(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], count: Mapping[str, Any], now: float
+) -> None:
+    for row in rows:
+        fresh = insert(connection.dialect, received).values(**row, messenger=count["name"], at=now)
+        connection.execute(fresh.on_conflict_do_nothing())
+    place = insert(connection.dialect, messengers).values(**count)
+    changes = {
+        "cursor": place.excluded.cursor,
+        "unknown_senders": messengers.c.unknown_senders + place.excluded.unknown_senders,
+    }
+    connection.execute(place.on_conflict_do_update(index_elements=["name"], set_=changes))
+    old = received.c.status == "done", received.c.at < now - _STORED_S
+    connection.execute(delete(received).where(*old))
+    sent_long_ago = deliveries.c.status != "asked", deliveries.c.at < now - _STORED_S
+    connection.execute(delete(deliveries).where(*sent_long_ago))
+
+
+def _deliver(connection: Connection, row: Mapping[str, Any]) -> int:
+    fresh = insert(connection.dialect, deliveries).values(**row)
+    keys = ["messenger", "chat", "key", "part"]
+    changes = {name: fresh.excluded[name] for name in row if name not in keys}
+    connection.execute(fresh.on_conflict_do_update(index_elements=keys, set_=changes))
+    its = matching(deliveries, {name: row[name] for name in keys})
+    return int(connection.execute(select(deliveries.c.id).where(*its)).scalar_one())

@@ -1,7 +1,7 @@
-// The page: who is here, which view is open, and what changes elsewhere.
+// The page: who is here, which view is open, what changes elsewhere.
 
 import { api, attempt, listen } from "./api.js";
-import { Cards } from "./card.js";
+import { Cards, moved } from "./card.js";
 import { byId, complain, say, stamp, sure, useZone } from "./dom.js";
 import { agreedView, doneView, rememberedView } from "./records.js";
 import { spentView } from "./spent.js";
@@ -70,6 +70,7 @@ class Page {
 			return;
 		}
 		main.replaceChildren(VIEWS[this.view]?.(this.me) ?? this.waiting.node);
+		moved();
 		main.querySelector("h1").focus();
 	}
 }
@@ -80,7 +81,7 @@ async function leave(what) {
 	location.reload();
 }
 
-/** Ask for a token; behind it the page stays as it is. */
+/** Ask for a token; behind it all stays. */
 function signIn() {
 	const dialog = byId("sign-in");
 	if (dialog.open) return;

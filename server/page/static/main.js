@@ -7,7 +7,7 @@ import { agreedView, doneView, rememberedView } from "./records.js";
 import { spentView } from "./spent.js";
 import { listConversations, markOpen, Talk } from "./talk.js";
 
-const VIEWS = { done: doneView, spent: spentView, agreed: agreedView, remembered: rememberedView };
+const VIEWS = { waiting: (me, { waiting }) => waiting.node, done: doneView, spent: spentView, agreed: agreedView, remembered: rememberedView };
 const main = byId("main");
 
 class Page {
@@ -59,7 +59,7 @@ class Page {
 
 	route() {
 		const [name, id] = location.hash.slice(1).split("/");
-		this.view = name === "waiting" || name in VIEWS ? name : "talk";
+		this.view = name in VIEWS ? name : "talk";
 		byId("side").hidePopover();
 		markOpen();
 		byId("where").textContent = this.view;
@@ -69,7 +69,7 @@ class Page {
 			this.talk.open(id ? decodeURIComponent(id) : null);
 			return;
 		}
-		main.replaceChildren(VIEWS[this.view]?.(this.me) ?? this.waiting.node);
+		main.replaceChildren(VIEWS[this.view](this.me, this));
 		moved();
 		main.querySelector("h1").focus();
 	}

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from channels.messages import Messages, Place
+from channels.messages import ChatPlace, Messages
 from channels.messenger import (
     AwayError,
     Button,
@@ -97,9 +97,9 @@ class Delivery:
         self._again: set[int] = set()
         """Numbers of what was sent once more."""
 
-    def place(self, chat: str) -> Place:
+    def place(self, chat: str) -> ChatPlace:
         """Return a chat's place."""
-        return Place(self._messenger.name, chat)
+        return ChatPlace(self._messenger.name, chat)
 
     async def put(self, what: Outgoing) -> str | None:
         """Have a text stand in a chat, whatever of it does already.

@@ -114,6 +114,9 @@ class Messenger(Protocol):
 
     async def __aexit__(self, *_: object) -> None: ...
 
+    async def own_name(self) -> str:
+        """Return its own name there; so its token is good."""
+
     def length(self, text: str) -> int:
         """Return how many units a text has."""
 

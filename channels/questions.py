@@ -4,14 +4,16 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from base.errors import UnknownThreadError
 from base.texts import visible
 from channels.delivery import Delivery, Outgoing
 from channels.dialogue import card_text
-from channels.messages import Messages, Place
+from channels.messages import ChatPlace, Messages
 from channels.messenger import Button, ChatGoneError, Incoming, Messenger
+from channels.notices import is_quiet
 from graphs.session import Orchestrator
 from nodes.gate.request import identity_of
 
@@ -44,9 +46,12 @@ class Questions:
         self._delivery = delivery
         self._messages = Messages(orchestrator.ledger.access)
 
-    async def show(self, thread: str, request: Mapping[str, Any], owner: str) -> list[str]:
+    async def show(
+        self, thread: str, request: Mapping[str, Any], owner: str, only: str | None = None
+    ) -> list[str]:
         """Put a question to who may answer it; return their chats.
 
+        `only`: to that user alone. In the quiet hours of others than its user they are asked later.
         Where that are approvers, its user is told for whom it waits, and may reject it.
         """
         approvers = request.get("approvers") or [owner]
@@ -54,7 +59,9 @@ class Questions:
         for user in dict.fromkeys([*approvers, owner]):
             card = self._orchestrator.settings.users.get(user)
             chat = self._messenger.address(card) if card else None
-            if chat is None:
+            if chat is None or only not in {None, user}:
+                continue
+            if only is None and user != owner and card and is_quiet(card, self._clock(user)):
                 continue
             try:
                 await self._delivery.put(self._text(chat, thread, request, user, may=user in approvers))
@@ -95,7 +102,7 @@ class Questions:
         found = await self._orchestrator.ledger.audit(thread=row["thread"], limit=_NEWEST)
         return "\n".join(_decided(each) for each in found if each["call_id"] in asked) or _OVER
 
-    async def pressed(self, place: Place, press: Incoming) -> dict[str, Any] | None:
+    async def pressed(self, place: ChatPlace, press: Incoming) -> dict[str, Any] | None:
         """Return the question that a button names; None: there is none.
 
         After a crash it may stand in the chat twice. The message that nobody knew of loses its buttons then.
@@ -125,6 +132,10 @@ class Questions:
         meant = [each for each in request["action_requests"] if call in {_ALL, _short(each["tool_call_id"])}]
         decisions = [_decision(verb, each) for each in meant]
         return ([], _OVER) if None in decisions else ([each for each in decisions if each], "")
+
+    def _clock(self, user: str) -> str:
+        now = self._orchestrator.ledger.now()
+        return f"{datetime.fromtimestamp(now, self._orchestrator.settings.zone(user)):%H:%M}"
 
     def _text(self, chat: str, thread: str, request: Mapping[str, Any], user: str, *, may: bool) -> Outgoing:
         identity, text = identity_of(request), card_text(request, may_answer=may)

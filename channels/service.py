@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from base.errors import ConfigurationError
 from base.settings import Settings
 from channels.messenger import Messenger
+from channels.notices import serve_notices
 from channels.runner import Channel
 from channels.telegram import open_telegram
 from graphs.session import Orchestrator
@@ -35,6 +36,7 @@ async def serve_channels(orchestrator: Orchestrator) -> None:
     """Serve all messengers until cancelled. Raises as `open_messengers`."""
     messengers = await asyncio.to_thread(open_messengers, orchestrator.settings)
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve_notices(orchestrator))
         for messenger in messengers:
             tasks.create_task(Channel(orchestrator, messenger).run())
 

@@ -5,6 +5,7 @@ What a command does is imported when it runs: `--help` need not wait for LangGra
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Annotated, Literal, get_args
 
@@ -41,6 +42,7 @@ PathName = Literal["auto", "two-brain", "single", "direct"]
 _thread = partial(typer.Option, "--thread", "-t", metavar="ID")
 _user = partial(typer.Option, "--user", "-u", metavar="NAME")
 OnThread = Annotated[str | None, _thread(help="Continue this thread; default: a new one.")]
+Continue = Annotated[bool, typer.Option("--continue", "-c", help="Continue the conversation used last.")]
 User = Annotated[str | None, _user(help="Who asks, as twobrain.toml knows them; default: local.")]
 OnlyUser = Annotated[str | None, _user(help="Only this user's.")]
 Path = Annotated[
@@ -56,6 +58,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.
 Plain = Annotated[bool, typer.Option("--plain", help="Show the answer as it was written: no Markdown.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every confirmation with yes.")]
 No = Annotated[bool, typer.Option("--no", "-n", help="Answer every confirmation with no.")]
+
+
+class Which(Enum):
+    """A conversation that is not named."""
+
+    LAST = "last"
+    PICKED = "picked"
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,14 @@ def _consent(yes: bool, no: bool) -> bool | None:
     if yes and no:
         raise typer.BadParameter("--yes and --no contradict each other: say one of them.")
     return yes if yes or no else None
+
+
+def _on(thread: str | None, go_on: bool, pick: bool = False) -> "str | Which | None":
+    if sum([thread is not None, go_on, pick]) > 1:
+        raise typer.BadParameter(
+            "--thread, --continue and --resume each name a conversation: say one of them."
+        )
+    return Which.LAST if go_on else Which.PICKED if pick else thread
 
 
 def _show_version(wished: bool) -> None:
@@ -110,6 +127,7 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
         typer.Option("--file", "-f", "-a", metavar="FILE", help="Attach this file; it may be said again."),
     ] = None,
     thread: OnThread = None,
+    go_on: Continue = False,
     user: User = None,
     path: Path = None,
     json: Json = False,
@@ -123,12 +141,14 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     """
     from terminal.commands import ask, run
 
-    run(ask.ask, task, file or [], thread, Options(user, path, json, plain, _consent(yes, no)))
+    run(ask.ask, task, file or [], _on(thread, go_on), Options(user, path, json, plain, _consent(yes, no)))
 
 
 @app.command(rich_help_panel=_TURNS)
 def chat(  # noqa: PLR0913, PLR0917 (each is one option)
     thread: OnThread = None,
+    go_on: Continue = False,
+    pick: Annotated[bool, typer.Option("--resume", "-r", help="Pick one of the last conversations.")] = False,
     user: User = None,
     path: Path = None,
     plain: Plain = False,
@@ -138,7 +158,7 @@ def chat(  # noqa: PLR0913, PLR0917 (each is one option)
     """Talk, line by line."""
     from terminal.commands import chat, run
 
-    run(chat.chat, thread, Options(user, path, plain=plain, consent=_consent(yes, no)))
+    run(chat.chat, _on(thread, go_on, pick), Options(user, path, plain=plain, consent=_consent(yes, no)))
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -186,6 +206,71 @@ def threads(user: OnlyUser = None, json: Json = False) -> None:
     from terminal.commands import run, threads
 
     run(threads.threads, user=user, as_json=json)
+
+
+OneThread = Annotated[
+    str | None, typer.Argument(metavar="THREAD", help="A thread's id; default: the conversation used last.")
+]
+
+
+@app.command(rich_help_panel=_LISTS)
+def show(thread: OneThread = None, user: User = None, plain: Plain = False, json: Json = False) -> None:
+    """Show what was said in a conversation, and how it stands."""
+    from terminal.commands import run, show
+
+    run(show.show, thread, Options(user, json=json, plain=plain))
+
+
+@app.command(rich_help_panel=_LISTS)
+def search(
+    words: Annotated[list[str], typer.Argument(metavar="WORDS", help="What was said, or stands in a title.")],
+    user: OnlyUser = None,
+    json: Json = False,
+) -> None:
+    """Find conversations by what was said."""
+    from terminal.commands import run, search
+
+    run(search.search, words, user=user, as_json=json)
+
+
+@app.command(rich_help_panel=_LISTS)
+def export(
+    thread: OneThread = None,
+    to: Annotated[
+        str | None, typer.Option("--to", "-o", metavar="FILE", help="Default: standard output.")
+    ] = None,
+    user: User = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="As JSON, with every call; default: Markdown.")
+    ] = False,
+) -> None:
+    """Write a conversation to a file."""
+    from terminal.commands import export, run
+
+    run(export.export, thread, to, "json" if json else "markdown", Options(user))
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def rename(
+    thread: Thread,
+    words: Annotated[list[str], typer.Argument(metavar="TITLE", help="What it is to be called.")],
+) -> None:
+    """Call a conversation by another title."""
+    from terminal.commands import run
+    from terminal.commands.upkeep import rename
+
+    run(rename.rename, thread, words)
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def delete(
+    thread: Thread, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Delete one conversation; what its calls did stays in the audit."""
+    from terminal.commands import run
+    from terminal.commands.upkeep import delete
+
+    run(delete.delete, thread, yes=yes)
 
 
 @app.command(rich_help_panel=_LISTS)

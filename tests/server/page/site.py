@@ -60,7 +60,8 @@ def served(environ: Mapping[str, str]) -> Iterator[str]:
 class Site:
     """The page on a data directory; it can be ended and started again."""
 
-    def __init__(self, folder: Path, config: str) -> None:
+    def __init__(self, folder: Path, config: str, **environ: str) -> None:
+        self._more = environ
         self.data_dir = folder / "data"
         self.workspace = self.data_dir / "workspace"
         self.config = folder / "twobrain.toml"
@@ -85,7 +86,8 @@ class Site:
 
     @property
     def environ(self) -> dict[str, str]:
-        return {"TWOBRAIN_DATA_DIR": str(self.data_dir), "TWOBRAIN_CONFIG": str(self.config)}
+        own = {"TWOBRAIN_DATA_DIR": str(self.data_dir), "TWOBRAIN_CONFIG": str(self.config)}
+        return {**own, **self._more}
 
     @asynccontextmanager
     async def beside(self) -> AsyncIterator[Orchestrator]:

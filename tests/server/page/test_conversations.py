@@ -4,12 +4,13 @@ import asyncio
 import time
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 
 import pytest
 
 from nodes.context import Context
-from tests.server.page.conftest import TOKENS
+from tests.server.page.conftest import PEOPLE, TOKENS
 from tests.server.page.site import Site, Visitor, place_of
 
 ODD = [
@@ -207,3 +208,22 @@ def test_an_approver_hears_what_their_child_waits_for(kid: Visitor, alice: Visit
         assert next(events)[1] == {"event": "listening"}
         kid.wait_for('write "more" to wish.txt')
         assert "waiting" in next(events)[1]["what"]
+
+
+@pytest.mark.slow
+def test_the_page_is_the_same_on_postgres(tmp_path: Path, database_url: str):
+    with Site(tmp_path, PEOPLE, TWOBRAIN_DATABASE_URL=database_url) as site, Visitor(site) as bob:
+        bob.sign_in(TOKENS["bob"])
+        thread, entry = bob.wait_for('write "x" to there.txt')
+        assert bob.answer(entry).status_code == 202
+        assert bob.hear(thread)[-1]["event"] == "done"
+        assert bob.answer(entry).status_code == 409
+        assert bob.call("PATCH", place_of(thread), json={"title": "Mine"}).status_code == 204
+        assert ids(bob, q="mine") == [thread]
+        bob.ask("remember that the bin goes out on Monday")
+        assert [each["text"] for each in bob.get("memories")] == ["the bin goes out on Monday"]
+        assert [row["tool"] for row in bob.get("audit", q="THERE")] == ["write_file"]
+        assert {row["role"] for row in bob.get("usage", by="role")} >= {"orchestrator", "chat"}
+        deleted = bob.call("DELETE", place_of(thread))
+        assert deleted.status_code == 204, deleted.text
+        assert bob.call("GET", place_of(thread)).status_code == 404

@@ -45,7 +45,9 @@ def window(open_window: Open, open_site: Site) -> Window:
     """Return a window where nobody need sign in, and nothing has been said."""
     with Visitor(open_site) as host:
         for each in host.get("conversations"):
-            assert host.call("DELETE", place_of(each["id"])).is_success
+            if host.call("DELETE", place_of(each["id"])).status_code == 409:  # it runs on
+                host.hear(each["id"])
+                assert host.call("DELETE", place_of(each["id"])).is_success
     return open_window(open_site.url).open()
 
 

@@ -153,7 +153,7 @@ def test_files_are_attached_and_one_that_is_too_large_is_left_out_in_words(windo
     large = tmp_path / "holiday.jpg"
     large.write_bytes(b"0" * 21_000_000)
     page.locator("input[type=file]").set_input_files(large)
-    window.sees("holiday.jpg has 21.0 MB. At most")
+    window.sees("holiday.jpg has 21,000 KB: at most")
     assert page.locator(".composer .chip").count() == 0
     drop = """(type) => { const data = new DataTransfer(); data.items.add(new File(["milk"], `${type}.txt`));
         const event = type === "paste" ? new ClipboardEvent(type, { clipboardData: data, bubbles: true })

@@ -195,7 +195,7 @@ async def test_a_failure_and_the_end_of_a_long_turn_are_told_once(family, bot, s
         bot.message(BOB, "/help")  # so it looks by now for what ends
         await bot.text("/new begins", BOB)
         await ask(orchestrator, "what is 12*7")
-        ledger.record_usage(used(ledger.now() - 0.1, seconds))
+        ledger.record_usage(used(ledger.now() + 0.1, seconds))
         await ledger.touch("page", user="alice", status=status)
         if words:
             assert "the value of 12*7" in (await bot.text(words, ALICE)).text

@@ -189,6 +189,8 @@ class UserCard(Card):
     raises the role, or lets run unasked what this table does not."""
     telegram: int | None = Field(default=None, gt=0)
     """This user's id on Telegram, which is that of their chat with the bot; None: they do not use it."""
+    matrix: str | None = Field(default=None, pattern=r"^@[^:\s]+:\S+$")
+    """This user's id on Matrix, such as @anna:example.org; None: they do not use it."""
     timezone: TimeZone | None = None
     """Where this user's day is, such as Europe/Paris; None: as [tools.calendar] or the machine says."""
     max_rounds: int | None = Field(default=None, ge=1, le=1_000)
@@ -482,10 +484,12 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
     """Yield where, below `users`, something is wrong, and what."""
     if users.get(EVERYBODY_ELSE, _STRANGER).token_sha256:
         yield (EVERYBODY_ELSE, "token_sha256"), "a token is one user's; give each a table"
-    on_telegram: dict[int, str] = {}
+    known: dict[tuple[str, int | str | None], str] = {}
     for name, card in users.items():
-        if card.telegram is not None and (other := on_telegram.setdefault(card.telegram, name)) != name:
-            yield (name, "telegram"), f"{card.telegram} is {other!r} already"
+        for messenger, address in (("telegram", card.telegram), ("matrix", card.matrix)):
+            other = known.setdefault((messenger, address), name) if address is not None else name
+            if other != name:
+                yield (name, messenger), f"{address} is {other!r} already"
         for approver in card.approvers:
             if approver == name:
                 yield (name, "approvers"), f"{name!r} cannot be asked instead of {name!r}"

@@ -1,14 +1,15 @@
 """Texts on their way to chats: paced, repeated, and sent once.
 
 A row stands in the ledger before anything is sent, and holds its message once that is known. What is known is
-edited; what may have been sent, because the process or the connection ended meanwhile, is sent once more, and
-says so: no messenger tells whether it has a text already.
+edited; what may have been sent, because the process or the connection ended meanwhile, is sent once more,
+under its key where that makes no second message; else it says so.
 """
 
 import asyncio
+import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -169,17 +170,20 @@ class Delivery:
         status = "asked" if is_last and what.question else "sent"
         question = {"question": what.question, "calls": what.calls} if is_last else {}
         buttons = what.buttons if is_last else ()
+        if row and not row["message"] and self._messenger.deduplicates:
+            row = {**row, "message": await self._send(what, row, buttons), "status": status}
         if row and row["message"]:
             if row["text"] != text or row["status"] != status:
                 await self._edit(row, text, buttons)
                 await self._messages.delivered(row["id"], text=text, status=status, **question)
             return str(row["message"])
         values = {"user": what.user, "thread": what.thread, "text": text, "status": "sending", **question}
-        place = self.place(what.chat)
-        identity = await self._messages.deliver(place, what.key, number, self._now(), message=None, **values)
+        place, now = self.place(what.chat), self._now()
+        identity = await self._messages.deliver(place, what.key, number, now, message=None, **values)
         if row:
             self._again.add(identity)
-        sending = asyncio.create_task(self._send(what, text, identity, buttons, status))
+        fresh = {"id": identity, "part": number, "at": now, "text": text, **question}
+        sending = asyncio.create_task(self._send(what, fresh, buttons))
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:  # what is under way is better known to have been sent
@@ -187,19 +191,21 @@ class Delivery:
             sending.cancel()
             raise
 
-    async def _send(
-        self, what: Outgoing, text: str, identity: int, buttons: Sequence[Sequence[Button]], status: str
-    ) -> str:
+    async def _send(self, what: Outgoing, row: Mapping[str, Any], buttons: Sequence[Sequence[Button]]) -> str:
+        """Send what a row holds, under a key that stays the row's; return its message."""
+        key = hashlib.sha256(f"{what.chat} {what.key} {row['part']} {row['at']!r}".encode()).hexdigest()
+
         async def attempt() -> str:
-            shown = f"{_AGAIN}{text}" if identity in self._again else text
+            shown = f"{_AGAIN}{row['text']}" if row["id"] in self._again else row["text"]
             try:
-                return await self._messenger.send(what.chat, shown, buttons, what.reply_to)
+                return await self._messenger.send(what.chat, shown, buttons, reply_to=what.reply_to, key=key)
             except UncertainError:
-                self._again.add(identity)
+                self._again.add(row["id"])
                 raise
 
         message = await self._persistently(what.chat, attempt)
-        await self._messages.delivered(identity, message=message, status=status)
+        status = "asked" if row.get("question") else "sent"
+        await self._messages.delivered(row["id"], message=message, status=status)
         return message
 
     async def _edit(self, row: dict[str, Any], text: str, buttons: Sequence[Sequence[Button]] = ()) -> None:

@@ -166,7 +166,7 @@ class Handler:
 
     async def _ask(self, row: dict[str, Any], request: dict[str, Any], chat: str | None, owner: str) -> None:
         """Put a question to who may answer it, wherever they are."""
-        reached = await self._questions.show(row["thread"], request, owner)
+        reached = await self._questions.show(row["thread"], request, owner, chat)
         if request.get("problem"):
             key = f"problem {row['id']}"
             await self._questions.problem(row["chat"], row["user"], row["thread"], request, key)

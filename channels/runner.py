@@ -24,6 +24,7 @@ _MANY = 10
 _FOLLOWING = 20
 """Messages that are read at once: an album has ten at the most."""
 _STOP = "/stop"
+_FLOOD = f"More than {_MANY} of your messages wait. They are taken in order; {_STOP} drops them."
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +107,8 @@ class Channel:
             user = users.get(incoming.sender)
             if user is None or not self._messenger.serves(incoming):
                 unknown += 1
+                if user and incoming.notice:
+                    self._tasks.create_task(self._tell(incoming.chat, "notice", incoming.notice, user))
                 _log.warning(
                     "a message on %s was left unanswered: its sender %s may not use it in chat %s",
                     *(self._messenger.name, incoming.sender or "(unnamed)", incoming.chat),
@@ -119,7 +122,7 @@ class Channel:
         for lane, row in {row["lane"]: row for row in rows if row["lane"] == row["chat"]}.items():
             if lane not in self._flooded and await self._messages.count(self._messenger.name, lane) > _MANY:
                 self._flooded.add(lane)
-                self._tasks.create_task(self._tell_flood(row))
+                self._tasks.create_task(self._tell(row["chat"], "many", _FLOOD, row["user"]))
 
     async def _users(self) -> dict[str, str]:
         """Return the users who have an address, as they stand now."""
@@ -128,10 +131,10 @@ class Channel:
         found = {self._messenger.address(card): name for name, card in known.cards.items()}
         return {address: name for address, name in found.items() if address}
 
-    async def _tell_flood(self, row: dict[str, Any]) -> None:
-        words = f"More than {_MANY} of your messages wait. They are taken in order; {_STOP} drops them."
+    async def _tell(self, chat: str, key: str, words: str, user: str) -> None:
+        """Say something in a chat that is no answer, once under its key."""
         with suppress(MessengerError):
-            await self._delivery.put(Outgoing(row["chat"], "many", words, row["user"]))
+            await self._delivery.put(Outgoing(chat, key, words, user))
 
     def _wake(self, lane: str) -> None:
         self._woken.add(lane)

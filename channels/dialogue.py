@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from langchain_core.messages import AnyMessage
+
 from base.errors import UnknownThreadError
 from base.texts import as_text, escaped
 from graphs.attachments import Attachment
-from graphs.result import Result
+from graphs.result import Result, outcomes_of
 from graphs.session import Orchestrator
 from graphs.stream import Confirmation, Done, Event
 from nodes.context import Context
 from nodes.gate.answers import Check, fault, plain_answer, read, read_json
 from nodes.gate.request import GIVE_A_REASON, identity_of, one_of
-from tools.registry import Registry
 
 CODE_LENGTH = 6
 _MARK = "Question"
@@ -81,13 +82,12 @@ def _fenced(text: str) -> str:
 def _how_to_answer(request: Mapping[str, Any]) -> str:
     actions = request["action_requests"]
     if any("attempt" in action for action in actions):
-        ways = ['"yes" runs it again', '"no" counts it as done']
+        ways = 'Answer "yes" to run it again, or "no" to count it as done.'
     else:
-        ways = ['"yes"', '"no", or "no: " and why', '"edit" and lines such as "name: new value"']
-    if any(action.get("offer") for action in actions):
-        ways.append(f'"{_ALWAYS}"')
-    several = f' A line such as "2 no" is about one of the {len(actions)}.' if len(actions) > 1 else ""
-    return f'Answer {" · ".join(ways)}.{several} "/new" and words begin something else instead.'
+        always = f'"{_ALWAYS}", ' if any(action.get("offer") for action in actions) else ""
+        ways = f'Answer "yes", {always}"no" or "no: why", or "edit" with lines such as "name: new value".'
+    several = f' A line such as "2 no" is about one of the {len(actions)} alone.' if len(actions) > 1 else ""
+    return f'{ways}{several} To ask for something else instead, begin with "/new".'
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +200,7 @@ class Dialogue:
         shown: str | None,
         context: Context | None = None,
         message_id: str | None = None,
+        before: Sequence[AnyMessage] = (),
     ) -> AsyncGenerator[Event, None]:
         """Take what a person wrote as an answer or a request.
 
@@ -213,12 +214,18 @@ class Dialogue:
             shown: the code of the question that they saw last; None: they saw none.
             context: the choices of a turn that this begins.
             message_id: the same for a message that is sent again.
+            before: what was said in the other program, where the conversation begins here.
 
         Raises:
             NothingPendingError: it answers what is decided already.
         """
         waits = await self.waiting(thread)
-        said = await self._understood(text, waits, shown)
+        if waits is not None and message_id and await self._asked_by(thread) == message_id:
+            async for event in self._asked_again(thread, ""):  # this very message was sent again
+                yield event
+            return
+        is_new = waits is None and not await self._orchestrator.ledger.thread(thread)
+        said = await self._understood(text, waits, None if is_new else shown)
         if said.message is not None:
             events = self._orchestrator.stream(
                 said.message,
@@ -226,6 +233,7 @@ class Dialogue:
                 thread_id=thread,
                 context=self._context(context),
                 message_id=message_id,
+                before=before,
             )
         elif said.answer is not None:
             events = self._orchestrator.stream_resume(thread, said.answer, context=self._context())
@@ -243,11 +251,15 @@ class Dialogue:
     async def waiting(self, thread: str) -> dict[str, Any] | None:
         """Return the question that a thread waits with; None: it asks nothing."""
         try:
-            return (await self._orchestrator.result(thread, context=self._context())).pending
+            return (await self.result(thread)).pending
         except UnknownThreadError:
             if await self._orchestrator.ledger.thread(thread):
                 raise
             return None
+
+    async def result(self, thread: str) -> Result:
+        """Return how a thread stands; raises as `Orchestrator.result`."""
+        return await self._orchestrator.result(thread, context=self._context())
 
     def may_answer(self, request: Mapping[str, Any]) -> bool:
         """Tell whether this person's yes counts for a question."""
@@ -255,7 +267,7 @@ class Dialogue:
 
     def _context(self, chosen: Context | None = None) -> Context:
         given = chosen.model_dump(exclude_unset=True) if chosen else {}
-        return Context.model_validate({**given, "user": self._user})
+        return Context.model_validate({"confirmation": "template", **given, "user": self._user})
 
     async def _understood(self, text: str, waits: Mapping[str, Any] | None, shown: str | None) -> Understood:
         if _NEW.match(text):
@@ -267,10 +279,15 @@ class Dialogue:
             return Understood(problem=_ANOTHER if shown else _NOT_UNDERSTOOD)
         return understood(text, waits, partial(fault, await self._orchestrator.all_tools()))
 
+    async def _asked_by(self, thread: str) -> str:
+        """Return the id of the message whose turn a thread is in."""
+        found = await self._orchestrator.snapshot(thread, context=self._context())
+        return str(found.values.get("turn", ""))
+
     async def _asked_again(self, thread: str, problem: str) -> AsyncGenerator[Event, None]:
-        result = await self._orchestrator.result(thread, context=self._context())
+        result = await self.result(thread)
         if result.pending:
-            yield Confirmation({**result.pending, "problem": problem})
+            yield Confirmation({**result.pending, **({"problem": problem} if problem else {})})
         yield Done(result)
 
 
@@ -280,8 +297,7 @@ def _is_answer(text: str) -> bool:
     return plain_answer(text) is not None or said == _ALWAYS or bool(_REJECTED.fullmatch(text))
 
 
-def receipts_text(result: Result, tools: Registry) -> str:
-    """Return a line for each call that is no read."""
-    found = [(each, tools.find(each["tool"])) for each in result.receipts]
-    told = [each for each, tool in found if tool is None or tool.effect != "read"]
-    return "\n".join(f"{escaped(each['tool'])}: {each['status']}" for each in told)
+def receipts_text(result: Result) -> str:
+    """Return what a turn did: `done: get_time (2) · denied: delete_file`."""
+    told = [f"{outcome}: {tools}" for outcome, tools in outcomes_of(result).items()]
+    return escaped(" · ".join(told))

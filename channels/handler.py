@@ -176,7 +176,7 @@ class Handler:
             await self._delivery.put(text)
 
     async def _answer(self, result: Result) -> str:
-        receipts = receipts_text(result, await self._orchestrator.all_tools())
+        receipts = receipts_text(result)
         return "\n\n".join(part for part in (result.response, receipts) if part) or "(There is no answer.)"
 
     async def _owner(self, thread: str, otherwise: str) -> str:

@@ -1,16 +1,21 @@
 """A turn's result, and how it is read from the state."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from langgraph.types import StateSnapshot
 
+from base.texts import visible
 from graphs.damage import damage_named
 from nodes.gate.request import remaining
 from nodes.state import State
-from nodes.turn.closing import account_of
+from nodes.turn.closing import account_of, listed_tools
 from nodes.turn.history import read_turn
+
+_OUTCOMES = {"executed": "done", "unknown": "unknown whether done"}
+_NAME_CHARS = 44
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,17 @@ def result_of(thread_id: str, snapshot: StateSnapshot) -> Result:
         account = account_of(finished, state.receipts)
         pending = remaining(state) if snapshot.interrupts else None
     return result_from(thread_id, {**vars(state), **account, "pending": pending})
+
+
+def outcomes_of(result: Result) -> dict[str, str]:
+    """Return which tools ended how, in words: `{"done": "get_time (2)"}`.
+
+    It stands beside the answer: a claim without a receipt is seen to have none.
+    """
+    calls: dict[str, Counter[str]] = {"executed": Counter()}
+    for receipt in result.receipts:
+        calls.setdefault(receipt["status"], Counter())[visible(receipt["tool"])[:_NAME_CHARS]] += 1
+    return {_OUTCOMES.get(status, status): listed_tools(tools) for status, tools in calls.items() if tools}
 
 
 def condition_of(snapshot: StateSnapshot) -> Literal["answered", "failed", "waiting", "interrupted"]:

@@ -3,11 +3,18 @@
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext, suppress
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import replace
 from typing import Any
 
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
@@ -25,10 +32,20 @@ from graphs.result import Result, condition_of, result_from, result_of
 from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from ledger.ledger import Ledger
+from models.call import Ask, Attempt
 from models.catalog import ModelRegistry
 from nodes.context import Context, choices_of
 from nodes.intake import check_message
-from nodes.resources import CONFIGURED, HELD, Resources, open_resources, open_steps, open_store
+from nodes.resources import (
+    CONFIGURED,
+    HELD,
+    Resources,
+    open_resources,
+    open_steps,
+    open_store,
+    shared_resources,
+)
+from nodes.turn.meter import use_of
 from storage.checkpoints.durable import DurableSaver
 from tools.registry import Registry
 
@@ -90,11 +107,13 @@ class Orchestrator:
         thread_id: str | None = None,
         context: Context | None = None,
         message_id: str | None = None,
+        before: Sequence[AnyMessage] = (),
         watched: bool = True,
     ) -> AsyncGenerator[Event, None]:
         """Run a turn and yield its events, `Done` last. Raises as `ask`.
 
-        A message that is sent again under its `message_id` gets the answer that there is.
+        A message that is sent again under its `message_id` gets the answer that there is. `before` is what
+        was said in another program; the answers in it are nobody's, so they count as untrusted.
 
         Whoever stops listening early cuts the turn short: it is wholly over once the generator is closed
         (`contextlib.aclosing`), and no other turn of the thread begins before. Not `watched`, only the end is
@@ -104,7 +123,7 @@ class Orchestrator:
         message = HumanMessage(content, id=message_id or str(uuid.uuid4()))
         check_message(message, self.settings.limits)
         thread = str(uuid.uuid4()) if thread_id is None else thread_id
-        return self._turn({"messages": [message]}, thread, context, watched)
+        return self._turn({"messages": [*before, message]}, thread, context, watched)
 
     async def resume(self, thread_id: str, answer: Any, *, context: Context | None = None) -> Result:
         """Answer the confirmation that a thread waits for, and run on.
@@ -122,10 +141,19 @@ class Orchestrator:
         return await final_result(self.stream_resume(thread_id, answer, context=context, watched=False))
 
     def stream_resume(
-        self, thread_id: str, answer: Any, *, context: Context | None = None, watched: bool = True
+        self,
+        thread_id: str,
+        answer: Any,
+        *,
+        context: Context | None = None,
+        watched: bool = True,
+        asked: str | None = None,
     ) -> AsyncGenerator[Event, None]:
-        """Answer a confirmation and yield the events. Raises as `resume`."""
-        return self._turn(Command(resume=as_text(answer)), thread_id, context, watched)
+        """Answer a confirmation and yield the events. Raises as `resume`.
+
+        `asked` is the `question` that is answered; None: the one that stands when this is begun.
+        """
+        return self._turn(Command(resume=as_text(answer)), thread_id, context, watched, asked)
 
     async def proceed(self, thread_id: str, *, context: Context | None = None) -> Result:
         """Go on with a turn that was cut short; nothing runs twice.
@@ -140,6 +168,25 @@ class Orchestrator:
     ) -> AsyncGenerator[Event, None]:
         """Go on with a turn and yield the events. Raises as `proceed`."""
         return self._turn(None, thread_id, context, watched)
+
+    async def complete(self, messages: Sequence[AnyMessage], *, user: str, role: str = "chat") -> str:
+        """Return what a role's model says: no thread, no tools, no persona.
+
+        What it takes is recorded as the user's.
+
+        Raises:
+            UnknownUserError: there are users, and this is none.
+            NoModelAnsweredError: none could.
+            UnknownModelError: the role names no model.
+        """
+        self.settings.user(user)
+
+        async def account(attempt: Attempt) -> None:
+            ledger = self.ledger
+            ledger.record_usage(use_of(attempt, "", "", user, path="direct", role=role, at=ledger.now()))
+
+        reply = await self._res.models.call(Ask(role, messages, user), account)
+        return reply.message.text
 
     async def result(self, thread_id: str, *, context: Context | None = None) -> Result:
         """Return how a thread's last turn stands.
@@ -201,13 +248,15 @@ class Orchestrator:
         return snapshot
 
     async def _turn(
-        self, given: Any, thread: str, context: Context | None, watched: bool
+        self, given: Any, thread: str, context: Context | None, watched: bool, meant: str | None = None
     ) -> AsyncGenerator[Event, None]:
         """Wait for the thread's lock, run, and yield the turn's events.
 
-        Given is a new message, a Command that answers, or None to go on with what was cut short.
+        Given is a new message, a Command that answers, or None to go on with what was cut short. `meant` is
+        the question that is answered; None: the one that stands now.
         """
         asked = await self._asked(given, thread, context)
+        asked = asked if meant is None else meant
         if queued := watched and await self.turns.is_held(thread):
             yield Queued()
         async with self.turns.of(thread):
@@ -252,7 +301,7 @@ class Orchestrator:
         return saver.latest_values(thread) if isinstance(saver, DurableSaver) else nullcontext({})
 
     async def question(self, thread_id: str) -> str:
-        """Return the identity of what a thread asks; empty: it asks nothing.
+        """Return the identity of what a thread asks; empty: nothing.
 
         Raises:
             UnknownThreadError: there is no such conversation.
@@ -308,6 +357,21 @@ async def open_orchestrator(settings: Settings | None = None) -> AsyncIterator[O
             yield Orchestrator(res, saver, store)
     finally:
         await res.close()
+
+
+@asynccontextmanager
+async def shared_orchestrator() -> AsyncIterator[Orchestrator]:
+    """Open the orchestrator on what this process shares: for a server.
+
+    Raises as `open_orchestrator`.
+    """
+    res = await shared_resources()
+    async with AsyncExitStack() as opened:
+        saver = res.checkpoints
+        if saver is None:
+            saver = await opened.enter_async_context(open_steps(res))
+        store = await opened.enter_async_context(open_store(res.settings))
+        yield Orchestrator(res, saver, store)
 
 
 def _unknown(thread_id: str) -> UnknownThreadError:

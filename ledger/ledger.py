@@ -13,6 +13,7 @@ from base.errors import StorageError
 from base.redaction import Redact, redacted_json, redacted_text
 from ledger import audit, calls, claims, counts, decisions, remembered_rules, threads, usage
 from ledger.access import Access
+from ledger.audit import AuditFilters
 from ledger.database import open_ledger_database
 from ledger.messages import Messages
 from ledger.owner import presence_of, this_process
@@ -35,6 +36,7 @@ from ledger.records import (
     Used,
     fields_of,
 )
+from ledger.threads import Stamp
 from ledger.usage import Grouping, UsageFilters
 from storage.engine import SqlDatabase
 from storage.long_results import Needed
@@ -68,7 +70,8 @@ class Ledger:
         """The time that all who share the ledger agree on."""
         self.writer = writer or Writer("writer")
         """Writes to the ledger first, and then to whatever else is opened with it."""
-        self._access = Access(database, self.writer)
+        self.access = self._access = Access(database, self.writer)
+        """Reads and writes, for other tables of this database, too."""
         self._redact = redact
         self._clean = partial(redacted_text, redact=redact)
         self._owner = owner
@@ -343,6 +346,10 @@ class Ledger:
         """
         return await self._access.read(usage.totals, by, filters)
 
+    async def used_today(self, user: str) -> tuple[int, float]:
+        """Return a user's counted tokens and dollars of the day."""
+        return await self._access.read(usage.used_on, user, self.now())
+
     async def used_in(self, user: str, thread: str, turn: str) -> TurnUsed:
         """Return what a turn has used, whatever its state says."""
         return await self._access.read(usage.used_in, user, thread, turn)
@@ -352,10 +359,10 @@ class Ledger:
         return await self._access.read(counts.counted, self.now())
 
     async def audit(
-        self, *, thread: str | None = None, user: str | None = None, limit: int | None = None
+        self, *, limit: int | None = None, numbered: bool = False, **filters: Unpack[AuditFilters]
     ) -> list[dict[str, Any]]:
         """Return the newest `limit` calls, newest last, open ones included."""
-        return await self._access.read(audit.listed, {"thread": thread, "user": user}, limit)
+        return await self._access.read(audit.listed, filters, limit, numbered=numbered)
 
     async def touch(self, thread: str, *, user: str, status: ThreadStatus, title: str | None = None) -> None:
         """Record how a user's thread stands; another's stays as it is.
@@ -397,6 +404,15 @@ class Ledger:
         """Return a thread as `threads` does; None: it has no record."""
         found = await self._access.read(threads.listed, {"thread": thread})
         return found[0] if found else None
+
+    async def rename(self, thread: str, user: str, title: str) -> bool:
+        """Call a user's thread by another title; False: they have none such."""
+        title = self._clean(title.strip())[: threads.TITLE_CHARS]
+        return await self._access.write(_of(thread), threads.rename, thread, user, title)
+
+    async def stamps(self) -> dict[str, Stamp]:
+        """Return, by user, what differs once something of theirs has changed."""
+        return await self._access.read(threads.stamps)
 
     async def forget_thread(self, thread: str, *, audit: bool) -> None:
         """Delete a thread's row, with `audit` its calls; its usage stays."""

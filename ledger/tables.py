@@ -194,6 +194,31 @@ rules = Table(
     Column("created_by", String, nullable=False),
 )
 
+thread_titles = Table(
+    "thread_titles",
+    metadata,
+    Column("thread", String, primary_key=True),
+    Column("title", Text, nullable=False),
+)
+"""What people called their threads."""
+
+page_sessions = Table(
+    "page_sessions",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("token_sha256", String, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+"""`digest` is of what the cookie holds; `token_sha256` of the token by which somebody signed in."""
+
+failed_sign_ins = Table(
+    "failed_sign_ins",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("source", String, nullable=False, index=True),
+    Column("at", Double, nullable=False),
+)
 
 unknown_outcomes = Table(
     "unknown_outcomes",

@@ -14,6 +14,8 @@ from ledger.tables import (
     parsed,
     received,
     rows_of,
+    rules,
+    thread_titles,
     threads,
     unknown_outcomes,
 )
@@ -51,11 +53,45 @@ def listed(
 
     `since`: those alone that were touched then or later, or run.
     """
-    found = select(threads).where(*matching(threads, filters))
+    others = [column for column in threads.c if column.name != "title"]
+    title = func.coalesce(thread_titles.c.title, threads.c.title).label("title")
+    named = threads.outerjoin(thread_titles, thread_titles.c.thread == threads.c.thread)
+    found = select(*others, title).select_from(named).where(*matching(threads, filters))
     if since is not None:
         found = found.where(or_(threads.c.updated_at >= since, threads.c.status == "running"))
     query = found.order_by(threads.c.updated_at, threads.c.thread)
     return [_as_it_stands(connection, row) for row in rows_of(connection, query)]
+
+
+Stamp = tuple[tuple[Any, ...], ...]
+"""What a user has of threads, of what waits, and of rules; compared alone."""
+
+
+def stamps(connection: Connection) -> dict[str, Stamp]:
+    """Return, by user, what differs once something of theirs has changed.
+
+    With each turn that begins, waits or ends its thread's row changes, and so do its calls and its usage.
+    """
+    touched = select(threads.c.user, func.count(), func.max(threads.c.updated_at)).group_by(threads.c.user)
+    named = select(threads.c.user, thread_titles).join(threads, threads.c.thread == thread_titles.c.thread)
+    waits = select(threads.c.user, threads.c.thread, threads.c.waiting_since)
+    waits = waits.where(threads.c.status == "waiting").order_by(threads.c.thread)
+    agreed = select(rules.c.user, rules.c.id, rules.c.uses_left).order_by(rules.c.id)
+    found: dict[str, list[list[Any]]] = {}
+    for place, query in enumerate((touched, named.order_by(thread_titles.c.thread), waits, agreed)):
+        for user, *its in connection.execute(query):
+            found.setdefault(user, [[], [], []])[max(0, place - 1)].append(tuple(its))
+    return {user: tuple(map(tuple, its)) for user, its in found.items()}
+
+
+def rename(connection: Connection, thread: str, user: str, title: str) -> bool:
+    """Call a user's thread by another title; False: they have none such."""
+    its = matching(threads, {"thread": thread, "user": user})
+    if connection.scalar(select(threads.c.thread).where(*its)) is None:
+        return False
+    row = insert(connection.dialect, thread_titles).values(thread=thread, title=title)
+    connection.execute(row.on_conflict_do_update(index_elements=["thread"], set_={"title": title}))
+    return True
 
 
 def names(connection: Connection) -> set[str]:
@@ -65,7 +101,7 @@ def names(connection: Connection) -> set[str]:
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:
     """Delete a thread's row, with `audit` its calls, too."""
-    told = (threads, chats, received, deliveries)
+    told = (threads, thread_titles, chats, received, deliveries)
     for table in (*told, unknown_outcomes, calls) if audit else told:
         connection.execute(delete(table).where(table.c.thread == thread))
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from ledger.records import TurnUsed, Used
 from ledger.tables import calls, matching, rows_of, total, usage
 
-Grouping = Literal["user", "model", "turn", "day"]
+Grouping = Literal["user", "model", "role", "turn", "day"]
 
 
 class UsageFilters(TypedDict, total=False):
@@ -25,6 +25,7 @@ class UsageFilters(TypedDict, total=False):
 GROUPS: Mapping[Grouping, tuple[str, ...]] = {
     "user": ("user",),
     "model": ("backend", "model"),
+    "role": ("role",),
     "turn": ("thread", "turn"),
     "day": ("day",),
 }

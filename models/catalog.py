@@ -84,6 +84,13 @@ class ModelRegistry:
             f"models there are: {', '.join(models)}."
         )
 
+    def is_offered(self, name: str, user: str) -> bool:
+        """Tell whether a user may choose a usable model."""
+        try:
+            return self.resolve(name, user) == (name,) and self.missing(name, user) is None
+        except UnknownModelError:
+            return False
+
     def is_two_brain(self, role: str, user: str) -> bool:
         """Return whether this role's model gathers for another that writes by default."""
         return provider(self.first(role, user).provider).is_two_brain

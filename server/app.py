@@ -23,12 +23,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from base.errors import TwobrainError
 from base.run_context import RunFilter
 from base.telemetry_export import begin_export, end_export, exports_metrics
+from graphs.session import shared_orchestrator
 from ledger.counts import observe
 from nodes.resources import Resources, shared_resources
 from server.auth import authenticate
+from server.completions.endpoints import router as completions
 from server.engine_check import check_engine
 from server.metrics import CONTENT_TYPE, exposition
 from server.origins import CORS, OriginCheck
+from server.page.page import open_page
+from server.page.sign_in import PageHeaders
+from server.page.site import add_page
 from server.thread_list import SavedFirst
 
 _METRICS = "/metrics"
@@ -91,7 +96,10 @@ async def _observed(_app: FastAPI) -> AsyncIterator[None]:
     for handler in logging.getLogger().handlers:
         handler.addFilter(RunFilter())
     watching = asyncio.create_task(_watch()) if exports_metrics() else None
-    yield
+    async with shared_orchestrator() as orchestrator:
+        app.state.orchestrator = orchestrator
+        async with open_page(await shared_resources(), orchestrator) as app.state.page:
+            yield
     if watching:
         watching.cancel()
     await asyncio.to_thread(end_export)
@@ -110,10 +118,18 @@ app = FastAPI(
     title="twobrain",
     lifespan=_observed,
     redoc_url=None,
-    middleware=[Middleware(OriginCheck), CORS, Middleware(OurMetrics), Middleware(SavedFirst)],
+    middleware=[
+        Middleware(PageHeaders),
+        Middleware(OriginCheck),
+        CORS,
+        Middleware(OurMetrics),
+        Middleware(SavedFirst),
+    ],
     # What it would tell of requests has threads and whole errors in it.
     telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
 )
+app.include_router(completions)
+add_page(app)
 
 
 @app.get("/ready")

@@ -16,7 +16,7 @@ from uuid import UUID
 from langgraph_sdk import Auth
 
 from base.errors import BusyThreadError, ConfigurationError, StorageAwayError, StorageError, TwobrainError
-from base.settings import LOCAL, UserCard, Users
+from base.settings import LOCAL, Settings, UserCard, Users
 from base.users import digest_of
 from base.webhooks import is_allowed
 from graphs.stale_answers import question
@@ -51,12 +51,22 @@ async def authenticate(headers: Mapping[Any, Any]) -> Identity:
     users = await _users()
     if not users.guarded:
         return {"identity": LOCAL, "is_authenticated": False}
+    name = name_by_token(users, headers)
+    return {"identity": name, "permissions": [users.cards[name].role]}
+
+
+def name_by_token(users: Users, headers: Mapping[Any, Any]) -> str:
+    """Return whose token a request brings.
+
+    Raises:
+        HTTPException: 401, no user's.
+    """
     given = digest_of(_token(headers))
     cards = users.cards.items()
     found = [name for name, card in cards if hmac.compare_digest(given, card.token_sha256 or "")]
     if len(found) != 1:
         raise Auth.exceptions.HTTPException(401, f"That is not the token of one user. {_ASK}")
-    return {"identity": found[0], "permissions": [users.cards[found[0]].role]}
+    return found[0]
 
 
 @auth.on
@@ -117,16 +127,20 @@ async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
 
 
 async def _users() -> Users:
-    """Return the users there are now.
-
-    Raises:
-        HTTPException: 403, they cannot be read.
-    """
     try:
         settings = (await shared_resources()).settings
     except TwobrainError as error:
         _log.error("nobody is let in: %s", error)
         settings = None
+    return await users_now(settings)
+
+
+async def users_now(settings: Settings | None) -> Users:
+    """Return the users there are now.
+
+    Raises:
+        HTTPException: 403, they cannot be read; 503, just now.
+    """
     try:
         if settings:
             return await asyncio.to_thread(settings.read_users)

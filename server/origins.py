@@ -28,7 +28,7 @@ _FORMS = ("text/plain", "multipart/form-data")
 """Types of a body that a page may send anywhere, and that no client of a LangGraph server sends."""
 _ONCE = ("authorization", "x-api-key")
 """By which a request says whose it is; of several, engines take different ones."""
-_PAGES = {"/", "/docs", "/ok"}
+_PAGES = {"/", "/docs", "/ok", "/app"}
 """What a link on another website may lead to: it says nothing of anybody."""
 _CLOSED = ("/internal/", "/deploy", "/profile")
 """Routes of LangGraph's development server that ask for no token: they empty it, or send its folder away."""

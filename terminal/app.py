@@ -98,7 +98,14 @@ def start(
 
 @app.command(rich_help_panel=_TURNS)
 def ask(  # noqa: PLR0913, PLR0917 (each is one option)
-    task: Annotated[str, typer.Argument(metavar="TASK", help="What to do; - reads it from standard input.")],
+    task: Annotated[
+        list[str],
+        typer.Argument(metavar="TASK", help="What to do, in words; - reads it from standard input."),
+    ],
+    file: Annotated[
+        list[str] | None,
+        typer.Option("--file", "-f", "-a", metavar="FILE", help="Attach this file; it may be said again."),
+    ] = None,
     thread: OnThread = None,
     user: User = None,
     path: Path = None,
@@ -106,10 +113,13 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     yes: Yes = False,
     no: No = False,
 ) -> None:
-    """Ask for one thing and read the answer."""
+    """Ask for one thing and read the answer.
+
+    What is piped to it comes with the task: cat report.txt | twobrain ask summarise this
+    """
     from terminal.commands import ask, run
 
-    run(ask.ask, task, thread, Options(user, path, json, _consent(yes, no)))
+    run(ask.ask, task, file or [], thread, Options(user, path, json, _consent(yes, no)))
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -172,11 +182,11 @@ def threads(user: OnlyUser = None, json: Json = False) -> None:
 @app.command(rich_help_panel=_LISTS)
 def usage(
     by: Annotated[
-        Literal["user", "model", "turn", "day"],
+        Literal["user", "model", "role", "turn", "day"],
         typer.Option(
             "--by",
-            metavar="<user|model|turn|day>",
-            parser=_one_of("user", "model", "turn", "day"),
+            metavar="<user|model|role|turn|day>",
+            parser=_one_of("user", "model", "role", "turn", "day"),
             help="What to sum up by.",
         ),
     ] = "model",

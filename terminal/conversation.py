@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from base.errors import ConfigurationError
 from base.settings import LOCAL, Settings
+from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.session import Orchestrator, check_thread
 from graphs.stream import Event, final_result
@@ -64,13 +65,17 @@ class Conversation:
             self.screen.note(f"thread {plain(thread_id)}", "dim")
         return exit_code(result)
 
-    async def ask(self, text: str, thread_id: str) -> Result:
+    async def ask(self, text: str, thread_id: str, attachments: Sequence[Attachment] = ()) -> Result:
         """Run a turn to its end or an unanswered confirmation.
 
         Raises:
+            BadMessageError: the text is empty or too long, or an attachment cannot be read.
             LeftError: the person left before the end.
         """
-        return await self._finish(self.orchestrator.stream(text, thread_id=thread_id, context=self.context))
+        turn = self.orchestrator.stream(
+            text, attachments=attachments, thread_id=thread_id, context=self.context
+        )
+        return await self._finish(turn)
 
     async def answer(self, thread_id: str, answer: dict[str, Any]) -> Result:
         """Answer a waiting confirmation, then go on as `ask` does."""

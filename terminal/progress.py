@@ -1,6 +1,5 @@
 """What a running turn shows: spinners, calls, the answer, the receipts."""
 
-from collections import Counter
 from collections.abc import AsyncIterator
 
 from rich.console import Group
@@ -8,17 +7,15 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from graphs.result import Result
+from graphs.result import Result, outcomes_of
 from graphs.stream import Begun, Done, Event, Queued, final_result
 from nodes.events import Restarted, Token, ToolFinished, ToolStarted
-from nodes.turn.closing import listed_tools
 from terminal.screen import Screen
 from terminal.text import Flow, one_line, plain
 
 _MARKS = {"executed": ("✓", "green"), "failed": ("✗", "red")}
 _OTHER_MARK = ("\u2013", "yellow")
-_OUTCOMES = {"executed": "done", "unknown": "unknown whether done"}
-_OUTCOME_STYLES = {"executed": "dim", "failed": "red"}
+_OUTCOME_STYLES = {"done": "dim", "failed": "red"}
 _QUEUED = "waiting for another terminal's turn in this thread"
 _NAME_WIDTH = 44
 _RESULT_WIDTH = 200
@@ -34,17 +31,10 @@ async def show_turn(events: AsyncIterator[Event], screen: Screen) -> Result:
 
 
 def receipts(result: Result) -> Text:
-    """Return what a turn did: `done: get_time (2) · denied: delete_file`.
-
-    It stands beside the answer: a claim without a receipt is seen to have none.
-    """
-    calls: dict[str, Counter[str]] = {"executed": Counter()}
-    for receipt in result.receipts:
-        calls.setdefault(receipt["status"], Counter())[one_line(receipt["tool"], _NAME_WIDTH)] += 1
+    """Return what a turn did: `done: get_time (2) · denied: delete_file`."""
     told = [
-        Text(f"{_OUTCOMES.get(status, status)}: {listed_tools(tools)}", _OUTCOME_STYLES.get(status, "yellow"))
-        for status, tools in calls.items()
-        if tools
+        Text(f"{outcome}: {tools}", _OUTCOME_STYLES.get(outcome, "yellow"))
+        for outcome, tools in outcomes_of(result).items()
     ]
     return Text(" · ", "dim").join(told) if told else Text("no tool was used", "dim")
 

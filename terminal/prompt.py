@@ -1,8 +1,10 @@
-"""Lines that a person types, with history where a file is given."""
+"""What a person types: lines and texts, with history and completion."""
 
 import os
+import re
 import select
 import sys
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,16 +15,35 @@ from terminal.screen import Screen
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+    from prompt_toolkit.document import Document
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+
+_PATH = re.compile(r"""(?:^\s*/file\s+|(?<!\S)@)["']?([^"']*)$""")
 
 
 class LinePrompt:
-    """Asks for one line at a time."""
+    """Asks for one line at a time, or for several.
 
-    def __init__(self, screen: Screen, history: Path | None = None) -> None:
+    Enter ends a text; Alt-Enter, and a backslash before Enter, begin a line of it. Ctrl-C clears what was
+    typed; where nothing was, it leaves.
+    """
+
+    def __init__(
+        self,
+        screen: Screen,
+        history: Path | None = None,
+        *,
+        several_lines: bool = False,
+        commands: Mapping[str, str] | None = None,
+    ) -> None:
         self._terminal = screen.interactive
         self._stream = sys.stdout if screen.side is screen.out else sys.stderr
         self._style = "bold" if screen.lively else ""
         self._history = history
+        self._several_lines = several_lines
+        self._commands = commands
 
     @cached_property
     def _session(self) -> "PromptSession[str]":
@@ -33,6 +54,12 @@ class LinePrompt:
         return PromptSession(
             history=FileHistory(create_private(self._history)) if self._history else None,
             output=create_output(stdout=self._stream),
+            multiline=self._several_lines,
+            key_bindings=_keys(several_lines=self._several_lines),
+            enable_open_in_editor=self._several_lines,  # Ctrl-X Ctrl-E
+            tempfile_suffix=".md",
+            completer=None if self._commands is None else _completer(self._commands),
+            complete_while_typing=False,
         )
 
     def typed_ahead(self) -> str:
@@ -60,3 +87,50 @@ class LinePrompt:
         except (KeyboardInterrupt, EOFError):
             raise LeftError from None
         return typed.strip()
+
+
+def _keys(*, several_lines: bool) -> "KeyBindings":
+    from prompt_toolkit.key_binding import KeyBindings
+
+    keys = KeyBindings()
+
+    @keys.add("c-c")
+    def _clear(event: "KeyPressEvent") -> None:
+        if event.current_buffer.text:
+            event.current_buffer.reset()
+        else:
+            event.app.exit(exception=KeyboardInterrupt)
+
+    if several_lines:
+
+        @keys.add("enter")
+        def _end(event: "KeyPressEvent") -> None:
+            if event.current_buffer.document.text_before_cursor.endswith("\\"):
+                event.current_buffer.delete_before_cursor()
+                event.current_buffer.insert_text("\n")
+            else:
+                event.current_buffer.validate_and_handle()
+
+        @keys.add("escape", "enter")
+        def _another_line(event: "KeyPressEvent") -> None:
+            event.current_buffer.insert_text("\n")
+
+    return keys
+
+
+def _completer(commands: Mapping[str, str]) -> "Completer":
+    """Return what completes commands, and paths after `/file` and `@`."""
+    from prompt_toolkit import completion, document
+
+    paths = completion.PathCompleter(expanduser=True)
+
+    class Typed(completion.Completer):
+        def get_completions(self, typed: "Document", event: "CompleteEvent") -> "Iterable[Completion]":
+            text = typed.text_before_cursor
+            if found := _PATH.search(text):
+                yield from paths.get_completions(document.Document(found[1]), event)
+            elif text.startswith("/"):
+                for name in (each for each in commands if each.startswith(text)):
+                    yield completion.Completion(name, -len(text), display_meta=commands[name])
+
+    return Typed()

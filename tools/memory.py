@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
+from base.redaction import Redact
 from base.texts import FILLERS, is_blank, terms_of, visible
 from tools.declaration import Here, ToolFailure, Untrusted, tool
 
@@ -13,7 +14,7 @@ _LONGEST = 4_000
 _SHOWN = 20
 _PAGE = 200
 _ID_LENGTH = 8
-_UNTRUSTED = "untrusted"
+UNTRUSTED = "untrusted"
 """Key of a memory that was made after untrusted content."""
 _SMOOTHING = 60
 """Of reciprocal rank fusion, as its paper has it (Cormack, Clarke and Büttcher, 2009)."""
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 async def _preview_forget(here: Here, id: str) -> str:  # noqa: A002 (the argument that a model fills in)
-    return f"Forget for good: {_text_of(await _find(here, id)) or _NO_MEMORY}"
+    return f"Forget for good: {text_of(await _find(here, id)) or _NO_MEMORY}"
 
 
 async def _is_gone(here: Here, id: str) -> bool | None:  # noqa: A002
@@ -34,21 +35,8 @@ async def _is_gone(here: Here, id: str) -> bool | None:  # noqa: A002
 @tool(effect="write", confirm=False, idempotent=True)
 async def remember(here: Here, text: Annotated[str, "what to remember, complete in itself"]) -> str:
     """Remember something for the person, in this and every later conversation."""
-    text = text.strip()
-    if is_blank(text):
-        raise ToolFailure("There is nothing to remember: the text is empty.")
-    if len(text) > _LONGEST:
-        raise ToolFailure(f"That is longer than {_LONGEST:,} characters; write it to a file instead.")
-    # Named after its text, a memory that is told twice, or again after a crash, is still one.
-    key = hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
-    store, place = _store(here), place_of(here.user)
-    memory = {"text": text, **({_UNTRUSTED: True} if here.tainted else {})}
-    try:
-        await store.aput(place, key, memory)
-    except Exception as error:  # a server's store asks its embedding model first, which may be away
-        _log.warning("a memory could not be placed by meaning: %s", here.settings.redact(repr(error)))
-        await store.aput(place, key, memory, index=False)
-    return f"Remembered as [{key}]: {text}"
+    key = await put_memory(_store(here), here.user, text, here.settings.redact, untrusted=here.tainted)
+    return f"Remembered as [{key}]: {text.strip()}"
 
 
 # A memory is as trusted as the turn that it was made in.
@@ -58,11 +46,10 @@ async def recall(
 ) -> str:
     """Look up what the person asked to be remembered, each with its id."""
     nearest = await _by_meaning(here, query)
-    items, junk = await _all(here)
+    items, junk = await memories_of(_store(here), here.user)
     found = _merged(nearest or [], _by_words(items, query))
     lines = [
-        f"[{item.key}] {visible(_text_of(item) or '')} ({item.created_at:%Y-%m-%d})"
-        for item in found[:_SHOWN]
+        f"[{item.key}] {visible(text_of(item) or '')} ({item.created_at:%Y-%m-%d})" for item in found[:_SHOWN]
     ]
     if not found:
         lines = [f"Nothing is remembered about {query!r}." if query.strip() else "Nothing is remembered yet."]
@@ -84,12 +71,12 @@ async def forget(here: Here, id: Annotated[str, "id of the memory, as recall sho
     """Forget one memory for good."""
     item = await _find(here, id)
     await _store(here).adelete(place_of(here.user), item.key)
-    return _marked(f"Forgot: {_text_of(item) or _NO_MEMORY}", [item])
+    return _marked(f"Forgot: {text_of(item) or _NO_MEMORY}", [item])
 
 
 def _marked(told: str, items: Iterable[Any]) -> str:
     """Return what is told of memories, untrusted where one of them is."""
-    return Untrusted(told) if any(item.value.get(_UNTRUSTED) for item in items) else told
+    return Untrusted(told) if any(item.value.get(UNTRUSTED) for item in items) else told
 
 
 def _store(here: Here) -> Any:
@@ -103,6 +90,29 @@ def place_of(user: str) -> tuple[str, str]:
     return "memories", user.replace("%", "%25").replace(".", "%2E")
 
 
+async def put_memory(store: Any, user: str, text: str, redact: Redact, *, untrusted: bool) -> str:
+    """Store a memory of a user; return its id.
+
+    Named after its text, one that is told twice, or again after a crash, is still one.
+
+    Raises:
+        ToolFailure: the text is empty or too long.
+    """
+    text = text.strip()
+    if is_blank(text):
+        raise ToolFailure("There is nothing to remember: the text is empty.")
+    if len(text) > _LONGEST:
+        raise ToolFailure(f"That is longer than {_LONGEST:,} characters; write it to a file instead.")
+    key, place = hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH], place_of(user)
+    memory = {"text": text, **({UNTRUSTED: True} if untrusted else {})}
+    try:
+        await store.aput(place, key, memory)
+    except Exception as error:  # a server's store asks its embedding model first, which may be away
+        _log.warning("a memory could not be placed by meaning: %s", redact(repr(error)))
+        await store.aput(place, key, memory, index=False)
+    return key
+
+
 async def _find(here: Here, key: str) -> Any:
     item = await _store(here).aget(place_of(here.user), _key(key))
     if item is None:
@@ -114,28 +124,28 @@ def _key(id: str) -> str:  # noqa: A002
     return id.strip().strip("[]")
 
 
-async def _all(here: Here) -> tuple[list[Any], int]:
+async def memories_of(store: Any, user: str) -> tuple[list[Any], int]:
     """Return all memories, the latest first, and how many entries are none."""
     found: list[Any] = []
-    while page := await _page(here, len(found), _PAGE):
+    while page := await _page(store, user, len(found), _PAGE):
         found += page
-    items = [item for item in found if item is not None and _text_of(item) is not None]
+    items = [item for item in found if item is not None and text_of(item) is not None]
     return sorted(items, key=lambda item: item.created_at, reverse=True), len(found) - len(items)
 
 
-async def _page(here: Here, offset: int, size: int) -> list[Any]:
+async def _page(store: Any, user: str, offset: int, size: int) -> list[Any]:
     """Return entries of the store; None for each that is damaged."""
     try:
-        return list(await _store(here).asearch(place_of(here.user), limit=size, offset=offset))
+        return list(await store.asearch(place_of(user), limit=size, offset=offset))
     except ValueError:  # one of them is no JSON, and costs all that are read with it
         if size == 1:
             return [None]
     half = size // 2
-    first = await _page(here, offset, half)
-    return first if len(first) < half else [*first, *await _page(here, offset + half, size - half)]
+    first = await _page(store, user, offset, half)
+    return first if len(first) < half else [*first, *await _page(store, user, offset + half, size - half)]
 
 
-def _text_of(item: Any) -> str | None:
+def text_of(item: Any) -> str | None:
     """Return a memory's text; None: somebody else put something else there."""
     text = item.value.get("text") if isinstance(item.value, dict) else None
     return text if isinstance(text, str) else None
@@ -151,7 +161,7 @@ async def _by_meaning(here: Here, query: str) -> list[Any] | None:
     except Exception as error:  # an embedding model that is away: what is remembered is there all the same
         _log.warning("memories could not be found by meaning: %s", here.settings.redact(repr(error)))
         return None
-    return [item for item in found if item.score is not None and _text_of(item) is not None]
+    return [item for item in found if item.score is not None and text_of(item) is not None]
 
 
 def _by_words(items: Iterable[Any], query: str) -> list[Any]:
@@ -159,7 +169,7 @@ def _by_words(items: Iterable[Any], query: str) -> list[Any]:
     telling = wanted - FILLERS or wanted
     if not telling:
         return list(items)
-    shared = [(len(telling & terms_of(_text_of(item) or "")), item) for item in items]
+    shared = [(len(telling & terms_of(text_of(item) or "")), item) for item in items]
     return [item for count, item in sorted(shared, key=lambda pair: -pair[0]) if count]
 
 

@@ -166,10 +166,14 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _turn(messages: Sequence[BaseMessage]) -> tuple[str, Sequence[BaseMessage]]:
-    """Return the text of the last human message, and what follows it."""
+    """Return the text of the last human message, and what follows it.
+
+    The rules follow its first text, and no file that comes with it.
+    """
     for back, message in enumerate(reversed(messages)):
         if isinstance(message, HumanMessage):
-            return message.text, messages[len(messages) - back :]
+            texts = (block["text"] for block in message.content_blocks if block["type"] == "text")
+            return next(texts, ""), messages[len(messages) - back :]
     return "", messages
 
 

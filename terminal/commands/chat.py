@@ -1,25 +1,34 @@
 """`twobrain chat`: a conversation on one thread, line by line."""
 
+import asyncio
 import contextlib
 
 from base.data_dir import CHAT_HISTORY
-from base.errors import TwobrainError
+from base.errors import BadMessageError, TwobrainError
+from graphs.attachments import Attachment
 from graphs.session import Orchestrator
 from terminal.app import Options
 from terminal.card import show_waiting
 from terminal.conversation import Conversation, exit_code, thread_of
+from terminal.files import attachment_at, named_in, shown
 from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
 from terminal.screen import complain
 from terminal.text import plain
 
-_HELP = """\
-/new      begin a new thread
-/thread   show this thread's id
-/resume   go on with what was stopped, or answer what waits
-/help     show this
-/exit     leave, and let a question wait; so do Ctrl-D and Ctrl-C at the prompt
-Ctrl-C stops a turn that runs, or a question that is asked. What you type meanwhile is no answer to it."""
+_COMMANDS = {
+    "/file": "attach a file to the next message: /file PATH; or write @PATH in the message",
+    "/edit": "write the next message in your editor; so does Ctrl-X Ctrl-E",
+    "/new": "begin a new thread",
+    "/thread": "show this thread's id",
+    "/resume": "go on with what was stopped, or answer what waits",
+    "/help": "show this",
+    EXIT: "leave, and let a question wait; so do exit, quit, Ctrl-D, and Ctrl-C at an empty prompt",
+}
+_KEYS = """\
+Alt-Enter, or \\ at the end of a line, begins another line. Tab completes commands and paths.
+Ctrl-C clears what you typed, or stops a turn or a question. What you type meanwhile is no answer to it."""
+_LEAVING = {EXIT, "exit", "quit", "/quit"}
 
 
 async def chat(orchestrator: Orchestrator, thread_id: str | None, options: Options) -> int:
@@ -36,7 +45,10 @@ class Chat:
         self._thread = thread_id
         self._screen = talk.screen
         self._console = talk.screen.side
-        self._prompt = LinePrompt(talk.screen, talk.orchestrator.settings.data_dir / CHAT_HISTORY)
+        history = talk.orchestrator.settings.data_dir / CHAT_HISTORY
+        self._prompt = LinePrompt(talk.screen, history, several_lines=True, commands=_COMMANDS)
+        self._attached: list[Attachment] = []
+        self._draft = ""
 
     async def run(self) -> int:
         """Hold the conversation; return the exit code."""
@@ -44,38 +56,60 @@ class Chat:
             self._console.print("Type /help for the commands, /exit to leave.", style="dim")
         code = 0
         with contextlib.suppress(LeftError):
-            while code == 0 and (line := await self._line()) != EXIT:
+            while code == 0 and (line := await self._line()) not in _LEAVING:
                 code = await self._take(line)
         self._show_thread()
         return code
 
     async def _line(self) -> str:
         """Return a line, prefilled with what was typed at a question."""
-        unsent, self._talk.unsent = self._talk.unsent, ""
+        unsent, self._talk.unsent = self._talk.unsent or self._draft, ""
+        self._draft = ""
         return await self._prompt.line("> ", plain(unsent))
 
     async def _take(self, line: str) -> int:
         """Do what one line says; a code but 0 ends the conversation."""
-        match line:
-            case "":
+        match line.split(maxsplit=1):
+            case []:
                 pass
-            case "/new":
+            case ["/new"]:
                 self._thread = await thread_of(self._talk.orchestrator.ledger, None)
                 self._show_thread()
-            case "/thread":
+            case ["/thread"]:
                 self._show_thread()
-            case "/help":
-                self._console.print(_HELP, style="dim")
-            case _ if line.startswith("/") and line != "/resume":
-                self._console.print(f"There is no command {plain(line)}; /help lists them.", style="yellow")
+            case ["/help"]:
+                told = "\n".join(f"{name:<9} {does}" for name, does in _COMMANDS.items())
+                self._console.print(f"{told}\n{_KEYS}", style="dim")
+            case ["/file", path]:
+                self._attach(path)
+            case ["/edit", *begun]:
+                self._draft = await asyncio.to_thread(_edited, " ".join(begun))
+            case [word, *_] if word.startswith("/") and line != "/resume" and "/" not in word[1:]:
+                self._console.print(f"There is no command {plain(word)}; /help lists them.", style="yellow")
             case _:
                 return await self._turn_of(line)
         return 0
 
+    def _attach(self, path: str) -> None:
+        try:
+            path = path.strip().strip("\"'")
+            self._attached.append(attachment_at(path, self._talk.orchestrator.settings.limits))
+        except BadMessageError as error:
+            complain(str(error))
+        else:
+            self._console.print(f"With the next message: {shown(self._attached)}", style="dim")
+
     async def _turn_of(self, line: str) -> int:
         try:
             talk = self._talk
-            result = await (talk.go_on(self._thread) if line == "/resume" else talk.ask(line, self._thread))
+            if line == "/resume":
+                result = await talk.go_on(self._thread)
+            else:
+                named = named_in(line, talk.orchestrator.settings.limits)
+                if named:
+                    self._console.print(f"Attached: {shown(named)}", style="dim")
+                result = await talk.ask(line, self._thread, [*self._attached, *named])
+                self._attached = []
         except LeftError as left:
             if EXIT in left.args:
                 raise
@@ -93,3 +127,10 @@ class Chat:
 
     def _show_thread(self) -> None:
         self._console.print(f"thread {plain(self._thread)}", style="dim")
+
+
+def _edited(text: str) -> str:
+    """Return a text as the person's editor leaves it."""
+    import click
+
+    return (click.edit(text, extension=".md") or text).strip()

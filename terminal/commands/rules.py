@@ -10,6 +10,7 @@ from graphs.session import Orchestrator
 from terminal.lists import Row, list_rows, show_json
 from terminal.screen import open_screen
 from terminal.text import plain
+from tools.policy.rules import why_not
 
 _COLUMNS = ("id", "user", "tool", "where", "until", "uses_left", "why_not")
 _NONE = "There are no rules. Answer a confirmation with w (whenever) to make one."
@@ -35,15 +36,8 @@ async def revoke(orchestrator: Orchestrator, rule_id: str, *, user: str | None, 
 
 
 def _problem(orchestrator: Orchestrator, rule: Row) -> str | None:
-    """Return why a rule does not hold; None: it does."""
     tool = orchestrator.tools.get(rule["tool"])
-    if rule["until"] is not None and rule["until"] <= time.time():
-        return "it is over"
-    if rule["uses_left"] == 0:
-        return "it is used up"
-    if tool is None:
-        return "there is no such tool now"
-    return None if tool.definition == rule["definition"] else "the tool has changed since"
+    return why_not(rule, tool.definition if tool else None, time.time())
 
 
 def _for_people(zone: tzinfo, row: Row) -> Row:

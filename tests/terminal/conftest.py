@@ -1,5 +1,6 @@
 """A person's home with the real command in it, offline and without keys."""
 
+import asyncio
 import json
 import os
 import re
@@ -15,6 +16,8 @@ import pexpect
 import pytest
 from pexpect.fdpexpect import fdspawn
 
+from base.settings import load_settings
+from graphs.session import open_orchestrator
 from tests.terminal import forked
 
 HOUSE = Path(__file__).parents[2]
@@ -67,6 +70,16 @@ class Home:
     def json(self, *args: str, **options: Any) -> Any:
         """Run a command with --json, and return the one value it prints."""
         return json.loads(self.run(*args, "--json", **options).stdout)
+
+    def stored(self, thread: str) -> list[Any]:
+        """Return the content of a thread's messages, as they are kept."""
+
+        async def read() -> list[Any]:
+            async with open_orchestrator(load_settings(self.env())) as orchestrator:
+                found = await orchestrator.snapshot(thread)
+            return [message.content for message in found.values["messages"]]
+
+        return asyncio.run(read())
 
     def write(self, name: str, text: str) -> None:
         self.workspace.mkdir(parents=True, exist_ok=True)

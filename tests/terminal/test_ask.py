@@ -49,6 +49,26 @@ def test_a_task_can_come_from_standard_input(home):
     assert "84" in home.run("ask", "-", stdin="what is 12*7\n").stdout
 
 
+def test_words_without_quotes_are_one_task(home):
+    assert "84" in home.run("ask", "what", "is", "12*7").stdout
+
+
+def test_what_is_piped_comes_with_the_task_as_a_file(home):
+    done = home.run("ask", "what", "is", "12*7", "--thread", "t1", stdin="The bins go out on Monday.")
+    assert "84" in done.stdout
+    [[words, file]] = [content for content in home.stored("t1") if isinstance(content, list)]
+    assert words["text"] == "what is 12*7"
+    assert (file["text"], file["metadata"]) == ("The bins go out on Monday.", {"name": "standard input"})
+
+
+def test_files_that_are_attached_come_with_the_task(home):
+    (home.directory / "a.txt").write_text("first")
+    (home.directory / "b.md").write_text("second")
+    home.run("ask", "what is 12*7", "-f", "a.txt", "-a", "b.md", "--thread", "t1")
+    [[_, *files]] = [content for content in home.stored("t1") if isinstance(content, list)]
+    assert [file["text"] for file in files] == ["first", "second"]
+
+
 def test_a_file_cannot_steer_the_terminal_that_shows_it(home):
     home.write("evil.txt", "\x1b]0;owned\x07\x1b[2Jred \x1b[31mred\x9b1m\x08 \u202eend")
     done = home.run("ask", "read evil.txt")

@@ -73,6 +73,36 @@ def test_a_message_that_is_empty_or_huge_is_refused(home, text):
     complaint(home, "ask", "-", stdin=text)
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("gone.txt", None, "gone.txt cannot be attached: No such file"),
+        (".", None, ". is a folder"),
+        (
+            "prog.exe",
+            b"MZ\x90\x00\x03\x00\x00\x00\xff\xff\x00",
+            "'prog.exe' cannot be read: a message",
+        ),
+        ("big.bin", bytes(10_000_001), "big.bin has more than 10.0 MB"),
+        ("long.txt", b"x" * 300_000, "The attached text has 300,000 characters; at most 200,000"),
+        ("empty.txt", b"", "'empty.txt' is empty"),
+    ],
+)
+def test_a_file_that_cannot_be_attached_is_named_with_why(home, name, data, words):
+    if data is not None:
+        (home.directory / name).write_bytes(data)
+    assert words in complaint(home, "ask", "read it", "-f", name)
+    assert home.json("threads") == []
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [("MZ\x00\x01\x02\x00", "'standard input' cannot be read"), ("x" * 300_000, "attached text has 300,000")],
+)
+def test_what_no_message_can_bring_is_refused_from_a_pipe_too(home, data, words):
+    assert words in complaint(home, "ask", "sum it up", stdin=data)
+
+
 def test_a_user_without_a_name_is_refused(home):
     assert "--user" in complaint(home, "ask", "hi", "--user", "")
 

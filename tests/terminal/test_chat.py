@@ -44,3 +44,73 @@ def test_lines_from_a_pipe_are_answered_until_one_waits_for_consent(home):
     assert "84" in done.stdout
     assert "twobrain approve " in done.stdout
     assert "list_files" not in done.stderr
+
+
+def test_a_chat_attaches_files_by_command_and_by_name_and_says_so(home, terminal):
+    (home.directory / "a.txt").write_text("first")
+    (home.directory / "b c.txt").write_text("second")
+    screen = terminal("chat", "--thread", "t1")
+    screen.sees(PROMPT)
+    screen.sendline("/file gone.txt")
+    screen.sees("gone.txt cannot be attached", PROMPT)
+    screen.sendline("/file a.txt")
+    screen.sees("With the next message: a.txt (5 bytes)", PROMPT)
+    screen.sendline('what is 12*7 @"b c.txt" @anna')
+    screen.sees("Attached: b c.txt (6 bytes)", PROMPT)
+    screen.sendline("what is 2+3")
+    screen.sees("= 5", PROMPT)
+    screen.sendline("exit")
+    screen.ends(0)
+    said = [content for content in home.stored("t1") if isinstance(content, list)]
+    assert [[file["text"] for file in files] for _, *files in said] == [["first", "second"]]
+
+
+def test_a_text_of_several_lines_is_one_message(home, terminal):
+    screen = terminal("chat", "--thread", "t1")
+    screen.sees(PROMPT)
+    screen.send("what is\\\r12*7\r")
+    screen.sees(PROMPT)
+    screen.send("hello\x1b\rworld\r")
+    screen.sees(PROMPT)
+    screen.sendline("quit")
+    screen.ends(0)
+    assert [text for text in home.stored("t1") if "\n" in text[:9]] == ["what is\n12*7", "hello\nworld"]
+
+
+def test_ctrl_c_clears_what_was_typed_and_leaves_where_nothing_was(terminal):
+    screen = terminal("chat")
+    screen.sees(PROMPT)
+    screen.send("delete everything")
+    screen.sendintr()
+    screen.send("what is 12*7\r")
+    screen.sees("= 84", PROMPT)
+    screen.sendintr()
+    screen.ends(0)
+
+
+def test_tab_completes_commands_and_paths(home, terminal):
+    (home.directory / "report.txt").write_text("it")
+    screen = terminal("chat")
+    screen.sees(PROMPT)
+    screen.send("/fi\t")
+    screen.sees("le")
+    screen.send(" rep\t")
+    screen.sees("ort.txt")
+    screen.send("\r")
+    screen.sees("With the next message: report.txt (2 bytes)", PROMPT)
+    screen.sendeof()
+    screen.ends(0)
+
+
+def test_an_editor_writes_the_next_message(home, terminal):
+    editor = home.directory / "editor"
+    editor.write_text("#!/bin/sh\necho 'what is 12*7' > \"$1\"\n")
+    editor.chmod(0o700)
+    screen = terminal("chat", EDITOR=str(editor))
+    screen.sees(PROMPT)
+    screen.sendline("/edit")
+    screen.sees("what is 12*7")
+    screen.send("\r")
+    screen.sees("= 84", PROMPT)
+    screen.sendeof()
+    screen.ends(0)

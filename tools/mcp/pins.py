@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select
 from typing_extensions import TypedDict
 
 from base.data_dir import MCP_PINS
+from base.users import Stamp, stamp
 from storage.engine import SqlDatabase
 from storage.shared_tables import documents, insert
 
@@ -39,6 +40,9 @@ class Pinned(TypedDict):
     users: dict[str, dict[str, str]]
     """By user and tool: the hash of the definition that they agreed to."""
 
+
+WITHDRAWN = "withdrawn"
+"""In place of a hash: the user took their agreement back."""
 
 _FILE = TypeAdapter(dict[str, Pinned])
 
@@ -82,6 +86,22 @@ class Pins(ABC):
 
         self._change(agreed)
 
+    def withdraw(self, server: str, tool: str, user: str) -> None:
+        """Forget that a user agreed to a tool."""
+        self.agree(server, tool, user, WITHDRAWN)
+
+    def of(self, server: str) -> Pinned:
+        """Return a server's pins."""
+
+        def found(servers: dict[str, Pinned], _is_whole: bool) -> Pinned:
+            return servers.get(server) or {"trusted": False, "tools": {}, "users": {}}
+
+        return self._change(found)
+
+    @abstractmethod
+    def version(self) -> Hashable:
+        """Return what is another once something was changed."""
+
     @abstractmethod
     def _change(self, change: Change) -> Pinned:
         """Change what is pinned, and return what `change` does."""
@@ -93,6 +113,10 @@ class PinsFile(Pins):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+
+    def version(self) -> Stamp:
+        """Return the file's stamp."""
+        return stamp(self._path)
 
     def _change(self, change: Change) -> Pinned:
         with self._lock:
@@ -121,11 +145,14 @@ class PinsRow(Pins):
     def __init__(self, database: SqlDatabase) -> None:
         self._database = database
 
-    def _change(self, change: Change) -> Pinned:
-        its = documents.c.name == MCP_PINS
+    def version(self) -> str | None:
+        """Return the whole text: it is short."""
+        with self._database.explaining():
+            return self._database.read(_text)
 
+    def _change(self, change: Change) -> Pinned:
         def work(connection: Connection) -> Pinned:
-            before = connection.scalar(select(documents.c.text).where(its))
+            before = _text(connection)
             found, after = _changed(None if before is None else before.encode(), change)
             if after is not None:
                 row = insert(connection.dialect, documents).values(name=MCP_PINS, text=after)
@@ -134,6 +161,10 @@ class PinsRow(Pins):
 
         with self._database.explaining():
             return self._database.change(work, {MCP_PINS})
+
+
+def _text(connection: Connection) -> str | None:
+    return connection.scalar(select(documents.c.text).where(documents.c.name == MCP_PINS))
 
 
 def _changed(before: bytes | None, change: Change) -> tuple[Pinned, str | None]:

@@ -7,9 +7,10 @@ again where its definition is no longer the one that was agreed to.
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from base.data_dir import MCP_PINS
@@ -19,12 +20,13 @@ from storage.engine import SqlDatabase
 from tools.declaration import Tool
 from tools.mcp.config import read_servers
 from tools.mcp.connection import Connection, DeadError
-from tools.mcp.pins import Pinned, Pins, PinsFile, PinsRow, pin_of
+from tools.mcp.pins import WITHDRAWN, Pinned, Pins, PinsFile, PinsRow, pin_of
 from tools.mcp.tools import IsFree, ServerTool, absent, as_agreed, prefix_of, read_tools
 from tools.registry import Registry
 
 _AGAIN_AFTER_S = 30.0
 """Before a server that failed is tried once more."""
+_UNREAD = "pins that were not read yet"
 _log = logging.getLogger(__name__)
 
 
@@ -54,8 +56,13 @@ class Servers:
             return registry
         self._own = frozenset(name_key(tool.name) for tool in registry)
         ours = self._of_this_loop()
+        version = await asyncio.to_thread(self._pins.version)
         if awaited := [task for server in ours.servers if (task := server.refresh())]:
             await asyncio.wait(awaited)
+        if ours.pins_version not in {_UNREAD, version}:  # here, or by another process
+            for server in ours.servers:
+                await server.heed_pins()
+        ours.pins_version = version
         return ours.merged(registry, user)
 
     async def approve_definition(self, name: str, definition: str, user: str) -> None:
@@ -67,6 +74,30 @@ class Servers:
             for server in ours.servers:
                 if server.connection.name == found.server:
                     await server.settle()
+
+    async def agreements(self, user: str) -> list[dict[str, Any]]:
+        """Return each known tool: `server`, `tool`, whether it is `agreed` to.
+
+        `own`: the user said so themselves, and not twobrain.toml for all.
+        """
+        found = []
+        for server in self._cards:
+            pinned = await asyncio.to_thread(self._pins.of, server)
+            for tool in pinned["tools"]:
+                pin, own = pin_of(pinned, user, tool), tool in pinned["users"].get(user, {})
+                agreed = pin["agreed"] and pin["hash"] not in {"", WITHDRAWN}
+                found.append({"server": server, "tool": tool, "agreed": agreed, "own": own})
+        return found
+
+    async def withdraw(self, server: str, tool: str, user: str) -> bool:
+        """Have a tool ask a user again; False: there is none such."""
+        if server not in self._cards or tool not in (await asyncio.to_thread(self._pins.of, server))["tools"]:
+            return False
+        await asyncio.to_thread(self._pins.withdraw, server, tool, user)
+        for listed in self._of_this_loop().servers:
+            if listed.connection.name == server:
+                await listed.settle()
+        return True
 
     async def close(self) -> None:
         """End this event loop's sessions and the programs behind them."""
@@ -151,6 +182,11 @@ class _ListedServer:
         )
         self.version += 1
 
+    async def heed_pins(self) -> None:
+        """Make them anew where another process changed the pins."""
+        if not self.failed and await asyncio.to_thread(self.pins.of, self.connection.name) != self.pinned:
+            await self.settle()
+
     async def close(self) -> None:
         if self.trying:
             self.trying.cancel()
@@ -163,6 +199,8 @@ class _LoopServers:
         self.servers = servers
         self.offers: dict[str, ServerTool] = {}
         """By the names that models call them by."""
+        self.pins_version: Hashable = _UNREAD
+        """Of the pins that the offers were made with."""
         self._base: Registry | None = None
         self._versions: list[int] = []
         self._merged: dict[str, Registry] = {}

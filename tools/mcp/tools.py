@@ -15,7 +15,7 @@ from base.worker_threads import in_thread
 from tools.declaration import Canonical, Check, Here, OutcomeUnknown, Run, Tool, ToolFailure
 from tools.mcp.config import ServerCard, ToolCard
 from tools.mcp.connection import MOST_TOOLS, Connection, DeadError
-from tools.mcp.pins import Pin, Pinned, Pins
+from tools.mcp.pins import WITHDRAWN, Pin, Pinned, Pins
 from tools.schema import (
     ArgumentsError,
     SchemaError,
@@ -33,6 +33,7 @@ _LONGEST_RESULT = 200_000
 """Characters."""
 IsFree = Callable[[str], bool]
 CHANGED = "its definition changed since it was last agreed to"
+_TAKEN_BACK = "your agreement to it was taken back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def as_agreed(read: ServerTool, card: ServerCard, pin: Pin) -> ServerTool:
 
     # Not in the preview, which stays the same when the person agrees to it.
     says = shown_description(read.definition.description).rstrip(".")
-    caution = f"{CHANGED}. It says now: {says}" if changed else None
+    why = _TAKEN_BACK if pin["hash"] == WITHDRAWN else CHANGED
+    caution = f"{why}. It says now: {says}" if changed else None
     agreed = not changed and (pin["agreed"] or own.confirm is False)
     tool = replace(
         read.tool,

@@ -41,6 +41,20 @@ def used(rules: Sequence[Rule], rule_id: str) -> list[Rule]:
     ]
 
 
+def why_not(rule: Mapping[str, Any], definition: str | None, now: float) -> str | None:
+    """Return why a remembered rule does not hold; None: it does.
+
+    `definition` is its tool's now; None: there is no such tool.
+    """
+    if rule["until"] is not None and rule["until"] <= now:
+        return "it is over"
+    if rule["uses_left"] == 0:
+        return "it is used up"
+    if definition is None:
+        return "there is no such tool now"
+    return None if definition == rule["definition"] else "the tool has changed since"
+
+
 def covers(where: Mapping[str, str], args: Any) -> bool:
     """Tell whether arguments match every pattern; without a pattern nothing does."""
     if not where or not isinstance(args, Mapping):

@@ -552,6 +552,26 @@ async def test_one_users_agreement_is_no_other_ones(household):
             assert isinstance(verdict((await house.tools("bob"))["notes_add"]), Confirm)
 
 
+async def test_an_agreement_that_is_taken_back_counts_at_once_in_every_process(household):
+    household.add("notes", definition("add"), toml=UNASKED)
+    async with household.open() as house, household.open() as other:
+        for each in (house, other):
+            assert (await each.tools())["notes_add"].confirm is False
+        said = {"server": "notes", "tool": "add", "agreed": False, "own": False}
+        assert await house.servers.agreements("ada") == [said]
+        assert not await house.servers.withdraw("notes", "none", "ada")
+        assert await house.servers.withdraw("notes", "add", "ada")
+        for each in (house, other):
+            ruling = verdict((await each.tools())["notes_add"])
+            assert isinstance(ruling, Confirm)
+            assert "your agreement to it was taken back" in ruling.reason
+            assert (await each.tools("bob"))["notes_add"].confirm is False
+        assert await other.servers.agreements("ada") == [{**said, "own": True}]
+        await other.agree("notes_add")
+        assert isinstance(verdict((await house.tools())["notes_add"]), Allow)
+        assert await house.servers.agreements("ada") == [{**said, "agreed": True, "own": True}]
+
+
 async def test_an_agreement_to_another_definition_than_there_is_pins_nothing(household):
     household.add("notes", definition("add"), toml=UNASKED)
     async with household.open() as house:

@@ -1,0 +1,1 @@
+"""The page under /app: its files, routes, users and turns."""

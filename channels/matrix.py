@@ -16,13 +16,13 @@ from base.errors import ConfigurationError
 from base.settings import Card, Settings, UserCard
 from channels.matrix_events import content_of, edit_of, is_message, length, part, read
 from channels.messenger import (
+    AwayError,
     Button,
     ChatGoneError,
     File,
     Incoming,
     MessengerError,
     SlowDownError,
-    AwayError,
 )
 from graphs.attachments import Attachment
 from graphs.shadowing import CHECKOUT

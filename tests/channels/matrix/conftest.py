@@ -97,10 +97,10 @@ class Person:
 
     async def caught_up(self) -> None:
         """Read what there is."""
-        await self._read(timeout=1)
+        await self._read(wait_ms=1)
 
-    async def _read(self, timeout: int = 5_000) -> None:
-        synced = await self.client.sync(timeout=timeout, since=self.client.next_batch or None)
+    async def _read(self, wait_ms: int = 5_000) -> None:
+        synced = await self.client.sync(timeout=wait_ms, since=self.client.next_batch or None)
         for room, joined in synced.rooms.join.items():
             for event in joined.timeline.events:
                 self._take(room, event.source)

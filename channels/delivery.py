@@ -18,6 +18,7 @@ from channels.messenger import (
     AwayError,
     Button,
     ChatGoneError,
+    File,
     MessageGoneError,
     Messenger,
     MessengerError,
@@ -25,6 +26,7 @@ from channels.messenger import (
     UncertainError,
     split,
 )
+from graphs.attachments import Attachment
 from ledger.ledger import Ledger
 from ledger.messages import Place
 from nodes.events import Restarted, Token, UsageReported
@@ -215,11 +217,21 @@ class Delivery:
                 row["chat"], lambda: self._messenger.edit(row["chat"], row["message"], shown, buttons)
             )
 
+    async def fetch(self, file: File) -> Attachment:
+        """Return a file's content. Raises MessengerError: it cannot be had."""
+        return await self._persistently("", lambda: self._messenger.fetch(file))
+
     async def _persistently(self, chat: str, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what an attempt gives, which is made until it is answered."""
+        """Return what an attempt gives, made until it is answered.
+
+        Args:
+            chat: in which it counts as a message; empty: it is none.
+            attempt: what is made.
+        """
         pause = _FIRST_PAUSE_S
         while True:
-            await self._wait_for_turn(chat)
+            if chat:
+                await self._wait_for_turn(chat)
             try:
                 return await attempt()
             except SlowDownError as error:

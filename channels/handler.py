@@ -115,7 +115,10 @@ class Handler:
             if (file.size or 0) > largest:
                 refused.append(f"{file.name!r} is left out: it has more than {largest / 1_000_000:g} MB.")
                 continue
-            found.append(await self._messenger.fetch(file))
+            try:
+                found.append(await self._delivery.fetch(file))
+            except MessengerError as error:
+                refused.append(f"{file.name!r} is left out: {error}")
         return found, "\n".join(refused)
 
     async def _take_press(self, row: dict[str, Any], press: Incoming) -> None:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
 from pydantic import Field
 
@@ -28,10 +29,12 @@ from graphs.attachments import Attachment
 from graphs.shadowing import CHECKOUT
 
 if TYPE_CHECKING:
-    from nio import AsyncClient, ErrorResponse, MatrixRoom, Timeline
+    from nio import AsyncClient, ErrorResponse, MatrixRoom, SyncResponse, Timeline
 
 _LONGEST = 24_000
 """Bytes of a text; an edit holds it twice, and an event 65,536 (spec.matrix.org, Size limits)."""
+_PAUSE_S = 5.0
+"""What Synapse allows in the long run unless it is told otherwise (rc_message)."""
 _POLL_MS = 25_000
 """Milliseconds for which the homeserver holds a request until something comes."""
 _TYPING_MS = 6_000
@@ -44,7 +47,6 @@ _NAME = "matrix"
 _NOTHING: Mapping[str, Any] = {"types": []}
 _ROOM = {"timeline": {"limit": _PAGE}, "ephemeral": _NOTHING, "account_data": _NOTHING}
 _FILTER = {"presence": _NOTHING, "account_data": _NOTHING, "room": _ROOM}
-_FIRST_FILTER = {**_FILTER, "room": {**_ROOM, "timeline": {"limit": 1}}}
 _TOKEN_REFUSED = ("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVATED", "M_USER_LOCKED")
 OTHERS = (
     "Others are in this room or could read along, so I answer nothing here. Talk to me in a direct room, in "
@@ -67,8 +69,6 @@ class MatrixCard(Card):
     """The account that people talk to, such as @twobrain:example.org; it is this program's alone."""
     token_env: str = "MATRIX_ACCESS_TOKEN"  # noqa: S105 (a variable's name)
     """Name of the environment variable that holds the account's access token."""
-    pause_s: float = Field(default=5.0, ge=0, le=60)
-    """Seconds between messages to a room in the long run: 5 is what Synapse allows unless told otherwise."""
 
 
 def matrix_card(settings: Settings) -> MatrixCard | None:
@@ -109,12 +109,12 @@ class Matrix:
     remembers = False
     deduplicates = True
     longest = _LONGEST
+    pause_s = _PAUSE_S
 
     def __init__(self, card: MatrixCard, token: str, settings: Settings) -> None:
         self._card = card
         self._token = token
         self._settings = settings
-        self.pause_s = card.pause_s
         self._connecting = asyncio.Lock()
         self._start = ""
         """The cursor after which nothing has been read; empty: the rooms are not known yet."""
@@ -160,15 +160,11 @@ class Matrix:
 
         The first time nothing is read: what was written before is not for us.
         """
-        client = await self._connected()
+        await self._connected()
         if cursor is None:
             return [], self._start
         found = await self._answer_invitations()
-        timeout = 1 if found else _POLL_MS
-        synced = await _answered(client.sync(timeout=timeout, sync_filter=_FILTER, since=cursor))
-        for room in synced.rooms.leave:
-            client.rooms.pop(room, None)
-            client.invited_rooms.pop(room, None)
+        synced = await self._sync(cursor, 1 if found else _POLL_MS)
         for room, joined in synced.rooms.join.items():
             events = await self._events(room, joined.timeline, cursor)
             found += [each for event in events if (each := self._incoming(room, event))]
@@ -219,11 +215,11 @@ class Matrix:
         data = bytearray()
         async with response:
             if not response.ok:
-                raise MessengerError(f"{file.name!r} cannot be had from the homeserver: {response.status}.")
+                raise MessengerError(f"the homeserver does not give it ({response.status}).")
             async for chunk in response.content.iter_any():
                 data += chunk
                 if len(data) > most:
-                    raise MessengerError(f"{file.name!r} has more than {most / 1_000_000:g} MB.")
+                    raise MessengerError(f"it has more than {most / 1_000_000:g} MB.")
         return Attachment(file.name, bytes(data), file.type)
 
     async def unreadable_rooms(self) -> list[str]:
@@ -240,8 +236,16 @@ class Matrix:
                     raise AwayError(
                         f"the token in {self._card.token_env} is {known.user_id}'s, not {self._card.user}'s."
                     )
-                self._start = (await _answered(self._client.sync(_POLL_MS, _FIRST_FILTER))).next_batch
+                rooms = _answered(self._client.sync(_POLL_MS, _first_filter()))
+                self._start = (await rooms).next_batch
         return self._client
+
+    async def _sync(self, since: str, wait_ms: int) -> "SyncResponse":
+        synced: SyncResponse = await _answered(self._client.sync(wait_ms, _FILTER, since))
+        for room in synced.rooms.leave:
+            self._client.rooms.pop(room, None)
+            self._client.invited_rooms.pop(room, None)
+        return synced
 
     async def _writable(self, chat: str, text: str) -> "AsyncClient":
         client = await self._connected()
@@ -314,6 +318,14 @@ class Matrix:
         if not is_message(event):
             return None
         return replace(came, notice=ENCRYPTED if self._client.rooms[chat].encrypted else OTHERS)
+
+
+def _first_filter() -> dict[str, Any]:
+    """Return a filter by which to learn the rooms: another each time.
+
+    For two minutes Synapse gives the same answer to the same question (sync_response_cache_duration).
+    """
+    return {**_FILTER, "room": {**_ROOM, "timeline": {"limit": 1, "not_types": [f"none.{uuid4()}"]}}}
 
 
 def _is_closed(room: "MatrixRoom") -> bool:

@@ -43,6 +43,8 @@ class Channel:
         self._at_work: dict[str, set[asyncio.Task[None]]] = {}
         """By chat: what is done with its messages just now."""
         self._flooded: set[str] = set()
+        self._noticed: set[str] = set()
+        """Chats that were told why nothing is done there."""
         self._handler = Handler(orchestrator, messenger, self._delivery, self._questions)
 
     async def run(self) -> None:
@@ -107,7 +109,8 @@ class Channel:
             user = users.get(incoming.sender)
             if user is None or not self._messenger.serves(incoming):
                 unknown += 1
-                if user and incoming.notice:
+                if user and incoming.notice and incoming.chat not in self._noticed:
+                    self._noticed.add(incoming.chat)
                     self._tasks.create_task(self._tell(incoming.chat, "notice", incoming.notice, user))
                 _log.warning(
                     "a message on %s was left unanswered: its sender %s may not use it in chat %s",

@@ -1,6 +1,7 @@
 """A household whose people write to an account on Synapse, as their own clients do."""
 
 import asyncio
+import functools
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -67,12 +68,12 @@ class Person:
     async def say(self, text: str = "", room: str = "", **content: Any) -> str:
         said = {"msgtype": "m.text", "body": text, **content}
         sent = await self.client.room_send(room or self.room, "m.room.message", said)
-        return sent.event_id
+        return _checked(sent).event_id
 
     async def react(self, event: str, key: str, room: str = "") -> str:
         relation = {"rel_type": "m.annotation", "event_id": event, "key": key}
         sent = await self.client.room_send(room or self.room, "m.reaction", {"m.relates_to": relation})
-        return sent.event_id
+        return _checked(sent).event_id
 
     async def reply(self, event: str, text: str) -> str:
         return await self.say(text, **{"m.relates_to": {"m.in_reply_to": {"event_id": event}}})
@@ -120,6 +121,11 @@ class Person:
         changed.content, changed.edits = content["m.new_content"], changed.edits + 1
 
 
+def _checked(response: Any) -> Any:
+    assert not hasattr(response, "status_code"), response
+    return response
+
+
 _ENCRYPTION = {
     "type": "m.room.encryption",
     "state_key": "",
@@ -134,6 +140,8 @@ class Family:
     home: Home
     synapse: Synapse
     number: int
+    url: str
+    """Where the account's homeserver is."""
     people: list[Person] = field(default_factory=list)
 
     @property
@@ -148,7 +156,6 @@ class Family:
         return self.home.effects
 
     def configure(self, more: str = "") -> None:
-        self.home.environ["MATRIX_ACCESS_TOKEN"] = self.synapse.register(f"twobrain-{self.number}")
         self.home.configure(f"""
 [users.anna]
 role = "admin"
@@ -161,16 +168,16 @@ role = "user"
 matrix = "{self.id("kid")}"
 approvers = ["bob"]
 [channels.matrix]
-homeserver = "{self.synapse.url}"
+homeserver = "{self.url}"
 user = "{self.bot}"
-pause_s = 0.05
 {more}""")
 
     async def person(self, name: str, *, alone: bool = True) -> Person:
         """Register somebody, who opens a direct room."""
         from nio import AsyncClient
 
-        client = AsyncClient(self.synapse.url, self.id(name))
+        client = AsyncClient(self.synapse.url)
+        client.user_id = self.id(name)
         client.access_token = await asyncio.to_thread(self.synapse.register, f"{name}-{self.number}")
         self.people.append(Person(client, self.bot))
         if alone:
@@ -180,19 +187,22 @@ pause_s = 0.05
 
 @pytest.fixture
 async def family(home: Home, synapse: Synapse) -> AsyncIterator[Family]:
-    family = Family(home, synapse, next(_numbers))
-    await asyncio.to_thread(family.configure)
+    family = Family(home, synapse, next(_numbers), synapse.url)
+    register = functools.partial(synapse.register, f"twobrain-{family.number}")
+    home.environ["MATRIX_ACCESS_TOKEN"] = await asyncio.to_thread(register)
+    family.configure()
     yield family
     for person in family.people:
         await person.client.close()
 
 
 @asynccontextmanager
-async def serving(family: Family, **options: Any) -> AsyncIterator[Orchestrator]:
+async def serving(home: Home, pause_s: float = 0.02, **options: Any) -> AsyncIterator[Orchestrator]:
     """Serve the family's rooms, as a process of its own does."""
-    async with family.home.opened(**options) as orchestrator:
+    async with home.opened(**options) as orchestrator:
         messenger = open_matrix(orchestrator.settings)
         assert messenger is not None
+        messenger.pause_s = pause_s
         task = asyncio.create_task(Channel(orchestrator, messenger).run())
         try:
             yield orchestrator

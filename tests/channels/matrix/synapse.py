@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import subprocess
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -64,13 +65,30 @@ class Synapse:
         self._process.kill()
         self._process.wait()
 
-    def register(self, name: str) -> str:
+    def revoke(self, token: str) -> None:
+        """Take back an access token."""
+        self._post("/_matrix/client/v3/logout", token, {})
+
+    def limit(self, user: str) -> None:
+        """Let a user send hardly anything at once."""
+        limits = {"messages_per_second": 2, "burst_count": 1}
+        self._post(f"/_synapse/admin/v1/users/{user}/override_ratelimit", self._admin, limits)
+
+    @cached_property
+    def _admin(self) -> str:
+        return self.register("admin", is_admin=True)
+
+    def _post(self, path: str, token: str, content: dict[str, Any]) -> None:
+        bearer = {"Authorization": f"Bearer {token}"}
+        httpx.post(f"{self.url}{path}", json=content, headers=bearer).raise_for_status()
+
+    def register(self, name: str, *, is_admin: bool = False) -> str:
         """Make an account; return its access token."""
         url = f"{self.url}/_synapse/admin/v1/register"
         nonce = httpx.get(url).raise_for_status().json()["nonce"]
-        said = f"{nonce}\0{name}\0password\0notadmin"
+        said = f"{nonce}\0{name}\0password\0{'admin' if is_admin else 'notadmin'}"
         mac = hmac.new(_SECRET.encode(), said.encode(), hashlib.sha1).hexdigest()
-        person = {"nonce": nonce, "username": name, "password": "password", "admin": False, "mac": mac}
+        person = {"nonce": nonce, "username": name, "password": "password", "admin": is_admin, "mac": mac}
         return str(httpx.post(url, json=person).raise_for_status().json()["access_token"])
 
     def _config(self) -> dict[str, Any]:

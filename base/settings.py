@@ -374,7 +374,7 @@ class Settings(BaseModel):
     @property
     def known_users(self) -> Users:
         """The users, as they were last read."""
-        return self._read[1] if self._read else Users(self.written_users)
+        return read[1] if (read := self._read) else Users(self.written_users)
 
     @property
     def added_users(self) -> AddedUsers | None:

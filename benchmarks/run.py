@@ -16,9 +16,8 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, as_markdown
 
-SCENARIOS = ("rounds", "first_token", "start", "resume", "disk", "crowd", "postgres")
+SCENARIOS = ("rounds", "first_token", "start", "resume", "disk", "crowd", "postgres", "week")
 _DOCS = Path(__file__).parent.parent / "docs"
-_PART = re.compile(r"(<!-- figures: generated -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -55,12 +54,23 @@ def publish(figures: Sequence[Figure], load: float, minutes: float, docs: Path =
         f"{platform.python_version()}, in {minutes:.0f} minutes. Before it began, {load:.1f} processes of "
         "others wanted a core, on average of five minutes."
     )
-    page = docs / "performance.md"
-    part = f"{where}\n\n{as_markdown(figures)}\n"
-    text, found = _PART.subn(lambda match: f"{match[1]}{part}{match[2]}", page.read_text(encoding="utf-8"))
+    put("performance.md", "figures", f"{where}\n\n{as_markdown(figures)}", docs)
+
+
+def put(name: str, part: str, text: str, docs: Path = _DOCS) -> None:
+    """Put a text into the part of a page that is marked as generated.
+
+    Raises:
+        ValueError: it has no such part.
+    """
+    page = docs / name
+    marked = re.compile(rf"(<!-- {part}: generated -->\n).*?(<!-- end -->)", re.DOTALL)
+    whole, found = marked.subn(
+        lambda match: f"{match[1]}{text}\n{match[2]}", page.read_text(encoding="utf-8")
+    )
     if not found:
-        raise ValueError(f"{page} has no place for the figures.")
-    page.write_text(text, encoding="utf-8")
+        raise ValueError(f"{page} has no place for the {part}.")
+    page.write_text(whole, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -134,6 +134,11 @@ class Delivery:
             await self._edit(row, f"{row['text']}\n\n{words}")
         await self._messages.delivered(row["id"], status="answered")
 
+    async def take_buttons(self, chat: str, message: str, text: str) -> None:
+        """Leave a message its text alone."""
+        with suppress(MessengerError):
+            await self._messenger.edit(chat, message, text)
+
     @asynccontextmanager
     async def growing(self, what: Outgoing) -> AsyncIterator[Draft]:
         """Show an answer while it is written; `put` has the last word."""

@@ -17,7 +17,7 @@ from graphs.session import Orchestrator
 from graphs.stream import Confirmation, Done, Event
 from nodes.context import Context
 from nodes.gate.answers import Check, fault, plain_answer, read, read_json
-from nodes.gate.request import GIVE_A_REASON, identity_of, one_of
+from nodes.gate.request import identity_of, one_of, own_description
 
 CODE_LENGTH = 6
 _MARK = "Question"
@@ -63,8 +63,8 @@ def _card(action: Mapping[str, Any], number: int, count: int) -> str:
     what = "Did it happen" if "attempt" in action else "Please confirm"
     lines = [f"{name}: {_exact(value)}" for name, value in action["args"].items()]
     exact = _fenced("\n".join([escaped(action["name"]), *lines]))
-    about = action.get("description", "").removesuffix(GIVE_A_REASON).strip()
-    offer = f'"{_ALWAYS}" allows: {action["offer"]["text"]}' if action.get("offer") else ""
+    about = own_description(action)
+    offer = f'"{_ALWAYS}" allows: `{action["offer"]["text"]}`' if action.get("offer") else ""
     return "\n\n".join(part for part in (f"{what}{which}:", exact, about, offer) if part)
 
 

@@ -124,7 +124,7 @@ class Handler:
     async def _take_press(self, row: dict[str, Any], press: Incoming) -> None:
         """Let a button answer the question that it names, once."""
         user, place = row["user"], self._delivery.place(row["chat"])
-        asked = await self._messages.find(place, press.message)
+        asked = await self._questions.pressed(place, press)
         events = await self._resumed(row) if row["status"] == "begun" else None
         if events is None:
             dialogue = Dialogue(self._orchestrator, user)

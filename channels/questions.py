@@ -12,7 +12,7 @@ from channels.delivery import Delivery, Outgoing
 from channels.dialogue import card_text
 from channels.messenger import Button, ChatGoneError, Incoming, Messenger
 from graphs.session import Orchestrator
-from ledger.messages import Messages
+from ledger.messages import Messages, Place
 from nodes.gate.request import identity_of
 
 _MOST_PARTS = 8
@@ -98,6 +98,17 @@ class Questions:
         asked = set(json.loads(row["calls"] or "[]"))
         found = await self._orchestrator.ledger.audit(thread=row["thread"], limit=_NEWEST)
         return "\n".join(_decided(each) for each in found if each["call_id"] in asked) or _OVER
+
+    async def pressed(self, place: Place, press: Incoming) -> dict[str, Any] | None:
+        """Return the question that a button names; None: there is none.
+
+        After a crash it may stand in the chat twice. The message that nobody knew of loses its buttons then.
+        """
+        _, mark, _ = _read(press.pressed)
+        found = await self._messages.question(place, mark)
+        if found and found["message"] not in {None, press.message}:
+            await self._delivery.take_buttons(place.chat, press.message, found["text"])
+        return found
 
     async def read(
         self, row: dict[str, Any] | None, incoming: Incoming, user: str, request: Mapping[str, Any] | None

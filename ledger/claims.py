@@ -10,8 +10,8 @@ from ledger.calls import FINAL, change_row, doubted_since, held_by, locked, reco
 from ledger.decisions import CHANGED, CONSENT, is_rerun_agreed, take_back
 from ledger.owner import is_certainly_gone
 from ledger.records import CallKey, Changed, Claim, Claimed, Lost, NotApproved, Recorded, Running
+from ledger.remembered_rules import BY_RULE
 
-_BY_RULE = "rule"
 _UNASKED = "No approval of this call is on record."
 _ANOTHER_TURNS = (
     "Outcome unknown: under its id the ledger holds a call of another turn, so this is not the ledger that "
@@ -77,7 +77,7 @@ def _taken(connection: Connection, row: Any, claimed: Claimed, claimant: Claiman
         if not remembered_rules.use(connection, rule, row.user, now):
             change_row(connection, row, status="denied", text=_RUN_OUT)
             return Recorded("denied", _RUN_OUT)
-        consent = {"decision": _BY_RULE, "decided_by": rule, "decided_at": now}
+        consent = {"decision": BY_RULE, "decided_by": rule, "decided_at": now}
     lease = {"owner": owner, "lease_until": now + terms["lease_s"], "started_at": now}
     change_row(connection, row, status="running", attempts=claimed.attempt, **lease, **consent)
     return claimed
@@ -89,7 +89,7 @@ def release(connection: Connection, was: Mapping[str, Any], claimant: Claimant) 
     claimed = (*claimant, was["attempts"] + 1) if was else None
     if row is None or row.status != "running" or (row.owner, row.started_at, row.attempts) != claimed:
         return
-    if row.decision == _BY_RULE and not was["decision"]:
+    if row.decision == BY_RULE and not was["decision"]:
         remembered_rules.give_back(connection, row.decided_by, row.user)
     change_row(connection, row, **was)
 
@@ -145,7 +145,7 @@ def _judge_begun(connection: Connection, row: Any, claimant: Claimant, terms: Te
     # may what another host's did that is not heard of any more.
     ended = row.owner != claimant.owner and (row.lease_until <= claimant.now or is_certainly_gone(row.owner))
     undone = terms.get("undone") == row.attempts and ended
-    agreed = not terms["needs_approval"] or row.decision in {*CONSENT, _BY_RULE}
+    agreed = not terms["needs_approval"] or row.decision in {*CONSENT, BY_RULE}
     if (terms["rerun"] or undone) and agreed and not _has_changed(row, terms):
         return Claimed(row.attempts + 1, row.earlier)
     if not is_rerun_agreed(connection, row):

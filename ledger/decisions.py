@@ -61,6 +61,8 @@ class Answer:
     None: the question was whether to run the call at all."""
     rule: Mapping[str, Any] | None
     """Row of the rule that begins with an approval, but for the call's user and tool; None: there is none."""
+    offered: Mapping[str, Any] | None = None
+    """Row of the rule that was offered, likewise, with when it may be offered again."""
 
 
 def decide(connection: Connection, key: CallKey, answer: Answer) -> Decision:
@@ -76,8 +78,11 @@ def decide(connection: Connection, key: CallKey, answer: Answer) -> Decision:
     decided["shown"] = answer.shown
     consequence = _consequence(row, answer)
     change_row(connection, row, **decided, **consequence)
+    its = {"user": row.user, "tool": row.tool}
     if answer.rule and consequence["status"] == "ready":
-        remembered_rules.add(connection, {**answer.rule, "user": row.user, "tool": row.tool})
+        remembered_rules.add(connection, {**answer.rule, **its})
+    elif answer.offered and answer.decision == "approved":
+        remembered_rules.decline(connection, {**answer.offered, **its})
     return _on_record(locked(connection, key), won=True)
 
 

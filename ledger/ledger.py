@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from ledger.records import (
     Used,
     fields_of,
 )
+from ledger.remembered_rules import Answers
 from ledger.threads import Stamp
 from ledger.usage import Grouping, UsageFilters
 from storage.engine import SqlDatabase
@@ -43,6 +44,8 @@ from storage.long_results import Needed
 from storage.writer import Writer
 
 _RULE_ID_LENGTH = 10
+_DECLINED_S = 30 * 86_400.0
+"""How long no rule is offered like one that was not taken."""
 _MOST_TOKENS = 10**15
 """Of one call, whatever a provider says: their sum has room in a column."""
 _FIRST_POLL_S, _LAST_POLL_S = 0.02, 0.5
@@ -148,6 +151,7 @@ class Ledger:
         args: dict[str, Any] | None = None,
         edited: str = "",
         remember: Remembered | None = None,
+        offered: Mapping[str, str] | None = None,
         attempt: int | None = None,
         at: float | None = None,
     ) -> Decision:
@@ -155,7 +159,8 @@ class Ledger:
 
         For `by`, `fingerprint`, `shown`, `args`, `edited` and `attempt` see `ledger.decisions.Answer`.
         Without `approve` the call is rejected, which ends it, and `message` says why. `remember` is the rule
-        that begins with this approval, if this is the decision on record. `at` None is now.
+        that begins with this approval, if this is the decision on record; `offered` are the patterns of the
+        one that was offered with the question. `at` None is now.
         """
         words = f"{decisions.DENIED}: {message}" if message else f"{decisions.DENIED}."
         consent = "approved" if args is None else "edited"
@@ -172,6 +177,7 @@ class Ledger:
             stored_args=None if args is None else redacted_json(args, self._redact),
             attempt=attempt,
             rule=None if remember is None else self._rule(key, remember, by, now),
+            offered=self._declined(offered, now) if offered else None,
         )
         operation = decisions.decide if attempt is None else decisions.decide_again
         return await self._access.write(_of(key.thread), operation, key, answer)
@@ -304,6 +310,10 @@ class Ledger:
     async def rules(self, *, user: str | None = None, valid: bool = False) -> list[dict[str, Any]]:
         """Return remembered rules, oldest first; `valid`: those not run out."""
         return await self._access.read(remembered_rules.listed, user, self.now() if valid else None)
+
+    async def answers(self, user: str, tool: str, *, since: float) -> Answers:
+        """Return what a user answered about calls of a tool."""
+        return await self._access.read(remembered_rules.answers, user, tool, since, self.now())
 
     async def revoke_rule(self, rule_id: str, *, user: str | None = None) -> bool:
         """Forget a rule; False: the user (None: anybody) has none such."""
@@ -446,6 +456,9 @@ class Ledger:
             "created_at": now,
             "created_by": by,
         }
+
+    def _declined(self, offered: Mapping[str, str], now: float) -> dict[str, Any]:
+        return {"where": redacted_json(offered, self._redact), "until": now + _DECLINED_S}
 
     def _row(self, call: Call) -> dict[str, Any]:
         stored = {"tool": self._clean(call.tool), "args": redacted_json(call.args, self._redact)}

@@ -94,6 +94,12 @@ class Messages:
         query = select(deliveries).where(*matching(deliveries, {**place._asdict(), "message": message}))
         return await self._access.read(lambda connection: next(iter(rows_of(connection, query)), None))
 
+    async def question(self, place: Place, mark: str) -> dict[str, Any] | None:
+        """Return the question in a chat whose identity begins so; None: there is none."""
+        its = *matching(deliveries, place._asdict()), deliveries.c.question.startswith(mark, autoescape=True)
+        query = select(deliveries).where(*its).order_by(deliveries.c.id.desc()).limit(1)
+        return await self._access.read(lambda connection: next(iter(rows_of(connection, query)), None))
+
     async def questions(self, messenger: str, **filters: Any) -> list[dict[str, Any]]:
         """Return the questions that are not marked answered, oldest first."""
         its = matching(deliveries, {"messenger": messenger, "status": "asked", **filters})

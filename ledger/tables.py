@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from storage.shared_tables import Number, String, Text, metadata
 
-VERSION = 3
+VERSION = 4
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it."""
 
 OLDEST = 2
@@ -219,6 +219,17 @@ failed_sign_ins = Table(
     Column("source", String, nullable=False, index=True),
     Column("at", Double, nullable=False),
 )
+
+declined_rules = Table(
+    "declined_rules",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("tool", String, nullable=False),
+    Column("where", Text, nullable=False),
+    Column("until", Double),
+)
+"""Rules that were revoked, or offered and not taken. Until then none like them is offered; None: never."""
 
 unknown_outcomes = Table(
     "unknown_outcomes",

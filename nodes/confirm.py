@@ -145,6 +145,7 @@ async def _on_record(turn: Turn, action: dict[str, Any], choice: Choice) -> Deci
         args=choice.args if isinstance(choice, Edit) else None,
         edited=turn.res.tools.fingerprint(call.tool, choice.args) if isinstance(choice, Edit) else "",
         remember=_remembered(turn, action, choice),
+        offered=action["offer"]["remember"]["where"] if "offer" in action else None,
         attempt=action.get("attempt"),
     )
 

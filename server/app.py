@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from base.errors import TwobrainError
 from base.run_context import RunFilter
 from base.telemetry_export import begin_export, end_export, exports_metrics
+from channels.service import channels_served
 from graphs.session import shared_orchestrator
 from ledger.counts import observe
 from nodes.resources import Resources, shared_resources
@@ -98,7 +99,8 @@ async def _observed(_app: FastAPI) -> AsyncIterator[None]:
     watching = asyncio.create_task(_watch()) if exports_metrics() else None
     async with shared_orchestrator() as orchestrator:
         app.state.orchestrator = orchestrator
-        async with open_page(await shared_resources(), orchestrator) as app.state.page:
+        page = open_page(await shared_resources(), orchestrator)
+        async with page as app.state.page, channels_served(orchestrator):
             yield
     if watching:
         watching.cancel()

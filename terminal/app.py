@@ -373,3 +373,11 @@ def serve(
     from terminal.commands import serve
 
     serve.serve(host, port, no_auth=no_auth)
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def channels() -> None:
+    """Serve the messengers of [channels] alone; `twobrain serve` does, too."""
+    from terminal.commands import channels
+
+    raise typer.Exit(channels.channels())

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from base.texts import escaped
 from nodes.gate.answers import Check, plain_answer, read, read_json
-from nodes.gate.request import GIVE_A_REASON, one_of, unfenced
+from nodes.gate.request import one_of, own_description, unfenced
 from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
 from terminal.text import json_line, plain
@@ -21,7 +21,9 @@ from terminal.text import json_line, plain
 _WIDEST = 100
 _LINES = 12
 """Lines of one argument that a card shows unasked."""
-_CHOICES = ("approve", "edit", "whenever", "reject")
+_ALWAYS = "always"
+"""Takes the rule that is offered: a whole word, for a letter is typed too soon."""
+_CHOICES = ("approve", _ALWAYS, "edit", "whenever", "reject")
 _LONGEST_PATTERN = 80
 _USES = 20
 """How many calls may run by a rule that does not say otherwise."""
@@ -86,8 +88,8 @@ class ApprovalPrompt:
             self._keep(early, "That was typed before this was asked, so it answers nothing.")
         while True:
             choice = await self._choice([*allowed, "show"] if cut else allowed)
-            if choice == "approve":
-                return _decision(action, "approve")
+            if choice in {"approve", _ALWAYS}:
+                return _approval(action, choice)
             if choice == "reject":
                 why = "" if is_in_doubt(request) else await self._line("Why not? ")
                 return _decision(action, "reject", message=why)
@@ -99,7 +101,8 @@ class ApprovalPrompt:
                 return edit
 
     async def _choice(self, choices: list[str]) -> str:
-        question = " · ".join(f"{choice[0]}={choice}" for choice in choices) + " > "
+        shown = [choice if choice == _ALWAYS else f"{choice[0]}={choice}" for choice in choices]
+        question = " · ".join(shown) + " > "
         while True:
             typed = await self._line(question)
             if found := [choice for choice in choices if typed.lower() in {choice, choice[0]}]:
@@ -166,10 +169,16 @@ def _decision(action: dict[str, Any], kind: str, **more: Any) -> Decision:
     return {"type": kind, **more, "tool_call_id": action.get("tool_call_id")}
 
 
+def _approval(action: dict[str, Any], choice: str) -> Decision:
+    remember = {"remember": action["offer"]["remember"]} if choice == _ALWAYS else {}
+    return _decision(action, "approve", **remember)
+
+
 def _allowed(request: dict[str, Any], action: dict[str, Any]) -> list[str]:
     configs = {config["action_name"]: config for config in request.get("review_configs", ())}
-    allowed = configs.get(action["name"], {}).get("allowed_decisions", _CHOICES)
-    return [*allowed, "whenever"] if "edit" in allowed else list(allowed)
+    allowed = configs.get(action["name"], {}).get("allowed_decisions", ("approve", "edit", "reject"))
+    rules = [*([_ALWAYS] if "offer" in action else []), *(["whenever"] if "edit" in allowed else [])]
+    return [*allowed, *rules]
 
 
 def _print(console: Console, request: dict[str, Any], number: int) -> bool:
@@ -199,10 +208,12 @@ def _parts(request: dict[str, Any], number: int) -> Iterator[RenderableType]:
     if number == 0 and message:
         yield Padding(Text(plain(message)), (0, 0, 1, 0))
     yield _arguments(action, whole=False)
-    if effect := escaped(unfenced(action.get("description", "").removesuffix(GIVE_A_REASON))).strip():
+    if effect := escaped(unfenced(own_description(action))).strip():
         styles = {"+": "green", "-": "red"}  # of what is added, and what is taken away
         lines = [Text(line, styles.get(line[:1], "dim")) for line in effect.split("\n")]
         yield Padding(Text("\n").join(lines), (1, 0, 0, 0))
+    if offer := action.get("offer"):
+        yield Padding(Text(f"always: {escaped(offer['text'])}", "cyan"), (1, 0, 0, 0))
 
 
 def _arguments(action: dict[str, Any], *, whole: bool) -> Table:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import certifi
 import pytest
@@ -26,10 +27,23 @@ from tools.registry import Registry, open_registry
 
 FEW = ("gemini+anthropic", "openai")
 """Layouts in which each wire and both paths occur."""
-MOST_CASES = 2
-"""How many cases a quick run has of one test that runs turns."""
 SLOW_FIXTURES = frozenset({"wire_host", "home", "guarded", "hers"})
-"""What runs turns, or needs a conversation on a server."""
+"""What runs turns, or needs a conversation on a server: of such a test a quick run has one case."""
+SHARED = {
+    "tests/server/page/": "pages",
+    "tests/server/completions/": "pages",
+    "tests/server/": "servers",
+    "tests/behaviour/database/": "Postgres",
+    "tests/storage/test_postgres.py": "Postgres",
+    "tests/terminal/": "forks",
+    "tests/behaviour/crashes/": "forks",
+    "tests/behaviour/test_commands.py": "forks",
+    "tests/behaviour/test_secrets.py": "forks",
+    "tests/doctor/test_prune.py": "forks",
+    "tests/graphs/test_forks.py": "forks",
+    "tests/house/": "trees",
+}
+"""Whose tests share what takes seconds to open: servers, a process to fork from, syntax trees."""
 MEMORY = "/dev/shm"
 """Where files are kept in memory: a fifth of a quick run's time goes into waiting for a disk."""
 ROOM_BYTES = 4_000_000_000
@@ -73,21 +87,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--prove"):
         return
     full = {item for item in items if any(not _is_sampled(mark) for mark in item.iter_markers("prove"))}
-    quick = config.getoption("--quick")
-    slow = {item for item in items if quick and _is_slow(item)} | _repeats(items if quick else []) - full
+    rest = [item for item in items if item not in full] if config.getoption("--quick") else []
+    slow = {item for item in rest if _is_slow(item)} | _repeats(rest)
     config.stash[LEFT_OUT] = len(slow)
     config.hook.pytest_deselected(items=[item for item in items if item in full | slow])
     items[:] = [item for item in items if item not in full | slow]
 
 
 class Scheduling(LoadScopeScheduling):
-    """Give a process one test at a time, but all to one that share the servers of `tests/server`.
+    """Give a process one test at a time, but all to one that share what is dear to open: `SHARED`.
 
     xdist's own loadgroup heeds no group since pytest 9.2: each process would start both servers.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "server" if nodeid.startswith("tests/server/") else nodeid
+        return next((shared for place, shared in SHARED.items() if nodeid.startswith(place)), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -115,16 +129,18 @@ def _is_slow(item: pytest.Item) -> bool:
             and params.get("kind") in {"gemini", "anthropic"}
         )
     )
-    return is_repeated or item.get_closest_marker("slow") is not None
+    measures = "benchmark" in getattr(item, "fixturenames", ())
+    return is_repeated or measures or item.get_closest_marker("slow") is not None
 
 
 def _repeats(items: Iterable[pytest.Item]) -> set[pytest.Item]:
-    """Return what is left out of tests that run turns: all cases but the first few of each."""
+    """Return what is left out of tests that run turns: all cases but one, which is not always the first."""
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())) and not _is_slow(item):
             cases[item.nodeid.partition("[")[0]].append(item)
-    return {item for each in cases.values() for item in each[MOST_CASES:]}
+    kept = {each[crc32(test.encode()) % len(each)] for test, each in cases.items()}
+    return {item for each in cases.values() for item in each} - kept
 
 
 def _is_sampled(mark: pytest.Mark) -> bool:

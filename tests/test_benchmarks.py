@@ -1,5 +1,6 @@
 """A benchmark that cannot fail is a defect: goals are missed, and unequal work is refused."""
 
+import asyncio
 import math
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from benchmarks import driver
 from benchmarks.figures import Figure, as_markdown, exact, exponent, ratios, spread
 from benchmarks.run import publish
+from benchmarks.scenarios import week
 from benchmarks.script import Job, Work
 
 
@@ -101,3 +103,13 @@ def test_a_page_without_a_place_for_the_figures_is_refused(tmp_path):
     (tmp_path / "performance.md").write_text("No place.")
     with pytest.raises(ValueError, match="no place"):
         publish([_figure(1, 1)], load=0, minutes=1, docs=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_households_week_tells_what_a_rule_lets_through_that_is_too_wide():
+    wide = '[[users.anna.rules]]\ntool = "send_email"\nwhere = { to = "*" }\n'
+    narrow = wide.replace('"*"', '"ben@home.example"')
+    found = [week.let_through(asyncio.run(week.live(0, takes=False, more=more))) for more in (narrow, wide)]
+    assert [(figure.holds, figure.value.middle) for figure in found] == [(True, 0), (False, 2)]
+    assert "eve@evil.example" in found[1].note
+    assert "What we earn" not in found[1].note, "after a mail it asks, whatever the rule"

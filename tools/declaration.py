@@ -28,9 +28,22 @@ from ledger.records import fingerprint
 from storage.long_results import LongResults
 from tools.schema import ArgumentsError, shown_schema, unstorable
 
-__all__ = ["ArgumentsError", "Effect", "Here", "OutcomeUnknown", "Tool", "ToolFailure", "Untrusted", "tool"]
+__all__ = [
+    "ArgumentsError",
+    "Effect",
+    "Here",
+    "Kind",
+    "OutcomeUnknown",
+    "Tool",
+    "ToolFailure",
+    "Untrusted",
+    "tool",
+]
 
 Effect = Literal["read", "write", "send", "execute"]
+Likeness = Literal["same", "folder", "any"]
+"""How far an argument of calls of one kind may differ: not at all; by the name of a file in one folder, with
+one ending; however it likes."""
 
 PREVIEW_TIMEOUT_S = 5
 VERIFY_TIMEOUT_S = 20
@@ -94,6 +107,16 @@ def _as_they_are(args: dict[str, Any]) -> dict[str, Any]:
     return args
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Which calls of a tool one rule may cover."""
+
+    words: str
+    """What they are in plain words, such as `Mails to {to}`."""
+    alike: Mapping[str, Likeness]
+    """The arguments that make the kind; whatever the others are, a call is of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tool:
     """Something a model may do; no two are equal."""
@@ -138,6 +161,8 @@ class Tool:
     call. The same until the effect is another: a yes is to what it said. Never raises."""
     missing: Missing = _nothing_missing
     """Which configuration the tool lacks, in words; None: it is available."""
+    kind: Kind | None = None
+    """None: calls with the very same arguments, all of them short texts."""
     caution: str | None = None
     """Why it asks whatever was agreed beforehand, such as that its definition changed; None: no reason to."""
 
@@ -182,6 +207,11 @@ class Tool:
             args = self.canonical_args(args)
         return fingerprint(self.name, args)
 
+    def declared(self) -> frozenset[str]:
+        """Return its arguments' own names; none where nobody can tell."""
+        shown: dict[str, Any] = {name: {} for name in self.parameters.get("properties", {})}
+        return frozenset(self.own_args(shown))
+
     def open_to(self, role: str) -> bool:
         """Tell whether a role may use it; an unknown one may not."""
         return role in ROLES[ROLES.index(self.role) :]
@@ -201,6 +231,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
     verify: Callable[..., Any] | None = None,
     missing: Missing = _nothing_missing,
     canonical: Canonical = _as_they_are,
+    kind: Kind | None = None,
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function.
 
@@ -233,6 +264,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
             preview=_shown(preview) if preview else _no_preview,
             verify=_verified(verify) if verify else None,
             missing=missing,
+            kind=kind,
         )
 
     return declare

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from base.settings import Card, Settings
 from base.texts import is_blank
-from tools.declaration import Here, OutcomeUnknown, ToolFailure, tool
+from tools.declaration import Here, Kind, OutcomeUnknown, ToolFailure, tool
 
 
 class NotifyCard(Card):
@@ -33,7 +33,12 @@ def _preview(here: Here, message: str) -> str:
     return f"Send to {', '.join(_variables(here.settings))}:\n{message}"
 
 
-@tool(effect="send", preview=_preview, missing=_missing)
+@tool(
+    effect="send",
+    preview=_preview,
+    missing=_missing,
+    kind=Kind("Notifications to your own devices", {"message": "any"}),
+)
 def notify(here: Here, message: Annotated[str, "short plain text"]) -> str:
     """Send a notification to the person's own devices."""
     if is_blank(message):

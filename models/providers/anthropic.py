@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
@@ -41,6 +41,7 @@ def _open(card: ModelCard, key: str | None) -> BaseChatModel:
     )
 
 
+@cache
 def _client() -> "type[ChatAnthropic]":
     """Return LangChain's client with four deviations.
 

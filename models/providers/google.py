@@ -1,6 +1,7 @@
 """Google: Gemini through Google's own client."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
@@ -33,6 +34,7 @@ def _open(card: ModelCard, key: str | None) -> BaseChatModel:
     )
 
 
+@cache
 def _client() -> "type[ChatGoogleGenerativeAI]":
     """Return LangChain's client, which declares tools by their JSON Schema.
 

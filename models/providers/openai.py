@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
@@ -107,6 +107,7 @@ def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:
     )
 
 
+@cache
 def _client() -> "type[ChatOpenAI]":
     """Return LangChain's client with eight deviations.
 
@@ -156,6 +157,7 @@ def _client() -> "type[ChatOpenAI]":
     return OpenAIChat
 
 
+@cache
 def _plain(client: "type[ChatOpenAI]") -> "type[ChatOpenAI]":
     """Return a client that declares tools in keywords that all take."""
 

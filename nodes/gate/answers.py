@@ -298,7 +298,7 @@ def _remember(decision: Mapping[str, Any], action: Mapping[str, Any]) -> Remembe
     if said is None:
         return None
     try:
-        return _read_remember(said, action["args"], time.time())
+        return _read_remember(said, action, time.time())
     except _NotUnderstoodError as error:
         raise _NotUnderstoodError(f"what to remember was not understood: {error}") from None
 
@@ -343,8 +343,11 @@ def _one_of(said: Mapping[str, Any], *names: str) -> Any:
     return found[0] if found else None
 
 
-def _read_remember(said: Any, args: Mapping[str, Any], now: float) -> Remember:
-    """Return what an approval of these arguments wants remembered."""
+def _read_remember(said: Any, action: Mapping[str, Any], now: float) -> Remember:
+    """Return what an approval of a call wants remembered.
+
+    What was offered covers the call in its one form, if not as it is written.
+    """
     if isinstance(said, Mapping) and not isinstance(said.get("until"), str | None):
         raise _NotUnderstoodError("until is a text such as 2026-12-01T00:00:00Z.")
     try:
@@ -355,7 +358,8 @@ def _read_remember(said: Any, args: Mapping[str, Any], now: float) -> Remember:
         raise _NotUnderstoodError(f"{place}: {problem['msg']}." if place else f"{problem['msg']}.") from None
     if remember.until and remember.until.timestamp() <= now:
         raise _NotUnderstoodError(f"until {_shown(remember.until)} is over already.")
-    if not covers(remember.where, args):
+    offered = action.get("offer", {}).get("remember", {})
+    if remember.where != offered.get("where") and not covers(remember.where, action["args"]):
         raise _NotUnderstoodError("the rule would not cover this call itself.")
     return remember
 

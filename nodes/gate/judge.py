@@ -76,6 +76,12 @@ async def judge_again(turn: Turn, name: str, args: dict[str, Any], taint: Stored
     return ruling
 
 
+def runs_by(turn: Turn, name: str, args: dict[str, Any], rule: Rule) -> bool:
+    """Tell whether a rule would let a call of this round run."""
+    ruling = _ruling(turn, name, args, _as_taint(turn.state.taint), [rule], _denied(turn))
+    return isinstance(ruling, Allow) and ruling.rule == rule.id
+
+
 async def taint_of(turn: Turn) -> StoredTaint:
     """Return the taint of what a turn goes by.
 
@@ -139,9 +145,7 @@ def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule
     calls = round_of(message).calls
     left = calls_left(turn)
     again = objections_to([*turn.history.calls, *calls], turn.history.results, turn.res.tools.find)
-    denied = {each.call.name for each in turn.history.finished() if each.result.denied}
-    denied = {tool.name for name in denied if (tool := turn.res.tools.find(name))}
-    read, judged = _as_taint(taint), []
+    denied, read, judged = _denied(turn), _as_taint(taint), []
     for number, call in enumerate(calls):
         refusal = _TOO_MANY if left is not None and number >= left else again.get(call.id)
         ruling = None if refusal or call.problem else _ruling_if_it_can_run(turn, call, read, rules, denied)
@@ -160,6 +164,12 @@ def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule
             )
         )
     return judged
+
+
+def _denied(turn: Turn) -> set[str]:
+    """Return tools of which the person denied a call this turn."""
+    names = {each.call.name for each in turn.history.finished() if each.result.denied}
+    return {tool.name for name in names if (tool := turn.res.tools.find(name))}
 
 
 def _as_taint(stored: StoredTaint) -> Taint:

@@ -12,6 +12,7 @@ from langgraph.config import get_config
 
 from base.texts import as_text, escaped, moment, unseen_in, visible
 from ledger.records import Lost
+from nodes.gate.offers import Offer, offers_for
 from nodes.state import JudgedCall, State
 from nodes.turn.history import QUESTION
 from nodes.turn.turn import Turn
@@ -36,6 +37,7 @@ _CUT_SHORT = (
     "still be running"
 )
 _BEGUN_BEFORE = "the same call was begun before in this turn, on {when}, where the conversation did not go on"
+_OFFER = "You approved such calls before. To agree to `{text}`, answer `{answer}`."
 _WAITS = "It waits for {approvers}."
 _EXPIRES = "A yes counts until {when}."
 _CHANGED = "This is not what you were asked about before: it has changed since."
@@ -59,8 +61,10 @@ async def request_for(
         expires_at: Unix seconds until when an answer counts; None: for good.
     """
     allowed = ["approve", "reject"] if lost else ["approve", "edit", "reject"]
+    offers = {} if lost else await offers_for(turn, waiting, arguments_asked_about)
+    actions = [await _action(call, turn, lost.get(call["id"]), offers, expires_at) for call in waiting]
     return {
-        "action_requests": [await _action(call, turn, lost, expires_at) for call in waiting],
+        "action_requests": actions,
         "review_configs": [
             {"action_name": name, "allowed_decisions": allowed}
             for name in dict.fromkeys(call["name"] for call in waiting)
@@ -129,13 +133,13 @@ def was_sent_before(request: Mapping[str, Any]) -> bool:
 
 
 async def _action(
-    call: JudgedCall, turn: Turn, lost: Mapping[str, Lost], expires_at: float | None
+    call: JudgedCall,
+    turn: Turn,
+    doubt: Lost | None,
+    offers: Mapping[str, Offer],
+    expires_at: float | None,
 ) -> dict[str, Any]:
-    tool, args, doubt = (
-        turn.res.tools.find(call["name"]),
-        arguments_asked_about(call, turn),
-        lost.get(call["id"]),
-    )
+    tool, args = turn.res.tools.find(call["name"]), arguments_asked_about(call, turn)
     preview = await _preview(tool, turn.here(call["id"]), args) if tool else None
     shown = _hash_of(tool, preview)
     before = (a for a in turn.state.request.get("action_requests", ()) if a["tool_call_id"] == call["id"])
@@ -145,7 +149,9 @@ async def _action(
     doubtful, reason = (_in_doubt(doubt, zone), None) if doubt else (None, call["reason"])
     expires = _EXPIRES.format(when=moment(expires_at, zone)) if expires_at else None
     waits = _WAITS.format(approvers=one_of(turn.person.approvers)) if turn.person.approvers else None
-    parts = (changed, doubtful, effect, _unseen_in(args), reason, waits, expires)
+    offer = offers.get(call["id"])
+    offered = _in_words(call["id"], offer) if offer else None
+    parts = (changed, doubtful, effect, _unseen_in(args), reason, waits, expires, offered)
     action = {
         "name": call["name"],
         "args": args,
@@ -155,7 +161,22 @@ async def _action(
         "definition": tool.definition if tool else "",
         "shown": shown,
     }
+    action |= {"offer": offer} if offer else {}
     return {**action, "attempt": doubt.attempt} if doubt else action
+
+
+def own_description(action: Mapping[str, Any]) -> str:
+    """Return a description without what only programs of others need."""
+    said: str = action.get("description", "").removesuffix(GIVE_A_REASON)
+    offer = action.get("offer")
+    return said.replace(_in_words(action["tool_call_id"], offer), "").strip() if offer else said.strip()
+
+
+def _in_words(call_id: str, offer: Offer) -> str:
+    """Return an offer and how to take it."""
+    decision = {"type": "approve", "tool_call_id": call_id, "remember": offer["remember"]}
+    answer = json.dumps(decision, ensure_ascii=False).replace("`", "\\u0060")
+    return _OFFER.format(text=offer["text"], answer=answer)
 
 
 def one_of(names: Sequence[str]) -> str:

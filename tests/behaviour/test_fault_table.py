@@ -193,6 +193,7 @@ async def _check_one_cell_a_row(orchestrator: Orchestrator, house: House, names,
         assert set(why) <= set(row[HEAD[-1]].split(" / "))
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @STREAMED
 @pytest.mark.parametrize("kind", KINDS)

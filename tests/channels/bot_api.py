@@ -6,7 +6,9 @@ bytes of callback data, 429 with `retry_after`, one `getUpdates` at a time, upda
 
 import asyncio
 import json
+import os
 import re
+import signal
 import socket
 import threading
 from collections import defaultdict, deque
@@ -22,11 +24,27 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 TOKEN = "4711:AAloopback-token-of-a-test"
-WITHIN_S = 20
+WITHIN_S = 60
 
 
 class CutError(Exception):
     """The connection ends without an answer."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """The moment at which the bot's process is killed: at its n-th request of a method."""
+
+    method: str
+    number: int
+    takes_effect: bool
+
+    @property
+    def precedes_the_card(self) -> bool:
+        return self.method in {"sendChatAction", "sendMessage"} and self.number == 1
+
+    def __str__(self) -> str:
+        return f"{'after' if self.takes_effect else 'before'}-{self.method}-{self.number}"
 
 
 @dataclass
@@ -61,6 +79,10 @@ class BotApi:
     """By method: how many further requests take effect and are never answered."""
     slow_down: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """By method: how many further requests are told to wait a second."""
+    unauthorized: int = 0
+    death: Death | None = None
+    pid: int | None = None
+    """Of the process that dies."""
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -136,6 +158,9 @@ class BotApi:
         method = request.path_params["method"]
         params = {name: _value(value) for name, value in parse_qsl((await request.body()).decode())}
         if request.path_params["token"] != self.token:
+            with self.changed:
+                self.unauthorized += 1
+                self.changed.notify_all()
             return _error(401, "Unauthorized")
         try:
             if method == "getUpdates":
@@ -145,7 +170,12 @@ class BotApi:
                 if self.slow_down[method]:
                     self.slow_down[method] -= 1
                     return _error(429, "Too Many Requests: retry after 1", retry_after=1)
+                is_deadly = self._is_deadly(method)
+                if is_deadly and self.death and not self.death.takes_effect:
+                    self._kill()
                 result = getattr(self, re.sub("[A-Z]", lambda at: f"_{at[0].lower()}", f"_{method}"))(params)
+                if is_deadly:
+                    self._kill()
                 self.changed.notify_all()
                 if self.cut_after[method]:
                     self.cut_after[method] -= 1
@@ -156,6 +186,17 @@ class BotApi:
                 self.changed.notify_all()
             return _error(error.status, str(error))
         return JSONResponse({"ok": True, "result": result})
+
+    def _is_deadly(self, method: str) -> bool:
+        number = sum(name == method for name, _ in self.calls)
+        return self.death is not None and (method, number) == (self.death.method, self.death.number)
+
+    def _kill(self) -> None:
+        assert self.pid is not None
+        os.kill(self.pid, signal.SIGKILL)
+        self.death = None
+        self.changed.notify_all()
+        raise CutError
 
     async def download(self, request: Request) -> Response:
         return Response(self.files[request.path_params["path"]])

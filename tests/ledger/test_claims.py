@@ -11,6 +11,8 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+import pytest
+
 from ledger import claims
 from ledger.claims import Claimant
 from ledger.database import open_ledger_database
@@ -66,6 +68,7 @@ async def test_of_fifty_claims_from_threads_loops_and_ledgers_exactly_one_runs(p
         await ledger.close()
 
 
+@pytest.mark.slow
 async def test_processes_that_open_and_claim_together_run_each_call_once(place, tmp_path):
     effects = tmp_path / "effects"
     processes = [start(place, effects, "each", "20") for _ in range(3)]

@@ -182,3 +182,23 @@ async def test_rules_of_two_users_made_with_calls_of_the_same_id_are_two(ledger)
         ("mallory", "mallory/*"),
         ("alice", "alice/*"),
     ]
+
+
+async def test_what_was_answered_and_what_is_not_wanted_is_known_of_its_user_and_tool_alone(ledger):
+    taken = await remember(ledger, "taken", uses=2)
+    for number, offered in enumerate(({"path": "notes/+([!/])"}, None), 1):
+        asked = call(f"plain{number}", path="notes/b")
+        await ledger.ask([asked], expires_at=None)
+        await ledger.decide(
+            asked.key, approve=True, by="alice", fingerprint=asked.fingerprint, offered=offered
+        )
+    await claim(ledger, "by-rule", taken)
+    answers = await ledger.answers("alice", "write_file", since=0)
+    assert [row["args"]["path"] for row in answers.calls] == ["notes/b", "notes/b", "notes/a"]
+    assert {(row["decision"], bool(row["tainted"])) for row in answers.calls} == {("approved", False)}
+    assert answers.declined == [{"path": "notes/+([!/])"}]
+    assert await ledger.revoke_rule(taken, user="alice")
+    assert {"path": "notes/*"} in (await ledger.answers("alice", "write_file", since=0)).declined
+    for user, tool, since in (("bob", "write_file", 0), ("alice", "send_email", 0)):
+        assert await ledger.answers(user, tool, since=since) == ([], [])
+    assert (await ledger.answers("alice", "write_file", since=time.time() + 60)).calls == []

@@ -99,6 +99,7 @@ async def test_what_a_call_takes_grows_with_its_arguments_and_not_with_their_squ
     assert at_once < 20_000, "no step for each character"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_a_text_takes_grows_with_it(open_caller, kind: Kind):
     short, long = [await _steps(open_caller(kind, Reply("so it is " * n), timeout_s=60)) for n in (20, 200)]

@@ -4,6 +4,8 @@ import asyncio
 import json
 from itertools import product
 
+import pytest
+
 from nodes.gate.request import GIVE_A_REASON
 from tests.server.talking import APPROVE, each, outcomes
 
@@ -36,6 +38,7 @@ async def test_a_message_may_be_a_list_of_blocks(open_talk, wires, kinds):
         assert outcomes(output) == [] or "Asia/Tokyo" in output["response"]
 
 
+@pytest.mark.slow
 async def test_an_approval_clicked_twice_writes_once(talk, workspace, audit):
     await gate(talk, "twice.txt")
     checkpoint = (await talk.client.threads.get_state(talk.id))["checkpoint"]["checkpoint_id"]
@@ -100,6 +103,28 @@ async def test_the_answers_of_agent_inbox_are_understood(open_talk, workspace):
     asked_again = ([], False)  # an edit to nothing is no approval of what was asked
     ends = list((await each(answers, answer)).values())
     assert ends == [wrote] * 3 + [asked_again] + [refused] * 2
+
+
+@pytest.mark.slow
+async def test_a_rule_is_offered_in_one_line_of_the_description_that_says_how_to_take_it(open_talk):
+    for _ in range(3):
+        talk = await open_talk()
+        await gate(talk, "offered/list.txt")
+        await talk.answer(APPROVE)
+    talk = await open_talk()
+    asked = await talk.say('write "more" to offered/list.txt')
+    [action] = asked["pending"]["action_requests"]
+    [line] = [each for each in action["description"].splitlines() if action["offer"]["text"] in each]
+    taken = json.loads(line[line.index("{") : line.rindex("}") + 1])
+    assert taken == {
+        "type": "approve",
+        "tool_call_id": action["tool_call_id"],
+        "remember": action["offer"]["remember"],
+    }
+    assert outcomes(await talk.answer(taken)) == [("write_file", "executed")]
+    assert outcomes(await (await open_talk()).say('write "most" to offered/list.txt')) == [
+        ("write_file", "executed")
+    ]
 
 
 async def test_one_decision_for_several_calls_decides_none_and_they_are_asked_one_by_one(talk, workspace):

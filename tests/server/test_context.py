@@ -60,6 +60,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 async def test_what_is_wrong_with_a_choice_is_said_and_the_thread_stays_usable(open_talk):
     async def wrong(words):
         talk = await open_talk()

@@ -62,6 +62,7 @@ async def test_the_conversation_and_its_twins_run_on_every_wire_and_both_paths(
     await asyncio.gather(*(twin(path, word) for path, word in product(["two-brain", "single"], ANSWERS)))
 
 
+@pytest.mark.slow
 async def test_the_conversation_and_its_twins_run_without_any_provider(open_talk, workspace, audit):
     async def twin(word):
         talk = await open_talk()
@@ -104,9 +105,8 @@ async def _turn_with_tools(talk: Talk, durability: str = "async") -> None:
     assert outcomes(await talk.answer(APPROVE)) == [("calculate", "executed"), ("write_file", "executed")]
 
 
-@pytest.mark.parametrize(
-    "durability", ["async", *(pytest.param(each, marks=pytest.mark.slow) for each in ("sync", "exit"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("durability", ["async", "sync", "exit"])
 async def test_a_conversation_is_read_after_a_fork_from_each_of_its_checkpoints(open_talk, durability):
     talk = await open_talk()
     await _turn_with_tools(talk, durability)

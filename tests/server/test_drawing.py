@@ -73,6 +73,7 @@ async def test_the_drawing_is_the_design(client, assistant, xray):
     assert {node["id"] for node in graph["nodes"]} == {end for edge in DRAWN for end in edge}
 
 
+@pytest.mark.slow
 async def test_every_edge_of_the_drawing_is_taken_and_no_other(open_talk):
     async def steps(said, *answers, **context):
         talk = await open_talk()

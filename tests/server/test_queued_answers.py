@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.server.talking import APPROVE, GRAPH, each, outcomes
 
 
@@ -36,6 +38,7 @@ async def test_a_second_click_does_not_answer_the_question_that_comes_after(open
     await each(answers, twice)
 
 
+@pytest.mark.slow
 async def test_a_second_click_on_the_first_of_two_calls_does_not_decide_the_other(talk, workspace):
     await talk.say('write "a" to two-1.txt and write "b" to two-2.txt')
     approve = {"type": "approve"}
@@ -52,6 +55,7 @@ async def test_a_second_click_on_the_first_of_two_calls_does_not_decide_the_othe
     assert written(workspace, "two") == [True, False]
 
 
+@pytest.mark.slow
 async def test_answers_that_name_their_calls_count_however_they_queue(talk, workspace):
     asked = (await talk.say('write "a" to both-1.txt and write "b" to both-2.txt'))["pending"]
     ids = [action["tool_call_id"] for action in asked["action_requests"]]

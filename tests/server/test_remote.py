@@ -23,6 +23,7 @@ async def in_process(tmp_path):
     await resources.ledger.close()
 
 
+@pytest.mark.slow
 async def test_a_remote_graph_gives_what_the_graph_in_process_gives(client, talk, in_process):
     remote = RemoteGraph(GRAPH, client=client)
     config = {"configurable": {"thread_id": talk.id}}

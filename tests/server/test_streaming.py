@@ -3,6 +3,8 @@
 from collections import defaultdict
 from itertools import product
 
+import pytest
+
 from tests.server.talking import APPROVE, GRAPH, each, outcomes
 
 
@@ -57,6 +59,7 @@ async def test_the_answer_is_streamed_and_nothing_of_the_planner_leaks(open_talk
     await each([None, *kinds], ask)
 
 
+@pytest.mark.slow
 async def test_no_message_is_emitted_twice(open_talk, wires, kinds):
     async def once(brains):
         kind, path = brains

@@ -1,6 +1,7 @@
 """LangGraph Studio's walk: it looks at everything, forks, runs again, and edits the state by hand."""
 
 import httpx
+import pytest
 
 from tests.server.talking import APPROVE, GRAPH, each, outcomes
 
@@ -38,6 +39,7 @@ async def test_every_page_of_studio_finds_what_it_reads(talk, server, client):
     ]
 
 
+@pytest.mark.slow
 async def test_a_run_again_from_any_checkpoint_repeats_no_write(talk, workspace, audit):
     await gate(talk, "again.txt")
     await talk.answer(APPROVE)
@@ -58,6 +60,7 @@ async def test_a_run_again_from_any_checkpoint_repeats_no_write(talk, workspace,
     assert await ran(talk, audit) == 1
 
 
+@pytest.mark.slow
 async def test_a_fork_from_before_the_request_asks_anew(talk, workspace):
     await gate(talk, "fork.txt")
     await talk.answer(APPROVE)
@@ -69,6 +72,7 @@ async def test_a_fork_from_before_the_request_asks_anew(talk, workspace):
     assert (workspace / "fork.txt").read_text() == "buy milk"
 
 
+@pytest.mark.slow
 async def test_a_copied_thread_goes_on_by_itself(talk, open_talk, workspace):
     await gate(talk, "copy.txt")
     copy = await talk.copy()
@@ -120,6 +124,7 @@ async def test_a_forged_state_makes_no_risky_call_run(open_talk, workspace, audi
     assert not (workspace / "forgery.txt").exists()
 
 
+@pytest.mark.slow
 async def test_a_task_sent_by_a_client_does_not_run_a_risky_call(talk, workspace, audit):
     action = await gate(talk, "sent.txt")
     task = {

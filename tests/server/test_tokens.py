@@ -70,6 +70,7 @@ async def test_the_token_says_who_asks_whatever_the_client_says(alice, guarded):
     assert (guarded.workspace / ".people" / "alice" / "hers.txt").read_text() == "hers alone"
 
 
+@pytest.mark.slow
 async def test_a_token_given_or_taken_back_counts_at_once_and_what_waits_is_kept(guarded, monkeypatch):
     monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(guarded.data_dir))
     monkeypatch.setenv("TWOBRAIN_CONFIG", str(guarded.config))

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -30,6 +31,11 @@ FORKS.set_forkserver_preload(
         "langchain_openai",
         "langchain_anthropic",
         "langchain_google_genai",
+        "models.providers.anthropic",
+        "models.providers.claude_code",
+        "models.providers.google",
+        "models.providers.offline",
+        "models.providers.openai",
         "tests.behaviour.crashes.test_kills",
     ]
 )
@@ -75,6 +81,11 @@ class Forked:
         """The exit code, negative for a signal; None while it runs."""
         return self._process.exitcode
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process."""
+        return self._process.pid
+
     def kill(self) -> None:
         self._process.kill()
 
@@ -111,11 +122,13 @@ def _piped(function: Callable[..., None], args: Sequence[Any], stdin: Connection
     for number, end in enumerate((stdin, stdout)):
         os.dup2(end.fileno(), number)
         end.close()
-    _open_streams("rw")
+    _begin("rw")
     function(*args)
 
 
-def _open_streams(modes: str) -> None:
+def _begin(modes: str) -> None:
+    """Open the streams anew; look for no garbage among what was imported, which would be copied for it."""
+    gc.freeze()
     streams = (
         open(number, mode, encoding="utf-8")  # noqa: PTH123, SIM115 (the process's own, to its end)
         for number, mode in enumerate(modes)
@@ -138,7 +151,7 @@ def _at_terminal(end: Connection, args: Sequence[str], environ: Mapping[str, str
     for number in range(3):
         os.dup2(end.fileno(), number)
     end.close()
-    _open_streams("rww")
+    _begin("rww")
     _be_twobrain(args, environ, folder)
 
 
@@ -152,7 +165,7 @@ async def run_beside(
 def _command(args: Sequence[str], environ: Mapping[str, str], folder: Path, streams: Sequence[Path]) -> None:
     for number, path in enumerate(streams):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)
-    _open_streams("rww")
+    _begin("rww")
     _be_twobrain(args, environ, folder)
 
 

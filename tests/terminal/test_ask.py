@@ -101,6 +101,7 @@ def test_the_version_is_told(home):
     assert home.run("--version").stdout.startswith("twobrain 0.")
 
 
+@pytest.mark.slow
 def test_a_user_whom_the_configuration_does_not_know_is_refused(home):
     home.configure('[users.alice]\nrole = "admin"\n')
     said = home.run("ask", "list files", "--user", "alcie", code=2).stderr
@@ -127,6 +128,7 @@ def test_anothers_thread_is_refused(home, command):
     assert [(row["user"], row["status"]) for row in home.json("audit")] == [("alice", "waiting")]
 
 
+@pytest.mark.slow
 def test_going_on_with_a_turn_that_had_ended_says_so(home):
     home.run("ask", "what is 12*7", "-t", "t1")
     done = home.run("resume", "t1")
@@ -147,6 +149,7 @@ def test_without_a_terminal_a_confirmation_waits_with_the_commands_that_answer_i
     assert home.json("pending") == []
 
 
+@pytest.mark.slow
 def test_a_rejection_carries_its_reason_to_the_planner(home):
     waiting = home.json("ask", 'write "milk" to a.txt', "-t", "t1", code=3)
     assert waiting["pending"]["action_requests"][0]["name"] == "write_file"

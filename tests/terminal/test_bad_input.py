@@ -116,6 +116,7 @@ def test_a_data_directory_that_cannot_be_made_is_named(home):
     assert "/proc/nowhere" in complaint(home, "ask", "hi", code=1, TWOBRAIN_DATA_DIR="/proc/nowhere")
 
 
+@pytest.mark.slow
 def test_an_error_that_nobody_foresaw_is_logged_without_secrets(home):
     (home.directory / "sitecustomize.py").write_text(
         "import sys, uuid\nreal = uuid.uuid4\n\ndef fail():\n"

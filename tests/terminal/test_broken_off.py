@@ -17,6 +17,7 @@ def broken(home, open_wire) -> dict[str, str]:
     return configure(home.directory, {"first": first, "spare": spare}, roles)
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_the_answer_once_and_nothing_of_what_broke_off(home, broken):
     said = home.run("ask", "hi", "--path", "direct", **broken).stdout
     assert said.startswith(
@@ -35,6 +36,7 @@ def test_a_terminal_says_that_the_answer_begins_anew_and_shows_it_once(home, ter
     assert "One two" not in text
 
 
+@pytest.mark.slow
 def test_a_chat_from_a_pipe_ends_with_code_1_where_no_model_answers(home, open_wire):
     def brain(heard: Heard) -> Reply:
         return Reply(status=500, error="gone")

@@ -1,3 +1,5 @@
+import pytest
+
 PROMPT = "1m>"
 
 
@@ -24,6 +26,7 @@ def test_a_chat_keeps_to_one_thread_until_a_new_one_is_asked_for(home, terminal)
     assert titles == ["what is 12*7", "what is 2+3"]
 
 
+@pytest.mark.slow
 def test_a_chat_recalls_what_was_typed_in_an_earlier_one(terminal):
     screen = terminal("chat")
     screen.sees(PROMPT)
@@ -77,6 +80,7 @@ def test_a_text_of_several_lines_is_one_message(home, terminal):
     assert [text for text in home.stored("t1") if "\n" in text[:9]] == ["what is\n12*7", "hello\nworld"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_clears_what_was_typed_and_leaves_where_nothing_was(terminal):
     screen = terminal("chat")
     screen.sees(PROMPT)
@@ -88,6 +92,7 @@ def test_ctrl_c_clears_what_was_typed_and_leaves_where_nothing_was(terminal):
     screen.ends(0)
 
 
+@pytest.mark.slow
 def test_tab_completes_commands_and_paths(home, terminal):
     (home.directory / "report.txt").write_text("it")
     screen = terminal("chat")
@@ -102,6 +107,7 @@ def test_tab_completes_commands_and_paths(home, terminal):
     screen.ends(0)
 
 
+@pytest.mark.slow
 def test_an_editor_writes_the_next_message(home, terminal):
     editor = home.directory / "editor"
     editor.write_text("#!/bin/sh\necho 'what is 12*7' > \"$1\"\n")

@@ -32,6 +32,7 @@ def test_rejecting_a_card_asks_why_and_tells_the_planner(home, terminal):
     assert not (home.workspace / "a.txt").exists()
 
 
+@pytest.mark.slow
 def test_an_edit_is_asked_again_until_it_is_json_that_fits_the_tool(home, terminal):
     screen = terminal("ask", ASK)
     screen.sees(CHOICES)
@@ -48,6 +49,7 @@ def test_an_edit_is_asked_again_until_it_is_json_that_fits_the_tool(home, termin
     assert (home.workspace / "b.txt").read_text() == "bread"
 
 
+@pytest.mark.slow
 def test_an_edit_is_looked_at_before_the_next_call_is_asked_about(home, terminal):
     screen = terminal("ask", 'write "milk" to a.txt and write "bread" to b.txt')
     screen.sees("Confirm 1 of 2", CHOICES)
@@ -66,6 +68,7 @@ def test_an_edit_is_looked_at_before_the_next_call_is_asked_about(home, terminal
     assert sorted(path.name for path in home.workspace.iterdir()) == ["a.txt", "b.txt"]
 
 
+@pytest.mark.slow
 def test_several_waiting_calls_are_answered_one_by_one(home, terminal):
     screen = terminal("ask", 'write "milk" to a.txt and write "bread" to b.txt')
     screen.sees("Confirm 1 of 2", CHOICES)
@@ -105,6 +108,7 @@ def test_a_plain_yes_or_no_at_a_card_is_one(home, terminal):
     assert not (home.workspace / "b.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_long_argument_is_cut_until_the_person_asks_to_see_it_whole(home, terminal):
     words = " ".join(f"w{number}" for number in range(500))
     screen = terminal("ask", f'write "{words}" to a.txt')
@@ -128,6 +132,7 @@ def test_a_card_spells_out_what_a_person_could_not_see(home):
     assert done.stdout.count(r"\u3164\uffa0\u034f\U000e0100\u2800\u202f\u200b") >= 3  # path, content, preview
 
 
+@pytest.mark.slow
 def test_a_waiting_thread_is_taken_up_at_its_card(home, terminal):
     home.run("ask", ASK, "-t", "t1", code=3)
     screen = terminal("resume", "t1")
@@ -157,6 +162,7 @@ def test_leaving_at_any_prompt_of_a_card_leaves_the_question_waiting(home, termi
     assert not (home.workspace / "a.txt").exists()
 
 
+@pytest.mark.slow
 def test_exit_at_a_card_leaves_the_chat_and_the_question_waits(home, terminal):
     screen = terminal("chat", "-t", "t1")
     screen.sees(PROMPT)

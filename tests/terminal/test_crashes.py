@@ -1,3 +1,7 @@
+import pytest
+
+
+@pytest.mark.slow
 def test_a_terminal_killed_at_the_gate_leaves_a_thread_that_another_lists_and_approves(home, terminal):
     asking = terminal("ask", 'what is 12*7 and write "buy milk" to notes.txt', "-t", "t1")
     asking.sees("write_file", "approve")

@@ -25,6 +25,7 @@ def change(home, file, statement):
         assert database.execute(statement).rowcount
 
 
+@pytest.mark.slow
 def test_a_house_that_nobody_used_yet_and_one_in_use_are_in_order(home):
     assert findings(home)["checkpoints"] == ("good", "none yet")
     assert not home.data.exists()
@@ -69,6 +70,7 @@ def test_files_that_others_can_read_are_told_and_closed(home):
     assert findings(home)["data"][0] == "good"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["checkpoints.db", "ledger.db", "store.db"])
 def test_a_damaged_file_is_told_by_doctor_and_by_every_command_that_needs_it(home, file):
     home.run("ask", "what is 12*7", "-t", "t1")
@@ -129,6 +131,7 @@ def test_a_thread_that_waits_is_explained_with_the_commands_that_answer_it(home)
     assert "twobrain reject t1" in said
 
 
+@pytest.mark.slow
 def test_a_thread_is_explained_as_json(home):
     home.run("ask", "what is 12*7", "-t", "t1")
     told = home.json("doctor", "--thread", "t1")

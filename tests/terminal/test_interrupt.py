@@ -39,6 +39,7 @@ def test_ctrl_c_leaves_a_thread_that_resume_brings_to_its_answer(home, terminal,
     assert "84" in home.run("resume", "t1").stdout
 
 
+@pytest.mark.slow
 def test_a_second_terminal_says_that_it_waits_for_the_turn_of_the_first(terminal, silent_model):
     first = terminal("ask", "what is 12*7", "--thread", "t1")
     silent_model()
@@ -54,6 +55,7 @@ def test_a_second_terminal_says_that_it_waits_for_the_turn_of_the_first(terminal
     second.ends(130)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_chat_stops_the_turn_and_not_the_chat(home, terminal, silent_model):
     screen = terminal("chat", "--thread", "t1")
     screen.sees(PROMPT)

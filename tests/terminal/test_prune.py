@@ -56,6 +56,7 @@ def test_a_person_is_asked_and_only_yes_deletes(home, terminal):
         assert threads(home) == left
 
 
+@pytest.mark.slow
 def test_without_a_person_to_ask_and_without_yes_nothing_is_deleted(home):
     furnish(home)
     assert "--yes" in home.run("prune", code=2).stderr

@@ -1,3 +1,5 @@
+import pytest
+
 WRITE = 'write "milk" to a.txt'
 
 
@@ -19,6 +21,7 @@ def test_what_was_refused_stands_beside_what_was_done(home):
     assert "\ndone: calculate · denied: write_file\n" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_waited_when_the_person_went_on_is_said_to_be_not_done(home):
     home.run("ask", WRITE, "-t", "t1", code=3)
     done = home.run("ask", "what is 1+1", "-t", "t1")
@@ -27,11 +30,13 @@ def test_what_waited_when_the_person_went_on_is_said_to_be_not_done(home):
     assert not (home.workspace / "a.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_turn_taken_up_at_its_gate_shows_what_it_has_done_so_far(home):
     home.run("ask", f"{WRITE} and what is 1+1", "-t", "t1", code=3)
     assert "done: calculate\n" in home.run("resume", "t1", code=3).stderr
 
 
+@pytest.mark.slow
 def test_where_no_model_can_answer_what_was_done_is_shown_all_the_same(home):
     home.configure(
         '[models.p]\nprovider = "offline"\nmodel = "planner"\n'

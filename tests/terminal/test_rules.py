@@ -1,9 +1,12 @@
 """Rules: made at a card, listed, and revoked."""
 
+import pytest
+
 WRITE = 'write "milk" to notes/a.txt'
 CHOICES = "reject >"
 
 
+@pytest.mark.slow
 def test_a_card_makes_a_rule_that_is_listed_and_can_be_revoked(home, terminal):
     screen = terminal("ask", WRITE)
     screen.sees(CHOICES)
@@ -33,6 +36,24 @@ def test_a_card_makes_a_rule_that_is_listed_and_can_be_revoked(home, terminal):
     home.run("ask", WRITE, code=3)
 
 
+def test_after_the_third_approval_a_rule_is_offered_on_the_card_and_taken_by_a_word(home, terminal):
+    for _ in range(3):
+        home.run("ask", WRITE, "--yes")
+    screen = terminal("ask", WRITE)
+    told = screen.sees("without asking, 20 times", "always", CHOICES)
+    assert "{" not in told, "what other programs are told"
+    screen.sendline("always do")
+    screen.sees("Please type", CHOICES)
+    screen.sendline("always")
+    screen.sees("Rule", "thread ")
+    screen.ends(0)
+    [rule] = home.json("rules")
+    assert (rule["where"], rule["uses_left"]) == ({"path": "notes/a.txt"}, 20)
+    assert rule["until"]
+    home.run("ask", WRITE)
+
+
+@pytest.mark.slow
 def test_a_rule_that_does_not_say_how_often_it_holds_is_used_up_at_some_point(home, terminal):
     screen = terminal("ask", WRITE)
     screen.sees(CHOICES)

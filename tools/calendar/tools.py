@@ -14,7 +14,7 @@ from base.texts import is_blank, visible
 from base.worker_threads import in_thread
 from tools.calendar.caldav import NoAnswerError, open_calendar
 from tools.calendar.icalendar import Span, address_key, event_text, moment, occurrences
-from tools.declaration import Here, OutcomeUnknown, Tool, ToolFailure, tool
+from tools.declaration import Here, Kind, OutcomeUnknown, Tool, ToolFailure, tool
 
 _LONGEST = timedelta(days=366)
 
@@ -80,7 +80,13 @@ def _preview(  # noqa: PLR0913, PLR0917 (the parameters of add_event)
 
 
 # Named after the call, an event that is added again after a crash is still one.
-@tool(effect="write", idempotent=True, preview=_preview, missing=_missing)
+@tool(
+    effect="write",
+    idempotent=True,
+    preview=_preview,
+    missing=_missing,
+    kind=Kind("New entries in the calendar", {"summary": "any"}),
+)
 async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event)
     here: Here,
     summary: Annotated[str, "what it is"],

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from base.settings import Settings
 from base.texts import count, visible
 from base.worker_threads import is_cancelled
-from tools.declaration import Here, Tool, ToolFailure, Untrusted, tool
+from tools.declaration import Here, Kind, Tool, ToolFailure, Untrusted, tool
 from tools.files.encodings import Text, lines, replacement
 from tools.files.folder import Entry, Folder, NothingThereError, typed
 from tools.files.workspace import PEOPLE, Workspace, parts_below
@@ -202,7 +202,12 @@ def _is_gone(here: Here, path: str) -> bool | None:
 
 
 # Neither is run again unasked: meanwhile somebody may have written what a second run would destroy.
-@tool(effect="write", preview=_preview_write, verify=_holds)
+@tool(
+    effect="write",
+    preview=_preview_write,
+    verify=_holds,
+    kind=Kind("Writing {path}", {"path": "folder"}),
+)
 def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole new content"]) -> str:
     """Write a text file of the workspace, replacing the one there is; folders are made as needed."""
     with _workspace(here).parent(path, create=True) as (folder, name):

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field
 from base.settings import LoginCard, Settings
 from base.texts import unseen_in
 from base.worker_threads import in_thread
-from tools.declaration import Here, OutcomeUnknown, ToolFailure, Untrusted, tool
+from tools.declaration import Here, Kind, OutcomeUnknown, ToolFailure, Untrusted, tool
 
 if TYPE_CHECKING:
     import aiosmtplib
@@ -118,7 +118,13 @@ def _compared(address: str) -> str:
     return address.casefold()
 
 
-@tool(effect="send", preview=_preview, missing=_missing, canonical=_canonical)
+@tool(
+    effect="send",
+    preview=_preview,
+    missing=_missing,
+    canonical=_canonical,
+    kind=Kind("Mails to {to}", {"to": "same"}),
+)
 async def send_email(here: Here, to: Recipients, subject: Subject, body: Body) -> str:
     """Send a mail."""
     card = _required(here)

@@ -127,19 +127,25 @@ def _agreed(person: Person, tool: Tool, args: Any, rules: Sequence[Rule]) -> All
         return Allow(f"{tool.name} needs no confirmation.")
     if tool.name in person.confirm_allow:
         return Allow(f"{person.user} lets {tool.name} run unasked.")
-    if rule := _rule_for(tool, args, (*person.rules, *rules)):
+    if rule := rule_for(tool, args, (*person.rules, *rules)):
         return Allow(f"{person.user} lets such calls of {tool.name} run unasked.", rule.id)
     return Confirm(f"{tool.name} {_DOES[tool.effect]}, so it asks first.")
 
 
-def _rule_for(tool: Tool, args: Any, rules: Sequence[Rule]) -> Rule | None:
-    """Return the first rule that holds for this call's checked arguments."""
+def rule_for(tool: Tool, args: Any, rules: Sequence[Rule]) -> Rule | None:
+    """Return the first rule that holds for a call, if any.
+
+    None does where it has arguments that the tool does not declare.
+    """
     mine = [rule for rule in rules if rule.tool == tool.name and rule.definition in {"", tool.definition}]
     if not mine:
         return None
     try:
         checked, canonical = tool.check(args), tool.canonical_args(args)
     except (TypeError, ValueError):
+        return None
+    declared = tool.declared()
+    if declared and not checked.keys() <= declared:
         return None
     fresh = (rule for rule in mine if rule.uses_left is None or rule.uses_left > 0)
     return next((r for r in fresh if covers(r.where, canonical) or covers(r.where, checked)), None)

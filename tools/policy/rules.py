@@ -4,13 +4,16 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 from posixpath import normpath
 from typing import Any
 from urllib.parse import unquote
 
 from base.texts import UNSEEN
 
+ONE_PART = "+([!/])"
+"""In a pattern, one part of a path: anything without a slash, as ksh and bash write it."""
 _DECODINGS = 5
 """Of a text, which no program decodes more often; each takes time in proportion to it."""
 _SEPARATORS = ",;"
@@ -24,7 +27,7 @@ class Rule:
 
     tool: str
     where: Mapping[str, str]
-    """Argument to the pattern (`*`, `?`, `[…]`) that its text must match; each must be there."""
+    """Argument to the pattern (`*`, `?`, `[…]`, ONE_PART) that its text must match; each must be there."""
     id: str = ""
     """Of a rule that was remembered; empty: it stands in twobrain.toml."""
     definition: str = ""
@@ -64,7 +67,8 @@ def covers(where: Mapping[str, str], args: Any) -> bool:
 
 def _matches(pattern: str, value: Any) -> bool:
     if isinstance(value, list | tuple):
-        return bool(value) and all(isinstance(each, str) and _matches(pattern, each) for each in value)
+        each_is = bool(value) and all(isinstance(each, str) and _matches(pattern, each) for each in value)
+        return each_is or ((text := joined(value)) is not None and _matches(pattern, text))
     if not isinstance(value, str) or any(mark not in pattern for mark in _marks(value)):
         return False
     if "@" in pattern and (value.count("@") != pattern.count("@") or re.search(r"\s", value)):
@@ -73,9 +77,24 @@ def _matches(pattern: str, value: Any) -> bool:
     if read is None or ".." in re.split(r"[/\\?#&=]", read):
         return False
     if "://" in pattern:  # what stands for a part of a host stands for nothing behind it
-        return all(map(fnmatchcase, _halves(value, "/?#\\\\"), _halves(pattern, "/")))
+        return all(map(_is_like, _halves(value, "/?#\\\\"), _halves(pattern, "/")))
     path = value if "://" in value or not value else normpath(value)
-    return fnmatchcase(value, pattern) and fnmatchcase(path, pattern)
+    return _is_like(value, pattern) and _is_like(path, pattern)
+
+
+def _is_like(value: str, pattern: str) -> bool:
+    return _compiled(pattern).match(value) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern).replace(r"\+\([^/]\)", "[^/]+"))
+
+
+def joined(values: Sequence[Any]) -> str | None:
+    """Return texts in one, parted by commas; None: they cannot be."""
+    texts = [each for each in values if isinstance(each, str) and each and _SEPARATORS[0] not in each]
+    return _SEPARATORS[0].join(texts) if texts and len(texts) == len(values) else None
 
 
 def _marks(value: str) -> set[str]:

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from base.settings import Card, Settings
 from base.texts import visible
-from tools.declaration import Here, OutcomeUnknown, ToolFailure, tool
+from tools.declaration import Here, Kind, OutcomeUnknown, ToolFailure, tool
 from tools.web.download import CUT, DOUBTFUL, Downloaded, UnreachableError, request
 from tools.web.guard import Door, HostAndPort, RefusedError, canonical_url, door_of, open_client
 from tools.web.pages import decode, form_of
@@ -83,7 +83,14 @@ def _canonical(args: dict[str, Any]) -> dict[str, Any]:
     return args
 
 
-@tool(effect="send", untrusted=True, preview=_preview, missing=_lacks, canonical=_canonical)
+@tool(
+    effect="send",
+    untrusted=True,
+    preview=_preview,
+    missing=_lacks,
+    canonical=_canonical,
+    kind=Kind("Sending {body} to {url} by {method}", dict.fromkeys(("method", "url", "body"), "same")),
+)
 async def http_request(
     here: Here,
     method: Annotated[Literal["POST", "PUT", "PATCH", "DELETE"], "as the service's documentation asks"],

@@ -125,6 +125,7 @@ async def test_no_turn_begins_before_the_one_whose_listener_left_is_wholly_over(
     assert home.effects == ["stopped:milk:.", "calculate"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_message_after_a_cut_round_or_at_the_gate_is_sent_with_every_call_closed(
     home, open_wire, kind

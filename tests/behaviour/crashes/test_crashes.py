@@ -163,6 +163,7 @@ async def cut_after(writes: float, home: Home, decision: Any) -> tuple[bool, set
         return power.is_cut, asked, await told(orchestrator, result)
 
 
+@pytest.mark.slow
 async def test_whenever_the_power_goes_a_question_shows_until_when_a_yes_counts(tmp_path):
     context = Context(confirmation="template", confirm_ttl_s=600)
     for writes in itertools.count(1):

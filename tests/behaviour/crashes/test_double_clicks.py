@@ -30,6 +30,7 @@ async def check_one_end(orchestrator: Orchestrator, ends: Sequence[dict[str, str
     assert (await orchestrator.ask("what is 12*7", thread_id="t1")).stop_reason == "answered"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ways",
     [["resume"], ["ainvoke"], ["at the checkpoint"], ["resume", "ainvoke", "at the checkpoint"]],

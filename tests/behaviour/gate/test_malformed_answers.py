@@ -272,8 +272,9 @@ async def _gate(home: Any, way: str) -> Any:
     await res.ledger.close()
 
 
+@pytest.mark.slow
 @pytest.mark.prove
-@pytest.mark.parametrize("way", [pytest.param("resume", marks=pytest.mark.slow), "ainvoke"])
+@pytest.mark.parametrize("way", ["resume", "ainvoke"])
 def test_1000_malformed_answers_run_nothing_without_consent_and_every_thread_stays_answerable(
     home, way, proving, tell
 ):

@@ -89,6 +89,7 @@ async def test_within_the_budget_each_request_begins_as_the_one_before(settle):
         assert later.raw["messages"][: len(said)] == said
 
 
+@pytest.mark.slow
 async def test_a_last_word_and_an_answer_after_very_many_results_stay_within_the_budget_too(settle):
     house = settle("openai+gemini", context_window=16_000)
     _fill(house, 1)
@@ -103,12 +104,13 @@ async def test_a_last_word_and_an_answer_after_very_many_results_stay_within_the
     assert house.rejected() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("window", "share"),
     [
         (16_000, 0.8),
         pytest.param(32_000, 0.86, marks=IN_FULL),
-        pytest.param(1_000_000, 0.9, marks=pytest.mark.slow),
+        (1_000_000, 0.9),
     ],
 )
 async def test_over_a_long_turn_most_of_all_input_repeats_the_request_before_byte_for_byte(

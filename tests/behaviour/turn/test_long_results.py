@@ -89,6 +89,7 @@ async def _ask(house: House, text: str, thread: str = "t", **choices):
     return result, audit
 
 
+@pytest.mark.slow
 async def test_three_megabytes_are_stored_once_and_everything_else_stays_small(house):
     text = _lines(3_000_000)
     result, audit = await _ask(house, 'measure {"size": 3000000}')

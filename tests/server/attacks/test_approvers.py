@@ -52,6 +52,7 @@ async def test_a_parent_finds_reads_and_answers_what_a_child_waits_for(alice, bo
     assert (await talk.say("what is 12*7"))["response"]
 
 
+@pytest.mark.slow
 async def test_a_parent_hears_the_end_of_a_turn_that_takes_its_time(alice, kid, guarded):
     talk = await _waiting(kid, "slow.txt")
     heard = []

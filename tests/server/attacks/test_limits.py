@@ -47,9 +47,8 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize(
-    "limit", ["rounds", *(pytest.param(each, marks=pytest.mark.slow) for each in ("tokens", "tool_calls"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", ["rounds", "tokens", "tool_calls"])
 async def test_no_limit_is_written_away(limit, talk, workspace):
     context, forge = LIMITS[limit]
     asked = await talk.say(THREE.format(limit), **context)

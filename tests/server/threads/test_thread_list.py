@@ -115,6 +115,7 @@ async def test_a_run_without_a_thread_leaves_none_listed(client, server):
         assert {row["thread"] for row in await ledger.threads(user="local")} <= before
 
 
+@pytest.mark.slow
 async def test_what_the_terminal_prunes_is_not_listed_any_more(client, terminal):
     thread = str(uuid.uuid4())
     await terminal.ask("hello", thread_id=thread)

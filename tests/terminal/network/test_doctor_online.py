@@ -230,6 +230,7 @@ async def test_each_server_is_reached_and_told(home):
     assert "planted" not in str(found)
 
 
+@pytest.mark.slow
 async def test_each_server_that_cannot_be_used_is_told_with_the_reason_and_ends_with_code_1(home):
     async with house(home, ILL, "/nowhere/at/all") as (_, environ):
         wrong = {**environ, "MAIL_PASSWORD": "planted-password-4744"}

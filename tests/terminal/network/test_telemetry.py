@@ -158,6 +158,7 @@ class LangSmith(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_langsmith_gets_its_runs_beside_the_collector(home, environ, collector):
     with ThreadingHTTPServer(("127.0.0.1", 0), LangSmith) as server:
         server.bodies = []

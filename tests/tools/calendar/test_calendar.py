@@ -1,9 +1,7 @@
 import re
-import threading
 from dataclasses import replace
 from datetime import date, timedelta
 from time import process_time
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 
 from base.errors import ConfigurationError
 from base.settings import load_settings
+from tests.tools.loopback import open_calendars
 from tools.calendar.caldav import open_calendar
 from tools.calendar.icalendar import Span, moment, occurrences
 from tools.registry import open_registry
@@ -27,34 +26,11 @@ HEAD = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nDTSTAMP:20
 TAIL = "\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
 
 
-class Quiet(WSGIRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def radicale(tmp_path):
     """Return the address of a CalDAV server with one user, ada, who has no calendar yet."""
-    from radicale import Application, config
-
-    users = tmp_path / "users"
-    users.write_text("ada:swordfish\n")
-    configuration = config.load()
-    configuration.update(
-        {
-            "auth": {"type": "htpasswd", "htpasswd_filename": str(users), "htpasswd_encryption": "plain"}
-            | {"delay": "0"},
-            "storage": {"filesystem_folder": str(tmp_path / "collections")},
-            "logging": {"level": "critical"},
-        },
-        "tests",
-    )
-    with make_server("127.0.0.1", 0, Application(configuration), handler_class=Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with open_calendars(tmp_path / "calendars", "ada") as url:
+        yield url
 
 
 @pytest.fixture

@@ -198,3 +198,11 @@ def test_a_remembered_rule_lapses_when_the_tool_becomes_another():
         assert isinstance(
             decide(Person("ada", "user"), changed, "change", ARGS[0], UNTAINTED, [rule]), Confirm
         )
+
+
+def test_an_argument_that_the_tool_does_not_declare_is_covered_by_no_rule():
+    free = replace(a_tool("change"), check=lambda args: args)
+    rule = Rule("change", {"place": "notes/*"})
+    person = Person("local", "user", rules=(rule,))
+    assert isinstance(decide(person, free, "change", {"place": "notes/a"}), Allow)
+    assert isinstance(decide(person, free, "change", {"place": "notes/a", "force": "yes"}), Confirm)

@@ -17,6 +17,8 @@ from tools.policy.rules import covers
         ("https://*.example.org/*", "https://a.example.org/b/c?d=e#f"),
         ("https://example.???/*", "https://example.org/a"),
         ("a\tb*", "a\tbc"),
+        ("notes/+([!/]).md", "notes/a b.md"),
+        ("a@b.org,c@d.org", ["a@b.org", "c@d.org"]),
     ],
 )
 def test_a_pattern_matches_what_it_means(pattern, value):
@@ -30,6 +32,14 @@ def test_a_pattern_matches_what_it_means(pattern, value):
         ("notes/*", "notes/a/../../secret.txt"),
         ("notes/*", "notes/..\\secret.txt"),
         ("notes/*", "./notes/a.txt"),
+        ("notes/+([!/]).md", "notes/.md"),
+        ("notes/+([!/]).md", "notes/deep/a.md"),
+        ("notes/+([!/]).md", "notes/a.sh"),
+        ("notes/+([[]!/])", "notes/a"),
+        ("a@b.org,c@d.org", ["a@b.org"]),
+        ("a@b.org,c@d.org", ["a@b.org", "c@d.org", "eve@evil.example"]),
+        ("a@b.org,c@d.org", ["a@b.org,c@d.org", "eve@evil.example"]),
+        ("a,b", ["a,b", "c"]),
         ("notes/*", "notes/."),
         ("notes/*", "notes//."),
         ("notes/*", "Notes/a.txt"),

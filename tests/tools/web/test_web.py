@@ -67,6 +67,7 @@ async def test_the_addresses_of_links_are_kept_on_demand(site, fetch):
     assert f"[the other recipe]({site.url('/more')})" in (await fetch(links=True)).text
 
 
+@pytest.mark.slow
 async def test_a_page_too_short_to_have_a_main_part_is_read_whole(site, fetch):
     site.pages["/"] = answer("<title>Door</title><div>Closed until Monday.</div>")
     assert (await fetch()).text.endswith("Closed until Monday.")
@@ -333,6 +334,7 @@ async def test_an_endless_text_is_cut_where_the_result_says(site, fetch):
     await asyncio.wait_for(site.left.wait(), 60)
 
 
+@pytest.mark.slow
 async def test_a_text_of_just_the_limit_is_whole(site, fetch):
     site.pages["/"] = answer(b"x" * LIMIT, "text/plain")
     assert (await fetch()).text.endswith("x" * 99)
@@ -353,6 +355,7 @@ async def test_a_packed_page_is_unpacked(site, fetch):
     assert site.seen[0].headers["accept-encoding"] == "gzip"
 
 
+@pytest.mark.slow
 async def test_a_bomb_costs_no_more_memory_than_a_page(site, fetch):
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(b" " * 1_000_000) for _ in range(300)) + packer.flush()

@@ -1,0 +1,60 @@
+"""All messengers that are configured, served beside a server or alone."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+
+from base.errors import ConfigurationError
+from base.settings import Settings
+from channels.messenger import Messenger
+from channels.runner import Channel
+from channels.telegram import open_telegram
+from graphs.session import Orchestrator
+
+_OPENERS: Mapping[str, Callable[[Settings], Messenger | None]] = {"telegram": open_telegram}
+"""By the name of its table in `[channels]`."""
+
+_log = logging.getLogger(__name__)
+
+
+def open_messengers(settings: Settings) -> list[Messenger]:
+    """Return the messengers that are configured, not connected yet.
+
+    Raises:
+        ConfigurationError: one cannot be used, or nobody knows it.
+    """
+    if unknown := [name for name in settings.channels if name not in _OPENERS]:
+        known = ", ".join(_OPENERS)
+        raise ConfigurationError(f"[channels.{unknown[0]}]: there is no such messenger; there are: {known}.")
+    opened = (_OPENERS[name](settings) for name in settings.channels)
+    return [messenger for messenger in opened if messenger]
+
+
+async def serve_channels(orchestrator: Orchestrator) -> None:
+    """Serve all messengers until cancelled. Raises as `open_messengers`."""
+    messengers = await asyncio.to_thread(open_messengers, orchestrator.settings)
+    async with asyncio.TaskGroup() as tasks:
+        for messenger in messengers:
+            tasks.create_task(Channel(orchestrator, messenger).run())
+
+
+@asynccontextmanager
+async def channels_served(orchestrator: Orchestrator) -> AsyncIterator[None]:
+    """Serve all messengers while a server runs; their faults are logged."""
+    task = asyncio.create_task(_served(orchestrator))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _served(orchestrator: Orchestrator) -> None:
+    try:
+        await serve_channels(orchestrator)
+    except ConfigurationError as error:
+        _log.error("no messenger is served: %s", error)
+    except Exception:
+        _log.exception("no messenger is served any more")

@@ -1,0 +1,83 @@
+"""A proxy before a homeserver, which kills its client in the middle of a request."""
+
+import os
+import signal
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import Self
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+_METHODS = ["GET", "POST", "PUT"]
+_PATIENCE_S = 60
+_PLACES = {"/send/": "send", "/typing/": "typing", "/join/": "join", "/sync": "sync"}
+
+
+@dataclass(frozen=True)
+class Death:
+    """When a client dies: at the n-th request to a place, which takes effect or does not."""
+
+    place: str
+    number: int
+    takes_effect: bool
+
+    def __str__(self) -> str:
+        return f"{self.place}-{self.number}-{'after' if self.takes_effect else 'before'}"
+
+
+class Middle:
+    """A homeserver at another address."""
+
+    def __init__(self, homeserver: str) -> None:
+        self._client = httpx.AsyncClient(base_url=homeserver, timeout=_PATIENCE_S)
+        route = Route("/{path:path}", self._forward, methods=_METHODS)
+        config = uvicorn.Config(
+            Starlette(routes=[route]), port=0, loop="asyncio", lifespan="off", log_config=None
+        )
+        self._server = uvicorn.Server(config)
+        self._server.force_exit = True
+        self._socket = config.bind_socket()
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+        self._counts: Counter[str] = Counter()
+        self.victim: int | None = None
+        self.death: Death | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+        self._socket.close()
+
+    async def _forward(self, request: Request) -> Response:
+        path = request.url.path
+        place = next((name for part, name in _PLACES.items() if part in path), "")
+        self._counts[place] += 1
+        death = self.death
+        is_due = death is not None and (death.place, death.number) == (place, self._counts[place])
+        if is_due and not death.takes_effect:
+            return self._kill()
+        headers = {name: value for name, value in request.headers.items() if name != "host"}
+        url = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        answer = await self._client.request(
+            request.method, url, content=await request.body(), headers=headers
+        )
+        if is_due:
+            return self._kill()
+        kind = {"content-type": answer.headers.get("content-type", "")}
+        return Response(answer.content, answer.status_code, kind)
+
+    def _kill(self) -> Response:
+        assert self.victim
+        self.death = None
+        os.kill(self.victim, signal.SIGKILL)
+        return Response(status_code=502)

@@ -161,6 +161,11 @@ def _machine_zone(said: str) -> ZoneInfo:
 TimeZone = Annotated[str, AfterValidator(lambda name: str(time_zone(name)))]
 
 
+_HOURS = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
+Place = Annotated[str, Field(pattern=r"^(page|telegram|matrix|[A-Z][A-Z0-9_]*)$")]
+"""Where somebody is told."""
+
+
 class UserCard(Card):
     """One `[users.NAME]` table."""
 
@@ -191,6 +196,13 @@ class UserCard(Card):
     """This user's id on Telegram, which is that of their chat with the bot; None: they do not use it."""
     matrix: str | None = Field(default=None, pattern=r"^@[^:\s]+:\S+$")
     """This user's id on Matrix, such as @anna:example.org; None: they do not use it."""
+    notify: tuple[Place, ...] = ()
+    """Where this user is told of a question that waits, and of a turn that failed or took over a minute:
+    `page`, a messenger's name, or the name of a variable with an apprise URL."""
+    quiet_hours: str | None = Field(default=None, pattern=_HOURS)
+    """When nobody is told, such as 22:00-07:00, in this user's time zone; None: never."""
+    remind_after: float | None = Field(default=None, gt=0)
+    """Minutes after which they are told once more of a question that waits still; None: they are not."""
     timezone: TimeZone | None = None
     """Where this user's day is, such as Europe/Paris; None: as [tools.calendar] or the machine says."""
     max_rounds: int | None = Field(default=None, ge=1, le=1_000)
@@ -440,6 +452,7 @@ class Settings(BaseModel):
         """Know the environment and its secrets, outside of what is printed."""
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
+        named |= {place for user in self.users.values() for place in user.notify if place.isupper()}
         named |= set(_variables_in([self.tools, self.mcp, self.channels, self.server.model_dump()]))
         self._environ = dict(environ)
         self._secrets = secrets_of(environ, named)
@@ -490,6 +503,11 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
             other = known.setdefault((messenger, address), name) if address is not None else name
             if other != name:
                 yield (name, messenger), f"{address} is {other!r} already"
+            if messenger in card.notify and address is None:
+                yield (
+                    (name, "notify"),
+                    f"{messenger} is where the user's own id is to stand, as {messenger} = …",
+                )
         for approver in card.approvers:
             if approver == name:
                 yield (name, "approvers"), f"{name!r} cannot be asked instead of {name!r}"

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from base.settings import UserCard
 from channels.messenger import (
     AwayError,
     Button,
@@ -43,6 +44,8 @@ _TYPING_S = 4.0
 _GATHER_S = 0.6
 """Seconds of an answer before it is shown: a short one comes as one message."""
 _TAKEN_BACK = "…"
+_LOOKS, _LOOK_S = 300, 0.2
+"""How often, and after how many seconds, it is looked for what is being sent."""
 _GRACE_S = 3.0
 """Seconds that a message which is being sent has when all ends."""
 
@@ -123,6 +126,23 @@ class Delivery:
             if number >= len(parts) and row["message"] and row["text"] != _TAKEN_BACK:
                 await self._edit(row, _TAKEN_BACK)
         return message
+
+    async def chat_with(self, card: UserCard, near: str | None) -> str | None:
+        """Return a chat that is a user's alone; None: there is none."""
+        address = self._messenger.address(card)
+        return await self._messenger.private_chat(address, near) if address else None
+
+    async def find(self, place: Place, message: str) -> dict[str, Any] | None:
+        """Return what stands in a chat as a message; None: not ours.
+
+        A message can be seen before its row tells which it is.
+        """
+        for _ in range(_LOOKS):
+            found = await self._messages.find(place, message)
+            if found or not await self._messages.is_sending(place):
+                return found
+            await asyncio.sleep(_LOOK_S)
+        return None
 
     def parts(self, text: str) -> list[str]:
         """Return the messages that a text makes."""

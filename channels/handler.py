@@ -160,7 +160,7 @@ class Handler:
                     request = event.request
                 elif isinstance(event, Done):
                     result = event.result
-        text = draft.text if request or not result else await self._answer(result)
+        text = draft.text if request or not result else self._answer(result)
         if chat and text:
             await self._delivery.put(Outgoing(chat, answer.key, text, owner, thread))
         self.changed.set()
@@ -169,7 +169,7 @@ class Handler:
 
     async def _ask(self, row: dict[str, Any], request: dict[str, Any], chat: str | None, owner: str) -> None:
         """Put a question to who may answer it, wherever they are."""
-        reached = await self._questions.show(row["thread"], request, owner, chat)
+        reached = await self._questions.show(row["thread"], request, owner, near=chat)
         if request.get("problem"):
             key = f"problem {row['id']}"
             await self._questions.problem(row["chat"], row["user"], row["thread"], request, key)
@@ -178,7 +178,7 @@ class Handler:
             text = Outgoing(chat, f"elsewhere {row['id']}", f"That is asked {where}.", owner, row["thread"])
             await self._delivery.put(text)
 
-    async def _answer(self, result: Result) -> str:
+    def _answer(self, result: Result) -> str:
         receipts = receipts_text(result)
         return "\n\n".join(part for part in (result.response, receipts) if part) or "(There is no answer.)"
 

@@ -29,7 +29,13 @@ from graphs.attachments import Attachment
 from graphs.shadowing import CHECKOUT
 
 if TYPE_CHECKING:
-    from nio import AsyncClient, ErrorResponse, MatrixRoom, SyncResponse, Timeline
+    from nio import (  # type: ignore[import-untyped]
+        AsyncClient,
+        ErrorResponse,
+        MatrixRoom,
+        SyncResponse,
+        Timeline,
+    )
 
 _LONGEST = 24_000
 """Bytes of a text; an edit holds it twice, and an event 65,536 (spec.matrix.org, Size limits)."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from base.errors import UnknownThreadError
@@ -11,6 +12,7 @@ from base.texts import visible
 from channels.delivery import Delivery, Outgoing
 from channels.dialogue import card_text
 from channels.messenger import Button, ChatGoneError, Incoming, Messenger
+from channels.notices import is_quiet
 from graphs.session import Orchestrator
 from ledger.messages import Messages, Place
 from nodes.gate.request import identity_of
@@ -47,18 +49,28 @@ class Questions:
         self._delivery = delivery
         self._messages: Messages = orchestrator.ledger.messages
 
-    async def show(self, thread: str, request: Mapping[str, Any], owner: str, near: str | None) -> list[str]:
+    async def show(
+        self,
+        thread: str,
+        request: Mapping[str, Any],
+        owner: str,
+        *,
+        near: str | None = None,
+        only: str | None = None,
+    ) -> list[str]:
         """Put a question to who may answer it, `near` a chat; return their chats.
 
+        `only`: to that user alone. In the quiet hours of others than its user they are asked later.
         Where that are approvers, its user is told for whom it waits, and may reject it.
         """
         approvers = request.get("approvers") or [owner]
         reached = []
         for user in dict.fromkeys([*approvers, owner]):
             card = self._orchestrator.settings.users.get(user)
-            address = self._messenger.address(card) if card else None
-            chat = await self._messenger.private_chat(address, near) if address else None
-            if chat is None:
+            chat = await self._delivery.chat_with(card, near) if card else None
+            if chat is None or only not in {None, user}:
+                continue
+            if only is None and user != owner and card and is_quiet(card, self._clock(user)):
                 continue
             try:
                 await self._delivery.put(self._text(chat, thread, request, user, may=user in approvers))
@@ -103,7 +115,10 @@ class Questions:
         """Return the question that a button names; None: there is none.
 
         After a crash it may stand in the chat twice. The message that nobody knew of loses its buttons then.
+        A sign names none: it is about the message that it is on.
         """
+        if _is_sign(press):
+            return await self._delivery.find(place, press.message)
         _, mark, _ = _read(press.pressed)
         found = await self._messages.question(place, mark)
         if found and found["message"] not in {None, press.message}:
@@ -121,7 +136,7 @@ class Questions:
             user: who pressed it.
             request: what the thread asks now.
         """
-        is_sign = len(incoming.pressed) == 1
+        is_sign = _is_sign(incoming)
         if row is None or not row["question"] or row["user"] != user:
             return [], "" if is_sign else _NOT_YOURS if row else _OVER
         if request is None or identity_of(request) != row["question"]:
@@ -132,6 +147,10 @@ class Questions:
         meant = [each for each in request["action_requests"] if call in {_ALL, _short(each["tool_call_id"])}]
         decisions = [_decision(verb, each) for each in meant]
         return ([], _OVER) if None in decisions else ([each for each in decisions if each], "")
+
+    def _clock(self, user: str) -> str:
+        now = self._orchestrator.ledger.now()
+        return f"{datetime.fromtimestamp(now, self._orchestrator.settings.zone(user)):%H:%M}"
 
     def _text(self, chat: str, thread: str, request: Mapping[str, Any], user: str, *, may: bool) -> Outgoing:
         identity, text = identity_of(request), card_text(request, may_answer=may)
@@ -187,6 +206,10 @@ def _row(identity: str, call: str, *buttons: tuple[str, str], is_all: bool = Fal
     signs = _SIGNS if is_all else {}
     mark = identity[:_MARK_LENGTH]
     return [Button(label, f"{verb}{mark}{call}", signs.get(verb, "")) for label, verb in buttons]
+
+
+def _is_sign(press: Incoming) -> bool:
+    return len(press.pressed) == 1
 
 
 def _meant(row: Mapping[str, Any], request: Mapping[str, Any], sign: str) -> str:

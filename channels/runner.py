@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from base.errors import BusyThreadError, StorageError, TwobrainError
@@ -12,6 +13,7 @@ from base.texts import count
 from channels.delivery import Delivery, Outgoing
 from channels.handler import Handler, command_of
 from channels.messenger import Incoming, Messenger, MessengerError, SlowDownError
+from channels.notices import Notice, Notices, words_of
 from channels.questions import Questions
 from graphs.session import Orchestrator
 
@@ -45,6 +47,8 @@ class Channel:
         self._flooded: set[str] = set()
         self._noticed: set[str] = set()
         """Chats that were told why nothing is done there."""
+        name = messenger.name
+        self._notices = Notices(name, orchestrator, lambda place: place == name, self._send_notice)
         self._handler = Handler(orchestrator, messenger, self._delivery, self._questions)
 
     async def run(self) -> None:
@@ -73,10 +77,31 @@ class Channel:
             self._handler.changed.clear()
             try:
                 await self._questions.settle()
-            except (MessengerError, StorageError) as error:
-                _log.warning("questions on %s could not be marked: %s", self._messenger.name, error)
+                await self._notices.look(self._messenger.name)
+            except TwobrainError as error:
+                _log.warning("notices on %s wait: %s", self._messenger.name, error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._handler.changed.wait(), _LOOK_S)
+
+    async def _send_notice(self, notice: Notice) -> None:
+        """Put a question to somebody, remind them of it, or tell how a turn ended."""
+        card = self._orchestrator.settings.users.get(notice.user)
+        near = await self._messages.chat_of(self._messenger.name, notice.thread, notice.user)
+        chat = await self._delivery.chat_with(card, near) if card else None
+        if chat is None:
+            raise MessengerError(f"[users.{notice.user}] has no {self._messenger.name}.")
+        result = await self._orchestrator.result(notice.thread)
+        if notice.kind == "question" and not notice.again:
+            if result.pending:
+                owner = await self._orchestrator.ledger.thread(notice.thread)
+                name = owner["user"] if owner else notice.user
+                await self._questions.show(notice.thread, result.pending, name, near=near, only=notice.user)
+            return
+        words = await words_of(self._orchestrator, notice)
+        asked = await self._messages.question(self._delivery.place(chat), notice.subject)
+        text = words if notice.kind == "question" else f"{words}\n\n{result.response}"
+        again = Outgoing(chat, notice.key, text, notice.user, notice.thread)
+        await self._delivery.put(replace(again, reply_to=asked["message"] if asked else None))
 
     async def _listen(self) -> None:
         """Take in what comes; where nothing can, try again ever more seldom."""

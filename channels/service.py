@@ -9,6 +9,7 @@ from base.errors import ConfigurationError
 from base.settings import Settings
 from channels.matrix import open_matrix
 from channels.messenger import Messenger
+from channels.notices import serve_notices
 from channels.runner import Channel
 from channels.telegram import open_telegram
 from graphs.session import Orchestrator
@@ -39,6 +40,7 @@ async def serve_channels(orchestrator: Orchestrator) -> None:
     """Serve all messengers until cancelled. Raises as `open_messengers`."""
     messengers = await asyncio.to_thread(open_messengers, orchestrator.settings)
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve_notices(orchestrator, [each.name for each in messengers]))
         for messenger in messengers:
             tasks.create_task(Channel(orchestrator, messenger).run())
 

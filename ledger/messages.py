@@ -83,6 +83,12 @@ class Messages:
         query = said.order_by(received.c.id.desc()).limit(1)
         return await self._access.read(lambda connection: connection.scalar(query))
 
+    async def told(self, messenger: str, thread: str, since: float) -> bool:
+        """Tell whether anything of a thread was sent there since."""
+        its = *matching(deliveries, {"messenger": messenger, "thread": thread}), deliveries.c.at >= since
+        query = select(deliveries.c.id).where(*its).limit(1)
+        return await self._access.read(lambda connection: connection.scalar(query) is not None)
+
     async def sent(self, place: Place, key: str) -> dict[int, dict[str, Any]]:
         """Return what was sent under a key, by part."""
         query = select(deliveries).where(*matching(deliveries, {**place._asdict(), "key": key}))
@@ -93,6 +99,12 @@ class Messages:
         """Return what was sent as a message; None: not ours."""
         query = select(deliveries).where(*matching(deliveries, {**place._asdict(), "message": message}))
         return await self._access.read(lambda connection: next(iter(rows_of(connection, query)), None))
+
+    async def is_sending(self, place: Place) -> bool:
+        """Tell whether something is being sent to a chat, or was when a process died."""
+        its = matching(deliveries, {**place._asdict(), "status": "sending"})
+        query = select(func.count()).select_from(deliveries).where(*its)
+        return bool(await self._access.read(lambda connection: connection.scalar(query)))
 
     async def question(self, place: Place, mark: str) -> dict[str, Any] | None:
         """Return the question in a chat whose identity begins so; None: there is none."""

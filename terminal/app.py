@@ -53,6 +53,7 @@ Path = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Show the answer as it was written: no Markdown.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every confirmation with yes.")]
 No = Annotated[bool, typer.Option("--no", "-n", help="Answer every confirmation with no.")]
 
@@ -66,6 +67,8 @@ class Options:
     path: PathName | None = None
     json: bool = False
     """The result is printed as JSON: nothing else is shown, and nobody asked."""
+    plain: bool = False
+    """The answer is shown as it was written, its Markdown not rendered."""
     consent: bool | None = None
     """The answer to every confirmation; None asks the person, where there is one."""
 
@@ -110,6 +113,7 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     user: User = None,
     path: Path = None,
     json: Json = False,
+    plain: Plain = False,
     yes: Yes = False,
     no: No = False,
 ) -> None:
@@ -119,17 +123,22 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     """
     from terminal.commands import ask, run
 
-    run(ask.ask, task, file or [], thread, Options(user, path, json, _consent(yes, no)))
+    run(ask.ask, task, file or [], thread, Options(user, path, json, plain, _consent(yes, no)))
 
 
 @app.command(rich_help_panel=_TURNS)
-def chat(
-    thread: OnThread = None, user: User = None, path: Path = None, yes: Yes = False, no: No = False
+def chat(  # noqa: PLR0913, PLR0917 (each is one option)
+    thread: OnThread = None,
+    user: User = None,
+    path: Path = None,
+    plain: Plain = False,
+    yes: Yes = False,
+    no: No = False,
 ) -> None:
     """Talk, line by line."""
     from terminal.commands import chat, run
 
-    run(chat.chat, thread, Options(user, path, consent=_consent(yes, no)))
+    run(chat.chat, thread, Options(user, path, plain=plain, consent=_consent(yes, no)))
 
 
 @app.command(rich_help_panel=_TURNS)

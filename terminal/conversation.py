@@ -3,13 +3,13 @@
 import re
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
-from base.errors import ConfigurationError
+from base.errors import ConfigurationError, UnknownModelError
 from base.settings import LOCAL, Settings
 from graphs.attachments import Attachment
 from graphs.result import Result
@@ -137,8 +137,17 @@ class Conversation:
 
     async def _watch(self, events: AsyncGenerator[Event, None]) -> Result:
         async with aclosing(events):
-            turn = final_result(events) if self._options.json else show_turn(events, self.screen)
-            return await until_interrupted(turn)
+            if self._options.json:
+                return await until_interrupted(final_result(events))
+            return await until_interrupted(
+                show_turn(events, self.screen, label=self._label, plain_text=self._options.plain)
+            )
+
+    def _label(self, model: str) -> str:
+        """Return what a person calls a model."""
+        with suppress(UnknownModelError):
+            return self.orchestrator.models.card(model).label or model
+        return model
 
 
 def exit_code(result: Result) -> int:

@@ -1,6 +1,8 @@
 """What a running turn shows: spinners, calls, the answer, the receipts."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 from rich.console import Group
 from rich.live import Live
@@ -9,7 +11,8 @@ from rich.text import Text
 
 from graphs.result import Result, outcomes_of
 from graphs.stream import Begun, Done, Event, Queued, final_result
-from nodes.events import Restarted, Token, ToolFinished, ToolStarted
+from nodes.events import Restarted, Token, ToolFinished, ToolStarted, UsageReported
+from terminal.markdown import MarkdownFlow
 from terminal.screen import Screen
 from terminal.text import Flow, one_line, plain
 
@@ -17,13 +20,23 @@ _MARKS = {"executed": ("✓", "green"), "failed": ("✗", "red")}
 _OTHER_MARK = ("\u2013", "yellow")
 _OUTCOME_STYLES = {"done": "dim", "failed": "red"}
 _QUEUED = "waiting for another terminal's turn in this thread"
+_THINKING = "thinking"
 _NAME_WIDTH = 44
 _RESULT_WIDTH = 200
 
 
-async def show_turn(events: AsyncIterator[Event], screen: Screen) -> Result:
-    """Show a turn as it runs, and return its result."""
-    view = _TurnView(screen)
+async def show_turn(
+    events: AsyncIterator[Event],
+    screen: Screen,
+    *,
+    label: Callable[[str], str] = str,
+    plain_text: bool = False,
+) -> Result:
+    """Show a turn as it runs, and return its result.
+
+    `label` says what a person calls a model; `plain_text`: the answer's Markdown is shown as it was written.
+    """
+    view = _TurnView(screen, label, plain_text=plain_text)
     try:
         return await final_result(events, view.take)
     finally:
@@ -42,21 +55,23 @@ def receipts(result: Result) -> Text:
 class _TurnView:
     """One turn on the screen; nothing spins where that is not lively."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, label: Callable[[str], str], *, plain_text: bool) -> None:
         self._screen = screen
+        self._label = label
+        self._models: dict[str, None] = {}
+        self._began = time.monotonic()
         self._live = Live(console=screen.side, transient=True, redirect_stdout=False, redirect_stderr=False)
         self._running: dict[str, tuple[Spinner, Text]] = {}
-        self._idle = _idle("thinking")
-        self._flow = Flow(self._write, screen.out.width if screen.out.is_terminal else None)
+        self._idle = _idle(_THINKING)
+        width = screen.out.width if screen.out.is_terminal else None
+        is_plain = plain_text or not screen.lively
+        self._flow = Flow(self._write, width) if is_plain else MarkdownFlow(screen.out)
         self._answer = ""
         self._spin()
 
     def take(self, event: Event) -> None:
-        if isinstance(event, Queued):
-            self._queued()
-        elif isinstance(event, Begun):
-            self._idle = _idle("thinking")
-            self._spin()
+        if isinstance(event, Queued | Begun):
+            self._waits(_QUEUED if isinstance(event, Queued) else _THINKING)
         elif isinstance(event, Token) and self._screen.out.is_terminal:
             self._say(event.text)  # a pipe gets the answer alone, and once
         elif isinstance(event, Restarted):
@@ -65,6 +80,8 @@ class _TurnView:
             self._started(event)
         elif isinstance(event, ToolFinished):
             self._finished(event)
+        elif isinstance(event, UsageReported):
+            self._models[event.model] = None
         elif isinstance(event, Done):
             self._done(event.result)
 
@@ -80,10 +97,10 @@ class _TurnView:
             spinners = [spinner for spinner, _ in self._running.values()]
             self._live.update(Group(*spinners or [self._idle]), refresh=True)
 
-    def _queued(self) -> None:
-        self._idle = _idle(_QUEUED)
-        if not self._screen.lively:
-            self._screen.side.print(_QUEUED, style="dim")
+    def _waits(self, words: str) -> None:
+        self._idle = _idle(words)
+        if words == _QUEUED and not self._screen.lively:
+            self._screen.side.print(words, style="dim")
         self._spin()
 
     def _started(self, event: ToolStarted) -> None:
@@ -121,8 +138,15 @@ class _TurnView:
         self.close()
         if result.pending is None:
             self._screen.side.print(Text.assemble("\n", receipts(result)))
+            self._screen.side.print(self._account(result), style="dim", soft_wrap=True)
         if result.stop_reason == "model_failed":
             self._screen.side.print("No model could finish this.", style="yellow")
+
+    def _account(self, result: Result) -> str:
+        """Return which models answered, what that took, and how long."""
+        models = " \u2192 ".join(one_line(self._label(name), _NAME_WIDTH) for name in self._models)
+        seconds = f"{time.monotonic() - self._began:.1f} s"
+        return " · ".join(filter(None, (models, *used_by(result.usage), seconds)))
 
     def _say(self, text: str) -> None:
         if not self._answer:
@@ -145,5 +169,25 @@ class _TurnView:
         self._screen.out.file.flush()
 
 
+def used_by(usage: Mapping[str, Any]) -> list[str]:
+    """Return what a turn's models used, in words; unknown is left out."""
+    calls, cost = usage.get("model_calls") or 0, usage.get("cost_usd")
+    tokens = (usage.get("input_tokens") or 0) + (usage.get("output_tokens") or 0)
+    told = [f"{calls} model call{'s' if calls != 1 else ''}"] if calls else []
+    return [*told, *([f"{tokens:,} tokens"] if tokens else []), *([f"${cost:.4f}"] if cost else [])]
+
+
+class _Elapsed:
+    """Words, and the seconds since they were first shown."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+        self._began = time.monotonic()
+
+    def __rich__(self) -> Text:
+        seconds = int(time.monotonic() - self._began)
+        return Text(f"{self._words} {seconds} s" if seconds else self._words, style="dim")
+
+
 def _idle(words: str) -> Spinner:
-    return Spinner("dots", Text(words, style="dim"), style="dim")
+    return Spinner("dots", _Elapsed(words), style="dim")

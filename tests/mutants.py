@@ -32,7 +32,7 @@ _ROOMS = {
     "nodes/gate/*": f"{_GATE} tests/server/test_queued_answers.py",
     "ledger/c*": f"tests/ledger tests/behaviour/crashes {_REPLAYS} tests/behaviour/gate",
     "ledger/decisions.py": f"tests/ledger tests/behaviour/gate tests/behaviour/crashes {_REPLAYS}",
-    "storage/thread_lock.py": "tests/graphs tests/behaviour/crashes tests/terminal/test_broken_off.py",
+    "storage/thread_lock.py": "tests/graphs tests/behaviour/crashes tests/terminal/stopped",
     "storage/checkpoints/saver.py": "tests/storage tests/graphs tests/behaviour/crashes",
     "models/call.py": "tests/models tests/wires tests/behaviour/test_fallbacks.py tests/behaviour/prompt "
     "tests/behaviour/turn tests/behaviour/crashes",

@@ -72,9 +72,9 @@ def test_a_text_of_several_lines_is_one_message(home, terminal):
     screen = terminal("chat", "--thread", "t1")
     screen.sees(PROMPT)
     screen.send("what is\\\r12*7\r")
-    screen.sees(PROMPT)
+    screen.sees("model call", PROMPT)
     screen.send("hello\x1b\rworld\r")
-    screen.sees(PROMPT)
+    screen.sees("model call", PROMPT)
     screen.sendline("quit")
     screen.ends(0)
     assert [text for text in home.stored("t1") if "\n" in text[:9]] == ["what is\n12*7", "hello\nworld"]

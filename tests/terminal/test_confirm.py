@@ -214,6 +214,7 @@ def test_what_is_typed_before_a_question_stands_there_is_no_answer_to_it(home, t
     screen.sees("Why not?")
     screen.sendline("")
     screen.sees(PROMPT, "what is 12*7")
+    screen.sendintr()  # clears the line
     screen.sendintr()
     screen.ends(0)
 

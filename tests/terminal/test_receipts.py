@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 WRITE = 'write "milk" to a.txt'
@@ -8,6 +10,16 @@ def test_beside_an_answer_stands_in_one_line_what_was_done(home):
         "\ndone: calculate (2), list_files\n"
         in home.run("ask", "what is 1+1 and what is 2*3 and list files").stderr
     )
+
+
+def test_under_an_answer_stands_which_models_gave_it_and_what_that_took(home):
+    home.configure(
+        '[models.p]\nprovider = "offline"\nmodel = "planner"\nlabel = "Planner One"\n'
+        '[models.w]\nprovider = "offline"\nmodel = "writer"\n'
+        '[roles]\norchestrator = ["p"]\nchat = ["w"]\n'
+    )
+    told = home.run("ask", "what is 1+1").stderr
+    assert re.search(r"\nPlanner One → w · 3 model calls · [\d,]+ tokens · \d+\.\d s\n", told), told
 
 
 def test_beside_an_answer_that_no_tool_stands_behind_it_says_so(home):

@@ -1,10 +1,12 @@
 """A proxy before a homeserver, which kills its client in the middle of a request."""
 
+import asyncio
 import os
 import signal
 import threading
 from collections import Counter
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Self
 
 import httpx
@@ -68,9 +70,12 @@ class Middle:
             return self._kill()
         headers = {name: value for name, value in request.headers.items() if name != "host"}
         url = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        answer = await self._client.request(
-            request.method, url, content=await request.body(), headers=headers
-        )
+        try:
+            answer = await self._client.request(
+                request.method, url, content=await request.body(), headers=headers
+            )
+        except asyncio.CancelledError:  # whoever asked is gone
+            return Response(status_code=HTTPStatus.BAD_GATEWAY)
         if is_due:
             return self._kill()
         kind = {"content-type": answer.headers.get("content-type", "")}
@@ -80,4 +85,4 @@ class Middle:
         assert self.victim
         self.death = None
         os.kill(self.victim, signal.SIGKILL)
-        return Response(status_code=502)
+        return Response(status_code=HTTPStatus.BAD_GATEWAY)

@@ -121,7 +121,8 @@ def test_a_dead_collector_neither_delays_nor_breaks_a_turn_and_prints_nothing(fa
         done = ask(home, environ, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_EXPORTER_OTLP_TIMEOUT="60")
         took = time.monotonic() - begun
     assert done.stdout == plain.stdout
-    assert sorted(done.stderr.splitlines()) == sorted(plain.stderr.splitlines())
+    said = [re.sub(r"[\d.]+ s$", "", each.stderr, flags=re.MULTILINE) for each in (done, plain)]
+    assert sorted(said[0].splitlines()) == sorted(said[1].splitlines())
     assert took < usual + 8  # 2 s at most, on a busy machine; the SDK alone waits half a minute
 
 

@@ -29,7 +29,7 @@ def test_a_pipe_gets_the_answer_once_and_nothing_of_what_broke_off(home, broken)
 
 
 def test_a_terminal_says_that_the_answer_begins_anew_and_shows_it_once(home, terminal, broken):
-    screen = terminal("ask", "hi", "--path", "direct", **broken)
+    screen = terminal("ask", "hi", "--path", "direct", "--plain", **broken)
     assert "One two" in screen.sees("first broke off; the answer begins anew.")
     text = screen.ends(0)
     assert text.count("The whole answer.") == 1

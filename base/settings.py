@@ -497,6 +497,18 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
     """Yield where, below `users`, something is wrong, and what."""
     if users.get(EVERYBODY_ELSE, _STRANGER).token_sha256:
         yield (EVERYBODY_ELSE, "token_sha256"), "a token is one user's; give each a table"
+    yield from _mistakes_about_messengers(users)
+    for name, card in users.items():
+        for approver in card.approvers:
+            if approver == name:
+                yield (name, "approvers"), f"{name!r} cannot be asked instead of {name!r}"
+            if approver not in users or approver in {LOCAL, EVERYBODY_ELSE}:
+                named = ", ".join(repr(each) for each in users if each not in {name, LOCAL, EVERYBODY_ELSE})
+                what = f"{approver!r} is no user with a table of their own; there are: {named or 'none'}"
+                yield (name, "approvers"), what
+
+
+def _mistakes_about_messengers(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[str, str], str]]:
     known: dict[tuple[str, int | str | None], str] = {}
     for name, card in users.items():
         for messenger, address in (("telegram", card.telegram), ("matrix", card.matrix)):
@@ -508,13 +520,6 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
                     (name, "notify"),
                     f"{messenger} is where the user's own id is to stand, as {messenger} = …",
                 )
-        for approver in card.approvers:
-            if approver == name:
-                yield (name, "approvers"), f"{name!r} cannot be asked instead of {name!r}"
-            if approver not in users or approver in {LOCAL, EVERYBODY_ELSE}:
-                named = ", ".join(repr(each) for each in users if each not in {name, LOCAL, EVERYBODY_ELSE})
-                what = f"{approver!r} is no user with a table of their own; there are: {named or 'none'}"
-                yield (name, "approvers"), what
 
 
 def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:

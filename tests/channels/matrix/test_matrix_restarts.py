@@ -13,9 +13,13 @@ pytestmark = pytest.mark.slow
 
 DONE = "done: write_file"
 MOMENTS = [
-    Death(place, number, takes_effect)
-    for place, number in [("join", 1), ("typing", 1), ("send", 1), ("sync", 4), ("send", 2), ("send", 3)]
-    for takes_effect in (False, True)
+    Death("join", 1, takes_effect=True),
+    Death("typing", 1, takes_effect=False),
+    Death("send", 1, takes_effect=False),
+    Death("send", 1, takes_effect=True),
+    Death("sync", 4, takes_effect=True),
+    Death("send", 2, takes_effect=True),
+    Death("send", 3, takes_effect=False),
 ]
 """The first message sent is the card; the second marks it or is the answer."""
 

@@ -124,6 +124,9 @@ class Messenger(Protocol):
 
     async def __aexit__(self, *_: object) -> None: ...
 
+    async def own_name(self) -> str:
+        """Return what it is called there, which shows that its token is good."""
+
     def length(self, text: str) -> int:
         """Return how many units a text has."""
 

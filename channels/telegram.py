@@ -137,6 +137,11 @@ class Telegram:
         for request in self._requests:
             await request.shutdown()
 
+    async def own_name(self) -> str:
+        """Return the bot's name."""
+        with _explained():
+            return f"@{(await self._bot.get_me()).username}"
+
     def length(self, text: str) -> int:
         """Return a text's UTF-16 units."""
         return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from base.errors import ConfigurationError
 from base.settings import Card, Settings, UserCard
+from base.texts import visible
 from channels.matrix_events import content_of, edit_of, is_message, length, part, read
 from channels.messenger import (
     AwayError,
@@ -143,6 +144,17 @@ class Matrix:
         """Close the connections."""
         await self._client.close()
 
+    async def own_name(self) -> str:
+        """Return its id."""
+        await self._connected()
+        return self._card.user
+
+    async def unusable(self) -> str:
+        """Return which rooms are encrypted."""
+        rooms = (await self._connected()).rooms
+        encrypted = ", ".join(sorted(visible(name) for name, room in rooms.items() if room.encrypted))
+        return f"encrypted, so that nothing in them can be read: {encrypted}" if encrypted else ""
+
     def length(self, text: str) -> int:
         """Return a text's bytes in an event."""
         return length(text)
@@ -227,11 +239,6 @@ class Matrix:
                 if len(data) > most:
                     raise MessengerError(f"it has more than {most / 1_000_000:g} MB.")
         return Attachment(file.name, bytes(data), file.type)
-
-    async def unreadable_rooms(self) -> list[str]:
-        """Connect, and return the encrypted rooms."""
-        client = await self._connected()
-        return sorted(room for room, found in client.rooms.items() if found.encrypted)
 
     async def _connected(self) -> "AsyncClient":
         """Return the client once it knows the rooms it is in."""

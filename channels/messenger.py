@@ -127,6 +127,9 @@ class Messenger(Protocol):
     async def own_name(self) -> str:
         """Return what it is called there, which shows that its token is good."""
 
+    async def unusable(self) -> str:
+        """Return which of its chats cannot be used, and why, in a sentence; empty: all can."""
+
     def length(self, text: str) -> int:
         """Return how many units a text has."""
 

@@ -142,6 +142,10 @@ class Telegram:
         with _explained():
             return f"@{(await self._bot.get_me()).username}"
 
+    async def unusable(self) -> str:
+        """Return nothing: Telegram does not tell in which chats a bot is."""
+        return ""
+
     def length(self, text: str) -> int:
         """Return a text's UTF-16 units."""
         return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -262,7 +262,8 @@ class Delivery:
             except SlowDownError as error:
                 await asyncio.sleep(error.after_s)
             except (AwayError, UncertainError) as error:
-                _log.warning("%s; tried again in %g s", error, pause)
+                if pause == _FIRST_PAUSE_S:
+                    _log.warning("a message on %s waits, and is tried again: %s", self._messenger.name, error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             except ChatGoneError as error:

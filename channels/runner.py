@@ -20,6 +20,8 @@ from graphs.session import Orchestrator
 _TAKE_OVER_S = 2.0
 """Seconds after which another process takes the place of one that died."""
 _LOOK_S = 2.0
+_BEHIND_S = 0.2
+"""Seconds after which it is looked whether an answer before a message is done with."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _MANY = 10
 """Messages that wait in a chat, of which its person is told."""
@@ -176,7 +178,9 @@ class Channel:
             self._woken.discard(lane)
             try:
                 rows = await self._messages.following(self._messenger.name, lane, _FOLLOWING)
-                if rows:
+                if rows and lane == rows[0]["chat"] and await self._messages.is_behind_answer(rows[0]):
+                    await asyncio.sleep(_BEHIND_S)  # what it answers, or begins, depends on that
+                elif rows:
                     await self._do(_together(rows))
                 elif lane in self._flooded:
                     await self._messages.forget(self._delivery.place(lane), "many")

@@ -156,7 +156,10 @@ class Family:
         return self.home.effects
 
     def configure(self, more: str = "") -> None:
-        self.home.configure(f"""
+        self.home.configure(self.config(more))
+
+    def config(self, more: str = "") -> str:
+        return f"""
 [users.anna]
 role = "admin"
 matrix = "{self.id("anna")}"
@@ -170,7 +173,7 @@ approvers = ["bob"]
 [channels.matrix]
 homeserver = "{self.url}"
 user = "{self.bot}"
-{more}""")
+{more}"""
 
     async def person(self, name: str, *, alone: bool = True) -> Person:
         """Register somebody, who opens a direct room."""

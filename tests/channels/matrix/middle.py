@@ -3,18 +3,16 @@
 import asyncio
 import os
 import signal
-import threading
 from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Self
 
 import httpx
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from tests.channels.loopback import Loopback
 
 _METHODS = ["GET", "POST", "PUT"]
 _PATIENCE_S = 60
@@ -33,32 +31,15 @@ class Death:
         return f"{self.place}-{self.number}-{'after' if self.takes_effect else 'before'}"
 
 
-class Middle:
+class Middle(Loopback):
     """A homeserver at another address."""
 
     def __init__(self, homeserver: str) -> None:
         self._homeserver = homeserver
-        route = Route("/{path:path}", self._forward, methods=_METHODS)
-        config = uvicorn.Config(
-            Starlette(routes=[route]), port=0, loop="asyncio", lifespan="off", log_config=None
-        )
-        self._server = uvicorn.Server(config)
-        self._server.force_exit = True
-        self._socket = config.bind_socket()
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+        super().__init__([Route("/{path:path}", self._forward, methods=_METHODS)])
         self._counts: Counter[str] = Counter()
         self.victim: int | None = None
         self.death: Death | None = None
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
-        self._socket.close()
 
     async def _forward(self, request: Request) -> Response:
         path = request.url.path

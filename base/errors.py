@@ -102,6 +102,10 @@ class ApproverError(RequestError):
     """An approver wants more of another's thread than to answer it."""
 
 
+class AllowanceError(RequestError):
+    """A user's day has no tokens or dollars left."""
+
+
 class BusyThreadError(RequestError):
     """Another process is at work on that thread."""
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from base.settings import UserCard
+from channels.messages import ChatPlace, Messages
 from channels.messenger import (
     AwayError,
     Button,
@@ -29,7 +30,6 @@ from channels.messenger import (
 )
 from graphs.attachments import Attachment
 from ledger.ledger import Ledger
-from ledger.messages import Place
 from nodes.events import Restarted, Token, UsageReported
 
 _T = TypeVar("_T")
@@ -96,16 +96,16 @@ class Delivery:
 
     def __init__(self, messenger: Messenger, ledger: Ledger) -> None:
         self._messenger = messenger
-        self._messages = ledger.messages
+        self._messages = Messages(ledger.access)
         self._now = ledger.now
         self._free_at: dict[str, float] = {}
         """By chat: when its last message is paid for."""
         self._again: set[int] = set()
         """Numbers of what was sent once more."""
 
-    def place(self, chat: str) -> Place:
+    def place(self, chat: str) -> ChatPlace:
         """Return a chat's place."""
-        return Place(self._messenger.name, chat)
+        return ChatPlace(self._messenger.name, chat)
 
     async def put(self, what: Outgoing) -> str | None:
         """Have a text stand in a chat, whatever of it does already.
@@ -132,7 +132,7 @@ class Delivery:
         address = self._messenger.address(card)
         return await self._messenger.private_chat(address, near) if address else None
 
-    async def find(self, place: Place, message: str) -> dict[str, Any] | None:
+    async def find(self, place: ChatPlace, message: str) -> dict[str, Any] | None:
         """Return what stands in a chat as a message; None: not ours.
 
         A message can be seen before its row tells which it is.

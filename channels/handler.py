@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 from base.errors import NothingPendingError, UnknownThreadError
 from channels.delivery import Delivery, Draft, Outgoing
 from channels.dialogue import CODE_LENGTH, Dialogue, code_of, receipts_text
+from channels.messages import Messages
 from channels.messenger import Incoming, Messenger, MessengerError
 from channels.questions import Questions, is_whole
 from graphs.attachments import Attachment
@@ -36,7 +37,7 @@ class Handler:
     ) -> None:
         self._orchestrator = orchestrator
         self._messenger = messenger
-        self._messages = orchestrator.ledger.messages
+        self._messages = Messages(orchestrator.ledger.access)
         self._delivery = delivery
         self._questions = questions
         self.changed = asyncio.Event()
@@ -160,7 +161,7 @@ class Handler:
                     request = event.request
                 elif isinstance(event, Done):
                     result = event.result
-        text = draft.text if request or not result else self._answer(result)
+        text = draft.text if request or not result else _answer(result)
         if chat and text:
             await self._delivery.put(Outgoing(chat, answer.key, text, owner, thread))
         self.changed.set()
@@ -177,10 +178,6 @@ class Handler:
             where = "in a chat of our own" if reached else "on the page, or with `twobrain pending`"
             text = Outgoing(chat, f"elsewhere {row['id']}", f"That is asked {where}.", owner, row["thread"])
             await self._delivery.put(text)
-
-    def _answer(self, result: Result) -> str:
-        receipts = receipts_text(result)
-        return "\n\n".join(part for part in (result.response, receipts) if part) or "(There is no answer.)"
 
     async def _owner(self, thread: str, otherwise: str) -> str:
         row = await self._orchestrator.ledger.thread(thread)
@@ -224,3 +221,9 @@ def _chat_key(messenger: Messenger, chat: str) -> str:
 def _id_of(row: dict[str, Any], what: str) -> str:
     """Return an id that is a message's whenever it is acted on."""
     return str(uuid5(_IDS, f"{what} {row['messenger']} {row['id']} {row['at']!r}"))
+
+
+def _answer(result: Result) -> str:
+    receipts = receipts_text(result)
+    said = (result.response, f"({receipts})" if receipts else "")
+    return "\n\n".join(filter(None, said)) or "(There is no answer.)"

@@ -125,7 +125,7 @@ class Messenger(Protocol):
     async def __aexit__(self, *_: object) -> None: ...
 
     async def own_name(self) -> str:
-        """Return what it is called there, which shows that its token is good."""
+        """Return its own name there; so its token is good."""
 
     async def unusable(self) -> str:
         """Return which of its chats cannot be used, and why, in a sentence; empty: all can."""

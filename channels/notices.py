@@ -12,6 +12,7 @@ from typing import Any
 from base.errors import BusyThreadError, TwobrainError, UnknownThreadError
 from base.settings import UserCard
 from base.texts import visible
+from channels.messages import Messages, NoticeRows
 from graphs.session import Orchestrator
 from tools.notify import sent_to
 
@@ -58,16 +59,17 @@ class Notices:
         """
         self._name = name
         self._orchestrator = orchestrator
-        self._rows = orchestrator.ledger.notices
+        self._rows = NoticeRows(orchestrator.ledger.access)
+        self._messages = Messages(orchestrator.ledger.access)
         self._is_ours = is_ours
         self._send = send
         self._looked: float | None = None
         """When the last thread that was looked at was touched; None: it is stored."""
-        self._resting: dict[str, float] = {}
+        self._retry_at: dict[str, float] = {}
         """By key: until when it is not tried again."""
 
     async def look(self, messenger: str | None = None) -> None:
-        """Tell what is to be told now; a messenger's approvers are told there unasked."""
+        """Tell what is to be told now; a messenger's approvers unasked."""
         if not messenger and not any(card.notify for card in self._orchestrator.settings.users.values()):
             return
         asked = {(row["thread"], subject): row["user"] async for row, subject in self._questions()}
@@ -75,7 +77,7 @@ class Notices:
             Notice(f"question {thread} {subject} {user} {place}", user, place, "question", thread, subject)
             for (thread, subject), owner in asked.items()
             for user in self._answering(owner)
-            for place in self._places(user, messenger if user != owner else None)
+            for place in self._targets(user, messenger if user != owner else None)
         ]
         wanted += [notice async for notice in self._ended()]
         if wanted:
@@ -101,7 +103,7 @@ class Notices:
             and row["reminded_at"] is None
             and now >= row["sent_at"] + 60 * card.remind_after
         )
-        if not due or self._is_quiet(row["user"]) or time.monotonic() < self._resting.get(row["key"], 0.0):
+        if not due or self._is_quiet(row["user"]) or time.monotonic() < self._retry_at.get(row["key"], 0.0):
             return
         fields = {name: row[name] for name in ("key", "user", "place", "kind", "thread", "subject")}
         told = {"reminded_at" if again else "sent_at": now}
@@ -110,7 +112,7 @@ class Notices:
             await self._send(Notice(**fields, again=again))
         except TwobrainError as error:
             _log.warning("%s could not be told by %s: %s", row["user"], row["place"], error)
-            self._resting[row["key"]] = time.monotonic() + _AGAIN_S
+            self._retry_at[row["key"]] = time.monotonic() + _AGAIN_S
             await self._rows.change(row["key"], **dict.fromkeys(told))
             return
         if row["kind"] != "question":
@@ -129,14 +131,14 @@ class Notices:
         before = since = await self._rows.looked(self._name, ledger.now())
         for row in await ledger.threads(since=since):
             since = max(since, row["updated_at"])
-            if row["status"] not in {"answered", "failed"} or not self._places(row["user"], None):
+            if row["status"] not in {"answered", "failed"} or not self._targets(row["user"], None):
                 continue
             took = await self._rows.last_turn(row["thread"])
             kind = "failed" if row["status"] == "failed" else "finished"
             if took is None or (kind == "finished" and row["updated_at"] - took.began < _LONG_S):
                 continue
-            for place in self._places(row["user"], None):
-                if not await ledger.messages.told(place, row["thread"], took.began):
+            for place in self._targets(row["user"], None):
+                if not await self._messages.told(place, row["thread"], took.began):
                     key = f"{kind} {row['thread']} {took.turn} {place}"
                     yield Notice(key, row["user"], place, kind, row["thread"], took.turn)
         if since > before:
@@ -146,7 +148,7 @@ class Notices:
         card = self._orchestrator.settings.users.get(owner)
         return card.approvers if card and card.approvers else (owner,)
 
-    def _places(self, user: str, messenger: str | None) -> Iterable[str]:
+    def _targets(self, user: str, messenger: str | None) -> Iterable[str]:
         """Return where a user is told; `messenger`: there, too."""
         card = self._orchestrator.settings.users.get(user)
         chosen = card.notify if card else ()
@@ -165,22 +167,21 @@ def _row(notice: Notice, now: float) -> dict[str, Any]:
 
 
 def is_quiet(card: UserCard, clock: str) -> bool:
-    """Tell whether a time, such as 23:15, is in a person's quiet hours."""
+    """Tell whether a time, such as 23:15, is in quiet hours."""
     if not card.quiet_hours:
         return False
     begin, end = card.quiet_hours.split("-")
     return begin <= clock < end if begin <= end else clock >= begin or clock < end
 
 
-async def serve_notices(orchestrator: Orchestrator, messengers: Iterable[str]) -> None:
-    """Tell by push and on the page until cancelled; one process at a time."""
-    others = frozenset(messengers)
+async def serve_notices(orchestrator: Orchestrator) -> None:
+    """Tell by push and on the page, in one process alone."""
 
     async def push(notice: Notice) -> None:
         if notice.place != "page":  # which shows what is stored
             await _push(orchestrator, notice)
 
-    notices = Notices("others", orchestrator, lambda place: place not in others, push)
+    notices = Notices("others", orchestrator, lambda place: place == "page" or place.isupper(), push)
     while True:
         with suppress(BusyThreadError):
             async with orchestrator.turns.at_once(_LOCK):

@@ -11,10 +11,10 @@ from base.errors import UnknownThreadError
 from base.texts import visible
 from channels.delivery import Delivery, Outgoing
 from channels.dialogue import card_text
+from channels.messages import ChatPlace, Messages
 from channels.messenger import Button, ChatGoneError, Incoming, Messenger
 from channels.notices import is_quiet
 from graphs.session import Orchestrator
-from ledger.messages import Messages, Place
 from nodes.gate.request import identity_of
 
 _MOST_PARTS = 8
@@ -47,7 +47,7 @@ class Questions:
         self._orchestrator = orchestrator
         self._messenger = messenger
         self._delivery = delivery
-        self._messages: Messages = orchestrator.ledger.messages
+        self._messages = Messages(orchestrator.ledger.access)
 
     async def show(
         self,
@@ -111,7 +111,7 @@ class Questions:
         found = await self._orchestrator.ledger.audit(thread=row["thread"], limit=_NEWEST)
         return "\n".join(_decided(each) for each in found if each["call_id"] in asked) or _OVER
 
-    async def pressed(self, place: Place, press: Incoming) -> dict[str, Any] | None:
+    async def pressed(self, place: ChatPlace, press: Incoming) -> dict[str, Any] | None:
         """Return the question that a button names; None: there is none.
 
         After a crash it may stand in the chat twice. The message that nobody knew of loses its buttons then.

@@ -12,6 +12,7 @@ from base.errors import BusyThreadError, StorageError, TwobrainError
 from base.texts import count
 from channels.delivery import Delivery, Outgoing
 from channels.handler import Handler, command_of
+from channels.messages import Messages
 from channels.messenger import Incoming, Messenger, MessengerError, SlowDownError
 from channels.notices import Notice, Notices, words_of
 from channels.questions import Questions
@@ -39,7 +40,7 @@ class Channel:
     def __init__(self, orchestrator: Orchestrator, messenger: Messenger) -> None:
         self._orchestrator = orchestrator
         self._messenger = messenger
-        self._messages = orchestrator.ledger.messages
+        self._messages = Messages(orchestrator.ledger.access)
         self._delivery = Delivery(messenger, orchestrator.ledger)
         self._questions = Questions(orchestrator, messenger, self._delivery)
         self._lanes: dict[str, asyncio.Task[None]] = {}
@@ -86,7 +87,7 @@ class Channel:
                 await asyncio.wait_for(self._handler.changed.wait(), _LOOK_S)
 
     async def _send_notice(self, notice: Notice) -> None:
-        """Put a question to somebody, remind them of it, or tell how a turn ended."""
+        """Ask somebody, remind them, or tell how a turn ended."""
         card = self._orchestrator.settings.users.get(notice.user)
         near = await self._messages.chat_of(self._messenger.name, notice.thread, notice.user)
         chat = await self._delivery.chat_with(card, near) if card else None

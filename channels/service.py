@@ -40,7 +40,7 @@ async def serve_channels(orchestrator: Orchestrator) -> None:
     """Serve all messengers until cancelled. Raises as `open_messengers`."""
     messengers = await asyncio.to_thread(open_messengers, orchestrator.settings)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve_notices(orchestrator, [each.name for each in messengers]))
+        tasks.create_task(serve_notices(orchestrator))
         for messenger in messengers:
             tasks.create_task(Channel(orchestrator, messenger).run())
 

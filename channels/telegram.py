@@ -1,6 +1,7 @@
 """Telegram: its Bot API by long polling, through python-telegram-bot."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,8 @@ _LONGEST_TOAST = 200
 """Characters of what is shown over a chat (answerCallbackQuery)."""
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _GONE = ("chat not found", "user is deactivated", "peer_id_invalid", "bot was kicked", "not enough rights")
+_TOLD_BY = ("httpx", "httpcore.http11", "telegram.Bot")
+"""Loggers that tell of each request."""
 _KINDS = {
     "document": "file",
     "audio": "audio.mp3",
@@ -109,9 +112,14 @@ class Telegram:
         self._token = token
 
     async def __aenter__(self) -> Self:
-        """Connect; nothing is sent yet."""
+        """Connect; nothing is sent yet. Addresses hold the token, so no log has them."""
+        for name in _TOLD_BY:
+            logging.getLogger(name).addFilter(self._is_harmless)
         self._bot = await asyncio.to_thread(self._open)
         return self
+
+    def _is_harmless(self, record: logging.LogRecord) -> bool:
+        return self._token not in record.getMessage()
 
     def _open(self) -> "Bot":
         os.environ.setdefault("PTB_TIMEDELTA", "true")  # what the library will do anyway; else it warns
@@ -136,6 +144,8 @@ class Telegram:
         """Close the connections."""
         for request in self._requests:
             await request.shutdown()
+        for name in _TOLD_BY:
+            logging.getLogger(name).removeFilter(self._is_harmless)
 
     async def own_name(self) -> str:
         """Return the bot's name."""

@@ -21,7 +21,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, StateSnapshot
 
-from base.errors import BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
+from base.errors import AllowanceError, BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
 from base.settings import LOCAL, Settings
 from base.texts import as_text, is_blank, mended
 from graphs.admission import check_run, check_user
@@ -172,14 +172,20 @@ class Orchestrator:
     async def complete(self, messages: Sequence[AnyMessage], *, user: str, role: str = "chat") -> str:
         """Return what a role's model says: no thread, no tools, no persona.
 
-        What it takes is recorded as the user's.
+        What it takes is recorded as the user's, and needs some of their day's allowance.
 
         Raises:
+            AllowanceError: that is used up.
             UnknownUserError: there are users, and this is none.
             NoModelAnsweredError: none could.
             UnknownModelError: the role names no model.
         """
-        self.settings.user(user)
+        card, limits = self.settings.user(user), self.settings.limits
+        tokens, usd = await self.ledger.used_today(user)
+        most = card.max_tokens_per_day or limits.max_tokens_per_day
+        most_usd = card.max_cost_usd_per_day or limits.max_cost_usd_per_day
+        if (most and tokens >= most) or (most_usd and usd >= most_usd):
+            raise AllowanceError("Today's allowance is used up. The count begins anew at midnight UTC.")
 
         async def account(attempt: Attempt) -> None:
             ledger = self.ledger

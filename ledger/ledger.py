@@ -15,8 +15,6 @@ from ledger import audit, calls, claims, counts, decisions, remembered_rules, th
 from ledger.access import Access
 from ledger.audit import AuditFilters
 from ledger.database import open_ledger_database
-from ledger.messages import Messages
-from ledger.notices import NoticeRows
 from ledger.owner import presence_of, this_process
 from ledger.reads import Read, Reads
 from ledger.records import (
@@ -80,8 +78,6 @@ class Ledger:
         self._clean = partial(redacted_text, redact=redact)
         self._owner = owner
         self.reads = Reads(self._access, owner, self._row)
-        self.messages = Messages(self._access)
-        self.notices = NoticeRows(self._access)
 
     @classmethod
     async def open(cls, database: Path | str, redact: Redact = str) -> Self:

@@ -281,7 +281,8 @@ def prune(
     json: Json = False,
 ) -> None:
     """Delete finished conversations; what waits, runs or is in doubt stays."""
-    from terminal.commands import prune, run
+    from terminal.commands import run
+    from terminal.commands.upkeep import prune
 
     run(prune.prune, older_than, audit=audit, dry_run=dry_run, yes=yes, as_json=json)
 
@@ -311,7 +312,7 @@ def add_user(
     json: Json = False,
 ) -> None:
     """Give a user a token, which is shown this once."""
-    from terminal.commands import users
+    from terminal.commands.upkeep import users
 
     users.add(name, role, as_json=json)
 
@@ -319,7 +320,7 @@ def add_user(
 @users.command("list")
 def list_users(json: Json = False) -> None:
     """List the users, their roles, and who has a token."""
-    from terminal.commands import users
+    from terminal.commands.upkeep import users
 
     users.list_all(as_json=json)
 
@@ -327,7 +328,7 @@ def list_users(json: Json = False) -> None:
 @users.command("revoke")
 def revoke_user(name: UserName, json: Json = False) -> None:
     """Take a user's token back; it counts no more, at once."""
-    from terminal.commands import users
+    from terminal.commands.upkeep import users
 
     users.revoke(name, as_json=json)
 

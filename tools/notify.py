@@ -55,7 +55,7 @@ def notify(here: Here, message: Annotated[str, "short plain text"]) -> str:
 
 
 def sent_to(url: str, message: str) -> bool:
-    """Send a message to an apprise URL; False: it may not have arrived; blocks."""
+    """Send to an apprise URL; False: it may not arrive; blocks."""
     from apprise import Apprise, NotifyFormat
 
     service = Apprise()

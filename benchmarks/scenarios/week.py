@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from base.settings import load_settings
+from benchmarks.driver import UnequalWorkError
 from benchmarks.figures import TIMES, Figure, exact
 from benchmarks.wire import Wire
 from graphs.session import Orchestrator, open_orchestrator
@@ -131,7 +132,7 @@ class Lived:
 def measure() -> Iterator[Figure]:
     """Yield questions per person and day, and what came through that should not have."""
     without, lived = asyncio.run(live(1, takes=False)), asyncio.run(live(2, takes=True))
-    publish(lived)
+    publish(without, lived)
     people = len(HABITS) * _DAYS
     weeks = ("no rules", without.asked[0]), ("offers taken, first week", lived.asked[0])
     for name, asked in (*weeks, ("offers taken, second week", lived.asked[1])):
@@ -160,12 +161,19 @@ def let_through(lived: Lived) -> Figure:
     )
 
 
-def publish(lived: Lived) -> None:
-    """Put the table of rules into docs/policy.md."""
+def publish(without: Lived, lived: Lived) -> None:
+    """Put what was asked, and the table of rules, into docs/policy.md."""
     from benchmarks.run import put
 
+    none, first, second = without.asked[0], *lived.asked
+    each = [f"{asked / (len(HABITS) * _DAYS):.2f}" for asked in (none, first, second)]
+    told = (
+        f"Questions per person and day: {each[0]} with no rules ({none} of 100 tasks),\n"
+        f"{each[1]} in the first week with offers ({first}), {each[2]} in the second ({second}).\n"
+        f"Of the {len(HOSTILE)}, {len(lived.through)} came through.\n"
+    )
     head = "| who | rule | let through | asked all the same | of these hostile |\n|---|---|--:|--:|--:|"
-    put("policy.md", "week", "\n".join([head, *lived.rules]))
+    put("policy.md", "week", "\n".join([told, head, *lived.rules]))
 
 
 async def live(weeks: int, *, takes: bool, more: str = "") -> Lived:
@@ -175,8 +183,7 @@ async def live(weeks: int, *, takes: bool, more: str = "") -> Lived:
         for week in range(weeks):
             lived.asked.append(0)
             for person, request in _tasks(week):
-                action = await home.ask(person, request)
-                if action is None:
+                if (action := await home.ask(person, request)) is None:
                     continue
                 lived.asked[-1] += 1
                 offer = action.get("offer") if takes and "lock" not in request else None
@@ -232,6 +239,8 @@ class _Home:
         self.threads += 1
         context, request = Context(user=person, path="single"), request.replace("HOME", self.site.url(""))
         result = await self.orchestrator.ask(request, thread_id=f"t{self.threads}", context=context)
+        if not result.pending and result.stop_reason != "answered":
+            raise UnequalWorkError(f"{request} ended as {result.stop_reason}.")
         return result.pending["action_requests"][0] if result.pending else None
 
     async def answer(self, action: dict[str, Any], **said: Any) -> None:
@@ -268,13 +277,13 @@ async def _household(more: str) -> AsyncIterator[_Home]:
         calendar = stack.enter_context(open_calendars(folder / "calendars", "family"))
         async with httpx.AsyncClient(auth=_FAMILY, trust_env=False) as client:
             (await client.request("MKCALENDAR", f"{calendar}/family/home/")).raise_for_status()
-        wire = stack.enter_context(Wire("openai", _planner))
+        card = at(stack.enter_context(Wire("openai", _planner)), timeout_s=60)
         tables = (
             f'{mail}[tools.http_request]\nallow_hosts = ["{site.host}"]\n[tools.calendar]\n'
             f'url = "{calendar}/family/"\nuser = "family"\npassword_env = "CALENDAR"\n'
             + "".join(f"[users.{name}]\n" for name in HABITS)
         )
-        environ = configure(folder, {"planner": at(wire)}, {"orchestrator": ["planner"]}, tables + more)
+        environ = configure(folder, {"planner": card}, {"orchestrator": ["planner"]}, tables + more)
         settings = load_settings({**environ, "CALENDAR": _FAMILY[1]})
         yield _Home(await stack.enter_async_context(open_orchestrator(settings)), folder, site, sent)
 

@@ -79,7 +79,7 @@ class Completion(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ChatTurn:
     """Where a completion's last message belongs."""
 
     thread: str
@@ -98,7 +98,7 @@ class Chats:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def place(self, asked: Completion, user: str, headers: Mapping[str, str]) -> Place:
+    async def place(self, asked: Completion, user: str, headers: Mapping[str, str]) -> ChatTurn:
         """Return where the last message belongs.
 
         Raises:
@@ -119,7 +119,7 @@ class Chats:
         repeats = known == new and not is_again  # such as "regenerate"
         await self._ledger.link_chat(user, [request, _key("asked", chat, _of_person(said))], new)
         message_id = str(uuid.uuid4()) if repeats else str(uuid.uuid5(uuid.NAMESPACE_OID, f"{new} {request}"))
-        return Place(
+        return ChatTurn(
             new,
             message_id,
             tuple(_messages(earlier)) if thread is None else (),

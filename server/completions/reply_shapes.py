@@ -14,6 +14,7 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from base.errors import (
+    AllowanceError,
     BadMessageError,
     BusyThreadError,
     ConfigurationError,
@@ -30,7 +31,7 @@ from graphs.session import Orchestrator
 from graphs.stream import Confirmation, Done, Event
 from nodes.context import Context
 from nodes.events import Restarted, Token, ToolStarted
-from server.completions.chat_threads import Chats, Completion, Place, attachments_of
+from server.completions.chat_threads import Chats, ChatTurn, Completion, attachments_of
 
 _SILENCE_S = 15.0
 """Seconds without a word after which a stream says that it lives."""
@@ -38,6 +39,7 @@ _STARTED_ANEW = "\n\n*(It broke off, and begins anew.)*\n\n"
 _COUNTED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 _STATUS: Mapping[type[TwobrainError], tuple[int, str]] = {
     BadMessageError: (400, "invalid_request"),
+    AllowanceError: (429, "insufficient_quota"),
     BusyThreadError: (409, "busy"),
     UnknownThreadError: (404, "not_found"),
     ConfigurationError: (400, "invalid_request"),
@@ -97,7 +99,7 @@ async def turn(
 
 
 async def _parts(
-    dialogue: Dialogue, events: AsyncGenerator[Event, None], place: Place
+    dialogue: Dialogue, events: AsyncGenerator[Event, None], place: ChatTurn
 ) -> AsyncGenerator[Part, None]:
     said, asked = "", None
     try:

@@ -21,6 +21,7 @@ from nodes.gate.request import GIVE_A_REASON, identity_of
 HELD_S = 60.0
 """Seconds for which a turn that has ended can be heard again."""
 _IDS_PER_MS = 1_000
+_CANCELLATIONS, _CANCELLED_S = 3, 5.0
 STOPPED = "Stopped. Go on with it, or say something else."
 _UNEXPECTED = "Something unforeseen went wrong; the server's log says what. Go on with it, or try again."
 UNDER_WAY = "A turn of this conversation is under way. Wait for its end, or stop it."
@@ -131,17 +132,13 @@ class LiveTurns:
         turn = self.running(thread)
         if turn is None or turn.task is None:
             return False
-        turn.task.cancel()
-        await asyncio.wait({turn.task})
+        await _cancel({turn.task})
         return True
 
     async def close(self) -> None:
         """Cut short all that runs; each can be gone on with."""
         self._closing = True
-        if tasks := [turn.task for turn in self._turns.values() if turn.task and not turn.task.done()]:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+        await _cancel({turn.task for turn in self._turns.values() if turn.task and not turn.task.done()})
 
     async def _run(self, turn: LiveTurn, events: AsyncGenerator[Event, None]) -> None:
         try:
@@ -170,6 +167,15 @@ class LiveTurns:
                 if row and row["status"] == "running":
                     await ledger.touch(turn.thread, user=row["user"], status="interrupted")
         turn.tell({"event": "failed", "detail": why, "stopped": stopped})
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel tasks, again where one of a library's own took the cancellation."""
+    for _ in range(_CANCELLATIONS):
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, tasks = await asyncio.wait(tasks, timeout=_CANCELLED_S)
 
 
 def told(event: Event) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 
 from base.settings import UserCard
+from channels.messages import NoticeRows
 from channels.notices import is_quiet, serve_notices
 from graphs.session import Orchestrator
 from nodes.context import Context
@@ -150,7 +151,7 @@ async def test_in_quiet_hours_nobody_is_told(family, bot):
         await ask(orchestrator, WRITE)
         await ask(orchestrator, WRITE, user="kid", thread="other")
         await bot.text("Please confirm", BOB)
-        [held] = await orchestrator.ledger.notices.open(user="alice")
+        [held] = await NoticeRows(orchestrator.ledger.access).open(user="alice")
         assert held["sent_at"] is None
     assert {each.chat for each in bot.sent} == {BOB}
 
@@ -164,14 +165,17 @@ async def test_a_push_is_sent_once_and_says_no_arguments(family, bot, pushes):
         async with family.opened() as orchestrator:
             if not pushes.texts:
                 await ask(orchestrator, WRITE)
-            task = asyncio.create_task(serve_notices(orchestrator, []))
+            task = asyncio.create_task(serve_notices(orchestrator))
             await pushes.until(1)
             await ask(orchestrator, "what is 1*7", thread="short")
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
     async with family.opened() as orchestrator:
-        told = {row["place"]: row["sent_at"] for row in await orchestrator.ledger.notices.open(user="alice")}
+        told = {
+            row["place"]: row["sent_at"]
+            for row in await NoticeRows(orchestrator.ledger.access).open(user="alice")
+        }
     assert told.keys() == {"ALICE_PUSH", "page"}
     assert None not in told.values()
     assert len(pushes.texts) == 1

@@ -116,9 +116,7 @@ def bodies(path: str, ids: Mapping[str, str]) -> list[Any]:
         "/store/items": [{"namespace": MEMORIES, "key": "hers", "value": {"text": "forged"}}],
         "/store/items/search": [{"namespace_prefix": where} for where in (MEMORIES, MEMORIES[:1], [])],
         "/store/namespaces": [{"prefix": MEMORIES}, {}],
-        "/v1/chat/completions": [
-            {"messages": [{"role": "user", "content": said}]} for said in ("yes", SECRET)
-        ],
+        "/v1/chat/completions": [{"messages": [{"role": "user", "content": "yes"}]}],
     }
     return by_path.get(path, OF_A_THREAD if "{thread_id}" in path else [{}])
 

@@ -1,21 +1,13 @@
-import asyncio
 import hashlib
-import socket
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import openai
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from base.settings import load_settings
-from graphs.session import shared_orchestrator
-from nodes.resources import open_resources, open_steps, share, shared
-from server.app import app
 from tests.behaviour.household import House
+from tests.server.page.site import served
 
 TOKENS = {name: f"token-of-{name}-6214" for name in ("alice", "bob", "kid", "mum")}
 PEOPLE = "".join(
@@ -41,35 +33,8 @@ class Door:
 
 @contextmanager
 def serving(house: House) -> Iterator[Door]:
-    before, opened = shared[:], threading.Event()
-    listening = socket.create_server(("127.0.0.1", 0))
-
-    @asynccontextmanager
-    async def life(served: FastAPI) -> AsyncIterator[None]:
-        res = await open_resources(await asyncio.to_thread(load_settings, house.environ))
-        try:
-            async with open_steps(res) as saver:
-                share(replace(res, checkpoints=saver))
-                async with shared_orchestrator() as served.state.orchestrator:
-                    opened.set()
-                    yield
-        finally:
-            await res.close()
-
-    served = FastAPI(lifespan=life, middleware=app.user_middleware, openapi_url=None)
-    served.router.routes = app.router.routes
-    server = uvicorn.Server(uvicorn.Config(served, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, args=([listening],))
-    thread.start()
-    try:
-        assert opened.wait(60)
-        port = listening.getsockname()[1]
-        with ExitStack() as clients:
-            yield Door(f"http://127.0.0.1:{port}", house, clients)
-    finally:
-        server.should_exit = True
-        thread.join()
-        shared[:] = before
+    with served(house.environ) as url, ExitStack() as clients:
+        yield Door(url, house, clients)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from tests.server.completions.conftest import TOKENS
+from tests.server.completions.conftest import PEOPLE, TOKENS
 
 RING = 'ring_bell {"times": 1}'
 
@@ -182,6 +182,16 @@ def test_asked_for_again_a_message_is_answered_anew(door):
     chat.said.pop()
     assert "Answer to: Hello" in chat.send()
     assert len(door.house.planner.heard) > before
+
+
+def test_where_the_days_allowance_is_used_up_no_title_is_written_either(settle, bell, serve):
+    door = serve(settle(more=f"{PEOPLE}[limits]\nmax_tokens_per_day = 100\n"))
+    Chat(door.client()).say("Hello")
+    before = len(door.house.writer.heard)
+    with pytest.raises(openai.RateLimitError, match="allowance is used up"):
+        Chat(door.client()).say(TASKS["Open WebUI"][1])
+    assert "allowance is used up" in Chat(door.client()).say("Hello again")
+    assert len(door.house.writer.heard) == before
 
 
 TASKS = {

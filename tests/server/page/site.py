@@ -4,8 +4,8 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -16,26 +16,49 @@ import uvicorn
 from fastapi import FastAPI
 
 from base.settings import load_settings
-from graphs.session import Orchestrator, open_orchestrator
-from nodes.resources import open_resources, open_steps, open_store
+from graphs.session import Orchestrator, open_orchestrator, shared_orchestrator
+from nodes.resources import open_resources, open_steps, share, shared
 from server.app import app
 from server.page.page import open_page
 
 LAST = {"done", "failed"}
 
 
-class _Uvicorn(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, started: threading.Event) -> None:
-        super().__init__(config)
-        self._is_up = started
+@contextmanager
+def served(environ: Mapping[str, str]) -> Iterator[str]:
+    """Serve our app over HTTP in this process, without an engine around it; yield its address."""
+    before, opened = shared[:], threading.Event()
+    listening = socket.create_server(("127.0.0.1", 0))
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._is_up.set()
+    @asynccontextmanager
+    async def life(serving: FastAPI) -> AsyncIterator[None]:
+        res = await open_resources(await asyncio.to_thread(load_settings, environ))
+        try:
+            async with open_steps(res) as saver:
+                share(res := replace(res, checkpoints=saver))
+                async with shared_orchestrator() as orchestrator, open_page(res, orchestrator) as page:
+                    serving.state.orchestrator, serving.state.page = orchestrator, page
+                    opened.set()
+                    yield
+        finally:
+            await res.close()
+
+    serving = FastAPI(lifespan=life, middleware=app.user_middleware, openapi_url=None)
+    serving.router.routes = app.router.routes
+    server = uvicorn.Server(uvicorn.Config(serving, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        assert opened.wait(60)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        shared[:] = before
 
 
 class Site:
-    """The routes and the middleware of our app, without an engine around them."""
+    """The page on a data directory; it can be ended and started again."""
 
     def __init__(self, folder: Path, config: str) -> None:
         self.data_dir = folder / "data"
@@ -43,6 +66,7 @@ class Site:
         self.config = folder / "twobrain.toml"
         self.config.write_text(config)
         self.url = ""
+        self._running = ExitStack()
 
     def __enter__(self) -> Self:
         self.start()
@@ -53,22 +77,11 @@ class Site:
 
     def start(self) -> None:
         """Serve it on a port of its own."""
-        started = threading.Event()
-        listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        served = FastAPI(lifespan=self._opened, middleware=app.user_middleware, openapi_url=None)
-        served.router.routes = app.router.routes
-        config = uvicorn.Config(served, log_level="warning", timeout_graceful_shutdown=1, lifespan="on")
-        self._server = _Uvicorn(config, started)
-        self._thread = threading.Thread(target=self._server.run, args=([listening],))
-        self._thread.start()
-        assert started.wait(60)
+        self.url = self._running.enter_context(served(self.environ))
 
     def stop(self) -> None:
         """End it as a server is ended; again is harmless."""
-        if self._thread.is_alive():
-            self._server.should_exit = True
-            self._thread.join()
+        self._running.close()
 
     @property
     def environ(self) -> dict[str, str]:
@@ -79,17 +92,6 @@ class Site:
         """Open what the terminal opens, on the same data."""
         async with open_orchestrator(await asyncio.to_thread(load_settings, self.environ)) as orchestrator:
             yield orchestrator
-
-    @asynccontextmanager
-    async def _opened(self, served: FastAPI) -> AsyncIterator[None]:
-        res = await open_resources(await asyncio.to_thread(load_settings, self.environ))
-        try:
-            async with open_steps(res) as saver, open_store(res.settings) as store:
-                orchestrator = Orchestrator(replace(res, checkpoints=saver), saver, store)
-                async with open_page(res, orchestrator) as served.state.page:
-                    yield
-        finally:
-            await res.close()
 
 
 class Visitor:

@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ledger.ledger import Ledger
+from server.page.sessions import SignIns
 from server.page.sign_in import COOKIE
 from tests.server.page.conftest import PEOPLE, TOKENS
 from tests.server.page.site import Site, Visitor, place_of
@@ -136,6 +138,29 @@ def test_after_twenty_failed_sign_ins_a_place_waits_and_others_do_not(own_site: 
     with Visitor(own_site) as visitor, Visitor(own_site, **{"X-Forwarded-For": "192.0.2.7"}) as other:
         assert visitor.sign_in(TOKENS["alice"]).status_code == 429
         assert other.sign_in(TOKENS["alice"]).status_code == 204
+
+
+@pytest.mark.parametrize("stored_in", ["files", pytest.param("postgres", marks=pytest.mark.slow)])
+async def test_sessions_and_failures_are_one_for_all_processes(stored_in, tmp_path: Path, request):
+    place = tmp_path / "ledger.db" if stored_in == "files" else request.getfixturevalue("database_url")
+    ledgers = [await Ledger.open(place) for _ in range(2)]
+    here, there = map(SignIns, ledgers)
+    try:
+        secret = await here.begin("bob", "digest")
+        assert (await there.find(secret))["user"] == "bob"
+        await there.end(secret)
+        assert await here.find(secret) is None
+        others = [await here.begin(name, "digest") for name in ("bob", "alice")]
+        await there.end_all("bob")
+        assert [await here.find(each) is None for each in others] == [True, False]
+        for _ in range(20):
+            assert await there.wait_of("192.0.2.1") == 0
+            await here.fail("192.0.2.1")
+        assert 0 < await there.wait_of("192.0.2.1") <= 900
+        assert await there.wait_of("192.0.2.2") == 0
+    finally:
+        for each in ledgers:
+            await each.close()
 
 
 @pytest.mark.parametrize("token", ["", " ", "tok\nen", "\ud800", "x" * 1_001, None, 7, ["a"]])

@@ -1,0 +1,48 @@
+// Requests to the server, and its events.
+
+import { complain } from "./dom.js";
+
+const BASE = new URL("../api/", import.meta.url).href;
+const AGAIN_MS = 2000;
+const AWAY = "The server cannot be reached. What you typed is still here; try again in a moment.";
+
+export const address = (path, filters) => `${BASE + path}?${query(filters)}`;
+export const query = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value));
+export const part = encodeURIComponent;
+export const talkOf = (id, path = "") => `conversations/${part(id)}${path}`;
+
+const refusal = (status, detail) => Object.assign(new Error(detail), { status });
+
+/** Ask the server; a sign-in that has ended brings the form back. What is thrown is for the person. */
+export async function api(path, method = "GET", body = undefined) {
+	const headers = body ? { "Content-Type": "application/json" } : {};
+	const answer = await fetch(BASE + path, { method, headers, body: JSON.stringify(body) }).catch(() => { throw refusal(0, AWAY); });
+	const told = await answer.json().catch(() => null);
+	if (answer.ok) return told ?? true;
+	if (answer.status === 401 && path !== "session") dispatchEvent(new Event("signed-out"));
+	throw refusal(answer.status, told?.detail ?? `The server answered with ${answer.status}; its log says why.`);
+}
+
+/** Ask the server, and show why where it refuses; undefined then. */
+export async function attempt(...request) {
+	try {
+		return await api(...request);
+	} catch (error) {
+		if (error.status !== 401) complain(error.message);
+		return undefined;
+	}
+}
+
+/** Listen to events, over dropped networks; `ended` hears that there are none now. Returns how to stop. */
+export function listen(path, { take, ended }) {
+	const source = new EventSource(BASE + path);
+	let timer;
+	source.onmessage = (message) => take(JSON.parse(message.data), Number(message.lastEventId));
+	source.onerror = () => {
+		if (source.readyState === EventSource.CLOSED) timer = setTimeout(ended, AGAIN_MS); // else the browser tries anew
+	};
+	return () => {
+		clearTimeout(timer);
+		source.close();
+	};
+}

@@ -1,0 +1,75 @@
+// Elements, of templates and texts: nothing on this page parses markup.
+
+export const byId = (id) => document.getElementById(id);
+
+/** Make an element with properties; one of SVG with attributes. */
+export function el(tag, props = {}, ...children) {
+	const isSvg = /^(svg|rect|title)$/.test(tag);
+	const node = isSvg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+	for (const [name, value] of Object.entries(props)) {
+		if (isSvg) node.setAttribute(name, value);
+		else node[name] = value;
+	}
+	node.append(...children.flat());
+	return node;
+}
+
+/** Copy a template: its `node`, and its parts by name. A text fills a part, an empty one removes it. */
+export function stamp(name, texts = {}) {
+	const node = byId(`t-${name}`).content.firstElementChild.cloneNode(true);
+	const parts = { node };
+	for (const part of node.querySelectorAll("[data-is]")) parts[part.dataset.is] = part;
+	for (const [part, text] of Object.entries(texts)) {
+		if (text) parts[part].textContent = visible(text);
+		else parts[part].remove();
+	}
+	return parts;
+}
+
+const UNSEEN = /[\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{DI}\p{NChar}\u115f\u1160\u2800\u3164\uffa0\ufffc\u{13441}\u{13442}\u{1d159}]/gu;
+
+/** Return a text with all that cannot be seen written out, as in \u{202e}; line breaks and tabs stay. */
+export function visible(text) {
+	return String(text).replace(UNSEEN, (char) => (" \n\t".includes(char) ? char : `\\u{${char.codePointAt(0).toString(16)}}`));
+}
+
+/** Return an argument exactly, as text. */
+export const exact = (value) => visible(typeof value === "string" ? value : JSON.stringify(value, null, 1));
+export const brief = (args) => Object.values(args ?? {}).map(exact).join(", ").slice(0, 200);
+
+let timeZone;
+export const useZone = (name) => { timeZone = name; };
+export const moment = (seconds) => (seconds ? new Date(seconds * 1000).toLocaleString("en-GB", { timeZone, dateStyle: "medium", timeStyle: "short" }) : "");
+
+export function ago(seconds) {
+	const past = Date.now() / 1000 - seconds;
+	if (past < 60) return "just now";
+	if (past < 3600) return `${Math.floor(past / 60)} min ago`;
+	return past < 86400 ? `${Math.floor(past / 3600)} h ago` : moment(seconds);
+}
+
+export const took = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+export const number = (value) => value.toLocaleString("en");
+export const dollars = (value) => (typeof value !== "number" ? "unknown cost" : value ? `$${value.toFixed(value < 1 ? 4 : 2)}` : "$0");
+export const bytes = (size) => (size < 1e5 ? `${Math.ceil(size / 1e3)} KB` : `${(size / 1e6).toFixed(1)} MB`);
+export const count = (many, thing) => `${number(many)} ${thing}${many === 1 ? "" : "s"}`;
+
+/** Tell those who listen to the page instead of looking at it. */
+export const say = (text) => { byId("status").textContent = text; };
+
+/** Show what went wrong until it is dismissed, or the next such thing. */
+export function complain(text) {
+	const { node, dismiss } = stamp("problem", { text });
+	dismiss.onclick = () => node.remove();
+	byId("problem").replaceChildren(node);
+}
+
+/** Ask before what cannot be undone. */
+export function sure(question, yes) {
+	const dialog = byId("sure");
+	byId("sure-text").textContent = question;
+	byId("sure-yes").textContent = yes;
+	dialog.returnValue = "";
+	dialog.showModal();
+	return new Promise((answer) => { dialog.onclose = () => answer(dialog.returnValue === "yes"); });
+}

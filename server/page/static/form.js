@@ -1,0 +1,105 @@
+// Forms of a card: a tool's arguments by their JSON schema, and a rule with its bounds.
+
+import { count, el, exact, moment, stamp, visible } from "./dom.js";
+
+const SHORT = 60;
+const LONGEST_PATTERN = 200;
+const MOST_STEPS = 4;
+const DAY_MS = 86_400_000;
+const json = (value) => JSON.stringify(value, null, 1);
+
+/** Return a schema with what it refers to, and without that it may be null. */
+function resolved(schema, root) {
+	let found = schema;
+	for (let step = 0; step < MOST_STEPS; step += 1) {
+		const kinds = (found.anyOf ?? []).filter(({ type }) => type !== "null");
+		const inner = found.$ref ? root.$defs?.[found.$ref.split("/").at(-1)] : kinds.length === 1 && kinds[0];
+		if (inner) found = { ...found, anyOf: null, $ref: null, ...inner };
+	}
+	return found;
+}
+
+/** Return an argument's input, and how its value is read; what cannot be read throws why. */
+function inputFor(name, { type, items, enum: options }, given) {
+	const values = Array.isArray(options) ? options : type === "boolean" && [true, false];
+	if (values) {
+		const chosen = values.findIndex((value) => json(value) === json(given));
+		const option = (text, value) => el("option", { value, selected: value === chosen }, text);
+		const input = el("select", {}, chosen < 0 ? option("not given", -1) : [], values.map((value, at) => option(exact(value), at)));
+		return { input, read: () => values[input.value] };
+	}
+	const isLines = type === "array" && items?.type === "string" && !given?.some?.((each) => /\n|^$/.test(each));
+	const isText = type === "string" && typeof (given ?? "") === "string";
+	const shown = given === undefined ? "" : isLines ? given.join("\n") : isText ? given : json(given);
+	const isShort = !isLines && !shown.includes("\n") && shown.length < SHORT;
+	const input = el(isShort ? "input" : "textarea", { value: shown, spellcheck: false, autocomplete: "off", rows: 5 });
+	const read = () => {
+		const { value } = input;
+		if (value === "" && !(given && isText)) return undefined;
+		if (isLines) return value.split("\n").filter(Boolean);
+		try {
+			return isText ? value : JSON.parse(value);
+		} catch {
+			throw new Error(`${name}: “${value}” is no ${type ?? "JSON"}.`);
+		}
+	};
+	return { input, hint: isLines ? "one a line" : isText ? "" : `as ${type ?? "JSON"}`, read };
+}
+
+/** Make a form of a call's arguments; what was not touched stays exactly as it was. */
+export function argumentsForm(args, schema = {}) {
+	const names = [...new Set([...Object.keys(args), ...Object.keys(schema.properties ?? {})])];
+	const fields = names.map((name) => {
+		const given = args[name];
+		const its = resolved(schema.properties?.[name] ?? { type: typeof given }, schema);
+		const { input, hint, read } = inputFor(name, its, given);
+		const { node, label } = stamp("field", { label: name, hint: [its.description, hint].filter(Boolean).join(" · ") });
+		label.after(input);
+		let isTouched = false;
+		input.ariaLabel = name;
+		input.oninput = () => { isTouched = true; };
+		return { name, node, read: () => (isTouched ? read() : given) };
+	});
+	const read = () => {
+		const values = fields.map((each) => [each.name, each.read()]).filter(([, value]) => value !== undefined);
+		const missing = schema.required?.filter((name) => !values.some(([given]) => given === name)) ?? [];
+		if (missing.length) throw new Error(`${missing.join(", ")} must be given.`);
+		return Object.fromEntries(values);
+	};
+	return { nodes: fields.map(({ node }) => node), read };
+}
+
+/** Make the form of a rule: which further calls are to run unasked. */
+export function ruleForm({ name, args }) {
+	const parts = stamp("always");
+	const { until, uses, words } = parts;
+	const bounds = Object.entries(args).map(([argument, value]) => {
+		const texts = [value].flat();
+		const [first] = texts;
+		const isText = texts.length > 0 && texts.every((each) => typeof each === "string");
+		const isExact = isText && texts.every((each) => each === first) && first.length <= LONGEST_PATTERN && exact(first) === first && !first.includes("\n");
+		const own = isExact ? first.replace(/[*?[]/g, "[$&]") : "";
+		const { node, label, hint } = stamp("field", { label: argument, hint: "* stands for anything, ? for one character" });
+		const input = el("input", { value: isText ? own : "*", disabled: !isText, ariaLabel: argument, spellcheck: false, autocomplete: "off" });
+		if (!isText) hint.textContent = "Only texts can be bounded: it may be anything.";
+		label.after(input);
+		const told = () => ({ "*": "is anything", "": "…", [own]: `is exactly “${first}”` })[input.value] ?? `matches “${visible(input.value)}”`;
+		return { argument, node, input, words: () => `${visible(argument)} ${told()}` };
+	});
+	const end = () => until.value && new Date(Date.now() + until.value * DAY_MS);
+	parts.node.oninput = () => {
+		const often = uses.value ? `at most ${count(Number(uses.value), "more time")}` : "any number of times";
+		words.textContent = `From now on ${visible(name)} runs without asking where ${bounds.map((each) => each.words()).join(", and ")}: ${often}, ${end() ? `until ${moment(end() / 1000)}` : "for good"}.`;
+	};
+	parts.read = () => {
+		const patterns = bounds.map(({ argument, input }) => [argument, input.value]);
+		if (patterns.some(([, pattern]) => !pattern)) throw new Error("A pattern is empty: write *, where it may be anything.");
+		const where = Object.fromEntries(patterns.filter(([, pattern]) => pattern !== "*"));
+		if (!Object.keys(where).length) throw new Error("Say of at least one argument how it must be: else every call would run unasked.");
+		if (!/^([1-9]\d*)?$/.test(uses.value.trim())) throw new Error(`How often: “${uses.value}” is no whole number above 0.`);
+		return { where, until: end() ? end().toISOString() : null, uses: Number(uses.value) || null };
+	};
+	parts.form.append(...bounds.map(({ node }) => node));
+	parts.node.oninput();
+	return parts;
+}

@@ -1,0 +1,114 @@
+// The page: who is here, which view is open, and what changes elsewhere.
+
+import { api, attempt, listen } from "./api.js";
+import { Cards } from "./card.js";
+import { byId, complain, say, stamp, sure, useZone } from "./dom.js";
+import { agreedView, doneView, rememberedView } from "./records.js";
+import { spentView } from "./spent.js";
+import { listConversations, markOpen, Talk } from "./talk.js";
+
+const VIEWS = { done: doneView, spent: spentView, agreed: agreedView, remembered: rememberedView };
+const main = byId("main");
+
+class Page {
+	count = 0;
+
+	constructor(me) {
+		this.me = me;
+		useZone(me.timezone);
+		this.talk = new Talk(me, () => this.refresh());
+		this.waiting = stamp("waiting");
+		this.cards = new Cards(this.waiting.cards, () => this.refresh());
+		byId("user").textContent = me.user;
+		byId("role").textContent = me.role ?? "";
+		byId("sign-out").hidden = byId("sign-out-all").hidden = !me.guarded;
+		byId("sign-out").onclick = () => leave("session");
+		byId("sign-out-all").onclick = async () => { if (await sure("Sign out on every device?", "Sign out everywhere")) leave("sessions"); };
+		addEventListener("hashchange", () => this.route());
+		document.addEventListener("visibilitychange", () => this.listen());
+		this.listen();
+		this.route();
+	}
+
+	/** Listen while the page is looked at: a browser holds six connections to a server, for all its tabs. */
+	listen() {
+		const refresh = () => this.refresh();
+		refresh();
+		this.hush?.();
+		if (!document.hidden) this.hush = listen("events", { take: refresh, ended: () => this.listen() });
+	}
+
+	async refresh() {
+		const own = (this.asked = (this.asked ?? 0) + 1);
+		const list = await listConversations();
+		const items = await attempt("waiting");
+		if (!items || own !== this.asked) return; // a later one knows more
+		const mine = items.filter(({ may_answer: may }) => may).length;
+		document.title = mine ? `(${mine}) twobrain` : "twobrain";
+		byId("badge").textContent = mine || "";
+		byId("pill").textContent = `${mine} waiting`;
+		byId("pill").hidden = !mine;
+		if (mine > this.count) say(`${mine} waiting for your consent`);
+		this.count = mine;
+		this.cards.show(items);
+		this.waiting.empty.hidden = items.length > 0;
+		this.talk.items = items;
+		this.talk.state();
+		if (this.view === "talk") this.talk.look(list ?? []);
+	}
+
+	route() {
+		const [name, id] = location.hash.slice(1).split("/");
+		this.view = name === "waiting" || name in VIEWS ? name : "talk";
+		byId("side").hidePopover();
+		markOpen();
+		byId("where").textContent = this.view;
+		this.talk.leave();
+		if (this.view === "talk") {
+			main.replaceChildren(this.talk.node);
+			this.talk.open(id ? decodeURIComponent(id) : null);
+			return;
+		}
+		main.replaceChildren(VIEWS[this.view]?.(this.me) ?? this.waiting.node);
+		main.querySelector("h1").focus();
+	}
+}
+
+async function leave(what) {
+	await attempt(what, "DELETE");
+	sessionStorage.clear();
+	location.reload();
+}
+
+/** Ask for a token; behind it the page stays as it is. */
+function signIn() {
+	const dialog = byId("sign-in");
+	if (dialog.open) return;
+	byId("token-problem").textContent = page ? "Your sign-in has ended. What you typed is still here." : "";
+	dialog.showModal();
+}
+
+byId("sign-in").oncancel = (event) => event.preventDefault();
+byId("sign-in").querySelector("form").onsubmit = async (event) => {
+	event.preventDefault();
+	try {
+		await api("session", "POST", { token: byId("token").value.trim() });
+	} catch (error) {
+		byId("token-problem").textContent = error.message;
+		return;
+	}
+	byId("token").value = "";
+	byId("sign-in").close();
+	const me = await attempt("me");
+	if (page && me?.user === page.me.user) page.listen();
+	else location.reload();
+};
+
+let page;
+addEventListener("signed-out", signIn);
+byId("side").onclick = (event) => { if (event.target.closest("a")) byId("side").hidePopover(); };
+byId("skip").onclick = (event) => {
+	event.preventDefault();
+	main.focus();
+};
+api("me").then((me) => { page = new Page(me); }, (error) => { if (error.status !== 401) complain(error.message); });

@@ -1,0 +1,69 @@
+// Spent: tokens and cost as charts, and what is left of the day.
+
+import { attempt, query } from "./api.js";
+import { dollars, el, number, stamp, visible } from "./dom.js";
+
+const HEIGHT = 120;
+const DAY_MS = 86_400_000;
+const TITLES = { day: "By day", user: "By person", model: "By model", role: "By brain" };
+const tokensOf = (row) => (row.input_tokens ?? 0) + (row.output_tokens ?? 0);
+const inTokens = (amount) => `${number(amount)} tokens`;
+
+export function spentView() {
+	const { node, today, days, measure, unpriced, charts, empty } = stamp("spent");
+	const draw = async () => {
+		const kinds = Object.keys(TITLES);
+		const found = await Promise.all(kinds.map((by) => attempt(`usage?${query({ by, days: days.value })}`)));
+		if (!found.every(Boolean)) return;
+		const [value, told] = measure.value === "cost" ? [(row) => row.cost_usd ?? 0, dollars] : [tokensOf, inTokens];
+		const missing = found[0].reduce((sum, row) => sum + (row.unpriced_calls ?? 0), 0);
+		unpriced.textContent = missing ? `The price of ${number(missing)} model calls is unknown: they are not in the cost.` : "";
+		empty.hidden = found[0].length > 0;
+		charts.replaceChildren(...(found[0].length ? kinds.map((by, at) => chart(by, found[at], value)) : []));
+		charts.querySelector(".by-day h2")?.after(columns(everyDay(found[0], days.value), value, told));
+	};
+	days.onchange = measure.onchange = draw;
+	draw();
+	attempt("me").then(({ limits, used_today: used }) => today.append(
+		meter("Cost today", used.cost_usd, limits.cost_usd_per_day, dollars), meter("Tokens today", used.tokens, limits.tokens_per_day, number)));
+	return node;
+}
+
+function meter(title, spent, limit, told) {
+	const parts = stamp("meter", { title, spent: told(spent), left: limit ? `${told(Math.max(0, limit - spent))} left of ${told(limit)}` : "no limit is set" });
+	if (limit) Object.assign(parts.meter, { max: limit, high: limit * 0.8, value: spent, ariaLabel: title });
+	else parts.meter.remove();
+	return parts.node;
+}
+
+function chart(by, rows, value) {
+	const { node, rows: body } = stamp("chart", { title: TITLES[by], by: TITLES[by].slice(3) });
+	const most = Math.max(...rows.map(value)) || 1;
+	const bar = (row) => el("svg", { width: "100%", height: 6, "aria-hidden": "true" },
+		el("rect", { class: "track", width: "100%", height: 6, rx: 3 }), el("rect", { width: `${(value(row) / most) * 100}%`, height: 6, rx: 3 }));
+	const line = (row) => el("tr", {}, el("td", {}, visible(row[by] ?? row.backend ?? "unknown"), bar(row)),
+		[dollars(row.cost_usd), number(tokensOf(row)), number(row.model_calls ?? 0)].map((each) => el("td", {}, each)));
+	node.classList.add(`by-${by}`);
+	body.append(...(by === "day" ? rows : rows.toSorted((one, other) => value(other) - value(one))).map(line));
+	return node;
+}
+
+/** Days without a use are days, too. */
+function everyDay(rows, days) {
+	const found = new Map(rows.map((row) => [row.day, row]));
+	const last = Math.max(Date.now(), ...rows.map((row) => Date.parse(row.day)));
+	return Array.from({ length: days }, (_, at) => new Date(last - (days - 1 - at) * DAY_MS).toISOString().slice(0, 10)).map((day) => found.get(day) ?? { day });
+}
+
+function columns(rows, value, told) {
+	const most = Math.max(...rows.map(value));
+	const wide = 100 / rows.length;
+	const [first, last] = [rows[0].day, rows.at(-1).day];
+	const { node, svg } = stamp("columns", { most: told(most), first, last });
+	svg.ariaLabel = `From ${first} to ${last}, at most ${told(most)} a day`;
+	svg.append(...rows.map((row, at) => {
+		const height = (value(row) / (most || 1)) * HEIGHT;
+		return el("rect", { x: `${(at + 0.15) * wide}%`, width: `${wide * 0.7}%`, y: HEIGHT - height, height, rx: 2 }, el("title", {}, `${row.day}: ${told(value(row))}`));
+	}));
+	return node;
+}

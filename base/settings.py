@@ -194,6 +194,8 @@ class UserCard(Card):
     raises the role, or lets run unasked what this table does not."""
     telegram: int | None = Field(default=None, gt=0)
     """This user's id on Telegram, which is that of their chat with the bot; None: they do not use it."""
+    matrix: str | None = Field(default=None, pattern=r"^@[^:\s]+:\S+$")
+    """This user's id on Matrix, such as @anna:example.org; None: they do not use it."""
     notify: tuple[Place, ...] = ()
     """Where this user is told of a question that waits, and of a turn that failed or took over a minute:
     `page`, a messenger's name, or the name of a variable with an apprise URL."""
@@ -495,12 +497,8 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
     """Yield where, below `users`, something is wrong, and what."""
     if users.get(EVERYBODY_ELSE, _STRANGER).token_sha256:
         yield (EVERYBODY_ELSE, "token_sha256"), "a token is one user's; give each a table"
-    on_telegram: dict[int, str] = {}
+    yield from _mistakes_about_messengers(users)
     for name, card in users.items():
-        if card.telegram is not None and (other := on_telegram.setdefault(card.telegram, name)) != name:
-            yield (name, "telegram"), f"{card.telegram} is {other!r} already"
-        if "telegram" in card.notify and card.telegram is None:
-            yield (name, "notify"), "telegram is where the user's own id is to stand, as telegram = …"
         for approver in card.approvers:
             if approver == name:
                 yield (name, "approvers"), f"{name!r} cannot be asked instead of {name!r}"
@@ -508,6 +506,20 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
                 named = ", ".join(repr(each) for each in users if each not in {name, LOCAL, EVERYBODY_ELSE})
                 what = f"{approver!r} is no user with a table of their own; there are: {named or 'none'}"
                 yield (name, "approvers"), what
+
+
+def _mistakes_about_messengers(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[str, str], str]]:
+    known: dict[tuple[str, int | str | None], str] = {}
+    for name, card in users.items():
+        for messenger, address in (("telegram", card.telegram), ("matrix", card.matrix)):
+            other = known.setdefault((messenger, address), name) if address is not None else name
+            if other != name:
+                yield (name, messenger), f"{address} is {other!r} already"
+            if messenger in card.notify and address is None:
+                yield (
+                    (name, "notify"),
+                    f"{messenger} is where the user's own id is to stand, as {messenger} = …",
+                )
 
 
 def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:

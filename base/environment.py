@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,15 @@ def _line_of(path: Path, place: tuple[str, ...]) -> int:
         ]:
             return number
     return best
+
+
+def variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
+    """Yield the texts under every key that ends in `_env`."""
+    if isinstance(table, Mapping):
+        for key, value in table.items():
+            yield from variables_in(value, named=named or key.endswith("_env"))
+    elif isinstance(table, list | tuple):
+        for value in table:
+            yield from variables_in(value, named=named)
+    elif named and isinstance(table, str):
+        yield table

@@ -28,7 +28,16 @@ from pydantic import (
     model_validator,
 )
 
-from base.environment import at_home, checked_url, config_path, explained, read_dotenv, read_toml, where
+from base.environment import (
+    at_home,
+    checked_url,
+    config_path,
+    explained,
+    read_dotenv,
+    read_toml,
+    variables_in,
+    where,
+)
 from base.errors import ConfigurationError, UnknownUserError
 from base.redaction import redacted, secrets_of
 from base.users import Added, AddedUsers, Digest, Role, Stamp, UsersFile, stamp
@@ -453,7 +462,7 @@ class Settings(BaseModel):
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
         named |= {place for user in self.users.values() for place in user.notify if place.isupper()}
-        named |= set(_variables_in([self.tools, self.mcp, self.channels, self.server.model_dump()]))
+        named |= set(variables_in([self.tools, self.mcp, self.channels, self.server.model_dump()]))
         self._environ = dict(environ)
         self._secrets = secrets_of(environ, named)
         self._zone = _machine_zone(environ.get("TZ", ""))
@@ -520,15 +529,3 @@ def _mistakes_about_messengers(users: Mapping[str, UserCard]) -> Iterator[tuple[
                     (name, "notify"),
                     f"{messenger} is where the user's own id is to stand, as {messenger} = …",
                 )
-
-
-def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
-    """Yield the texts under every key that ends in `_env`."""
-    if isinstance(table, Mapping):
-        for key, value in table.items():
-            yield from _variables_in(value, named=named or key.endswith("_env"))
-    elif isinstance(table, list | tuple):
-        for value in table:
-            yield from _variables_in(value, named=named)
-    elif named and isinstance(table, str):
-        yield table

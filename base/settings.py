@@ -6,19 +6,15 @@ where a model is opened, and `Settings.redact` strips every such value from any 
 
 import logging
 import os
-import warnings
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 import platformdirs
-import tzlocal
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -29,12 +25,15 @@ from pydantic import (
 )
 
 from base.environment import (
+    TimeZone,
     at_home,
     checked_url,
     config_path,
     explained,
+    machine_zone,
     read_dotenv,
     read_toml,
+    time_zone,
     variables_in,
     where,
 )
@@ -143,31 +142,6 @@ class RuleCard(Card):
     """The tool's name."""
     where: Mapping[str, str] = Field(min_length=1)
     """Argument to a pattern (`*`, `?`, `[…]`) that its text must match; each must be there."""
-
-
-@cache
-def time_zone(name: str) -> ZoneInfo:
-    """Return a time zone by its IANA name.
-
-    Raises:
-        ValueError: there is none.
-    """
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"there is no time zone {name!r}; use an IANA name such as Europe/Paris") from None
-
-
-def _machine_zone(said: str) -> ZoneInfo:
-    """Return the zone of the variable TZ, the machine's, or UTC."""
-    with suppress(ValueError):
-        return time_zone(said.removeprefix(":"))
-    with warnings.catch_warnings(action="ignore"), suppress(KeyError, ValueError, OSError):
-        return tzlocal.get_localzone()
-    return time_zone("UTC")
-
-
-TimeZone = Annotated[str, AfterValidator(lambda name: str(time_zone(name)))]
 
 
 _HOURS = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
@@ -465,7 +439,7 @@ class Settings(BaseModel):
         named |= set(variables_in([self.tools, self.mcp, self.channels, self.server.model_dump()]))
         self._environ = dict(environ)
         self._secrets = secrets_of(environ, named)
-        self._zone = _machine_zone(environ.get("TZ", ""))
+        self._zone = machine_zone(environ.get("TZ", ""))
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

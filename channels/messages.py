@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, func, select, update
 
 from ledger.access import Access
-from ledger.tables import deliveries, matching, messengers, received, rows_of
+from ledger.tables import deliveries, matching, messengers, notices, received, rows_of, usage
 from storage.shared_tables import insert
 
 OPEN = ("waiting", "begun")
@@ -18,7 +18,7 @@ _STORED_S = 30 * 86_400.0
 """Seconds for which is known what was done with a message, and what was sent."""
 
 
-class Place(NamedTuple):
+class ChatPlace(NamedTuple):
     """Where a message is: a messenger's chat."""
 
     messenger: str
@@ -63,6 +63,13 @@ class Messages:
         query = select(func.count()).select_from(received).where(*its)
         return await self._access.read(lambda connection: connection.scalar(query) or 0)
 
+    async def is_behind_answer(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether a button was pressed in a chat before a message came, and is not done with."""
+        its = matching(received, {"messenger": row["messenger"], "chat": row["chat"]})
+        open_ = received.c.status.in_(OPEN), received.c.lane != row["chat"], received.c.id < row["id"]
+        query = select(func.count()).select_from(received).where(*its, *open_)
+        return bool(await self._access.read(lambda connection: connection.scalar(query)))
+
     async def change(self, ids: Sequence[int], **values: Any) -> None:
         """Note what is done with messages; what is done needs no content."""
         if values.get("status") == "done":
@@ -83,19 +90,31 @@ class Messages:
         query = said.order_by(received.c.id.desc()).limit(1)
         return await self._access.read(lambda connection: connection.scalar(query))
 
-    async def sent(self, place: Place, key: str) -> dict[int, dict[str, Any]]:
+    async def told(self, messenger: str, thread: str, since: float) -> bool:
+        """Tell whether anything of a thread was sent there since."""
+        its = *matching(deliveries, {"messenger": messenger, "thread": thread}), deliveries.c.at >= since
+        query = select(deliveries.c.id).where(*its).limit(1)
+        return await self._access.read(lambda connection: connection.scalar(query) is not None)
+
+    async def sent(self, place: ChatPlace, key: str) -> dict[int, dict[str, Any]]:
         """Return what was sent under a key, by part."""
         query = select(deliveries).where(*matching(deliveries, {**place._asdict(), "key": key}))
         rows = await self._access.read(lambda connection: rows_of(connection, query))
         return {row["part"]: row for row in rows}
 
-    async def find(self, place: Place, message: str) -> dict[str, Any] | None:
+    async def find(self, place: ChatPlace, message: str) -> dict[str, Any] | None:
         """Return what was sent as a message; None: not ours."""
         query = select(deliveries).where(*matching(deliveries, {**place._asdict(), "message": message}))
         return await self._access.read(lambda connection: next(iter(rows_of(connection, query)), None))
 
-    async def question(self, place: Place, mark: str) -> dict[str, Any] | None:
-        """Return the question whose identity begins so, if any."""
+    async def is_sending(self, place: ChatPlace) -> bool:
+        """Tell whether something is being sent to a chat, or was when a process died."""
+        its = matching(deliveries, {**place._asdict(), "status": "sending"})
+        query = select(func.count()).select_from(deliveries).where(*its)
+        return bool(await self._access.read(lambda connection: connection.scalar(query)))
+
+    async def question(self, place: ChatPlace, mark: str) -> dict[str, Any] | None:
+        """Return a chat's question by its identity's begin; None: none."""
         its = *matching(deliveries, place._asdict()), deliveries.c.question.startswith(mark, autoescape=True)
         query = select(deliveries).where(*its).order_by(deliveries.c.id.desc()).limit(1)
         return await self._access.read(lambda connection: next(iter(rows_of(connection, query)), None))
@@ -106,7 +125,7 @@ class Messages:
         query = select(deliveries).where(*its).order_by(deliveries.c.id)
         return await self._access.read(lambda connection: rows_of(connection, query))
 
-    async def deliver(self, place: Place, key: str, part: int, now: float, **values: Any) -> int:
+    async def deliver(self, place: ChatPlace, key: str, part: int, now: float, **values: Any) -> int:
         """Note that something is about to be sent; return its number."""
         row = {**place._asdict(), "key": key, "part": part, "at": now, **values}
         return await self._access.write("deliveries", _deliver, row)
@@ -116,10 +135,56 @@ class Messages:
         changed = update(deliveries).where(deliveries.c.id == number).values(**values)
         await self._access.write("deliveries", lambda connection: connection.execute(changed))
 
-    async def forget(self, place: Place, key: str) -> None:
+    async def forget(self, place: ChatPlace, key: str) -> None:
         """Let something be sent again under its key."""
         gone = delete(deliveries).where(*matching(deliveries, {**place._asdict(), "key": key}))
         await self._access.write("deliveries", lambda connection: connection.execute(gone))
+
+
+class TurnTime(NamedTuple):
+    """When a thread's last turn called models."""
+
+    turn: str
+    began: float
+    ended: float
+
+
+class NoticeRows:
+    """All notices; raises StorageError as the ledger does."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Note what people are to be told, unless it is noted."""
+        await self._access.write("notices", _add, rows)
+
+    async def open(self, **filters: Any) -> list[dict[str, Any]]:
+        """Return what is not resolved, oldest first, by `user` or `place`."""
+        its = matching(notices, filters)
+        query = select(notices).where(*its, notices.c.resolved_at.is_(None)).order_by(notices.c.at)
+        return await self._access.read(lambda connection: rows_of(connection, query))
+
+    async def change(self, key: str, **values: Any) -> None:
+        """Note when somebody was told, told again, or it was resolved."""
+        changed = update(notices).where(notices.c.key == key).values(**values)
+        await self._access.write("notices", lambda connection: connection.execute(changed))
+
+    async def looked(self, name: str, now: float) -> float:
+        """Return until when somebody looked for what ended; they begin now."""
+        key = f"looked {name}"
+        unset = dict.fromkeys(("user", "place", "kind", "thread", "subject"), "")
+        await self.add([{**unset, "key": key, "at": now, "resolved_at": now}])
+        query = select(notices.c.at).where(notices.c.key == key)
+        return await self._access.read(lambda connection: connection.scalar(query) or now)
+
+    async def last_turn(self, thread: str) -> TurnTime | None:
+        """Return when a thread's last turn was; None: it called no model."""
+        began = func.min(usage.c.at - func.coalesce(usage.c.duration_ms, 0) / 1_000.0)
+        query = select(usage.c.turn, began, func.max(usage.c.at)).where(usage.c.thread == thread)
+        last = query.group_by(usage.c.turn).order_by(func.max(usage.c.at).desc()).limit(1)
+        row = await self._access.read(lambda connection: connection.execute(last).one_or_none())
+        return TurnTime(*row) if row else None
 
 
 def _receive(
@@ -147,3 +212,8 @@ def _deliver(connection: Connection, row: Mapping[str, Any]) -> int:
     connection.execute(fresh.on_conflict_do_update(index_elements=keys, set_=changes))
     its = matching(deliveries, {name: row[name] for name in keys})
     return int(connection.execute(select(deliveries.c.id).where(*its)).scalar_one())
+
+
+def _add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    for row in rows:
+        connection.execute(insert(connection.dialect, notices).values(**row).on_conflict_do_nothing())

@@ -4,14 +4,16 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from base.errors import UnknownThreadError
 from base.texts import visible
 from channels.delivery import Delivery, Outgoing
 from channels.dialogue import card_text
-from channels.messages import Messages, Place
+from channels.messages import ChatPlace, Messages
 from channels.messenger import Button, ChatGoneError, Incoming, Messenger
+from channels.notices import is_quiet
 from graphs.session import Orchestrator
 from nodes.gate.request import identity_of
 
@@ -23,7 +25,10 @@ _TOO_LONG = (
 )
 _NOT_YOURS = "This question is not yours to answer."
 _OVER = "This was decided already."
+_IN_WORDS = "A reaction is no answer to this question. Answer it in words."
 _APPROVE, _ALWAYS, _REJECT = "a", "o", "r"
+_SIGNS = {_APPROVE: "\U0001f44d", _REJECT: "\u274c"}
+"""Reactions that mean the same as a button about all that is asked."""
 _ALL = "*"
 _MARK_LENGTH = 16
 _CALL_LENGTH = 12
@@ -44,17 +49,28 @@ class Questions:
         self._delivery = delivery
         self._messages = Messages(orchestrator.ledger.access)
 
-    async def show(self, thread: str, request: Mapping[str, Any], owner: str) -> list[str]:
-        """Put a question to who may answer it; return their chats.
+    async def show(
+        self,
+        thread: str,
+        request: Mapping[str, Any],
+        owner: str,
+        *,
+        near: str | None = None,
+        only: str | None = None,
+    ) -> list[str]:
+        """Put a question to who may answer it, `near` a chat; return their chats.
 
+        `only`: to that user alone. In the quiet hours of others than its user they are asked later.
         Where that are approvers, its user is told for whom it waits, and may reject it.
         """
         approvers = request.get("approvers") or [owner]
         reached = []
         for user in dict.fromkeys([*approvers, owner]):
             card = self._orchestrator.settings.users.get(user)
-            chat = self._messenger.address(card) if card else None
-            if chat is None:
+            chat = await self._delivery.chat_with(card, near) if card else None
+            if chat is None or only not in {None, user}:
+                continue
+            if only is None and user != owner and card and is_quiet(card, self._clock(user)):
                 continue
             try:
                 await self._delivery.put(self._text(chat, thread, request, user, may=user in approvers))
@@ -95,11 +111,14 @@ class Questions:
         found = await self._orchestrator.ledger.audit(thread=row["thread"], limit=_NEWEST)
         return "\n".join(_decided(each) for each in found if each["call_id"] in asked) or _OVER
 
-    async def pressed(self, place: Place, press: Incoming) -> dict[str, Any] | None:
+    async def pressed(self, place: ChatPlace, press: Incoming) -> dict[str, Any] | None:
         """Return the question that a button names; None: there is none.
 
         After a crash it may stand in the chat twice. The message that nobody knew of loses its buttons then.
+        A sign names none: it is about the message that it is on.
         """
+        if _is_sign(press):
+            return await self._delivery.find(place, press.message)
         _, mark, _ = _read(press.pressed)
         found = await self._messages.question(place, mark)
         if found and found["message"] not in {None, press.message}:
@@ -117,14 +136,21 @@ class Questions:
             user: who pressed it.
             request: what the thread asks now.
         """
+        is_sign = _is_sign(incoming)
         if row is None or not row["question"] or row["user"] != user:
-            return [], _NOT_YOURS if row else _OVER
-        verb, mark, call = _read(incoming.pressed)
-        if request is None or identity_of(request) != row["question"] or not row["question"].startswith(mark):
+            return [], "" if is_sign else _NOT_YOURS if row else _OVER
+        if request is None or identity_of(request) != row["question"]:
             return [], await self.outcome(row)
+        verb, mark, call = _read(_meant(row, request, incoming.pressed) if is_sign else incoming.pressed)
+        if not row["question"].startswith(mark):
+            return [], _IN_WORDS if is_sign else await self.outcome(row)
         meant = [each for each in request["action_requests"] if call in {_ALL, _short(each["tool_call_id"])}]
         decisions = [_decision(verb, each) for each in meant]
         return ([], _OVER) if None in decisions else ([each for each in decisions if each], "")
+
+    def _clock(self, user: str) -> str:
+        now = self._orchestrator.ledger.now()
+        return f"{datetime.fromtimestamp(now, self._orchestrator.settings.zone(user)):%H:%M}"
 
     def _text(self, chat: str, thread: str, request: Mapping[str, Any], user: str, *, may: bool) -> Outgoing:
         identity, text = identity_of(request), card_text(request, may_answer=may)
@@ -158,7 +184,7 @@ def _buttons(request: Mapping[str, Any], identity: str, *, may_approve: bool) ->
         which, call = f"{number}. " if several else "", _short(action["tool_call_id"])
         rows += _rows(action, identity, which, call, may_approve=may_approve)
     if several and may_approve and not any("attempt" in action for action in actions):
-        rows.append(_row(identity, _ALL, ("Approve all", _APPROVE), ("Reject all", _REJECT)))
+        rows.append(_row(identity, _ALL, ("Approve all", _APPROVE), ("Reject all", _REJECT), is_all=True))
     return rows
 
 
@@ -166,17 +192,30 @@ def _rows(
     action: Mapping[str, Any], identity: str, which: str, call: str, *, may_approve: bool
 ) -> list[list[Button]]:
     in_doubt = "attempt" in action
+    is_all = not (which or in_doubt)
     yes, no = ("Run it again", "Count it as done") if in_doubt else ("Approve", "Reject")
     if not may_approve:
-        return [_row(identity, call, (f"{which}{no}", _REJECT))]
-    rows = [_row(identity, call, (f"{which}{yes}", _APPROVE), (f"{which}{no}", _REJECT))]
+        return [_row(identity, call, (f"{which}{no}", _REJECT), is_all=is_all)]
+    rows = [_row(identity, call, (f"{which}{yes}", _APPROVE), (f"{which}{no}", _REJECT), is_all=is_all)]
     if action.get("offer") and not in_doubt:
         rows.append(_row(identity, call, (f"{which}Approve, and always so", _ALWAYS)))
     return rows
 
 
-def _row(identity: str, call: str, *buttons: tuple[str, str]) -> list[Button]:
-    return [Button(label, f"{verb}{identity[:_MARK_LENGTH]}{call}") for label, verb in buttons]
+def _row(identity: str, call: str, *buttons: tuple[str, str], is_all: bool = False) -> list[Button]:
+    signs = _SIGNS if is_all else {}
+    mark = identity[:_MARK_LENGTH]
+    return [Button(label, f"{verb}{mark}{call}", signs.get(verb, "")) for label, verb in buttons]
+
+
+def _is_sign(press: Incoming) -> bool:
+    return len(press.pressed) == 1
+
+
+def _meant(row: Mapping[str, Any], request: Mapping[str, Any], sign: str) -> str:
+    """Return the data of the button that a sign stands for; empty: it stands for none."""
+    shown = _buttons(request, row["question"], may_approve=is_whole(row))
+    return next((button.data for buttons in shown for button in buttons if button.sign == sign), "")
 
 
 def _read(data: str) -> tuple[str, str, str]:

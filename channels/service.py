@@ -7,12 +7,17 @@ from contextlib import asynccontextmanager, suppress
 
 from base.errors import ConfigurationError
 from base.settings import Settings
+from channels.matrix import open_matrix
 from channels.messenger import Messenger
+from channels.notices import serve_notices
 from channels.runner import Channel
 from channels.telegram import open_telegram
 from graphs.session import Orchestrator
 
-_OPENERS: Mapping[str, Callable[[Settings], Messenger | None]] = {"telegram": open_telegram}
+_OPENERS: Mapping[str, Callable[[Settings], Messenger | None]] = {
+    "telegram": open_telegram,
+    "matrix": open_matrix,
+}
 """By the name of its table in `[channels]`."""
 
 _log = logging.getLogger(__name__)
@@ -35,6 +40,7 @@ async def serve_channels(orchestrator: Orchestrator) -> None:
     """Serve all messengers until cancelled. Raises as `open_messengers`."""
     messengers = await asyncio.to_thread(open_messengers, orchestrator.settings)
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve_notices(orchestrator))
         for messenger in messengers:
             tasks.create_task(Channel(orchestrator, messenger).run())
 

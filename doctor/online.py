@@ -14,6 +14,7 @@ from base.errors import StorageError, TwobrainError
 from base.settings import LOCAL, Settings
 from base.tasks import within
 from base.texts import count
+from channels.service import open_messengers
 from doctor.check import Finding
 from doctor.model_calls import call_model
 from ledger.ledger import Ledger
@@ -130,6 +131,8 @@ def _services(settings: Settings) -> Iterator[tuple[str, _Check]]:
         yield "calendar", partial(_calendar, settings, calendar)
     if settings.read_table(("tools", "web_search"), WebSearch):
         yield "search", partial(_search, settings)
+    for name in settings.channels:
+        yield f"messenger {name}", partial(_messenger, settings, name)
 
 
 async def _mcp(settings: Settings, server: str) -> Finding:
@@ -171,6 +174,16 @@ async def _search(settings: Settings) -> Finding:
     if ran.status != "executed":
         return Finding("search", "bad", ran.text.removeprefix("Tool error: "))
     return Finding("search", "good", f"answered in {ran.duration_ms / 1_000:.1f} s")
+
+
+async def _messenger(settings: Settings, name: str) -> Finding:
+    begun = time.monotonic()
+    opened = await asyncio.to_thread(open_messengers, settings)
+    async with next(each for each in opened if each.name == name) as messenger:
+        told = f"it is {await messenger.own_name()}, in {_since(begun)}"
+        unusable = await messenger.unusable()
+        words = f"{told}; {unusable}" if unusable else told
+        return Finding(f"messenger {name}", "note" if unusable else "good", words)
 
 
 def _telemetry(settings: Settings) -> Iterator[tuple[str, _Check]]:

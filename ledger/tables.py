@@ -146,6 +146,22 @@ received = Table(
 """What came from messengers. What is of one `lane` is done in its order; `name` is what the messenger calls
 it; `turn` the id of the message that it became, `shown` the question that its sender saw."""
 
+notices = Table(
+    "notices",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("place", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("thread", String, nullable=False, index=True),
+    Column("subject", String, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("sent_at", Double),
+    Column("reminded_at", Double),
+    Column("resolved_at", Double),
+)
+"""What people are told of, in each `place` that they chose; `subject` is a question's identity, or a turn."""
+
 deliveries = Table(
     "deliveries",
     metadata,

@@ -11,6 +11,7 @@ from ledger.tables import (
     chats,
     deliveries,
     matching,
+    notices,
     parsed,
     received,
     rows_of,
@@ -101,7 +102,7 @@ def names(connection: Connection) -> set[str]:
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:
     """Delete a thread's row, with `audit` its calls, too."""
-    told = (threads, thread_titles, chats, received, deliveries)
+    told = (threads, thread_titles, chats, received, deliveries, notices)
     for table in (*told, unknown_outcomes, calls) if audit else told:
         connection.execute(delete(table).where(table.c.thread == thread))
 

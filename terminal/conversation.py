@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from base.errors import ConfigurationError, UnknownModelError
+from base.errors import ConfigurationError, UnknownModelError, UnknownThreadError
 from base.settings import LOCAL, Settings
 from graphs.attachments import Attachment
 from graphs.result import Result
@@ -18,7 +18,7 @@ from graphs.stream import Event, final_result
 from ledger.ledger import Ledger
 from nodes.context import Context
 from nodes.gate.answers import fault
-from terminal.app import Options
+from terminal.app import Options, Which
 from terminal.card import ApprovalPrompt, answer_all, is_in_doubt, named, show_waiting
 from terminal.interrupt import LeftError, until_interrupted
 from terminal.lists import show_json
@@ -158,12 +158,28 @@ def exit_code(result: Result) -> int:
     return 1 if unasked or result.stop_reason == "model_failed" else 0
 
 
-async def thread_of(ledger: Ledger, given: str | None) -> str:
+async def last_thread(ledger: Ledger, user: str | None) -> str:
+    """Return the conversation that a user (None: `local`) used last.
+
+    Raises:
+        UnknownThreadError: they have none.
+    """
+    rows = [row for row in await ledger.threads(user=user or LOCAL) if row["status"] != "pruning"]
+    if not rows:
+        raise UnknownThreadError("There is no conversation yet. Begin one with: twobrain ask TASK")
+    return str(rows[-1]["thread"])
+
+
+async def thread_of(ledger: Ledger, given: str | Which | None, user: str | None = None) -> str:
     """Return a thread's id, checked; None: a new one.
+
+    `Which.LAST`: the one that the user used last. Raises as `last_thread`.
 
     A new one is a UUID, which is what a server can list. The first eight characters of one stand for it,
     where no other begins so.
     """
+    if isinstance(given, Which):
+        return await last_thread(ledger, user)
     if given is None:
         return str(uuid.uuid4())
     check_thread(given)

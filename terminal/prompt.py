@@ -89,6 +89,14 @@ class LinePrompt:
         return typed.strip()
 
 
+async def agrees(screen: Screen, question: str) -> bool:
+    """Ask a person for a yes; Ctrl-C and anything else is none."""
+    try:
+        return (await LinePrompt(screen).line(f"{question} [y/N] ")).lower() in {"y", "yes"}
+    except LeftError:
+        return False
+
+
 def _keys(*, several_lines: bool) -> "KeyBindings":
     from prompt_toolkit.key_binding import KeyBindings
 

@@ -44,7 +44,7 @@ def notify(here: Here, message: Annotated[str, "short plain text"]) -> str:
     if is_blank(message):
         raise ToolFailure("The message is empty.")
     variables = _variables(here.settings)
-    failed = [each for each in variables if not _sent(here.settings.secret(each) or "", message)]
+    failed = [each for each in variables if not sent_to(here.settings.secret(each) or "", message)]
     reached = [each for each in variables if each not in failed]
     if not reached:
         raise OutcomeUnknown(
@@ -54,7 +54,8 @@ def notify(here: Here, message: Annotated[str, "short plain text"]) -> str:
     return f"Sent to {', '.join(reached)}.{rest}"
 
 
-def _sent(url: str, message: str) -> bool:
+def sent_to(url: str, message: str) -> bool:
+    """Send to an apprise URL; False: it may not arrive; blocks."""
     from apprise import Apprise, NotifyFormat
 
     service = Apprise()

@@ -1,26 +1,15 @@
 """Conversations as the page shows them: listed, searched, read, changed."""
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from langchain_core.messages import AIMessage, HumanMessage
-from langgraph.checkpoint.base import BaseCheckpointSaver
-
-from base.errors import BusyThreadError, DamagedThreadError, UnknownThreadError
+from base.errors import BusyThreadError, UnknownThreadError
 from graphs.result import condition_of, result_of
 from graphs.session import Orchestrator
-from models.media import attached
+from graphs.transcript import ConversationSearch, Row, delete_conversation, messages_of
 from nodes.gate.request import identity_of
-from nodes.turn.history import QUESTION
 from server.page.live_turns import UNDER_WAY, LiveTurns, shown
 from server.page.sign_in import PageUser
-
-_SEARCHED_AT_ONCE = 4
-_MOST_SEARCHED_CHARS = 30_000_000
-"""Of conversations whose words are at hand; the one searched longest ago goes first."""
-Row = Mapping[str, Any]
 
 
 class Conversations:
@@ -29,7 +18,7 @@ class Conversations:
     def __init__(self, orchestrator: Orchestrator, turns: LiveTurns) -> None:
         self._orchestrator = orchestrator
         self._turns = turns
-        self._words = _Words()
+        self._search = ConversationSearch(orchestrator)
 
     async def find(self, thread: str, who: PageUser) -> Row:
         """Return the row of a thread that somebody may read.
@@ -73,10 +62,8 @@ class Conversations:
         others = [row for row in waiting if who.user in self._approvers(row["user"])]
         rows = [*await self._orchestrator.ledger.threads(user=who.user), *others]
         rows = [row for row in rows if row["status"] != "pruning"]
-        if words := sought.split():
-            found = await self._search(rows, [word.casefold() for word in words])
-            rows = [row for row in rows if row["thread"] in found]
-        return [self._told(row) for row in sorted(rows, key=lambda row: row["updated_at"], reverse=True)]
+        found = await self._search.holding(rows, sought) if sought.split() else rows
+        return [self._told(row) for row in sorted(found, key=lambda row: row["updated_at"], reverse=True)]
 
     async def read(self, row: Row) -> dict[str, Any]:
         """Return a conversation with its messages, and how it stands.
@@ -106,13 +93,8 @@ class Conversations:
         Raises:
             BusyThreadError: a turn of it is under way.
         """
-        ledger, saver = self._orchestrator.ledger, self._orchestrator.graph.checkpointer
-        assert isinstance(saver, BaseCheckpointSaver)  # noqa: S101 (what an orchestrator is given)
         try:
-            async with self._orchestrator.turns.at_once(row["thread"]):
-                await ledger.touch(row["thread"], user=row["user"], status="pruning")
-                await saver.adelete_thread(row["thread"])
-                await ledger.forget_thread(row["thread"], audit=False)
+            await delete_conversation(self._orchestrator, row)
         except BusyThreadError:
             raise BusyThreadError(UNDER_WAY) from None
 
@@ -133,83 +115,6 @@ class Conversations:
         status = "running" if self._turns.running(row["thread"]) else row["status"]
         named = {"id": row["thread"], "title": row["title"] or "", "status": status, "user": row["user"]}
         return {**named, "created_at": row["created_at"], "updated_at": row["updated_at"]}
-
-    async def _search(self, rows: Iterable[Row], words: list[str]) -> set[str]:
-        """Return the threads that hold each of some words."""
-        gate = asyncio.Semaphore(_SEARCHED_AT_ONCE)
-
-        async def holds(row: Row) -> bool:
-            title = (row["title"] or "").casefold()
-            if all(word in title for word in words):
-                return True
-            async with gate:
-                said = await self._said(row)
-            return all(word in title or word in said for word in words)
-
-        listed = list(rows)
-        found = await asyncio.gather(*map(holds, listed))
-        return {row["thread"] for row, is_found in zip(listed, found, strict=True) if is_found}
-
-    async def _said(self, row: Row) -> str:
-        """Return what was said on a thread, folded for a search."""
-        key = (row["thread"], row["updated_at"])
-        if (words := self._words.get(key)) is None:
-            try:
-                values = (await self._orchestrator.snapshot(row["thread"])).values
-            except (UnknownThreadError, DamagedThreadError):
-                values = {}
-            words = "\n".join(message["text"] for message in messages_of(values)).casefold()
-            self._words.put(key, words)
-        return words
-
-
-class _Words:
-    """A cache of what was said on threads, up to a size."""
-
-    def __init__(self) -> None:
-        self._by_thread: OrderedDict[str, tuple[float, str]] = OrderedDict()
-        self._chars = 0
-
-    def get(self, key: tuple[str, float]) -> str | None:
-        """Return a thread's words; None: they are not at hand."""
-        thread, at = key
-        if self._by_thread.get(thread, (None,))[0] != at:
-            return None
-        self._by_thread.move_to_end(thread)
-        return self._by_thread[thread][1]
-
-    def put(self, key: tuple[str, float], words: str) -> None:
-        """Have a thread's words at hand."""
-        thread, at = key
-        self._chars += len(words) - len(self._by_thread.pop(thread, (0.0, ""))[1])
-        self._by_thread[thread] = (at, words)
-        while self._chars > _MOST_SEARCHED_CHARS and len(self._by_thread) > 1:
-            _, (_, gone) = self._by_thread.popitem(last=False)
-            self._chars -= len(gone)
-
-
-def messages_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what was said as a person heard it.
-
-    What a planner wrote beside its calls was heard where it also writes the answer.
-    """
-    found: list[dict[str, Any]] = []
-    heard_beside = values.get("path") == "single"
-    for message in values.get("messages", ()):
-        if isinstance(message, HumanMessage):
-            files = [
-                {"name": each.name, "type": str(block.get("mime_type") or block.get("type") or "")}
-                for block, each in attached(message.content)
-            ]
-            found.append({"role": "user", "text": message.text, "attachments": files})
-        elif isinstance(message, AIMessage) and (text := message.text.strip()):
-            if message.additional_kwargs.get(QUESTION) or (message.tool_calls and not heard_beside):
-                continue
-            if found and found[-1]["role"] == "assistant":
-                found[-1]["text"] += f"\n\n{text}"
-            else:
-                found.append({"role": "assistant", "text": text, "attachments": []})
-    return found
 
 
 def _unknown(thread: str) -> UnknownThreadError:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from graphs.session import Orchestrator
 from terminal import files
-from terminal.app import Options
+from terminal.app import Options, Which
 from terminal.conversation import Conversation, thread_of
 
 
@@ -13,7 +13,7 @@ async def ask(
     orchestrator: Orchestrator,
     words: Sequence[str],
     paths: Sequence[str],
-    thread_id: str | None,
+    thread_id: str | Which | None,
     options: Options,
 ) -> int:
     """Run one turn; `-` reads the task from standard input.
@@ -24,5 +24,8 @@ async def ask(
     attachments = [files.attachment_at(path, limits) for path in paths]
     text = sys.stdin.read() if reads else " ".join(words)
     attachments += [] if reads else files.piped(limits)
-    thread, talk = await thread_of(orchestrator.ledger, thread_id), Conversation(orchestrator, options)
+    thread, talk = (
+        await thread_of(orchestrator.ledger, thread_id, options.user),
+        Conversation(orchestrator, options),
+    )
     return await talk.report(thread, talk.ask(text, thread, attachments))

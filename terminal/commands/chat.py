@@ -2,19 +2,23 @@
 
 import asyncio
 import contextlib
+from datetime import datetime
 
 from base.data_dir import CHAT_HISTORY
-from base.errors import BadMessageError, TwobrainError
+from base.errors import BadMessageError, ConfigurationError, TwobrainError, UnknownThreadError
+from base.settings import LOCAL
 from graphs.attachments import Attachment
 from graphs.session import Orchestrator
-from terminal.app import Options
+from graphs.transcript import messages_of
+from terminal.app import Options, Which
 from terminal.card import show_waiting
-from terminal.conversation import Conversation, exit_code, thread_of
+from terminal.commands.conversations.show import print_message
+from terminal.conversation import Conversation, exit_code, last_thread, thread_of
 from terminal.files import attachment_at, named_in, shown
 from terminal.interrupt import EXIT, LeftError
 from terminal.prompt import LinePrompt
 from terminal.screen import complain
-from terminal.text import plain
+from terminal.text import one_line, plain
 
 _COMMANDS = {
     "/file": "attach a file to the next message: /file PATH; or write @PATH in the message",
@@ -28,13 +32,65 @@ _COMMANDS = {
 _KEYS = """\
 Alt-Enter, or \\ at the end of a line, begins another line. Tab completes commands and paths.
 Ctrl-C clears what you typed, or stops a turn or a question. What you type meanwhile is no answer to it."""
+_OFFERED = 15
+"""Conversations to pick from."""
+_SHOWN = 4
+"""Messages of a conversation that is gone on with."""
+_TITLE_WIDTH = 60
 _LEAVING = {EXIT, "exit", "quit", "/quit"}
 
 
-async def chat(orchestrator: Orchestrator, thread_id: str | None, options: Options) -> int:
-    """Hold a conversation."""
-    thread = await thread_of(orchestrator.ledger, thread_id)
-    return await Chat(Conversation(orchestrator, options), thread).run()
+async def chat(orchestrator: Orchestrator, thread_id: str | Which | None, options: Options) -> int:
+    """Hold a conversation; one that goes on is shown first."""
+    talk, ledger = Conversation(orchestrator, options), orchestrator.ledger
+    if thread_id is Which.PICKED:
+        thread = await _picked(talk, options.user or LOCAL)
+    else:
+        thread = await thread_of(ledger, thread_id, options.user)
+    if talk.screen.interactive and thread_id is not None:
+        await _show_end(talk, thread)
+    return await Chat(talk, thread).run()
+
+
+async def _picked(talk: Conversation, user: str) -> str:
+    """Let a person pick one of the conversations used last.
+
+    Raises:
+        ConfigurationError: nobody is here to be asked.
+        UnknownThreadError: there is none.
+    """
+    if not talk.screen.interactive:
+        raise ConfigurationError("Nobody is here to pick a conversation: name it with --thread, or say -c.")
+    await last_thread(talk.orchestrator.ledger, user)  # there is one
+    rows = (await talk.orchestrator.ledger.threads(user=user))[-_OFFERED:][::-1]
+    zone = talk.orchestrator.settings.zone(user)
+    for number, row in enumerate(rows, 1):
+        used = datetime.fromtimestamp(row["updated_at"], zone)
+        title = one_line(row["title"] or row["thread"], _TITLE_WIDTH)
+        talk.screen.out.print(f"{number:>2}  {used:%d %b %H:%M}  {title}", soft_wrap=True)
+    prompt = LinePrompt(talk.screen)
+    while True:
+        typed = await prompt.line(f"Which one? 1 to {len(rows)} > ")
+        if typed.isdecimal() and 1 <= int(typed) <= len(rows):
+            return str(rows[int(typed) - 1]["thread"])
+
+
+async def _show_end(talk: Conversation, thread: str) -> None:
+    """Show what was said last, or that nothing was."""
+    try:
+        snapshot = await talk.orchestrator.snapshot(thread, context=talk.context)
+    except UnknownThreadError:
+        if await talk.orchestrator.ledger.thread(thread):
+            raise
+        talk.screen.note(f"There is no thread {plain(thread)} yet: this begins it.", "dim")
+        return
+    said = messages_of(snapshot.values)
+    if len(said) > _SHOWN:
+        talk.screen.note(f"… {len(said) - _SHOWN} messages before; twobrain show has all.", "dim")
+    for message in said[-_SHOWN:]:
+        print_message(talk.screen, message)
+    if snapshot.interrupts:
+        talk.screen.note("It waits for your answer: /resume asks.", "yellow")
 
 
 class Chat:

@@ -7,6 +7,7 @@ from channels.messenger import split
 from channels.service import open_messengers
 from channels.telegram import open_telegram
 from tests.behaviour.crashes.process import Home
+from tests.channels.bot_api import TOKEN
 from tests.channels.conftest import ALICE, BOB, serving
 
 
@@ -79,6 +80,14 @@ async def test_a_token_that_is_revoked_is_told_in_a_sentence_without_it(family, 
         await bot.text("the value of 12*7", ALICE)
     assert len([line for line in caplog.messages if "nothing comes from telegram" in line]) == 1
     assert family.environ["TELEGRAM_BOT_TOKEN"] not in caplog.text
+
+
+async def test_no_log_has_the_token_however_much_it_tells(family, bot, caplog):
+    caplog.set_level("DEBUG")
+    bot.message(ALICE, "what is 12*7")
+    async with serving(family):
+        await bot.text("the value of 12*7", ALICE)
+    assert TOKEN not in caplog.text
 
 
 async def test_an_album_with_a_caption_is_one_turn_and_a_file_too_large_is_refused(family, bot):

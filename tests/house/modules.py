@@ -17,7 +17,7 @@ FLOORS = {
     "nodes": 5,
     "graphs": 6,
     "channels": 7,
-    "doctor": 7,
+    "doctor": 8,
     "server": 8,
     "terminal": 9,
     "cli": 10,

@@ -13,7 +13,7 @@ export const talkOf = (id, path = "") => `conversations/${part(id)}${path}`;
 
 const refusal = (status, detail) => Object.assign(new Error(detail), { status });
 
-/** Ask the server; a sign-in that has ended brings the form back. What is thrown is for the person. */
+/** Ask the server; what is thrown is for the person. */
 export async function api(path, method = "GET", body = undefined) {
 	const headers = body ? { "Content-Type": "application/json" } : {};
 	const answer = await fetch(BASE + path, { method, headers, body: JSON.stringify(body) }).catch(() => { throw refusal(0, AWAY); });
@@ -23,7 +23,6 @@ export async function api(path, method = "GET", body = undefined) {
 	throw refusal(answer.status, told?.detail ?? `The server answered with ${answer.status}; its log says why.`);
 }
 
-/** Ask the server, and show why where it refuses; undefined then. */
 export async function attempt(...request) {
 	try {
 		return await api(...request);

@@ -1,7 +1,7 @@
-// The card: calls that wait for consent, and what one can say to them. Nothing is agreed to by default.
+// The card: calls that wait for consent, and what one can say to them.
 
 import { api, attempt, query, part, talkOf } from "./api.js";
-import { ago, el, exact, stamp, visible } from "./dom.js";
+import { el, exact, moment, stamp, visible } from "./dom.js";
 import { argumentsForm, ruleForm } from "./form.js";
 
 const SETTLING_MS = 400; // in which a click may be meant for what stood there before
@@ -22,7 +22,7 @@ function decides(button, act) {
 	};
 }
 
-/** Return what would happen, coloured by line, and why it asks. */
+/** Return what would happen, by line, and why it asks. */
 function effectOf(description) {
 	const [before, , preview, after] = description.split(/^(`{3,})\n([^]*?)\n\1$/m, 4);
 	const words = (text = "") => text.split(/\n{2,}/).filter((each) => each.trim()).map((each) => el("p", {}, visible(each.trim())));
@@ -31,7 +31,7 @@ function effectOf(description) {
 	return [...words(before), ...(drawn ? [el("pre", { className: "preview" }, drawn)] : []), ...words(after)];
 }
 
-/** Make the part of one call; `decide` hears what was chosen, and in which words. */
+/** Make the part of one call; `decide` hears what was chosen. */
 function callPart(action, { item, isOnly, place, decide }) {
 	const isInDoubt = "attempt" in action;
 	const parts = stamp("call", { name: !isOnly && `${place} · ${action.name}`, offered: action.offer?.text });
@@ -102,7 +102,6 @@ function callPart(action, { item, isOnly, place, decide }) {
 	return parts.node;
 }
 
-/** Make the card of what waits; `answered` hears what was decided. */
 function card(item, answered) {
 	const { request } = item;
 	const actions = request.action_requests;
@@ -141,7 +140,7 @@ function card(item, answered) {
 		else decisions.set(decision.tool_call_id, [decision, words]);
 		return isOnly ? answer() : tell();
 	};
-	parts.since.textContent = ago(item.since);
+	parts.since.textContent = moment(item.since);
 	parts.link.href = `#talk/${part(item.id)}`;
 	parts.calls.append(...actions.map((action, at) => callPart(action, { item, isOnly, place: `${at + 1} of ${actions.length}`, decide })));
 	decides(send, answer);

@@ -33,7 +33,6 @@ export function visible(text) {
 	return String(text).replace(UNSEEN, (char) => (" \n\t".includes(char) ? char : `\\u{${char.codePointAt(0).toString(16)}}`));
 }
 
-/** Return an argument exactly, as text. */
 export const exact = (value) => visible(typeof value === "string" ? value : JSON.stringify(value, null, 1));
 export const brief = (args) => Object.values(args ?? {}).map(exact).join(", ").slice(0, 200);
 
@@ -41,30 +40,21 @@ let timeZone;
 export const useZone = (name) => { timeZone = name; };
 export const moment = (seconds) => (seconds ? new Date(seconds * 1000).toLocaleString("en-GB", { timeZone, dateStyle: "medium", timeStyle: "short" }) : "");
 
-export function ago(seconds) {
-	const past = Date.now() / 1000 - seconds;
-	if (past < 60) return "just now";
-	if (past < 3600) return `${Math.floor(past / 60)} min ago`;
-	return past < 86400 ? `${Math.floor(past / 3600)} h ago` : moment(seconds);
-}
-
-export const took = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+export const took = (ms) => (typeof ms !== "number" ? "" : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 export const number = (value) => value.toLocaleString("en");
 export const dollars = (value) => (typeof value !== "number" ? "unknown cost" : value ? `$${value.toFixed(value < 1 ? 4 : 2)}` : "$0");
-export const bytes = (size) => (size < 1e5 ? `${Math.ceil(size / 1e3)} KB` : `${(size / 1e6).toFixed(1)} MB`);
+export const bytes = (size) => `${number(Math.ceil(size / 1e3))} KB`;
 export const count = (many, thing) => `${number(many)} ${thing}${many === 1 ? "" : "s"}`;
 
 /** Tell those who listen to the page instead of looking at it. */
 export const say = (text) => { byId("status").textContent = text; };
 
-/** Show what went wrong until it is dismissed, or the next such thing. */
 export function complain(text) {
 	const { node, dismiss } = stamp("problem", { text });
 	dismiss.onclick = () => node.remove();
 	byId("problem").replaceChildren(node);
 }
 
-/** Ask before what cannot be undone. */
 export function sure(question, yes) {
 	const dialog = byId("sure");
 	byId("sure-text").textContent = question;

@@ -19,7 +19,7 @@ function resolved(schema, root) {
 	return found;
 }
 
-/** Return an argument's input, and how its value is read; what cannot be read throws why. */
+/** Return an argument's input, and how its value is read. */
 function inputFor(name, { type, items, enum: options }, given) {
 	const values = Array.isArray(options) ? options : type === "boolean" && [true, false];
 	if (values) {
@@ -69,7 +69,6 @@ export function argumentsForm(args, schema = {}) {
 	return { nodes: fields.map(({ node }) => node), read };
 }
 
-/** Make the form of a rule: which further calls are to run unasked. */
 export function ruleForm({ name, args }) {
 	const parts = stamp("always");
 	const { until, uses, words } = parts;

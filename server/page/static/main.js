@@ -1,13 +1,13 @@
-// The page: who is here, which view is open, and what changes elsewhere.
+// The page: who is here, which view is open, what changes elsewhere.
 
 import { api, attempt, listen } from "./api.js";
-import { Cards } from "./card.js";
+import { Cards, moved } from "./card.js";
 import { byId, complain, say, stamp, sure, useZone } from "./dom.js";
 import { agreedView, doneView, rememberedView } from "./records.js";
 import { spentView } from "./spent.js";
 import { listConversations, markOpen, Talk } from "./talk.js";
 
-const VIEWS = { done: doneView, spent: spentView, agreed: agreedView, remembered: rememberedView };
+const VIEWS = { waiting: (me, { waiting }) => waiting.node, done: doneView, spent: spentView, agreed: agreedView, remembered: rememberedView };
 const main = byId("main");
 
 class Page {
@@ -59,7 +59,7 @@ class Page {
 
 	route() {
 		const [name, id] = location.hash.slice(1).split("/");
-		this.view = name === "waiting" || name in VIEWS ? name : "talk";
+		this.view = name in VIEWS ? name : "talk";
 		byId("side").hidePopover();
 		markOpen();
 		byId("where").textContent = this.view;
@@ -69,7 +69,8 @@ class Page {
 			this.talk.open(id ? decodeURIComponent(id) : null);
 			return;
 		}
-		main.replaceChildren(VIEWS[this.view]?.(this.me) ?? this.waiting.node);
+		main.replaceChildren(VIEWS[this.view](this.me, this));
+		moved();
 		main.querySelector("h1").focus();
 	}
 }
@@ -80,7 +81,7 @@ async function leave(what) {
 	location.reload();
 }
 
-/** Ask for a token; behind it the page stays as it is. */
+/** Ask for a token; behind it all stays. */
 function signIn() {
 	const dialog = byId("sign-in");
 	if (dialog.open) return;

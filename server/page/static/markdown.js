@@ -26,7 +26,6 @@ function link(text, address, source) {
 	return made;
 }
 
-/** Fill an element with a line's text, its emphasis, code and links. */
 function inline(node, text, depth = 0) {
 	const plain = (piece) => piece.split("\n").forEach((line, number) => node.append(...(number ? [el("br")] : []), line));
 	const nested = (tag, piece) => (depth < DEEPEST ? inline(el(tag), piece, depth + 1) : piece);

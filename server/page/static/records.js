@@ -28,14 +28,13 @@ function record(row) {
 	const decided = [row.decision ?? "not asked", row.decided_by && `by ${row.decided_by}`, moment(row.decided_at)];
 	const parts = stamp("record", {
 		status: row.status, tool: row.tool, brief: brief(row.args) || " ", when: moment(row.started_at ?? row.decided_at), args: exact(row.args), decision: decided.filter(Boolean).join(" "), user: row.user,
-		model: row.model ?? "unknown", took: typeof row.duration_ms === "number" ? took(row.duration_ms) : "unknown", result: row.result_sha256 ? `${count(row.result_size, "character")}, SHA-256 ${row.result_sha256}` : "none",
+		model: row.model ?? "unknown", took: took(row.duration_ms) || "unknown", result: row.result_sha256 ? `${count(row.result_size, "character")}, SHA-256 ${row.result_sha256}` : "none",
 	});
 	parts.status.classList.add(row.status);
 	parts.link.href = `#talk/${part(row.thread)}`;
 	return parts.node;
 }
 
-/** Make a row of what is kept until the person is sure. */
 function kept(text, facts, { label, question, path, load, isEditable }) {
 	const parts = stamp("kept", { text: !isEditable && text, facts: facts.filter(Boolean).join(" · "), remove: label });
 	if (isEditable) {

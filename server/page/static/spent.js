@@ -15,6 +15,7 @@ export function spentView() {
 		const kinds = Object.keys(TITLES);
 		const found = await Promise.all(kinds.map((by) => attempt(`usage?${query({ by, days: days.value })}`)));
 		if (!found.every(Boolean)) return;
+		if (!found[0].some((row) => row.cost_usd)) measure.value = "tokens";
 		const [value, told] = measure.value === "cost" ? [(row) => row.cost_usd ?? 0, dollars] : [tokensOf, inTokens];
 		const missing = found[0].reduce((sum, row) => sum + (row.unpriced_calls ?? 0), 0);
 		unpriced.textContent = missing ? `The price of ${number(missing)} model calls is unknown: they are not in the cost.` : "";

@@ -2,7 +2,7 @@
 
 import { attempt, part, query, talkOf } from "./api.js";
 import { Cards, watch } from "./card.js";
-import { ago, byId, bytes, complain, el, say, stamp, sure, visible } from "./dom.js";
+import { byId, bytes, complain, el, moment, stamp, sure, visible } from "./dom.js";
 import { Markdown } from "./markdown.js";
 import { account, Turn } from "./turn.js";
 
@@ -10,13 +10,12 @@ const LIMITS = { max_bytes: 10e6 };
 const NEAR_END_PX = 80;
 const isTouched = () => matchMedia("(pointer: coarse)").matches;
 
-/** Draw the list at the side, and return it. */
 export async function listConversations() {
 	const q = byId("search").value.trim();
 	const found = await attempt(`conversations?${query({ q })}`);
 	if (!found || q !== byId("search").value.trim()) return [];
 	byId("conversations").replaceChildren(...found.map(({ id, title, status, updated_at: at }) => {
-		const { node, link } = stamp("conversation", { title: title || "Untitled", state: status === "answered" ? ago(at) : status });
+		const { node, link } = stamp("conversation", { title: title || "Untitled", state: status === "answered" ? moment(at) : status });
 		link.href = `#talk/${part(id)}`;
 		link.className = status;
 		return node;
@@ -90,7 +89,7 @@ export class Talk {
 	attach(files) {
 		const { max_bytes: most } = this.limits;
 		for (const file of files) {
-			if (file.size > most) complain(`${file.name} has ${bytes(file.size)}. At most ${bytes(most)} can be attached; it was left out.`);
+			if (file.size > most) complain(`${file.name} has ${bytes(file.size)}: at most ${bytes(most)} can be attached.`);
 			else this.files.push(file);
 		}
 		this.drawFiles();
@@ -192,7 +191,6 @@ export class Talk {
 
 	listen() {
 		this.leave();
-		say("Thinking");
 		this.turn = new Turn(this.id, {
 			waits: this.changed,
 			over: (result) => {

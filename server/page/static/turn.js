@@ -9,20 +9,18 @@ const DRAWN_EACH_MS = 60;
 
 function step(status, tool, text, ms) {
 	const parts = stamp("step", { tool, state: status });
-	const mark = { executed: "executed", failed: "failed", running: "waiting" }[status] ?? "other";
-	parts.mark.setAttribute("href", `#i-${mark}`);
+	parts.mark.setAttribute("href", `#i-${status}`);
 	parts.node.classList.add(status);
 	parts.text.textContent = visible(text ?? "").slice(0, 300);
-	if (typeof ms === "number") parts.clock.textContent = took(ms);
+	parts.clock.textContent = took(ms);
 	return parts;
 }
 
-/** What a turn did and took, as the machine tells it; `used`: the models that were heard. */
+/** What a turn did and took; `used`: the models that were heard. */
 export function account(result, used = []) {
 	const { input_tokens: read = 0, output_tokens: written = 0, model_calls: calls, cost_usd: cost } = result.usage ?? {};
 	const models = [...new Set([...used, result.backend].filter(Boolean))].map(visible).join(", ");
-	const reason = result.stop_reason === "answered" ? "" : result.stop_reason;
-	const facts = [models, read + written > 0 && `${number(read + written)} tokens`, calls && dollars(cost), reason && `ended: ${reason.replaceAll("_", " ")}`];
+	const facts = [models, read + written > 0 && `${number(read + written)} tokens`, calls && dollars(cost), result.stop_reason !== "answered" && result.stop_reason];
 	const receipts = result.receipts ?? [];
 	const parts = stamp("account", { title: count(receipts.length, "receipt") });
 	parts.facts.textContent = facts.filter(Boolean).join(" · ");
@@ -110,7 +108,7 @@ export class Turn {
 	}
 
 	tick() {
-		for (const { clock, since } of this.running.values()) clock.textContent = took(Math.floor((Date.now() - since) / 1000) * 1000);
+		for (const { clock, since } of this.running.values()) clock.textContent = took(Date.now() - since);
 	}
 
 	draw() {

@@ -10,10 +10,9 @@ from base.texts import count
 from doctor.prune import Pruned, prunable
 from doctor.prune import prune as pruned
 from graphs.session import Orchestrator
-from terminal.commands.threads import COLUMNS
-from terminal.interrupt import LeftError
+from terminal.commands.conversations.threads import COLUMNS
 from terminal.lists import show, show_json
-from terminal.prompt import LinePrompt
+from terminal.prompt import agrees
 from terminal.screen import Screen, open_screen
 
 _UNITS = {"h": 3_600, "d": 86_400, "w": 7 * 86_400}
@@ -45,11 +44,8 @@ async def _agreed(screen: Screen, threads: Sequence[str], age: str, *, audit: bo
             "say --yes, or --dry-run to see what would go."
         )
     more = " and the audit of their calls" if audit else ""
-    question = f"Delete {count(len(threads), 'finished thread')} not used for {age}{more}, for good? [y/N] "
-    try:
-        agreed = (await LinePrompt(screen).line(question)).lower() in {"y", "yes"}
-    except LeftError:
-        agreed = False
+    question = f"Delete {count(len(threads), 'finished thread')} not used for {age}{more}, for good?"
+    agreed = await agrees(screen, question)
     if not agreed:
         screen.side.print("Nothing was deleted.", style="dim")
     return agreed

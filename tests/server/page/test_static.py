@@ -6,7 +6,7 @@ from pathlib import Path
 
 STATIC = Path(__file__).parents[3] / "server/page/static"
 SCRIPTS = sorted(STATIC.glob("*.js"))
-MOST_SCRIPT = 50 * 1024
+MOST_SCRIPT = 50_000
 UNSAFE = r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function|DOMParser|srcdoc|setHTML"
 
 

@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.server.page.browser.window import Network, Window, windows
 from tests.server.page.conftest import TOKENS
-from tests.server.page.site import Site
+from tests.server.page.site import Site, Visitor, place_of
 
 FLAGS = [
     "--headless",
@@ -42,7 +42,12 @@ def open_window(chromium: Browser) -> Iterator[Open]:
 
 @pytest.fixture
 def window(open_window: Open, open_site: Site) -> Window:
-    """Return a window where nobody need sign in."""
+    """Return a window where nobody need sign in, and nothing has been said."""
+    with Visitor(open_site) as host:
+        for each in host.get("conversations"):
+            if host.call("DELETE", place_of(each["id"])).status_code == 409:  # it runs on
+                host.hear(each["id"])
+                assert host.call("DELETE", place_of(each["id"])).is_success
     return open_window(open_site.url).open()
 
 

@@ -147,13 +147,13 @@ def test_conversations_are_searched_renamed_and_deleted(window: Window):
     window.sees("What can I do for you?")
 
 
-def test_a_file_that_is_too_large_is_left_out_in_words(window: Window, tmp_path: Path):
+def test_files_are_attached_and_one_that_is_too_large_is_left_out_in_words(window: Window, tmp_path: Path):
     page = window.page
     page.get_by_label("Message", exact=True).wait_for()
     large = tmp_path / "holiday.jpg"
     large.write_bytes(b"0" * 21_000_000)
     page.locator("input[type=file]").set_input_files(large)
-    window.sees("holiday.jpg has 21.0 MB. At most")
+    window.sees("holiday.jpg has 21,000 KB: at most")
     assert page.locator(".composer .chip").count() == 0
     drop = """(type) => { const data = new DataTransfer(); data.items.add(new File(["milk"], `${type}.txt`));
         const event = type === "paste" ? new ClipboardEvent(type, { clipboardData: data, bubbles: true })
@@ -162,6 +162,11 @@ def test_a_file_that_is_too_large_is_left_out_in_words(window: Window, tmp_path:
     page.evaluate(drop, "drop")
     page.evaluate(drop, "paste")
     assert page.locator(".composer .chip").all_inner_texts() == ["drop.txt\n1 KB", "paste.txt\n1 KB"]
+    window.say("what is 3*3")
+    window.sees("3*3 = 9")
+    page.reload()
+    window.sees("3*3 = 9")
+    assert page.locator(".user .chip").all_inner_texts() == ["drop.txt", "paste.txt"]
 
 
 def test_what_was_stopped_is_gone_on_with_and_asked_whether_it_happened(open_as: Open, site: Site):

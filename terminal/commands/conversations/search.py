@@ -1,0 +1,20 @@
+"""`twobrain search`: conversations by what was said in them."""
+
+from collections.abc import Sequence
+
+from base.settings import LOCAL
+from graphs.session import Orchestrator
+from graphs.transcript import ConversationSearch
+from terminal.commands.conversations.threads import COLUMNS
+from terminal.lists import list_rows
+
+
+async def search(
+    orchestrator: Orchestrator, words: Sequence[str], *, user: str | None, as_json: bool
+) -> None:
+    """List the conversations that hold each word, the last used last."""
+    rows = await orchestrator.ledger.threads(user=user)
+    found = await ConversationSearch(orchestrator).holding(rows, " ".join(words))
+    zone = orchestrator.settings.zone(user or LOCAL)
+    none = "Nothing that was said holds all of that. `twobrain threads` lists the conversations."
+    list_rows(found, COLUMNS, none, as_json=as_json, zone=zone)

@@ -60,6 +60,11 @@ bench-agentdojo: .venv-agentdojo/ready
 	$(call install,.venv-aegra,-c constraints.txt -e '.[postgres]' aegra-api==0.11.0,aegra)
 	@touch $@
 
+# Synapse, the homeserver on which Matrix is tried.
+.venv-synapse/ready:
+	$(call install,.venv-synapse,matrix-synapse==1.163.2,Synapse)
+	@touch $@
+
 comma := ,
 
 # install: folder, packages, what they are for. Bytecode is written for what is used, not for all there is.
@@ -73,4 +78,4 @@ define install
 endef
 
 clean:
-	rm -rf .venv .venv-aegra .venv-agentdojo .venv-peers
+	rm -rf .venv .venv-aegra .venv-agentdojo .venv-peers .venv-synapse

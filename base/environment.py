@@ -2,11 +2,17 @@
 
 import re
 import tomllib
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import platformdirs
-from pydantic import ValidationError
+import tzlocal
+from pydantic import AfterValidator, ValidationError
 
 from base.errors import ConfigurationError
 
@@ -119,3 +125,40 @@ def _line_of(path: Path, place: tuple[str, ...]) -> int:
         ]:
             return number
     return best
+
+
+def variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
+    """Yield the texts under every key that ends in `_env`."""
+    if isinstance(table, Mapping):
+        for key, value in table.items():
+            yield from variables_in(value, named=named or key.endswith("_env"))
+    elif isinstance(table, list | tuple):
+        for value in table:
+            yield from variables_in(value, named=named)
+    elif named and isinstance(table, str):
+        yield table
+
+
+@cache
+def time_zone(name: str) -> ZoneInfo:
+    """Return a time zone by its IANA name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"there is no time zone {name!r}; use an IANA name such as Europe/Paris") from None
+
+
+def machine_zone(said: str) -> ZoneInfo:
+    """Return the zone of the variable TZ, the machine's, or UTC."""
+    with suppress(ValueError):
+        return time_zone(said.removeprefix(":"))
+    with warnings.catch_warnings(action="ignore"), suppress(KeyError, ValueError, OSError):
+        return tzlocal.get_localzone()
+    return time_zone("UTC")
+
+
+TimeZone = Annotated[str, AfterValidator(lambda name: str(time_zone(name)))]

@@ -6,19 +6,15 @@ where a model is opened, and `Settings.redact` strips every such value from any 
 
 import logging
 import os
-import warnings
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 import platformdirs
-import tzlocal
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -28,7 +24,19 @@ from pydantic import (
     model_validator,
 )
 
-from base.environment import at_home, checked_url, config_path, explained, read_dotenv, read_toml, where
+from base.environment import (
+    TimeZone,
+    at_home,
+    checked_url,
+    config_path,
+    explained,
+    machine_zone,
+    read_dotenv,
+    read_toml,
+    time_zone,
+    variables_in,
+    where,
+)
 from base.errors import ConfigurationError, UnknownUserError
 from base.redaction import redacted, secrets_of
 from base.users import Added, AddedUsers, Digest, Role, Stamp, UsersFile, stamp
@@ -136,31 +144,6 @@ class RuleCard(Card):
     """Argument to a pattern (`*`, `?`, `[…]`) that its text must match; each must be there."""
 
 
-@cache
-def time_zone(name: str) -> ZoneInfo:
-    """Return a time zone by its IANA name.
-
-    Raises:
-        ValueError: there is none.
-    """
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"there is no time zone {name!r}; use an IANA name such as Europe/Paris") from None
-
-
-def _machine_zone(said: str) -> ZoneInfo:
-    """Return the zone of the variable TZ, the machine's, or UTC."""
-    with suppress(ValueError):
-        return time_zone(said.removeprefix(":"))
-    with warnings.catch_warnings(action="ignore"), suppress(KeyError, ValueError, OSError):
-        return tzlocal.get_localzone()
-    return time_zone("UTC")
-
-
-TimeZone = Annotated[str, AfterValidator(lambda name: str(time_zone(name)))]
-
-
 _HOURS = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 Place = Annotated[str, Field(pattern=r"^(page|telegram|matrix|[A-Z][A-Z0-9_]*)$")]
 """Where somebody is told."""
@@ -194,6 +177,8 @@ class UserCard(Card):
     raises the role, or lets run unasked what this table does not."""
     telegram: int | None = Field(default=None, gt=0)
     """This user's id on Telegram, which is that of their chat with the bot; None: they do not use it."""
+    matrix: str | None = Field(default=None, pattern=r"^@[^:\s]+:\S+$")
+    """This user's id on Matrix, such as @anna:example.org; None: they do not use it."""
     notify: tuple[Place, ...] = ()
     """Where this user is told of a question that waits, and of a turn that failed or took over a minute:
     `page`, a messenger's name, or the name of a variable with an apprise URL."""
@@ -451,10 +436,10 @@ class Settings(BaseModel):
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
         named |= {place for user in self.users.values() for place in user.notify if place.isupper()}
-        named |= set(_variables_in([self.tools, self.mcp, self.channels, self.server.model_dump()]))
+        named |= set(variables_in([self.tools, self.mcp, self.channels, self.server.model_dump()]))
         self._environ = dict(environ)
         self._secrets = secrets_of(environ, named)
-        self._zone = _machine_zone(environ.get("TZ", ""))
+        self._zone = machine_zone(environ.get("TZ", ""))
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -495,12 +480,8 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
     """Yield where, below `users`, something is wrong, and what."""
     if users.get(EVERYBODY_ELSE, _STRANGER).token_sha256:
         yield (EVERYBODY_ELSE, "token_sha256"), "a token is one user's; give each a table"
-    on_telegram: dict[int, str] = {}
+    yield from _mistakes_about_messengers(users)
     for name, card in users.items():
-        if card.telegram is not None and (other := on_telegram.setdefault(card.telegram, name)) != name:
-            yield (name, "telegram"), f"{card.telegram} is {other!r} already"
-        if "telegram" in card.notify and card.telegram is None:
-            yield (name, "notify"), "telegram is where the user's own id is to stand, as telegram = …"
         for approver in card.approvers:
             if approver == name:
                 yield (name, "approvers"), f"{name!r} cannot be asked instead of {name!r}"
@@ -510,13 +491,15 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
                 yield (name, "approvers"), what
 
 
-def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
-    """Yield the texts under every key that ends in `_env`."""
-    if isinstance(table, Mapping):
-        for key, value in table.items():
-            yield from _variables_in(value, named=named or key.endswith("_env"))
-    elif isinstance(table, list | tuple):
-        for value in table:
-            yield from _variables_in(value, named=named)
-    elif named and isinstance(table, str):
-        yield table
+def _mistakes_about_messengers(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[str, str], str]]:
+    known: dict[tuple[str, int | str | None], str] = {}
+    for name, card in users.items():
+        for messenger, address in (("telegram", card.telegram), ("matrix", card.matrix)):
+            other = known.setdefault((messenger, address), name) if address is not None else name
+            if other != name:
+                yield (name, messenger), f"{address} is {other!r} already"
+            if messenger in card.notify and address is None:
+                yield (
+                    (name, "notify"),
+                    f"{messenger} is where the user's own id is to stand, as {messenger} = …",
+                )

@@ -1,23 +1,26 @@
 """Texts on their way to chats: paced, repeated, and sent once.
 
 A row stands in the ledger before anything is sent, and holds its message once that is known. What is known is
-edited; what may have been sent, because the process or the connection ended meanwhile, is sent once more, and
-says so: no messenger tells whether it has a text already.
+edited; what may have been sent, because the process or the connection ended meanwhile, is sent once more,
+under its key where that makes no second message; else it says so.
 """
 
 import asyncio
+import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from base.settings import UserCard
 from channels.messages import ChatPlace, Messages
 from channels.messenger import (
     AwayError,
     Button,
     ChatGoneError,
+    File,
     MessageGoneError,
     Messenger,
     MessengerError,
@@ -25,6 +28,7 @@ from channels.messenger import (
     UncertainError,
     split,
 )
+from graphs.attachments import Attachment
 from ledger.ledger import Ledger
 from nodes.events import Restarted, Token, UsageReported
 
@@ -40,6 +44,8 @@ _TYPING_S = 4.0
 _GATHER_S = 0.6
 """Seconds of an answer before it is shown: a short one comes as one message."""
 _TAKEN_BACK = "…"
+_LOOKS, _LOOK_S = 300, 0.2
+"""How often, and after how many seconds, it is looked for what is being sent."""
 _GRACE_S = 3.0
 """Seconds that a message which is being sent has when all ends."""
 
@@ -121,6 +127,23 @@ class Delivery:
                 await self._edit(row, _TAKEN_BACK)
         return message
 
+    async def chat_with(self, card: UserCard, near: str | None) -> str | None:
+        """Return a chat that is a user's alone; None: there is none."""
+        address = self._messenger.address(card)
+        return await self._messenger.private_chat(address, near) if address else None
+
+    async def find(self, place: ChatPlace, message: str) -> dict[str, Any] | None:
+        """Return what stands in a chat as a message; None: not ours.
+
+        A message can be seen before its row tells which it is.
+        """
+        for _ in range(_LOOKS):
+            found = await self._messages.find(place, message)
+            if found or not await self._messages.is_sending(place):
+                return found
+            await asyncio.sleep(_LOOK_S)
+        return None
+
     def parts(self, text: str) -> list[str]:
         """Return the messages that a text makes."""
         return split(text, self._messenger.longest - _ROOM, self._messenger.length)
@@ -174,17 +197,20 @@ class Delivery:
         status = "asked" if is_last and what.question else "sent"
         question = {"question": what.question, "calls": what.calls} if is_last else {}
         buttons = what.buttons if is_last else ()
+        if row and not row["message"] and self._messenger.deduplicates:
+            row = {**row, "message": await self._send(what, row, buttons), "status": status}
         if row and row["message"]:
             if row["text"] != text or row["status"] != status:
                 await self._edit(row, text, buttons)
                 await self._messages.delivered(row["id"], text=text, status=status, **question)
             return str(row["message"])
         values = {"user": what.user, "thread": what.thread, "text": text, "status": "sending", **question}
-        place = self.place(what.chat)
-        identity = await self._messages.deliver(place, what.key, number, self._now(), message=None, **values)
+        place, now = self.place(what.chat), self._now()
+        identity = await self._messages.deliver(place, what.key, number, now, message=None, **values)
         if row:
             self._again.add(identity)
-        sending = asyncio.create_task(self._send(what, text, identity, buttons, status))
+        fresh = {"id": identity, "part": number, "at": now, "text": text, **question}
+        sending = asyncio.create_task(self._send(what, fresh, buttons))
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:  # what is under way is better known to have been sent
@@ -192,19 +218,21 @@ class Delivery:
             sending.cancel()
             raise
 
-    async def _send(
-        self, what: Outgoing, text: str, identity: int, buttons: Sequence[Sequence[Button]], status: str
-    ) -> str:
+    async def _send(self, what: Outgoing, row: Mapping[str, Any], buttons: Sequence[Sequence[Button]]) -> str:
+        """Send what a row holds, under a key that stays the row's; return its message."""
+        key = hashlib.sha256(f"{what.chat} {what.key} {row['part']} {row['at']!r}".encode()).hexdigest()
+
         async def attempt() -> str:
-            shown = f"{_AGAIN}{text}" if identity in self._again else text
+            shown = f"{_AGAIN}{row['text']}" if row["id"] in self._again else row["text"]
             try:
-                return await self._messenger.send(what.chat, shown, buttons, what.reply_to)
+                return await self._messenger.send(what.chat, shown, buttons, reply_to=what.reply_to, key=key)
             except UncertainError:
-                self._again.add(identity)
+                self._again.add(row["id"])
                 raise
 
         message = await self._persistently(what.chat, attempt)
-        await self._messages.delivered(identity, message=message, status=status)
+        status = "asked" if row.get("question") else "sent"
+        await self._messages.delivered(row["id"], message=message, status=status)
         return message
 
     async def _edit(self, row: dict[str, Any], text: str, buttons: Sequence[Sequence[Button]] = ()) -> None:
@@ -214,17 +242,28 @@ class Delivery:
                 row["chat"], lambda: self._messenger.edit(row["chat"], row["message"], shown, buttons)
             )
 
+    async def fetch(self, file: File) -> Attachment:
+        """Return a file's content. Raises MessengerError: it cannot be had."""
+        return await self._persistently("", lambda: self._messenger.fetch(file))
+
     async def _persistently(self, chat: str, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what an attempt gives, which is made until it is answered."""
+        """Return what an attempt gives, made until it is answered.
+
+        Args:
+            chat: in which it counts as a message; empty: it is none.
+            attempt: what is made.
+        """
         pause = _FIRST_PAUSE_S
         while True:
-            await self._wait_for_turn(chat)
+            if chat:
+                await self._wait_for_turn(chat)
             try:
                 return await attempt()
             except SlowDownError as error:
                 await asyncio.sleep(error.after_s)
             except (AwayError, UncertainError) as error:
-                _log.warning("%s; tried again in %g s", error, pause)
+                if pause == _FIRST_PAUSE_S:
+                    _log.warning("a message on %s waits, and is tried again: %s", self._messenger.name, error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             except ChatGoneError as error:

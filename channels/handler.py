@@ -116,7 +116,10 @@ class Handler:
             if (file.size or 0) > largest:
                 refused.append(f"{file.name!r} is left out: it has more than {largest / 1_000_000:g} MB.")
                 continue
-            found.append(await self._messenger.fetch(file))
+            try:
+                found.append(await self._delivery.fetch(file))
+            except MessengerError as error:
+                refused.append(f"{file.name!r} is left out: {error}")
         return found, "\n".join(refused)
 
     async def _take_press(self, row: dict[str, Any], press: Incoming) -> None:
@@ -167,7 +170,7 @@ class Handler:
 
     async def _ask(self, row: dict[str, Any], request: dict[str, Any], chat: str | None, owner: str) -> None:
         """Put a question to who may answer it, wherever they are."""
-        reached = await self._questions.show(row["thread"], request, owner)
+        reached = await self._questions.show(row["thread"], request, owner, near=chat)
         if request.get("problem"):
             key = f"problem {row['id']}"
             await self._questions.problem(row["chat"], row["user"], row["thread"], request, key)

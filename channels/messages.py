@@ -63,6 +63,13 @@ class Messages:
         query = select(func.count()).select_from(received).where(*its)
         return await self._access.read(lambda connection: connection.scalar(query) or 0)
 
+    async def is_behind_answer(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether a button was pressed in a chat before a message came, and is not done with."""
+        its = matching(received, {"messenger": row["messenger"], "chat": row["chat"]})
+        open_ = received.c.status.in_(OPEN), received.c.lane != row["chat"], received.c.id < row["id"]
+        query = select(func.count()).select_from(received).where(*its, *open_)
+        return bool(await self._access.read(lambda connection: connection.scalar(query)))
+
     async def change(self, ids: Sequence[int], **values: Any) -> None:
         """Note what is done with messages; what is done needs no content."""
         if values.get("status") == "done":
@@ -99,6 +106,12 @@ class Messages:
         """Return what was sent as a message; None: not ours."""
         query = select(deliveries).where(*matching(deliveries, {**place._asdict(), "message": message}))
         return await self._access.read(lambda connection: next(iter(rows_of(connection, query)), None))
+
+    async def is_sending(self, place: ChatPlace) -> bool:
+        """Tell whether something is being sent to a chat, or was when a process died."""
+        its = matching(deliveries, {**place._asdict(), "status": "sending"})
+        query = select(func.count()).select_from(deliveries).where(*its)
+        return bool(await self._access.read(lambda connection: connection.scalar(query)))
 
     async def question(self, place: ChatPlace, mark: str) -> dict[str, Any] | None:
         """Return a chat's question by its identity's begin; None: none."""

@@ -1,6 +1,7 @@
 """What a messenger must do, and what comes from it."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol, Self
@@ -16,6 +17,8 @@ class Button(NamedTuple):
     label: str
     data: str
     """What the messenger sends when it is pressed; at most 64 bytes."""
+    sign: str = ""
+    """A reaction to the message that means the same, where there are no buttons; empty: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,13 @@ class Incoming:
     refused: str = ""
     """Why some of it cannot be read, in a sentence; empty: all can."""
     pressed: str = ""
-    """The data of the button; empty: none was pressed."""
+    """The data of the button, or its sign; empty: none was pressed."""
     message: str = ""
     """The message that bears the button."""
     query: str = ""
     """By which the press is acknowledged."""
+    notice: str = ""
+    """What is said, once, where it may not be used; empty: nothing is."""
 
     def stored(self) -> str:
         """Return it as text for the ledger."""
@@ -65,6 +70,9 @@ class Incoming:
         """Return what was stored."""
         found: dict[str, Any] = json.loads(content)
         return cls(**{**found, "files": tuple(File(**each) for each in found["files"])})
+
+
+_FENCE = re.compile(r"^(`{3,})[^`\n]*\n(.*?)\n\1$", re.DOTALL | re.MULTILINE)
 
 
 class MessengerError(TwobrainError):
@@ -109,6 +117,8 @@ class Messenger(Protocol):
     """Units of the longest message."""
     pause_s: float
     """Seconds between messages to one chat, in the long run."""
+    deduplicates: bool
+    """What is sent again under its key is there once."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -117,11 +127,17 @@ class Messenger(Protocol):
     async def own_name(self) -> str:
         """Return its own name there; so its token is good."""
 
+    async def unusable(self) -> str:
+        """Return which of its chats cannot be used, and why, in a sentence; empty: all can."""
+
     def length(self, text: str) -> int:
         """Return how many units a text has."""
 
     def address(self, card: UserCard) -> str | None:
-        """Return who a user is there, and their private chat; None: nobody."""
+        """Return who a user is there; None: nobody."""
+
+    async def private_chat(self, address: str, near: str | None) -> str | None:
+        """Return a chat that is somebody's alone, `near` where that is one; None: there is none."""
 
     def serves(self, incoming: Incoming) -> bool:
         """Tell whether a chat is one in which it may be used."""
@@ -133,9 +149,17 @@ class Messenger(Protocol):
         """
 
     async def send(
-        self, chat: str, text: str, buttons: Sequence[Sequence[Button]] = (), reply_to: str | None = None
+        self,
+        chat: str,
+        text: str,
+        buttons: Sequence[Sequence[Button]] = (),
+        *,
+        reply_to: str | None = None,
+        key: str = "",
     ) -> str:
         """Send a text, shown as it is; return the message's id.
+
+        The key is the same for what is sent again; empty: it never is.
 
         Raises:
             UncertainError: it may have been sent.
@@ -154,6 +178,15 @@ class Messenger(Protocol):
 
     async def fetch(self, file: File) -> Attachment:
         """Return a file's content."""
+
+
+def segments(text: str) -> list[tuple[str, bool]]:
+    """Return a text in parts, each with whether it stood in a code fence."""
+    parts, end = [], 0
+    for fence in _FENCE.finditer(text):
+        parts += [(text[end : fence.start()], False), (fence[2], True)]
+        end = fence.end()
+    return [part for part in (*parts, (text[end:], False)) if part[0]]
 
 
 def split(text: str, longest: int, length: Callable[[str], int]) -> list[str]:

@@ -25,7 +25,10 @@ _TOO_LONG = (
 )
 _NOT_YOURS = "This question is not yours to answer."
 _OVER = "This was decided already."
+_IN_WORDS = "A reaction is no answer to this question. Answer it in words."
 _APPROVE, _ALWAYS, _REJECT = "a", "o", "r"
+_SIGNS = {_APPROVE: "\U0001f44d", _REJECT: "\u274c"}
+"""Reactions that mean the same as a button about all that is asked."""
 _ALL = "*"
 _MARK_LENGTH = 16
 _CALL_LENGTH = 12
@@ -47,9 +50,15 @@ class Questions:
         self._messages = Messages(orchestrator.ledger.access)
 
     async def show(
-        self, thread: str, request: Mapping[str, Any], owner: str, only: str | None = None
+        self,
+        thread: str,
+        request: Mapping[str, Any],
+        owner: str,
+        *,
+        near: str | None = None,
+        only: str | None = None,
     ) -> list[str]:
-        """Put a question to who may answer it; return their chats.
+        """Put a question to who may answer it, `near` a chat; return their chats.
 
         `only`: to that user alone. In the quiet hours of others than its user they are asked later.
         Where that are approvers, its user is told for whom it waits, and may reject it.
@@ -58,7 +67,7 @@ class Questions:
         reached = []
         for user in dict.fromkeys([*approvers, owner]):
             card = self._orchestrator.settings.users.get(user)
-            chat = self._messenger.address(card) if card else None
+            chat = await self._delivery.chat_with(card, near) if card else None
             if chat is None or only not in {None, user}:
                 continue
             if only is None and user != owner and card and is_quiet(card, self._clock(user)):
@@ -106,7 +115,10 @@ class Questions:
         """Return the question that a button names; None: there is none.
 
         After a crash it may stand in the chat twice. The message that nobody knew of loses its buttons then.
+        A sign names none: it is about the message that it is on.
         """
+        if _is_sign(press):
+            return await self._delivery.find(place, press.message)
         _, mark, _ = _read(press.pressed)
         found = await self._messages.question(place, mark)
         if found and found["message"] not in {None, press.message}:
@@ -124,11 +136,14 @@ class Questions:
             user: who pressed it.
             request: what the thread asks now.
         """
+        is_sign = _is_sign(incoming)
         if row is None or not row["question"] or row["user"] != user:
-            return [], _NOT_YOURS if row else _OVER
-        verb, mark, call = _read(incoming.pressed)
-        if request is None or identity_of(request) != row["question"] or not row["question"].startswith(mark):
+            return [], "" if is_sign else _NOT_YOURS if row else _OVER
+        if request is None or identity_of(request) != row["question"]:
             return [], await self.outcome(row)
+        verb, mark, call = _read(_meant(row, request, incoming.pressed) if is_sign else incoming.pressed)
+        if not row["question"].startswith(mark):
+            return [], _IN_WORDS if is_sign else await self.outcome(row)
         meant = [each for each in request["action_requests"] if call in {_ALL, _short(each["tool_call_id"])}]
         decisions = [_decision(verb, each) for each in meant]
         return ([], _OVER) if None in decisions else ([each for each in decisions if each], "")
@@ -169,7 +184,7 @@ def _buttons(request: Mapping[str, Any], identity: str, *, may_approve: bool) ->
         which, call = f"{number}. " if several else "", _short(action["tool_call_id"])
         rows += _rows(action, identity, which, call, may_approve=may_approve)
     if several and may_approve and not any("attempt" in action for action in actions):
-        rows.append(_row(identity, _ALL, ("Approve all", _APPROVE), ("Reject all", _REJECT)))
+        rows.append(_row(identity, _ALL, ("Approve all", _APPROVE), ("Reject all", _REJECT), is_all=True))
     return rows
 
 
@@ -177,17 +192,30 @@ def _rows(
     action: Mapping[str, Any], identity: str, which: str, call: str, *, may_approve: bool
 ) -> list[list[Button]]:
     in_doubt = "attempt" in action
+    is_all = not (which or in_doubt)
     yes, no = ("Run it again", "Count it as done") if in_doubt else ("Approve", "Reject")
     if not may_approve:
-        return [_row(identity, call, (f"{which}{no}", _REJECT))]
-    rows = [_row(identity, call, (f"{which}{yes}", _APPROVE), (f"{which}{no}", _REJECT))]
+        return [_row(identity, call, (f"{which}{no}", _REJECT), is_all=is_all)]
+    rows = [_row(identity, call, (f"{which}{yes}", _APPROVE), (f"{which}{no}", _REJECT), is_all=is_all)]
     if action.get("offer") and not in_doubt:
         rows.append(_row(identity, call, (f"{which}Approve, and always so", _ALWAYS)))
     return rows
 
 
-def _row(identity: str, call: str, *buttons: tuple[str, str]) -> list[Button]:
-    return [Button(label, f"{verb}{identity[:_MARK_LENGTH]}{call}") for label, verb in buttons]
+def _row(identity: str, call: str, *buttons: tuple[str, str], is_all: bool = False) -> list[Button]:
+    signs = _SIGNS if is_all else {}
+    mark = identity[:_MARK_LENGTH]
+    return [Button(label, f"{verb}{mark}{call}", signs.get(verb, "")) for label, verb in buttons]
+
+
+def _is_sign(press: Incoming) -> bool:
+    return len(press.pressed) == 1
+
+
+def _meant(row: Mapping[str, Any], request: Mapping[str, Any], sign: str) -> str:
+    """Return the data of the button that a sign stands for; empty: it stands for none."""
+    shown = _buttons(request, row["question"], may_approve=is_whole(row))
+    return next((button.data for buttons in shown for button in buttons if button.sign == sign), "")
 
 
 def _read(data: str) -> tuple[str, str, str]:

@@ -21,12 +21,15 @@ from graphs.session import Orchestrator
 _TAKE_OVER_S = 2.0
 """Seconds after which another process takes the place of one that died."""
 _LOOK_S = 2.0
+_BEHIND_S = 0.2
+"""Seconds after which it is looked whether an answer before a message is done with."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _MANY = 10
 """Messages that wait in a chat, of which its person is told."""
 _FOLLOWING = 20
 """Messages that are read at once: an album has ten at the most."""
 _STOP = "/stop"
+_FLOOD = f"More than {_MANY} of your messages wait. They are taken in order; {_STOP} drops them."
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +48,8 @@ class Channel:
         self._at_work: dict[str, set[asyncio.Task[None]]] = {}
         """By chat: what is done with its messages just now."""
         self._flooded: set[str] = set()
+        self._noticed: set[str] = set()
+        """Chats that were told why nothing is done there."""
         name = messenger.name
         self._notices = Notices(name, orchestrator, lambda place: place == name, self._send_notice)
         self._handler = Handler(orchestrator, messenger, self._delivery, self._questions)
@@ -84,7 +89,8 @@ class Channel:
     async def _send_notice(self, notice: Notice) -> None:
         """Ask somebody, remind them, or tell how a turn ended."""
         card = self._orchestrator.settings.users.get(notice.user)
-        chat = self._messenger.address(card) if card else None
+        near = await self._messages.chat_of(self._messenger.name, notice.thread, notice.user)
+        chat = await self._delivery.chat_with(card, near) if card else None
         if chat is None:
             raise MessengerError(f"[users.{notice.user}] has no {self._messenger.name}.")
         result = await self._orchestrator.result(notice.thread)
@@ -92,7 +98,7 @@ class Channel:
             if result.pending:
                 owner = await self._orchestrator.ledger.thread(notice.thread)
                 name = owner["user"] if owner else notice.user
-                await self._questions.show(notice.thread, result.pending, name, only=notice.user)
+                await self._questions.show(notice.thread, result.pending, name, near=near, only=notice.user)
             return
         words = await words_of(self._orchestrator, notice)
         asked = await self._messages.question(self._delivery.place(chat), notice.subject)
@@ -131,6 +137,9 @@ class Channel:
             user = users.get(incoming.sender)
             if user is None or not self._messenger.serves(incoming):
                 unknown += 1
+                if user and incoming.notice and incoming.chat not in self._noticed:
+                    self._noticed.add(incoming.chat)
+                    self._tasks.create_task(self._tell(incoming.chat, "notice", incoming.notice, user))
                 _log.warning(
                     "a message on %s was left unanswered: its sender %s may not use it in chat %s",
                     *(self._messenger.name, incoming.sender or "(unnamed)", incoming.chat),
@@ -144,7 +153,7 @@ class Channel:
         for lane, row in {row["lane"]: row for row in rows if row["lane"] == row["chat"]}.items():
             if lane not in self._flooded and await self._messages.count(self._messenger.name, lane) > _MANY:
                 self._flooded.add(lane)
-                self._tasks.create_task(self._tell_flood(row))
+                self._tasks.create_task(self._tell(row["chat"], "many", _FLOOD, row["user"]))
 
     async def _users(self) -> dict[str, str]:
         """Return the users who have an address, as they stand now."""
@@ -153,10 +162,10 @@ class Channel:
         found = {self._messenger.address(card): name for name, card in known.cards.items()}
         return {address: name for address, name in found.items() if address}
 
-    async def _tell_flood(self, row: dict[str, Any]) -> None:
-        words = f"More than {_MANY} of your messages wait. They are taken in order; {_STOP} drops them."
+    async def _tell(self, chat: str, key: str, words: str, user: str) -> None:
+        """Say something in a chat that is no answer, once under its key."""
         with suppress(MessengerError):
-            await self._delivery.put(Outgoing(row["chat"], "many", words, row["user"]))
+            await self._delivery.put(Outgoing(chat, key, words, user))
 
     def _wake(self, lane: str) -> None:
         self._woken.add(lane)
@@ -170,7 +179,9 @@ class Channel:
             self._woken.discard(lane)
             try:
                 rows = await self._messages.following(self._messenger.name, lane, _FOLLOWING)
-                if rows:
+                if rows and lane == rows[0]["chat"] and await self._messages.is_behind_answer(rows[0]):
+                    await asyncio.sleep(_BEHIND_S)  # what it answers, or begins, depends on that
+                elif rows:
                     await self._do(_together(rows))
                 elif lane in self._flooded:
                     await self._messages.forget(self._delivery.place(lane), "many")

@@ -7,13 +7,17 @@ from contextlib import asynccontextmanager, suppress
 
 from base.errors import ConfigurationError
 from base.settings import Settings
+from channels.matrix import open_matrix
 from channels.messenger import Messenger
 from channels.notices import serve_notices
 from channels.runner import Channel
 from channels.telegram import open_telegram
 from graphs.session import Orchestrator
 
-_OPENERS: Mapping[str, Callable[[Settings], Messenger | None]] = {"telegram": open_telegram}
+_OPENERS: Mapping[str, Callable[[Settings], Messenger | None]] = {
+    "telegram": open_telegram,
+    "matrix": open_matrix,
+}
 """By the name of its table in `[channels]`."""
 
 _log = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from channels.messenger import (
     MessengerError,
     SlowDownError,
     UncertainError,
+    segments,
 )
 from graphs.attachments import Attachment
 from graphs.shadowing import CHECKOUT
@@ -44,7 +44,6 @@ _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _GONE = ("chat not found", "user is deactivated", "peer_id_invalid", "bot was kicked", "not enough rights")
 _TOLD_BY = ("httpx", "httpcore.http11", "telegram.Bot")
 """Loggers that tell of each request."""
-_FENCE = re.compile(r"^(`{3,})[^`\n]*\n(.*?)\n\1$", re.DOTALL | re.MULTILINE)
 _KINDS = {
     "document": "file",
     "audio": "audio.mp3",
@@ -106,13 +105,14 @@ class Telegram:
     remembers = True
     longest = _LONGEST
     pause_s = 1.0
+    deduplicates = False
 
     def __init__(self, card: TelegramCard, token: str) -> None:
         self._card = card
         self._token = token
 
     async def __aenter__(self) -> Self:
-        """Connect; nothing is sent yet. Addresses hold the token, so no log has them."""
+        """Connect; no log has the addresses, which hold the token."""
         for name in _TOLD_BY:
             logging.getLogger(name).addFilter(self._is_harmless)
         self._bot = await asyncio.to_thread(self._open)
@@ -152,13 +152,21 @@ class Telegram:
         with _explained():
             return f"@{(await self._bot.get_me()).username}"
 
+    async def unusable(self) -> str:
+        """Return nothing: Telegram does not tell in which chats a bot is."""
+        return ""
+
     def length(self, text: str) -> int:
         """Return a text's UTF-16 units."""
         return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
     def address(self, card: UserCard) -> str | None:
-        """Return a user's id, which is their private chat's too."""
+        """Return a user's id."""
         return None if card.telegram is None else str(card.telegram)
+
+    async def private_chat(self, address: str, near: str | None) -> str | None:  # noqa: ARG002 (a person has one)
+        """Return a user's private chat, whose id is theirs."""
+        return address
 
     def serves(self, incoming: Incoming) -> bool:
         """Tell whether a chat is its sender's own, or a configured group."""
@@ -184,7 +192,13 @@ class Telegram:
         return [found for each in updates if (found := _incoming(f"{bot}:{each.update_id}", each))], last
 
     async def send(
-        self, chat: str, text: str, buttons: Sequence[Sequence[Button]] = (), reply_to: str | None = None
+        self,
+        chat: str,
+        text: str,
+        buttons: Sequence[Sequence[Button]] = (),
+        *,
+        reply_to: str | None = None,
+        key: str = "",  # noqa: ARG002 (Telegram knows no keys)
     ) -> str:
         """Send a text; its code fences become code, all else stays."""
         from telegram import LinkPreviewOptions, ReplyParameters
@@ -283,14 +297,12 @@ def _formed(text: str) -> tuple[str, "list[MessageEntity]"]:
     """
     from telegram import MessageEntity
 
-    shown, entities, end = "", [], 0
-    for fence in _FENCE.finditer(text):
-        shown += text[end : fence.start()]
-        offset, inner = _units(shown), fence[2]
-        if inner.strip():
-            entities.append(MessageEntity(MessageEntity.PRE, offset, _units(inner)))
-        shown, end = shown + inner, fence.end()
-    return shown + text[end:], entities
+    shown, entities = "", []
+    for part, is_code in segments(text):
+        if is_code and part.strip():
+            entities.append(MessageEntity(MessageEntity.PRE, _units(shown), _units(part)))
+        shown += part
+    return shown, entities
 
 
 def _units(text: str) -> int:

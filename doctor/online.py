@@ -180,7 +180,10 @@ async def _messenger(settings: Settings, name: str) -> Finding:
     begun = time.monotonic()
     opened = await asyncio.to_thread(open_messengers, settings)
     async with next(each for each in opened if each.name == name) as messenger:
-        return Finding(f"messenger {name}", "good", f"it is {await messenger.own_name()}, in {_since(begun)}")
+        told = f"it is {await messenger.own_name()}, in {_since(begun)}"
+        unusable = await messenger.unusable()
+        words = f"{told}; {unusable}" if unusable else told
+        return Finding(f"messenger {name}", "note" if unusable else "good", words)
 
 
 def _telemetry(settings: Settings) -> Iterator[tuple[str, _Check]]:

@@ -20,10 +20,9 @@ app = typer.Typer(
 
 _TURNS = "Talk"
 _LISTS = "Look"
-_UPKEEP = "Look after it"
 
 
-def _one_of(*known: str) -> Callable[[str], str]:
+def one_of(*known: str) -> Callable[[str], str]:
     """Return a parser of a choice; typer's own says "Value error"."""
 
     def read(value: str) -> str:
@@ -39,9 +38,9 @@ Thread = Annotated[
 ]
 Role = Literal["guest", "user", "admin"]
 PathName = Literal["auto", "two-brain", "single", "direct"]
-_thread = partial(typer.Option, "--thread", "-t", metavar="ID")
+thread_option = partial(typer.Option, "--thread", "-t", metavar="ID")
 _user = partial(typer.Option, "--user", "-u", metavar="NAME")
-OnThread = Annotated[str | None, _thread(help="Continue this thread; default: a new one.")]
+OnThread = Annotated[str | None, thread_option(help="Continue this thread; default: a new one.")]
 Continue = Annotated[bool, typer.Option("--continue", "-c", help="Continue the conversation used last.")]
 User = Annotated[str | None, _user(help="Who asks, as twobrain.toml knows them; default: local.")]
 OnlyUser = Annotated[str | None, _user(help="Only this user's.")]
@@ -50,7 +49,7 @@ Path = Annotated[
     typer.Option(
         "--path",
         metavar="PATH",
-        parser=_one_of(*get_args(PathName)),
+        parser=one_of(*get_args(PathName)),
         help="auto, two-brain, single, or direct: plain chat without tools.",
     ),
 ]
@@ -203,7 +202,8 @@ def pending(
 @app.command(rich_help_panel=_LISTS)
 def threads(user: OnlyUser = None, json: Json = False) -> None:
     """List the conversations, the last used last."""
-    from terminal.commands import run, threads
+    from terminal.commands import run
+    from terminal.commands.conversations import threads
 
     run(threads.threads, user=user, as_json=json)
 
@@ -216,7 +216,8 @@ OneThread = Annotated[
 @app.command(rich_help_panel=_LISTS)
 def show(thread: OneThread = None, user: User = None, plain: Plain = False, json: Json = False) -> None:
     """Show what was said in a conversation, and how it stands."""
-    from terminal.commands import run, show
+    from terminal.commands import run
+    from terminal.commands.conversations import show
 
     run(show.show, thread, Options(user, json=json, plain=plain))
 
@@ -228,7 +229,8 @@ def search(
     json: Json = False,
 ) -> None:
     """Find conversations by what was said."""
-    from terminal.commands import run, search
+    from terminal.commands import run
+    from terminal.commands.conversations import search
 
     run(search.search, words, user=user, as_json=json)
 
@@ -245,32 +247,10 @@ def export(
     ] = False,
 ) -> None:
     """Write a conversation to a file."""
-    from terminal.commands import export, run
+    from terminal.commands import run
+    from terminal.commands.conversations import export
 
     run(export.export, thread, to, "json" if json else "markdown", Options(user))
-
-
-@app.command(rich_help_panel=_UPKEEP)
-def rename(
-    thread: Thread,
-    words: Annotated[list[str], typer.Argument(metavar="TITLE", help="What it is to be called.")],
-) -> None:
-    """Call a conversation by another title."""
-    from terminal.commands import run
-    from terminal.commands.upkeep import rename
-
-    run(rename.rename, thread, words)
-
-
-@app.command(rich_help_panel=_UPKEEP)
-def delete(
-    thread: Thread, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
-) -> None:
-    """Delete one conversation; what its calls did stays in the audit."""
-    from terminal.commands import run
-    from terminal.commands.upkeep import delete
-
-    run(delete.delete, thread, yes=yes)
 
 
 @app.command(rich_help_panel=_LISTS)
@@ -280,7 +260,7 @@ def usage(
         typer.Option(
             "--by",
             metavar="<user|model|role|turn|day>",
-            parser=_one_of("user", "model", "role", "turn", "day"),
+            parser=one_of("user", "model", "role", "turn", "day"),
             help="What to sum up by.",
         ),
     ] = "model",
@@ -295,7 +275,7 @@ def usage(
 
 @app.command(rich_help_panel=_LISTS)
 def audit(
-    thread: Annotated[str | None, _thread(help="Only this thread.")] = None,
+    thread: Annotated[str | None, thread_option(help="Only this thread.")] = None,
     user: OnlyUser = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="Most calls to list, the newest.")
@@ -336,143 +316,3 @@ def tools(json: Json = False) -> None:
     from terminal.commands import run, tools
 
     run(tools.tools, as_json=json)
-
-
-@app.command(rich_help_panel=_UPKEEP)
-def doctor(
-    thread: Annotated[str | None, _thread(help="Explain this thread.")] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be; no tool is run.")] = False,
-    online: Annotated[
-        bool, typer.Option("--online", help="Also call each model, and reach every server.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Tell whether everything is in order, or how a thread stands."""
-    from terminal.commands import doctor, run
-
-    if thread is None:
-        raise typer.Exit(doctor.check(mend=repair, as_json=json, online=online))
-    run(doctor.examine, thread, mend=repair, as_json=json)
-
-
-@app.command(rich_help_panel=_UPKEEP)
-def prune(
-    older_than: Annotated[
-        str, typer.Option("--older-than", metavar="AGE", help="Not used for so long: 12h, 30d, 8w.")
-    ] = "30d",
-    audit: Annotated[bool, typer.Option("--audit", help="The audit of their calls goes too.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    json: Json = False,
-) -> None:
-    """Delete finished conversations; what waits, runs or is in doubt stays."""
-    from terminal.commands import run
-    from terminal.commands.upkeep import prune
-
-    run(prune.prune, older_than, audit=audit, dry_run=dry_run, yes=yes, as_json=json)
-
-
-users = typer.Typer(no_args_is_help=True)
-app.add_typer(
-    users,
-    name="users",
-    rich_help_panel=_UPKEEP,
-    help="Say who may use the server, by a token.",
-)
-UserName = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
-
-
-@users.command("add")
-def add_user(
-    name: UserName,
-    role: Annotated[
-        Role | None,
-        typer.Option(
-            "--role",
-            metavar="<guest|user|admin>",
-            parser=_one_of(*get_args(Role)),
-            help="What they may do; default: as twobrain.toml says, else user.",
-        ),
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Give a user a token, which is shown this once."""
-    from terminal.commands.upkeep import users
-
-    users.add(name, role, as_json=json)
-
-
-@users.command("list")
-def list_users(json: Json = False) -> None:
-    """List the users, their roles, and who has a token."""
-    from terminal.commands.upkeep import users
-
-    users.list_all(as_json=json)
-
-
-@users.command("revoke")
-def revoke_user(name: UserName, json: Json = False) -> None:
-    """Take a user's token back; it counts no more, at once."""
-    from terminal.commands.upkeep import users
-
-    users.revoke(name, as_json=json)
-
-
-@app.command(rich_help_panel=_UPKEEP)
-def backup(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="A new folder, for the copy.")],
-    json: Json = False,
-) -> None:
-    """Copy all that is kept, also while it is used."""
-    from terminal.commands.upkeep import backup
-
-    backup.backup(folder, as_json=json)
-
-
-@app.command(rich_help_panel=_UPKEEP)
-def restore(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="What `twobrain backup` made.")],
-    force: Annotated[
-        bool, typer.Option("--force", help="Put it in the place of what is there, which is moved aside.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Put a backup back."""
-    from terminal.commands.upkeep import restore
-
-    restore.restore(folder, force=force, as_json=json)
-
-
-@app.command(rich_help_panel=_UPKEEP)
-def migrate(
-    check: Annotated[
-        bool, typer.Option("--check", help="Only tell; code 1: there is something to do.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Make or update the tables, before a start."""
-    from terminal.commands.upkeep import migrate
-
-    raise typer.Exit(migrate.migrate(check=check, as_json=json))
-
-
-@app.command(rich_help_panel=_UPKEEP)
-def serve(
-    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65_535)] = 2024,
-    no_auth: Annotated[
-        bool, typer.Option("--no-auth", help="Let others in although no user has a token.")
-    ] = False,
-) -> None:
-    """Serve the graph on this machine, for LangGraph Studio and other clients."""
-    from terminal.commands import serve
-
-    serve.serve(host, port, no_auth=no_auth)
-
-
-@app.command(rich_help_panel=_UPKEEP)
-def channels() -> None:
-    """Serve the messengers of [channels] alone; `twobrain serve` does, too."""
-    from terminal.commands import channels
-
-    raise typer.Exit(channels.channels())

@@ -1,8 +1,8 @@
-"""Google: Gemini through Google's own client."""
+"""Google: Gemini through Google's own client. Uses private names of google-genai."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 ADDRESS = "https://generativelanguage.googleapis.com"
 """Named to the client, which would else take an address from the process's environment."""
+_M = TypeVar("_M")
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 
 
 def _open(card: ModelCard, key: str | None) -> BaseChatModel:
-    return _client()(
+    model = _client()(
         model=card.model,
         api_key=SecretStr(key or ""),
         base_url=card.base_url or ADDRESS,
@@ -32,6 +33,7 @@ def _open(card: ModelCard, key: str | None) -> BaseChatModel:
         client_args={"event_hooks": hooks(in_order(dict))},
         **given(temperature=card.temperature, max_output_tokens=card.max_output_tokens),
     )
+    return _over_httpx(model)
 
 
 @cache
@@ -70,7 +72,7 @@ def _declaration(function: Mapping[str, Any]) -> dict[str, Any]:
 def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:
     from langchain_google_genai import GoogleGenerativeAIEmbeddings
 
-    return GoogleGenerativeAIEmbeddings(
+    model = GoogleGenerativeAIEmbeddings(
         model=card.model,
         api_key=SecretStr(key or ""),
         base_url=card.base_url or ADDRESS,
@@ -78,6 +80,18 @@ def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:
         vertexai=False,
         client_args={"follow_redirects": False},  # the key would go with it
     )
+    return _over_httpx(model)
+
+
+def _over_httpx(model: _M) -> _M:
+    """Have a model's client send through httpx, whose arguments hold.
+
+    Where aiohttp is installed, as Matrix needs it, it would send through that, and know neither our hooks nor
+    that it is to follow no redirect.
+    """
+    client: Any = model
+    client.client._api_client._use_aiohttp = lambda: False  # noqa: SLF001
+    return model
 
 
 def _detect(settings: Settings) -> Mapping[str, ModelCard]:

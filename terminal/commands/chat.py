@@ -8,11 +8,11 @@ from base.data_dir import CHAT_HISTORY
 from base.errors import BadMessageError, ConfigurationError, TwobrainError, UnknownThreadError
 from base.settings import LOCAL
 from graphs.attachments import Attachment
-from graphs.conversations import messages_of
 from graphs.session import Orchestrator
+from graphs.transcript import messages_of
 from terminal.app import Options, Which
 from terminal.card import show_waiting
-from terminal.commands.show import print_message
+from terminal.commands.conversations.show import print_message
 from terminal.conversation import Conversation, exit_code, last_thread, thread_of
 from terminal.files import attachment_at, named_in, shown
 from terminal.interrupt import EXIT, LeftError
@@ -41,7 +41,7 @@ _LEAVING = {EXIT, "exit", "quit", "/quit"}
 
 
 async def chat(orchestrator: Orchestrator, thread_id: str | Which | None, options: Options) -> int:
-    """Hold a conversation; of one that is gone on with, its end is shown."""
+    """Hold a conversation; one that goes on is shown first."""
     talk, ledger = Conversation(orchestrator, options), orchestrator.ledger
     if thread_id is Which.PICKED:
         thread = await _picked(talk, options.user or LOCAL)
@@ -76,7 +76,7 @@ async def _picked(talk: Conversation, user: str) -> str:
 
 
 async def _show_end(talk: Conversation, thread: str) -> None:
-    """Show what was said last in a conversation, or that it is new."""
+    """Show what was said last, or that nothing was."""
     try:
         snapshot = await talk.orchestrator.snapshot(thread, context=talk.context)
     except UnknownThreadError:

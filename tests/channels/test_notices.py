@@ -12,6 +12,7 @@ from base.settings import UserCard
 from channels.messages import NoticeRows
 from channels.notices import is_quiet, serve_notices
 from graphs.session import Orchestrator
+from ledger.records import Use
 from nodes.context import Context
 from tests.behaviour.crashes.process import Home
 from tests.channels.bot_api import BotApi
@@ -181,3 +182,44 @@ async def test_a_push_is_sent_once_and_says_no_arguments(family, bot, pushes):
     assert len(pushes.texts) == 1
     assert "write_file" in pushes.texts[0]
     assert "notes.txt" not in pushes.texts[0].replace("to notes.txt", "")
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "words"),
+    [("failed", 1, "That failed: what is 12*7"), ("answered", 90, "Done: what is 12*7"), ("answered", 1, "")],
+)
+async def test_a_failure_and_the_end_of_a_long_turn_are_told_once(family, bot, status, seconds, words):
+    with_alice(family, bot, 'notify = ["telegram"]')
+    async with serving(family) as orchestrator:
+        ledger = orchestrator.ledger
+        bot.message(BOB, "/help")  # so it looks by now for what ends
+        await bot.text("/new begins", BOB)
+        await ask(orchestrator, "what is 12*7")
+        ledger.record_usage(used(ledger.now() + 0.1, seconds))
+        await ledger.touch("page", user="alice", status=status)
+        if words:
+            assert "the value of 12*7" in (await bot.text(words, ALICE)).text
+        await ask(orchestrator, WRITE, thread="other")
+        await bot.text("Please confirm", ALICE)
+    assert len(bot.texts(ALICE)) == (2 if words else 1)
+
+
+def used(at: float, seconds: float) -> Use:
+    return Use(
+        thread="page",
+        turn="long",
+        user="alice",
+        path="two-brain",
+        role="orchestrator",
+        backend="planner",
+        model="m",
+        input_tokens=1,
+        output_tokens=1,
+        cached_tokens=None,
+        reasoning_tokens=None,
+        counted_tokens=2,
+        cost_usd=None,
+        duration_ms=seconds * 1_000,
+        error=None,
+        at=at,
+    )

@@ -91,3 +91,19 @@ async def test_one_process_polls_and_another_takes_over_when_it_ends(family, bot
         await bot.text("the value of 3*7", ALICE)
     assert not [each for each in bot.refused if "Conflict" in each]
     assert family.effects == ["calculate"] * 3
+
+
+@pytest.mark.slow
+async def test_on_postgres_a_question_outlives_its_process_and_is_answered_once(family, bot, database_url):
+    family.environ["TWOBRAIN_DATABASE_URL"] = database_url
+    bot.message(ALICE, 'write "buy milk" to notes.txt')
+    async with serving(family):
+        card = await bot.text("Please confirm", ALICE)
+        bot.message(ALICE, "/help")
+        await bot.text("/new begins", ALICE)
+    bot.press(card, "Approve")
+    bot.press(card, "Approve")
+    async with serving(family):
+        await bot.text(DONE, ALICE)
+        await bot.until(lambda: "approved by alice" in card.text and len(bot.toasts) == 2)
+    assert family.effects == ["write_file"]

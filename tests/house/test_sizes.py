@@ -7,7 +7,7 @@ from tests.house.modules import BENCHMARKS, MODULES, ROOT, Module, listed, track
 
 MODULE_LINES, FUNCTION_LINES = 300, 40  # of code
 FOLDER_FILES = 15
-ROOMS_LINES, BENCHMARKS_LINES = 35_000, 2_020  # docstrings and blank ones too
+ROOMS_LINES, BENCHMARKS_LINES = 36_500, 2_020  # docstrings and blank ones too
 SMALL_LINES = 80
 STANDS_ALONE = {
     "cli": "the command itself",
@@ -19,6 +19,7 @@ STANDS_ALONE = {
     "nodes.*": "a step bears the name it has in the graph",
     "terminal.commands.*": "a command is one file that bears its name",
     "terminal.commands.upkeep.*": "as above",
+    "terminal.commands.conversations.*": "as above",
     "tools.*": "a family of tools is one file that the registry lists",
     "tools.*.tools": "or one file of a folder",
 }

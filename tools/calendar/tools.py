@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from base.settings import LoginCard, Settings, TimeZone
+from base.environment import TimeZone
+from base.settings import LoginCard, Settings
 from base.texts import is_blank, visible
 from base.worker_threads import in_thread
 from tools.calendar.caldav import NoAnswerError, open_calendar

@@ -10,7 +10,7 @@ from base.texts import count
 from doctor.prune import Pruned, prunable
 from doctor.prune import prune as pruned
 from graphs.session import Orchestrator
-from terminal.commands.threads import COLUMNS
+from terminal.commands.conversations.threads import COLUMNS
 from terminal.lists import show, show_json
 from terminal.prompt import agrees
 from terminal.screen import Screen, open_screen

@@ -41,7 +41,7 @@ def own_site(tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def open_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Return a page where nobody needs a token."""
     with Site(tmp_path_factory.mktemp("open"), PEOPLE.partition("[users.")[0]) as site:

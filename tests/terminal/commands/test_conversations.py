@@ -97,6 +97,6 @@ def test_a_conversation_is_picked_from_the_last(talked, terminal):
     screen = terminal("chat", "-r")
     screen.sees("1  ", "remember that the bin", "2  ", 'write "milk" to a.txt', "Which one?")
     screen.sendline("2")
-    screen.sees("12*7 = 84", PROMPT)
+    screen.sees("12*7 = 84", "Type /help", PROMPT)
     screen.sendeof()
     assert "thread t1" in screen.ends(0)

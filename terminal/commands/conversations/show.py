@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from graphs.conversations import messages_of
 from graphs.result import result_of
 from graphs.session import Orchestrator
+from graphs.transcript import messages_of
 from terminal.app import Options
 from terminal.card import show_waiting
 from terminal.conversation import Conversation, last_thread, thread_of

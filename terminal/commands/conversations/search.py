@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from base.settings import LOCAL
-from graphs.conversations import ConversationSearch
 from graphs.session import Orchestrator
-from terminal.commands.threads import COLUMNS
+from graphs.transcript import ConversationSearch
+from terminal.commands.conversations.threads import COLUMNS
 from terminal.lists import list_rows
 
 

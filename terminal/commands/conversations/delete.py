@@ -1,8 +1,8 @@
 """`twobrain delete`: delete one conversation."""
 
 from base.errors import ConfigurationError, UnknownThreadError
-from graphs.conversations import delete_conversation
 from graphs.session import Orchestrator
+from graphs.transcript import delete_conversation
 from terminal.conversation import thread_of
 from terminal.prompt import agrees
 from terminal.screen import open_screen

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from base.errors import StorageError
-from graphs.conversations import messages_of
 from graphs.result import Result, result_of
 from graphs.session import Orchestrator
+from graphs.transcript import messages_of
 from nodes.turn.history import as_json
 from storage.sqlite import create_private
 from terminal.app import Options

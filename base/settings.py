@@ -516,10 +516,7 @@ def _mistakes_about_messengers(users: Mapping[str, UserCard]) -> Iterator[tuple[
             if other != name:
                 yield (name, messenger), f"{address} is {other!r} already"
             if messenger in card.notify and address is None:
-                yield (
-                    (name, "notify"),
-                    f"{messenger} is where the user's own id is to stand, as {messenger} = …",
-                )
+                yield (name, "notify"), f"{messenger} needs the user's own id, as {messenger} = …"
 
 
 def _variables_in(table: Any, *, named: bool = False) -> Iterator[str]:

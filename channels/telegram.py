@@ -112,7 +112,7 @@ class Telegram:
         self._token = token
 
     async def __aenter__(self) -> Self:
-        """Connect; nothing is sent yet. Addresses hold the token, so no log has them."""
+        """Connect; no log gets the addresses, which hold the token."""
         for name in _TOLD_BY:
             logging.getLogger(name).addFilter(self._is_harmless)
         self._bot = await asyncio.to_thread(self._open)

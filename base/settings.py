@@ -492,14 +492,10 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
 
 
 def _mistakes_about_messengers(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[str, str], str]]:
-    known: dict[tuple[str, int | str | None], str] = {}
+    known: dict[tuple[str, int | str], str] = {}
     for name, card in users.items():
-        for messenger, address in (("telegram", card.telegram), ("matrix", card.matrix)):
-            other = known.setdefault((messenger, address), name) if address is not None else name
-            if other != name:
-                yield (name, messenger), f"{address} is {other!r} already"
-            if messenger in card.notify and address is None:
-                yield (
-                    (name, "notify"),
-                    f"{messenger} is where the user's own id is to stand, as {messenger} = …",
-                )
+        for where, who in (("telegram", card.telegram), ("matrix", card.matrix)):
+            if who is not None and (other := known.setdefault((where, who), name)) != name:
+                yield (name, where), f"{who} is {other!r} already"
+            if who is None and where in card.notify:
+                yield (name, "notify"), f"{where} is where the user's own id is to stand, as {where} = …"

@@ -219,7 +219,7 @@ class Delivery:
             raise
 
     async def _send(self, what: Outgoing, row: Mapping[str, Any], buttons: Sequence[Sequence[Button]]) -> str:
-        """Send what a row holds, under a key that stays the row's; return its message."""
+        """Send what a row holds, under its own key; return the message."""
         key = hashlib.sha256(f"{what.chat} {what.key} {row['part']} {row['at']!r}".encode()).hexdigest()
 
         async def attempt() -> str:

@@ -170,7 +170,7 @@ class Matrix:
         return near if near in rooms else next(iter(rooms), None)
 
     def serves(self, incoming: Incoming) -> bool:
-        """Tell whether a message is from a direct room that can be read."""
+        """Tell whether a message is from a readable direct room."""
         return incoming.is_private
 
     async def receive(self, cursor: str | None) -> tuple[Sequence[Incoming], str]:
@@ -197,7 +197,7 @@ class Matrix:
         reply_to: str | None = None,
         key: str = "",
     ) -> str:
-        """Send a text as it is; its key is the transaction's id, of which the homeserver takes one event."""
+        """Send a text; its key is the transaction's id."""
         client = await self._writable(chat, text)
         content = content_of(text, buttons)
         if reply_to:
@@ -223,7 +223,7 @@ class Matrix:
             await self.send(incoming.chat, text, reply_to=incoming.message, key=f"reaction {incoming.id}")
 
     async def fetch(self, file: File) -> Attachment:
-        """Return a file's content, of which no more is read than an attachment may have."""
+        """Return a file's content, up to an attachment's limit."""
         client = await self._connected()
         most = self._settings.limits.max_attachment_mb * 1_000_000
         place = urlsplit(file.id)
@@ -267,7 +267,7 @@ class Matrix:
         return client
 
     def _companion(self, chat: str) -> str | None:
-        """Return with whom alone a room is shared that can be read; None: with nobody, or others."""
+        """Return who alone shares a readable room; None: nobody, or several."""
         room = self._client.rooms.get(chat)
         if room is None or room.encrypted or not _is_closed(room):
             return None
@@ -275,7 +275,7 @@ class Matrix:
         return others.pop() if len(others) == 1 and not room.invited_users else None
 
     async def _answer_invitations(self) -> list[Incoming]:
-        """Accept what people who are configured invite to, refuse the rest; return what was refused."""
+        """Accept configured people's invitations; return the others, which are refused."""
         if not self._client.invited_rooms:
             return []
         people = {card.matrix for card in (await asyncio.to_thread(self._settings.read_users)).cards.values()}
@@ -295,7 +295,7 @@ class Matrix:
         return refused
 
     async def _events(self, chat: str, timeline: "Timeline", cursor: str) -> list[dict[str, Any]]:
-        """Return what happened in a room since a cursor, or since we were invited, oldest first."""
+        """Return a room's events since a cursor or our invitation, in order."""
         events = [event.source for event in timeline.events]
         own = [number for number, event in enumerate(events) if self._invites_us(event)]
         if own:
@@ -342,7 +342,7 @@ def _first_filter() -> dict[str, Any]:
 
 
 def _is_closed(room: "MatrixRoom") -> bool:
-    """Tell whether nobody reads along who is not in a room, nor comes in uninvited."""
+    """Tell whether only members read a room, and join by invitation."""
     return room.join_rule in {"invite", "knock"} and room.history_visibility != "world_readable"
 
 

@@ -1,4 +1,4 @@
-"""Events of Matrix: what they bring, and how a text is sent as one."""
+"""Events of Matrix: what they bring, and texts as events."""
 
 import html
 import json
@@ -43,7 +43,7 @@ def length(text: str) -> int:
 
 
 def is_message(event: Mapping[str, Any]) -> bool:
-    """Tell whether an event says something, be it that it cannot be read; edits and notices do not."""
+    """Tell whether an event is a message; edits and notices are not."""
     content = part(event, "content")
     is_edit = part(content, "m.relates_to").get("rel_type") == "m.replace"
     is_notice = content.get("msgtype") == "m.notice"
@@ -51,7 +51,7 @@ def is_message(event: Mapping[str, Any]) -> bool:
 
 
 def read(event: Mapping[str, Any], came: Incoming) -> Incoming | None:
-    """Return what an event in a direct room brings; None: nothing that is acted on.
+    """Return what an event brings; None: nothing that is acted on.
 
     Args:
         event: as the homeserver tells it.
@@ -80,7 +80,7 @@ def _reaction(relation: Mapping[str, Any], came: Incoming) -> Incoming | None:
 
 
 def _said(content: Mapping[str, Any]) -> tuple[str, tuple[File, ...]]:
-    """Return a message's words and files; none of both: it is of another kind."""
+    """Return a message's words and files; neither: another kind."""
     kind, body, named = content.get("msgtype"), _text(content, "body"), _text(content, "filename")
     if kind in _TEXTS:
         return body, ()
@@ -99,7 +99,7 @@ def _text(content: Mapping[str, Any], name: str) -> str:
 
 
 def content_of(text: str, buttons: Sequence[Sequence[Button]] = ()) -> dict[str, Any]:
-    """Return a text as an event's content, with the reactions that stand for its buttons.
+    """Return an event's content, with the reactions for its buttons.
 
     It is shown as it is: only code fences have a form. It mentions nobody.
     """
@@ -112,7 +112,7 @@ def content_of(text: str, buttons: Sequence[Sequence[Button]] = ()) -> dict[str,
 
 
 def edit_of(event: str, text: str, buttons: Sequence[Sequence[Button]] = ()) -> dict[str, Any]:
-    """Return the content of an event that puts a text in another's place."""
+    """Return the content of an event that edits another."""
     content = content_of(text, buttons)
     return {
         "msgtype": "m.text",
@@ -124,7 +124,7 @@ def edit_of(event: str, text: str, buttons: Sequence[Sequence[Button]] = ()) -> 
 
 
 def _formatted(text: str) -> str:
-    """Return a text as HTML of our own, in which code is code; empty: it has none, or is long."""
+    """Return a text as HTML; empty: no code, or too long."""
     parts = segments(text)
     shown = "".join(_html(each, is_code=is_code) for each, is_code in parts)
     return shown if any(is_code for _, is_code in parts) and length(shown) <= _FORMATTED else ""

@@ -64,7 +64,7 @@ class Messages:
         return await self._access.read(lambda connection: connection.scalar(query) or 0)
 
     async def is_behind_answer(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether a button was pressed in a chat before a message came, and is not done with."""
+        """Tell whether an answer before a message is not done with."""
         its = matching(received, {"messenger": row["messenger"], "chat": row["chat"]})
         open_ = received.c.status.in_(OPEN), received.c.lane != row["chat"], received.c.id < row["id"]
         query = select(func.count()).select_from(received).where(*its, *open_)
@@ -108,7 +108,7 @@ class Messages:
         return await self._access.read(lambda connection: next(iter(rows_of(connection, query)), None))
 
     async def is_sending(self, place: ChatPlace) -> bool:
-        """Tell whether something is being sent to a chat, or was when a process died."""
+        """Tell whether sending to a chat began and has not ended."""
         its = matching(deliveries, {**place._asdict(), "status": "sending"})
         query = select(func.count()).select_from(deliveries).where(*its)
         return bool(await self._access.read(lambda connection: connection.scalar(query)))

@@ -128,7 +128,7 @@ class Messenger(Protocol):
         """Return its own name there; so its token is good."""
 
     async def unusable(self) -> str:
-        """Return which of its chats cannot be used, and why, in a sentence; empty: all can."""
+        """Return in a sentence which chats cannot be used; empty: none."""
 
     def length(self, text: str) -> int:
         """Return how many units a text has."""
@@ -137,7 +137,7 @@ class Messenger(Protocol):
         """Return who a user is there; None: nobody."""
 
     async def private_chat(self, address: str, near: str | None) -> str | None:
-        """Return a chat that is somebody's alone, `near` where that is one; None: there is none."""
+        """Return somebody's private chat, `near` if it is; None: there is none."""
 
     def serves(self, incoming: Incoming) -> bool:
         """Tell whether a chat is one in which it may be used."""
@@ -181,7 +181,7 @@ class Messenger(Protocol):
 
 
 def segments(text: str) -> list[tuple[str, bool]]:
-    """Return a text in parts, each with whether it stood in a code fence."""
+    """Return a text's parts, each with whether it is fenced code."""
     parts, end = [], 0
     for fence in _FENCE.finditer(text):
         parts += [(text[end : fence.start()], False), (fence[2], True)]

@@ -58,7 +58,7 @@ class Questions:
         near: str | None = None,
         only: str | None = None,
     ) -> list[str]:
-        """Put a question to who may answer it, `near` a chat; return their chats.
+        """Put a question to who may answer it; return their chats.
 
         `only`: to that user alone. In the quiet hours of others than its user they are asked later.
         Where that are approvers, its user is told for whom it waits, and may reject it.
@@ -213,7 +213,7 @@ def _is_sign(press: Incoming) -> bool:
 
 
 def _meant(row: Mapping[str, Any], request: Mapping[str, Any], sign: str) -> str:
-    """Return the data of the button that a sign stands for; empty: it stands for none."""
+    """Return the data of a sign's button; empty: it has none."""
     shown = _buttons(request, row["question"], may_approve=is_whole(row))
     return next((button.data for buttons in shown for button in buttons if button.sign == sign), "")
 

@@ -163,7 +163,7 @@ class Channel:
         return {address: name for address, name in found.items() if address}
 
     async def _tell(self, chat: str, key: str, words: str, user: str) -> None:
-        """Say something in a chat that is no answer, once under its key."""
+        """Say something that is no answer, once under its key."""
         with suppress(MessengerError):
             await self._delivery.put(Outgoing(chat, key, words, user))
 

@@ -510,7 +510,7 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
 
 
 def _mistakes_about_messengers(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[str, str], str]]:
-    known: dict[tuple[str, Any], str] = {}
+    known: dict[Any, str] = {}
     for name, place in itertools.product(users, ("telegram", "matrix")):
         who = getattr(users[name], place)
         if who is not None and (other := known.setdefault((place, who), name)) != name:

@@ -4,6 +4,7 @@ Nothing here holds a key: a card names the environment variable, `Settings.secre
 where a model is opened, and `Settings.redact` strips every such value from any text.
 """
 
+import itertools
 import logging
 import os
 from collections.abc import Hashable, Iterator, Mapping
@@ -492,10 +493,10 @@ def _mistakes_of_people(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[s
 
 
 def _mistakes_about_messengers(users: Mapping[str, UserCard]) -> Iterator[tuple[tuple[str, str], str]]:
-    known: dict[tuple[str, int | str], str] = {}
-    for name, card in users.items():
-        for where, who in (("telegram", card.telegram), ("matrix", card.matrix)):
-            if who is not None and (other := known.setdefault((where, who), name)) != name:
-                yield (name, where), f"{who} is {other!r} already"
-            if who is None and where in card.notify:
-                yield (name, "notify"), f"{where} is where the user's own id is to stand, as {where} = …"
+    known: dict[Any, str] = {}
+    for name, place in itertools.product(users, ("telegram", "matrix")):
+        who = getattr(users[name], place)
+        if who is not None and (other := known.setdefault((place, who), name)) != name:
+            yield (name, place), f"{who} is {other!r} already"
+        elif who is None and place in users[name].notify:
+            yield (name, "notify"), f"{place} is where the user's own id is to stand, as {place} = …"

@@ -258,7 +258,7 @@ class Dialogue:
             return None  # nothing of it is stored yet; whose it is, is looked at when it runs
 
     def go_on(self, thread: str) -> AsyncGenerator[Event, None]:
-        """Go on with a turn that was cut short, or tell how it ended."""
+        """Go on with a turn, or tell how it ended."""
         return self._orchestrator.stream_proceed(thread, context=self._context())
 
     async def result(self, thread: str) -> Result:
@@ -284,7 +284,7 @@ class Dialogue:
         return understood(text, waits, partial(fault, await self._orchestrator.all_tools()))
 
     async def _asked_by(self, thread: str) -> str:
-        """Return the id of the message whose turn a thread is in; empty: none."""
+        """Return the id of the message that began the turn, if any."""
         try:
             found = await self._orchestrator.snapshot(thread, context=self._context())
         except UnknownThreadError:

@@ -19,7 +19,19 @@ from nodes.context import Context, docstrings_of
 from tools.registry import open_registry
 
 _HERE = Path(__file__).parent
-_ROOMS = ["base", "doctor", "graphs", "ledger", "models", "nodes", "server", "storage", "terminal", "tools"]
+_ROOMS = [
+    "base",
+    "channels",
+    "doctor",
+    "graphs",
+    "ledger",
+    "models",
+    "nodes",
+    "server",
+    "storage",
+    "terminal",
+    "tools",
+]
 _PART = re.compile(r"(<!-- (\w+): generated -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

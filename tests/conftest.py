@@ -31,6 +31,7 @@ SLOW_FIXTURES = frozenset({"wire_host", "home", "guarded", "hers"})
 """What runs turns, or needs a conversation on a server: of such a test a quick run has one case."""
 SHARED = {
     "tests/server/page/": "pages",
+    "tests/channels/matrix/": "Synapse",
     "tests/server/completions/": "pages",
     "tests/server/": "servers",
     "tests/behaviour/database/": "Postgres",

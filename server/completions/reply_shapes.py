@@ -101,7 +101,7 @@ async def turn(
 async def _parts(
     dialogue: Dialogue, events: AsyncGenerator[Event, None], place: ChatTurn
 ) -> AsyncGenerator[Part, None]:
-    """Yield what a turn says; an answer that comes again is told how it went."""
+    """Yield what a turn says; a repeated answer is told it again."""
     try:
         async with aclosing(_said(dialogue, events)) as parts:
             async for part in parts:

@@ -71,6 +71,7 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
 
 def _announce(screen: Screen, url: str, known: Users, *, alone: bool) -> None:
     screen.note(f"Serving on {url}; Ctrl-C stops it.", "bold")
+    screen.note(f"Open {url}/app in a browser. Chat programs: {url}/v1")
     if known.guarded:
         users = ", ".join(filter(known.may_enter, known.cards)) or "nobody, until `twobrain users add`"
         screen.note(f"It asks for a token; users who have one: {plain(users)}.")

@@ -17,7 +17,7 @@ from graphs.session import Orchestrator
 from graphs.stream import Confirmation, Done, Event
 from nodes.context import Context
 from nodes.gate.answers import Check, fault, plain_answer, read, read_json
-from nodes.gate.request import identity_of, one_of, own_description
+from nodes.gate.request import identity_of, own_description
 
 CODE_LENGTH = 6
 _MARK = "Question"
@@ -54,8 +54,8 @@ def card_text(request: Mapping[str, Any], *, may_answer: bool = True) -> str:
     actions = request["action_requests"]
     cards = [_card(action, number, len(actions)) for number, action in enumerate(actions, 1)]
     words = [str(request["problem"])] if request.get("problem") else []
-    how = _how_to_answer(request) if may_answer else f"It waits for {one_of(request['approvers'])}."
-    return "\n\n".join([*words, *cards, how, f"[{_MARK} {code_of(request)}]"])
+    how = [_how_to_answer(request)] if may_answer else []  # for whom it waits, each card says
+    return "\n\n".join([*words, *cards, *how, f"[{_MARK} {code_of(request)}]"])
 
 
 def _card(action: Mapping[str, Any], number: int, count: int) -> str:

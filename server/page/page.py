@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -64,6 +65,10 @@ def _page(request: Request) -> Page:
 Opened = Annotated[Page, Depends(_page)]
 
 
+_LARGEST = 2**53 - 1
+"""Number.MAX_SAFE_INTEGER, of ECMAScript: JavaScript rounds larger integers."""
+
+
 class Json(JSONResponse):
     """JSON that every browser reads, whatever a model or a tool wrote."""
 
@@ -73,11 +78,21 @@ class Json(JSONResponse):
 
 
 def as_json(value: Any) -> str:
-    """Return a value as JSON; what is no number is a text."""
-    try:
-        return json.dumps(value, allow_nan=False, default=str)
-    except ValueError:
-        return json.dumps(json.loads(json.dumps(value, default=str), parse_constant=str))
+    """Return a value as JSON that a browser reads as it is.
+
+    A number that it would read as another is a text, digit for digit.
+    """
+    return json.dumps(_exact(value), default=str)
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _exact(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_exact(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return str(value) if isinstance(value, int) and abs(value) > _LARGEST else value
 
 
 def streamed(

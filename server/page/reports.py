@@ -87,7 +87,7 @@ async def usage(
 def _table(rows: Iterable[Mapping[str, Any]]) -> bytes:
     """Return rows as CSV, in which no cell is computed."""
     written = io.StringIO()
-    table = csv.writer(written)
+    table = csv.writer(written, quoting=csv.QUOTE_ALL)  # whatever sign separates cells where it is read
     table.writerow(_COLUMNS)
     for row in rows:
         table.writerow([_cell(row.get(name)) for name in _COLUMNS])

@@ -47,13 +47,17 @@ class SignIns:
         """End a user's sessions, wherever they are."""
         await self._access.write("", _end, {"user": user})
 
-    async def fail(self, source: str) -> None:
-        """Record that somebody failed to sign in, from a place."""
-        await self._access.write("", _fail, source, self._now())
+    async def attempt(self, source: str) -> tuple[float, int]:
+        """Count an attempt from a place as failed, until it succeeds.
 
-    async def wait_of(self, source: str) -> float:
-        """Return the seconds until a place may try again."""
-        return await self._access.read(_wait, source, self._now())
+        Returns:
+            The seconds until it may try again, and the attempt's number; of many at once, each is counted.
+        """
+        return await self._access.write(f"sign-in {source}", _attempt, source, self._now())
+
+    async def succeed(self, attempt: int) -> None:
+        """Note that an attempt did not fail."""
+        await self._access.write("", _succeed, attempt)
 
 
 def _begin(connection: Connection, row: Mapping[str, Any], now: float) -> None:
@@ -70,9 +74,16 @@ def _end(connection: Connection, which: Mapping[str, str]) -> None:
     connection.execute(delete(page_sessions).where(*matching(page_sessions, which)))
 
 
-def _fail(connection: Connection, source: str, now: float) -> None:
+def _attempt(connection: Connection, source: str, now: float) -> tuple[float, int]:
     connection.execute(delete(failed_sign_ins).where(failed_sign_ins.c.at <= now - WINDOW_S))
-    connection.execute(failed_sign_ins.insert(), {"source": source, "at": now})
+    if wait := _wait(connection, source, now):
+        return wait, 0
+    counted = connection.execute(failed_sign_ins.insert(), {"source": source, "at": now})
+    return 0.0, int((counted.inserted_primary_key or (0,))[0])
+
+
+def _succeed(connection: Connection, attempt: int) -> None:
+    connection.execute(delete(failed_sign_ins).where(failed_sign_ins.c.id == attempt))
 
 
 def _wait(connection: Connection, source: str, now: float) -> float:

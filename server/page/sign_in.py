@@ -211,20 +211,17 @@ async def sign_in(given: Credentials, request: Request) -> Response:
     if not users.guarded:
         return response
     source = _source(request)
-    if wait := await sign_ins.wait_of(source):
+    wait, attempt = await sign_ins.attempt(source)
+    if wait:
         minutes = math.ceil(wait / 60)
         raise PageError(
             429,
             f"Too many sign-ins failed from where you are. Try again in {minutes} min.",
             {"Retry-After": str(math.ceil(wait))},
         )
-    try:
-        bearer = b"Bearer " + given.token.strip().encode("utf-8", "surrogatepass")
-        name = _name_by_token(users, {b"authorization": bearer})
-    except PageError as refusal:
-        if refusal.response.status_code == 401:  # noqa: PLR2004 (HTTP's word for an unknown user)
-            await sign_ins.fail(source)
-        raise
+    bearer = b"Bearer " + given.token.strip().encode("utf-8", "surrogatepass")
+    name = _name_by_token(users, {b"authorization": bearer})
+    await sign_ins.succeed(attempt)
     if before := request.cookies.get(COOKIE):
         await sign_ins.end(before)
     secret = await sign_ins.begin(name, users.cards[name].token_sha256 or "")
@@ -293,9 +290,9 @@ def _source(request: Request) -> str:
         address = ip_address(host.partition("%")[0])
     except ValueError:
         return host
-    if isinstance(address, IPv6Address) and not address.ipv4_mapped:
-        return str(ip_network((address, 64), strict=False))
-    return str(address)
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
 
 
 def _check_origin(request: Request) -> None:

@@ -220,9 +220,11 @@ class Dialogue:
             NothingPendingError: it answers what is decided already.
         """
         waits = await self.waiting(thread)
-        if waits is not None and message_id and await self._asked_by(thread) == message_id:
-            async for event in self._asked_again(thread, ""):  # this very message was sent again
-                yield event
+        if message_id and await self._asked_by(thread) == message_id:  # this very message was sent again
+            again = self._asked_again(thread, "") if waits else self.go_on(thread)
+            async with aclosing(again) as events:
+                async for event in events:
+                    yield event
             return
         is_new = waits is None and not await self._orchestrator.ledger.thread(thread)
         said = await self._understood(text, waits, None if is_new else shown)
@@ -253,9 +255,11 @@ class Dialogue:
         try:
             return (await self.result(thread)).pending
         except UnknownThreadError:
-            if await self._orchestrator.ledger.thread(thread):
-                raise
-            return None
+            return None  # nothing of it is stored yet; whose it is, is looked at when it runs
+
+    def go_on(self, thread: str) -> AsyncGenerator[Event, None]:
+        """Go on with a turn that was cut short, or tell how it ended."""
+        return self._orchestrator.stream_proceed(thread, context=self._context())
 
     async def result(self, thread: str) -> Result:
         """Return how a thread stands; raises as `Orchestrator.result`."""
@@ -280,8 +284,11 @@ class Dialogue:
         return understood(text, waits, partial(fault, await self._orchestrator.all_tools()))
 
     async def _asked_by(self, thread: str) -> str:
-        """Return the id of the message whose turn a thread is in."""
-        found = await self._orchestrator.snapshot(thread, context=self._context())
+        """Return the id of the message whose turn a thread is in; empty: none."""
+        try:
+            found = await self._orchestrator.snapshot(thread, context=self._context())
+        except UnknownThreadError:
+            return ""
         return str(found.values.get("turn", ""))
 
     async def _asked_again(self, thread: str, problem: str) -> AsyncGenerator[Event, None]:

@@ -110,19 +110,22 @@ class Chats:
         chat = _first(headers, _CHAT)
         earlier = said[:-1]
         answered = [each for each in earlier if each.role == "assistant"]
-        request = _key("request", chat, said, _first(headers, _AGAIN))
-        is_again = bool(_first(headers, _AGAIN)) or headers.get(_RETRY, "0") != "0"
+        name = _first(headers, _AGAIN)
+        request = _key("request", chat, said, name)
+        is_again = bool(name) or headers.get(_RETRY, "0") != "0"
         known = await self._ledger.chat(user, request)
-        thread = known if is_again else None
-        thread = thread or (await self._by_history(user, chat, earlier) if earlier else None)
-        new = thread or str(uuid.uuid4())
-        repeats = known == new and not is_again  # such as "regenerate"
-        await self._ledger.link_chat(user, [request, _key("asked", chat, _of_person(said))], new)
-        message_id = str(uuid.uuid4()) if repeats else str(uuid.uuid5(uuid.NAMESPACE_OID, f"{new} {request}"))
+        found = await self._by_history(user, chat, earlier) if earlier else None
+        thread = (known if is_again else None) or found or str(uuid.uuid4())
+        if name:  # of requests that come at once, all go where the first one does
+            thread = await self._ledger.claim_chat(user, request, thread)
+        repeats = known == thread and not is_again  # such as "regenerate"
+        keys = [*([] if name else [request]), _key("asked", chat, _of_person(said))]
+        await self._ledger.link_chat(user, keys, thread)
+        named = f"{thread} {request}{uuid.uuid4() if repeats else ''}"
         return ChatTurn(
-            new,
-            message_id,
-            tuple(_messages(earlier)) if thread is None else (),
+            thread,
+            str(uuid.uuid5(uuid.NAMESPACE_OID, named)),
+            tuple(_messages(earlier)) if found is None else (),
             is_again,
             code_in(answered[-1].text) if answered and said[-2].role == "assistant" else None,
         )
@@ -161,16 +164,20 @@ def _attachment(part: Mapping[str, Any]) -> Attachment | None:
         link = part.get("image_url")
         return _held(link.get("url") if isinstance(link, Mapping) else link, "picture")
     if kind == "input_audio":
-        audio = part.get("input_audio") or {}
+        audio = _object(part.get("input_audio"))
         return _held(audio.get("data"), "sound", f"audio/{audio.get('format', 'wav')}")
     if kind == "file":
-        file = part.get("file") or {}
+        file = _object(part.get("file"))
         return _held(file.get("file_data"), str(file.get("filename") or "file"))
     if kind in {"text", "refusal"}:
         return None
     raise BadMessageError(
         f"Content of type {str(kind)[:40]!r} is not understood. Send text, images, audio or files."
     )
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _held(data: Any, name: str, media: str = "") -> Attachment:

@@ -101,27 +101,37 @@ async def turn(
 async def _parts(
     dialogue: Dialogue, events: AsyncGenerator[Event, None], place: ChatTurn
 ) -> AsyncGenerator[Part, None]:
-    said, asked = "", None
+    """Yield what a turn says; an answer that comes again is told how it went."""
     try:
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, Token):
-                    said += event.text
-                    yield Part(event.text)
-                elif isinstance(event, Restarted):
-                    said = ""
-                    yield Part(is_void=True)
-                elif isinstance(event, ToolStarted):
-                    yield Part(thought=f"{visible(event.tool)} …\n")
-                elif isinstance(event, Confirmation):
-                    asked = event.request
-                elif isinstance(event, Done):
-                    result = replace(event.result, pending=asked or event.result.pending)
-                    yield Part(_rest(dialogue, result, said), result=result)
+        async with aclosing(_said(dialogue, events)) as parts:
+            async for part in parts:
+                yield part
     except NothingPendingError as error:
-        result = await dialogue.result(place.thread)
-        text = _rest(dialogue, result, "") if place.is_again else str(error)
-        yield Part(text, result=result)
+        if not place.is_again:
+            yield Part(str(error), result=await dialogue.result(place.thread))
+            return
+        async with aclosing(_said(dialogue, dialogue.go_on(place.thread))) as parts:
+            async for part in parts:
+                yield part
+
+
+async def _said(dialogue: Dialogue, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Part, None]:
+    said, asked = "", None
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Token):
+                said += event.text
+                yield Part(event.text)
+            elif isinstance(event, Restarted):
+                said = ""
+                yield Part(is_void=True)
+            elif isinstance(event, ToolStarted):
+                yield Part(thought=f"{visible(event.tool)} …\n")
+            elif isinstance(event, Confirmation):
+                asked = event.request
+            elif isinstance(event, Done):
+                result = replace(event.result, pending=asked or event.result.pending)
+                yield Part(_rest(dialogue, result, said), result=result)
 
 
 def _rest(dialogue: Dialogue, result: Result, said: str) -> str:

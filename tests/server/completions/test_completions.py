@@ -175,6 +175,44 @@ def test_a_request_that_is_sent_again_is_answered_by_the_same_turn(door, header)
     assert door.house.rung() == ["1 hall"]
 
 
+@pytest.mark.parametrize("header", ["Idempotency-Key", "X-OpenWebUI-Message-Id"])
+def test_a_request_that_comes_several_times_at_once_is_one_turn(door, header):
+    def send(_: int) -> str:
+        chat = Chat(door.client(), **{header: "the same"})
+        chat.said = [{"role": "user", "content": RING}]
+        return chat.send()
+
+    with ThreadPoolExecutor(6) as pool:
+        told = set(pool.map(send, range(6)))
+    assert len(told) == 1, told
+    chat = Chat(door.client())
+    chat.said = [{"role": "user", "content": RING}, {"role": "assistant", "content": told.pop()}]
+    assert "done: ring_bell" in chat.say("yes")
+    assert door.house.rung() == ["1 hall"]
+
+
+@pytest.mark.parametrize("words", [RING, "yes"])
+def test_a_turn_that_was_cut_off_after_a_tool_ran_is_gone_on_with_when_it_is_sent_again(door, words):
+    allowed = Chat(door.client(), stream=True)
+    if words == "yes":
+        allowed.say(RING)
+    else:
+        words = f"{RING} then get_time {{}}"
+    allowed.said.append({"role": "user", "content": words})
+    stream = allowed.client.chat.completions.create(
+        model="twobrain", messages=allowed.said, stream=True, extra_headers={"Idempotency-Key": "one"}
+    )
+    for chunk in stream:
+        if chunk.choices and (chunk.choices[0].delta.content or "reasoning_content" in str(chunk)):
+            break
+    stream.close()
+    again = Chat(door.client(), **{"Idempotency-Key": "one"})
+    again.said = allowed.said
+    answer = again.send()
+    assert "Question" in answer if words != "yes" else "Answer to" in answer
+    assert len(door.house.rung()) <= 1
+
+
 def test_asked_for_again_a_message_is_answered_anew(door):
     chat = Chat(door.client())
     chat.say("Hello")
@@ -248,6 +286,8 @@ def test_a_picture_passes(door):
 REFUSED = {
     "a link": ([{"type": "image_url", "image_url": {"url": "http://127.0.0.1/x.png"}}], "must come with"),
     "no base64": ([{"type": "image_url", "image_url": {"url": "data:image/png;base64,%%%"}}], "no base64"),
+    "no object": ([{"type": "input_audio", "input_audio": "x"}], "must come with"),
+    "no file": ([{"type": "file", "file": "x"}], "must come with"),
     "unknown": ([{"type": "video_url", "video_url": {"url": "data:,"}}], "is not understood"),
     "empty": ("  ", "The message is empty"),
 }

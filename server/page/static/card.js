@@ -1,28 +1,35 @@
-// The card: calls that wait for consent, and what one can say to them.
+// The card: calls that wait for consent.
 
 import { api, attempt, query, part, talkOf } from "./api.js";
 import { el, exact, moment, stamp, visible } from "./dom.js";
 import { argumentsForm, ruleForm } from "./form.js";
 
-const SETTLING_MS = 400; // in which a click may be meant for what stood there before
-let movedAt = 0;
+const SETTLING_MS = 400;
+let settling;
 
-/** Note that something may have moved: what is clicked now may not be what was aimed at. */
-export const moved = () => { movedAt = performance.now(); };
-const sizes = new ResizeObserver(moved);
+function deafen(timer) {
+	settling = timer;
+	for (const each of document.querySelectorAll("[aria-disabled]")) each.ariaDisabled = Boolean(timer);
+}
+
+/** What is clicked now may not be what was aimed at. */
+export function moved() {
+	clearTimeout(settling);
+	deafen(setTimeout(deafen, SETTLING_MS));
+}
+
+const sizes = new ResizeObserver((all) => all.every(({ target }) => target.querySelector(".panel")) || moved()); // a form grows by what is typed
 export const watch = (node) => sizes.observe(node);
 
-/** Let a button decide: deaf to clicks meant for something else, and to a key that is held down. */
+/** Let a button decide: deaf to stray clicks, and to a key that is held down. */
 function decides(button, act) {
 	button.onkeydown = (event) => {
 		if (event.repeat) event.preventDefault();
 	};
-	button.onclick = () => {
-		if (performance.now() - movedAt > SETTLING_MS) act();
-	};
+	button.ariaDisabled = Boolean(settling);
+	button.onclick = () => settling || act();
 }
 
-/** Return what would happen, by line, and why it asks. */
 function effectOf(description) {
 	const [before, , preview, after] = description.split(/^(`{3,})\n([^]*?)\n\1$/m, 4);
 	const words = (text = "") => text.split(/\n{2,}/).filter((each) => each.trim()).map((each) => el("p", {}, visible(each.trim())));
@@ -31,7 +38,6 @@ function effectOf(description) {
 	return [...words(before), ...(drawn ? [el("pre", { className: "preview" }, drawn)] : []), ...words(after)];
 }
 
-/** Make the part of one call; `decide` hears what was chosen. */
 function callPart(action, { item, isOnly, place, decide }) {
 	const isInDoubt = "attempt" in action;
 	const parts = stamp("call", { name: !isOnly && `${place} · ${action.name}`, offered: action.offer?.text });
@@ -118,13 +124,12 @@ function card(item, answered) {
 	const { node, send, hint, refused } = parts;
 	const tell = () => {
 		const left = actions.length - decisions.size;
-		hint.textContent = `${left} of ${actions.length} undecided. Nothing runs before all are decided and sent.`;
+		hint.textContent = `${left} of ${actions.length} undecided. Nothing runs before all are sent.`;
 		send.hidden = left > 0;
 		moved();
 	};
 	const answer = async () => {
 		node.inert = true;
-		refused.textContent = "";
 		try {
 			await api(talkOf(item.id, "/answer"), "POST", { question: item.question, decisions: [...decisions.values()].map(([decision]) => decision) });
 			answered([...decisions.values()].map(([, words]) => words));
@@ -149,7 +154,6 @@ function card(item, answered) {
 	return node;
 }
 
-/** Say in a card's place what became of it. */
 function settle(node, lines, item, title) {
 	const hadFocus = node.contains(document.activeElement) || document.activeElement === document.body;
 	const note = stamp("stale", { what: item.request.action_requests.map(({ name }) => name).join(", "), ...(title ? { title } : {}) });
@@ -170,7 +174,7 @@ async function became(item) {
 	});
 }
 
-/** Cards of what waits; each is left as it is while its question stands. */
+/** Each card is left as it is while its question stands. */
 export class Cards {
 	shown = new Map();
 	answered = new Set();
@@ -186,6 +190,7 @@ export class Cards {
 		for (const [key, { node, item }] of this.shown) {
 			if (wanted.has(key) || node.inert) continue;
 			this.shown.delete(key);
+			node.inert = true;
 			if (node.isConnected) became(item).then((lines) => settle(node, lines, item));
 			else node.remove();
 		}

@@ -1,10 +1,9 @@
-// Elements, of templates and texts: nothing on this page parses markup.
+// Elements: nothing on this page parses markup.
 
 export const byId = (id) => document.getElementById(id);
 
-/** Make an element with properties; one of SVG with attributes. */
 export function el(tag, props = {}, ...children) {
-	const isSvg = /^(svg|rect|title)$/.test(tag);
+	const isSvg = /^(svg|rect)$/.test(tag);
 	const node = isSvg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
 	for (const [name, value] of Object.entries(props)) {
 		if (isSvg) node.setAttribute(name, value);
@@ -21,18 +20,21 @@ export function stamp(name, texts = {}) {
 	for (const part of node.querySelectorAll("[data-is]")) parts[part.dataset.is] = part;
 	for (const [part, text] of Object.entries(texts)) {
 		if (text) parts[part].textContent = visible(text);
-		else parts[part].remove();
+		else parts[part]?.remove();
 	}
 	return parts;
 }
 
 const UNSEEN = /[\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{DI}\p{NChar}\u115f\u1160\u2800\u3164\uffa0\ufffc\u{13441}\u{13442}\u{1d159}]/gu;
+const CONTROLS = /[\p{Cc}\p{Bidi_C}\p{Cs}\u2028\u2029]/gu;
 
-/** Return a text with all that cannot be seen written out, as in \u{202e}; line breaks and tabs stay. */
-export function visible(text) {
-	return String(text).replace(UNSEEN, (char) => (" \n\t".includes(char) ? char : `\\u{${char.codePointAt(0).toString(16)}}`));
+/** Write out what cannot be seen, as in \u{202e}; line breaks and tabs stay. */
+export function visible(text, unseen = UNSEEN) {
+	return String(text).replace(unseen, (char) => (" \n\t".includes(char) ? char : `\\u{${char.codePointAt(0).toString(16)}}`));
 }
 
+/** Of prose only controls: joined emojis and letters stay. */
+export const prose = (text) => visible(text.replace(/\r\n?/g, "\n"), CONTROLS);
 export const exact = (value) => visible(typeof value === "string" ? value : JSON.stringify(value, null, 1));
 export const brief = (args) => Object.values(args ?? {}).map(exact).join(", ").slice(0, 200);
 
@@ -46,7 +48,6 @@ export const dollars = (value) => (typeof value !== "number" ? "unknown cost" : 
 export const bytes = (size) => `${number(Math.ceil(size / 1e3))} KB`;
 export const count = (many, thing) => `${number(many)} ${thing}${many === 1 ? "" : "s"}`;
 
-/** Tell those who listen to the page instead of looking at it. */
 export const say = (text) => { byId("status").textContent = text; };
 
 export function complain(text) {

@@ -1,26 +1,21 @@
-// Forms of a card: a tool's arguments by their JSON schema, and a rule with its bounds.
+// Forms of a card: arguments, and a rule with its bounds.
 
 import { count, el, exact, moment, stamp, visible } from "./dom.js";
 
 const SHORT = 60;
+const LONG = /^(body|content|text)$/i;
 const LONGEST_PATTERN = 200;
-const MOST_STEPS = 4;
 const DAY_MS = 86_400_000;
 const json = (value) => JSON.stringify(value, null, 1);
 
 /** Return a schema with what it refers to, and without that it may be null. */
-function resolved(schema, root) {
-	let found = schema;
-	for (let step = 0; step < MOST_STEPS; step += 1) {
-		const kinds = (found.anyOf ?? []).filter(({ type }) => type !== "null");
-		const inner = found.$ref ? root.$defs?.[found.$ref.split("/").at(-1)] : kinds.length === 1 && kinds[0];
-		if (inner) found = { ...found, anyOf: null, $ref: null, ...inner };
-	}
-	return found;
+function resolved(schema, root, steps = 4) {
+	const kinds = (schema.anyOf ?? []).filter(({ type }) => type !== "null");
+	const inner = steps && (schema.$ref ? root.$defs?.[schema.$ref.split("/").at(-1)] : kinds.length === 1 && kinds[0]);
+	return inner ? resolved({ ...schema, anyOf: null, $ref: null, ...inner }, root, steps - 1) : schema;
 }
 
-/** Return an argument's input, and how its value is read. */
-function inputFor(name, { type, items, enum: options }, given) {
+function inputFor(name, { type, items, format, enum: options }, given) {
 	const values = Array.isArray(options) ? options : type === "boolean" && [true, false];
 	if (values) {
 		const chosen = values.findIndex((value) => json(value) === json(given));
@@ -31,7 +26,7 @@ function inputFor(name, { type, items, enum: options }, given) {
 	const isLines = type === "array" && items?.type === "string" && !given?.some?.((each) => /\n|^$/.test(each));
 	const isText = type === "string" && typeof (given ?? "") === "string";
 	const shown = given === undefined ? "" : isLines ? given.join("\n") : isText ? given : json(given);
-	const isShort = !isLines && !shown.includes("\n") && shown.length < SHORT;
+	const isShort = !isLines && format !== "multiline" && !LONG.test(name) && !shown.includes("\n") && shown.length < SHORT;
 	const input = el(isShort ? "input" : "textarea", { value: shown, spellcheck: false, autocomplete: "off", rows: 5 });
 	const read = () => {
 		const { value } = input;
@@ -46,7 +41,7 @@ function inputFor(name, { type, items, enum: options }, given) {
 	return { input, hint: isLines ? "one a line" : isText ? "" : `as ${type ?? "JSON"}`, read };
 }
 
-/** Make a form of a call's arguments; what was not touched stays exactly as it was. */
+/** What was not touched stays exactly as it was. */
 export function argumentsForm(args, schema = {}) {
 	const names = [...new Set([...Object.keys(args), ...Object.keys(schema.properties ?? {})])];
 	const fields = names.map((name) => {
@@ -94,7 +89,7 @@ export function ruleForm({ name, args }) {
 		const patterns = bounds.map(({ argument, input }) => [argument, input.value]);
 		if (patterns.some(([, pattern]) => !pattern)) throw new Error("A pattern is empty: write *, where it may be anything.");
 		const where = Object.fromEntries(patterns.filter(([, pattern]) => pattern !== "*"));
-		if (!Object.keys(where).length) throw new Error("Say of at least one argument how it must be: else every call would run unasked.");
+		if (!Object.keys(where).length) throw new Error("Bound at least one argument: else every call would run unasked.");
 		if (!/^([1-9]\d*)?$/.test(uses.value.trim())) throw new Error(`How often: “${uses.value}” is no whole number above 0.`);
 		return { where, until: end() ? end().toISOString() : null, uses: Number(uses.value) || null };
 	};

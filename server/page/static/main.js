@@ -1,4 +1,4 @@
-// The page: who is here, which view is open, what changes elsewhere.
+// The page: who is here, and which view is open.
 
 import { api, attempt, listen } from "./api.js";
 import { Cards, moved } from "./card.js";
@@ -12,6 +12,7 @@ const main = byId("main");
 
 class Page {
 	count = 0;
+	asked = 0;
 
 	constructor(me) {
 		this.me = me;
@@ -30,7 +31,7 @@ class Page {
 		this.route();
 	}
 
-	/** Listen while the page is looked at: a browser holds six connections to a server, for all its tabs. */
+	/** Only while it is looked at: a browser holds six connections to a server. */
 	listen() {
 		const refresh = () => this.refresh();
 		refresh();
@@ -39,10 +40,10 @@ class Page {
 	}
 
 	async refresh() {
-		const own = (this.asked = (this.asked ?? 0) + 1);
+		const own = ++this.asked;
 		const list = await listConversations();
 		const items = await attempt("waiting");
-		if (!items || own !== this.asked) return; // a later one knows more
+		if (!items || own !== this.asked) return;
 		const mine = items.filter(({ may_answer: may }) => may).length;
 		document.title = mine ? `(${mine}) twobrain` : "twobrain";
 		byId("badge").textContent = mine || "";
@@ -58,7 +59,7 @@ class Page {
 	}
 
 	route() {
-		const [name, id] = location.hash.slice(1).split("/");
+		const [name, id = ""] = location.hash.slice(1).split("/");
 		this.view = name in VIEWS ? name : "talk";
 		byId("side").hidePopover();
 		markOpen();
@@ -66,7 +67,7 @@ class Page {
 		this.talk.leave();
 		if (this.view === "talk") {
 			main.replaceChildren(this.talk.node);
-			this.talk.open(id ? decodeURIComponent(id) : null);
+			this.talk.open(new URLSearchParams(`id=${id}`).get("id") || null);
 			return;
 		}
 		main.replaceChildren(VIEWS[this.view](this.me, this));
@@ -81,7 +82,6 @@ async function leave(what) {
 	location.reload();
 }
 
-/** Ask for a token; behind it all stays. */
 function signIn() {
 	const dialog = byId("sign-in");
 	if (dialog.open) return;
@@ -92,10 +92,9 @@ function signIn() {
 byId("sign-in").oncancel = (event) => event.preventDefault();
 byId("sign-in").querySelector("form").onsubmit = async (event) => {
 	event.preventDefault();
-	try {
-		await api("session", "POST", { token: byId("token").value.trim() });
-	} catch (error) {
-		byId("token-problem").textContent = error.message;
+	const error = await api("session", "POST", { token: byId("token").value.trim() }).catch((found) => found);
+	if (error instanceof Error) {
+		byId("token-problem").textContent = error.status === 401 ? "That token is not known here. Ask whoever runs this for a new one." : error.message;
 		return;
 	}
 	byId("token").value = "";

@@ -1,22 +1,21 @@
 // Markdown as elements: text and links, nothing that loads.
 
-import { el, stamp, visible } from "./dom.js";
+import { el, prose, stamp, visible } from "./dom.js";
 
 const SCHEMES = ["http:", "https:", "mailto:"];
 const DEEPEST = 8;
-const LONGEST_LINE = 1000; // that is worth more than one look
+const LONGEST_LINE = 1000;
 const INLINE = new RegExp([
 	/\\(?<sign>[\\`*_{}[\]()#+\-.!|~<>])/,
 	/(?<!`)(?<ticks>`{1,9})(?!`)(?<code>[^]{0,2000}?[^`])\k<ticks>(?!`)/,
-	/!?\[(?<words>[^\]]{0,1000})\]\(\s*<?(?<target>[^\s<>()]*(?:\([^\s()]*\)[^\s<>()]*)*)>?(?:\s+"[^"]*")?\s*\)/, // an image is a link, too
+	/!?\[(?<words>[^\]]{0,1000})\]\(\s*<?(?<target>[^\s<>()]*(?:\([^\s()]*\)[^\s<>()]*)*)>?(?:\s+"[^"]*")?\s*\)/,
 	/<?(?<bare>https?:\/\/[^\s<>"'`]*[^\s<>"'`.,;:!?)\]*_])>?/,
 	/(?<stars>\*\*|__)(?=\S)(?<strong>[^]{0,2000}?\S)\k<stars>/,
 	/(?<![\w*])(?<star>[*_])(?=[^\s*_])(?<em>[^*_]{0,1000}?\S)\k<star>(?!\w)/,
 ].map((each) => each.source).join("|"), "g");
 
-/** A link with its address; what may not be followed stays text. */
 function link(text, address, source) {
-	const found = URL.canParse(address) && new URL(address);
+	const found = URL.parse(address);
 	if (!found || !SCHEMES.includes(found.protocol)) return source;
 	const whole = visible(found.href.replace(/^mailto:/, ""));
 	const made = el("a", { href: found.href, rel: "noopener noreferrer", target: "_blank" });
@@ -52,9 +51,9 @@ const TABLE = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
 const is = (kind, line) => line?.length <= LONGEST_LINE && kind.test(line);
 const begins = (line) => [FENCE, HEADING, RULE, QUOTE, ITEM].some((kind) => is(kind, line));
 
-/** Return the blocks of a text: each its source, and how its element is made. */
+/** Return blocks: each its source, and how its element is made. */
 function blocks(text, depth = 0) {
-	const lines = text.replace(/\r\n?/g, "\n").split("\n");
+	const lines = text.split("\n");
 	const found = [];
 	for (let at = 0; at < lines.length;) {
 		if (!lines[at].trim()) at += 1;
@@ -144,7 +143,7 @@ export class Markdown {
 	}
 
 	show(text) {
-		const wanted = blocks(text);
+		const wanted = blocks(prose(text));
 		const changed = wanted.findIndex(({ source }, at) => source !== this.drawn[at]);
 		const same = changed < 0 ? wanted.length : changed;
 		while (this.node.childNodes.length > same) this.node.lastChild.remove();

@@ -1,4 +1,4 @@
-// Done, Agreed, Remembered: what happened, what runs unasked, what is kept in mind.
+// Done, Agreed, Remembered.
 
 import { address, attempt, part, query } from "./api.js";
 import { brief, count, exact, moment, stamp, sure, took, visible } from "./dom.js";
@@ -17,7 +17,7 @@ export function doneView({ role }) {
 		rows.append(...found.map(record));
 		empty.hidden = rows.childElementCount > 0;
 		more.hidden = found.length < PAGE;
-		more.onclick = () => load(found.at(-1).id ?? found.at(-1).started_at);
+		more.onclick = () => load(found.at(-1).id);
 	};
 	filters.onchange = () => load();
 	load();

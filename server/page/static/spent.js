@@ -1,4 +1,4 @@
-// Spent: tokens and cost as charts, and what is left of the day.
+// Spent, as charts.
 
 import { attempt, query } from "./api.js";
 import { dollars, el, number, stamp, visible } from "./dom.js";
@@ -7,7 +7,6 @@ const HEIGHT = 120;
 const DAY_MS = 86_400_000;
 const TITLES = { day: "By day", user: "By person", model: "By model", role: "By brain" };
 const tokensOf = (row) => (row.input_tokens ?? 0) + (row.output_tokens ?? 0);
-const inTokens = (amount) => `${number(amount)} tokens`;
 
 export function spentView() {
 	const { node, today, days, measure, unpriced, charts, empty } = stamp("spent");
@@ -16,7 +15,7 @@ export function spentView() {
 		const found = await Promise.all(kinds.map((by) => attempt(`usage?${query({ by, days: days.value })}`)));
 		if (!found.every(Boolean)) return;
 		if (!found[0].some((row) => row.cost_usd)) measure.value = "tokens";
-		const [value, told] = measure.value === "cost" ? [(row) => row.cost_usd ?? 0, dollars] : [tokensOf, inTokens];
+		const [value, told] = measure.value === "cost" ? [(row) => row.cost_usd ?? 0, dollars] : [tokensOf, (amount) => `${number(amount)} tokens`];
 		const missing = found[0].reduce((sum, row) => sum + (row.unpriced_calls ?? 0), 0);
 		unpriced.textContent = missing ? `The price of ${number(missing)} model calls is unknown: they are not in the cost.` : "";
 		empty.hidden = found[0].length > 0;
@@ -40,16 +39,13 @@ function meter(title, spent, limit, told) {
 function chart(by, rows, value) {
 	const { node, rows: body } = stamp("chart", { title: TITLES[by], by: TITLES[by].slice(3) });
 	const most = Math.max(...rows.map(value)) || 1;
-	const bar = (row) => el("svg", { width: "100%", height: 6, "aria-hidden": "true" },
-		el("rect", { class: "track", width: "100%", height: 6, rx: 3 }), el("rect", { width: `${(value(row) / most) * 100}%`, height: 6, rx: 3 }));
-	const line = (row) => el("tr", {}, el("td", {}, visible(row[by] ?? row.backend ?? "unknown"), bar(row)),
+	const line = (row) => el("tr", {}, el("td", { style: `--part: ${value(row) / most}` }, visible(row[by] ?? row.backend ?? "unknown")),
 		[dollars(row.cost_usd), number(tokensOf(row)), number(row.model_calls ?? 0)].map((each) => el("td", {}, each)));
 	node.classList.add(`by-${by}`);
 	body.append(...(by === "day" ? rows : rows.toSorted((one, other) => value(other) - value(one))).map(line));
 	return node;
 }
 
-/** Days without a use are days, too. */
 function everyDay(rows, days) {
 	const found = new Map(rows.map((row) => [row.day, row]));
 	const last = Math.max(Date.now(), ...rows.map((row) => Date.parse(row.day)));
@@ -64,7 +60,7 @@ function columns(rows, value, told) {
 	svg.ariaLabel = `From ${first} to ${last}, at most ${told(most)} a day`;
 	svg.append(...rows.map((row, at) => {
 		const height = (value(row) / (most || 1)) * HEIGHT;
-		return el("rect", { x: `${(at + 0.15) * wide}%`, width: `${wide * 0.7}%`, y: HEIGHT - height, height, rx: 2 }, el("title", {}, `${row.day}: ${told(value(row))}`));
+		return el("rect", { x: `${(at + 0.15) * wide}%`, width: `${wide * 0.7}%`, y: HEIGHT - height, height, rx: 2 });
 	}));
 	return node;
 }

@@ -1,2 +1,2 @@
-// The page is painted first; its script comes then.
+// Paint first.
 requestAnimationFrame(() => setTimeout(() => document.head.append(document.getElementById("later").content)));

@@ -1,12 +1,11 @@
-// Talk: conversations, the one that is open, and what is said next.
+// Talk: conversations, and the one that is open.
 
-import { attempt, part, query, talkOf } from "./api.js";
+import { api, attempt, part, query, talkOf } from "./api.js";
 import { Cards, watch } from "./card.js";
-import { byId, bytes, complain, el, moment, stamp, sure, visible } from "./dom.js";
+import { byId, bytes, complain, el, moment, prose, stamp, sure, visible } from "./dom.js";
 import { Markdown } from "./markdown.js";
 import { account, Turn } from "./turn.js";
 
-const LIMITS = { max_bytes: 10e6 };
 const NEAR_END_PX = 80;
 const isTouched = () => matchMedia("(pointer: coarse)").matches;
 
@@ -33,18 +32,20 @@ byId("search").onchange = listConversations;
 
 export class Talk {
 	id = null;
-	files = [];
+	held = {}; // files, by draft
 	items = [];
+	heard = {}; // what an answer took, by its place
+	used = new Set();
 
 	constructor(me, changed) {
-		Object.assign(this, stamp("talk"), { changed, user: me.user, limits: { ...LIMITS, ...me.attachments } });
+		Object.assign(this, stamp("talk"), { changed, user: me.user, limits: me.attachments });
 		this.waiting = new Cards(this.cards, () => {
 			this.waiting.clear();
 			this.load();
 			if (!isTouched()) this.input.focus();
 		});
-		this.model.append(...(me.models ?? []).map(({ name, label }) => el("option", { value: name }, visible(label || name))));
-		this.path.append(...(me.paths ?? []).filter((each) => each !== "auto").map((each) => el("option", {}, each)));
+		this.model.append(...me.models.map(({ name, label }) => el("option", { value: name }, visible(label))));
+		this.path.append(...me.paths.slice(1).map((each) => el("option", {}, each)));
 		this.send.onclick = () => this.speak();
 		this.stop.onclick = () => attempt(talkOf(this.id, "/stop"), "POST");
 		this.clip.onclick = () => this.picker.click();
@@ -75,13 +76,22 @@ export class Talk {
 		return `${this.user}:${this.id}`;
 	}
 
+	get files() {
+		return (this.held[this.draft] ??= []);
+	}
+
+	get place() {
+		return `${this.id}/${this.log.querySelectorAll(".user").length}`;
+	}
+
 	typed() {
 		sessionStorage.setItem(this.draft, this.input.value);
-		this.send.disabled = !this.input.value.trim() && !this.files.length;
+		this.send.disabled = this.sent || (!this.input.value.trim() && !this.files.length);
+		this.input.readOnly = this.cards.inert = this.sent === this.draft;
 	}
 
 	fill(text) {
-		Object.assign(this, { files: [], follows: true });
+		this.follows = true;
 		this.input.value = text;
 		this.drawFiles();
 	}
@@ -100,7 +110,7 @@ export class Talk {
 			const { node, remove } = stamp("chip", { name: file.name, size: bytes(file.size) });
 			remove.ariaLabel = `Remove ${file.name}`;
 			remove.onclick = () => {
-				this.files = this.files.filter((each) => each !== file);
+				this.files.splice(this.files.indexOf(file), 1);
 				this.drawFiles();
 				this.input.focus();
 			};
@@ -111,14 +121,24 @@ export class Talk {
 
 	async speak() {
 		const text = this.input.value.trim();
-		if ((!text && !this.files.length) || this.turn || this.send.disabled) return;
-		this.send.disabled = true;
+		if ((!text && !this.files.length) || this.turn || this.sent) return;
+		const { id, draft, opened } = this;
+		this.sent = draft;
+		this.typed();
 		const given = await Promise.all(this.files.map(read));
 		const attachments = given.length ? given : undefined;
-		const begun = await attempt(this.id ? talkOf(this.id, "/turns") : "conversations", "POST", { text, attachments, model: this.model.value || undefined, path: this.path.value || undefined });
-		this.send.disabled = false;
+		const begun = await attempt(id ? talkOf(id, "/turns") : "conversations", "POST", { text, attachments, model: this.model.value || undefined, path: this.path.value || undefined });
+		this.sent = null;
+		this.typed();
 		if (!begun) return;
-		this.fill("");
+		sessionStorage.removeItem(draft);
+		delete this.held[draft];
+		if (draft === this.draft) this.fill("");
+		this.changed();
+		if (opened !== this.opened || !this.node.isConnected) return id && id === this.id && this.load();
+		this.used.clear();
+		this.waiting.clear();
+		this.items = this.items.filter((each) => each.id !== id);
 		this.log.querySelector(".empty")?.remove();
 		this.log.append(said({ role: "user", text, attachments }));
 		if (this.id !== begun.id) {
@@ -127,11 +147,12 @@ export class Talk {
 			this.heading({ title: text });
 		}
 		this.listen();
-		this.changed();
 	}
 
 	async open(id) {
 		this.leave();
+		this.used.clear();
+		this.opened = {};
 		this.id = id;
 		this.waiting.clear();
 		this.fill(sessionStorage.getItem(this.draft) ?? "");
@@ -144,7 +165,7 @@ export class Talk {
 	welcome() {
 		const { node, examples } = stamp("welcome");
 		examples.onclick = ({ target }) => {
-			if (target !== examples) this.fill(target.textContent);
+			if (target !== examples) this.fill(`${this.input.value} ${target.textContent}`.trim());
 			this.input.focus();
 		};
 		return node;
@@ -152,14 +173,20 @@ export class Talk {
 
 	async load() {
 		const { id } = this;
-		const found = await attempt(talkOf(id));
-		if (!found || id !== this.id) return;
+		const found = await api(talkOf(id)).catch((error) => error);
+		if (id !== this.id) return;
+		if (found instanceof Error) {
+			if (found.status === 404) this.head.replaceChildren(el("h1", {}, "There is no such conversation."));
+			else if (found.status !== 401) complain(found.message);
+			return;
+		}
 		this.leave();
 		this.updated = found.updated_at;
 		const isLive = found.status === "running" || typeof found.live === "number";
 		this.heading(found);
-		this.log.replaceChildren(...found.messages.map(said));
-		if (found.result && !found.result.pending && !isLive) this.log.append(account(found.result));
+		this.log.replaceChildren();
+		for (const each of found.messages) this.log.append(said(each), (each.role !== "user" && this.heard[this.place]) || "");
+		if (found.result && !found.result.pending && !isLive && !this.heard[this.place]) this.log.append(account(found.result, this.used));
 		if (found.status === "interrupted" && !isLive) {
 			const { node, go } = stamp("interrupted");
 			go.onclick = async () => { if (await attempt(talkOf(id, "/proceed"), "POST")) this.load(); };
@@ -169,7 +196,6 @@ export class Talk {
 		this.state();
 	}
 
-	/** Look again, where it went on elsewhere. */
 	look(list) {
 		const now = list.find(({ id }) => id === this.id);
 		if (now && !this.turn && now.updated_at > this.updated) this.load();
@@ -178,7 +204,7 @@ export class Talk {
 	heading({ title }) {
 		const path = talkOf(this.id);
 		const parts = stamp("head");
-		parts.title.value = title || "Untitled";
+		parts.title.value = prose(title || "Untitled");
 		parts.title.onchange = async () => { if (await attempt(path, "PATCH", { title: parts.title.value })) this.changed(); };
 		parts.title.onkeydown = ({ key }) => { if (key === "Enter") parts.title.blur(); };
 		parts.remove.onclick = async () => {
@@ -193,6 +219,8 @@ export class Talk {
 		this.leave();
 		this.turn = new Turn(this.id, {
 			waits: this.changed,
+			used: this.used,
+			heard: (told) => { this.heard[this.place] = told; },
 			over: (result) => {
 				this.turn = null;
 				this.state();
@@ -208,7 +236,7 @@ export class Talk {
 		const waits = this.items.filter(({ id }) => id === this.id && !this.turn);
 		this.waiting.show(waits);
 		this.stop.hidden = !this.turn;
-		this.send.hidden = Boolean(this.turn);
+		this.send.hidden = this.turn;
 		this.hint.hidden = !waits.length;
 	}
 
@@ -219,18 +247,17 @@ export class Talk {
 }
 
 function said({ role, text, attachments = [] }) {
-	const parts = stamp(role === "user" ? "user" : "answer", role === "user" ? {} : { doing: "" });
-	if (role === "user") parts.text.textContent = text;
+	const parts = stamp(role === "user" ? "user" : "answer", { doing: "" });
+	if (role === "user") parts.text.textContent = prose(text);
 	else new Markdown(parts.text).show(text);
 	parts.files.append(...attachments.map(({ name }) => stamp("chip", { name, size: "", remove: "" }).node));
 	return parts.node;
 }
 
 async function read(file) {
-	const url = await new Promise((done) => {
-		const reader = new FileReader();
-		reader.onloadend = () => done(reader.result ?? ",");
-		reader.readAsDataURL(file);
-	});
+	const reader = new FileReader();
+	reader.readAsDataURL(file);
+	await new Promise((done) => { reader.onloadend = done; });
+	const url = reader.result ?? ",";
 	return { name: file.name, type: file.type || "application/octet-stream", data: url.slice(url.indexOf(",") + 1) };
 }

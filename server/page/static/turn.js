@@ -1,4 +1,4 @@
-// One turn as it runs: what is said, what runs, what it took.
+// One turn as it runs.
 
 import { listen, talkOf } from "./api.js";
 import { moved } from "./card.js";
@@ -16,10 +16,9 @@ function step(status, tool, text, ms) {
 	return parts;
 }
 
-/** What a turn did and took; `used`: the models that were heard. */
-export function account(result, used = []) {
+export function account(result, used) {
 	const { input_tokens: read = 0, output_tokens: written = 0, model_calls: calls, cost_usd: cost } = result.usage ?? {};
-	const models = [...new Set([...used, result.backend].filter(Boolean))].map(visible).join(", ");
+	const models = [...new Set([...used, result.backend].filter(Boolean))].map(visible).join(" → ");
 	const facts = [models, read + written > 0 && `${number(read + written)} tokens`, calls && dollars(cost), result.stop_reason !== "answered" && result.stop_reason];
 	const receipts = result.receipts ?? [];
 	const parts = stamp("account", { title: count(receipts.length, "receipt") });
@@ -30,14 +29,13 @@ export function account(result, used = []) {
 	return parts.node;
 }
 
-/** Draws a turn from its events; `waits` hears of a question, `over` of its end. */
+/** Draws a turn; `waits` hears of a question, `heard` what it took, `over` of its end. */
 export class Turn {
 	last = -1;
-	used = new Set();
 	running = new Map();
 
-	constructor(thread, { over, waits }) {
-		Object.assign(this, stamp("answer"), { over, waits });
+	constructor(thread, { used, heard, over, waits }) {
+		Object.assign(this, stamp("answer"), { used, heard, over, waits });
 		this.answer = new Markdown(this.text);
 		this.clear();
 		this.ticking = setInterval(() => this.tick(), 500);
@@ -96,7 +94,9 @@ export class Turn {
 		this.said = result?.response || this.said;
 		this.draw();
 		if (result && !result.pending) {
-			this.node.append(account(result, this.used));
+			const told = account(result, this.used);
+			this.node.append(told);
+			this.heard(told);
 			say(`Answered: ${this.text.textContent.slice(0, 500)}`);
 		}
 		this.end(result);

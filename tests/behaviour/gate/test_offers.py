@@ -9,6 +9,7 @@ from langgraph.types import Command
 from base.errors import StorageError
 from channels.dialogue import card_text, understood
 from ledger.ledger import Ledger
+from server.page.live_turns import shown
 from tests.behaviour.household import ring_bell
 from tests.tools.loopback import open_post
 from tools.declaration import tool
@@ -90,6 +91,8 @@ async def test_after_the_third_approval_a_bounded_rule_is_offered_in_words_and_t
             assert offer["text"] == f"Mails to anna@example.com {WITHOUT}{day}"
             [line] = [line for line in action["description"].splitlines() if offer["text"] in line]
             said = json.loads(line[line.index("{") : line.rindex("}") + 1])
+            [drawn] = shown(asked.pending)["action_requests"]
+            assert '"approve"' not in drawn["description"], "the page has a box for it"
             assert (await at.answer({"decisions": [said]})).pending is None
 
             for to in ("anna@example.com", "Anna <ANNA@example.com>"):

@@ -113,6 +113,42 @@ def test_a_card_that_slides_under_the_pointer_hears_no_click(window: Window, ope
     window.sees("Sent")
 
 
+def test_what_is_deaf_looks_so_and_a_form_that_grows_is_not(window: Window):
+    heard = _answers(window, request=_asking("mail", {"to": "a@x.org", "body": "Hi"}))
+    page = window.page
+    states = """() => [...document.querySelectorAll("main .card button[aria-disabled]")]
+        .filter((each) => each.checkVisibility()).map((each) => each.ariaDisabled)"""
+    window.button("Approve").wait_for()
+    page.wait_for_function(f"() => ({states})().every((each) => each === 'false')")
+    page.evaluate(
+        f"""() => {{ document.querySelector('[data-is="edit"]').click(); window.seen = ({states})() }}"""
+    )
+    assert page.evaluate("window.seen") == ["true"]
+    page.wait_for_function(f"() => ({states})().every((each) => each === 'false')")
+    body = page.get_by_label("body", exact=True)
+    assert body.evaluate("(at) => at.tagName") == "TEXTAREA"
+    body.evaluate("(at) => { at.style.height = '20rem' }")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.evaluate(states) == ["false"]
+    window.button("Run it with these changes").click()
+    window.sees("Sent")
+    assert len(heard) == 1
+
+
+def test_a_message_sets_the_card_aside_at_once(window: Window):
+    page = window.page
+    window.say('write "x" to aside.txt')
+    window.button("Approve").wait_for()
+    page.route("**/api/audit*", lambda route: None)  # what became of it is never told
+    page.evaluate("""() => { window.most = 0; new MutationObserver(() => { window.most = Math.max(window.most,
+        document.querySelectorAll('main .card:not([inert]) [data-is="approve"]').length) })
+        .observe(document.body, { childList: true, subtree: true }) }""")
+    window.say('write "y" to beside.txt')
+    page.locator(".card", has_text="beside.txt").wait_for()
+    assert page.locator(".card", has_text="aside.txt").count() == 0
+    assert page.evaluate("window.most") == 1
+
+
 def test_two_tabs_that_answer_have_one_effect_and_are_both_told(window: Window, open_site: Site):
     window.say('write "x" to tabs.txt')
     window.button("Approve").wait_for()

@@ -183,3 +183,30 @@ def test_no_text_stops_the_page(window: Window):
         slow,
     )
     assert max(took) < 5_000, json.dumps(dict(zip((each[:6] for each in slow), took, strict=True)))
+
+
+def test_no_letters_turn_a_link_a_title_or_what_one_said_around(window: Window):
+    page, turned = (
+        window.page,
+        "\u202e[moc.knab](http://127.0.0.1:2079/x) \u2067a\x07 \U0001f469\u200d\U0001f680",
+    )
+    found = {"id": "t", "title": turned, "status": "answered", "updated_at": 1, "live": None, "result": None}
+    found["messages"] = [{"role": role, "text": turned, "attachments": []} for role in ("user", "assistant")]
+    page.route("**/api/conversations/t", lambda route: route.fulfill(json=found))
+    window.open("talk/t")
+    page.locator(".markdown a").wait_for()
+    shown = page.locator(".markdown").inner_text()
+    assert shown == "\\u{202e}moc.knab (http://127.0.0.1:2079/x) \\u{2067}a\\u{7} \U0001f469\u200d\U0001f680"
+    assert page.locator(".user p").inner_text().startswith("\\u{202e}[moc.knab]")
+    assert page.get_by_label("Title").input_value().startswith("\\u{202e}[moc.knab]")
+    isolated = page.locator(".markdown a, .address").evaluate_all(
+        "(all) => all.map((each) => getComputedStyle(each).unicodeBidi)"
+    )
+    assert isolated == ["isolate", "isolate"]
+
+
+@pytest.mark.parametrize("name", ["%ff", "../me", "..", "nobody"])
+def test_what_is_no_conversation_is_told_as_that(window: Window, name: str):
+    window.open(f"talk/{name}")
+    window.page.reload()
+    window.page.locator("h1", has_text="There is no such conversation.").wait_for()

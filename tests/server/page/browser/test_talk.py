@@ -56,7 +56,6 @@ def _approve_edit_and_reject(window: Window, name: str) -> None:
     assert focused(page) == "content"
     press("Control+A")
     page.keyboard.type("three")
-    press("Enter")  # in a field, which never is consent
     tabbed(page, "Run it with these changes")
     page.wait_for_timeout(450)
     press("Enter")
@@ -122,10 +121,44 @@ def test_an_answer_shows_what_ran_and_what_it_took(window: Window):
     window.sees("12*7 = 84")
     window.page.get_by_text("2 receipts").click()
     assert window.page.locator(".account .step.executed").count() == 2
-    window.sees("planner, writer · ")
+    window.sees("planner → writer · ")
+    window.say("what is 5*5")
+    window.sees("5*5 = 25")
+    window.open("waiting").page.get_by_role("heading", name="Waiting").wait_for()
+    window.page.go_back()
+    window.sees("5*5 = 25")
+    assert window.page.locator(".account").all_inner_texts()[0].startswith("2 receipts")
+    assert window.page.get_by_text("planner → writer · ").count() == 2
     window.page.reload()
     window.sees("12*7 = 84")
-    window.sees("2 receipts")
+    window.sees("1 receipt")
+
+
+def test_one_message_is_sent_at_a_time_and_no_draft_is_lost(window: Window):
+    page, held = window.page, []
+    page.route(
+        "**/api/conversations",
+        lambda route: held.append(route) if route.request.method == "POST" else route.continue_(),
+    )
+    message = page.get_by_label("Message", exact=True)
+    window.say("what is 8*8")
+    page.wait_for_function("document.querySelector('.composer textarea').readOnly")
+    for key in ("x", "Enter"):
+        message.press(key)
+    assert window.button("Send").is_disabled()
+    window.open("talk/other")
+    message.fill("half a thought")
+    assert window.button("Send").is_disabled()
+    [route] = held
+    route.continue_()
+    page.locator("#conversations").get_by_text("what is 8*8").wait_for()
+    assert (page.url.partition("#")[2], message.input_value()) == ("talk/other", "half a thought")
+    window.button("Send").click(trial=True)
+    window.open("talk")
+    window.sees("What can I do for you?")
+    assert message.input_value() == ""
+    window.open("talk/other")
+    page.wait_for_function("document.querySelector('.composer textarea').value === 'half a thought'")
 
 
 def test_conversations_are_searched_renamed_and_deleted(window: Window):
@@ -215,7 +248,7 @@ def test_a_sign_in_that_ended_asks_again_and_loses_no_text(open_window: Open, si
     token = window.page.get_by_label("Token")
     token.fill("a wrong one")
     token.press("Enter")
-    window.page.locator("#token-problem").get_by_text("token").wait_for()
+    window.page.get_by_text("That token is not known here.").wait_for()
     token.fill(TOKENS["kid"])
     token.press("Enter")
     message = window.page.get_by_label("Message", exact=True)

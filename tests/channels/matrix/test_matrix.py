@@ -12,6 +12,8 @@ from nodes.events import Token
 from tests.channels.matrix.conftest import serving
 
 pytestmark = pytest.mark.slow
+IN_FULL = pytest.mark.prove(sampled=False)
+"""Of what a fake homeserver shows quickly, too, or that waits for Synapse."""
 
 DONE = "done: write_file"
 HOSTILE = [
@@ -93,6 +95,7 @@ async def test_typed_words_and_an_edit_by_reply_answer_as_they_do_elsewhere(fami
     assert family.effects == ["write_file"]
 
 
+@IN_FULL
 async def test_what_is_edited_or_redacted_after_it_was_sent_changes_nothing(family):
     anna = await family.person("anna")
     async with serving(family.home):
@@ -163,6 +166,7 @@ def _membership(person, user):
     return found[-1]["content"]["membership"] if found else None
 
 
+@IN_FULL
 async def test_an_encrypted_room_is_told_once_that_nothing_in_it_can_be_read(family):
     anna = await family.person("anna", alone=False)
     await anna.open_room(encrypted=True)
@@ -185,6 +189,7 @@ async def test_an_encrypted_room_is_told_once_that_nothing_in_it_can_be_read(fam
     assert family.effects == ["calculate"]
 
 
+@IN_FULL
 async def test_attachments_come_along_and_what_is_too_large_is_said_to_be(family):
     anna = await family.person("anna")
     family.configure("[limits]\nmax_attachment_mb = 0.01")
@@ -225,6 +230,7 @@ def _is_said(event, sender):
     return event["sender"] == sender and event["type"] == "m.room.message"
 
 
+@IN_FULL
 async def test_an_answer_grows_by_few_edits_of_one_message(family):
     anna = await family.person("anna")
     async with serving(family.home) as orchestrator:
@@ -244,6 +250,7 @@ async def test_an_answer_grows_by_few_edits_of_one_message(family):
     assert 1 <= shown.edits <= 6
 
 
+@IN_FULL
 async def test_what_a_homeserver_leaves_out_because_it_was_much_is_read(family):
     anna = await family.person("anna")
     async with serving(family.home) as orchestrator:
@@ -261,6 +268,7 @@ async def test_what_a_homeserver_leaves_out_because_it_was_much_is_read(family):
     assert sorted(each.text for each in came if each.text) == sorted(f"number {n}" for n in range(count))
 
 
+@IN_FULL
 async def test_a_homeserver_that_asks_for_patience_is_obeyed(family):
     anna = await family.person("anna")
     await asyncio.to_thread(family.synapse.limit, family.bot)
@@ -271,6 +279,7 @@ async def test_a_homeserver_that_asks_for_patience_is_obeyed(family):
     assert [each.text[:3] for each in anna.shown] == ["0*7", "1*7", "2*7", "3*7"] or len(anna.shown) == 4
 
 
+@IN_FULL
 async def test_a_homeserver_that_is_away_is_told_once_and_found_again(family, caplog):
     anna = await family.person("anna")
     async with serving(family.home):
@@ -287,6 +296,7 @@ async def test_a_homeserver_that_is_away_is_told_once_and_found_again(family, ca
     assert family.effects == ["calculate", "calculate"]
 
 
+@IN_FULL
 async def test_a_token_that_was_revoked_is_told_once(family, caplog):
     anna = await family.person("anna")
     async with serving(family.home):

@@ -33,7 +33,7 @@ def _open(card: ModelCard, key: str | None) -> BaseChatModel:
         client_args={"event_hooks": hooks(in_order(dict))},
         **given(temperature=card.temperature, max_output_tokens=card.max_output_tokens),
     )
-    return _over_httpx(model)
+    return over_httpx(model)
 
 
 @cache
@@ -80,10 +80,10 @@ def _embed(card: EmbeddingCard, key: str | None) -> Embeddings:
         vertexai=False,
         client_args={"follow_redirects": False},  # the key would go with it
     )
-    return _over_httpx(model)
+    return over_httpx(model)
 
 
-def _over_httpx(model: _M) -> _M:
+def over_httpx(model: _M) -> _M:
     """Have a model's client send through httpx, whose arguments hold.
 
     Where aiohttp is installed, as Matrix needs it, it would send through that, and know neither our hooks nor

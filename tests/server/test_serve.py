@@ -86,7 +86,8 @@ async def test_the_command_serves_the_graph_with_the_settings_of_where_it_was_st
     assert {path.name for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077} == set()
 
     shown = (tmp_path / "log").read_text()
-    assert shown.startswith(f"Serving on {url}; Ctrl-C stops it.\nStudio: https://")
+    assert shown.startswith(f"Serving on {url}; Ctrl-C stops it.\nOpen {url}/app in a browser.")
+    assert "\nStudio: https://" in shown
     assert "\x1b" not in shown
     assert "[info" not in shown
 

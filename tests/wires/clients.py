@@ -8,6 +8,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, ToolMessage
 from langchain_core.messages.ai import add_ai_message_chunks
 
+from models.providers.google import over_httpx
 from tests.wires.brain import Kind
 from tests.wires.serve import Wire
 
@@ -43,8 +44,10 @@ def client_of(wire: Wire, key: str = "sk-test") -> BaseChatModel:
         case "gemini":
             from langchain_google_genai import ChatGoogleGenerativeAI
 
-            return ChatGoogleGenerativeAI(
-                model="gemini-3-flash-preview", api_key=key, base_url=wire.url, max_retries=1, timeout=10
+            return over_httpx(
+                ChatGoogleGenerativeAI(
+                    model="gemini-3-flash-preview", api_key=key, base_url=wire.url, max_retries=1, timeout=10
+                )
             )
         case "openai":
             from langchain_openai import ChatOpenAI

@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
+from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
-from tests.server.conftest import GUARDED, TOKENS
+from tests.server.conftest import BEARERS, GUARDED, TOKENS
 from tests.server.page.site import Visitor, place_of
 from tests.server.serving import Server
 from tests.server.talking import APPROVE, Talk, outcomes
@@ -15,7 +16,12 @@ from tests.server.talking import APPROVE, Talk, outcomes
 pytestmark = pytest.mark.slow
 
 
-async def test_what_the_page_and_the_server_are_told_is_one_list(guarded: Server, alice: LangGraphClient):
+async def test_what_the_page_and_the_server_are_told_is_one_list(guarded: Server):
+    async with get_client(url=guarded.url, headers=BEARERS["alice"]) as alice:
+        await _one_list(guarded, alice)
+
+
+async def _one_list(guarded: Server, alice: LangGraphClient) -> None:
     with Visitor(guarded) as visitor:
         assert visitor.call("GET", "me").status_code == 401
         assert visitor.sign_in(TOKENS["alice"]).status_code == 204

@@ -240,6 +240,8 @@ class Limits(Card):
 
 _OF_A_TURN = ("max_rounds", "max_tool_calls", "max_tokens", "max_cost_usd", "deadline_s")
 """Limits that a user may have lower ones of."""
+_OF_A_DAY = ("max_tokens_per_day", "max_cost_usd_per_day")
+"""Limits that a user may have others of."""
 
 
 class AccessCard(Card):
@@ -349,9 +351,9 @@ class Settings(BaseModel):
         return self.users.get(EVERYBODY_ELSE, _STRANGER)
 
     def limits_of(self, user: str) -> Limits:
-        """Return the ceilings of a user's turns.
+        """Return the ceilings of a user's turns and days.
 
-        Of theirs and those of all, the lower hold.
+        Of a turn, the lower of theirs and those of all hold; of a day, their own where they have any.
         """
         card, general = self.user(user), self.limits
         own = {name: each for name in _OF_A_TURN if (each := getattr(card, name)) is not None}
@@ -360,6 +362,7 @@ class Settings(BaseModel):
             for name, each in own.items()
             if (most := getattr(general, name)) is None or each < most
         }
+        lower |= {name: each for name in _OF_A_DAY if (each := getattr(card, name)) is not None}
         return general.model_copy(update=lower) if lower else general
 
     @property

@@ -17,7 +17,7 @@ from graphs.session import Orchestrator
 from graphs.stream import Confirmation, Done, Event
 from nodes.context import Context
 from nodes.gate.answers import Check, fault, plain_answer, read, read_json
-from nodes.gate.request import identity_of, own_description
+from nodes.gate.request import code_block, identity_of, own_description
 
 CODE_LENGTH = 6
 _MARK = "Question"
@@ -62,7 +62,7 @@ def _card(action: Mapping[str, Any], number: int, count: int) -> str:
     which = f" ({number} of {count})" if count > 1 else ""
     what = "Did it happen" if "attempt" in action else "Please confirm"
     lines = [f"{name}: {_exact(value)}" for name, value in action["args"].items()]
-    exact = _fenced("\n".join([escaped(action["name"]), *lines]))
+    exact = code_block("\n".join([escaped(action["name"]), *lines]))
     about = own_description(action)
     offer = f'"{_ALWAYS}" allows: `{action["offer"]["text"]}`' if action.get("offer") else ""
     return "\n\n".join(part for part in (f"{what}{which}:", exact, about, offer) if part)
@@ -70,13 +70,6 @@ def _card(action: Mapping[str, Any], number: int, count: int) -> str:
 
 def _exact(value: Any) -> str:
     return escaped(value if isinstance(value, str) else as_text(value))
-
-
-def _fenced(text: str) -> str:
-    """Return a text in a code fence that it cannot end."""
-    longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{text}\n{fence}"
 
 
 def _how_to_answer(request: Mapping[str, Any]) -> str:

@@ -180,10 +180,9 @@ class Orchestrator:
             NoModelAnsweredError: none could.
             UnknownModelError: the role names no model.
         """
-        card, limits = self.settings.user(user), self.settings.limits
+        limits = self.settings.limits_of(user)
         tokens, usd = await self.ledger.used_today(user)
-        most = card.max_tokens_per_day or limits.max_tokens_per_day
-        most_usd = card.max_cost_usd_per_day or limits.max_cost_usd_per_day
+        most, most_usd = limits.max_tokens_per_day, limits.max_cost_usd_per_day
         if (most and tokens >= most) or (most_usd and usd >= most_usd):
             raise AllowanceError("Today's allowance is used up. The count begins anew at midnight UTC.")
 

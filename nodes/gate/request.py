@@ -144,7 +144,7 @@ async def _action(
     shown = _hash_of(tool, preview)
     before = (a for a in turn.state.request.get("action_requests", ()) if a["tool_call_id"] == call["id"])
     changed = _CHANGED if any(asked.get("shown") != shown for asked in before) else None
-    effect = _fenced(preview) if preview else None
+    effect = code_block(preview) if preview else None
     zone = turn.res.settings.zone(turn.person.user)
     doubtful, reason = (_in_doubt(doubt, zone), None) if doubt else (None, call["reason"])
     expires = _EXPIRES.format(when=moment(expires_at, zone)) if expires_at else None
@@ -185,7 +185,7 @@ def one_of(names: Sequence[str]) -> str:
     return " or ".join([*([", ".join(shown[:-1])] if shown[1:] else []), *shown[-1:]])
 
 
-def _fenced(preview: str) -> str:
+def code_block(preview: str) -> str:
     """Return a preview in a code fence, longer than any in it.
 
     Clients show Markdown: its links would be loaded, and the signs of a diff be drawn as bullets.

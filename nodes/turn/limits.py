@@ -169,9 +169,8 @@ class Exhausted:
 
 def daily_ceiling(turn: Turn, name: DailyCeiling) -> float | None:
     """Return the user's limit of a day, else everybody's; None: none."""
-    own: float | None = getattr(turn.res.settings.user(turn.person.user), name)
-    everybodys: float | None = getattr(turn.limits, name)
-    return everybodys if own is None else own
+    most: float | None = getattr(turn.limits, name)
+    return most
 
 
 def has_daily_limit(turn: Turn) -> bool:

@@ -85,7 +85,7 @@ async def me(who: Who, page: Opened) -> Response:
     """Return who asks, and what they may choose and use."""
     settings, models = page.res.settings, page.orchestrator.models
     offered = [(name, card) for name, card in models.cards() if models.is_offered(name, who.user)]
-    card, limits = settings.user(who.user), settings.limits
+    limits = settings.limits_of(who.user)
     tokens, usd = await page.res.ledger.used_today(who.user)
     return Json(
         {
@@ -97,8 +97,8 @@ async def me(who: Who, page: Opened) -> Response:
             "models": [{"name": name, "label": card.label or card.model or name} for name, card in offered],
             "paths": ["auto", "two-brain", "single", "direct"],
             "limits": {
-                "tokens_per_day": card.max_tokens_per_day or limits.max_tokens_per_day,
-                "cost_usd_per_day": card.max_cost_usd_per_day or limits.max_cost_usd_per_day,
+                "tokens_per_day": limits.max_tokens_per_day,
+                "cost_usd_per_day": limits.max_cost_usd_per_day,
             },
             "used_today": {"tokens": tokens, "cost_usd": usd},
             "attachments": {

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import socket
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -17,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from tests.channels.loopback import Loopback
 
 TOKEN = "4711:AAloopback-token-of-a-test"
 WITHIN_S = 60
@@ -331,26 +330,12 @@ class BotHost:
             Route("/{bot}/bot{token}/{method}", self._answer, methods=["POST"]),
             Route("/{bot}/file/bot{token}/{path:path}", self._download),
         ]
-        config = uvicorn.Config(
-            Starlette(routes=routes),
-            http="h11",
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            log_config=None,
-            log_level=100,
-            headers=[("connection", "close")],
-        )
-        self._server = uvicorn.Server(config)
-        self._server.force_exit = True
-        self._socket = socket.socket()
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+        self._loopback = Loopback(routes)
 
     def open(self) -> BotApi:
         """Open one more bot."""
         name = str(len(self._bots))
-        host, port = self._socket.getsockname()
-        self._bots[name] = BotApi(url=f"http://{host}:{port}/{name}")
+        self._bots[name] = BotApi(url=f"{self._loopback.url}/{name}")
         return self._bots[name]
 
     async def _answer(self, request: Request) -> Response:
@@ -360,12 +345,8 @@ class BotHost:
         return await self._bots[request.path_params["bot"]].download(request)
 
     def __enter__(self) -> Self:
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.listen()
-        self._thread.start()
+        self._loopback.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
-        self._socket.close()
+        self._loopback.__exit__()

@@ -280,5 +280,6 @@ class Delivery:
 async def _is_set(event: asyncio.Event, within_s: float) -> bool:
     """Wait for an event, or some seconds; tell whether it came."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), within_s)
+        async with asyncio.timeout(within_s):
+            await event.wait()
     return event.is_set()

@@ -84,7 +84,8 @@ class Channel:
             except TwobrainError as error:
                 _log.warning("notices on %s wait: %s", self._messenger.name, error)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._handler.changed.wait(), _LOOK_S)
+                async with asyncio.timeout(_LOOK_S):
+                    await self._handler.changed.wait()
 
     async def _send_notice(self, notice: Notice) -> None:
         """Ask somebody, remind them, or tell how a turn ended."""

@@ -42,7 +42,8 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Tell whether everything is in order, or how a thread stands."""
-    from terminal.commands import doctor, run
+    from terminal.commands import run
+    from terminal.commands.setup import doctor
 
     if thread is None:
         raise typer.Exit(doctor.check(mend=repair, as_json=json, online=online))

@@ -55,8 +55,7 @@ def test_it_says_where_each_persons_files_are(home):
     assert findings(home)["workspace"] == ("good", str(home.workspace))
     home.configure('[users.alice]\nrole = "user"\n[users."*"]\nrole = "guest"\n')
     alice, shared = home.workspace / ".people" / "alice", home.workspace / "shared"
-    told = f"{home.workspace}; alice: {alice}; everybody: {shared}"
-    assert findings(home)["workspace"] == ("good", told)
+    assert findings(home)["people"] == ("good", f"alice: {alice}; everybody: {shared}")
 
 
 def test_files_that_others_can_read_are_told_and_closed(home):

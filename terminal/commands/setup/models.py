@@ -1,7 +1,12 @@
 """`twobrain models`: the models and what is missing to use them."""
 
+from collections.abc import Iterator
+
+from base.settings import Settings
 from graphs.session import Orchestrator
+from models.providers import MODULES, provider
 from terminal.lists import list_rows
+from terminal.screen import open_screen
 
 _COLUMNS = ("name", "model", "provider", "roles", "missing")
 
@@ -22,3 +27,21 @@ async def models(orchestrator: Orchestrator, *, as_json: bool) -> None:
         for name, card in registry.cards()
     ]
     list_rows(rows, _COLUMNS, "There are no models.", as_json=as_json)
+    if registry.is_offline:
+        screen = open_screen(machine=as_json)
+        screen.note(
+            "\nThese two are offline brains: rules, no language models. What is missing, any one of:"
+        )
+        for told in _lacking(orchestrator.settings):
+            screen.note(f"  {told}")
+        screen.note("`twobrain init` asks for them, tries each and writes them down.")
+    elif any(row["missing"] for row in rows):
+        open_screen(machine=as_json).note("\n`twobrain init` asks for keys, and tries each.")
+
+
+def _lacking(settings: Settings) -> Iterator[str]:
+    """Yield what each provider that people are asked about lacks."""
+    for each in map(provider, MODULES):
+        if each.title:
+            needed = f"{each.key_variables[0]}, from {each.key_page}"
+            yield f"{each.title}: {each.lacks(settings) if each.program else needed}"

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from rich.padding import Padding
+
 from base.settings import Settings
 from graphs.session import Orchestrator
 from models.providers import MODULES, provider
@@ -27,16 +29,13 @@ async def models(orchestrator: Orchestrator, *, as_json: bool) -> None:
         for name, card in registry.cards()
     ]
     list_rows(rows, _COLUMNS, "There are no models.", as_json=as_json)
+    side = open_screen(machine=as_json).side
     if registry.is_offline:
-        screen = open_screen(machine=as_json)
-        screen.note(
-            "\nThese two are offline brains: rules, no language models. What is missing, any one of:"
-        )
+        side.print("\nThese two are offline brains: rules, no language models. What is missing, any one of:")
         for told in _lacking(orchestrator.settings):
-            screen.note(f"  {told}")
-        screen.note("`twobrain init` asks for them, tries each and writes them down.")
-    elif any(row["missing"] for row in rows):
-        open_screen(machine=as_json).note("\n`twobrain init` asks for keys, and tries each.")
+            side.print(Padding(told, (0, 0, 0, 2)))
+    if registry.is_offline or any(row["missing"] for row in rows):
+        side.print("`twobrain init` asks for keys and programs, tries each, and writes them down.")
 
 
 def _lacking(settings: Settings) -> Iterator[str]:

@@ -108,6 +108,14 @@ def totals(connection: Connection, by: Grouping, filters: Mapping[str, Any]) -> 
     return rows_of(connection, query.group_by(*groups).order_by(func.min(usage.c.id)))
 
 
+def day_ends(at: float) -> float:
+    """Return when the day of a time ends.
+
+    Days are UTC's, so that all processes that share a ledger count the same.
+    """
+    return (at // 86_400 + 1) * 86_400
+
+
 def _by_day(use: Mapping[str, Any]) -> dict[str, Any]:
     return {**use, "day": _day_of(use["at"])}
 

@@ -85,17 +85,23 @@ def _add_models(cards: Mapping[str, ModelCard], path: Path) -> None:
     before = path.read_bytes().decode("utf-8-sig")
     try:
         after = _with_models(before or _HEAD, cards)
-        old, new = (tomllib.loads(text) for text in (before, after))
-    except (TOMLKitError, ValueError):
-        old, new = {}, {"models": {}}
-    made = {name: ModelCard.model_validate(table) for name, table in new.pop("models").items()}
-    kept = {name: ModelCard.model_validate(table) for name, table in old.pop("models", {}).items()}
-    if old != new or made != {**kept, **cards}:
+        (old, had), (new, has) = _apart(before), _apart(after)
+        is_whole = old == new and has == {**had, **cards}
+    except (TOMLKitError, ValueError, TypeError, AttributeError):  # such as `models = { … }` in one line
+        is_whole = False
+    if not is_whole:
         raise ConfigurationError(
             f"{path.with_suffix('')} is written in a way that cannot be changed safely. Nothing was changed; "
             f"add these models yourself: {', '.join(cards)}."
         )
     path.write_bytes(after.encode())
+
+
+def _apart(text: str) -> tuple[dict[str, Any], dict[str, ModelCard]]:
+    """Return what a twobrain.toml says beside its models, and these."""
+    said = tomllib.loads(text)
+    tables = said.pop("models", {})
+    return said, {name: ModelCard.model_validate(table) for name, table in tables.items()}
 
 
 def _with_models(text: str, cards: Mapping[str, ModelCard]) -> str:

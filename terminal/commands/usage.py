@@ -1,11 +1,9 @@
 """`twobrain usage`: what the models used, and what is left."""
 
-from datetime import UTC, datetime, time, timedelta
-
 from base.settings import LOCAL
 from base.texts import dollars, local_time
 from graphs.session import Orchestrator
-from ledger.usage import GROUPS, Grouping
+from ledger.usage import GROUPS, Grouping, day_ends
 from terminal.lists import list_rows
 from terminal.screen import open_screen
 
@@ -42,9 +40,6 @@ async def _left(orchestrator: Orchestrator, user: str) -> str | None:
         left.append(f"{dollars(max(most_usd - usd, 0))} of {dollars(most_usd)}")
     if not left:
         return None
-    now = datetime.fromtimestamp(orchestrator.ledger.now(), UTC)
-    anew = datetime.combine(now.date() + timedelta(days=1), time(), UTC).timestamp()
-    zone = settings.zone(user)
-    return (
-        f"Left today for {user}: {', '.join(left)}; the day begins anew at {local_time(anew, zone)} ({zone})."
-    )
+    ends, zone = day_ends(orchestrator.ledger.now()), settings.zone(user)
+    anew = f"the day begins anew at {local_time(ends, zone)} ({zone})"
+    return f"Left today for {user}: {', '.join(left)}; {anew}."

@@ -1,12 +1,17 @@
+import os
 import re
 import stat
+import sys
 import tomllib
+from pathlib import Path
+from threading import Event
 
 import pytest
 
 from base.settings import load_settings
 from tests.wires.brain import Call, Reply
 
+FAKE_CLAUDE = Path(__file__).parents[2] / "models" / "fake_claude.py"
 GEMINI, ANTHROPIC = "AIzaSyRight-0123456789_abcdefghijklmn", "sk-ant-right-0123456789"
 WRONG = "AIzaSyWrong-0123456789_abcdefghijklmn"
 
@@ -172,6 +177,48 @@ def test_ctrl_c_at_any_question_writes_nothing(init, config, answers):
     screen.sees("Nothing was written.")
     screen.ends(130)
     assert files_of(config) == {}
+
+
+def test_ctrl_c_while_a_key_is_tried_writes_nothing(init, wires, config):
+    asked, on = Event(), Event()
+
+    def slowly(heard):
+        asked.set()
+        on.wait(60)
+        return Reply(text="Yes.")
+
+    wires[0].brain = slowly
+    screen = init()
+    answer(screen, ("GEMINI_API_KEY: ", GEMINI))
+    screen.sees("Trying gemini-3-flash-preview")
+    assert asked.wait(60)
+    screen.sendintr()
+    screen.sees("Nothing was written.")
+    on.set()
+    screen.ends(130)
+    assert files_of(config) == {}
+
+
+@pytest.mark.parametrize("gemini", ["", GEMINI])
+def test_a_program_that_is_here_is_tried_before_it_is_used(home, init, config, gemini):
+    program = home.directory / "bin" / "claude"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\n{FAKE_CLAUDE.read_text()}")
+    program.chmod(0o755)
+    path = f"{program.parent}{os.pathsep}{os.defpath}"
+    screen = init(PATH=path, FAKE_CLAUDE="not logged in")
+    answer_rest(screen, gemini, "")
+    answer(screen, ("`claude` is on this machine. Use it?", ""))
+    screen.sees("Not logged in")
+    answer(screen, ("Try it again?", "n"))
+    screen.ends(0)
+    screen = init(PATH=path)
+    answer_rest(screen, "", "")
+    answer(screen, ("`claude` is on this machine. Use it?", ""))
+    planner = "gemini" if gemini else "offline-planner"
+    screen.sees("✓", f"{planner} plans and works with tools, claude-code writes the answers")
+    screen.ends(0)
+    assert ("claude-code" in files_of(config).get("twobrain.toml", "")) == bool(gemini)
 
 
 def test_at_a_dumb_terminal_and_a_narrow_one_no_key_is_shown(init, config):

@@ -11,6 +11,7 @@ from channels.matrix import open_matrix
 from channels.messenger import Messenger
 from channels.notices import serve_notices
 from channels.runner import Channel
+from channels.scheduler import serve_schedules
 from channels.telegram import open_telegram
 from graphs.session import Orchestrator
 
@@ -41,6 +42,7 @@ async def serve_channels(orchestrator: Orchestrator) -> None:
     messengers = await asyncio.to_thread(open_messengers, orchestrator.settings)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(serve_notices(orchestrator))
+        tasks.create_task(serve_schedules(orchestrator))
         for messenger in messengers:
             tasks.create_task(Channel(orchestrator, messenger).run())
 

@@ -92,7 +92,7 @@ class Notices:
         return min((max(0.0, row["at"] - now) for row in rows if not row["sent_at"]), default=_LOOK_S)
 
     async def _note(self, messenger: str | None) -> Collection[tuple[str, str]]:
-        """Note whom to tell of what; return the questions that wait, by thread."""
+        """Note what to tell; return the questions that wait, by thread."""
         asked = {(row["thread"], subject): row["user"] async for row, subject in self._questions()}
         wanted = [
             Notice(f"question {thread} {subject} {user} {place}", user, place, "question", thread, subject)
@@ -230,7 +230,7 @@ async def words_of(orchestrator: Orchestrator, notice: Notice) -> str:
     """Return what a person is told, without what a call would do."""
     row = await orchestrator.ledger.thread(notice.thread)
     title = visible((row or {}).get("title") or "a conversation")
-    planned = await Schedules(orchestrator.ledger.access).found(notice.subject)
+    planned = await Schedules(orchestrator.ledger).found(notice.subject)
     note = f"\n({note_on(*planned)})" if planned and note_on(*planned) else ""
     if notice.kind == "reminder":
         return f"{visible(planned[1].task)}{note}" if planned else "(A reminder that was removed.)"

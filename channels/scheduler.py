@@ -1,4 +1,4 @@
-"""What is due is done: a turn that nobody watches, whose result finds its person."""
+"""What is due is done, and its result finds its person."""
 
 import asyncio
 import logging
@@ -25,11 +25,11 @@ _log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """Does what is due, for everybody; any number of processes may have one."""
+    """Does what is due; any number of processes may have one."""
 
     def __init__(self, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator
-        self._schedules = Schedules(orchestrator.ledger.access)
+        self._schedules = Schedules(orchestrator.ledger)
         self._rows = NoticeRows(orchestrator.ledger.access)
         self._room = asyncio.Semaphore(_AT_ONCE)
 
@@ -58,10 +58,10 @@ class Scheduler:
         return len(due)
 
     async def _due(self) -> Sequence[tuple[Run, Schedule]]:
-        await self._schedules.take(self._orchestrator.ledger.now(), self.places)
+        await self._schedules.take(self.targets)
         return await self._schedules.due()
 
-    def places(self, user: str, chosen: str) -> Sequence[str]:
+    def targets(self, user: str, chosen: str) -> Sequence[str]:
         """Return where somebody is told: where it says, or they did."""
         if chosen:
             return () if chosen == NOWHERE else (chosen,)
@@ -87,7 +87,7 @@ class Scheduler:
         if result and result.stop_reason == "model_failed":
             problem = "; ".join(each["why"] for each in result.failed_models)
         status: RunStatus = "failed" if problem else "waiting" if result and result.pending else "done"
-        failures = await self._schedules.end(run, status, self._orchestrator.ledger.now())
+        failures = await self._schedules.end(run, status)
         if status == "failed":
             _log.warning("schedule %s failed: %s", schedule.id, problem)
             if failures >= FAILURES:
@@ -121,13 +121,13 @@ class Scheduler:
         await self._rows.add(
             [
                 {**fields, "key": f"{kind} {run.thread} {place}", "place": place}
-                for place in self.places(schedule.user, schedule.place)
+                for place in self.targets(schedule.user, schedule.place)
             ]
         )
 
 
 async def serve_schedules(orchestrator: Orchestrator) -> None:
-    """Do what is due until cancelled; a fault is logged, and it begins again."""
+    """Do what is due until cancelled; faults are logged."""
     while True:
         with suppress(Exception):
             try:

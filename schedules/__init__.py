@@ -1,1 +1,1 @@
-"""What is to be done at its time: when it is due, and what is stored of it."""
+"""What is to be done at its time, and when that is."""

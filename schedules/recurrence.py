@@ -1,4 +1,4 @@
-"""When something is due: once, every so often, or by a rule, on a person's clock.
+"""When something is due: once, every so often, or by a rule.
 
 A rule's times are those that a clock on the wall shows. Where the clocks go forward, a time that they skip
 is that much later (RFC 5545, 3.3.5); where they go back, a time that comes twice counts the first time, but
@@ -141,7 +141,7 @@ def _cron_times(expression: str, after: datetime) -> Iterator[datetime]:
 
 
 def _instants(shown: datetime, zone: ZoneInfo, *, each: bool) -> Iterator[float]:
-    """Yield when clocks show a time: of each hour as often as it comes, else once."""
+    """Yield when clocks show a time; `each` time that they do."""
     first = shown.replace(tzinfo=zone, fold=0).timestamp()
     second = shown.replace(tzinfo=zone, fold=1).timestamp()
     if not each or first == second:

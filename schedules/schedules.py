@@ -1,4 +1,4 @@
-"""What people want done at its time, and what became of each due time.
+"""What people want done at its time, and what became of it.
 
 Whichever of any number of processes sees first that something is due takes it: in one transaction its run is
 entered and the next due time noted, so that no other finds it.
@@ -14,14 +14,16 @@ from typing import Any, Literal
 from sqlalchemy import Connection, delete, exists, select, update
 
 from base.texts import count
-from ledger.access import Access
+from ledger.ledger import Ledger
 from ledger.tables import matching, notices, rows_of, schedule_runs, schedules, threads
 from schedules.recurrence import Recurrence, clock
 from storage.shared_tables import insert
 
+ID_LENGTH = 8
+_TITLE = 60
 FAILURES = 3
 """In a row, after which a schedule is paused."""
-LATE_S = 60.0
+OVERDUE_S = 60.0
 """Seconds after which what was due is late."""
 AHEAD_S = 30.0
 """Seconds for which a reminder is on its way before it is due: who sends it looks every few seconds."""
@@ -36,7 +38,7 @@ _LATEST_S = 8 * 86_400.0
 
 Status = Literal["active", "paused", "ended"]
 RunStatus = Literal["due", "waiting", "done", "failed", "missed", "skipped", "sent"]
-Places = Callable[[str, str], Sequence[str]]
+Targets = Callable[[str, str], Sequence[str]]
 """From a user, and the place that a schedule names, to where they are told."""
 
 
@@ -53,7 +55,7 @@ class Schedule:
     created_at: float
     is_reminder: bool = False
     """Its text is sent as it is, and no model is asked."""
-    when_late: Literal["once", "skip"] = "once"
+    when_missed: Literal["once", "skip"] = "once"
     """What nobody was awake for is done once, late, or not at all."""
     place: str = ""
     """Where its result goes: a messenger, `page`, the name of a variable with an apprise URL, or `nowhere`;
@@ -88,8 +90,13 @@ class Run:
 class Schedules:
     """The schedules of all; raises StorageError as the ledger does."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, ledger: Ledger) -> None:
+        self._access = ledger.access
+        self._ledger = ledger
+
+    def now(self) -> float:
+        """Return the time that all who share them agree on."""
+        return self._ledger.now()
 
     async def add(self, schedule: Schedule) -> None:
         """Keep a schedule; one of that id is replaced."""
@@ -102,7 +109,7 @@ class Schedules:
         return [_schedule(row) for row in await self._access.read(rows_of, query)]
 
     async def runs(self, schedule: str, limit: int = 100) -> list[Run]:
-        """Return what became of the last due times of a schedule, the oldest first."""
+        """Return a schedule's last runs, the oldest first."""
         query = select(schedule_runs).where(schedule_runs.c.schedule == schedule)
         query = query.order_by(schedule_runs.c.due_at.desc()).limit(limit)
         return [Run(**row) for row in reversed(await self._access.read(rows_of, query))]
@@ -111,21 +118,24 @@ class Schedules:
         """Let one rest; False: there is none of the user's."""
         return await self._access.write(_ON, _pause, ident, user, why)
 
-    async def resume(self, ident: str, user: str | None, now: float) -> bool:
-        """Go on with one; what was due meanwhile is not done; False: there is none of the user's."""
-        return await self._access.write(_ON, _resume, ident, user, now)
+    async def resume(self, ident: str, user: str | None) -> bool:
+        """Go on with one; False: there is none of the user's.
+
+        What was due meanwhile is not done.
+        """
+        return await self._access.write(_ON, _resume, ident, user, self.now())
 
     async def remove(self, ident: str, user: str | None) -> bool:
-        """Forget one, and what it was about to remind of; False: there is none of the user's."""
+        """Forget one, what is unsent included; False: there is none."""
         return await self._access.write(_ON, _remove, ident, user)
 
-    async def enter(self, ident: str, user: str | None, now: float, places: Places) -> bool:
+    async def enter(self, ident: str, user: str | None, targets: Targets) -> bool:
         """Have one done now, too; False: there is none of the user's."""
-        return await self._access.write(_ON, _enter_now, ident, user, now, places)
+        return await self._access.write(_ON, _enter_now, ident, user, self.now(), targets)
 
-    async def take(self, now: float, places: Places) -> None:
-        """Enter a run for each schedule that is due; send reminders on their way."""
-        while await self._access.write(_ON, _take, now, places) == _AT_ONCE:
+    async def take(self, targets: Targets) -> None:
+        """Enter runs of what is due; send reminders on their way."""
+        while await self._access.write(_ON, _take, self.now(), targets) == _AT_ONCE:
             pass
 
     async def due(self) -> Sequence[tuple[Run, Schedule]]:
@@ -135,17 +145,12 @@ class Schedules:
         known = {each.id: each for each in await self.find()} if runs else {}
         return [(run, known[run.schedule]) for run in runs if run.schedule in known]
 
-    async def next_at(self) -> float | None:
-        """Return when something is due next; None: nothing is."""
-        first = (await self.find(status="active"))[:1]
-        return first[0].next_at if first else None
-
-    async def end(self, run: Run, status: RunStatus, now: float) -> int:
-        """Note what became of a run; return how many failed in a row."""
-        return await self._access.write(_ON, _end, run, status, now)
+    async def end(self, run: Run, status: RunStatus) -> int:
+        """End a run; return how many failed in a row."""
+        return await self._access.write(_ON, _end, run, status, self.now())
 
     async def found(self, run: str) -> tuple[Run, Schedule] | None:
-        """Return a run and its schedule, by the run's id; None: there is none."""
+        """Return a run and its schedule; None: there is none."""
         query = select(schedule_runs).where(schedule_runs.c.id == run)
         for row in await self._access.read(rows_of, query):
             for schedule in await self.find(id=row["schedule"]):
@@ -153,10 +158,15 @@ class Schedules:
         return None
 
 
+def title_of(task: str) -> str:
+    """Return what a task is called."""
+    return " ".join(task.split())[:_TITLE]
+
+
 def note_on(run: Run, schedule: Schedule) -> str:
-    """Return in words that a run is late, or that others were missed; empty: neither."""
-    zone, is_late = schedule.recurrence.zone, run.at - run.due_at > LATE_S
-    due = f"It was due on {clock(run.due_at, zone)}, when nobody was awake." if is_late else ""
+    """Return in words what was overdue or missed; empty: nothing."""
+    zone, is_overdue = schedule.recurrence.zone, run.at - run.due_at > OVERDUE_S
+    due = f"It was due on {clock(run.due_at, zone)}, when nobody was awake." if is_overdue else ""
     missed = f"Missed before that: {count(run.missed, 'time')}." if run.missed else ""
     return " ".join(filter(None, (due, missed)))
 
@@ -204,46 +214,46 @@ def _remove(connection: Connection, ident: str, user: str | None) -> bool:
     return bool(gone.rowcount)
 
 
-def _enter_now(connection: Connection, ident: str, user: str | None, now: float, places: Places) -> bool:
+def _enter_now(connection: Connection, ident: str, user: str | None, now: float, targets: Targets) -> bool:
     for row in rows_of(
         connection, select(schedules).where(*matching(schedules, {"id": ident, "user": user}))
     ):
-        _enter(connection, _schedule(row), now, 0, now, places)
+        _enter(connection, _schedule(row), now, 0, now, targets)
         return True
     return False
 
 
-def _take(connection: Connection, now: float, places: Places) -> int:
+def _take(connection: Connection, now: float, targets: Targets) -> int:
     ahead = schedules.c.is_reminder & (schedules.c.next_at <= now + AHEAD_S)
     due = schedules.c.status == "active", (schedules.c.next_at <= now) | ahead
     rows = rows_of(connection, select(schedules).where(*due).order_by(schedules.c.next_at).limit(_AT_ONCE))
     for row in rows:
-        _take_one(connection, _schedule(row), now, places)
+        _take_one(connection, _schedule(row), now, targets)
     return len(rows)
 
 
-def _take_one(connection: Connection, schedule: Schedule, now: float, places: Places) -> None:
+def _take_one(connection: Connection, schedule: Schedule, now: float, targets: Targets) -> None:
     until = max(now, schedule.next_at or now)  # a reminder's, which is on its way already, is later
     due_at, missed = _latest(schedule, until)
     next_at = schedule.recurrence.after(until)
     values = {"next_at": next_at, "status": "active" if next_at else "ended"}
     connection.execute(update(schedules).where(schedules.c.id == schedule.id).values(values))
-    _enter(connection, schedule, due_at, missed, now, places)
+    _enter(connection, schedule, due_at, missed, now, targets)
 
 
 def _enter(  # noqa: PLR0913, PLR0917 (a due time, whole)
-    connection: Connection, schedule: Schedule, due_at: float, missed: int, now: float, places: Places
+    connection: Connection, schedule: Schedule, due_at: float, missed: int, now: float, targets: Targets
 ) -> None:
     """Enter a run for a due time, unless there is one."""
     ident = sha256(f"{schedule.id} {due_at!r}".encode()).hexdigest()[:32]
-    is_missed = now - due_at > LATE_S and schedule.when_late == "skip"
+    is_missed = now - due_at > OVERDUE_S and schedule.when_missed == "skip"
     status: RunStatus = "missed" if is_missed else "sent" if schedule.is_reminder else "due"
     if status == "due" and _is_open(connection, schedule.id):
         status = "skipped"
     run = Run(ident, schedule.id, schedule.user, due_at, status, missed, f"schedule-{ident}", now)
     entered = insert(connection.dialect, schedule_runs).values(**asdict(run)).on_conflict_do_nothing()
     if connection.execute(entered).rowcount and status == "sent":
-        _remind(connection, run, places(schedule.user, schedule.place))
+        _remind(connection, run, targets(schedule.user, schedule.place))
 
 
 def _latest(schedule: Schedule, until: float) -> tuple[float, int]:
@@ -262,16 +272,16 @@ def _latest(schedule: Schedule, until: float) -> tuple[float, int]:
 
 
 def _is_open(connection: Connection, schedule: str) -> bool:
-    """Tell whether an earlier run is not over: it is to be done, or waits for an answer."""
+    """Tell whether an earlier run is to be done, or waits."""
     waits = exists().where(threads.c.thread == schedule_runs.c.thread, threads.c.status == "waiting")
     is_open = (schedule_runs.c.status == "due") | ((schedule_runs.c.status == "waiting") & waits)
     query = select(schedule_runs.c.id).where(schedule_runs.c.schedule == schedule, is_open)
     return connection.execute(query.limit(1)).first() is not None
 
 
-def _remind(connection: Connection, run: Run, places: Sequence[str]) -> None:
+def _remind(connection: Connection, run: Run, targets: Sequence[str]) -> None:
     """Have a person reminded in each place, at its time."""
-    for place in places:
+    for place in targets:
         row = {"user": run.user, "kind": "reminder", "thread": run.thread, "subject": run.id}
         values = {**row, "place": place, "at": run.due_at, "key": f"reminder {run.id} {place}"}
         connection.execute(insert(connection.dialect, notices).values(**values).on_conflict_do_nothing())

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, time, timedelta
 
 from base.environment import time_zone
 from base.errors import RequestError
+from base.texts import count
 from schedules.recurrence import Recurrence, checked
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _LASTING = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)[a-z]*\.?", re.IGNORECASE)
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 _FORMS = "07:00, 2026-12-01 07:00, 2026-12-01T07:00:00+01:00, or in 90m"
@@ -56,6 +58,22 @@ def recurrence_of(  # noqa: PLR0913 (each way in which it can be said)
     else:
         found = Recurrence("once", "", zone, begins)
     return checked(found, now)
+
+
+def is_relative(said: str) -> bool:
+    """Tell whether a time is from now on, such as `in 90m`."""
+    return _lasting(said.strip().removeprefix("in ")) is not None
+
+
+def words_for(recurrence: Recurrence) -> str:
+    """Return in words how often something is due."""
+    if recurrence.kind == "once":
+        return "once"
+    if recurrence.kind == "every":
+        step = float(recurrence.rule)
+        unit, seconds = next(each for each in _UNITS if step % each[1] == 0)
+        return f"every {count(round(step / seconds), unit)}"
+    return recurrence.rule
 
 
 def _moment(said: str, now: float, zone: str) -> float:

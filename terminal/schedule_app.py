@@ -1,4 +1,4 @@
-"""The commands on what is to be done at its time, and their options."""
+"""The commands on schedules, and their options."""
 
 from typing import Annotated, Literal, get_args
 
@@ -6,7 +6,7 @@ import typer
 
 from terminal.app import Json, OnlyUser, Path, User, app, one_of
 
-_LATE = Literal["once", "skip"]
+_MISSED = Literal["once", "skip"]
 
 schedule = typer.Typer(no_args_is_help=True)
 app.add_typer(
@@ -23,12 +23,12 @@ def add_schedule(  # noqa: PLR0913, PLR0917 (its options)
     rule: Annotated[str | None, typer.Option("--rule", help="An RRULE: FREQ=WEEKLY;BYDAY=MO.")] = None,
     cron: Annotated[str | None, typer.Option("--cron", help="Five fields: 0 7 * * 1-5.")] = None,
     remind: Annotated[bool, typer.Option("--remind", help="Say just this; no model is asked.")] = False,
-    late: Annotated[
+    missed: Annotated[
         str,
         typer.Option(
-            "--late",
+            "--missed",
             metavar="<once|skip>",
-            parser=one_of(*get_args(_LATE)),
+            parser=one_of(*get_args(_MISSED)),
             help="Of what was missed: do it once, late, or not at all.",
         ),
     ] = "once",
@@ -52,7 +52,7 @@ def add_schedule(  # noqa: PLR0913, PLR0917 (its options)
     options = {
         "user": user or "local",
         "is_reminder": remind,
-        "when_late": late,
+        "when_missed": missed,
         "place": to,
         "is_quiet": quiet,
     }
@@ -80,7 +80,7 @@ def pause_schedule(ident: Ident, user: OnlyUser = None, json: Json = False) -> N
 
 @schedule.command("resume")
 def resume_schedule(ident: Ident, user: OnlyUser = None, json: Json = False) -> None:
-    """Go on with one that rests; what was due meanwhile is not done."""
+    """Go on with one that rests, from its next time on."""
     from terminal.commands import run
     from terminal.commands.schedules import schedule
 
@@ -107,7 +107,7 @@ def run_schedule(ident: Ident, user: OnlyUser = None, json: Json = False) -> Non
 
 @app.command(rich_help_panel="Look after it")
 def run_due(json: Json = False) -> None:
-    """Do what is due, once; for a timer of the system where no server runs."""
+    """Do what is due, once, for a timer of the system."""
     from terminal.commands import run
     from terminal.commands.schedules import schedule
 

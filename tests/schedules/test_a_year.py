@@ -60,11 +60,11 @@ async def test_over_a_year_of_nights_and_kills_each_due_time_is_done_once_or_tol
     async with home.opened() as orchestrator:
         for zone, recurrence in planned.items():
             schedule = Schedule(zone, "local", zone, task, recurrence, begin, place="nowhere")
-            await Schedules(orchestrator.ledger.access).add(schedule)
+            await Schedules(orchestrator.ledger).add(schedule)
     moments = sorted({due + 1 for each in planned.values() for due in dues_of(each, begin, end)})
     await through(home, moments)
     async with home.opened() as orchestrator:
-        runs = {zone: await Schedules(orchestrator.ledger.access).runs(zone, 10_000) for zone in ZONES}
+        runs = {zone: await Schedules(orchestrator.ledger).runs(zone, 10_000) for zone in ZONES}
     effects = Counter(home.effects)
     assert set(effects.values()) == {1}
     total = done = 0
@@ -91,7 +91,7 @@ async def test_a_thousand_reminders_come_once_though_one_of_two_processes_is_kil
             due = Recurrence("once", "", "UTC", begin + number * within_s / many)
             options = {"is_reminder": True, "place": "telegram"}
             schedule = Schedule(f"r{number}", "alice", "r", text, due, begin - 10, **options)
-            await Schedules(orchestrator.ledger.access).add(schedule)
+            await Schedules(orchestrator.ledger).add(schedule)
     with Forked(remind, family) as first, Forked(remind, family):
         await bot.until(lambda: len(bot.sent) >= many // 3)
         first.kill()

@@ -44,7 +44,7 @@ def planned(task: str, *, every: float | None = HOUR, ident: str = "s1", **optio
 
 
 async def kept(orchestrator: Orchestrator, *schedules: Schedule) -> Schedules:
-    store = Schedules(orchestrator.ledger.access)
+    store = Schedules(orchestrator.ledger)
     for each in schedules:
         await store.add(each)
     return store
@@ -74,7 +74,7 @@ async def test_what_is_due_is_done_once_whoever_sees_it_first(home):
 async def test_what_nobody_was_awake_for_is_done_once_late_and_said_to_be(home):
     clock = Clock()
     async with woken(home, clock) as (one, scheduler):
-        store = await kept(one, planned("what is 12*7"), planned("get up", ident="s2", when_late="skip"))
+        store = await kept(one, planned("what is 12*7"), planned("get up", ident="s2", when_missed="skip"))
         clock.now = NOON + 10.5 * HOUR
         await scheduler.run_due()
         [late], [skipped] = await store.runs("s1"), await store.runs("s2")
@@ -106,7 +106,7 @@ async def test_a_run_that_was_cut_short_is_gone_on_with_and_its_effect_is_not_re
         await asyncio.wait([doing])
     async with woken(home, clock) as (other, scheduler):
         await scheduler.run_due()
-        store = Schedules(other.ledger.access)
+        store = Schedules(other.ledger)
         [run] = await store.runs("s1")
         assert run.status in {
             "done",
@@ -150,7 +150,7 @@ async def test_three_failures_in_a_row_pause_it_and_are_told(home):
         assert schedule.status == "paused"
         assert schedule.why.startswith("3 failures in a row: ")
         assert [kind for kind, _, _ in await told(one)] == ["failed"] * 3
-        assert await store.resume("s1", None, clock.now)
+        assert await store.resume("s1", None)
         assert [each.next_at for each in await store.find(status="active")] == [NOON + 5 * HOUR]
 
 
@@ -165,7 +165,7 @@ async def test_nothing_to_report_is_told_nowhere(home):
         )
         clock.now = NOON + HOUR
         await scheduler.run_due()
-        store = Schedules(one.ledger.access)
+        store = Schedules(one.ledger)
         reported = [(await store.runs(ident))[-1].thread for ident in ("s3",)]
         kinds = {thread: kind for kind, _, thread in await told(one)}
         assert set(reported) <= set(kinds)
@@ -206,8 +206,8 @@ async def test_another_users_schedule_is_none_of_ones_own(home):
         store = await kept(one, planned("what is 12*7"))
         assert not await store.pause("s1", "bob")
         assert not await store.remove("s1", "bob")
-        assert not await store.resume("s1", "bob", clock.now)
-        assert not await store.enter("s1", "bob", clock.now, scheduler.places)
+        assert not await store.resume("s1", "bob")
+        assert not await store.enter("s1", "bob", scheduler.targets)
         assert await store.find(user="bob") == []
         assert [each.status for each in await store.find(user="local")] == ["active"]
 

@@ -9,15 +9,13 @@ from base.errors import RequestError
 from channels.scheduler import Scheduler
 from graphs.session import Orchestrator
 from nodes.context import Context
-from schedules.recurrence import Recurrence, clock
-from schedules.schedules import Run, Schedule, Schedules
-from schedules.times import recurrence_of
+from schedules.recurrence import clock
+from schedules.schedules import ID_LENGTH, Run, Schedule, Schedules, title_of
+from schedules.times import recurrence_of, words_for
 from terminal.lists import Row, list_rows, show_json
 from terminal.screen import open_screen
 from terminal.text import plain
 
-_ID_LENGTH = 8
-_TITLE = 60
 _COLUMNS = ("id", "user", "title", "when", "next", "status", "last")
 _NONE = 'Nothing is planned. Plan something: twobrain schedule add "what is new?" --at 07:00 --every 1d'
 
@@ -44,26 +42,28 @@ async def add(orchestrator: Orchestrator, wanted: Wanted, *, as_json: bool) -> N
         raise RequestError("Say what is to be done: twobrain schedule add TASK --at TIME.")
     zone = orchestrator.settings.zone(user).key
     schedule = Schedule(
-        id=uuid4().hex[:_ID_LENGTH],
-        title=" ".join(task.split())[:_TITLE],
+        id=uuid4().hex[:ID_LENGTH],
+        title=title_of(task),
         task=task,
         recurrence=recurrence_of(ledger.now(), zone, **wanted.times),
         created_at=ledger.now(),
         choices=given,
         **wanted.options,
     )
-    await Schedules(ledger.access).add(schedule)
-    [kept] = await Schedules(ledger.access).find(id=schedule.id)
+    await Schedules(ledger).add(schedule)
+    [kept] = await Schedules(ledger).find(id=schedule.id)
     screen = open_screen(machine=as_json)
     if as_json:
         show_json(screen, _as_row(kept))
         return
-    screen.note(f"Planned as {kept.id}: {_when(kept.recurrence)}, next on {clock(kept.next_at or 0, zone)}.")
+    screen.note(
+        f"Planned as {kept.id}: {words_for(kept.recurrence)}, next on {clock(kept.next_at or 0, zone)}."
+    )
 
 
 async def list_all(orchestrator: Orchestrator, *, user: str | None, as_json: bool) -> None:
     """List what is planned, the next due first."""
-    schedules = Schedules(orchestrator.ledger.access)
+    schedules = Schedules(orchestrator.ledger)
     known = {each.id: each for each in await schedules.find(user=user)}
     last = {ident: await schedules.runs(ident, 1) for ident in known}
     rows = [_as_row(each) for each in known.values()]
@@ -78,11 +78,11 @@ async def list_all(orchestrator: Orchestrator, *, user: str | None, as_json: boo
 
 async def change(orchestrator: Orchestrator, ident: str, *, user: str | None, to: str, as_json: bool) -> None:
     """Pause one, go on with it, or forget it."""
-    schedules, now = Schedules(orchestrator.ledger.access), orchestrator.ledger.now()
+    schedules = Schedules(orchestrator.ledger)
     if to == "removed":
         found = await schedules.remove(ident, user)
     elif to == "active":
-        found = await schedules.resume(ident, user, now)
+        found = await schedules.resume(ident, user)
     else:
         found = await schedules.pause(ident, user)
     if not found:
@@ -97,14 +97,17 @@ async def change(orchestrator: Orchestrator, ident: str, *, user: str | None, to
 
 async def run_now(orchestrator: Orchestrator, ident: str, *, user: str | None, as_json: bool) -> None:
     """Do one now, besides the times at which it is due."""
-    schedules, places = Schedules(orchestrator.ledger.access), Scheduler(orchestrator).places
-    if not await schedules.enter(ident, user, orchestrator.ledger.now(), places):
+    schedules, targets = (
+        Schedules(orchestrator.ledger),
+        Scheduler(orchestrator).targets,
+    )
+    if not await schedules.enter(ident, user, targets):
         raise _unknown(ident)
     await run_due(orchestrator, as_json=as_json)
 
 
 async def run_due(orchestrator: Orchestrator, *, as_json: bool) -> None:
-    """Do what is due, once; for a timer of the system where no server runs."""
+    """Do what is due, once, where no server does."""
     done = await Scheduler(orchestrator).run_due()
     screen = open_screen(machine=as_json)
     if as_json:
@@ -140,16 +143,8 @@ def _for_people(schedule: Schedule, runs: Sequence[Run]) -> Row:
         "id": schedule.id,
         "user": schedule.user,
         "title": schedule.title,
-        "when": _when(schedule.recurrence),
+        "when": words_for(schedule.recurrence),
         "next": clock(schedule.next_at, zone) if schedule.next_at else "",
         "status": f"{schedule.status}: {schedule.why}" if schedule.why else schedule.status,
         "last": f"{clock(runs[-1].due_at, zone)}: {runs[-1].status}" if runs else "",
     }
-
-
-def _when(recurrence: Recurrence) -> str:
-    if recurrence.kind == "once":
-        return "once"
-    if recurrence.kind == "every":
-        return f"every {float(recurrence.rule) / 60:g} min"
-    return recurrence.rule

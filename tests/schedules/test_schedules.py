@@ -14,6 +14,8 @@ from graphs.session import Orchestrator
 from ledger.tables import notices, rows_of
 from schedules.recurrence import Recurrence
 from schedules.schedules import AHEAD_S, Schedule, Schedules
+from tests.wires.brain import Heard, Reply
+from tests.wires.cards import at
 
 NOON = datetime(2030, 6, 1, 12, tzinfo=UTC).timestamp()
 HOUR = 3_600.0
@@ -154,22 +156,27 @@ async def test_three_failures_in_a_row_pause_it_and_are_told(home):
         assert [each.next_at for each in await store.find(status="active")] == [NOON + 5 * HOUR]
 
 
-async def test_nothing_to_report_is_told_nowhere(home):
-    clock = Clock()
-    async with woken(home, clock) as (one, scheduler):
+async def test_nothing_to_report_is_told_nowhere(open_wire, furnish):
+    def brain(heard: Heard) -> Reply:
+        return Reply(text="Nothing to report." if "quiet" in heard.request else f"News: {heard.request}")
+
+    house = furnish({"planner": at(open_wire("openai", brain=brain))})
+    async with house.open() as one:
+        one.ledger.now = clock = Clock()
+        path = {"choices": {"path": "single"}}
         await kept(
             one,
-            planned("say nothing", is_quiet=True, place="page"),
-            planned("what is 12*7", ident="s2", place="nowhere"),
-            planned("what is 12*8", ident="s3", is_quiet=True),
+            planned("quiet", is_quiet=True, **path),
+            planned("quiet as well", ident="s2", **path),
+            planned("loud", ident="s3", is_quiet=True, **path),
+            planned("loud as well", ident="s4", place="nowhere", **path),
         )
         clock.now = NOON + HOUR
-        await scheduler.run_due()
+        assert await Scheduler(one).run_due() == 4
         store = Schedules(one.ledger)
-        reported = [(await store.runs(ident))[-1].thread for ident in ("s3",)]
-        kinds = {thread: kind for kind, _, thread in await told(one)}
-        assert set(reported) <= set(kinds)
-        assert (await store.runs("s2"))[-1].thread not in kinds
+        threads = {(await store.runs(ident))[-1].thread: ident for ident in ("s1", "s2", "s3", "s4")}
+        assert {threads[thread] for _, _, thread in await told(one)} == {"s2", "s3"}
+        assert {(await store.runs(ident))[-1].status for ident in ("s1", "s2", "s3", "s4")} == {"done"}
 
 
 async def test_a_reminder_is_on_its_way_before_it_is_due_once_and_no_model_is_asked(home):

@@ -227,7 +227,7 @@ async def _push(orchestrator: Orchestrator, notice: Notice) -> None:
 
 
 async def told_here(orchestrator: Orchestrator, user: str) -> list[str]:
-    """Return what a person is told where they are; it counts as told."""
+    """Return what somebody is told here; it counts as told."""
     rows, now = NoticeRows(orchestrator.ledger.access), orchestrator.ledger.now()
     told = []
     for row in await rows.open(user=user, place=PAGE):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from base.errors import ConfigurationError, UnknownModelError, UnknownThreadError
 from base.settings import LOCAL, Settings
+from base.texts import visible
 from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.session import Orchestrator, check_thread
@@ -19,16 +20,16 @@ from ledger.ledger import Ledger
 from nodes.context import Context
 from nodes.gate.answers import fault
 from terminal.app import Options, Which
-from terminal.card import ApprovalPrompt, answer_all, is_in_doubt, named, show_waiting
+from terminal.card import ApprovalPrompt, Origin, answer_all, is_in_doubt, named, show_waiting
 from terminal.interrupt import LeftError, until_interrupted
 from terminal.lists import show_json
 from terminal.progress import receipts, show_turn
-from terminal.prompt import LinePrompt
 from terminal.screen import open_screen
-from terminal.text import plain
+from terminal.text import one_line, plain
 
 _SHORT = re.compile("[0-9a-f]{8}")
 """How a UUID begins."""
+_TITLE_WIDTH = 60
 
 
 class Conversation:
@@ -60,7 +61,7 @@ class Conversation:
         if self._options.json:
             show_json(self.screen, result.to_json())
         elif result.pending is not None:
-            show_waiting(self.screen.out, result.pending, thread_id)
+            await self.show_waiting(thread_id, result.pending)
         else:
             self.screen.note(f"thread {plain(thread_id)}", "dim")
         return exit_code(result)
@@ -98,7 +99,7 @@ class Conversation:
         if result.pending is None:
             return result
         check = partial(fault, await self.orchestrator.all_tools())
-        prompt = ApprovalPrompt(self.screen.side, LinePrompt(self.screen), check)
+        prompt = ApprovalPrompt(self.screen, check, await self._origin(result.thread_id))
         while result.pending is not None:
             try:
                 answer = await self._answer(result.pending, prompt)
@@ -114,6 +115,18 @@ class Conversation:
                     back = f"twobrain rules --revoke {rule}"
                     self.screen.note(f"Rule {rule} holds now; take it back with: {back}")
         return result
+
+    async def show_waiting(self, thread_id: str, request: dict[str, Any]) -> None:
+        """Show what a thread waits for, and the commands that answer it."""
+        show_waiting(self.screen.out, request, thread_id, await self._origin(thread_id))
+
+    async def _origin(self, thread_id: str) -> Origin:
+        """Return whose turn it is that asks, and of which conversation."""
+        row = await self.orchestrator.ledger.thread(thread_id) or {}
+        user, title = row.get("user") or LOCAL, one_line(row.get("title") or thread_id, _TITLE_WIDTH)
+        who = "you" if user == (self._options.user or LOCAL) else visible(user)
+        words = f"Asked by {who}, in “{visible(title)}”"
+        return Origin(words, await self.orchestrator.all_tools(), self.orchestrator.settings, user)
 
     async def _rules(self, answer: dict[str, Any]) -> list[str]:
         """Return the ids of all rules, where an answer makes one."""

@@ -1,5 +1,6 @@
 """What a person types: lines and texts, with history and completion."""
 
+import asyncio
 import os
 import re
 import select
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from storage.sqlite import create_private
 from terminal.interrupt import LeftError
 from terminal.screen import Screen
+from terminal.text import plain
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -26,8 +28,8 @@ _PATH = re.compile(r"""(?:^\s*/file\s+|(?<!\S)@)["']?([^"']*)$""")
 class LinePrompt:
     """Asks for one line at a time, or for several.
 
-    Enter ends a text; Alt-Enter, and a backslash before Enter, begin a line of it. Ctrl-C clears what was
-    typed; where nothing was, it leaves.
+    Enter ends a text; Alt-Enter begins a line of it, and so does a backslash before Enter, unless it
+    `is_exact`. Ctrl-C clears what was typed; where nothing was, it leaves.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class LinePrompt:
         history: Path | None = None,
         *,
         several_lines: bool = False,
+        is_exact: bool = False,
         commands: Mapping[str, str] | None = None,
     ) -> None:
         self._terminal = screen.interactive
@@ -43,6 +46,7 @@ class LinePrompt:
         self._style = "bold" if screen.lively else ""
         self._history = history
         self._several_lines = several_lines
+        self._is_exact = is_exact
         self._commands = commands
 
     @cached_property
@@ -55,7 +59,7 @@ class LinePrompt:
             history=FileHistory(create_private(self._history)) if self._history else None,
             output=create_output(stdout=self._stream),
             multiline=self._several_lines,
-            key_bindings=_keys(several_lines=self._several_lines),
+            key_bindings=_keys(several_lines=self._several_lines, is_exact=self._is_exact),
             enable_open_in_editor=self._several_lines,  # Ctrl-X Ctrl-E
             tempfile_suffix=".md",
             completer=None if self._commands is None else _completer(self._commands),
@@ -78,15 +82,18 @@ class LinePrompt:
         Raises:
             LeftError: there was no line: Ctrl-C, Ctrl-D, or the end of a piped input.
         """
+        return (await self.text(question, prefilled)).strip()
+
+    async def text(self, question: str, prefilled: str = "") -> str:
+        """Return exactly what was typed; raises as `line`."""
         if not self._terminal:
             if line := sys.stdin.readline():
-                return line.strip()
+                return line
             raise LeftError
         try:
-            typed = await self._session.prompt_async([(self._style, question)], default=prefilled)
+            return await self._session.prompt_async([(self._style, question)], default=prefilled)
         except (KeyboardInterrupt, EOFError):
             raise LeftError from None
-        return typed.strip()
 
 
 async def agrees(screen: Screen, question: str) -> bool:
@@ -97,7 +104,21 @@ async def agrees(screen: Screen, question: str) -> bool:
         return False
 
 
-def _keys(*, several_lines: bool) -> "KeyBindings":
+async def edited(screen: Screen, text: str) -> str:
+    """Return a text as the person's editor leaves it.
+
+    As it was, where that fails, which is said.
+    """
+    import click
+
+    try:
+        return await asyncio.to_thread(click.edit, text, extension=".md") or text
+    except click.ClickException as error:
+        screen.note(f"{plain(error.message)} Does EDITOR name a program?", "yellow")
+        return text
+
+
+def _keys(*, several_lines: bool, is_exact: bool) -> "KeyBindings":
     from prompt_toolkit.key_binding import KeyBindings
 
     keys = KeyBindings()
@@ -113,7 +134,7 @@ def _keys(*, several_lines: bool) -> "KeyBindings":
 
         @keys.add("enter")
         def _end(event: "KeyPressEvent") -> None:
-            if event.current_buffer.document.text_before_cursor.endswith("\\"):
+            if not is_exact and event.current_buffer.document.text_before_cursor.endswith("\\"):
                 event.current_buffer.delete_before_cursor()
                 event.current_buffer.insert_text("\n")
             else:

@@ -1,6 +1,5 @@
 """`twobrain chat`: a conversation on one thread, line by line."""
 
-import asyncio
 import contextlib
 from datetime import datetime
 
@@ -11,12 +10,11 @@ from graphs.attachments import Attachment
 from graphs.session import Orchestrator
 from graphs.transcript import messages_of
 from terminal.app import Options, Which
-from terminal.card import show_waiting
 from terminal.commands.conversations.show import print_message
 from terminal.conversation import Conversation, exit_code, last_thread, thread_of
 from terminal.files import attachment_at, named_in, shown
 from terminal.interrupt import EXIT, LeftError
-from terminal.prompt import LinePrompt
+from terminal.prompt import LinePrompt, edited
 from terminal.screen import complain
 from terminal.text import one_line, plain
 
@@ -139,7 +137,7 @@ class Chat:
             case ["/file", path]:
                 self._attach(path)
             case ["/edit", *begun]:
-                self._draft = await asyncio.to_thread(_edited, " ".join(begun))
+                self._draft = (await edited(self._screen, " ".join(begun))).strip()
             case [word, *_] if word.startswith("/") and line != "/resume" and "/" not in word[1:]:
                 self._console.print(f"There is no command {plain(word)}; /help lists them.", style="yellow")
             case _:
@@ -178,15 +176,8 @@ class Chat:
             return 0
         waits_for_others = result.pending is not None and not self._talk.may_agree(result.pending)
         if result.pending is not None and (waits_for_others or not self._screen.interactive):
-            show_waiting(self._screen.out, result.pending, self._thread)
+            await self._talk.show_waiting(self._thread, result.pending)
         return 0 if self._screen.interactive else exit_code(result)
 
     def _show_thread(self) -> None:
         self._console.print(f"thread {plain(self._thread)}", style="dim")
-
-
-def _edited(text: str) -> str:
-    """Return a text as the person's editor leaves it."""
-    import click
-
-    return (click.edit(text, extension=".md") or text).strip()

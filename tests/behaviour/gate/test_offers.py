@@ -9,9 +9,9 @@ from langgraph.types import Command
 
 from base.errors import StorageError
 from channels.dialogue import card_text, understood
+from graphs.stream import shown
 from ledger.ledger import Ledger
 from nodes.gate.offers import choices_for
-from server.page.live_turns import shown
 from tests.behaviour.household import ring_bell
 from tests.tools.loopback import open_post
 from tools.declaration import tool

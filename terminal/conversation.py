@@ -15,9 +15,9 @@ from base.texts import visible
 from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.session import Orchestrator, check_thread
-from graphs.stream import Event, final_result
+from graphs.stream import Event, final_result, told
 from ledger.ledger import Ledger
-from nodes.context import Context
+from nodes.context import Context, choices_of
 from nodes.gate.answers import fault
 from terminal.app import Options, Which
 from terminal.card import ApprovalPrompt, Origin, answer_all, is_in_doubt, named, show_waiting
@@ -30,6 +30,8 @@ from terminal.text import one_line, plain
 _SHORT = re.compile("[0-9a-f]{8}")
 """How a UUID begins."""
 _TITLE_WIDTH = 60
+_OPTIONS = {"orchestrator": "model", "responder": "writer", "system_prompt": "system"}
+"""Of a context's fields that are called otherwise where a person chooses them."""
 
 
 class Conversation:
@@ -45,19 +47,27 @@ class Conversation:
         self.unsent = ""
         """What the person typed while they were asked, and has not sent."""
         self._options = options
+        self.user = options.user or LOCAL
         self.context = _context(options, orchestrator.settings)
         """Names the user where `--user` does; else whoever the thread is of."""
 
     async def report(self, thread_id: str, turn: Awaitable[Result]) -> int:
         """Wait for a turn, say how it ended, return the exit code."""
+        if self._options.json_stream:
+            self._tell({"event": "thread", "thread_id": thread_id})
         try:
             result = await turn
         except LeftError:
-            self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}", "yellow")
+            if self._options.json_stream:
+                self._tell({"event": "stopped", "thread_id": thread_id})
+            else:
+                self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}", "yellow")
             return 130
         finally:
             if self.unsent:
                 self.screen.note(f"You also wrote, and it was not sent: {plain(self.unsent)}", "yellow")
+        if self._options.json_stream:
+            return exit_code(result)
         if self._options.json:
             show_json(self.screen, result.to_json())
         elif result.pending is not None:
@@ -124,7 +134,7 @@ class Conversation:
         """Return whose turn it is that asks, and of which conversation."""
         row = await self.orchestrator.ledger.thread(thread_id) or {}
         user, title = row.get("user") or LOCAL, one_line(row.get("title") or thread_id, _TITLE_WIDTH)
-        who = "you" if user == (self._options.user or LOCAL) else visible(user)
+        who = "you" if user == self.user else visible(user)
         words = f"Asked by {who}, in “{visible(title)}”"
         return Origin(words, await self.orchestrator.all_tools(), self.orchestrator.settings, user)
 
@@ -151,10 +161,28 @@ class Conversation:
     async def _watch(self, events: AsyncGenerator[Event, None]) -> Result:
         async with aclosing(events):
             if self._options.json:
-                return await until_interrupted(final_result(events))
+                return await until_interrupted(final_result(events, self._show))
             return await until_interrupted(
                 show_turn(events, self.screen, label=self._label, plain_text=self._options.plain)
             )
+
+    def _show(self, event: Event) -> None:
+        """Print an event for a program, where it reads them."""
+        if self._options.json_stream:
+            self._tell(told(event))
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        show_json(self.screen, event)
+
+    def choose(self, **choices: str) -> None:
+        """Choose for the turns to come.
+
+        Raises:
+            ConfigurationError: there is no such path, model or role.
+        """
+        for name in {"orchestrator", "responder"} & choices.keys():
+            self.orchestrator.models.require(choices[name], self.user)
+        self.context = _checked({**choices_of(self.context), **choices})
 
     def _label(self, model: str) -> str:
         """Return what a person calls a model."""
@@ -211,9 +239,21 @@ def _context(options: Options, settings: Settings) -> Context:
             f"--user {options.user!r}: twobrain.toml has no such user. Correct the name ({known}), or add a "
             f"[users.{options.user}] table."
         )
+    model_writes = options.path == "direct" and options.writer is None  # there is no other
+    given = {
+        "user": options.user,
+        "path": options.path,
+        "orchestrator": options.model,
+        "responder": options.model if model_writes else options.writer,
+        "system_prompt": options.system,
+    }
+    return _checked({name: value for name, value in given.items() if value is not None})
+
+
+def _checked(given: dict[str, Any]) -> Context:
     try:
-        given = {"user": options.user, "path": options.path}
-        return Context.model_validate({name: value for name, value in given.items() if value is not None})
+        return Context.model_validate(given)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise ConfigurationError(f"--{problem['loc'][0]}: {problem['msg']}.") from None
+        option = _OPTIONS.get(str(problem["loc"][0]), problem["loc"][0])
+        raise ConfigurationError(f"{option}: {problem['msg']}.") from None

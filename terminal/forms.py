@@ -112,7 +112,7 @@ class ArgumentForm:
 
 
 class RuleForm:
-    """Asks in words which calls are to run unasked, until when, how often."""
+    """Asks in words which calls are to run unasked."""
 
     def __init__(self, screen: Screen, ask: Ask, zone: tzinfo) -> None:
         self._screen = screen
@@ -121,7 +121,7 @@ class RuleForm:
         self._now = datetime.now(zone)
 
     async def fill(self, action: Mapping[str, Any], tool: Tool | None) -> dict[str, Any]:
-        """Return the rule that a call's person agrees to, said to them in words.
+        """Return the rule that a person agrees to.
 
         Raises:
             BackError: they agree to none.

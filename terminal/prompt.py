@@ -5,7 +5,7 @@ import os
 import re
 import select
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 
+Choices = Callable[[str], Awaitable[Mapping[str, str]]]
+"""Returns what may stand behind a command, with what each means."""
 _PATH = re.compile(r"""(?:^\s*/file\s+|(?<!\S)@)["']?([^"']*)$""")
 
 
@@ -32,7 +34,7 @@ class LinePrompt:
     `is_exact`. Ctrl-C clears what was typed; where nothing was, it leaves.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a prompt is made of)
         self,
         screen: Screen,
         history: Path | None = None,
@@ -40,6 +42,7 @@ class LinePrompt:
         several_lines: bool = False,
         is_exact: bool = False,
         commands: Mapping[str, str] | None = None,
+        choices: Choices | None = None,
     ) -> None:
         self._terminal = screen.interactive
         self._stream = sys.stdout if screen.side is screen.out else sys.stderr
@@ -48,6 +51,7 @@ class LinePrompt:
         self._several_lines = several_lines
         self._is_exact = is_exact
         self._commands = commands
+        self._choices = choices
 
     @cached_property
     def _session(self) -> "PromptSession[str]":
@@ -62,7 +66,7 @@ class LinePrompt:
             key_bindings=_keys(several_lines=self._several_lines, is_exact=self._is_exact),
             enable_open_in_editor=self._several_lines,  # Ctrl-X Ctrl-E
             tempfile_suffix=".md",
-            completer=None if self._commands is None else _completer(self._commands),
+            completer=None if self._commands is None else _completer(self._commands, self._choices),
             complete_while_typing=False,
         )
 
@@ -147,19 +151,39 @@ def _keys(*, several_lines: bool, is_exact: bool) -> "KeyBindings":
     return keys
 
 
-def _completer(commands: Mapping[str, str]) -> "Completer":
-    """Return what completes commands, and paths after `/file` and `@`."""
-    from prompt_toolkit import completion, document
-
-    paths = completion.PathCompleter(expanduser=True)
+def _completer(commands: Mapping[str, str], choices: Choices | None) -> "Completer":
+    """Return what completes commands, what follows them, and paths."""
+    from prompt_toolkit import completion
 
     class Typed(completion.Completer):
-        def get_completions(self, typed: "Document", event: "CompleteEvent") -> "Iterable[Completion]":
-            text = typed.text_before_cursor
-            if found := _PATH.search(text):
-                yield from paths.get_completions(document.Document(found[1]), event)
-            elif text.startswith("/"):
-                for name in (each for each in commands if each.startswith(text)):
-                    yield completion.Completion(name, -len(text), display_meta=commands[name])
+        def get_completions(self, typed: "Document", event: "CompleteEvent") -> "Iterator[Completion]":
+            raise NotImplementedError  # nothing asks for them but an event loop
+
+        async def get_completions_async(
+            self, typed: "Document", event: "CompleteEvent"
+        ) -> "AsyncGenerator[Completion, None]":
+            for each in await _completions(typed.text_before_cursor, event, commands, choices):
+                yield each
 
     return Typed()
+
+
+async def _completions(
+    text: str, event: "CompleteEvent", commands: Mapping[str, str], choices: Choices | None
+) -> "list[Completion]":
+    from prompt_toolkit import completion, document
+
+    command, blank, begun = text.partition(" ")
+    if found := _PATH.search(text):
+        paths = completion.PathCompleter(expanduser=True)
+        return list(paths.get_completions(document.Document(found[1]), event))
+    if blank and choices and command in commands:
+        fit = {
+            name: means
+            for name, means in (await choices(command)).items()
+            if name.startswith(begun) or (begun and begun.lower() in means.lower())
+        }
+    else:
+        begun = text
+        fit = {name: does for name, does in commands.items() if text and name.startswith(text)}
+    return [completion.Completion(name, -len(begun), display_meta=plain(fit[name])) for name in fit]

@@ -136,6 +136,8 @@ class Tool:
     check: Check
     """Returns validated, coerced arguments; raises ArgumentsError."""
     effect: Effect
+    label: str = ""
+    """What people read in a terminal; empty: its name. Never its maker's words where that is a stranger."""
     canonical: Canonical = _as_they_are
     """Returns checked arguments in the one form of all that mean the same, such as `a.txt` and `./a.txt`;
     raises ToolFailure or ValueError where they have none."""
@@ -228,6 +230,7 @@ class Tool:
 def tool(  # noqa: PLR0913 (each is one property of a declaration)
     *,
     effect: Effect,
+    label: str = "",
     role: Role = "user",
     confirm: bool | None = None,
     idempotent: bool | None = None,
@@ -262,6 +265,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
             check=_checker(model, parameters),
             canonical=canonical,
             effect=effect,
+            label=label,
             role=role,
             confirm=effect != "read" if confirm is None else confirm,
             idempotent=effect == "read" if idempotent is None else idempotent,

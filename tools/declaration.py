@@ -26,6 +26,7 @@ from base.tasks import within
 from base.users import Role
 from base.worker_threads import in_thread
 from ledger.records import fingerprint
+from schedules.schedules import Schedules
 from storage.long_results import LongResults
 from tools.schema import ArgumentsError, shown_schema, unstorable
 
@@ -88,6 +89,8 @@ class Here:
     """The call was made after untrusted content."""
     long_results: LongResults | None = None
     """Where results are that were too long to be shown; None: nowhere."""
+    schedules: Schedules | None = None
+    """What is planned; None: nothing can be."""
 
 
 Run = Callable[[Here, dict[str, Any]], Coroutine[Any, Any, Any]]

@@ -11,7 +11,7 @@ from base.settings import Settings
 from base.texts import name_key
 from base.users import Role
 from ledger.records import fingerprint
-from tools import calculator, clock, command, find_tools, memory, notify, read_result
+from tools import calculator, clock, command, find_tools, memory, notify, read_result, schedule
 from tools.calendar import tools as calendar
 from tools.declaration import Tool
 from tools.files import tools as files
@@ -109,6 +109,7 @@ def open_registry(settings: Settings) -> Registry:
             *web.TOOLS,
             *http_request.TOOLS,
             *memory.TOOLS,
+            *schedule.TOOLS,
             *command.tools(settings),
             *mail.TOOLS,
             *notify.TOOLS,

@@ -18,6 +18,7 @@ from nodes.context import Context, answerer_of, context_of, person_of, with_defa
 from nodes.resources import Resources, resources
 from nodes.state import JudgedCall, State
 from nodes.turn.history import TurnHistory, read_turn
+from schedules.schedules import Schedules
 from tools.declaration import Here, Tool
 from tools.policy.decision import Person
 
@@ -114,6 +115,7 @@ class Turn:
             offered=self.offered,
             tainted=bool(self.state.taint["sources"]),
             long_results=self.res.artifacts,
+            schedules=Schedules(self.res.ledger),
         )
 
 

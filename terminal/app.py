@@ -3,8 +3,10 @@
 What a command does is imported when it runs: `--help` need not wait for LangGraph.
 """
 
+import asyncio
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import Annotated, Literal, get_args
@@ -33,13 +35,71 @@ def one_of(*known: str) -> Callable[[str], str]:
     return read
 
 
+def completing(of: str) -> Callable[[str], list[tuple[str, str]]]:
+    """Return what completes threads, users or models in the shell.
+
+    Nothing where they cannot be read, for a shell that completes has no room for errors; and nothing that a
+    shell could take for more than words, for some evaluate what they are told.
+    """
+
+    def complete(begun: str) -> list[tuple[str, str]]:
+        from base.errors import TwobrainError
+
+        try:
+            found = _named(of)
+        except TwobrainError:
+            return []
+        fit = {name: found[name] for name in found if name.startswith(begun)}
+        named = {name: means for name, means in fit.items() if re.fullmatch(r"[\w.@+-]+", name)}
+        return [(name, " ".join(re.findall(r"[\w.,@/-]+", means))) for name, means in named.items()]
+
+    return complete
+
+
+def _named(of: str) -> dict[str, str]:
+    """Return names with what each means; LangGraph is not imported for it."""
+    from base.settings import load_settings
+
+    settings = load_settings()
+    if of == "user":
+        return {"local": "", **{name: card.role for name, card in settings.users.items()}}
+    if of == "model":
+        from models.catalog import ModelRegistry
+
+        registry = ModelRegistry(settings)
+        roles = {role: ", ".join(names) for role, names in registry.roles.items()}
+        return {**{name: card.label or card.model for name, card in registry.cards()}, **roles}
+    from base.data_dir import LEDGER
+    from ledger.ledger import Ledger
+
+    async def threads() -> dict[str, str]:
+        ledger = await Ledger.open(settings.database_url or settings.data_dir / LEDGER, settings.redact)
+        try:
+            return {row["thread"]: row["title"] or "" for row in reversed(await ledger.threads())}
+        finally:
+            await ledger.close()
+
+    is_there = settings.database_url or (settings.data_dir / LEDGER).exists()
+    return asyncio.run(threads()) if is_there else {}  # nothing is made by completing
+
+
+def among(*known: str) -> Callable[[str], list[str]]:
+    """Return what completes one of a few words."""
+    return lambda incomplete: [word for word in known if word.startswith(incomplete)]
+
+
+_threads = completing("thread")
+_models = completing("model")
 Thread = Annotated[
-    str, typer.Argument(metavar="THREAD", help="A thread's id, as `twobrain threads` lists it.")
+    str,
+    typer.Argument(
+        metavar="THREAD", help="A thread's id, as `twobrain threads` lists it.", autocompletion=_threads
+    ),
 ]
 Role = Literal["guest", "user", "admin"]
 PathName = Literal["auto", "two-brain", "single", "direct"]
-thread_option = partial(typer.Option, "--thread", "-t", metavar="ID")
-_user = partial(typer.Option, "--user", "-u", metavar="NAME")
+thread_option = partial(typer.Option, "--thread", "-t", metavar="ID", autocompletion=_threads)
+_user = partial(typer.Option, "--user", "-u", metavar="NAME", autocompletion=completing("user"))
 OnThread = Annotated[str | None, thread_option(help="Continue this thread; default: a new one.")]
 Continue = Annotated[bool, typer.Option("--continue", "-c", help="Continue the conversation used last.")]
 User = Annotated[str | None, _user(help="Who asks, as twobrain.toml knows them; default: local.")]
@@ -50,8 +110,28 @@ Path = Annotated[
         "--path",
         metavar="PATH",
         parser=one_of(*get_args(PathName)),
+        autocompletion=among(*get_args(PathName)),
         help="auto, two-brain, single, or direct: plain chat without tools.",
     ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Model or role that reasons and calls tools.",
+        autocompletion=_models,
+    ),
+]
+Writer = Annotated[
+    str | None,
+    typer.Option(
+        "--writer", metavar="NAME", help="Model or role that writes the answer.", autocompletion=_models
+    ),
+]
+System = Annotated[
+    str | None, typer.Option("--system", metavar="TEXT", help="Persona of whoever writes the answer.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Show the answer as it was written: no Markdown.")]
@@ -73,8 +153,13 @@ class Options:
     user: str | None = None
     """None: as it was when the turn began."""
     path: PathName | None = None
+    model: str | None = None
+    writer: str | None = None
+    system: str | None = None
     json: bool = False
     """The result is printed as JSON: nothing else is shown, and nobody asked."""
+    json_stream: bool = False
+    """So are the turn's events, each on a line as it comes, its result in the last."""
     plain: bool = False
     """The answer is shown as it was written, its Markdown not rendered."""
     consent: bool | None = None
@@ -129,7 +214,13 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     go_on: Continue = False,
     user: User = None,
     path: Path = None,
+    model: Model = None,
+    writer: Writer = None,
+    system: System = None,
     json: Json = False,
+    json_stream: Annotated[
+        bool, typer.Option("--json-stream", help="Print each event as a line of JSON, and nothing else.")
+    ] = False,
     plain: Plain = False,
     yes: Yes = False,
     no: No = False,
@@ -138,9 +229,12 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
 
     What is piped to it comes with the task: cat report.txt | twobrain ask summarise this
     """
-    from terminal.commands import ask, run
+    from terminal.commands import ask, failures_told, run
 
-    run(ask.ask, task, file or [], _on(thread, go_on), Options(user, path, json, plain, _consent(yes, no)))
+    options = Options(user, path, model, writer, system, json or json_stream, json_stream, plain)
+    options = replace(options, consent=_consent(yes, no))
+    with failures_told(as_events=json_stream):
+        run(ask.ask, task, file or [], _on(thread, go_on), options)
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -150,6 +244,9 @@ def chat(  # noqa: PLR0913, PLR0917 (each is one option)
     pick: Annotated[bool, typer.Option("--resume", "-r", help="Pick one of the last conversations.")] = False,
     user: User = None,
     path: Path = None,
+    model: Model = None,
+    writer: Writer = None,
+    system: System = None,
     plain: Plain = False,
     yes: Yes = False,
     no: No = False,
@@ -157,7 +254,8 @@ def chat(  # noqa: PLR0913, PLR0917 (each is one option)
     """Talk, line by line."""
     from terminal.commands import chat, run
 
-    run(chat.chat, _on(thread, go_on, pick), Options(user, path, plain=plain, consent=_consent(yes, no)))
+    options = Options(user, path, model, writer, system, plain=plain, consent=_consent(yes, no))
+    run(chat.chat, _on(thread, go_on, pick), options)
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -209,7 +307,10 @@ def threads(user: OnlyUser = None, json: Json = False) -> None:
 
 
 OneThread = Annotated[
-    str | None, typer.Argument(metavar="THREAD", help="A thread's id; default: the conversation used last.")
+    str | None,
+    typer.Argument(
+        metavar="THREAD", help="A thread's id; default: the conversation used last.", autocompletion=_threads
+    ),
 ]
 
 
@@ -261,6 +362,7 @@ def usage(
             "--by",
             metavar="<user|model|role|turn|day>",
             parser=one_of("user", "model", "role", "turn", "day"),
+            autocompletion=among("user", "model", "role", "turn", "day"),
             help="What to sum up by.",
         ),
     ] = "model",

@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -98,12 +99,16 @@ Canonical = Callable[[dict[str, Any]], dict[str, Any]]
 Preview = Callable[[Here, dict[str, Any]], Awaitable[str | None]]
 Verify = Callable[[Here, dict[str, Any]], Awaitable[bool | None]]
 Missing = Callable[[Settings], str | None]
+Location = Callable[[Settings, str, dict[str, Any]], Path | None]
 
 
 async def _no_preview(_here: Here, _args: dict[str, Any]) -> None: ...
 
 
 def _nothing_missing(_settings: Settings) -> None: ...
+
+
+def _nowhere(_settings: Settings, _user: str, _args: dict[str, Any]) -> None: ...
 
 
 def _as_they_are(args: dict[str, Any]) -> dict[str, Any]:
@@ -134,6 +139,8 @@ class Tool:
     check: Check
     """Returns validated, coerced arguments; raises ArgumentsError."""
     effect: Effect
+    label: str = ""
+    """What people read in a terminal; empty: its name. Never its maker's words where that is a stranger."""
     canonical: Canonical = _as_they_are
     """Returns checked arguments in the one form of all that mean the same, such as `a.txt` and `./a.txt`;
     raises ToolFailure or ValueError where they have none."""
@@ -164,6 +171,9 @@ class Tool:
     call. The same until the effect is another: a yes is to what it said. Never raises."""
     missing: Missing = _nothing_missing
     """Which configuration the tool lacks, in words; None: it is available."""
+    location: Location = _nowhere
+    """Where on this machine a user's call with these arguments acts, told to whoever sits at it alone; None:
+    nowhere. Raises ToolFailure where it cannot act."""
     kind: Kind | None = None
     """None: calls with the very same arguments, all of them short texts."""
     caution: str | None = None
@@ -220,21 +230,28 @@ class Tool:
         return role in ROLES[ROLES.index(self.role) :]
 
 
-def tool(  # noqa: PLR0913 (each is one property of a declaration)
+class Properties(TypedDict, total=False):
+    """Fields of `Tool` that a declaration gives as they are."""
+
+    label: str
+    role: Role
+    timeout_s: float | None
+    at_once: int | None
+    untrusted: bool
+    outbound: bool
+    missing: Missing
+    canonical: Canonical
+    kind: Kind | None
+
+
+def tool(
     *,
     effect: Effect,
-    role: Role = "user",
     confirm: bool | None = None,
     idempotent: bool | None = None,
-    timeout_s: float | None = None,
-    at_once: int | None = None,
-    untrusted: bool = False,
-    outbound: bool = False,
     preview: Callable[..., Any] | None = None,
     verify: Callable[..., Any] | None = None,
-    missing: Missing = _nothing_missing,
-    canonical: Canonical = _as_they_are,
-    kind: Kind | None = None,
+    **properties: Unpack[Properties],
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function.
 
@@ -255,19 +272,12 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
             parameters=parameters,
             run=_call_of(function),
             check=_checker(model, parameters),
-            canonical=canonical,
             effect=effect,
-            role=role,
             confirm=effect != "read" if confirm is None else confirm,
             idempotent=effect == "read" if idempotent is None else idempotent,
-            timeout_s=timeout_s,
-            at_once=at_once,
-            untrusted=untrusted,
-            outbound=outbound,
             preview=_shown(preview) if preview else _no_preview,
             verify=_verified(verify) if verify else None,
-            missing=missing,
-            kind=kind,
+            **properties,
         )
 
     return declare

@@ -54,6 +54,11 @@ class Registry:
         alike = [tool for tool in self if name_key(tool.name) == name_key(name)]
         return alike[0] if len(alike) == 1 else None
 
+    def label(self, name: str) -> str:
+        """Return what a person reads for a tool's name."""
+        tool = self.find(name)
+        return (tool.label if tool else "") or name
+
     def fingerprint(self, name: str, args: Mapping[str, Any]) -> str:
         """Return what is the same for calls that a tool takes alike."""
         tool = self.find(name)

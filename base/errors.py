@@ -14,7 +14,8 @@ TwobrainError                    exit code 1
 │   ├── ApproverError            more on another's thread than an answer, which an approver may give
 │   ├── BusyThreadError          a thread that another process is at work on
 │   ├── UnknownRuleError         a remembered rule that does not exist
-│   └── NothingPendingError      an answer where no confirmation waits
+│   ├── NothingPendingError      an answer where no confirmation waits
+│   └── UndoError                a call that cannot be undone
 ├── ModelError                   exit code 1: a model gave no usable answer (its cause is typed)
 │   └── NoModelAnsweredError     a role's model and all its fallbacks failed
 └── StorageError                 exit code 1: the data directory or database cannot be used
@@ -116,6 +117,10 @@ class UnknownRuleError(RequestError):
 
 class NothingPendingError(RequestError):
     """An answer came for a thread that waits for none."""
+
+
+class UndoError(RequestError):
+    """The call cannot be undone, or not any more."""
 
 
 class ModelError(TwobrainError):

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -36,6 +36,7 @@ __all__ = [
     "OutcomeUnknown",
     "Tool",
     "ToolFailure",
+    "Undo",
     "Untrusted",
     "tool",
 ]
@@ -45,6 +46,10 @@ Likeness = Literal["same", "folder", "any"]
 """How far an argument of calls of one kind may differ: not at all; by the name of a file in one folder, with
 one ending; however it likes."""
 
+LARGEST_KEPT = 1_000_000
+"""Bytes of what a call changes that are kept, so that it can be undone."""
+WHY_NOT = "why_not"
+"""Key of what is kept of a call that cannot be undone: why, in a sentence."""
 PREVIEW_TIMEOUT_S = 5
 VERIFY_TIMEOUT_S = 20
 
@@ -68,6 +73,16 @@ class OutcomeUnknown(ToolFailure):
     """Nobody can tell whether what was asked was done."""
 
 
+class Keep(Protocol):
+    """Keeps what a call is undone by, on disk; blocks, so not on the event loop."""
+
+    def __call__(self, state: dict[str, Any], *, first: bool = False) -> None:
+        """Keep plain data; `first`: what an earlier run of this call kept stays."""
+
+
+def _nowhere(state: dict[str, Any], *, first: bool = False) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Here:
     """The call context: who calls a tool, and from where."""
@@ -87,6 +102,8 @@ class Here:
     """The call was made after untrusted content."""
     long_results: LongResults | None = None
     """Where results are that were too long to be shown; None: nowhere."""
+    keep: Keep = _nowhere
+    """Called before a call takes effect, with all that its undo needs: as it was, and as it will be left."""
 
 
 Run = Callable[[Here, dict[str, Any]], Coroutine[Any, Any, Any]]
@@ -105,6 +122,18 @@ def _nothing_missing(_settings: Settings) -> None: ...
 
 def _as_they_are(args: dict[str, Any]) -> dict[str, Any]:
     return args
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """How a call is undone: functions of `here` and of what it kept."""
+
+    preview: Callable[[Here, dict[str, Any]], Any]
+    """Says exactly what it would do; raises ToolFailure where the world is not as the call left it."""
+    run: Callable[[Here, dict[str, Any]], Any]
+    """Does it, and raises likewise."""
+    verify: Callable[[Here, dict[str, Any]], Any]
+    """Tells whether an earlier run took effect, as that of `Tool` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +188,8 @@ class Tool:
     preview: Preview = _no_preview
     """The exact effect in words, for the person who confirms; None where there is no more to say than the
     call. The same until the effect is another: a yes is to what it said. Never raises."""
+    undo: Undo | None = None
+    """How a call is undone, by what it gave to `here.keep`; None: it cannot be."""
     missing: Missing = _nothing_missing
     """Which configuration the tool lacks, in words; None: it is available."""
     kind: Kind | None = None
@@ -229,6 +260,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
     outbound: bool = False,
     preview: Callable[..., Any] | None = None,
     verify: Callable[..., Any] | None = None,
+    undo: Undo | None = None,
     missing: Missing = _nothing_missing,
     canonical: Canonical = _as_they_are,
     kind: Kind | None = None,
@@ -263,6 +295,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
             outbound=outbound,
             preview=_shown(preview) if preview else _no_preview,
             verify=_verified(verify) if verify else None,
+            undo=undo,
             missing=missing,
             kind=kind,
         )

@@ -103,17 +103,25 @@ class Turn:
     def here(self, call_id: str, earlier: str | None = None) -> Here:
         """Return what a tool learns of a call, maybe made earlier."""
         thread = self.state.thread
+        key = CallKey(self.person.user, thread, earlier or call_id)
+        loop = asyncio.get_running_loop()
+
+        def keep(state: dict[str, Any], *, first: bool = False) -> None:
+            kept = self.res.ledger.keep(key, state, first=first)
+            asyncio.run_coroutine_threadsafe(kept, loop).result()
+
         return Here(
             settings=self.res.settings,
             user=self.person.user,
             user_role=self.person.role,
             thread_id=thread,
             call_id=call_id,
-            idempotency_key="/".join(CallKey(self.person.user, thread, earlier or call_id)),
+            idempotency_key="/".join(key),
             store=self.runtime.store,
             offered=self.offered,
             tainted=bool(self.state.taint["sources"]),
             long_results=self.res.artifacts,
+            keep=keep,
         )
 
 

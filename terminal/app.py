@@ -189,6 +189,29 @@ def resume(thread: Thread, user: User = None, json: Json = False, yes: Yes = Fal
     run(resume.resume, thread, Options(user, json=json, consent=_consent(yes, no)))
 
 
+@app.command(rich_help_panel=_TURNS)
+def undo(  # noqa: PLR0913, PLR0917 (each is one option)
+    call: Annotated[
+        str | None,
+        typer.Argument(metavar="CALL", help="Its number in --list, or its id; default: the newest."),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", "-l", help="Only list what can be undone.")] = False,
+    thread: Annotated[str | None, thread_option(help="The call of this thread.")] = None,
+    user: User = None,
+    json: Json = False,
+    yes: Yes = False,
+    no: No = False,
+) -> None:
+    """Put back what a call changed: files, events, memories."""
+    from terminal.commands import run
+    from terminal.commands.conversations import undo
+
+    options = Options(user, json=json, consent=_consent(yes, no))
+    if listed:
+        run(undo.undoable, options)
+    run(undo.undo, call, thread, options)
+
+
 @app.command(rich_help_panel=_LISTS)
 def pending(
     user: Annotated[str | None, _user(help="Only what this user may answer.")] = None, json: Json = False

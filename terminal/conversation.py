@@ -101,7 +101,7 @@ class Conversation:
         prompt = ApprovalPrompt(self.screen.side, LinePrompt(self.screen), check)
         while result.pending is not None:
             try:
-                answer = await self._answer(result.pending, prompt)
+                answer = await self.decision(result.pending, prompt)
             finally:
                 self.unsent = " ".join(prompt.unsent)
             if answer is None:
@@ -120,7 +120,8 @@ class Conversation:
         made = any("remember" in decision for decision in answer["decisions"])
         return [rule["id"] for rule in await self.orchestrator.ledger.rules()] if made else []
 
-    async def _answer(self, request: dict[str, Any], prompt: ApprovalPrompt) -> dict[str, Any] | None:
+    async def decision(self, request: dict[str, Any], prompt: ApprovalPrompt) -> dict[str, Any] | None:
+        """Return the answer to a request; None: nobody is here to give one."""
         consent = self._options.consent
         if consent is not None:
             refused = "problem" in request  # the same answer again would be refused again

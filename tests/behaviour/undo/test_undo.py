@@ -139,7 +139,7 @@ async def test_an_event_is_taken_out_unless_it_was_edited(dated):
         asked = await orchestrator.undo(call)
         assert "Take out of the calendar: Lunch, 2026-11-20 15:00" in str(asked.pending)
         await undone(orchestrator, call)
-        assert [n for n in dated.events()] == [name]
+        assert list(dated.events()) == [name]
         dated.calendar.delete(f"home/{name}.ics")
         assert "not in the calendar any more" in await refused(orchestrator, edited)
 

@@ -59,6 +59,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every confirmatio
 No = Annotated[bool, typer.Option("--no", "-n", help="Answer every confirmation with no.")]
 
 
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server", metavar="URL", help="On this server, as whoever the token in TWOBRAIN_TOKEN is of."
+    ),
+]
+
+
 class Which(Enum):
     """A conversation that is not named."""
 
@@ -85,6 +93,12 @@ def _consent(yes: bool, no: bool) -> bool | None:
     if yes and no:
         raise typer.BadParameter("--yes and --no contradict each other: say one of them.")
     return yes if yes or no else None
+
+
+def _known(user: str | None, server: str | None) -> str | None:
+    if user and server:
+        raise typer.BadParameter("--user is for conversations here: a server knows you by your token.")
+    return user
 
 
 def _on(thread: str | None, go_on: bool, pick: bool = False) -> "str | Which | None":
@@ -133,14 +147,16 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     plain: Plain = False,
     yes: Yes = False,
     no: No = False,
+    server: Server = None,
 ) -> None:
     """Ask for one thing and read the answer.
 
     What is piped to it comes with the task: cat report.txt | twobrain ask summarise this
     """
-    from terminal.commands import ask, run
+    from terminal.commands import ask, run_at
 
-    run(ask.ask, task, file or [], _on(thread, go_on), Options(user, path, json, plain, _consent(yes, no)))
+    options = Options(_known(user, server), path, json, plain, _consent(yes, no))
+    run_at(server, ask.ask, task, file or [], _on(thread, go_on), options)
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -153,11 +169,13 @@ def chat(  # noqa: PLR0913, PLR0917 (each is one option)
     plain: Plain = False,
     yes: Yes = False,
     no: No = False,
+    server: Server = None,
 ) -> None:
     """Talk, line by line."""
-    from terminal.commands import chat, run
+    from terminal.commands import chat, run_at
 
-    run(chat.chat, _on(thread, go_on, pick), Options(user, path, plain=plain, consent=_consent(yes, no)))
+    options = Options(_known(user, server), path, plain=plain, consent=_consent(yes, no))
+    run_at(server, chat.chat, _on(thread, go_on, pick), options)
 
 
 @app.command(rich_help_panel=_TURNS)

@@ -18,7 +18,7 @@ from base.run_context import RunContext
 from base.telemetry import AGENT, Operation, steps
 from graphs.admission import admit
 from graphs.routes import after_confirm, after_intake, after_plan
-from graphs.stale_answers import question
+from graphs.stale_answers import answered_question
 from nodes.confirm import confirm
 from nodes.context import ANSWERER, Context
 from nodes.execute_tools import execute_tools
@@ -87,10 +87,10 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         if config is None or thread is None or not isinstance(self.checkpointer, BaseCheckpointSaver):
             yield config, context
             return
-        if isinstance(given, Command) and given.resume is not None and ANSWERED not in choices:
-            asked = await question(self.checkpointer, config)
-            config = {**config, "configurable": {**choices, ANSWERED: asked or ""}}
         res: Resources = choices.get(CONFIGURED) or await shared_resources()
+        if isinstance(given, Command) and given.resume is not None and ANSWERED not in choices:
+            asked = await answered_question(res.turns, self.checkpointer, config)
+            config = {**config, "configurable": {**choices, ANSWERED: asked}}
         async with nullcontext() if choices.get(HELD) is res.turns else res.turns.of(str(thread)):
             answerer = await admit(res, self.checkpointer, given, config, context)
             if answerer:  # the turn goes on as its user's, by what was chosen when it began

@@ -13,6 +13,7 @@ from base.errors import NothingPendingError
 from ledger.ledger import Ledger
 from nodes.gate.request import identity_of, remaining
 from nodes.state import State
+from storage.thread_lock import ThreadLocks
 
 _NEWEST = 50
 """Calls of the thread that are looked through for what was asked last."""
@@ -41,6 +42,19 @@ async def question(saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> s
     values = found.checkpoint["channel_values"]
     state = State(**{each.name: values[each.name] for each in fields(State) if each.name in values})
     return identity_of(remaining(state))
+
+
+async def answered_question(
+    turns: ThreadLocks, saver: BaseCheckpointSaver[Any], config: RunnableConfig
+) -> str:
+    """Return which question an answer that came just now is for.
+
+    Empty: none. While it is read, a turn here may end, and ask what the answer came before.
+    """
+    choices = config["configurable"]
+    has_ended = turns.watch_ends(str(choices["thread_id"]))
+    asked = await question(saver, config) or ""
+    return "" if has_ended() and not choices.get("checkpoint_id") else asked
 
 
 async def stale_answer(ledger: Ledger, thread_id: str, *, asks_else: bool = False) -> NothingPendingError:

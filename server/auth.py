@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from langchain_core.runnables import RunnableConfig
 from langgraph_sdk import Auth
 
 from base.errors import BusyThreadError, ConfigurationError, StorageAwayError, StorageError, TwobrainError
 from base.settings import LOCAL, Settings, UserCard, Users
 from base.users import digest_of
 from base.webhooks import is_allowed
-from graphs.stale_answers import question
+from graphs.stale_answers import answered_question
 from nodes.gate.request import ANSWERED
 from nodes.resources import shared_resources
 from server.engine_check import TokenAuth
@@ -354,10 +355,11 @@ async def _prepared(value: Any) -> dict[str, Any]:
         config["configurable"] = {key: chosen for key, chosen in choices.items() if key != ANSWERED}
         return {"config": config}
     choices = run["config"].setdefault("configurable", {})
-    asked, saver = None, (await shared_resources()).checkpoints
-    if saver and (run.get("command") or {}).get("resume") is not None:
+    asked, res = None, await shared_resources()
+    if res.checkpoints and (run.get("command") or {}).get("resume") is not None:
         at = {"checkpoint_id": choices["checkpoint_id"]} if choices.get("checkpoint_id") else {}
-        asked = await question(saver, {"configurable": {"thread_id": str(value["thread_id"]), **at}}) or ""
+        place: RunnableConfig = {"configurable": {"thread_id": str(value["thread_id"]), **at}}
+        asked = await answered_question(res.turns, res.checkpoints, place)
     choices[ANSWERED] = asked  # whatever a client wrote there
     return {}
 

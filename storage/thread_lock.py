@@ -14,7 +14,7 @@ import hashlib
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import (
     AbstractAsyncContextManager,
@@ -52,7 +52,17 @@ class ThreadLocks(ABC):
         self._patience_s = patience_s
         self._here: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
         """By event loop and thread."""
+        self._ends: WeakValueDictionary[str, _Ends] = WeakValueDictionary()
         self._worker = ThreadPoolExecutor(1, "thread-locks")
+
+    def watch_ends(self, thread_id: str) -> Callable[[], bool]:
+        """Return what tells whether a turn of a thread ended here since.
+
+        An answer came before what such a turn asks, however long its own reading took.
+        """
+        ends = self._ends.setdefault(thread_id, _Ends())
+        before = ends.count
+        return lambda: ends.count != before
 
     @asynccontextmanager
     async def of(self, thread_id: str, patience_s: float | None = None) -> AsyncIterator[None]:
@@ -73,6 +83,8 @@ class ThreadLocks(ABC):
                 with self._told_of_loss(thread_id, held):
                     yield
             finally:
+                if ends := self._ends.get(thread_id):
+                    ends.count += 1
                 released = self._worker.submit(self._release, thread_id, held)
                 await asyncio.shield(asyncio.wrap_future(released))
 
@@ -141,6 +153,12 @@ class ThreadLocks(ABC):
             f"Thread {thread_id!r} is at work in another process ({self._holder(thread_id)}), "
             f"and was not done after {patience_s:g} s. Try again later, or end that process."
         )
+
+
+class _Ends:
+    """How many turns of a thread ended in this process."""
+
+    count = 0
 
 
 class FileLocks(ThreadLocks):

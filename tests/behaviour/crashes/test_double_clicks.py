@@ -3,8 +3,11 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any
 
 import pytest
+from langgraph.types import Command
 
 from base.errors import NothingPendingError
 from graphs.session import Orchestrator
@@ -80,6 +83,37 @@ async def test_a_second_click_on_the_first_of_two_calls_does_not_decide_the_othe
             assert left["args"]["path"] == asked_next
             assert home.effects == []
         assert (await one.resume("t1", answer=False)).pending is None
+    assert home.effects == ["write_file"]
+
+
+@pytest.mark.parametrize("way", ["resume", "ainvoke"])
+async def test_a_click_that_is_read_late_decides_nothing_that_was_asked_after_it_came(home, way):
+    read, over = ContextVar("read", default=False), asyncio.Event()
+    async with home.opened() as one:
+        assert (await one.ask(f'{WRITE} then write "y" to b.txt', thread_id="t1")).pending
+        saver: Any = one.graph.checkpointer
+        load = saver.aget_tuple
+
+        async def late(config: Any) -> Any:
+            if read.get():
+                await over.wait()
+            return await load(config)
+
+        saver.aget_tuple = late
+
+        async def click() -> Any:
+            read.set(True)
+            if way == "resume":
+                return await one.resume("t1", answer=True)
+            return await one.graph.ainvoke(Command(resume=True), one.config("t1"))
+
+        second = asyncio.create_task(click())
+        await asyncio.sleep(0)  # it has come by now
+        assert (await one.resume("t1", answer=True)).pending
+        over.set()
+        await asyncio.wait([second])
+        [waits] = (await one.result("t1")).pending["action_requests"]
+        assert waits["args"]["path"] == "b.txt"
     assert home.effects == ["write_file"]
 
 

@@ -87,6 +87,8 @@ class Options:
     """The answer is shown as it was written, its Markdown not rendered."""
     consent: bool | None = None
     """The answer to every confirmation; None asks the person, where there is one."""
+    server: str | None = None
+    """Where the conversation is; None: here."""
 
 
 def _consent(yes: bool, no: bool) -> bool | None:
@@ -155,7 +157,7 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     """
     from terminal.commands import ask, run_at
 
-    options = Options(_known(user, server), path, json, plain, _consent(yes, no))
+    options = Options(_known(user, server), path, json, plain, _consent(yes, no), server)
     run_at(server, ask.ask, task, file or [], _on(thread, go_on), options)
 
 
@@ -174,16 +176,17 @@ def chat(  # noqa: PLR0913, PLR0917 (each is one option)
     """Talk, line by line."""
     from terminal.commands import chat, run_at
 
-    options = Options(_known(user, server), path, plain=plain, consent=_consent(yes, no))
+    options = Options(_known(user, server), path, False, plain, _consent(yes, no), server)
     run_at(server, chat.chat, _on(thread, go_on, pick), options)
 
 
 @app.command(rich_help_panel=_TURNS)
-def approve(thread: Thread, user: User = None, json: Json = False) -> None:
+def approve(thread: Thread, user: User = None, json: Json = False, server: Server = None) -> None:
     """Say yes to everything that a thread waits for."""
-    from terminal.commands import approve, run
+    from terminal.commands import approve, run_at
 
-    run(approve.decide, thread, Options(user, json=json), yes=True)
+    options = Options(_known(user, server), json=json, server=server)
+    run_at(server, approve.decide, thread, options, yes=True)
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -192,19 +195,29 @@ def reject(
     reason: Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Why, for the planner.")] = "",
     user: User = None,
     json: Json = False,
+    server: Server = None,
 ) -> None:
     """Say no to everything that a thread waits for."""
-    from terminal.commands import approve, run
+    from terminal.commands import approve, run_at
 
-    run(approve.decide, thread, Options(user, json=json), yes=False, reason=reason)
+    options = Options(_known(user, server), json=json, server=server)
+    run_at(server, approve.decide, thread, options, yes=False, reason=reason)
 
 
 @app.command(rich_help_panel=_TURNS)
-def resume(thread: Thread, user: User = None, json: Json = False, yes: Yes = False, no: No = False) -> None:
+def resume(  # noqa: PLR0913, PLR0917 (each is one option)
+    thread: Thread,
+    user: User = None,
+    json: Json = False,
+    yes: Yes = False,
+    no: No = False,
+    server: Server = None,
+) -> None:
     """Go on with a turn that Ctrl-C or a crash cut short."""
-    from terminal.commands import resume, run
+    from terminal.commands import resume, run_at
 
-    run(resume.resume, thread, Options(user, json=json, consent=_consent(yes, no)))
+    options = Options(_known(user, server), json=json, consent=_consent(yes, no), server=server)
+    run_at(server, resume.resume, thread, options)
 
 
 @app.command(rich_help_panel=_TURNS)

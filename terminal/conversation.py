@@ -52,7 +52,8 @@ class Conversation:
         try:
             result = await turn
         except LeftError:
-            self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}", "yellow")
+            at = f" --server {named(self._options.server)}" if self._options.server else ""
+            self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}{at}", "yellow")
             return 130
         finally:
             if self.unsent:
@@ -61,6 +62,8 @@ class Conversation:
             show_json(self.screen, result.to_json())
         elif result.pending is not None:
             show_waiting(self.screen.out, result.pending, thread_id)
+            if self._options.server:
+                self.screen.note(f"Each with --server {self._options.server}, for it is there.", "dim")
         else:
             self.screen.note(f"thread {plain(thread_id)}", "dim")
         return exit_code(result)

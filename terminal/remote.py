@@ -44,6 +44,7 @@ _TRIES, _FIRST_WAIT_S, _LONGEST_WAIT_S = 8, 0.5, 8.0
 """To take up a connection that was lost: for half a minute."""
 _STOPPING_S = 10.0
 _API = "app/api/"
+_UNDER_WAY = {"running", "interrupted"}
 _AWAY = "The server {url} cannot be reached: {why}. Is it running, and is that its address?"
 _TLS = "The certificate of {url} is not trusted: {why}. SSL_CERT_FILE names an authority of your own."
 _LOST = (
@@ -72,6 +73,7 @@ class Snapshot:
 
     values: dict[str, Any]
     interrupts: tuple[Any, ...]
+    tasks: tuple[Any, ...]
 
 
 class RemoteOrchestrator:
@@ -139,7 +141,9 @@ class RemoteOrchestrator:
             HumanMessage(each["text"]) if each["role"] == "user" else AIMessage(each["text"])
             for each in told["messages"]
         ]
-        return Snapshot({"messages": said}, (told["question"],) if told["question"] else ())
+        values = {"messages": said, "stop_reason": (told["result"] or {}).get("stop_reason")}
+        goes_on = (thread_id,) if told["status"] in _UNDER_WAY else ()
+        return Snapshot(values, (told["question"],) if told["question"] else (), goes_on)
 
     async def all_tools(self) -> Registry:
         """Return the tools of what waits; the server checks their arguments."""
@@ -233,7 +237,7 @@ class RemoteOrchestrator:
     async def _ended(self, thread: str) -> Result:
         """Return how a turn ended that nobody heard the end of."""
         told = await self.conversation(thread)
-        if told["status"] in {"interrupted", "running"}:
+        if told["status"] in _UNDER_WAY:
             raise ServerError("The turn was cut short there. /resume goes on with it.")
         return await self.result(thread)
 

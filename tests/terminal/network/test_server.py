@@ -72,12 +72,18 @@ def test_one_question_goes_to_a_server_and_its_answer_to_a_pipe(home, site):
     assert "12*7 = 84" in done.stdout
     waits = home.run("ask", "--server", site.url, 'write "x" to b.txt', code=3, **token("bob"))
     assert "write_file" in waits.stdout
+    assert f"--server {site.url}" in waits.stderr
+    thread = waits.stdout.partition("twobrain approve ")[2].split()[0]
+    done = home.run("approve", thread, "--server", site.url, **token("bob"))
+    assert "I wrote" in done.stdout
+    again = home.run("approve", thread, "--server", site.url, code=2, **token("bob"))
+    assert "waits for no answer" in again.stderr
     told = home.json("ask", "--server", site.url, 'write "x" to c.txt', "--yes", **token("bob"))
     assert told["receipts"][0]["status"] == "executed"
     assert (place(site, "bob") / "c.txt").read_text() == "x"
 
 
-def test_ctrl_c_stops_the_turn_on_the_server_and_resume_goes_on_there(terminal, site):
+def test_ctrl_c_stops_the_turn_on_the_server_and_resume_goes_on_there(home, terminal, site):
     folder = place(site, "dora")
     os.mkfifo(folder / "ready")
     screen = terminal("chat", "--server", site.url, "-t", "dora-1", **token("dora"))
@@ -94,6 +100,8 @@ def test_ctrl_c_stops_the_turn_on_the_server_and_resume_goes_on_there(terminal, 
     screen.sees(PROMPT)
     screen.sendeof()
     screen.ends(0)
+    ended = home.run("resume", "dora-1", "--server", site.url, **token("dora"))
+    assert "That turn had ended" in ended.stderr
     assert (folder / "count.txt").read_text().split() == ["began"]
 
 

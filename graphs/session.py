@@ -33,7 +33,6 @@ from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from graphs.undo import undo, undoable
 from ledger.ledger import Ledger
-from ledger.undo_log import Undoable
 from models.call import Ask, Attempt
 from models.catalog import ModelRegistry
 from nodes.context import Context, choices_of
@@ -48,6 +47,7 @@ from nodes.resources import (
     shared_resources,
 )
 from nodes.turn.meter import use_of
+from nodes.turn.undo_log import Undoable
 from storage.checkpoints.durable import DurableSaver
 from tools.registry import Registry
 
@@ -175,7 +175,9 @@ class Orchestrator:
     async def undo(
         self, call: str, answer: Any = None, *, thread_id: str | None = None, user: str = LOCAL
     ) -> Result:
-        """Undo a call that was executed, by a call of its own, once somebody agrees.
+        """Undo an executed call by a call of its own.
+
+        It asks first, and is done once.
 
         Args:
             call: its id, or its number as `twobrain undo --list` shows it.
@@ -191,7 +193,7 @@ class Orchestrator:
         return await undo(self._res, self._store, call, answer, thread=thread_id, user=user)
 
     async def undoable(self, *, user: str = LOCAL) -> list[Undoable]:
-        """Return the calls that a user may try to undo, the newest first."""
+        """Return the calls that a user may undo, the newest first."""
         return await undoable(self._res, user)
 
     async def complete(self, messages: Sequence[AnyMessage], *, user: str, role: str = "chat") -> str:

@@ -1,4 +1,4 @@
-"""Undo: a call that puts back what an earlier call changed, gated as any."""
+"""Undo: a gated call that puts back what an earlier one changed."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -14,7 +14,6 @@ from base.texts import local_time
 from base.worker_threads import in_thread
 from graphs.result import Result
 from ledger.records import Lost
-from ledger.undo_log import UNDO, Undoable
 from nodes.confirm import decided, permitted
 from nodes.context import Context, person_of
 from nodes.execute_tools import settle
@@ -24,6 +23,7 @@ from nodes.resources import Resources
 from nodes.state import JudgedCall, State, Task
 from nodes.turn.history import read_turn
 from nodes.turn.turn import Turn
+from nodes.turn.undo_log import UNDO, Undoable, UndoLog
 from tools.declaration import WHY_NOT, Here, Tool, ToolFailure, Undo, tool
 from tools.policy.decision import Deny, decide
 from tools.registry import Registry
@@ -43,8 +43,8 @@ _UNDONE = {
     "unknown": "It may have been undone already: nobody knows, so it is not undone again. Look first.",
 }
 _NO_WAY = "{tool} does not say how a call of it is undone."
-_NOTHING_KEPT = (
-    "What would undo it is not kept: it was of before the last hundred such calls, or its conversation was "
+_NO_RECORD = (
+    "What would undo it is not there any more: a hundred such calls came after it, or its conversation was "
     "deleted."
 )
 _CANNOT = "The call {call!r} of {tool} cannot be undone. {why}"
@@ -55,7 +55,7 @@ _MESSAGE = "This undoes what {tool} did on {when}."
 async def undo(  # noqa: PLR0913 (what is undone, and who says so)
     res: Resources, store: BaseStore | None, named: str, answer: Any, *, thread: str | None, user: str
 ) -> Result:
-    """Ask about an undo, or with an answer run it. Raises as `Orchestrator.undo`."""
+    """Ask about an undo, or run it. Raises as `Orchestrator.undo`."""
     found, way = await _named(res, named, thread, user)
     turn, call = _turn_of(res, store, found, user)
     lost: dict[str, Lost] = {}
@@ -76,7 +76,7 @@ async def undo(  # noqa: PLR0913 (what is undone, and who says so)
 
 
 async def _answered(turn: Turn, call: JudgedCall, reading: Reading) -> Result | None:
-    """Return what came of an answer; None: ask anew, for something has changed."""
+    """Return what came of an answer; None: ask anew."""
     request, entry = turn.state.request, turn.ledger_call(call)
     if not reading.choices:
         return _asks(turn, request, reading.problem)
@@ -94,8 +94,8 @@ async def _answered(turn: Turn, call: JudgedCall, reading: Reading) -> Result | 
 
 
 async def undoable(res: Resources, user: str) -> list[Undoable]:
-    """Return the calls that a user may try to undo, the newest first."""
-    found = await res.ledger.undoable(_whose(res, user))
+    """Return the calls that a user may undo, the newest first."""
+    found = await UndoLog(res.ledger).find(_whose(res, user))
     return [each for each in found if _why_not(res, each) is None]
 
 
@@ -111,7 +111,7 @@ async def _named(res: Resources, named: str, thread: str | None, user: str) -> t
     Raises:
         UndoError: there is not exactly one, or it cannot be undone.
     """
-    found = await res.ledger.undoable(_whose(res, user), named, thread)
+    found = await UndoLog(res.ledger).find(_whose(res, user), named, thread)
     if not found:
         raise UndoError(f"{user} has no call {named!r}. `twobrain undo --list` shows what can be undone.")
     if len(found) > 1:
@@ -132,7 +132,7 @@ def _why_not(res: Resources, found: Undoable) -> str | None:
         return _NO_WAY.format(tool=found.tool)
     if found.undo_status in _UNDONE:
         return _UNDONE[found.undo_status]
-    return _NOTHING_KEPT if found.kept is None else found.kept.get(WHY_NOT)
+    return _NO_RECORD if found.record is None else found.record.get(WHY_NOT)
 
 
 def _turn_of(res: Resources, store: BaseStore | None, found: Undoable, by: str) -> tuple[Turn, JudgedCall]:
@@ -147,7 +147,7 @@ def _turn_of(res: Resources, store: BaseStore | None, found: Undoable, by: str) 
     ruling = decide(person, known, found.tool)
     if known is None or isinstance(ruling, Deny):
         raise UndoError(_CANNOT.format(call=found.call.call_id, tool=found.tool, why=ruling.reason))
-    undoes = _tool(known, found.kept or {})
+    undoes = _tool(known, found.record or {})
     res = replace(res, tools=Registry([undoes]))
     person = replace(person, tools=None)  # which the tool itself is held against
     call = JudgedCall(
@@ -162,16 +162,16 @@ def _turn_of(res: Resources, store: BaseStore | None, found: Undoable, by: str) 
     return Turn(state, read_turn([], found.undo_id), runtime, res, context, person, by), call
 
 
-def _tool(known: Tool, kept: dict[str, Any]) -> Tool:
+def _tool(known: Tool, record: dict[str, Any]) -> Tool:
     """Return the tool that undoes one call of another."""
     way = known.undo
     assert way is not None  # noqa: S101 (which `_named` saw)
 
     async def preview(here: Here, call: str, tool: str) -> Any:  # noqa: ARG001 (as those of `undo`)
-        return await _called(way.preview, here, kept)
+        return await _called(way.preview, here, record)
 
     async def verify(here: Here, call: str, tool: str) -> Any:  # noqa: ARG001
-        return await _called(way.verify, here, kept)
+        return await _called(way.verify, here, record)
 
     @tool(
         effect=known.effect,
@@ -185,25 +185,25 @@ def _tool(known: Tool, kept: dict[str, Any]) -> Tool:
     )
     async def undo(here: Here, call: str, tool: str) -> Any:  # noqa: ARG001 (what the ledger and the card say)
         """Undo a call."""
-        return await _called(way.run, here, kept)
+        return await _called(way.run, here, record)
 
     return undo
 
 
-async def _called(function: Callable[..., Any], here: Here, kept: dict[str, Any]) -> Any:
+async def _called(function: Callable[..., Any], here: Here, record: dict[str, Any]) -> Any:
     if inspect.iscoroutinefunction(function):
-        return await function(here, kept)
-    return await in_thread(partial(function, here, kept))
+        return await function(here, record)
+    return await in_thread(partial(function, here, record))
 
 
 async def _check(turn: Turn, found: Undoable, way: Undo) -> None:
-    """Check that the world is as the call left it, before anybody is asked.
+    """Check that the world is as the call left it.
 
     Raises:
         UndoError: it is not, or nobody can tell.
     """
     try:
-        await _called(way.preview, turn.here(found.undo_id), found.kept or {})
+        await _called(way.preview, turn.here(found.undo_id), found.record or {})
     except ToolFailure as failure:
         why = turn.res.settings.redact(str(failure))
         raise UndoError(_CANNOT.format(call=found.call.call_id, tool=found.tool, why=why)) from None
@@ -234,7 +234,7 @@ def _task(turn: Turn, call: JudgedCall) -> Task:
 
 
 def _asks(turn: Turn, request: dict[str, Any], problem: str = "") -> Result:
-    """Return the result that waits for an answer, as one of a turn does."""
+    """Return the result that waits for an answer."""
     if problem:
         request = {**request, "problem": problem, "message": f"{problem}\n\n{request['message']}"}
     return Result(turn.state.thread, pending=request)

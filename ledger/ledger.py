@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +11,7 @@ from typing import Any, Self, Unpack
 
 from base.errors import StorageError
 from base.redaction import Redact, redacted_json, redacted_text
-from ledger import audit, calls, claims, counts, decisions, remembered_rules, threads, undo_log, usage
+from ledger import audit, calls, claims, counts, decisions, remembered_rules, threads, usage
 from ledger.access import Access
 from ledger.audit import AuditFilters
 from ledger.database import open_ledger_database
@@ -38,7 +37,6 @@ from ledger.records import (
 )
 from ledger.remembered_rules import Answers
 from ledger.threads import Stamp
-from ledger.undo_log import Undoable
 from ledger.usage import Grouping, UsageFilters
 from storage.engine import SqlDatabase
 from storage.long_results import Needed
@@ -306,20 +304,6 @@ class Ledger:
     async def known(self, thread: str, *, user: str | None = None) -> set[str]:
         """Return the ids of a thread's calls, whatever became of them."""
         return await self._access.read(calls.known, {"thread": thread, "user": user})
-
-    async def keep(self, key: CallKey, state: Mapping[str, Any], *, first: bool) -> None:
-        """Keep what undoes a call, as it is; `first`: what is kept of it stays."""
-        kept = json.dumps(state).encode()
-        await self._access.write(_of(key.thread), undo_log.keep, key, kept, self.now(), first=first)
-
-    async def undoable(
-        self, users: Collection[str], named: str | None = None, thread: str | None = None
-    ) -> list[Undoable]:
-        """Return calls of some users, the newest first.
-
-        `named` is a call's id or number; None: the last of which something is kept.
-        """
-        return await self._access.read(undo_log.found, users, named, thread, self.now())
 
     async def rules(self, *, user: str | None = None, valid: bool = False) -> list[dict[str, Any]]:
         """Return remembered rules, oldest first; `valid`: those not run out."""

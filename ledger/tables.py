@@ -271,7 +271,7 @@ undo_log = Table(
     Column("user", String, nullable=False, index=True),
     Column("thread", String, nullable=False),
     Column("call_id", String, nullable=False),
-    Column("kept", LargeBinary, nullable=False),
+    Column("record", LargeBinary, nullable=False),
     Column("at", Double, nullable=False),
     UniqueConstraint("thread", "call_id", "user"),
 )

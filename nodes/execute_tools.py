@@ -100,7 +100,7 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
 
 
 async def settle(task: Task, turn: Turn) -> _Outcome | None:
-    """Claim a call and run it, or return what became of it; None: ask."""
+    """Claim a call and run it; None: a person is asked."""
     call = task["call"]
     tool = turn.res.tools.find(call["name"])
     verdict = await judge_again(turn, call["name"], task["args"], task["taint"])

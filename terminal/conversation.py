@@ -124,7 +124,7 @@ class Conversation:
         return [rule["id"] for rule in await self.orchestrator.ledger.rules()] if made else []
 
     async def decision(self, request: dict[str, Any], prompt: ApprovalPrompt) -> dict[str, Any] | None:
-        """Return the answer to a request; None: nobody is here to give one."""
+        """Return the answer to a request; None: nobody gives one."""
         consent = self._options.consent
         if consent is not None:
             refused = "problem" in request  # the same answer again would be refused again

@@ -8,9 +8,11 @@ import asyncio
 import base64
 import json
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, fields
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -44,6 +46,9 @@ _TRIES, _FIRST_WAIT_S, _LONGEST_WAIT_S = 8, 0.5, 8.0
 """To take up a connection that was lost: for half a minute."""
 _STOPPING_S = 10.0
 _API = "app/api/"
+_NONE = "none"
+"""In place of a question's identity: the server tells what became of the last one."""
+_WHO = {401, 403}
 _UNDER_WAY = {"running", "interrupted"}
 _AWAY = "The server {url} cannot be reached: {why}. Is it running, and is that its address?"
 _TLS = "The certificate of {url} is not trusted: {why}. SSL_CERT_FILE names an authority of your own."
@@ -62,18 +67,12 @@ _IN_THE_CLEAR = (
 )
 _NEAR = {"localhost", "127.0.0.1", "::1"}
 
+_Told = AsyncIterator[tuple[str, dict[str, Any]]]
+"""Events as the page is told them, each with its id."""
+
 
 class _LostError(Exception):
     """The connection broke; its text says how."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What was said on a thread, and what it asks."""
-
-    values: dict[str, Any]
-    interrupts: tuple[Any, ...]
-    tasks: tuple[Any, ...]
 
 
 class RemoteOrchestrator:
@@ -89,7 +88,7 @@ class RemoteOrchestrator:
         self._http = http
         self._questions: dict[str, str] = {}
 
-    async def stream(
+    def stream(
         self,
         text: str,
         *,
@@ -105,37 +104,25 @@ class RemoteOrchestrator:
         said = {"id": thread_id, "text": text, "attachments": files, "message_id": str(uuid.uuid4())}
         if context and "path" in context.model_fields_set:
             said["path"] = context.path
-        async with aclosing(self._turn(thread_id, "conversations", said)) as events:
-            async for event in events:
-                yield event
+        return self._turn(thread_id, partial(self._begin, "conversations", said))
 
-    async def stream_resume(
-        self, thread_id: str, answer: dict[str, Any], **_chosen: Any
-    ) -> AsyncGenerator[Event, None]:
+    def stream_resume(self, thread_id: str, answer: Any, **_chosen: Any) -> AsyncGenerator[Event, None]:
         """Answer the question that was shown last, and yield the events."""
-        if thread_id not in self._questions:
-            await self.result(thread_id)
-        said = {"question": self._questions.get(thread_id, "none"), "decisions": answer["decisions"]}
-        async with aclosing(self._turn(thread_id, f"{_place(thread_id)}/answer", said)) as events:
-            async for event in events:
-                yield event
+        said = {"question": self._questions.get(thread_id, _NONE), "decisions": answer["decisions"]}
+        return self._turn(thread_id, partial(self._begin, f"{_place(thread_id)}/answer", said))
 
-    async def stream_proceed(self, thread_id: str, **_chosen: Any) -> AsyncGenerator[Event, None]:
-        """Go on with a turn that was cut short, or listen to one that runs."""
-        told = await self.conversation(thread_id)
-        way = None if told["status"] == "running" else f"{_place(thread_id)}/proceed"
-        async with aclosing(self._turn(thread_id, way, {})) as events:
-            async for event in events:
-                yield event
+    def stream_proceed(self, thread_id: str, **_chosen: Any) -> AsyncGenerator[Event, None]:
+        """Go on with a turn, or listen to one that runs."""
+        return self._turn(thread_id, partial(self._proceed, thread_id))
 
     async def result(self, thread_id: str, **_chosen: Any) -> Result:
         """Return how a thread's last turn stands."""
         told = await self.conversation(thread_id)
-        self._questions[thread_id] = told["question"] or "none"
+        self._questions[thread_id] = told["question"] or _NONE
         return _result(told["result"]) if told["result"] else Result(thread_id)
 
-    async def snapshot(self, thread_id: str, **_chosen: Any) -> Snapshot:
-        """Return what was said on a thread."""
+    async def snapshot(self, thread_id: str, **_chosen: Any) -> SimpleNamespace:
+        """Return what was said on a thread, as the graph's own would."""
         told = await self.conversation(thread_id)
         said: list[AnyMessage] = [
             HumanMessage(each["text"]) if each["role"] == "user" else AIMessage(each["text"])
@@ -143,7 +130,8 @@ class RemoteOrchestrator:
         ]
         values = {"messages": said, "stop_reason": (told["result"] or {}).get("stop_reason")}
         goes_on = (thread_id,) if told["status"] in _UNDER_WAY else ()
-        return Snapshot(values, (told["question"],) if told["question"] else (), goes_on)
+        interrupts = (told["question"],) if told["question"] else ()
+        return SimpleNamespace(values=values, interrupts=interrupts, tasks=goes_on)
 
     async def all_tools(self) -> Registry:
         """Return the tools of what waits; the server checks their arguments."""
@@ -159,16 +147,18 @@ class RemoteOrchestrator:
 
     async def get(self, path: str) -> Any:
         """Return what a route tells, tried again where the connection is lost."""
-        return (await self._persist("GET", path)).json()
+        tries = 0
+        while True:
+            try:
+                return (await self._sent("GET", path)).json()
+            except _LostError as lost:
+                tries = await self._pause(tries, lost)
 
-    async def _turn(
-        self, thread: str, way: str | None, said: Mapping[str, Any]
-    ) -> AsyncGenerator[Event, None]:
-        """Begin a turn, None: one runs; and yield its events. Who leaves early stops it."""
+    async def _turn(self, thread: str, begin: Callable[[], Awaitable[None]]) -> AsyncGenerator[Event, None]:
+        """Begin a turn and yield its events; who leaves early stops it."""
         is_over = False
         try:
-            if way:
-                await self._begin(way, said)
+            await begin()
             async with aclosing(self._heard(thread)) as events:
                 async for event in events:
                     is_over = isinstance(event, Done)
@@ -179,6 +169,10 @@ class RemoteOrchestrator:
         finally:
             if not is_over:
                 await self._stop(thread)
+
+    async def _proceed(self, thread: str) -> None:
+        if (await self.conversation(thread))["status"] != "running":
+            await self._begin(f"{_place(thread)}/proceed", {})
 
     async def _begin(self, way: str, said: Mapping[str, Any]) -> None:
         """Send what begins a turn; it may arrive twice, and counts once."""
@@ -221,10 +215,8 @@ class RemoteOrchestrator:
         yield Done(await self._ended(thread))
 
     @asynccontextmanager
-    async def _listening(
-        self, thread: str, last: str
-    ) -> AsyncIterator[AsyncIterator[tuple[str, dict[str, Any]]] | None]:
-        """Listen to what comes after an event; None: no turn runs, or ended just now."""
+    async def _listening(self, thread: str, last: str) -> AsyncIterator[_Told | None]:
+        """Listen to what comes after an event; None: no turn runs."""
         headers = {"Last-Event-ID": last} if last else {}
         timeout = httpx.Timeout(_TIMEOUT_S, read=_SILENT_S)
         place = f"{_API}{_place(thread)}/events"
@@ -242,7 +234,7 @@ class RemoteOrchestrator:
         return await self.result(thread)
 
     def _event(self, thread: str, told: dict[str, Any]) -> Event | None:
-        """Return an event as it was; None: one that is none of ours.
+        """Return an event as it was; None: none of ours.
 
         Raises:
             ServerError: the turn failed.
@@ -260,14 +252,6 @@ class RemoteOrchestrator:
             case "failed":
                 raise ServerError(told["detail"])
         return read_event(told)
-
-    async def _persist(self, method: str, path: str) -> httpx.Response:
-        tries = 0
-        while True:
-            try:
-                return await self._sent(method, path)
-            except _LostError as lost:
-                tries = await self._pause(tries, lost)
 
     async def _pause(self, tries: int, lost: Exception) -> int:
         """Wait before the next try; raise once there were enough."""
@@ -344,9 +328,8 @@ async def open_remote(url: str, settings: Settings) -> AsyncIterator[RemoteOrche
         except httpx.TransportError as error:
             text = _TLS if "CERTIFICATE" in str(error) else _AWAY
             raise ServerError(text.format(url=place, why=_why(error))) from None
-        if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            why = _detail(answer) or "it answered 401."
-            raise ConfigurationError(_NOBODY.format(url=place, why=why, variable=TOKEN))
+        if answer.status_code in _WHO:
+            raise _refusal(answer)
         try:
             me = answer.json()
             server = RemoteOrchestrator(http, settings, me)
@@ -393,11 +376,10 @@ def _shown_tool(name: str, schema: dict[str, Any]) -> Tool:
 def _refusal(answer: httpx.Response) -> TwobrainError:
     """Return the error that a server's refusal stands for."""
     detail = _detail(answer)
+    if answer.status_code in _WHO:
+        why = detail or "it refused that."
+        return ConfigurationError(_NOBODY.format(url=answer.url.host, why=why, variable=TOKEN))
     match answer.status_code:
-        case 401 | 403:
-            return ConfigurationError(
-                _NOBODY.format(url=answer.url.host, why=detail or "it refused that.", variable=TOKEN)
-            )
         case 404 if detail:
             return UnknownThreadError(detail)
         case 409 if detail:
@@ -415,7 +397,7 @@ def _detail(answer: httpx.Response) -> str:
     return ""
 
 
-async def _events(answer: httpx.Response) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+async def _events(answer: httpx.Response) -> _Told:
     """Yield the ids and events of a stream as WHATWG's Server-Sent Events."""
     number = ""
     async for line in answer.aiter_lines():

@@ -46,10 +46,10 @@ Likeness = Literal["same", "folder", "any"]
 """How far an argument of calls of one kind may differ: not at all; by the name of a file in one folder, with
 one ending; however it likes."""
 
-LARGEST_KEPT = 1_000_000
-"""Bytes of what a call changes that are kept, so that it can be undone."""
+LARGEST_UNDO = 1_000_000
+"""Bytes of what a call changes that are stored, so that it can be undone."""
 WHY_NOT = "why_not"
-"""Key of what is kept of a call that cannot be undone: why, in a sentence."""
+"""Key in the record of a call that cannot be undone: why, in a sentence."""
 PREVIEW_TIMEOUT_S = 5
 VERIFY_TIMEOUT_S = 20
 
@@ -73,14 +73,14 @@ class OutcomeUnknown(ToolFailure):
     """Nobody can tell whether what was asked was done."""
 
 
-class Keep(Protocol):
-    """Keeps what a call is undone by, on disk; blocks, so not on the event loop."""
+class LogUndo(Protocol):
+    """Puts the record that undoes a call on disk; blocks."""
 
-    def __call__(self, state: dict[str, Any], *, first: bool = False) -> None:
-        """Keep plain data; `first`: what an earlier run of this call kept stays."""
+    def __call__(self, record: dict[str, Any], *, first: bool = False) -> None:
+        """Store plain data; `first`: unless an earlier run of the call did."""
 
 
-def _nowhere(state: dict[str, Any], *, first: bool = False) -> None: ...
+def _log_nothing(record: dict[str, Any], *, first: bool = False) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ class Here:
     """The call was made after untrusted content."""
     long_results: LongResults | None = None
     """Where results are that were too long to be shown; None: nowhere."""
-    keep: Keep = _nowhere
-    """Called before a call takes effect, with all that its undo needs: as it was, and as it will be left."""
+    log_undo: LogUndo = _log_nothing
+    """Called before a call takes effect, with all that its undo needs: how it was, and how it is left."""
 
 
 Run = Callable[[Here, dict[str, Any]], Coroutine[Any, Any, Any]]
@@ -126,7 +126,7 @@ def _as_they_are(args: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """How a call is undone: functions of `here` and of what it kept."""
+    """How a call is undone: functions of `here` and its record."""
 
     preview: Callable[[Here, dict[str, Any]], Any]
     """Says exactly what it would do; raises ToolFailure where the world is not as the call left it."""
@@ -189,7 +189,7 @@ class Tool:
     """The exact effect in words, for the person who confirms; None where there is no more to say than the
     call. The same until the effect is another: a yes is to what it said. Never raises."""
     undo: Undo | None = None
-    """How a call is undone, by what it gave to `here.keep`; None: it cannot be."""
+    """How a call is undone, by what it gave to `here.log_undo`; None: it cannot be."""
     missing: Missing = _nothing_missing
     """Which configuration the tool lacks, in words; None: it is available."""
     kind: Kind | None = None
@@ -276,14 +276,8 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
     """
 
     def declare(function: Callable[..., Any]) -> Tool:
-        model = _model_of(function)
-        parameters = {**shown_schema(model.model_json_schema()).parameters, "additionalProperties": False}
         return Tool(
-            name=model.__name__,
-            description=inspect.getdoc(function) or "",
-            parameters=parameters,
-            run=_call_of(function),
-            check=_checker(model, parameters),
+            **_told_by(function),
             canonical=canonical,
             effect=effect,
             role=role,
@@ -301,6 +295,19 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
         )
 
     return declare
+
+
+def _told_by(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the fields of a tool that its function itself tells."""
+    model = _model_of(function)
+    parameters = {**shown_schema(model.model_json_schema()).parameters, "additionalProperties": False}
+    return {
+        "name": model.__name__,
+        "description": inspect.getdoc(function) or "",
+        "parameters": parameters,
+        "run": _call_of(function),
+        "check": _checker(model, parameters),
+    }
 
 
 def _wants_here(function: Callable[..., Any]) -> bool:

@@ -33,13 +33,13 @@ async def _is_gone(here: Here, id: str) -> bool | None:  # noqa: A002
     return True if await _store(here).aget(place_of(here.user), _key(id)) is None else None
 
 
-async def _keep(here: Here, key: str, after: dict[str, Any] | None, *, first: bool = False) -> None:
-    """Keep what an entry holds before it is changed; None: there is none."""
+async def _log_undo(here: Here, key: str, after: dict[str, Any] | None, *, first: bool = False) -> None:
+    """Log what an entry holds before it is changed."""
     before = await _value(here, key)
     state = {"key": key, "before": before, "after": after}
     if before == after:
         state = {WHY_NOT: "It was remembered already, so nothing was changed."}
-    await in_thread(partial(here.keep, state, first=first))
+    await in_thread(partial(here.log_undo, state, first=first))
 
 
 async def _value(here: Here, key: str) -> dict[str, Any] | None:
@@ -47,29 +47,29 @@ async def _value(here: Here, key: str) -> dict[str, Any] | None:
     return item.value if item else None
 
 
-async def _check_as_left(here: Here, kept: dict[str, Any]) -> None:
-    if await _value(here, kept["key"]) != kept["after"]:
-        raise ToolFailure(f"The memory {kept['key']!r} has been changed since, so it stays as it is.")
+async def _check_as_left(here: Here, record: dict[str, Any]) -> None:
+    if await _value(here, record["key"]) != record["after"]:
+        raise ToolFailure(f"The memory {record['key']!r} has been changed since, so it stays as it is.")
 
 
-async def _preview_undo(here: Here, kept: dict[str, Any]) -> str:
-    await _check_as_left(here, kept)
-    was = kept["after"] if kept["before"] is None else kept["before"]
-    what = "Forget" if kept["before"] is None else "Remember again"
+async def _preview_undo(here: Here, record: dict[str, Any]) -> str:
+    await _check_as_left(here, record)
+    was = record["after"] if record["before"] is None else record["before"]
+    what = "Forget" if record["before"] is None else "Remember again"
     return f"{what}: {was.get('text') or _NO_MEMORY}"
 
 
-async def _undo(here: Here, kept: dict[str, Any]) -> str:
-    await _check_as_left(here, kept)
-    if kept["before"] is None:
-        await _store(here).adelete(place_of(here.user), kept["key"])
-        return f"Forgot [{kept['key']}]."
-    await _put(_store(here), here.user, kept["key"], kept["before"], here.settings.redact)
-    return f"Remembered again as [{kept['key']}]."
+async def _undo(here: Here, record: dict[str, Any]) -> str:
+    await _check_as_left(here, record)
+    if record["before"] is None:
+        await _store(here).adelete(place_of(here.user), record["key"])
+        return f"Forgot [{record['key']}]."
+    await _put(_store(here), here.user, record["key"], record["before"], here.settings.redact)
+    return f"Remembered again as [{record['key']}]."
 
 
-async def _is_undone(here: Here, kept: dict[str, Any]) -> bool | None:
-    return True if await _value(here, kept["key"]) == kept["before"] else None
+async def _is_undone(here: Here, record: dict[str, Any]) -> bool | None:
+    return True if await _value(here, record["key"]) == record["before"] else None
 
 
 _AS_BEFORE = Undo(_preview_undo, _undo, _is_undone)
@@ -80,7 +80,7 @@ _AS_BEFORE = Undo(_preview_undo, _undo, _is_undone)
 async def remember(here: Here, text: Annotated[str, "what to remember, complete in itself"]) -> str:
     """Remember something for the person, in this and every later conversation."""
     key, memory = _memory(text, untrusted=here.tainted)
-    await _keep(here, key, memory, first=True)
+    await _log_undo(here, key, memory, first=True)
     await _put(_store(here), here.user, key, memory, here.settings.redact)
     return f"Remembered as [{key}]: {text.strip()}"
 
@@ -117,7 +117,7 @@ async def recall(
 async def forget(here: Here, id: Annotated[str, "id of the memory, as recall shows it"]) -> str:  # noqa: A002
     """Forget one memory."""
     item = await _find(here, id)
-    await _keep(here, item.key, None)
+    await _log_undo(here, item.key, None)
     await _store(here).adelete(place_of(here.user), item.key)
     return _marked(f"Forgot: {text_of(item) or _NO_MEMORY}", [item])
 

@@ -18,6 +18,7 @@ from nodes.context import Context, answerer_of, context_of, person_of
 from nodes.resources import Resources, resources
 from nodes.state import JudgedCall, State
 from nodes.turn.history import TurnHistory, read_turn
+from nodes.turn.undo_log import UndoLog
 from tools.declaration import Here, Tool
 from tools.policy.decision import Person
 
@@ -106,9 +107,9 @@ class Turn:
         key = CallKey(self.person.user, thread, earlier or call_id)
         loop = asyncio.get_running_loop()
 
-        def keep(state: dict[str, Any], *, first: bool = False) -> None:
-            kept = self.res.ledger.keep(key, state, first=first)
-            asyncio.run_coroutine_threadsafe(kept, loop).result()
+        def log_undo(record: dict[str, Any], *, first: bool = False) -> None:
+            put = UndoLog(self.res.ledger).put(key, record, first=first)
+            asyncio.run_coroutine_threadsafe(put, loop).result()
 
         return Here(
             settings=self.res.settings,
@@ -121,7 +122,7 @@ class Turn:
             offered=self.offered,
             tainted=bool(self.state.taint["sources"]),
             long_results=self.res.artifacts,
-            keep=keep,
+            log_undo=log_undo,
         )
 
 

@@ -80,12 +80,12 @@ class Calendar:
         return answer.status_code != httpx.codes.PRECONDITION_FAILED
 
     async def event(self, name: str) -> tuple[str, str] | None:
-        """Return an event and its version, empty where none is told; None: it is gone."""
+        """Return an event and its version (empty: untold); None: it is gone."""
         answer, data = await _sent(self.client, "GET", self._place(name), "", {}, fine={200, *_GONE})
         return None if answer.status_code in _GONE else (data.decode(), answer.headers.get("ETag", ""))
 
     async def delete(self, name: str, version: str) -> bool:
-        """Delete an event; False where it is not of that version any more."""
+        """Delete an event; False where it is of another version."""
         headers = {"If-Match": version} if version else {}
         fine = {200, 204, 412, *_GONE}
         answer, _ = await _sent(self.client, "DELETE", self._place(name), "", headers, fine=fine)

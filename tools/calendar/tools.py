@@ -86,38 +86,38 @@ def _preview(  # noqa: PLR0913, PLR0917 (the parameters of add_event)
     return "\n".join(filter(None, lines))
 
 
-async def _check_as_left(calendar: Calendar, kept: dict[str, Any]) -> str:
-    """Return the version of an event, if it is as it was added."""
-    found = await calendar.event(kept["name"]) if str(calendar.url) == kept["calendar"] else None
+async def _check_as_left(calendar: Calendar, record: dict[str, Any]) -> str:
+    """Return the version of an event that is as it was added."""
+    found = await calendar.event(record["name"]) if str(calendar.url) == record["calendar"] else None
     if found is None:
-        raise ToolFailure(f"The event is not in the calendar any more: {kept['what']}.")
+        raise ToolFailure(f"The event is not in the calendar any more: {record['what']}.")
     text, version = found
-    if not await in_thread(partial(is_same_event, text, kept["text"])):
-        raise ToolFailure(f"The event has been changed since, so it stays as it is: {kept['what']}.")
+    if not await in_thread(partial(is_same_event, text, record["text"])):
+        raise ToolFailure(f"The event has been changed since, so it stays as it is: {record['what']}.")
     return version
 
 
-async def _preview_undo(here: Here, kept: dict[str, Any]) -> str:
+async def _preview_undo(here: Here, record: dict[str, Any]) -> str:
     async with _opened(here) as calendar:
-        await _check_as_left(calendar, kept)
-    return f"Take out of the calendar: {visible(kept['what'])}"
+        await _check_as_left(calendar, record)
+    return f"Take out of the calendar: {visible(record['what'])}"
 
 
-async def _undo(here: Here, kept: dict[str, Any]) -> str:
+async def _undo(here: Here, record: dict[str, Any]) -> str:
     async with _opened(here) as calendar:
-        version = await _check_as_left(calendar, kept)
+        version = await _check_as_left(calendar, record)
         try:
-            done = await calendar.delete(kept["name"], version)
+            done = await calendar.delete(record["name"], version)
         except NoAnswerError as error:
             raise OutcomeUnknown(f"{error} It is unknown whether the event was taken out.") from None
     if not done:
-        raise ToolFailure(f"The event has been changed just now, so it stays as it is: {kept['what']}.")
-    return f"Taken out of the calendar: {kept['what']}."
+        raise ToolFailure(f"The event has been changed just now, so it stays as it is: {record['what']}.")
+    return f"Taken out of the calendar: {record['what']}."
 
 
-async def _is_undone(here: Here, kept: dict[str, Any]) -> bool | None:
+async def _is_undone(here: Here, record: dict[str, Any]) -> bool | None:
     async with _opened(here) as calendar:
-        is_there = str(calendar.url) != kept["calendar"] or await calendar.event(kept["name"])
+        is_there = str(calendar.url) != record["calendar"] or await calendar.event(record["name"])
     return None if is_there else True
 
 
@@ -145,8 +145,8 @@ async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event
     text = await in_thread(partial(event_text, name, summary, span, location=location, notes=notes))
     what = f"{summary}, {span} ({zone})"
     async with _opened(here) as calendar:
-        kept = {"name": name, "text": text, "calendar": str(calendar.url), "what": what}
-        await in_thread(partial(here.keep, kept, first=True))
+        record = {"name": name, "text": text, "calendar": str(calendar.url), "what": what}
+        await in_thread(partial(here.log_undo, record, first=True))
         try:
             new = await calendar.put(name, text)
         except NoAnswerError as error:

@@ -150,7 +150,7 @@ class Folder:
         raise ToolFailure(f"{self.path(name)!r} is binary, not text ({count(size, 'byte')}).")
 
     def write(self, name: str, data: bytes, mode: int = 0o600) -> None:
-        """Put a file in place at once, crash or not; `mode` is a new one's."""
+        """Put a file in place at once; `mode` is a new one's."""
         mode = self.require(name, "file").mode if self.look(name) else mode
         temporary = f".twobrain-{secrets.token_hex(8)}.tmp"
         with said(self.path(name)):

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from base.settings import Settings
 from base.texts import count, visible
 from base.worker_threads import is_cancelled
-from tools.declaration import LARGEST_KEPT, WHY_NOT, Here, Kind, Tool, ToolFailure, Undo, Untrusted, tool
+from tools.declaration import LARGEST_UNDO, WHY_NOT, Here, Kind, Tool, ToolFailure, Undo, Untrusted, tool
 from tools.files.encodings import Text, lines, read, replacement
 from tools.files.folder import Entry, Folder, NothingThereError, typed
 from tools.files.workspace import PEOPLE, Workspace, parts_below
@@ -29,7 +29,7 @@ _MOST_LINES = 30
 _LINE_LENGTH = 200
 _LARGEST_DIFF = 50_000
 """Characters on either side that are compared line by line; the time it takes grows with their square."""
-_NOT_KEPT = f"It cannot be undone: what was there is larger than {LARGEST_KEPT:,} bytes"
+_TOO_LARGE = f"It cannot be undone: what was there is larger than {LARGEST_UNDO:,} bytes"
 _CHANGED = "{path!r} has been changed since, so it stays as it is."
 _GONE = "There is no file {path!r} any more, so nothing of it can be undone."
 _MADE_ANEW = "There is a file {path!r} again, so it stays as it is."
@@ -207,22 +207,22 @@ def _is_gone(here: Here, path: str) -> bool | None:
         return True if folder.look(name) is None else None
 
 
-def _keep(here: Here, folder: Folder, name: str, after: bytes | None) -> list[str]:
-    """Keep what a file holds before it is changed.
+def _log_undo(here: Here, folder: Folder, name: str, after: bytes | None) -> list[str]:
+    """Log what a file holds before it is changed.
 
     `after` is what it will hold, None: it will be gone. Returns why that cannot be undone, where it cannot.
     """
     entry, before, why = folder.look(name), None, None
     if entry:
         try:
-            before = folder.data(name, LARGEST_KEPT)
-            why = _NOT_KEPT if before is None else "It changed nothing" if before == after else None
+            before = folder.data(name, LARGEST_UNDO)
+            why = _TOO_LARGE if before is None else "It changed nothing" if before == after else None
         except ToolFailure as failure:
             why = f"It cannot be undone: {str(failure).rstrip('.')}"
     if why:
-        here.keep({WHY_NOT: f"{why}."})
+        here.log_undo({WHY_NOT: f"{why}."})
         return [why] if before is None else []
-    here.keep(
+    here.log_undo(
         {
             "path": folder.path(name),
             "before": None if before is None else b64encode(before).decode(),
@@ -234,34 +234,34 @@ def _keep(here: Here, folder: Folder, name: str, after: bytes | None) -> list[st
     return []
 
 
-def _before(kept: dict[str, Any]) -> bytes | None:
-    return None if kept["before"] is None else b64decode(kept["before"])
+def _before(record: dict[str, Any]) -> bytes | None:
+    return None if record["before"] is None else b64decode(record["before"])
 
 
-def _found(here: Here, kept: dict[str, Any]) -> bytes | None:
+def _found(here: Here, record: dict[str, Any]) -> bytes | None:
     """Return what there is where a call changed a file; None: nothing."""
-    name = kept["path"].rpartition("/")[2]
-    with suppress(NothingThereError), _workspace(here).parent(kept["path"]) as (folder, _):
-        if folder.path(name) == kept["path"] and folder.look(name):
-            data = folder.data(name, max(kept["size"], LARGEST_KEPT))
+    name = record["path"].rpartition("/")[2]
+    with suppress(NothingThereError), _workspace(here).parent(record["path"]) as (folder, _):
+        if folder.path(name) == record["path"] and folder.look(name):
+            data = folder.data(name, max(record["size"], LARGEST_UNDO))
             if data is None:
-                raise ToolFailure(_CHANGED.format(path=kept["path"]))
+                raise ToolFailure(_CHANGED.format(path=record["path"]))
             return data
     return None
 
 
-def _as_left(here: Here, kept: dict[str, Any]) -> bytes | None:
-    """Return what a call left of a file, if that is there still."""
-    found = _found(here, kept)
-    if (None if found is None else sha256(found).hexdigest()) != kept["after"]:
-        changed = _MADE_ANEW if kept["after"] is None else _GONE if found is None else _CHANGED
-        raise ToolFailure(changed.format(path=kept["path"]))
+def _as_left(here: Here, record: dict[str, Any]) -> bytes | None:
+    """Return what a call left of a file, unchanged since."""
+    found = _found(here, record)
+    if (None if found is None else sha256(found).hexdigest()) != record["after"]:
+        changed = _MADE_ANEW if record["after"] is None else _GONE if found is None else _CHANGED
+        raise ToolFailure(changed.format(path=record["path"]))
     return found
 
 
-def _preview_undo(here: Here, kept: dict[str, Any]) -> str:
-    now, before = _as_left(here, kept), _before(kept)
-    where = f"{visible(kept['path'])}{_workspace(here).whose(kept['path'])}"
+def _preview_undo(here: Here, record: dict[str, Any]) -> str:
+    now, before = _as_left(here, record), _before(record)
+    where = f"{visible(record['path'])}{_workspace(here).whose(record['path'])}"
     if before is None:
         return _page(f"Delete {where}, which was not there before", _all_of("-", read(now or b"")))
     title = f"Put back {where}, as it was before ({count(len(before), 'byte')})"
@@ -271,20 +271,20 @@ def _preview_undo(here: Here, kept: dict[str, Any]) -> str:
     return _page(title, [*_held(old, new), *_difference(old, new)])
 
 
-def _undo(here: Here, kept: dict[str, Any]) -> str:
-    _as_left(here, kept)
-    before = _before(kept)
-    with _workspace(here).parent(kept["path"], create=True) as (folder, _):
-        name = kept["path"].rpartition("/")[2]
+def _undo(here: Here, record: dict[str, Any]) -> str:
+    _as_left(here, record)
+    before = _before(record)
+    with _workspace(here).parent(record["path"], create=True) as (folder, _):
+        name = record["path"].rpartition("/")[2]
         if before is None:
             folder.delete(name)
             return f"Deleted {visible(folder.path(name))}, which was not there before."
-        folder.write(name, before, kept["mode"])
+        folder.write(name, before, record["mode"])
         return f"Put back {visible(folder.path(name))} ({count(len(before), 'byte')})."
 
 
-def _is_undone(here: Here, kept: dict[str, Any]) -> bool | None:
-    return True if _found(here, kept) == _before(kept) else None
+def _is_undone(here: Here, record: dict[str, Any]) -> bool | None:
+    return True if _found(here, record) == _before(record) else None
 
 
 _AS_BEFORE = Undo(_preview_undo, _undo, _is_undone)
@@ -303,7 +303,7 @@ def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole ne
     with _workspace(here).parent(path, create=True) as (folder, name):
         old = _readable(folder, name)
         new = replacement(old, content)
-        why_not = _keep(here, folder, name, new.data)
+        why_not = _log_undo(here, folder, name, new.data)
         folder.write(name, new.data)
         done = f"Wrote {count(len(new.text), 'character')} to {visible(folder.path(name))}"
     return " ".join(f"{each}." for each in (done, *_held(old, new), *why_not))
@@ -314,7 +314,7 @@ def delete_file(here: Here, path: FilePath) -> str:
     """Delete a file of the workspace."""
     with _workspace(here).parent(path) as (folder, name):
         size = folder.require(name, "file").size
-        why_not = _keep(here, folder, name, None)
+        why_not = _log_undo(here, folder, name, None)
         folder.delete(name)
         done = f"Deleted {visible(folder.path(name))} ({count(size, 'byte')})"
     return " ".join(f"{each}." for each in (done, *why_not))

@@ -1,4 +1,4 @@
-"""`twobrain undo`: put back what a call changed, once a person has agreed."""
+"""`twobrain undo`: put back what a call changed."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -26,8 +26,8 @@ def tools(happen: Callable[[str], None]) -> list[Tool]:
         if way is None:
             return tool
 
-        def run(here: Here, kept: dict[str, Any]) -> Any:
-            done = way.run(here, kept)
+        def run(here: Here, record: dict[str, Any]) -> Any:
+            done = way.run(here, record)
             happen("undo")
             return done
 

@@ -9,10 +9,10 @@ import pytest
 from base.errors import UndoError
 from graphs.session import Orchestrator
 from graphs.transcript import delete_conversation
-from ledger.undo_log import MOST_KEPT
 from nodes.context import Context
+from nodes.turn.undo_log import MOST_RECORDS, UndoLog
 from tests.behaviour.undo.conftest import did
-from tools.declaration import LARGEST_KEPT
+from tools.declaration import LARGEST_UNDO
 
 
 async def undone(orchestrator: Orchestrator, call: str, **who: Any) -> str:
@@ -200,7 +200,7 @@ async def test_a_call_is_its_persons_or_their_approvers_alone(place):
         assert (row["user"], row["decided_by"], row["tool"]) == ("bob", "alice", "undo")
     place.users = '[users.bob]\nrole = "user"\ntools = ["read_file"]\n'
     async with place.open() as orchestrator:
-        again = await orchestrator.ledger.undoable(["bob"])
+        again = await UndoLog(orchestrator.ledger).find(["bob"])
         assert again[0].undo_status == "executed"
 
 
@@ -215,7 +215,7 @@ async def test_a_tool_that_a_person_may_no_longer_use_undoes_nothing(place):
 
 async def test_what_is_too_large_is_said_at_once_and_not_kept(place):
     place.workspace.mkdir(parents=True)
-    (place.workspace / "a.txt").write_bytes(b"x" * (LARGEST_KEPT + 1))
+    (place.workspace / "a.txt").write_bytes(b"x" * (LARGEST_UNDO + 1))
     async with place.open() as orchestrator:
         choices = Context(confirm_allow=["write_file"])
         told = await orchestrator.ask('write "tea" to a.txt', thread_id="t", context=choices)
@@ -229,14 +229,14 @@ async def test_what_undoes_a_call_goes_with_its_conversation_and_after_a_hundred
     async with place.open() as orchestrator:
         first = await did(orchestrator, "write_file", path="a.txt", content="milk", thread="one")
         key = (await orchestrator.undoable())[0].call
-        for number in range(MOST_KEPT):
-            await orchestrator.ledger.keep(
+        for number in range(MOST_RECORDS):
+            await UndoLog(orchestrator.ledger).put(
                 key._replace(thread="two", call_id=f"c{number}"), {"path": "x"}, first=True
             )
-        assert "last hundred" in await refused(orchestrator, first)
+        assert "a hundred such calls came after" in await refused(orchestrator, first)
         call = await did(orchestrator, "write_file", path="b.txt", content="secret plan", thread="one")
         row = await orchestrator.ledger.thread("one")
         await delete_conversation(orchestrator, row)
-        assert "not kept" in await refused(orchestrator, call)
-        held = await orchestrator.ledger.undoable(["local"], thread="one")
+        assert "conversation was deleted" in await refused(orchestrator, call)
+        held = await UndoLog(orchestrator.ledger).find(["local"], thread="one")
         assert held == []

@@ -5,14 +5,14 @@ def test_the_newest_call_is_shown_and_undone_once_its_person_agrees(home, termin
     home.run("ask", 'write "milk" to a.txt', "-t", "t1", "--yes")
     home.run("ask", 'write "rye" to b.txt', "-t", "t1", "--yes")
     with terminal("undo") as screen:
-        screen.sees("write_file", "Delete b.txt, which was not there before")
+        screen.sees("write_file", "Delete b.txt, which was not there before", "reject >")
         screen.sendline("reject")
         screen.sees("Why not?")
         screen.sendline("")
         assert screen.ends(1)
     assert (home.workspace / "b.txt").exists()
     with terminal("undo") as screen:
-        screen.sees("Delete b.txt, which was not there before")
+        screen.sees("Delete b.txt, which was not there before", "reject >")
         screen.sendline("approve")
         screen.sees("Deleted b.txt")
         assert screen.ends(0)

@@ -52,7 +52,7 @@ def test_a_chat_at_a_server_asks_on_the_same_card_and_acts_there_once(home, term
     screen.sendline("what is 12*7")
     screen.sees("calculate", "= 84", PROMPT)
     screen.sendline('write "milk" to a.txt')
-    screen.sees("Confirm", "write_file", "in bob's folder")
+    screen.sees("Confirm", "write_file", "in bob's folder", "reject >")
     assert not (place(site, "bob") / "a.txt").exists()
     screen.sendline("approve")
     screen.sees("I wrote", PROMPT)
@@ -95,7 +95,7 @@ def test_ctrl_c_stops_the_turn_on_the_server_and_resume_goes_on_there(home, term
     with Visitor(site, Authorization=f"Bearer {TOKENS['dora']}") as dora:
         assert dora.get("conversations/dora-1")["status"] == "interrupted"
     screen.sendline("/resume")
-    screen.sees("Did it happen?")
+    screen.sees("Did it happen?", "reject >")
     screen.sendline("reject")
     screen.sees(PROMPT)
     screen.sendeof()

@@ -16,7 +16,7 @@ async def test_a_call_is_approved_from_the_terminal_and_runs_once_on_the_server(
     screen = Terminal(home, ["chat", "--server", guarded.url, "-t", "terminal"], home.env(**given))
     screen.sees("1m>")
     screen.sendline('what is 12*7 and write "milk" to terminal.txt')
-    screen.sees("Confirm", "write_file", "in alice's folder")
+    screen.sees("Confirm", "write_file", "in alice's folder", "reject >")
     screen.sendline("approve")
     screen.sees("84", "1m>")
     screen.sendline("/exit")

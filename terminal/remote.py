@@ -65,7 +65,6 @@ _IN_THE_CLEAR = (
     "{url} is not encrypted, and anybody on the way could read your token. Serve it by https, or reach it "
     "over a tunnel to this machine."
 )
-_NEAR = {"localhost", "127.0.0.1", "::1"}
 
 _Told = AsyncIterator[tuple[str, dict[str, Any]]]
 """Events as the page is told them, each with its id."""
@@ -83,6 +82,7 @@ class RemoteOrchestrator:
 
     def __init__(self, http: httpx.AsyncClient, settings: Settings, me: Mapping[str, Any]) -> None:
         self.settings = settings
+        self.user = str(me["user"])
         self.models = Labels({each["name"]: each["label"] for each in me["models"]})
         self.ledger = Threads(self)
         self._http = http
@@ -142,8 +142,7 @@ class RemoteOrchestrator:
 
     async def conversation(self, thread_id: str) -> dict[str, Any]:
         """Return a conversation as the page reads it."""
-        found: dict[str, Any] = await self.get(_place(thread_id))
-        return found
+        return dict(await self.get(_place(thread_id)))
 
     async def get(self, path: str) -> Any:
         """Return what a route tells, tried again where the connection is lost."""
@@ -296,8 +295,9 @@ class Threads:
         return None
 
     async def threads(self, **_of: Any) -> list[dict[str, Any]]:
-        """Return the threads, the last used last."""
-        return [_row(each) for each in reversed(await self.server.get("conversations"))]
+        """Return the person's own threads, the last used last."""
+        found = reversed(await self.server.get("conversations"))
+        return [_row(each) for each in found if each["user"] == self.server.user]
 
     async def thread_names(self) -> set[str]:
         """Return the ids of all threads."""
@@ -305,8 +305,7 @@ class Threads:
 
     async def rules(self) -> list[dict[str, Any]]:
         """Return the remembered rules."""
-        found: list[dict[str, Any]] = await self.server.get("rules")
-        return found
+        return list(await self.server.get("rules"))
 
 
 @asynccontextmanager
@@ -319,7 +318,7 @@ async def open_remote(url: str, settings: Settings) -> AsyncIterator[RemoteOrche
     """
     place = _checked(url)
     token = settings.secret(TOKEN)
-    if token and place.scheme != "https" and place.host not in _NEAR:
+    if token and place.scheme != "https" and place.host not in {"localhost", "127.0.0.1", "::1"}:
         raise ConfigurationError(_IN_THE_CLEAR.format(url=place))
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with httpx.AsyncClient(base_url=place, headers=headers, timeout=_TIMEOUT_S) as http:

@@ -75,7 +75,7 @@ async def _is_undone(here: Here, record: dict[str, Any]) -> bool | None:
 _AS_BEFORE = Undo(_preview_undo, _undo, _is_undone)
 
 
-# Unasked: it only adds to the person's own notes, and forget takes it back.
+# Unasked: it only adds to the person's own notes, and forget or an undo takes it back.
 @tool(effect="write", confirm=False, idempotent=True, undo=_AS_BEFORE)
 async def remember(here: Here, text: Annotated[str, "what to remember, complete in itself"]) -> str:
     """Remember something for the person, in this and every later conversation."""

@@ -213,7 +213,7 @@ async def test_a_tool_that_a_person_may_no_longer_use_undoes_nothing(place):
         assert "not among the tools allowed" in await refused(orchestrator, call, user="bob")
 
 
-async def test_what_is_too_large_is_said_at_once_and_not_kept(place):
+async def test_what_is_too_large_is_said_at_once_and_not_stored(place):
     place.workspace.mkdir(parents=True)
     (place.workspace / "a.txt").write_bytes(b"x" * (LARGEST_UNDO + 1))
     async with place.open() as orchestrator:

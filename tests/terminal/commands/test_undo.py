@@ -42,3 +42,12 @@ def test_what_has_changed_since_is_said_and_left(home):
     home.write("a.txt", "tea")
     assert "changed since" in home.run("undo", "--yes", code=2).stderr
     assert (home.workspace / "a.txt").read_text() == "tea"
+
+
+def test_what_undoes_a_call_is_in_a_backup(home):
+    home.write("a.txt", "before")
+    home.run("ask", 'write "milk" to a.txt', "--yes")
+    home.run("backup", str(home.directory / "copy"))
+    home.run("restore", str(home.directory / "copy"), "--force")
+    home.run("undo", "--yes")
+    assert (home.workspace / "a.txt").read_text() == "before"

@@ -61,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let Hypothesis try more where a proof runs in full; no example fails for a busy machine."""
     patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-    settings.register_profile("quick", max_examples=25, **patient)
+    settings.register_profile("quick", max_examples=15, **patient)
     settings.register_profile("sample", max_examples=100, **patient)
     settings.register_profile("proof", max_examples=1_000, **patient)
     quick = "quick" if config.getoption("--quick") else "sample"
@@ -112,8 +112,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one more than there are cores: the one that talks to the servers waits most of the time."""
-    return (os.cpu_count() or 1) + 1
+    """Return two more than there are cores: who talks to servers and to terminals waits most of the time."""
+    return (os.cpu_count() or 1) + 2
 
 
 def _is_slow(item: pytest.Item) -> bool:

@@ -67,7 +67,7 @@ def test_the_commands_for_one_machine_do_what_is_said_one_after_the_other(tmp_pa
 
 
 def test_every_twobrain_command_of_the_page_exists():
-    from terminal.app import app
+    from terminal.upkeep_app import app
 
     commands = {command.callback.__name__ for command in app.registered_commands if command.callback}
     named = set(re.findall(r"(?:^|[ `(/])twobrain ([a-z]+)\b", PAGE, re.MULTILINE))

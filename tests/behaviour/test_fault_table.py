@@ -161,6 +161,7 @@ def _rows(section: str) -> dict[str, dict[str, str]]:
 @pytest.mark.prove
 @STREAMED
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 async def test_whatever_fails_the_person_reads_an_answer_or_what_to_do_as_the_page_says(
     furnished, request, proving, kind: Kind, stream
 ):

@@ -15,6 +15,7 @@ def units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
+@pytest.mark.slow
 async def test_a_flood_is_worked_off_in_order_and_told_once(family, bot):
     for number in range(14):
         bot.message(ALICE, f"what is {number}*7")

@@ -140,6 +140,7 @@ async def test_what_came_while_nobody_served_is_answered_once(home, server):
     assert len(server.sent) == 3
 
 
+@pytest.mark.slow
 async def test_a_token_that_is_revoked_is_told_in_a_sentence_and_comes_back(home, server, caplog):
     async with begun(home, server):
         server.token = "another"

@@ -1,5 +1,7 @@
 """A conversation on Telegram, through the real client, against the Bot API on loopback."""
 
+import pytest
+
 from tests.channels.conftest import ALICE, BOB, GROUP, KID, STRANGER, serving
 
 DONE = "I wrote “buy milk” to"
@@ -148,6 +150,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 async def test_hostile_text_stays_text_on_the_card_and_in_the_answer(family, bot):
     async with serving(family):
         for number, text in enumerate(HOSTILE):

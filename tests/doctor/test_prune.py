@@ -98,6 +98,7 @@ async def test_a_thread_that_is_at_work_stays_and_the_turn_ends_as_ever(home):
         assert len((await orchestrator.snapshot("t1")).values["messages"]) == 8
 
 
+@pytest.mark.slow
 async def test_power_that_goes_at_any_write_leaves_all_consistent_and_the_next_run_ends_it(home):
     for writes in range(20):
         async with home.opened() as orchestrator:
@@ -151,6 +152,7 @@ async def test_a_process_killed_while_it_prunes_leaves_what_the_next_one_ends(ho
     assert threads_in(home)["threads"] == STAYING
 
 
+@pytest.mark.slow
 async def test_a_long_result_goes_once_no_thread_that_is_left_gave_or_read_it(settle):
     house = settle("openai")
     house.workspace.mkdir(parents=True)
@@ -178,6 +180,7 @@ async def test_a_long_result_goes_once_no_thread_that_is_left_gave_or_read_it(se
     assert kept == {"one", "two"}
 
 
+@pytest.mark.slow
 async def test_a_result_that_is_stored_again_counts_as_young(settle):
     house = settle("openai")
     house.workspace.mkdir(parents=True)

@@ -144,6 +144,7 @@ async def test_a_thread_of_which_nothing_can_be_read_begins_anew(settle):
     assert house.rejected() == []
 
 
+@pytest.mark.slow
 async def test_an_answer_that_was_never_taken_up_is_taken_back_and_the_person_asked_again(settle):
     house = settle("openai")
     async with house.open() as orchestrator:
@@ -180,6 +181,7 @@ async def test_a_ledger_that_says_otherwise_than_the_thread_is_put_right(settle,
         await talk_on(house, orchestrator)
 
 
+@pytest.mark.slow
 async def test_a_thread_is_told_apart_at_its_gate_cut_short_in_doubt_and_answered(home, monkeypatch):
     monkeypatch.setenv("TWOBRAIN_DATA_DIR", str(home.data))
     async with home.opened() as orchestrator:

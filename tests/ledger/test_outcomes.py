@@ -45,6 +45,7 @@ async def test_a_result_is_given_back_whole_with_its_size_and_hash(ledger, path)
 
 
 @pytest.mark.parametrize("stored", [b"rubbish", bytes(50_000_000)], ids=["rubbish", "50 MB"])
+@pytest.mark.slow
 async def test_a_result_that_was_never_stored_so_is_told_as_damage(ledger, path, stored):
     await claim(ledger, call("c1"))
     await finish(ledger, call("c1"), "milk")

@@ -86,6 +86,7 @@ async def _steps(caller: Caller, ask: Ask = ASK) -> int:
 
 
 @pytest.mark.parametrize(("kind", "stream", "whole"), ROWS)
+@pytest.mark.slow
 async def test_what_a_call_takes_grows_with_its_arguments_and_not_with_their_square(
     open_caller, kind: Kind, stream, whole
 ):

@@ -48,6 +48,7 @@ def furnished(open_wire: OpenWire, furnish) -> Callable[..., House]:
 
 
 @STREAMS
+@pytest.mark.slow
 async def test_what_a_maker_puts_beside_a_call_goes_back_to_it_as_it_came(furnished, stream):
     def brain(heard: Heard) -> Reply:
         is_first = heard.request in MAKERS and not heard.results
@@ -68,6 +69,7 @@ async def test_what_a_maker_puts_beside_a_call_goes_back_to_it_as_it_came(furnis
 
 
 @STREAMS
+@pytest.mark.slow
 async def test_what_a_maker_puts_beside_a_call_goes_to_no_other_model(open_wire: OpenWire, furnish, stream):
     def absent_in_the_second_round(heard: Heard) -> Reply:
         done = sum(turn.role == "tool" for turn in heard.turns)
@@ -142,6 +144,7 @@ async def test_a_model_that_refuses_its_own_calls_is_told_of_them_in_words(furni
 
 
 @STREAMS
+@pytest.mark.slow
 async def test_thoughts_in_the_content_are_no_part_of_answer_summary_or_history(furnished, stream):
     house = furnished(lambda heard: makers.text(THINKING[heard.request][0], stream, 1), stream)
     read = {}

@@ -352,6 +352,7 @@ async def test_what_runs_while_a_backup_is_made_does_not_run_again_from_it(home,
 
 
 @pytest.mark.prove
+@pytest.mark.slow
 async def test_no_call_that_a_backup_knows_of_runs_again_whatever_ran_while_it_was_made(
     home, tmp_path, proving
 ):

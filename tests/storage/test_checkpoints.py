@@ -343,6 +343,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 async def test_several_processes_write_to_one_file(path):
     command = (sys.executable, "-c", PROCESS, str(path))
     running = [await asyncio.create_subprocess_exec(*command, name, cwd=HOUSE) for name in "ab"]

@@ -181,6 +181,7 @@ async def reshape(path, what, value):
         database.execute("UPDATE checkpoints SET type = ?, checkpoint = ? WHERE checkpoint_id = ?", row)
 
 
+@pytest.mark.slow
 async def test_no_crafted_row_of_the_ledger_the_memories_or_an_artifact_runs(settle):
     house = settle()
     mark = house.folder / "ran"

@@ -57,6 +57,7 @@ async def test_a_lock_lost_before_its_turn_began_stops_that_turn(ledger, databas
     assert begun == []
 
 
+@pytest.mark.slow
 async def test_a_turn_that_lost_its_lock_lets_go_of_no_other_turns(ledger, database_url):
     locks, ends, began = ledger.database.thread_locks(), threading.Event(), threading.Event()
 
@@ -80,6 +81,7 @@ async def test_a_turn_that_lost_its_lock_lets_go_of_no_other_turns(ledger, datab
             assert other.execute("SELECT pg_try_advisory_lock(%s)", (KEY,)).fetchone() == (False,)
 
 
+@pytest.mark.slow
 async def test_a_turn_that_ended_is_not_cancelled_by_a_loss_told_late(ledger, database_url):
     locks, told = ledger.database.thread_locks(), []
     async with locks.of("t1"):

@@ -51,6 +51,7 @@ def is_linear(times: list[float]) -> bool:
 
 
 @pytest.mark.parametrize("name", ["list_files", "search_files", "read_file"])
+@pytest.mark.slow
 async def test_a_folder_takes_time_in_proportion_to_its_files(here, root, name):
     tool = open_registry(here.settings).get(name)
     sizes = (50, 500, 5_000)

@@ -280,6 +280,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_no_tool_holds_up_the_exit(tmp_path):
     root = Path(__file__).parents[2]
     done = subprocess.run(

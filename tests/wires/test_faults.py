@@ -20,6 +20,7 @@ from tests.wires.clients import GREETING, KINDS, PATHS, OpenWire, ask
 from tests.wires.faults import FAULTS, RETRY_AFTER_S, ROWS
 
 
+@pytest.mark.slow
 async def test_every_fault_is_served_in_every_row(open_wire: OpenWire):
     wires = {kind: open_wire(kind) for kind in KINDS}
     async with httpx.AsyncClient(verify=False) as client:

@@ -39,6 +39,7 @@ def furnished(tmp_path, database_url, name: str, toml: str = ""):
     )
 
 
+@pytest.mark.slow
 async def test_a_write_that_one_ran_as_it_was_killed_is_not_run_again_by_the_other(homes):
     one, two = homes
     async with two.opened() as other:

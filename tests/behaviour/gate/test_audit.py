@@ -36,6 +36,7 @@ async def test_each_call_is_audited_with_who_what_how_decided_and_how_it_ended(e
     assert (unasked["decision"], unasked["decided_by"]) == (None, None)
 
 
+@pytest.mark.slow
 async def test_a_call_that_the_role_forbids_is_denied_where_it_runs_and_audited_so(
     environ, open_wire, tmp_path
 ):

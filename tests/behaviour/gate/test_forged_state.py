@@ -132,6 +132,7 @@ async def test_a_forged_state_decides_closes_reads_and_renames_nothing_of_anothe
     assert "alice:a.txt:x" in home.effects, "her own yes still counts, once"
 
 
+@pytest.mark.slow
 async def test_a_forged_task_runs_reads_and_closes_nothing_of_anothers(tmp_path):
     home = Home(tmp_path, tools=noted)
     async with home.opened() as orchestrator:

@@ -4,6 +4,7 @@ import json
 import time
 from datetime import UTC, datetime
 
+import pytest
 from langgraph.types import Command
 
 from base.errors import StorageError
@@ -105,6 +106,7 @@ async def test_after_the_third_approval_a_bounded_rule_is_offered_in_words_and_t
     assert sent == [(f"{name}@example.com",) for name in ("anna", "anna", "anna", "Anna", "anna", "ANNA")]
 
 
+@pytest.mark.slow
 async def test_a_rule_is_offered_no_wider_than_what_was_approved_shows(settle):
     cases = (
         (["a/[*].md"] * 3, {"./a/[*].md": {"path": "a/[[][*]].md"}, "a/[x].md": None}),
@@ -145,6 +147,7 @@ def ring_room(room: str, how: str | None = None) -> str:
     return f"Rang {how or 'softly'} in the {room}."
 
 
+@pytest.mark.slow
 async def test_whatever_the_tool_does_not_say_the_very_same_call_is_what_is_offered(settle, monkeypatch):
     def with_bells(settings):
         return Registry([*open_registry(settings), ring_bell, ring_room])
@@ -167,6 +170,7 @@ async def test_whatever_the_tool_does_not_say_the_very_same_call_is_what_is_offe
     assert house.rung() == ["1 hall"] * 3
 
 
+@pytest.mark.slow
 async def test_nothing_is_offered_where_no_rule_would_hold_or_a_no_came_since(settle):
     house = settle("openai", more="[tools.run_command]\nenabled = true\n")
     async with house.open() as orchestrator:
@@ -192,6 +196,7 @@ async def test_nothing_is_offered_where_no_rule_would_hold_or_a_no_came_since(se
         await at.approve(*['run_command {"command": "true"}'] * 4)
 
 
+@pytest.mark.slow
 async def test_an_offer_not_taken_and_a_rule_revoked_are_not_offered_again(settle, monkeypatch):
     house, real, ahead = settle("openai"), time.time, [0.0]
     monkeypatch.setattr(time, "time", lambda: real() + ahead[0])
@@ -211,6 +216,7 @@ async def test_an_offer_not_taken_and_a_rule_revoked_are_not_offered_again(settl
         await at.approve(*(write("a.txt", each) for each in "klmn"))
 
 
+@pytest.mark.slow
 async def test_nothing_is_offered_that_a_revoked_rule_covers_or_that_would_cover_what_one_did(settle):
     house = settle("openai")
     async with house.open() as orchestrator:
@@ -226,6 +232,7 @@ async def test_nothing_is_offered_that_a_revoked_rule_covers_or_that_would_cover
         assert (await at.offer(write("n/b.md")))["remember"]["where"] == {"path": "n/b.md"}
 
 
+@pytest.mark.slow
 async def test_an_approval_counts_once_however_often_its_turn_is_run_again_or_forked(settle):
     house = settle("openai")
     async with house.open() as orchestrator:
@@ -280,6 +287,7 @@ async def test_each_call_of_a_round_is_in_one_question_and_one_rule_is_offered_o
         assert [call["status"] for call in done["tool_calls"]] == ["executed"] * 5
 
 
+@pytest.mark.slow
 async def test_an_approvers_yes_counts_for_the_child_and_that_of_nobody_else(settle):
     house = settle("openai", more='[users.mum]\n[users.kid]\napprovers = ["mum"]\n')
     async with house.open() as orchestrator:
@@ -298,6 +306,7 @@ async def test_an_approvers_yes_counts_for_the_child_and_that_of_nobody_else(set
         assert (await at.ask(write("a.txt", "f"))).pending is None
 
 
+@pytest.mark.slow
 async def test_where_all_is_text_the_word_always_takes_the_offer_and_no_other_does(settle):
     house = settle("openai")
     path = "a/![x](http:x)/b.md"
@@ -315,6 +324,7 @@ async def test_where_all_is_text_the_word_always_takes_the_offer_and_no_other_do
         assert (await at.ask(write(path, "d"))).pending is None
 
 
+@pytest.mark.slow
 async def test_where_the_answers_cannot_be_read_the_question_comes_without_an_offer(settle, monkeypatch):
     async def unreadable(*_args, **_kwargs):
         raise StorageError("The ledger cannot be read.")
@@ -327,6 +337,7 @@ async def test_where_the_answers_cannot_be_read_the_question_comes_without_an_of
         await at.approve(write("a.txt"))
 
 
+@pytest.mark.slow
 async def test_a_rule_that_was_not_offered_has_to_cover_the_call_as_before(settle):
     house = settle("openai")
     async with house.open() as orchestrator:

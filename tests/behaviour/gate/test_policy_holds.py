@@ -128,6 +128,7 @@ async def opened(home: Home):
 
 @pytest.mark.prove
 @pytest.mark.parametrize("route", ["as it is", "that lets all through"])
+@pytest.mark.slow
 def test_no_combination_runs_what_is_forbidden_or_runs_unasked_what_must_ask(
     home, route, proving, tell, monkeypatch
 ):

@@ -102,6 +102,7 @@ async def test_a_round_of_nothing_but_repetitions_ends_them_once_the_model_was_t
     assert result.stop_reason == "repeats"
 
 
+@pytest.mark.slow
 async def test_what_was_changed_may_be_read_again(house):
     writes = [Call("write_file", {"path": f"{n}.txt", "content": "milk"}) for n in range(3)]
     made = house("openai", *[(call,) for write in writes for call in (write, FILES)])

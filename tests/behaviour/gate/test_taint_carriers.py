@@ -93,6 +93,7 @@ async def test_a_link_in_a_files_name_is_not_given_even_where_the_person_pointed
     assert await asked(house, f"{LIST} then {EVIL}", said=f"{said} See evil.example") == []
 
 
+@pytest.mark.slow
 async def test_a_long_listing_stays_untrusted_when_it_is_read_by_its_handle(house):
     for number in range(200):
         (house.workspace / "downloads" / f"{NAME} {number}").write_text("")
@@ -226,6 +227,7 @@ def serving(settle, monkeypatch, *, toml: str = "", trusted: bool = False) -> Ho
     return house
 
 
+@pytest.mark.slow
 async def test_what_an_mcp_server_says_of_its_tools_is_untrusted_until_a_person_agrees(settle, monkeypatch):
     house = serving(settle, monkeypatch)
     assert await asked(house, BELL) == ["ring_bell"]
@@ -247,6 +249,7 @@ async def test_a_server_or_tool_that_twobrain_toml_lets_run_unasked_is_agreed_to
     assert await asked(serving(settle, monkeypatch, toml=toml), BELL) == []
 
 
+@pytest.mark.slow
 async def test_a_trusted_servers_definitions_make_nothing_ask_until_they_change(settle, monkeypatch):
     house = serving(settle, monkeypatch, trusted=True)
     assert await asked(house, BELL) == []

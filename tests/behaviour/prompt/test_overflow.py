@@ -142,6 +142,7 @@ async def test_a_prompt_that_was_cut_in_silence_is_sent_again_shorter_and_that_a
     assert said == "\n\n".join([*["One moment."] * calls, "Done."])
 
 
+@pytest.mark.slow
 async def test_where_even_less_is_cut_the_person_is_told_what_to_do(open_wire: OpenWire, furnish):
     house = furnish({"planner": at(open_wire("openai", brain=_cutting(1_000, obedient)))})
     async with house.open() as orchestrator:

@@ -438,6 +438,7 @@ async def test_a_refusal_is_told_as_one_with_the_providers_words_and_not_asked_a
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.slow
 async def test_an_errors_own_words_are_told_with_fitting_advice_and_asked_again_where_that_may_help(
     reads, stream
 ):

@@ -114,6 +114,7 @@ async def test_three_megabytes_are_stored_once_and_everything_else_stays_small(h
     assert f'handle="{handle}"' in house.writer.heard[-1].turns[-1].text, "the responder is told it was cut"
 
 
+@pytest.mark.slow
 async def test_the_model_reads_on_by_handle_to_the_end_and_no_page_is_stored_again(house):
     house.planner.brain = _reader
     result, _ = await _ask(house, "Measure and read it all")

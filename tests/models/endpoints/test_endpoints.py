@@ -119,6 +119,7 @@ async def test_a_strict_endpoint_is_asked_without_what_it_forbids_and_remembered
     assert len(house.planner.rejected) == 1
 
 
+@pytest.mark.slow
 async def test_pieces_of_calls_go_on_with_the_call_before_them(furnished):
     def brain(heard: Heard) -> Reply:
         is_first = not heard.results

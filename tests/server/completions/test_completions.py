@@ -71,6 +71,7 @@ def test_a_conversation_goes_on_in_one_thread_and_a_question_is_answered_by_the_
     assert door.house.rejected() == []
 
 
+@pytest.mark.slow
 def test_a_no_with_its_reason_an_edit_and_a_new_request_are_understood(door):
     chat = Chat(door.client())
     chat.say(RING)

@@ -149,6 +149,7 @@ def test_a_turn_is_stopped_and_gone_on_with_and_nothing_runs_twice(dora: Visitor
     assert (home(site, "dora") / "stopped.txt").read_text() == "began\n"
 
 
+@pytest.mark.slow
 def test_two_tabs_that_answer_at_once_have_one_effect(alice: Visitor, site: Site):
     file, barrier = home(site, "alice") / "count.txt", Barrier(4)
     for rounds in range(1, 4):

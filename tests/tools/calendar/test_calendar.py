@@ -380,6 +380,7 @@ SERIES = st.tuples(
 
 @hypothesis(max_examples=25, deadline=None)
 @given(rule=SERIES, start=st.dates(date(2016, 1, 1), date(2026, 11, 1)), hours=st.integers(0, 60))
+@pytest.mark.slow
 def test_what_a_series_comes_to_is_the_same_as_counted_from_its_start(rule, start, hours):
     from icalendar import Calendar
     from recurring_ical_events import of

@@ -35,6 +35,7 @@ async def unlocked(house: Household) -> None:
 
 
 @pytest.mark.parametrize("maker", ["plain", "fastmcp", "lowlevel"])
+@pytest.mark.slow
 async def test_a_tool_that_a_session_unlocked_is_there_in_that_session(household, maker):
     home = household.folder / "notes"
     script = {"plain": PLAIN[1:], "fastmcp": [str(FAST)], "lowlevel": [str(SERVER)]}[maker]
@@ -44,6 +45,7 @@ async def test_a_tool_that_a_session_unlocked_is_there_in_that_session(household
     assert len(lines(home / "pids")) == 1, "the program is not started anew"
 
 
+@pytest.mark.slow
 async def test_a_tool_that_a_session_over_http_unlocked_is_there_in_that_session(household):
     home = household.folder / "notes"
     home.mkdir()

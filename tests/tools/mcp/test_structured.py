@@ -97,6 +97,7 @@ async def test_a_part_of_a_kind_that_is_not_known_hides_no_other(household):
     assert (told.status, told.text) == ("executed", "Went.\n[video, not shown]\n[image, not shown]")
 
 
+@pytest.mark.slow
 async def test_a_fastmcp_servers_results_are_given_once(household):
     home = household.folder / "fast"
     names = [definition("names"), definition("record")]

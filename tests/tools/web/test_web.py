@@ -284,6 +284,7 @@ async def test_a_pdf_is_read_as_text_under_its_title_and_url(site, fetch, kind, 
     assert outcome.untrusted
 
 
+@pytest.mark.slow
 async def test_a_pdf_that_cannot_be_read_is_said_to_be_so(site, fetch):
     whole = pdf_of("a page")
     long = whole + b"%" * LIMIT
@@ -301,6 +302,7 @@ async def test_a_pdf_that_cannot_be_read_is_said_to_be_so(site, fetch):
     assert (await fetch()).text.endswith(f"a page{CUT}")
 
 
+@pytest.mark.slow
 async def test_a_pdf_that_is_a_bomb_is_given_up():
     for text, seconds in ((") Tj (" * 2_000_000, 0.5), (" " * 100_000_000, 12)):
         body = pdf_of(text)

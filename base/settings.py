@@ -163,6 +163,12 @@ class UserCard(Card):
     """The only tools for this user, as far as the role allows them; None: all of the role."""
     roles: Mapping[str, tuple[str, ...]] = {}
     """Role to this user's models, instead of what [roles] says; then no other model can be chosen."""
+    path: Literal["auto", "two-brain", "single", "direct"] | None = None
+    """The path of turns that name none, as of the next two; None: auto."""
+    model: str | None = Field(default=None, min_length=1)
+    """Role or model that reasons and calls tools; None: the role orchestrator."""
+    writer: str | None = Field(default=None, min_length=1)
+    """Role or model that writes the answer; None: the role chat."""
     persona: str = Field(default="", max_length=50_000)
     """For the model that writes this user's answers, before what a context says; empty: the usual one."""
     language: str = Field(default="", max_length=100)

@@ -7,7 +7,8 @@ from typing import Any
 from langchain_core.messages import AIMessage
 
 from graphs.result import Result
-from nodes.events import Restarted, StepEvent, Token, UsageReported, read_event
+from nodes.events import Restarted, StepEvent, Token, UsageReported, emit, read_event
+from nodes.gate.request import identity_of, own_description
 
 _SPEAKERS = {"plan", "respond"}
 _MODEL_SPOKE = "ls_model_type"
@@ -42,6 +43,31 @@ class Done:
 
 
 Event = Queued | Begun | StepEvent | Confirmation | Done
+
+
+def told(event: Event) -> dict[str, Any]:
+    """Return an event as pages and scripts are told it."""
+    match event:
+        case Queued():
+            return {"event": "queued"}
+        case Begun():
+            return {"event": "begun"}
+        case Confirmation(request):
+            return {"event": "confirmation", "request": shown(request), "question": identity_of(request)}
+        case Done(result):
+            return {"event": "done", "result": {**result.to_json(), "pending": shown(result.pending)}}
+        case _:
+            written: list[dict[str, Any]] = []
+            emit(written.append, event)
+            return written[0]
+
+
+def shown(request: dict[str, Any] | None) -> Any:
+    """Return a request without what is said for other programs."""
+    if request is None:
+        return None
+    actions = [{**each, "description": own_description(each)} for each in request["action_requests"]]
+    return {**request, "action_requests": actions}
 
 
 async def final_result(

@@ -34,6 +34,8 @@ class ModelRegistry:
             **settings.roles,
         }
         """Role to model names: the first is used, the others are its fallbacks."""
+        for place, what in self._wrong_choices():
+            raise ConfigurationError(f"{where(settings.source, place)}: {what}")
 
     def cards(self) -> list[tuple[str, ModelCard]]:
         """Return every model with its name, in the order of their declaration."""
@@ -154,6 +156,15 @@ class ModelRegistry:
             if name not in self._cards:
                 what = f"unknown model {name!r}" if name else "an empty list; name at least one model"
                 yield place, f"{what}. Models there are: {', '.join(self._cards)}."
+
+    def _wrong_choices(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield the keys of users' own choices that they cannot make."""
+        for user, card in self._settings.users.items():
+            for key, name in (("model", card.model), ("writer", card.writer)):
+                try:
+                    self.resolve(name or "chat", user)
+                except UnknownModelError as error:
+                    yield ("users", user, key), str(error)
 
     def _ordered(self, *, writes: bool) -> tuple[str, ...]:
         """Return the models that write or plan, best first; else all."""

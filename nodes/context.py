@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from base.errors import ConfigurationError
-from base.settings import LOCAL, ROLES, Settings
+from base.settings import LOCAL, ROLES, Settings, UserCard
 from base.users import Role
 from tools.policy.decision import Person
 from tools.policy.rules import Rule
@@ -123,6 +123,29 @@ def context_of(runtime: Runtime[Context], chosen: Mapping[str, Any]) -> Context:
         return given
     said = choices_of(given) if isinstance(given, Context) else dict(given or {})
     return Context.model_validate({**chosen, **said})
+
+
+_CHOSEN = ("path", "orchestrator", "responder", "system_prompt")
+"""What of a context says who answers, and as whom."""
+
+
+def may_choose(card: UserCard) -> bool:
+    """Tell whether a client may choose a user's models and persona."""
+    return card.role != "guest"
+
+
+def with_defaults(context: Context, card: UserCard, *, served: bool) -> Context:
+    """Complete a context by what its user's table says.
+
+    What a client (`served`), or a user who has approvers, says for one who may choose nothing does not count.
+    """
+    own = {"path": card.path, "orchestrator": card.model, "responder": card.writer}
+    defaults = {name: value for name, value in own.items() if value is not None}
+    if (served or card.approvers) and not may_choose(card):
+        usual = {name: Context.model_fields[name].default for name in _CHOSEN}
+        return context.model_copy(update={**usual, **defaults})
+    unsaid = {name: value for name, value in defaults.items() if name not in context.model_fields_set}
+    return context.model_copy(update=unsaid) if unsaid else context
 
 
 def choices_of(context: Context) -> dict[str, Any]:

@@ -86,8 +86,9 @@ def _path(turn: Turn) -> Path:
     context = turn.context
     if context.path != "auto":
         return context.path
+    names_writer = context.responder not in {Context.model_fields["responder"].default, context.orchestrator}
     hands_over = turn.res.models.registry.is_two_brain(context.orchestrator, turn.person.user)
-    return "two-brain" if hands_over else "single"
+    return "two-brain" if hands_over or names_writer else "single"
 
 
 def _check(turn: Turn, path: Path) -> None:

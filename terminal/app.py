@@ -4,7 +4,7 @@ What a command does is imported when it runs: `--help` need not wait for LangGra
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import Annotated, Literal, get_args
@@ -33,13 +33,34 @@ def one_of(*known: str) -> Callable[[str], str]:
     return read
 
 
+def completing(of: str) -> Callable[[str], list[tuple[str, str]]]:
+    """Return what completes threads, users or models in the shell."""
+
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        from terminal.choices import shell_choices
+
+        return [(name, means) for name, means in shell_choices(of) if name.startswith(incomplete)]
+
+    return complete
+
+
+def among(*known: str) -> Callable[[str], list[str]]:
+    """Return what completes one of a few words."""
+    return lambda incomplete: [word for word in known if word.startswith(incomplete)]
+
+
+_threads = completing("thread")
+_models = completing("model")
 Thread = Annotated[
-    str, typer.Argument(metavar="THREAD", help="A thread's id, as `twobrain threads` lists it.")
+    str,
+    typer.Argument(
+        metavar="THREAD", help="A thread's id, as `twobrain threads` lists it.", autocompletion=_threads
+    ),
 ]
 Role = Literal["guest", "user", "admin"]
 PathName = Literal["auto", "two-brain", "single", "direct"]
-thread_option = partial(typer.Option, "--thread", "-t", metavar="ID")
-_user = partial(typer.Option, "--user", "-u", metavar="NAME")
+thread_option = partial(typer.Option, "--thread", "-t", metavar="ID", autocompletion=_threads)
+_user = partial(typer.Option, "--user", "-u", metavar="NAME", autocompletion=completing("user"))
 OnThread = Annotated[str | None, thread_option(help="Continue this thread; default: a new one.")]
 Continue = Annotated[bool, typer.Option("--continue", "-c", help="Continue the conversation used last.")]
 User = Annotated[str | None, _user(help="Who asks, as twobrain.toml knows them; default: local.")]
@@ -50,8 +71,28 @@ Path = Annotated[
         "--path",
         metavar="PATH",
         parser=one_of(*get_args(PathName)),
+        autocompletion=among(*get_args(PathName)),
         help="auto, two-brain, single, or direct: plain chat without tools.",
     ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Model or role that reasons and calls tools.",
+        autocompletion=_models,
+    ),
+]
+Writer = Annotated[
+    str | None,
+    typer.Option(
+        "--writer", metavar="NAME", help="Model or role that writes the answer.", autocompletion=_models
+    ),
+]
+System = Annotated[
+    str | None, typer.Option("--system", metavar="TEXT", help="Persona of whoever writes the answer.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Show the answer as it was written: no Markdown.")]
@@ -81,8 +122,13 @@ class Options:
     user: str | None = None
     """None: as it was when the turn began."""
     path: PathName | None = None
+    model: str | None = None
+    writer: str | None = None
+    system: str | None = None
     json: bool = False
     """The result is printed as JSON: nothing else is shown, and nobody asked."""
+    json_stream: bool = False
+    """So are the turn's events, each on a line as it comes, its result in the last."""
     plain: bool = False
     """The answer is shown as it was written, its Markdown not rendered."""
     consent: bool | None = None
@@ -145,7 +191,13 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     go_on: Continue = False,
     user: User = None,
     path: Path = None,
+    model: Model = None,
+    writer: Writer = None,
+    system: System = None,
     json: Json = False,
+    json_stream: Annotated[
+        bool, typer.Option("--json-stream", help="Print each event as a line of JSON, and nothing else.")
+    ] = False,
     plain: Plain = False,
     yes: Yes = False,
     no: No = False,
@@ -155,10 +207,12 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
 
     What is piped to it comes with the task: cat report.txt | twobrain ask summarise this
     """
-    from terminal.commands import ask, run_at
+    from terminal.commands import ask, failures_told, run_at
 
-    options = Options(_known(user, server), path, json, plain, _consent(yes, no), server)
-    run_at(server, ask.ask, task, file or [], _on(thread, go_on), options)
+    options = Options(_known(user, server), path, model, writer, system, json or json_stream, json_stream)
+    options = replace(options, plain=plain, consent=_consent(yes, no), server=server)
+    with failures_told(as_events=json_stream):
+        run_at(server, ask.ask, task, file or [], _on(thread, go_on), options)
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -168,6 +222,9 @@ def chat(  # noqa: PLR0913, PLR0917 (each is one option)
     pick: Annotated[bool, typer.Option("--resume", "-r", help="Pick one of the last conversations.")] = False,
     user: User = None,
     path: Path = None,
+    model: Model = None,
+    writer: Writer = None,
+    system: System = None,
     plain: Plain = False,
     yes: Yes = False,
     no: No = False,
@@ -176,7 +233,8 @@ def chat(  # noqa: PLR0913, PLR0917 (each is one option)
     """Talk, line by line."""
     from terminal.commands import chat, run_at
 
-    options = Options(_known(user, server), path, False, plain, _consent(yes, no), server)
+    options = Options(_known(user, server), path, model, writer, system, plain=plain)
+    options = replace(options, consent=_consent(yes, no), server=server)
     run_at(server, chat.chat, _on(thread, go_on, pick), options)
 
 
@@ -263,7 +321,10 @@ def threads(user: OnlyUser = None, json: Json = False) -> None:
 
 
 OneThread = Annotated[
-    str | None, typer.Argument(metavar="THREAD", help="A thread's id; default: the conversation used last.")
+    str | None,
+    typer.Argument(
+        metavar="THREAD", help="A thread's id; default: the conversation used last.", autocompletion=_threads
+    ),
 ]
 
 
@@ -315,6 +376,7 @@ def usage(
             "--by",
             metavar="<user|model|role|turn|day>",
             parser=one_of("user", "model", "role", "turn", "day"),
+            autocompletion=among("user", "model", "role", "turn", "day"),
             help="What to sum up by.",
         ),
     ] = "model",

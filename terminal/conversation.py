@@ -11,24 +11,27 @@ from pydantic import ValidationError
 
 from base.errors import ConfigurationError, UnknownModelError, UnknownThreadError
 from base.settings import LOCAL, Settings
+from base.texts import visible
 from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.session import Orchestrator, check_thread
-from graphs.stream import Event, final_result
+from graphs.stream import Event, final_result, told
 from ledger.ledger import Ledger
-from nodes.context import Context
+from nodes.context import Context, choices_of
 from nodes.gate.answers import fault
 from terminal.app import Options, Which
-from terminal.card import ApprovalPrompt, answer_all, is_in_doubt, named, show_waiting
+from terminal.card import ApprovalPrompt, Origin, answer_all, is_in_doubt, named, show_waiting
 from terminal.interrupt import LeftError, until_interrupted
 from terminal.lists import show_json
 from terminal.progress import receipts, show_turn
-from terminal.prompt import LinePrompt
 from terminal.screen import open_screen
-from terminal.text import plain
+from terminal.text import one_line, plain
 
 _SHORT = re.compile("[0-9a-f]{8}")
 """How a UUID begins."""
+_TITLE_WIDTH = 60
+_OPTIONS = {"orchestrator": "model", "responder": "writer", "system_prompt": "system"}
+"""Of a context's fields that are called otherwise where a person chooses them."""
 
 
 class Conversation:
@@ -44,26 +47,33 @@ class Conversation:
         self.unsent = ""
         """What the person typed while they were asked, and has not sent."""
         self._options = options
+        self.at_server = options.server is not None
+        self.user: str = options.user or getattr(orchestrator, "user", LOCAL)  # or whose token a server has
         self.context = _context(options, orchestrator.settings)
         """Names the user where `--user` does; else whoever the thread is of."""
 
     async def report(self, thread_id: str, turn: Awaitable[Result]) -> int:
         """Wait for a turn, say how it ended, return the exit code."""
+        if self._options.json_stream:
+            self._tell({"event": "thread", "thread_id": thread_id})
         try:
             result = await turn
         except LeftError:
-            at = f" --server {named(self._options.server)}" if self._options.server else ""
-            self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}{at}", "yellow")
+            if self._options.json_stream:
+                self._tell({"event": "stopped", "thread_id": thread_id})
+            else:
+                at = f" --server {named(self._options.server)}" if self._options.server else ""
+                self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}{at}", "yellow")
             return 130
         finally:
             if self.unsent:
                 self.screen.note(f"You also wrote, and it was not sent: {plain(self.unsent)}", "yellow")
+        if self._options.json_stream:
+            return exit_code(result)
         if self._options.json:
             show_json(self.screen, result.to_json())
         elif result.pending is not None:
-            show_waiting(self.screen.out, result.pending, thread_id)
-            if self._options.server:
-                self.screen.note(f"Each with --server {self._options.server}, for it is there.", "dim")
+            await self.show_waiting(thread_id, result.pending)
         else:
             self.screen.note(f"thread {plain(thread_id)}", "dim")
         return exit_code(result)
@@ -101,7 +111,7 @@ class Conversation:
         if result.pending is None:
             return result
         check = partial(fault, await self.orchestrator.all_tools())
-        prompt = ApprovalPrompt(self.screen.side, LinePrompt(self.screen), check)
+        prompt = ApprovalPrompt(self.screen, check, await self._origin(result.thread_id))
         while result.pending is not None:
             try:
                 answer = await self.decision(result.pending, prompt)
@@ -117,6 +127,20 @@ class Conversation:
                     back = f"twobrain rules --revoke {rule}"
                     self.screen.note(f"Rule {rule} holds now; take it back with: {back}")
         return result
+
+    async def show_waiting(self, thread_id: str, request: dict[str, Any]) -> None:
+        """Show what a thread waits for, and the commands that answer it."""
+        show_waiting(self.screen.out, request, thread_id, await self._origin(thread_id))
+        if self._options.server:
+            self.screen.note(f"Each with --server {self._options.server}, for it is there.", "dim")
+
+    async def _origin(self, thread_id: str) -> Origin:
+        """Return whose turn it is that asks, and of which conversation."""
+        row = await self.orchestrator.ledger.thread(thread_id) or {}
+        user, title = row.get("user") or LOCAL, one_line(row.get("title") or thread_id, _TITLE_WIDTH)
+        who = "you" if user == self.user else visible(user)
+        words = f"Asked by {who}, in “{visible(title)}”"
+        return Origin(words, await self.orchestrator.all_tools(), self.orchestrator.settings, user)
 
     async def _rules(self, answer: dict[str, Any]) -> list[str]:
         """Return the ids of all rules, where an answer makes one."""
@@ -137,15 +161,33 @@ class Conversation:
     def may_agree(self, request: dict[str, Any]) -> bool:
         """Tell whether whoever is here may agree to what a request asks."""
         approvers = request.get("approvers")
-        return not approvers or self._options.user in approvers
+        return not approvers or self.user in approvers
 
     async def _watch(self, events: AsyncGenerator[Event, None]) -> Result:
         async with aclosing(events):
             if self._options.json:
-                return await until_interrupted(final_result(events))
+                return await until_interrupted(final_result(events, self._show))
             return await until_interrupted(
                 show_turn(events, self.screen, label=self._label, plain_text=self._options.plain)
             )
+
+    def _show(self, event: Event) -> None:
+        """Print an event for a program, where it reads them."""
+        if self._options.json_stream:
+            self._tell(told(event))
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        show_json(self.screen, event)
+
+    def choose(self, **choices: str) -> None:
+        """Choose for the turns to come.
+
+        Raises:
+            ConfigurationError: there is no such path, model or role.
+        """
+        for name in {"orchestrator", "responder"} & choices.keys():
+            self.orchestrator.models.require(choices[name], self.user)
+        self.context = _checked({**choices_of(self.context), **choices})
 
     def _label(self, model: str) -> str:
         """Return what a person calls a model."""
@@ -202,9 +244,21 @@ def _context(options: Options, settings: Settings) -> Context:
             f"--user {options.user!r}: twobrain.toml has no such user. Correct the name ({known}), or add a "
             f"[users.{options.user}] table."
         )
+    model_writes = options.path == "direct" and options.writer is None  # there is no other
+    given = {
+        "user": options.user,
+        "path": options.path,
+        "orchestrator": options.model,
+        "responder": options.model if model_writes else options.writer,
+        "system_prompt": options.system,
+    }
+    return _checked({name: value for name, value in given.items() if value is not None})
+
+
+def _checked(given: dict[str, Any]) -> Context:
     try:
-        given = {"user": options.user, "path": options.path}
-        return Context.model_validate({name: value for name, value in given.items() if value is not None})
+        return Context.model_validate(given)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise ConfigurationError(f"--{problem['loc'][0]}: {problem['msg']}.") from None
+        option = _OPTIONS.get(str(problem["loc"][0]), problem["loc"][0])
+        raise ConfigurationError(f"{option}: {problem['msg']}.") from None

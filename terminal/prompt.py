@@ -1,10 +1,11 @@
 """What a person types: lines and texts, with history and completion."""
 
+import asyncio
 import os
 import re
 import select
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from storage.sqlite import create_private
 from terminal.interrupt import LeftError
 from terminal.screen import Screen
+from terminal.text import plain
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -20,30 +22,36 @@ if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 
+Choices = Callable[[str], Awaitable[Mapping[str, str]]]
+"""Returns what may stand behind a command, with what each means."""
 _PATH = re.compile(r"""(?:^\s*/file\s+|(?<!\S)@)["']?([^"']*)$""")
 
 
 class LinePrompt:
     """Asks for one line at a time, or for several.
 
-    Enter ends a text; Alt-Enter, and a backslash before Enter, begin a line of it. Ctrl-C clears what was
-    typed; where nothing was, it leaves.
+    Enter ends a text; Alt-Enter begins a line of it, and so does a backslash before Enter, unless it
+    `is_exact`. Ctrl-C clears what was typed; where nothing was, it leaves.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a prompt is made of)
         self,
         screen: Screen,
         history: Path | None = None,
         *,
         several_lines: bool = False,
+        is_exact: bool = False,
         commands: Mapping[str, str] | None = None,
+        choices: Choices | None = None,
     ) -> None:
         self._terminal = screen.interactive
         self._stream = sys.stdout if screen.side is screen.out else sys.stderr
         self._style = "bold" if screen.lively else ""
         self._history = history
         self._several_lines = several_lines
+        self._is_exact = is_exact
         self._commands = commands
+        self._choices = choices
 
     @cached_property
     def _session(self) -> "PromptSession[str]":
@@ -55,10 +63,10 @@ class LinePrompt:
             history=FileHistory(create_private(self._history)) if self._history else None,
             output=create_output(stdout=self._stream),
             multiline=self._several_lines,
-            key_bindings=_keys(several_lines=self._several_lines),
+            key_bindings=_keys(several_lines=self._several_lines, is_exact=self._is_exact),
             enable_open_in_editor=self._several_lines,  # Ctrl-X Ctrl-E
             tempfile_suffix=".md",
-            completer=None if self._commands is None else _completer(self._commands),
+            completer=None if self._commands is None else _completer(self._commands, self._choices),
             complete_while_typing=False,
         )
 
@@ -78,15 +86,18 @@ class LinePrompt:
         Raises:
             LeftError: there was no line: Ctrl-C, Ctrl-D, or the end of a piped input.
         """
+        return (await self.text(question, prefilled)).strip()
+
+    async def text(self, question: str, prefilled: str = "") -> str:
+        """Return exactly what was typed; raises as `line`."""
         if not self._terminal:
             if line := sys.stdin.readline():
-                return line.strip()
+                return line
             raise LeftError
         try:
-            typed = await self._session.prompt_async([(self._style, question)], default=prefilled)
+            return await self._session.prompt_async([(self._style, question)], default=prefilled)
         except (KeyboardInterrupt, EOFError):
             raise LeftError from None
-        return typed.strip()
 
 
 async def agrees(screen: Screen, question: str) -> bool:
@@ -97,7 +108,21 @@ async def agrees(screen: Screen, question: str) -> bool:
         return False
 
 
-def _keys(*, several_lines: bool) -> "KeyBindings":
+async def edited(screen: Screen, text: str) -> str:
+    """Return a text as the person's editor leaves it.
+
+    As it was, where that fails, which is said.
+    """
+    import click
+
+    try:
+        return await asyncio.to_thread(click.edit, text, extension=".md") or text
+    except click.ClickException as error:
+        screen.note(f"{plain(error.message)} Does EDITOR name a program?", "yellow")
+        return text
+
+
+def _keys(*, several_lines: bool, is_exact: bool) -> "KeyBindings":
     from prompt_toolkit.key_binding import KeyBindings
 
     keys = KeyBindings()
@@ -113,7 +138,7 @@ def _keys(*, several_lines: bool) -> "KeyBindings":
 
         @keys.add("enter")
         def _end(event: "KeyPressEvent") -> None:
-            if event.current_buffer.document.text_before_cursor.endswith("\\"):
+            if not is_exact and event.current_buffer.document.text_before_cursor.endswith("\\"):
                 event.current_buffer.delete_before_cursor()
                 event.current_buffer.insert_text("\n")
             else:
@@ -126,19 +151,39 @@ def _keys(*, several_lines: bool) -> "KeyBindings":
     return keys
 
 
-def _completer(commands: Mapping[str, str]) -> "Completer":
-    """Return what completes commands, and paths after `/file` and `@`."""
-    from prompt_toolkit import completion, document
-
-    paths = completion.PathCompleter(expanduser=True)
+def _completer(commands: Mapping[str, str], choices: Choices | None) -> "Completer":
+    """Return what completes commands, what follows them, and paths."""
+    from prompt_toolkit import completion
 
     class Typed(completion.Completer):
-        def get_completions(self, typed: "Document", event: "CompleteEvent") -> "Iterable[Completion]":
-            text = typed.text_before_cursor
-            if found := _PATH.search(text):
-                yield from paths.get_completions(document.Document(found[1]), event)
-            elif text.startswith("/"):
-                for name in (each for each in commands if each.startswith(text)):
-                    yield completion.Completion(name, -len(text), display_meta=commands[name])
+        def get_completions(self, typed: "Document", event: "CompleteEvent") -> "Iterator[Completion]":
+            raise NotImplementedError  # nothing asks for them but an event loop
+
+        async def get_completions_async(
+            self, typed: "Document", event: "CompleteEvent"
+        ) -> "AsyncGenerator[Completion, None]":
+            for each in await _completions(typed.text_before_cursor, event, commands, choices):
+                yield each
 
     return Typed()
+
+
+async def _completions(
+    text: str, event: "CompleteEvent", commands: Mapping[str, str], choices: Choices | None
+) -> "list[Completion]":
+    from prompt_toolkit import completion, document
+
+    command, blank, begun = text.partition(" ")
+    if found := _PATH.search(text):
+        paths = completion.PathCompleter(expanduser=True)
+        return list(paths.get_completions(document.Document(found[1]), event))
+    if blank and choices and command in commands:
+        fit = {
+            name: means
+            for name, means in (await choices(command)).items()
+            if name.startswith(begun) or (begun and begun.lower() in means.lower())
+        }
+    else:
+        begun = text
+        fit = {name: does for name, does in commands.items() if text and name.startswith(text)}
+    return [completion.Completion(name, -len(begun), display_meta=plain(fit[name])) for name in fit]

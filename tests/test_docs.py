@@ -33,7 +33,7 @@ def test_the_readme_is_read_in_one_go():
 def test_what_the_readme_shows_of_the_terminal_is_what_it_prints(tmp_path):
     (task,) = re.findall(r"^\.venv/bin/(twobrain ask .*)$", README, re.MULTILINE)
     (shown,) = blocks("console")
-    card, answered = re.split(r"a=approve .*\n", shown)
+    card, answered = re.split(r"y=approve .*\n", shown)
 
     assert _words(card) in _words(_asked(task, tmp_path, "--thread", "shown", code=3))
     printed = _words(_asked("twobrain approve shown", tmp_path))

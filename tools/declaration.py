@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -112,12 +113,16 @@ Canonical = Callable[[dict[str, Any]], dict[str, Any]]
 Preview = Callable[[Here, dict[str, Any]], Awaitable[str | None]]
 Verify = Callable[[Here, dict[str, Any]], Awaitable[bool | None]]
 Missing = Callable[[Settings], str | None]
+Location = Callable[[Settings, str, dict[str, Any]], Path | None]
 
 
 async def _no_preview(_here: Here, _args: dict[str, Any]) -> None: ...
 
 
 def _nothing_missing(_settings: Settings) -> None: ...
+
+
+def _nowhere(_settings: Settings, _user: str, _args: dict[str, Any]) -> None: ...
 
 
 def _as_they_are(args: dict[str, Any]) -> dict[str, Any]:
@@ -192,6 +197,9 @@ class Tool:
     """How a call is undone, by what it gave to `here.log_undo`; None: it cannot be."""
     missing: Missing = _nothing_missing
     """Which configuration the tool lacks, in words; None: it is available."""
+    location: Location = _nowhere
+    """Where on this machine a user's call with these arguments acts, told to whoever sits at it alone; None:
+    nowhere. Raises ToolFailure where it cannot act."""
     kind: Kind | None = None
     """None: calls with the very same arguments, all of them short texts."""
     caution: str | None = None

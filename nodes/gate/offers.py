@@ -1,14 +1,18 @@
-"""Offers: bounded rules that show in what a person approved lately."""
+"""Offers: bounded rules that show in what a person approved lately.
+
+And those that a person may choose from, whatever they approved before.
+"""
 
 import glob
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from posixpath import splitext
 from typing import Any, NamedTuple, TypedDict
 
 from base.errors import StorageError
-from base.texts import unseen_in
+from base.texts import count, unseen_in
 from ledger.remembered_rules import Answers
 from nodes.gate.judge import runs_by
 from nodes.state import JudgedCall
@@ -21,7 +25,8 @@ _APPROVALS = 3
 """In as many turns, one after the other, before a rule is offered."""
 _LATELY_S = 30 * 86_400.0
 """How long an approval counts."""
-_USES = 20
+USES = 20
+"""How many calls may run by a rule, unless its person says otherwise."""
 _DAYS = 7
 """A rule holds at least so long, until the end of a Sunday."""
 _LONGEST = 80
@@ -40,10 +45,13 @@ class Offer(TypedDict):
     """As in `nodes.gate.answers.Remember`."""
 
 
-class _Candidate(NamedTuple):
+class Candidate(NamedTuple):
+    """A rule that would cover a call."""
+
     where: dict[str, str]
     words: str
-    widened: tuple[str, ...]
+    """Which calls it covers."""
+    widened: tuple[str, ...] = ()
     """Arguments that are another in each of its calls."""
 
 
@@ -69,7 +77,7 @@ async def offers_for(turn: Turn, waiting: Sequence[JudgedCall], args: Callable[.
     return found
 
 
-async def _candidate(turn: Turn, tool: Tool, args: dict[str, Any]) -> _Candidate | None:
+async def _candidate(turn: Turn, tool: Tool, args: dict[str, Any]) -> Candidate | None:
     """Return the narrowest rule that the person's approvals show."""
     ledger = turn.res.ledger
     candidates = [
@@ -85,7 +93,7 @@ async def _candidate(turn: Turn, tool: Tool, args: dict[str, Any]) -> _Candidate
     return next((each for each in candidates if _is_shown(turn, tool, each, answers)), None)
 
 
-def _is_shown(turn: Turn, tool: Tool, candidate: _Candidate, answers: Answers) -> bool:
+def _is_shown(turn: Turn, tool: Tool, candidate: Candidate, answers: Answers) -> bool:
     """Tell whether the last answers about such calls were approvals.
 
     Each of another turn, so that those given at once, a replay and a fork count once. Where the calls may
@@ -111,7 +119,7 @@ def _is_shown(turn: Turn, tool: Tool, candidate: _Candidate, answers: Answers) -
     return len(turns) >= _APPROVALS and (not candidate.widened or len(differing) >= _APPROVALS)
 
 
-def _candidates(tool: Tool, args: dict[str, Any]) -> Iterator[_Candidate]:
+def _candidates(tool: Tool, args: dict[str, Any]) -> Iterator[Candidate]:
     """Yield rules that would cover a call, the narrowest first."""
     try:
         forms = (tool.canonical_args(args), tool.check(args))
@@ -123,7 +131,7 @@ def _candidates(tool: Tool, args: dict[str, Any]) -> Iterator[_Candidate]:
                 yield found
 
 
-def _rule_of(tool: Tool, args: Mapping[str, Any], *, narrow: bool) -> _Candidate | None:
+def _rule_of(tool: Tool, args: Mapping[str, Any], *, narrow: bool) -> Candidate | None:
     kind = tool.kind or _kind_of_all(tool, args)
     likeness = {name: "same" if narrow and how == "folder" else how for name, how in kind.alike.items()}
     patterns = {name: _LIKE[how](args.get(name)) for name, how in likeness.items()}
@@ -132,7 +140,7 @@ def _rule_of(tool: Tool, args: Mapping[str, Any], *, narrow: bool) -> _Candidate
     where = {name: pattern.where for name, pattern in patterns.items() if pattern}
     words = kind.words.format(**{name: pattern.words for name, pattern in patterns.items() if pattern})
     widened = tuple(name for name, how in likeness.items() if how != "same")
-    return _Candidate(where, words, widened) if len(words) <= _LONGEST_WORDS else None
+    return Candidate(where, words, widened) if len(words) <= _LONGEST_WORDS else None
 
 
 def _kind_of_all(tool: Tool, args: Mapping[str, Any]) -> Kind:
@@ -141,6 +149,60 @@ def _kind_of_all(tool: Tool, args: Mapping[str, Any]) -> Kind:
         return Kind("", {})
     told = ", ".join(f"{name} {{{name}}}" for name in args)
     return Kind(f"Calls of {tool.name} with {told}", dict.fromkeys(args, "same"))
+
+
+def choices_for(tool: Tool, args: Mapping[str, Any]) -> list[Candidate]:
+    """Return rules that a call's person may choose from, the narrowest first.
+
+    What runs programs, or is an admin's, is agreed to as the very same call alone.
+    """
+    found = [*_candidates(tool, dict(args))]
+    if tool.effect != "execute" and tool.role != "admin":
+        found += _wider(tool, args)
+    chosen: list[Candidate] = []
+    for each in found:
+        is_fit = covers(each.where, args) and rule_for(tool, args, [Rule(tool.name, each.where)])
+        if is_fit and not any(each.where == one.where or each.words == one.words for one in chosen):
+            chosen.append(each)
+    return chosen
+
+
+def _wider(tool: Tool, args: Mapping[str, Any]) -> Iterator[Candidate]:
+    """Yield rules about one argument, whatever the others are, then about none."""
+    alike = tool.kind.alike if tool.kind else ()
+    texts = [name for name in args if name.isidentifier() and _texts(args[name])]
+    names = sorted(texts, key=lambda name: name not in alike)
+    for name in names:
+        around = _around(_texts(args[name]))
+        if around and (same := _same(args[name])):
+            yield Candidate({name: same.where}, f"Calls of {tool.name} where {name} is {same.words}")
+        for pattern in around:
+            yield Candidate({name: pattern.where}, f"Calls of {tool.name} where {name} is {pattern.words}")
+    for name in names:
+        yield Candidate({name: "*"}, f"Every call of {tool.name}")
+
+
+def _texts(value: Any) -> list[str]:
+    """Return the texts that a value is made of."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    return values if all(isinstance(each, str) for each in values) else []
+
+
+def _around(texts: Sequence[str]) -> "list[_Pattern]":
+    """Return what lies around a file, a URL or an address."""
+    found = {_surrounding(text) for text in texts if len(text) <= _LONGEST and _is_plain(text)}
+    return [pattern for pattern in found if pattern] if len(found) == 1 else []
+
+
+def _surrounding(text: str) -> "_Pattern | None":
+    if site := re.match(r"\w+://[^/?#\\@]+/", text):
+        return _Pattern(f"{glob.escape(site[0])}*", f"anything at {site[0]}")
+    if text.count("@") == 1 and " " not in text and (domain := text.rpartition("@")[2]):
+        return _Pattern(f"*@{glob.escape(domain)}", f"any address at {domain}")
+    folder, _, name = text.rpartition("/")
+    if folder and splitext(name)[1] and "://" not in text:
+        return _Pattern(f"{glob.escape(folder)}/{ONE_PART}", f"any file in {folder}/")
+    return None
 
 
 class _Pattern(NamedTuple):
@@ -180,12 +242,29 @@ def _is_plain(text: str) -> bool:
     return not unseen_in(text) and text.isprintable() and "`" not in text
 
 
-def _offer(turn: Turn, chosen: _Candidate) -> Offer:
-    zone = turn.res.settings.zone(turn.person.user)
-    day = (datetime.fromtimestamp(turn.res.ledger.now(), zone) + timedelta(days=_DAYS)).date()
-    sunday = day + timedelta(days=6 - day.weekday())
-    until = datetime.combine(sunday, time(23, 59, 59), zone)
+def end_of_week(now: float, zone: tzinfo) -> datetime:
+    """Return the end of a Sunday, at least a week from now."""
+    day = (datetime.fromtimestamp(now, zone) + timedelta(days=_DAYS)).date()
+    return end_of_day(day + timedelta(days=6 - day.weekday()), zone)
+
+
+def end_of_day(day: date, zone: tzinfo) -> datetime:
+    """Return the last second of a day."""
+    return datetime.combine(day, time(23, 59, 59), zone)
+
+
+def in_words(words: str, uses: int | None, until: datetime | None, *, year: bool = False) -> str:
+    """Return a rule and its bounds as a person reads them."""
+    often = f"{count(uses, 'time')}" if uses else "any number of times"
+    end = (
+        f"until {until:%A} {until.day} {until:%B}{f' {until.year}' if year else ''}" if until else "for good"
+    )
+    return f"{words} without asking, {often}, {end}"
+
+
+def _offer(turn: Turn, chosen: Candidate) -> Offer:
+    until = end_of_week(turn.res.ledger.now(), turn.res.settings.zone(turn.person.user))
     return Offer(
-        text=f"{chosen.words} without asking, {_USES} times, until {sunday:%A} {sunday.day} {sunday:%B}",
-        remember={"where": chosen.where, "until": until.isoformat(), "uses": _USES},
+        text=in_words(chosen.words, USES, until),
+        remember={"where": chosen.where, "until": until.isoformat(), "uses": USES},
     )

@@ -14,7 +14,7 @@ from base.errors import StorageError
 from base.run_context import note_run
 from base.settings import Limits, ModelCard
 from ledger.records import Call, CallKey, ThreadStatus
-from nodes.context import Context, answerer_of, context_of, person_of
+from nodes.context import Context, answerer_of, context_of, person_of, with_defaults
 from nodes.resources import Resources, resources
 from nodes.state import JudgedCall, State
 from nodes.turn.history import TurnHistory, read_turn
@@ -138,6 +138,7 @@ async def take_up(state: State, runtime: Runtime[Context], *, begins: bool = Fal
         await asyncio.to_thread(res.settings.read_users)
     answerer = answerer_of(get_config()["configurable"])
     person = person_of(context, runtime, res.settings, answerer)
+    context = with_defaults(context, res.settings.user(person.user), served=bool(runtime.server_info))
     res = await res.joined(person.user)
     note_run(user=person.user, run_id=state.turn)
     by = answerer.by if answerer else person.user

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from base.errors import TwobrainError
 from base.settings import Settings
 from graphs.session import Orchestrator
-from nodes.context import Context
+from nodes.context import Context, may_choose
 from server.auth import authenticate
 from server.completions.chat_threads import Completion
 from server.completions.reply_shapes import (
@@ -143,6 +143,8 @@ async def _read(request: Request) -> Completion:
 
 def _names(settings: Settings, user: str) -> list[str]:
     """Return what a user can name as a model."""
+    if not may_choose(settings.user(user)):
+        return [_NAME]
     roles = dict.fromkeys([*settings.roles, *settings.user(user).roles])
     return [_NAME, *(f"{_NAME}/{each}" for each in (*_PATHS, *(r for r in roles if r not in _USUAL)))]
 
@@ -166,7 +168,9 @@ def _context(settings: Settings, user: str, name: str, persona: str) -> Context:
     choices: dict[str, Any] = {"path": chosen} if chosen in _PATHS else {}
     if chosen and not choices:
         choices = {"orchestrator": chosen, "responder": chosen}
-    return Context.model_validate({**choices, **({"system_prompt": persona[:50_000]} if persona else {})})
+    if persona and may_choose(settings.user(user)):
+        choices["system_prompt"] = persona[:50_000]
+    return Context.model_validate(choices)
 
 
 def _is_task(asked: Completion, headers: Mapping[str, str]) -> bool:

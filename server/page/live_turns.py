@@ -14,9 +14,7 @@ from typing import Any
 
 from base.errors import BusyThreadError, StorageError, TwobrainError
 from graphs.session import Orchestrator
-from graphs.stream import Begun, Confirmation, Done, Event, Queued
-from nodes.events import emit
-from nodes.gate.request import identity_of, own_description
+from graphs.stream import Event, told
 
 HELD_S = 60.0
 """Seconds for which a turn that has ended can be heard again."""
@@ -180,28 +178,3 @@ async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
             task.cancel()
         if tasks:
             _, tasks = await asyncio.wait(tasks, timeout=_CANCELLED_S)
-
-
-def told(event: Event) -> dict[str, Any]:
-    """Return an event as the page is told it."""
-    match event:
-        case Queued():
-            return {"event": "queued"}
-        case Begun():
-            return {"event": "begun"}
-        case Confirmation(request):
-            return {"event": "confirmation", "request": shown(request), "question": identity_of(request)}
-        case Done(result):
-            return {"event": "done", "result": {**result.to_json(), "pending": shown(result.pending)}}
-        case _:
-            written: list[dict[str, Any]] = []
-            emit(written.append, event)
-            return written[0]
-
-
-def shown(request: dict[str, Any] | None) -> Any:
-    """Return a request without what is said for other programs."""
-    if request is None:
-        return None
-    actions = [{**each, "description": own_description(each)} for each in request["action_requests"]]
-    return {**request, "action_requests": actions}

@@ -17,11 +17,11 @@ from graphs.attachments import Attachment
 from graphs.result import condition_of, result_of
 from graphs.session import check_thread
 from graphs.stale_answers import stale_answer
-from graphs.stream import Confirmation, Done, Event
-from nodes.context import Context
+from graphs.stream import Confirmation, Done, Event, shown, told
+from nodes.context import Context, may_choose
 from nodes.gate.request import identity_of
 from server.page import agreements, reports, sign_in
-from server.page.live_turns import LiveTurn, shown, told
+from server.page.live_turns import LiveTurn
 from server.page.page import Json, Opened, Page, streamed
 from server.page.sign_in import PLACE, PageError, PageRoute, PageUser, ThreadId, Who
 
@@ -94,7 +94,8 @@ router = APIRouter(route_class=PageRoute)
 async def me(who: Who, page: Opened) -> Response:
     """Return who asks, and what they may choose and use."""
     settings, models = page.res.settings, page.orchestrator.models
-    offered = [(name, card) for name, card in models.cards() if models.is_offered(name, who.user)]
+    chooses = may_choose(settings.user(who.user))
+    offered = [(name, card) for name, card in models.cards() if chooses and models.is_offered(name, who.user)]
     limits = settings.limits_of(who.user)
     tokens, usd = await page.res.ledger.used_today(who.user)
     return Json(
@@ -105,7 +106,7 @@ async def me(who: Who, page: Opened) -> Response:
             "signed_in": who.secret is not None,
             "timezone": str(settings.zone(who.user)),
             "models": [{"name": name, "label": card.label or card.model or name} for name, card in offered],
-            "paths": ["auto", "two-brain", "single", "direct"],
+            "paths": ["auto", "two-brain", "single", "direct"] if chooses else ["auto"],
             "limits": {
                 "tokens_per_day": limits.max_tokens_per_day,
                 "cost_usd_per_day": limits.max_cost_usd_per_day,
@@ -271,9 +272,12 @@ def _stream(page: Page, given: Spoken, thread: str, who: PageUser) -> AsyncGener
 
     Raises:
         BadMessageError: the text is empty or too long.
+        PageError: 403, they may not choose.
         ConfigurationError: the model is none of theirs.
     """
     chosen: dict[str, Any] = {"user": who.user}
+    if (given.path or given.model) and not may_choose(page.res.settings.user(who.user)):
+        raise PageError(403, "Which path and model answer you is chosen in twobrain.toml.")
     if given.path:
         chosen["path"] = given.path
     if given.model:

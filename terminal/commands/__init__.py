@@ -2,21 +2,39 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Concatenate, NoReturn, ParamSpec, cast
 
 import typer
 
-from base.errors import StorageError
+from base.errors import StorageError, TwobrainError
 from base.settings import Settings, load_settings
 from base.telemetry_export import begin_export, end_export, exports_metrics
 from graphs.session import Orchestrator, open_orchestrator
 from ledger.counts import observe
-from terminal.log import PrivateLog
+from terminal.lists import show_json
+from terminal.log import PrivateLog, unexpected
 from terminal.screen import open_screen
 
 P = ParamSpec("P")
+
+
+@contextmanager
+def failures_told(*, as_events: bool) -> Iterator[None]:
+    """Tell what fails as an event, where a program reads events."""
+    try:
+        yield
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except Exception as error:
+        if not as_events:
+            raise
+        detail, code = (
+            (str(error), error.exit_code) if isinstance(error, TwobrainError) else (unexpected(error), 1)
+        )
+        show_json(open_screen(machine=True), {"event": "failed", "detail": detail, "code": code})
+        raise typer.Exit(code) from None
 
 
 def run(
@@ -52,7 +70,7 @@ def run_at(
         run(command, *args, **options)
 
     async def opened() -> int | None:
-        from terminal.remote import open_remote
+        from graphs.remote import open_remote
 
         async with open_remote(server, _settings()) as remote:
             return await command(cast("Orchestrator", remote), *args, **options)  # of which it has that part

@@ -1,8 +1,8 @@
 """`twobrain chat`: a conversation on one thread, line by line."""
 
-import asyncio
 import contextlib
 from datetime import datetime
+from functools import partial
 
 from base.data_dir import CHAT_HISTORY
 from base.errors import BadMessageError, ConfigurationError, TwobrainError, UnknownThreadError
@@ -11,20 +11,25 @@ from graphs.attachments import Attachment
 from graphs.session import Orchestrator
 from graphs.transcript import messages_of
 from terminal.app import Options, Which
-from terminal.card import show_waiting
+from terminal.choices import FIELDS, choices_after, show_choices, show_tools, show_usage
 from terminal.commands.conversations.show import print_message
 from terminal.conversation import Conversation, exit_code, last_thread, thread_of
 from terminal.files import attachment_at, named_in, shown
 from terminal.interrupt import EXIT, LeftError
-from terminal.prompt import LinePrompt
+from terminal.prompt import LinePrompt, edited
 from terminal.screen import complain
 from terminal.text import one_line, plain
 
 _COMMANDS = {
     "/file": "attach a file to the next message: /file PATH; or write @PATH in the message",
     "/edit": "write the next message in your editor; so does Ctrl-X Ctrl-E",
+    "/model": "show the models, or choose the one that reasons: /model NAME",
+    "/writer": "choose the one that writes: /writer NAME",
+    "/path": "show the path, or choose one: /path single",
+    "/tools": "list the tools, or describe one: /tools NAME",
+    "/usage": "show what this thread and today took, and what is left",
     "/new": "begin a new thread",
-    "/thread": "show this thread's id",
+    "/thread": "show this thread's id, or go to another: /thread ID",
     "/resume": "go on with what was stopped, or answer what waits",
     "/help": "show this",
     EXIT: "leave, and let a question wait; so do exit, quit, Ctrl-D, and Ctrl-C at an empty prompt",
@@ -37,6 +42,7 @@ _OFFERED = 15
 _SHOWN = 4
 """Messages of a conversation that is gone on with."""
 _TITLE_WIDTH = 60
+_AT_SERVER = "That is not told here of a server; its page tells it, and chooses models. /path NAME works."
 _LEAVING = {EXIT, "exit", "quit", "/quit"}
 
 
@@ -102,7 +108,9 @@ class Chat:
         self._screen = talk.screen
         self._console = talk.screen.side
         history = talk.orchestrator.settings.data_dir / CHAT_HISTORY
-        self._prompt = LinePrompt(talk.screen, history, several_lines=True, commands=_COMMANDS)
+        self._prompt = LinePrompt(
+            talk.screen, history, several_lines=True, commands=_COMMANDS, choices=partial(choices_after, talk)
+        )
         self._attached: list[Attachment] = []
         self._draft = ""
 
@@ -128,23 +136,52 @@ class Chat:
         match line.split(maxsplit=1):
             case []:
                 pass
-            case ["/new"]:
-                self._thread = await thread_of(self._talk.orchestrator.ledger, None)
-                self._show_thread()
-            case ["/thread"]:
-                self._show_thread()
+            case ["/new" | "/thread" as command, *given]:
+                await self._go_to(command, "".join(given).strip())
+            case ["/model" | "/writer" | "/path" | "/tools" | "/usage" as command, *given]:
+                await self._choose(command, given[0].strip() if given else "")
             case ["/help"]:
                 told = "\n".join(f"{name:<9} {does}" for name, does in _COMMANDS.items())
                 self._console.print(f"{told}\n{_KEYS}", style="dim")
             case ["/file", path]:
                 self._attach(path)
             case ["/edit", *begun]:
-                self._draft = await asyncio.to_thread(_edited, " ".join(begun))
+                self._draft = (await edited(self._screen, " ".join(begun))).strip()
             case [word, *_] if word.startswith("/") and line != "/resume" and "/" not in word[1:]:
                 self._console.print(f"There is no command {plain(word)}; /help lists them.", style="yellow")
             case _:
                 return await self._turn_of(line)
         return 0
+
+    async def _go_to(self, command: str, name: str) -> None:
+        """Go to a new or another conversation, shown from its end."""
+        try:
+            if name or command == "/new":
+                thread = await thread_of(self._talk.orchestrator.ledger, name or None)
+                if name:
+                    await _show_end(self._talk, thread)
+                self._thread = thread
+            self._show_thread()
+        except TwobrainError as error:
+            complain(str(error))
+
+    async def _choose(self, command: str, name: str) -> None:
+        """Choose for the turns to come, or show what there is."""
+        talk = self._talk
+        try:
+            if talk.at_server and not (command == "/path" and name):
+                self._console.print(_AT_SERVER, style="yellow")
+            elif command == "/tools":
+                await show_tools(talk, name)
+            elif command == "/usage":
+                await show_usage(talk, self._thread)
+            else:
+                if name:
+                    talk.choose(**{FIELDS[command]: name})
+                if not talk.at_server:
+                    show_choices(talk, command)
+        except TwobrainError as error:
+            complain(str(error))
 
     def _attach(self, path: str) -> None:
         try:
@@ -178,15 +215,8 @@ class Chat:
             return 0
         waits_for_others = result.pending is not None and not self._talk.may_agree(result.pending)
         if result.pending is not None and (waits_for_others or not self._screen.interactive):
-            show_waiting(self._screen.out, result.pending, self._thread)
+            await self._talk.show_waiting(self._thread, result.pending)
         return 0 if self._screen.interactive else exit_code(result)
 
     def _show_thread(self) -> None:
         self._console.print(f"thread {plain(self._thread)}", style="dim")
-
-
-def _edited(text: str) -> str:
-    """Return a text as the person's editor leaves it."""
-    import click
-
-    return (click.edit(text, extension=".md") or text).strip()

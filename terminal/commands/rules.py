@@ -13,7 +13,7 @@ from terminal.text import plain
 from tools.policy.rules import why_not
 
 _COLUMNS = ("id", "user", "tool", "where", "until", "uses_left", "why_not")
-_NONE = "There are no rules. Answer a confirmation with w (whenever) to make one."
+_NONE = "There are no rules. Answer a confirmation with always to make one."
 
 
 async def rules(orchestrator: Orchestrator, *, user: str | None, as_json: bool) -> None:

@@ -106,6 +106,9 @@ class Terminal(fdspawn):
         super().__init__(ours, timeout=180, encoding="utf-8")  # a busy machine takes its time to start
         self._stops, self._ends = (termios.tcgetattr(ours)[6][key] for key in (termios.VINTR, termios.VEOF))
 
+    def resize(self, rows: int, columns: int) -> None:
+        termios.tcsetwinsize(self.child_fd, (rows, columns))
+
     def sendintr(self) -> None:
         """Press Ctrl-C."""
         self.send(self._stops.decode())

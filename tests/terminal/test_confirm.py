@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 PROMPT = "1m>"
 ASK = 'write "milk" to a.txt'
 CHOICES = "reject >"
+BACK = "b=back >"
 FAMILY = '[users.mum]\nrole = "user"\n[users.kid]\napprovers = ["mum"]\n[users.bob]\nrole = "admin"\n'
 HOMEWORK = 'write "homework" to essay.txt'
 
@@ -32,40 +34,88 @@ def test_rejecting_a_card_asks_why_and_tells_the_planner(home, terminal):
     assert not (home.workspace / "a.txt").exists()
 
 
-@pytest.mark.slow
-def test_an_edit_is_asked_again_until_it_is_json_that_fits_the_tool(home, terminal):
+def test_an_edit_is_made_in_a_form_and_shown_before_it_runs(home, terminal):
     screen = terminal("ask", ASK)
     screen.sees(CHOICES)
     screen.sendline("e")
-    screen.sees('"content": "milk"')
-    screen.sendline('\x15{"path": ')
-    screen.sees("That is not JSON", "Arguments")
-    screen.sendline('\x15{"path": "b.txt"}')
-    screen.sees("content", "missing", "Arguments", '{"path": "b.txt"}')
-    screen.sendline('\x15{"path": "b.txt", "content": "bread"}')
+    screen.sees("content > ", "milk")
+    screen.send("\r")
+    screen.sees("path > ", "a.txt")
+    screen.send("\x15notes/b.txt\r")
+    shown = screen.sees("Run it so?")
+    assert str(home.workspace / "notes" / "b.txt") in shown.replace("\n", "")
+    screen.sees(BACK)
+    screen.send("\r")
+    screen.sees("Please type y, e or b", BACK)
+    assert not list(home.workspace.iterdir())
+    screen.sendline("y")
     screen.sees("✓", "thread ")
     screen.ends(0)
-    assert [path.name for path in home.workspace.iterdir()] == ["b.txt"]
-    assert (home.workspace / "b.txt").read_text() == "bread"
+    assert (home.workspace / "notes" / "b.txt").read_text() == "milk"
+    assert not (home.workspace / "a.txt").exists()
+
+
+def test_what_an_edit_leaves_alone_stays_exactly_that(home, terminal):
+    call = {"content": " two\n\nlines \n", "path": "a.txt"}
+    screen = terminal("ask", f"use write_file {json.dumps(call)}")
+    screen.sees(CHOICES)
+    screen.sendline("e")
+    screen.sees("content > ", "lines")
+    screen.send("\r")
+    screen.sees("path > ")
+    screen.send("\x15b.txt\r")
+    screen.sees("Run it so?", BACK)
+    screen.sendline("y")
+    screen.sees("✓", "thread ")
+    screen.ends(0)
+    assert (home.workspace / "b.txt").read_text() == call["content"]
 
 
 @pytest.mark.slow
-def test_an_edit_is_looked_at_before_the_next_call_is_asked_about(home, terminal):
-    screen = terminal("ask", 'write "milk" to a.txt and write "bread" to b.txt')
-    screen.sees("Confirm 1 of 2", CHOICES)
-    screen.sendline("e")
-    screen.sees("Arguments")
-    screen.sendline('\x15{"path": "c.txt"}')
-    between = screen.sees("missing", "Arguments")
-    assert "Confirm 2 of 2" not in between
-    screen.sendline("\x15")
+def test_what_does_not_fit_the_tool_is_asked_for_again(home, terminal):
+    home.configure('[users.local]\nconfirm_deny = ["web_fetch"]\n')
+    screen = terminal("ask", 'use web_fetch {"url": "http://x.test", "links": true}')
     screen.sees(CHOICES)
-    screen.sendline("a")
-    screen.sees("Confirm 2 of 2", CHOICES)
-    screen.sendline("a")
-    screen.sees("✓", "✓", "thread ")
+    screen.sendline("e")
+    screen.sees("url > ")
+    screen.send("\x15\r")
+    screen.sees("links > ", "true")
+    screen.send("\x15perhaps\r")
+    screen.sees("That is no boolean", "links > ")
+    screen.send("\x15\r")
+    screen.sees("Run it so?", BACK)
+    screen.sendline("b")
+    screen.sees(CHOICES)
+    screen.sendeof()
+    screen.ends(130)
+
+
+@pytest.mark.slow
+def test_a_value_is_changed_in_an_editor_and_a_failing_one_changes_nothing(home, terminal):
+    editor = home.directory / "editor"
+    editor.write_text("#!/bin/sh\n[ -e broken ] && exit 1\nprintf %s 'from the editor' > \"$1\"\n")
+    editor.chmod(0o700)
+    (home.directory / "broken").touch()
+    words = " ".join(f"w{number}" for number in range(1_500))
+    screen = terminal("ask", f'write "{words}" to a.txt', EDITOR=str(editor), VISUAL=str(editor))
+    screen.sees(CHOICES)
+    screen.sendline("e")
+    screen.sees("content has", "o=open")
+    screen.sendline("o")
+    screen.sees("Does EDITOR name a program?", "path > ")
+    screen.send("\r")
+    screen.sees("Run it so?", BACK)
+    (home.directory / "broken").unlink()
+    screen.sendline("e")
+    screen.sees("o=open")
+    screen.sendline("o")
+    screen.sees("path > ")
+    screen.send("\r")
+    screen.sees("from the editor", "Run it so?", BACK)
+    screen.sendline("y")
+    screen.sees("✓", "thread ")
     screen.ends(0)
-    assert sorted(path.name for path in home.workspace.iterdir()) == ["a.txt", "b.txt"]
+    assert (home.workspace / "a.txt").read_text() == "from the editor"
 
 
 @pytest.mark.slow
@@ -87,7 +137,7 @@ def test_nothing_but_a_plain_choice_is_consent(home, terminal):
     screen.sees(CHOICES)
     for typed in ("", "yes please", "\x1b[A"):
         screen.sendline(typed)
-        screen.sees("Please type approve, edit, whenever, reject", CHOICES)
+        screen.sees("Please type y, e, always, n", CHOICES)
     screen.sendintr()
     screen.sees("Stopped. Go on with: twobrain resume ")
     screen.ends(130)
@@ -108,17 +158,69 @@ def test_a_plain_yes_or_no_at_a_card_is_one(home, terminal):
     assert not (home.workspace / "b.txt").exists()
 
 
-@pytest.mark.slow
-def test_a_long_argument_is_cut_until_the_person_asks_to_see_it_whole(home, terminal):
-    words = " ".join(f"w{number}" for number in range(500))
+def test_a_long_card_scrolls_a_screen_at_a_time(home, terminal):
+    words = " ".join(f"w{number}" for number in range(900))
     screen = terminal("ask", f'write "{words}" to a.txt')
-    card = screen.sees("characters in all", "show >")
-    assert "w499" not in card
-    screen.sendline("s")
-    screen.sees("w499", "show >")
-    screen.sendline("a")
+    card = seen = screen.sees("more lines: m shows them")
+    assert card.count("\n") < 40
+    assert re.search(r"path +a\.txt", card)
+    assert "w899" not in card
+    screen.sees(CHOICES)
+    while "w899" not in seen.split("characters in all")[-1]:
+        screen.sendline("m")
+        seen += screen.sees(CHOICES)
+    assert all(f"w{number}" in seen for number in range(900))
+    assert not list(home.workspace.iterdir())
+    screen.sendline("y")
     screen.sees("✓", "thread ")
     screen.ends(0)
+
+
+def test_what_a_model_says_does_not_push_the_call_from_the_screen(home, terminal):
+    lines = "\\n".join(f"line {number}" for number in range(80))
+    screen = terminal("ask", f'use write_file {{"content": "{lines}", "path": "a.txt"}}')
+    card = screen.sees("more lines")
+    assert re.search(r"path +a\.txt", card)
+    screen.sendline("y")
+    screen.sees("✓", "thread ")
+    screen.ends(0)
+
+
+def test_a_card_says_who_asks_in_which_conversation_and_where_the_file_will_be(home, terminal):
+    said = re.sub(r"[│\s]", "", terminal("ask", ASK).sees(CHOICES))
+    assert 'Askedbyyou,in“write"milk"toa.txt”' in said
+    assert f"Thefileis{home.workspace / 'a.txt'}" in said
+    home.configure(FAMILY)
+    home.run("ask", HOMEWORK, "-t", "t1", "--user", "kid", code=3)
+    said = re.sub(r"[│\s]", "", terminal("resume", "t1", "--user", "mum").sees(CHOICES))
+    assert "Askedbykid,in“write" in said
+    assert f"Thefileis{home.workspace / '.people' / 'kid' / 'essay.txt'}" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [40, 200])
+def test_a_card_fits_the_terminal_and_one_that_is_resized(home, terminal, columns):
+    words = " ".join(f"w{number}" for number in range(900))
+    screen = terminal("ask", f'write "{words}" to a.txt')
+    screen.sees("m=more", CHOICES)
+    screen.resize(24, columns)
+    screen.sendline("m")
+    card = screen.sees("Asked by you", "more lines")
+    assert max(map(len, card.split("\n")[1:])) <= columns
+    screen.sees(CHOICES)
+    screen.sendeof()
+    screen.ends(130)
+
+
+def test_a_terminal_that_can_do_little_asks_as_well(home, terminal):
+    screen = terminal("ask", ASK, TERM="dumb")
+    screen.sees(CHOICES)
+    screen.sendline("")
+    screen.sees("Please type", CHOICES)
+    screen.sendline("y")
+    screen.sees("✓", "thread ")
+    screen.ends(0)
+    assert (home.workspace / "a.txt").read_text() == "milk"
 
 
 def test_a_card_spells_out_what_a_person_could_not_see(home):
@@ -143,22 +245,38 @@ def test_a_waiting_thread_is_taken_up_at_its_card(home, terminal):
     assert (home.workspace / "a.txt").read_text() == "milk"
 
 
-@pytest.mark.parametrize("leave", ["/exit", None])
-@pytest.mark.parametrize("at", ["the question", "Why not?", "Arguments", "Rule"])
-def test_leaving_at_any_prompt_of_a_card_leaves_the_question_waiting(home, terminal, at, leave):
+@pytest.mark.slow
+@pytest.mark.parametrize("leave", ["/exit", "Ctrl-D", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [],
+        [("n", "Why not?")],
+        [("e", "content > ")],
+        [("e", "content > "), ("", "path > "), ("", "Run it so?")],
+        [("always", "b=back >")],
+        [("always", "b=back >"), ("1", "Until when?")],
+        [("always", "b=back >"), ("1", "Until when?"), ("g", "How often?"), ("a", "y/n >")],
+    ],
+    ids=["question", "reason", "edit", "edited", "rule", "until", "agreed"],
+)
+def test_leaving_at_any_prompt_of_a_card_leaves_the_question_waiting(home, terminal, steps, leave):
     screen = terminal("ask", ASK, "-t", "t1")
     screen.sees(CHOICES)
-    if at != "the question":
-        screen.sendline({"Why not?": "r", "Arguments": "e", "Rule": "w"}[at])
-        screen.sees(at)
-    if leave:
-        screen.sendline(f"\x15{leave}")
-    else:
-        screen.send("\x15")
+    for typed, seen in steps:
+        screen.send(f"{typed}\r")
+        screen.sees(seen)
+    screen.send("\x15")
+    if leave == "/exit":
+        screen.send(f"{leave}\r")
+    elif leave == "Ctrl-D":
         screen.sendeof()
+    else:
+        screen.sendintr()
     screen.sees("Stopped. Go on with: twobrain resume t1")
     screen.ends(130)
     assert [row["thread_id"] for row in home.json("pending")] == ["t1"]
+    assert home.json("rules") == []
     assert not (home.workspace / "a.txt").exists()
 
 

@@ -328,7 +328,11 @@ def tools(settings: Settings) -> tuple[Tool, ...]:
     root = settings.workspace
     roots = (root, Path(os.path.realpath(root)))
     canonical = partial(_canonical, roots, _folds_case(root))
-    return tuple(replace(each, canonical=canonical) for each in TOOLS)
+    return tuple(replace(each, canonical=canonical, location=_location) for each in TOOLS)
+
+
+def _location(settings: Settings, user: str, args: dict[str, Any]) -> Path:
+    return Workspace(settings.workspace, user).absolute(args.get("path", "."))
 
 
 def _canonical(roots: tuple[Path, ...], folds_case: bool, args: dict[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,11 @@ class Workspace:
             raise ToolFailure(f"{parts[0]!r} could be taken for the shared folder; write it {SHARED!r}.")
         return parts
 
+    def absolute(self, path: str) -> Path:
+        """Return where a path is on this machine."""
+        parts = self.place(path)
+        return (self.root if parts[:1] == (SHARED,) else self.path).joinpath(*parts)
+
     def whose(self, path: str) -> str:
         """Say whose folder a path is in; empty: local's."""
         if self.user == LOCAL:

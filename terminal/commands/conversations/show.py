@@ -7,7 +7,6 @@ from graphs.result import result_of
 from graphs.session import Orchestrator
 from graphs.transcript import messages_of
 from terminal.app import Options
-from terminal.card import show_waiting
 from terminal.conversation import Conversation, last_thread, thread_of
 from terminal.lists import show_json
 from terminal.markdown import Rendered
@@ -31,7 +30,7 @@ async def show(orchestrator: Orchestrator, thread_id: str | None, options: Optio
     if result.receipts:
         talk.screen.side.print(receipts(result))
     if result.pending:
-        show_waiting(talk.screen.out, result.pending, thread)
+        await talk.show_waiting(thread, result.pending)
     talk.screen.note(f"thread {plain(thread)}", "dim")
 
 

@@ -8,11 +8,10 @@ from graphs.result import Result
 from graphs.session import Orchestrator
 from nodes.gate.request import own_description, unfenced
 from terminal.app import Options
-from terminal.card import ApprovalPrompt, named
+from terminal.card import ApprovalPrompt, Origin, named
 from terminal.conversation import Conversation, thread_of
 from terminal.interrupt import LeftError, until_interrupted
 from terminal.lists import list_rows, show_json
-from terminal.prompt import LinePrompt
 from terminal.text import plain
 
 _COLUMNS = ("number", "started_at", "tool", "args")
@@ -73,7 +72,8 @@ async def _settled(talk: Conversation, call: str, thread: str | None, user: str)
         undone = talk.orchestrator.undo(call, answer, thread_id=thread, user=user)
         return await until_interrupted(undone)
 
-    prompt = ApprovalPrompt(talk.screen.side, LinePrompt(talk.screen), lambda _name, _args: None)
+    origin = Origin(settings=talk.orchestrator.settings, user=user)
+    prompt = ApprovalPrompt(talk.screen, lambda _name, _args: None, origin)
     result = await take()
     while result.pending is not None:
         answer = await talk.decision(result.pending, prompt)

@@ -9,11 +9,14 @@ from langgraph.types import Command
 
 from base.errors import StorageError
 from channels.dialogue import card_text, understood
+from graphs.stream import shown
 from ledger.ledger import Ledger
-from server.page.live_turns import shown
+from nodes.gate.offers import choices_for
 from tests.behaviour.household import ring_bell
 from tests.tools.loopback import open_post
 from tools.declaration import tool
+from tools.policy.decision import rule_for
+from tools.policy.rules import Rule
 from tools.registry import Registry, open_registry
 
 WITHOUT = "without asking, 20 times, until "
@@ -349,3 +352,55 @@ async def test_a_rule_that_was_not_offered_has_to_cover_the_call_as_before(settl
         again = await at.answer(answer)
         assert "would not cover this call" in again.pending["problem"]
         assert (await at.answer(taking(asked))).pending is None
+
+
+POST = tool(effect="send")
+PROGRAM = tool(effect="execute", role="admin")
+
+
+def publish(to: str, body: str, copies: list[str] = []) -> str:  # noqa: B006 (never changed)
+    """Publish."""
+    return to + body + "".join(copies)
+
+
+@pytest.mark.parametrize(
+    ("made", "args", "words"),
+    [
+        (
+            POST,
+            {"to": "anna@example.org", "body": "a, b\nc"},
+            ["to is anna@example.org", "to is any address at example.org", "Every call of publish"],
+        ),
+        (
+            POST,
+            {"to": "https://a.test/x/y", "body": "long" * 99},
+            ["to is https://a.test/x/y", "to is anything at https://a.test/", "Every call of publish"],
+        ),
+        (
+            POST,
+            {"to": "notes/a.txt", "body": "b", "copies": ["x/c.md", "x/d.md"]},
+            [
+                "copies x/c.md and x/d.md",
+                "to is notes/a.txt",
+                "to is any file in notes/",
+                "copies is x/c.md and",
+                "copies is any file in x/",
+                "Every call of publish",
+            ],
+        ),
+        (POST, {"to": "two\nlines", "body": "a;b"}, []),
+        (POST, {"to": "\u202etxt.a/b.exe", "body": "x"}, ["Every call of publish"]),
+        (PROGRAM, {"to": "notes/a.txt", "body": "b", "copies": ["c"]}, ["copies c, to notes/a.txt, body b"]),
+        (PROGRAM, {"to": "notes/a.txt", "body": "long" * 99}, []),
+    ],
+)
+def test_the_rules_to_choose_from_cover_the_call_and_get_wider(made, args, words):
+    publishes = made(publish)
+    found = choices_for(publishes, args)
+    assert [word in each.words for each, word in zip(found, words, strict=True)] == [True] * len(words), found
+    elsewhere = ("../notes/a.txt", "anna@example.org,eve@evil.test", "https://a.test.evil/")
+    for each in found:
+        rule = Rule("publish", each.where)
+        assert rule_for(publishes, args, [rule]), each
+        if each.where.get("to", "*") != "*":
+            assert not any(rule_for(publishes, {**args, "to": other}, [rule]) for other in elsewhere), each

@@ -1,5 +1,7 @@
 """What a user's table says of tools, models, persona, language and limits."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from base.errors import ConfigurationError, UnknownModelError
@@ -18,6 +20,16 @@ max_tool_calls = 1
 [users.kid.roles]
 chat = ["cheap"]
 [users.bob]
+[users.ann]
+path = "two-brain"
+model = "cheap"
+writer = "planner"
+[users.tim]
+role = "guest"
+writer = "writer"
+[users.tot]
+role = "guest"
+approvers = ["bob"]
 """
 CALLS = 'get_time {"timezone": "UTC"} & list_files {}'
 
@@ -38,6 +50,25 @@ async def run(orchestrator, way, text, thread, **choices):
     return await orchestrator.graph.ainvoke(said, orchestrator.config(thread), context=context)
 
 
+async def plainly(orchestrator, way, text, thread, **choices):
+    if way == "session":
+        return await orchestrator.ask(text, thread_id=thread, context=Context(**choices))
+    said = {"messages": [{"role": "user", "content": text}]}
+    return await orchestrator.graph.ainvoke(said, orchestrator.config(thread), context=choices)
+
+
+@dataclass
+class Client:
+    """Whom a server authenticated, as its engine tells the graph."""
+
+    identity: str
+    is_authenticated: bool = True
+
+
+def as_served(user):
+    return {"assistant_id": "x", "graph_id": "x", "langgraph_auth_user": Client(user)}
+
+
 @pytest.mark.parametrize("way", ["session", "plain graph"])
 async def test_a_users_tools_models_persona_and_language_are_theirs_alone(way, house):
     async with house.open() as orchestrator:
@@ -52,6 +83,44 @@ async def test_a_users_tools_models_persona_and_language_are_theirs_alone(way, h
     )
     assert "pirate" not in others.system
     assert "German" not in others.system
+
+
+@pytest.mark.parametrize("way", ["session", "plain graph"])
+async def test_a_users_path_and_models_hold_where_a_turn_names_none(way, house):
+    async with house.open() as orchestrator:
+        await plainly(orchestrator, way, "write_file {}", "one", user="ann")
+        heard = {name: len(house.wires[name].heard) for name in house.wires}
+        assert (heard["cheap"] > 0, heard["planner"] > 0, heard["writer"]) == (True, True, 0)
+        await plainly(orchestrator, way, "hello", "two", user="ann", path="direct", responder="writer")
+        assert len(house.wires["writer"].heard) == 1
+        await plainly(orchestrator, way, "hello", "three", user="bob")
+    assert len(house.wires["cheap"].heard) == heard["cheap"]
+
+
+CHOSEN = {"path": "direct", "orchestrator": "cheap", "responder": "cheap", "system_prompt": "Obey."}
+
+
+@pytest.mark.parametrize(("user", "served"), [("tim", True), ("tot", False), ("tot", True)])
+async def test_a_guest_on_a_server_or_with_approvers_chooses_no_model_path_or_persona(user, served, house):
+    said = {"messages": [{"role": "user", "content": "hello"}]}
+    async with house.open() as orchestrator:
+        config = orchestrator.config("one")
+        if served:
+            config["configurable"] |= as_served(user)
+        done = await orchestrator.graph.ainvoke(said, config, context={**CHOSEN, "user": user})
+        assert done["response"]
+    assert house.wires["cheap"].heard == []
+    assert house.wires["planner"].heard
+    assert "Obey." not in str([request.system for name in house.wires for request in house.wires[name].heard])
+
+
+async def test_who_is_no_guest_chooses_on_a_server_too(house):
+    said = {"messages": [{"role": "user", "content": "hello"}]}
+    async with house.open() as orchestrator:
+        config = orchestrator.config("one")
+        config["configurable"] |= as_served("bob")
+        await orchestrator.graph.ainvoke(said, config, context=CHOSEN)
+    assert "Obey." in house.wires["cheap"].heard[0].system
 
 
 @pytest.mark.parametrize("way", ["session", "plain graph"])
@@ -99,6 +168,9 @@ def test_a_users_limits_of_a_turn_only_narrow_those_of_all(tmp_path):
         ("persona = 5", r"line 2: users\.kid\.persona: "),
         ('language = ["de"]', r"line 2: users\.kid\.language: "),
         ('timezone = "Mars"', r"line 2: users\.kid\.timezone: there is no time zone 'Mars'"),
+        ('path = "third"', r"line 2: users\.kid\.path: "),
+        ('model = "no-model"', r"line 2: users\.kid\.model: There is no role or model 'no-model'"),
+        ('writer = "no-model"', r"line 2: users\.kid\.writer: There is no role or model 'no-model'"),
         ("max_rounds = 0", r"line 2: users\.kid\.max_rounds: "),
         ("deadline_s = -1", r"line 2: users\.kid\.deadline_s: "),
         ('roles = { chat = ["no-model"] }', r"line 2: users\.kid\.roles.*unknown model 'no-model'"),

@@ -9,10 +9,10 @@ import pytest
 from tests.behaviour.household import House
 from tests.server.page.site import served
 
-TOKENS = {name: f"token-of-{name}-6214" for name in ("alice", "bob", "kid", "mum")}
+TOKENS = {name: f"token-of-{name}-6214" for name in ("alice", "bob", "tim", "kid", "mum")}
 PEOPLE = "".join(
     f'[users.{name}]\nrole = "{role}"\ntoken_sha256 = "{hashlib.sha256(TOKENS[name].encode()).hexdigest()}"\n'
-    for name, role in {"alice": "admin", "bob": "user", "mum": "admin", "kid": "user"}.items()
+    for name, role in {"alice": "admin", "bob": "user", "mum": "admin", "tim": "guest", "kid": "user"}.items()
 )
 PEOPLE += 'approvers = ["mum"]\n'
 

@@ -99,6 +99,18 @@ def test_models_are_the_assistant_its_paths_and_roles_by_name(settle, bell, serv
     assert len(house.writer.heard) == 1
 
 
+def test_a_guest_chooses_no_model_path_or_persona(door):
+    client = door.client("tim")
+    assert [each.id for each in client.models.list()] == ["twobrain"]
+    with pytest.raises(openai.NotFoundError, match="there are: twobrain"):
+        Chat(client, model="twobrain/direct").say("Hello")
+    said = [{"role": "system", "content": "Obey."}, {"role": "user", "content": "Hello"}]
+    assert client.chat.completions.create(model="twobrain", messages=said).choices[0].message.content
+    heard = [*door.house.planner.heard, *door.house.writer.heard]
+    assert heard
+    assert "Obey." not in str([request.system for request in heard])
+
+
 @pytest.mark.parametrize("key", ["", "wrong", TOKENS["alice"][:-1]])
 def test_without_a_users_token_nothing_is_answered(door, key):
     client = door.client(api_key=key or "none")

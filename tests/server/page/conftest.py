@@ -6,8 +6,8 @@ import pytest
 
 from tests.server.page.site import Site, Visitor
 
-TOKENS = {name: f"token-of-{name}-5831" for name in ("alice", "bob", "kid", "dora")}
-ROLES = {"alice": "admin", "bob": "user", "kid": "user", "dora": "admin"}
+TOKENS = {name: f"token-of-{name}-5831" for name in ("alice", "bob", "kid", "dora", "tim")}
+ROLES = {"alice": "admin", "bob": "user", "kid": "user", "dora": "admin", "tim": "guest"}
 PEOPLE = """
 [models.planner]
 provider = "offline"

@@ -311,3 +311,13 @@ def test_what_is_not_understood_is_asked_again(decision, bob: Visitor, site: Sit
     assert asked["request"]["problem"]
     assert last["result"]["pending"]
     assert not (home(site, "bob") / "unclear.txt").exists()
+
+
+def test_a_guest_is_offered_no_choice_and_refused_one(site):
+    with Visitor(site) as visitor:
+        visitor.sign_in(TOKENS["tim"])
+        me = visitor.get("me")
+        assert (me["models"], me["paths"]) == ([], ["auto"])
+        for chosen in ({"path": "direct"}, {"model": "writer"}):
+            answer = visitor.call("POST", "conversations", json={"text": "hi", **chosen})
+            assert (answer.status_code, "twobrain.toml" in answer.json()["detail"]) == (403, True)

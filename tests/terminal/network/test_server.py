@@ -49,6 +49,8 @@ def said(bob: Visitor, thread: str) -> list[str]:
 def test_a_chat_at_a_server_asks_on_the_same_card_and_acts_there_once(home, terminal, site, bob):
     screen = terminal("chat", "--server", site.url, "-t", "t1", **token("bob"))
     screen.sees("There is no thread t1 yet", PROMPT)
+    screen.sendline("/model x")
+    screen.sees("not told here of a server", PROMPT)
     screen.sendline("what is 12*7")
     screen.sees("calculate", "= 84", PROMPT)
     screen.sendline('write "milk" to a.txt')
@@ -95,8 +97,8 @@ def test_ctrl_c_stops_the_turn_on_the_server_and_resume_goes_on_there(home, term
     with Visitor(site, Authorization=f"Bearer {TOKENS['dora']}") as dora:
         assert dora.get("conversations/dora-1")["status"] == "interrupted"
     screen.sendline("/resume")
-    screen.sees("Did it happen?", "reject >")
-    screen.sendline("reject")
+    screen.sees("Did it happen?", "count it as done >")
+    screen.sendline("done")
     screen.sees(PROMPT)
     screen.sendeof()
     screen.ends(0)
@@ -152,6 +154,8 @@ def test_what_is_in_the_way_of_a_server_is_said_in_words(home, site):
         done = home.run("ask", "--server", url, "what is 12*7", code=code, **given)
         assert all(word in done.stderr for word in words), done.stderr
         assert done.stdout == ""
+    said = home.run("ask", "--server", site.url, "--model", "x", "hi", code=2, **token("bob")).stderr
+    assert "only the path can be chosen" in said
     assert "knows you" in home.run("chat", "--server", site.url, "--user", "bob", code=2).stderr
 
 

@@ -16,8 +16,11 @@ def test_after_a_kill_no_command_runs_on_and_whether_it_happened_is_asked(home, 
     screen.process.kill()
     assert not stays(int((home.workspace / "child").read_text()))
     screen = terminal("resume", "t1")
-    card = screen.sees("Did it happen?", "reject >")
+    card = screen.sees("Did it happen?", "count it as done >")
     assert "still be running" in " ".join(card.split())
-    screen.sendline("r")
+    for typed in ("", "y", "n", "r"):  # neither a yes nor a no says whether it did
+        screen.sendline(typed)
+        screen.sees("Please type again, done.", "count it as done >")
+    screen.sendline("done")
     screen.sees("unknown whether done: run_command")
     screen.ends(0)

@@ -32,7 +32,7 @@ from base.settings import ModelCard, Settings
 from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.stream import Begun, Confirmation, Done, Event, Queued
-from nodes.context import Context
+from nodes.context import Context, choices_of
 from nodes.events import read_event
 from tools.declaration import Tool
 from tools.registry import Registry
@@ -61,6 +61,7 @@ _OTHER = (
     "{url} answers, but not as a twobrain server of this version does ({what}). Is that its address, and is "
     "it as new as this terminal?"
 )
+_CHOSEN = "At a server only the path can be chosen here, not: {names}. Its page chooses models."
 _IN_THE_CLEAR = (
     "{url} is not encrypted, and anybody on the way could read your token. Serve it by https, or reach it "
     "over a tunnel to this machine."
@@ -96,14 +97,21 @@ class RemoteOrchestrator:
         thread_id: str,
         context: Context | None = None,
     ) -> AsyncGenerator[Event, None]:
-        """Have a message answered there, and yield the events."""
+        """Have a message answered there, and yield the events.
+
+        Raises:
+            RequestError: more was chosen than a path.
+        """
+        chosen = choices_of(context) if context else {}
+        if others := chosen.keys() - {"user", "path"}:
+            raise RequestError(_CHOSEN.format(names=", ".join(sorted(others))))
         files = [
             {"name": each.name, "type": each.type, "data": base64.b64encode(each.data).decode()}
             for each in attachments
         ]
         said = {"id": thread_id, "text": text, "attachments": files, "message_id": str(uuid.uuid4())}
-        if context and "path" in context.model_fields_set:
-            said["path"] = context.path
+        if "path" in chosen:
+            said["path"] = chosen["path"]
         return self._turn(thread_id, partial(self._begin, "conversations", said))
 
     def stream_resume(self, thread_id: str, answer: Any, **_chosen: Any) -> AsyncGenerator[Event, None]:

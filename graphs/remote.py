@@ -25,7 +25,6 @@ from base.errors import (
     RequestError,
     ServerError,
     TwobrainError,
-    UnknownModelError,
     UnknownThreadError,
 )
 from base.settings import ModelCard, Settings
@@ -284,10 +283,8 @@ class Labels:
     names: Mapping[str, str]
 
     def card(self, name: str) -> ModelCard:
-        """Return a card with a model's label."""
-        if name not in self.names:
-            raise UnknownModelError(f"There is no model {name!r}.")
-        return ModelCard(provider="offline", model=name, label=self.names[name])
+        """Return a card with a model's label, where it has one."""
+        return ModelCard(provider="offline", model=name, label=self.names.get(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,8 +360,7 @@ def _place(thread: str) -> str:
 
 
 def _result(told: Mapping[str, Any]) -> Result:
-    known = {each.name for each in fields(Result)}
-    return Result(**{key: value for key, value in told.items() if key in known})
+    return Result(**{each.name: told[each.name] for each in fields(Result) if each.name in told})
 
 
 def _row(told: Mapping[str, Any]) -> dict[str, Any]:

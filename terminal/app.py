@@ -137,7 +137,8 @@ class Options:
     """Where the conversation is; None: here."""
 
 
-def _consent(yes: bool, no: bool) -> bool | None:
+def consent(yes: bool, no: bool) -> bool | None:
+    """Return the answer to every confirmation; None: the person is asked."""
     if yes and no:
         raise typer.BadParameter("--yes and --no contradict each other: say one of them.")
     return yes if yes or no else None
@@ -210,7 +211,7 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     from terminal.commands import ask, failures_told, run_at
 
     options = Options(_known(user, server), path, model, writer, system, json or json_stream, json_stream)
-    options = replace(options, plain=plain, consent=_consent(yes, no), server=server)
+    options = replace(options, plain=plain, consent=consent(yes, no), server=server)
     with failures_told(as_events=json_stream):
         run_at(server, ask.ask, task, file or [], _on(thread, go_on), options)
 
@@ -234,7 +235,7 @@ def chat(  # noqa: PLR0913, PLR0917 (each is one option)
     from terminal.commands import chat, run_at
 
     options = Options(_known(user, server), path, model, writer, system, plain=plain)
-    options = replace(options, consent=_consent(yes, no), server=server)
+    options = replace(options, consent=consent(yes, no), server=server)
     run_at(server, chat.chat, _on(thread, go_on, pick), options)
 
 
@@ -274,31 +275,8 @@ def resume(  # noqa: PLR0913, PLR0917 (each is one option)
     """Go on with a turn that Ctrl-C or a crash cut short."""
     from terminal.commands import resume, run_at
 
-    options = Options(_known(user, server), json=json, consent=_consent(yes, no), server=server)
+    options = Options(_known(user, server), json=json, consent=consent(yes, no), server=server)
     run_at(server, resume.resume, thread, options)
-
-
-@app.command(rich_help_panel=_TURNS)
-def undo(  # noqa: PLR0913, PLR0917 (each is one option)
-    call: Annotated[
-        str | None,
-        typer.Argument(metavar="CALL", help="Its number in --list, or its id; default: the newest."),
-    ] = None,
-    listed: Annotated[bool, typer.Option("--list", "-l", help="Only list what can be undone.")] = False,
-    thread: Annotated[str | None, thread_option(help="The call of this thread.")] = None,
-    user: User = None,
-    json: Json = False,
-    yes: Yes = False,
-    no: No = False,
-) -> None:
-    """Put back what a call changed: files, events, memories."""
-    from terminal.commands import run
-    from terminal.commands.conversations import undo
-
-    options = Options(user, json=json, consent=_consent(yes, no))
-    if listed:
-        run(undo.undoable, options)
-    run(undo.undo, call, thread, options)
 
 
 @app.command(rich_help_panel=_LISTS)

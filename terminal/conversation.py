@@ -48,7 +48,8 @@ class Conversation:
         """What the person typed while they were asked, and has not sent."""
         self._options = options
         self.at_server = options.server is not None
-        self.user: str = options.user or getattr(orchestrator, "user", LOCAL)  # or whose token a server has
+        self.user = str(options.user or getattr(orchestrator, "user", LOCAL))
+        """At a server, whose token it has."""
         self.context = _context(options, orchestrator.settings)
         """Names the user where `--user` does; else whoever the thread is of."""
 

@@ -4,9 +4,32 @@ from typing import Annotated, get_args
 
 import typer
 
-from terminal.app import Json, Role, Thread, app, one_of, thread_option
+from terminal.app import Json, No, Options, Role, Thread, User, Yes, app, consent, one_of, thread_option
 
 _UPKEEP = "Look after it"
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def undo(  # noqa: PLR0913, PLR0917 (each is one option)
+    call: Annotated[
+        str | None,
+        typer.Argument(metavar="CALL", help="Its number in --list, or its id; default: the newest."),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", "-l", help="Only list what can be undone.")] = False,
+    thread: Annotated[str | None, thread_option(help="The call of this thread.")] = None,
+    user: User = None,
+    json: Json = False,
+    yes: Yes = False,
+    no: No = False,
+) -> None:
+    """Put back what a call changed: files, events, memories."""
+    from terminal.commands import run
+    from terminal.commands.conversations import undo
+
+    options = Options(user, json=json, consent=consent(yes, no))
+    if listed:
+        run(undo.undoable, options)
+    run(undo.undo, call, thread, options)
 
 
 @app.command(rich_help_panel=_UPKEEP)

@@ -31,21 +31,57 @@ def checked_url(given: str) -> str | None:
     return given or None
 
 
+def config_dir() -> Path:
+    """Return the person's configuration directory, whether or not it is there."""
+    return platformdirs.user_config_path("twobrain")
+
+
+def dotenv_files() -> tuple[Path, Path]:
+    """Return the places of `.env`; what the later one says wins."""
+    return config_dir() / ".env", Path(".env")
+
+
 def read_dotenv() -> dict[str, str]:
-    """Return what `.env` in the working directory says.
+    """Return what `.env` says in the configuration and working directories.
+
+    Raises:
+        ConfigurationError: one cannot be read.
+    """
+    found: dict[str, str] = {}
+    for path in dotenv_files():
+        found |= variables_of(path)
+    return found
+
+
+def variables_of(path: Path) -> dict[str, str]:
+    """Return what one `.env` says; nothing where there is none.
+
+    A folder of that name is none.
 
     Raises:
         ConfigurationError: it cannot be read.
     """
-    try:
-        if not Path(".env").exists():
-            return {}
-        from dotenv import dotenv_values
+    if not is_file(path):
+        return {}
+    from dotenv import dotenv_values
 
-        found = dotenv_values(".env")
+    try:
+        found = dotenv_values(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f".env cannot be read: {error}. Correct it, or take it away.") from None
+        raise ConfigurationError(f"{path} cannot be read: {error}. Correct it, or take it away.") from None
     return {name: value for name, value in found.items() if value is not None}
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file.
+
+    Raises:
+        ConfigurationError: the folder does not let us look.
+    """
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be looked at: {error.strerror}.") from None
 
 
 def at_home(path: Path) -> Path:
@@ -68,14 +104,13 @@ def config_path(configured: str | None) -> Path | None:
     """
     if configured:
         given = at_home(Path(configured))
-        if not given.is_file():
+        if not is_file(given):
             raise ConfigurationError(
                 f"TWOBRAIN_CONFIG names {str(given)!r}, which is not a file. "
                 "Correct the path, or unset it to use ./twobrain.toml."
             )
         return given
-    candidates = (Path("twobrain.toml"), platformdirs.user_config_path("twobrain") / "twobrain.toml")
-    return next((path for path in candidates if path.is_file()), None)
+    return next(filter(is_file, (Path("twobrain.toml"), config_dir() / "twobrain.toml")), None)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

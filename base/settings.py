@@ -309,6 +309,7 @@ class Settings(BaseModel):
     """The twobrain.toml that was read; None where there is none."""
 
     _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _named: frozenset[str] = PrivateAttr(default=frozenset())
     _secrets: list[str] = PrivateAttr(default_factory=list)
     _zone: ZoneInfo = PrivateAttr(default_factory=partial(ZoneInfo, "UTC"))
     _added: AddedUsers | None = PrivateAttr(default=None)
@@ -437,6 +438,11 @@ class Settings(BaseModel):
         named = self.user(user).timezone or self.tools.get("calendar", {}).get("timezone")
         return time_zone(named) if named else self._zone
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """Names of the variables that its tables name."""
+        return self._named
+
     def redact(self, text: str) -> str:
         """Replace the environment's secrets, and what looks like one, by `[redacted]`."""
         return redacted(text, self._secrets)
@@ -448,6 +454,7 @@ class Settings(BaseModel):
         named |= {place for user in self.users.values() for place in user.notify if place.isupper()}
         named |= set(variables_in([self.tools, self.mcp, self.channels, self.server.model_dump()]))
         self._environ = dict(environ)
+        self._named = frozenset(filter(None, named))
         self._secrets = secrets_of(environ, named)
         self._zone = machine_zone(environ.get("TZ", ""))
 

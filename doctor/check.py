@@ -8,15 +8,14 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES
 from base.errors import StorageError, TwobrainError
 from base.settings import EVERYBODY_ELSE, LOCAL, Settings, load_settings
 from base.texts import count, local_time, visible
 from doctor.diagnose import diagnose
+from doctor.machine import Finding, check_machine, close_dotenv
 from doctor.missing_records import WHY, missing_threads
 from graphs.session import Orchestrator, open_orchestrator
 from ledger.usage import BEGUN
@@ -38,15 +37,6 @@ _LISTED = 5
 """Names in a line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    state: Literal["good", "note", "bad"]
-    text: str
-
-
 async def check_all() -> list[Finding]:
     """Look at settings, files, databases, models, tools and threads.
 
@@ -56,7 +46,7 @@ async def check_all() -> list[Finding]:
         settings = await asyncio.to_thread(load_settings)
         source = str(settings.source or "no twobrain.toml; what is present chooses")
         found = [Finding("settings", "good", source), *_models(settings), _tools(settings)]
-        found.append(_workspace(settings))
+        found += [*_people(settings), *check_machine(settings)]
     except TwobrainError as error:
         return [Finding("settings", "bad", str(error))]
     files = await asyncio.to_thread(lambda: [_folder(settings), *_databases(settings)])
@@ -75,7 +65,8 @@ async def check_all() -> list[Finding]:
 
 
 def close_to_others(settings: Settings) -> None:
-    """Make everything in the data directory its owner's alone."""
+    """Make each `.env`, and everything in the data directory, its owner's alone."""
+    close_dotenv()
     for path in _open_to_others(settings.data_dir):
         path.chmod(0o700 if path.is_dir() else 0o600)
 
@@ -98,13 +89,13 @@ def _tools(settings: Settings) -> Finding:
     return Finding("tools", "note", f"{usable}; not set up: {', '.join(missing)} (see twobrain tools)")
 
 
-def _workspace(settings: Settings) -> Finding:
-    """Say where people's files are."""
+def _people(settings: Settings) -> Iterator[Finding]:
+    """Say where the files of each person are, where there are several."""
     root = settings.workspace
     people = [name for name in settings.users if name not in {LOCAL, EVERYBODY_ELSE}]
     told = [f"{visible(name)}: {Workspace(root, name).path}" for name in people]
-    shared = [f"everybody: {root / SHARED}"] if people else []
-    return Finding("workspace", "good", "; ".join([str(root), *told, *shared]))
+    if people:
+        yield Finding("people", "good", "; ".join([*told, f"everybody: {root / SHARED}"]))
 
 
 def _folder(settings: Settings) -> Finding:

@@ -3,13 +3,16 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, HumanMessage
 
-from base.errors import Cause, ModelError, NoModelAnsweredError
-from base.settings import ModelCard, Settings
+from base.data_dir import LEDGER
+from base.errors import Cause, ModelError, NoModelAnsweredError, StorageError
+from base.settings import LOCAL, ModelCard, Settings
+from base.tasks import within
 from ledger.ledger import Ledger
 from ledger.usage import DOCTOR
 from models.call import Ask, Attempt, Caller
@@ -20,6 +23,8 @@ from nodes.turn.meter import use_of
 _TOKENS, _MORE_TOKENS = 1, 16
 """Most that it may say; some take no limit as low as the first."""
 _TIMEOUT_S = 30.0
+_LONGEST_S = 90.0
+"""Of all calls to a model; each has a limit of its own."""
 _MENDED: frozenset[Cause] = frozenset({"bad_request", "unsupported", "malformed"})
 _TOOL = {
     "type": "function",
@@ -70,6 +75,10 @@ class Heard:
 
     state: Literal["good", "note", "bad"]
     text: str
+    cause: Cause | None = None
+    """Why it cannot be used as its card has it; None: it answered."""
+    needed: Mapping[str, Any] = field(default_factory=dict)
+    """What its card needs to say for it to answer."""
 
 
 async def call_model(settings: Settings, name: str, user: str, ledger: Ledger | None) -> Heard:
@@ -91,9 +100,26 @@ async def call_model(settings: Settings, name: str, user: str, ledger: Ledger | 
         further = (each for each in _FLAGS if each not in flags and _helps(each, tried, error))
         flag = next(further, None)
         if flag is None:
-            return Heard("bad", first)
+            return Heard("bad", first, error.cause)
         tried = tried.model_copy(update=dict(flag.change))
         flags.append(flag)
+
+
+async def try_model(settings: Settings, name: str) -> Heard:
+    """Call a model, whatever comes of it; recorded where that works."""
+    ledger = None
+    with suppress(StorageError):  # a key can be tried all the same
+        ledger = await Ledger.open(settings.database_url or settings.data_dir / LEDGER, settings.redact)
+    try:
+        heard = await within(
+            _LONGEST_S, call_model(settings, name, LOCAL, ledger), cancellations=2, wait_s=1.0
+        )
+    except Exception as error:  # of any client, such as of an address that is none
+        heard = Heard("bad", f"It cannot be used: {str(error) or type(error).__name__}", "bad_request")
+    finally:
+        if ledger:
+            await ledger.close()
+    return replace(heard, text=settings.redact(heard.text))
 
 
 class _Trial:
@@ -147,9 +173,11 @@ def _answered(card: ModelCard, trial: _Trial, flags: list[_Flag], first: str) ->
         told.append("it reports no usage: tokens are estimated")
     elif trial.attempt and trial.attempt.cost_usd is None:
         told.append("its price is not known: price = { input = …, output = … } counts its cost")
-    needed = [flag.line for flag in flags if flag.line and (card.max_output_tokens or flag not in _LIMITS)]
+    needed = [flag for flag in flags if flag.line and (card.max_output_tokens or flag not in _LIMITS)]
     if needed:
-        return Heard("bad", f"{first} It {'; '.join(told)} with {' and '.join(needed)} on its card.")
+        lines = " and ".join(flag.line for flag in needed)
+        change = {name: value for flag in needed for name, value in flag.change.items()}
+        return Heard("bad", f"{first} It {'; '.join(told)} with {lines} on its card.", needed=change)
     if advised := [flag.line for flag in flags if flag.line]:
         told.append(f"with max_output_tokens its card needs {advised[0]}")
     return Heard("note" if advised else "good", "; ".join(told))

@@ -15,7 +15,7 @@ from base.settings import LOCAL, Settings
 from base.tasks import within
 from base.texts import count
 from channels.service import open_messengers
-from doctor.check import Finding
+from doctor.machine import Finding
 from doctor.model_calls import call_model
 from ledger.ledger import Ledger
 from models.catalog import Embedder, ModelRegistry, open_embedder

@@ -23,7 +23,7 @@ from langgraph.types import Command, StateSnapshot
 
 from base.errors import AllowanceError, BadThreadError, DamagedThreadError, StorageError, UnknownThreadError
 from base.settings import LOCAL, Settings
-from base.texts import as_text, is_blank, mended
+from base.texts import as_text, is_blank, local_time, mended
 from graphs.admission import check_run, check_user
 from graphs.attachments import Attachment, content_of
 from graphs.damage import blame_damage, damage_named
@@ -33,6 +33,7 @@ from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from graphs.undo import undo, undoable
 from ledger.ledger import Ledger
+from ledger.usage import day_ends
 from models.call import Ask, Attempt
 from models.catalog import ModelRegistry
 from nodes.context import Context, choices_of
@@ -211,7 +212,9 @@ class Orchestrator:
         tokens, usd = await self.ledger.used_today(user)
         most, most_usd = limits.max_tokens_per_day, limits.max_cost_usd_per_day
         if (most and tokens >= most) or (most_usd and usd >= most_usd):
-            raise AllowanceError("Today's allowance is used up. The count begins anew at midnight UTC.")
+            zone = self.settings.zone(user)
+            ends = local_time(day_ends(self.ledger.now()), zone)
+            raise AllowanceError(f"Today's allowance is used up. The count begins anew at {ends} ({zone}).")
 
         async def account(attempt: Attempt) -> None:
             ledger = self.ledger

@@ -101,9 +101,19 @@ def totals(connection: Connection, by: Grouping, filters: Mapping[str, Any]) -> 
         func.count().label("model_calls"),
         (func.count() - func.count(usage.c.cost_usd)).label("unpriced_calls"),
     ]
+    if by == "turn":
+        counts.append(func.min(usage.c.at).label("began_at"))
     groups = [usage.c[name] for name in GROUPS[by]]
     query = select(*groups, *counts, *sums).where(*matching(usage, filters))
     return rows_of(connection, query.group_by(*groups).order_by(func.min(usage.c.id)))
+
+
+def day_ends(at: float) -> float:
+    """Return when the day of a time ends.
+
+    Days are UTC's, so that all processes that share a ledger count the same.
+    """
+    return (at // 86_400 + 1) * 86_400
 
 
 def _by_day(use: Mapping[str, Any]) -> dict[str, Any]:

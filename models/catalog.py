@@ -118,6 +118,11 @@ class ModelRegistry:
             return f"the environment variable {variable} is not set"
         return None
 
+    @property
+    def is_offline(self) -> bool:
+        """True: nothing was found but the stand-ins."""
+        return all(provider(card.provider).is_stand_in for card in self._cards.values())
+
     def require(self, role: str, user: str) -> None:
         """Check that a role has a model that can be used.
 

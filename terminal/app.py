@@ -399,7 +399,8 @@ def rules(
 @app.command(rich_help_panel=_LISTS)
 def models(json: Json = False) -> None:
     """List the models, their roles, and what is missing to use them."""
-    from terminal.commands import models, run
+    from terminal.commands import run
+    from terminal.commands.setup import models
 
     run(models.models, as_json=json)
 

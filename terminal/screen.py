@@ -50,7 +50,7 @@ def complain(message: str) -> None:
 def _console(file: TextIO) -> Console:
     terminal = file.isatty()
     coloured = terminal and not os.environ.get("NO_COLOR")
-    return Console(
+    console = Console(
         file=file,
         force_terminal=terminal,
         color_system="auto" if coloured else None,
@@ -59,3 +59,6 @@ def _console(file: TextIO) -> Console:
         markup=False,
         emoji=False,
     )
+    if console.is_dumb_terminal and (size := os.get_terminal_size(file.fileno())).columns:
+        console.size = size  # rich takes such a one to have 80 columns
+    return console

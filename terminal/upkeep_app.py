@@ -56,6 +56,14 @@ def delete(
 
 
 @app.command(rich_help_panel=_UPKEEP)
+def init() -> None:
+    """Set it up: keys and programs, each tried; may be run again."""
+    from terminal.commands.setup import init
+
+    raise typer.Exit(init.init())
+
+
+@app.command(rich_help_panel=_UPKEEP)
 def doctor(
     thread: Annotated[str | None, thread_option(help="Explain this thread.")] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what can be; no tool is run.")] = False,
@@ -65,7 +73,8 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Tell whether everything is in order, or how a thread stands."""
-    from terminal.commands import doctor, run
+    from terminal.commands import run
+    from terminal.commands.setup import doctor
 
     if thread is None:
         raise typer.Exit(doctor.check(mend=repair, as_json=json, online=online))

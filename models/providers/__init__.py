@@ -61,6 +61,18 @@ class Provider:
     """Opens a model with its key; None: it has none. Runs in a thread; the client is to make no retries."""
     embed: Callable[[EmbeddingCard, str | None], Embeddings] | None = None
     """Opens a model of embeddings as `open` does; None: it has none."""
+    title: str = ""
+    """What `twobrain init` calls it; empty: nobody is asked for it."""
+    key_page: str = ""
+    """Where a person gets a key."""
+    key_prefixes: tuple[str, ...] = ()
+    """How its keys begin, by which one that was meant for another is known."""
+    program: str = ""
+    """The program that answers in a key's place."""
+    address_variable: str = ""
+    """The variable of another address than its own, for the models it detects."""
+    model_variable: str = ""
+    """The variable that names the model it detects."""
     key_variables: tuple[str, ...] = ()
     """Environment variables of its key, in its SDK's order; empty: it takes none."""
     needs_key: bool = True
@@ -91,6 +103,16 @@ class Provider:
     """What its client can send beside text; whether a model takes that, its server says."""
     lacks: Callable[[Settings], str | None] = lambda _: None
     """Says what is missing on this machine beside a key; None: nothing."""
+
+    def is_own_key(self, key: str) -> bool:
+        """Tell whether a key does not begin as another provider's."""
+        begun = [
+            (len(prefix), each)
+            for each in map(provider, MODULES)
+            for prefix in each.key_prefixes
+            if key.startswith(prefix)
+        ]
+        return not begun or max(begun, key=lambda found: found[0])[1] is self
 
     def variables(self, base_url: str | None) -> tuple[str, ...]:
         """Return the key's variables at an address; None: the provider's own."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ADDRESS = "https://api.anthropic.com"
 """Named to the client, which would else take an address from the process's environment."""
 _KEY = "ANTHROPIC_API_KEY"
+_MODEL, _ADDRESS = "ANTHROPIC_MODEL", "ANTHROPIC_BASE_URL"
 
 
 def _open(card: ModelCard, key: str | None) -> BaseChatModel:
@@ -177,13 +178,18 @@ def _mark_invalid(message: Any, inputs: list[Any]) -> None:
 def _detect(settings: Settings) -> Mapping[str, ModelCard]:
     if not settings.secret(_KEY):
         return {}
-    model = settings.secret("ANTHROPIC_MODEL") or "claude-sonnet-4-6"
-    base_url = settings.secret("ANTHROPIC_BASE_URL")
+    model = settings.secret(_MODEL) or "claude-sonnet-4-6"
+    base_url = settings.secret(_ADDRESS)
     return {"claude": ModelCard(provider="anthropic", model=model, base_url=base_url, context_window=200_000)}
 
 
 PROVIDER = Provider(
     open=_open,
+    title="Claude, which writes the answers",
+    key_page="https://console.anthropic.com/settings/keys",
+    key_prefixes=("sk-ant-",),
+    address_variable=_ADDRESS,
+    model_variable=_MODEL,
     key_variables=(_KEY,),
     price_id=lambda _: "anthropic",
     plan_rank=30,

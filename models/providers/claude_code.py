@@ -337,6 +337,8 @@ PROVIDER = Provider(
     open=lambda card, key: ChatClaudeCode(
         model=card.model, login=SecretStr(key) if key else None, timeout_s=card.timeout_s
     ),
+    title="Claude, by a subscription",
+    program=_PROGRAM,
     key_variables=(_LOGIN,),
     telemetry_name="anthropic",
     needs_key=False,

@@ -21,6 +21,7 @@ ADDRESS = "https://generativelanguage.googleapis.com"
 """Named to the client, which would else take an address from the process's environment."""
 _M = TypeVar("_M")
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+_MODEL, _ADDRESS = "GEMINI_MODEL", "GOOGLE_GEMINI_BASE_URL"
 
 
 def _open(card: ModelCard, key: str | None) -> BaseChatModel:
@@ -97,14 +98,19 @@ def over_httpx(model: _M) -> _M:
 def _detect(settings: Settings) -> Mapping[str, ModelCard]:
     if not any(settings.secret(variable) for variable in _KEYS):
         return {}
-    model = settings.secret("GEMINI_MODEL") or "gemini-3-flash-preview"
-    base_url = settings.secret("GOOGLE_GEMINI_BASE_URL")
+    model = settings.secret(_MODEL) or "gemini-3-flash-preview"
+    base_url = settings.secret(_ADDRESS)
     return {"gemini": ModelCard(provider="google", model=model, base_url=base_url, context_window=1_000_000)}
 
 
 PROVIDER = Provider(
     open=_open,
     embed=_embed,
+    title="Gemini, which plans and works with tools",
+    key_page="https://aistudio.google.com/apikey",
+    key_prefixes=("AIza",),
+    address_variable=_ADDRESS,
+    model_variable=_MODEL,
     key_variables=_KEYS,
     price_id=lambda _: "google",
     telemetry_name="gcp.gemini",

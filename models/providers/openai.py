@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ADDRESS = "https://api.openai.com/v1"
 """Named to the client, which would else take an address from the process's environment."""
 _KEY = "OPENAI_API_KEY"
+_MODEL, _ADDRESS = "OPENAI_MODEL", "OPENAI_BASE_URL"
 _KEYWORDS = PLAIN | {
     *(
         "minLength",
@@ -371,10 +372,10 @@ def _price_id(card: ModelCard) -> str | None:
 
 
 def _detect(settings: Settings) -> Mapping[str, ModelCard]:
-    key, base_url = settings.secret(_KEY), settings.secret("OPENAI_BASE_URL")
+    key, base_url = settings.secret(_KEY), settings.secret(_ADDRESS)
     if not key and not base_url:
         return {}
-    model = settings.secret("OPENAI_MODEL") or "gpt-5-mini"
+    model = settings.secret(_MODEL) or "gpt-5-mini"
     card = ModelCard(provider="openai", model=model, api_key_env=_KEY if key else None, base_url=base_url)
     return {"openai": card}
 
@@ -382,6 +383,11 @@ def _detect(settings: Settings) -> Mapping[str, ModelCard]:
 PROVIDER = Provider(
     open=open_model,
     embed=_embed,
+    title="OpenAI, or an endpoint that speaks as it does: OpenRouter, Ollama, vLLM and others",
+    key_page="https://platform.openai.com/api-keys",
+    key_prefixes=("sk-",),
+    address_variable=_ADDRESS,
+    model_variable=_MODEL,
     key_variables=(_KEY,),
     is_protocol=True,
     price_id=_price_id,

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
+from zoneinfo import ZoneInfo
 
-from base.texts import count, dollars
+from base.texts import count, dollars, local_time
 from ledger.records import Use
+from ledger.usage import day_ends
 from nodes.gate.repeats import is_stuck
 from nodes.turn.turn import Turn
 
-_DAY_S = 86_400
 Ceiling = Literal["max_tool_calls", "max_tokens", "max_cost_usd", "deadline_s"]
 DailyCeiling = Literal["max_tokens_per_day", "max_cost_usd_per_day"]
 
@@ -154,15 +155,19 @@ class Exhausted:
     limit: str
     unended: int
     """How many model calls of that have not ended, and are counted by what they may take."""
+    zone: ZoneInfo
+    """The user's."""
 
     def refusal(self) -> str:
         """Return what a person reads whose turn cannot begin."""
-        minutes = int(_DAY_S - time.time() % _DAY_S) // 60
+        now = time.time()
+        ends = day_ends(now)
+        minutes = int(ends - now) // 60
+        anew = f"{local_time(ends, self.zone)} ({self.zone}), in {minutes // 60} h {minutes % 60} min"
         other = f", counting what {count(self.unended, 'model call')} not yet ended may take"
         return (
             f"Today's allowance is used up: {self.used} of {self.limit}{other if self.unended else ''}. "
-            "No model was asked, and nothing was done. The count begins anew at midnight UTC, in "
-            f"{minutes // 60} h {minutes % 60} min. "
+            f"No model was asked, and nothing was done. The count begins anew at {anew}. "
             "Say it again then; this conversation is kept."
         )
 
@@ -188,6 +193,7 @@ async def book(turn: Turn, use: Use) -> int | Exhausted:
     found = await turn.res.ledger.book_usage(use, tokens, usd)
     if isinstance(found, int):
         return found
+    zone = turn.res.settings.zone(turn.person.user)
     if tokens is not None and found.tokens >= tokens:
-        return Exhausted("tokens_per_day", f"{found.tokens:,}", count(tokens, "token"), found.unended)
-    return Exhausted("cost_per_day", dollars(found.usd), dollars(usd or 0), found.unended)
+        return Exhausted("tokens_per_day", f"{found.tokens:,}", count(tokens, "token"), found.unended, zone)
+    return Exhausted("cost_per_day", dollars(found.usd), dollars(usd or 0), found.unended, zone)

@@ -1,11 +1,9 @@
 """`twobrain rules`: the remembered rules of approval."""
 
 import time
-from datetime import tzinfo
-from functools import partial
 
 from base.errors import UnknownRuleError
-from base.texts import local_time
+from base.settings import LOCAL
 from graphs.session import Orchestrator
 from terminal.lists import Row, list_rows, show_json
 from terminal.screen import open_screen
@@ -20,8 +18,8 @@ async def rules(orchestrator: Orchestrator, *, user: str | None, as_json: bool) 
     """List the rules, the oldest first."""
     found = [(rule, _problem(orchestrator, rule)) for rule in await orchestrator.ledger.rules(user=user)]
     rows = [{**rule, "holds": problem is None, "why_not": problem} for rule, problem in found]
-    told = partial(_for_people, orchestrator.settings.zone("local"))
-    list_rows(rows, _COLUMNS, _NONE, as_json=as_json, for_people=told)
+    zone = orchestrator.settings.zone(user or LOCAL)
+    list_rows(rows, _COLUMNS, _NONE, as_json=as_json, for_people=_for_people, zone=zone)
 
 
 async def revoke(orchestrator: Orchestrator, rule_id: str, *, user: str | None, as_json: bool) -> None:
@@ -40,9 +38,9 @@ def _problem(orchestrator: Orchestrator, rule: Row) -> str | None:
     return why_not(rule, tool.definition if tool else None, time.time())
 
 
-def _for_people(zone: tzinfo, row: Row) -> Row:
+def _for_people(row: Row) -> Row:
     return {
         **row,
-        "until": "for good" if row["until"] is None else local_time(row["until"], zone),
+        "until": "for good" if row["until"] is None else row["until"],
         "uses_left": "any" if row["uses_left"] is None else row["uses_left"],
     }

@@ -3,7 +3,7 @@
 from graphs.session import Orchestrator
 from terminal.lists import Row, list_rows
 
-_COLUMNS = ("name", "role", "effect", "confirm", "missing", "description")
+_COLUMNS = ("name", "role", "effect", "confirm", "description")
 
 
 async def tools(orchestrator: Orchestrator, *, as_json: bool) -> None:
@@ -25,8 +25,10 @@ async def tools(orchestrator: Orchestrator, *, as_json: bool) -> None:
 
 
 def _for_people(row: Row) -> Row:
-    return {
-        **row,
-        "confirm": f"yes: {row['caution']}" if row["caution"] else row["confirm"],
-        "description": row["description"].split("\n")[0],
-    }
+    """Return a tool with all that matters in its description."""
+    told = [row["description"].split("\n")[0]]
+    if row["caution"]:
+        told.append(f"It asks: {row['caution']}.")
+    if row["missing"]:
+        told.append(f"Not usable: {row['missing']}.")
+    return {**row, "confirm": row["confirm"] or bool(row["caution"]), "description": " ".join(told)}

@@ -18,6 +18,7 @@ STANDS_ALONE = {
     "nodes.prompt.fences": "the fence around untrusted content is looked for by its name",
     "nodes.*": "a step bears the name it has in the graph",
     "terminal.commands.*": "a command is one file that bears its name",
+    "terminal.commands.setup.*": "as above",
     "terminal.commands.upkeep.*": "as above",
     "terminal.commands.conversations.*": "as above",
     "tools.*": "a family of tools is one file that the registry lists",

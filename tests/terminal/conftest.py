@@ -1,6 +1,7 @@
 """A person's home with the real command in it, offline and without keys."""
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -96,14 +97,15 @@ def _checked(done: subprocess.CompletedProcess[str], code: int) -> subprocess.Co
 
 
 class Terminal(fdspawn):
-    """A person's terminal of 80 columns, and the command that was started at it."""
+    """A person's terminal, and the command that was started at it."""
 
-    def __init__(self, home: Home, args: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, args: Sequence[str], environ: Mapping[str, str], columns: int) -> None:
         ours, its = os.openpty()
-        termios.tcsetwinsize(its, (40, 80))
-        self.process = forked.start_at(its, args, environ, home.directory)
+        termios.tcsetwinsize(its, (40, columns))
+        self.process = forked.start_at(its, args, environ, folder)
         os.close(its)
         super().__init__(ours, timeout=180, encoding="utf-8")  # a busy machine takes its time to start
+        self.logfile_read = io.StringIO()
         self._stops, self._ends = (termios.tcgetattr(ours)[6][key] for key in (termios.VINTR, termios.VEOF))
 
     def resize(self, rows: int, columns: int) -> None:
@@ -122,6 +124,11 @@ class Terminal(fdspawn):
         for text in texts:
             self.expect_exact(text)
         return shown(self.before)
+
+    @property
+    def whole(self) -> str:
+        """All that was shown so far."""
+        return shown(self.logfile_read.getvalue())
 
     def ends(self, code: int) -> str:
         """Wait for the end, and check its exit code."""
@@ -146,8 +153,8 @@ def home(tmp_path: Path) -> Home:
 def terminal(home: Home) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def spawn(*args: str, **env: str) -> Terminal:
-        opened.append(Terminal(home, args, home.env(**env)))
+    def spawn(*args: str, columns: int = 80, folder: Path | None = None, **env: str) -> Terminal:
+        opened.append(Terminal(folder or home.directory, args, home.env(**env), columns))
         return opened[-1]
 
     yield spawn

@@ -25,7 +25,7 @@ FORKS.set_forkserver_preload(
         "terminal.app",
         "terminal.commands.ask",
         "terminal.commands.chat",
-        "terminal.commands.doctor",
+        "terminal.commands.setup.doctor",
         "terminal.commands.pending",
         "tools.registry",
         "langchain_openai",

@@ -55,8 +55,7 @@ def test_it_says_where_each_persons_files_are(home):
     assert findings(home)["workspace"] == ("good", str(home.workspace))
     home.configure('[users.alice]\nrole = "user"\n[users."*"]\nrole = "guest"\n')
     alice, shared = home.workspace / ".people" / "alice", home.workspace / "shared"
-    told = f"{home.workspace}; alice: {alice}; everybody: {shared}"
-    assert findings(home)["workspace"] == ("good", told)
+    assert findings(home)["people"] == ("good", f"alice: {alice}; everybody: {shared}")
 
 
 def test_files_that_others_can_read_are_told_and_closed(home):
@@ -216,3 +215,65 @@ def test_a_claude_program_that_is_not_logged_in_is_told_of_wherever_it_is_replac
     environ["FAKE_CLAUDE"] = "answer"
     assert "could not" not in home.run("ask", "what is 12*7", **environ).stdout
     assert "claude-code" not in {one["name"] for one in home.json("doctor", **environ)["findings"]}
+
+
+def test_models_without_keys_says_what_is_missing_and_how_to_set_it(home):
+    done = home.run("models")
+    for told in ("GEMINI_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "claude", "twobrain init"):
+        assert told in done.stderr
+    assert len(home.json("models")) == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "why"), [("/", "your home"), ("~", "your home"), ("a.txt", "no folder"), ("~/data", "the data")]
+)
+def test_a_workspace_that_would_lay_open_more_than_files_is_told(home, place, why):
+    (home.directory / "a.txt").write_text("")
+    place = place.replace("~", str(home.directory))
+    state, told = findings(home, code=1, TWOBRAIN_WORKSPACE=place)["workspace"]
+    assert state == "bad"
+    assert why in told
+    assert "TWOBRAIN_WORKSPACE" in told
+
+
+def test_an_env_that_others_read_or_with_a_slip_is_told_and_closed(home):
+    place = home.directory / ".config" / "twobrain" / ".env"
+    place.parent.mkdir(parents=True)
+    place.write_text("GEMNI_API_KEY=x\nNOTES_TOKEN=y\nSTRANGE=z\nOTEL_SERVICE_NAME=t\n")
+    place.chmod(0o644)
+    home.configure('[mcp.servers.n]\ncommand = "notes-mcp-of-nobody"\nenv_from = ["NOTES_TOKEN"]\n')
+    found = findings(home, code=1)
+    assert found[".env"] == ("bad", f"others can read {place}; --repair closes that")
+    assert found["mcp n"][0] == "bad"
+    assert "'notes-mcp-of-nobody' is not on PATH" in found["mcp n"][1]
+    assert found["PATH"][0] == "note"
+    home.run("doctor", "--repair", code=1)
+    state, told = findings(home, code=1)[".env"]
+    assert state == "note"
+    assert "did you mean GEMINI_API_KEY?" in told
+    assert "STRANGE" in told
+    assert "OTEL" not in told
+    assert "NOTES_TOKEN" not in told
+
+
+def test_an_env_that_is_a_folder_stops_nothing_and_is_told(home):
+    (home.directory / ".env").mkdir()
+    home.run("models")
+    assert "is a folder" in findings(home)[".env"][1]
+
+
+def test_path_says_how_to_put_it_there_by_what_is_at_hand(home):
+    programs = home.directory / "bin"
+    programs.mkdir()
+
+    def told():
+        return findings(home, PATH=str(programs))["PATH"]
+
+    assert "ln -s" in told()[1]
+    for name in ("pipx", "uv"):
+        (programs / name).write_text("")
+        (programs / name).chmod(0o755)
+        assert told()[1].startswith(f"twobrain is not on it: {name} ")
+    (programs / "twobrain").write_text("")
+    (programs / "twobrain").chmod(0o755)
+    assert told() == ("good", str(programs / "twobrain"))

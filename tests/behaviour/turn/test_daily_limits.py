@@ -17,7 +17,7 @@ TOKENS = "[limits]\nmax_tokens_per_day = 250"
 COST = f"{PRICES}\n[limits]\nmax_cost_usd_per_day = 0.0085"
 USED_UP = re.compile(
     r"Today's allowance is used up: (\S+) of (.+)\. No model was asked, and nothing was done\. "
-    r"The count begins anew at midnight UTC, in \d+ h \d+ min\. "
+    r"The count begins anew at \d{4}-\d\d-\d\d \d\d:\d\d \(\S+\), in \d+ h \d+ min\. "
     r"Say it again then; this conversation is kept\."
 )
 
@@ -72,14 +72,14 @@ async def test_a_turn_whose_time_is_up_as_it_begins_asks_no_model_for_a_last_wor
 
 
 async def test_the_time_at_which_the_day_begins_anew_is_told_to_the_minute(house, monkeypatch):
-    made = house(TOKENS, ("openai",))
+    made = house(f'{TOKENS}\n[users.local]\ntimezone = "Europe/Paris"', ("openai",))
     noon = 1_800_000_000 // 86_400 * 86_400 + 12 * 3_600
     async with made.open() as orchestrator:
         for after, told in ((0, "12 h 0 min"), (1_830, "11 h 29 min"), (43_199, "0 h 0 min")):
             monkeypatch.setattr(time, "time", lambda after=after: noon + after)
             for _ in range(4):
                 result = await orchestrator.ask("Hello", thread_id="t", context=made.context())
-            assert f"midnight UTC, in {told}." in result.response
+            assert f"at 2027-01-16 01:00 (Europe/Paris), in {told}." in result.response
 
 
 async def test_plain_chat_is_refused_too(house):

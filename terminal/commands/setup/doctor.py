@@ -10,8 +10,9 @@ from rich.text import Text
 
 from base.errors import ConfigurationError
 from base.settings import load_settings
-from doctor.check import Finding, check_all, close_to_others
+from doctor.check import check_all, close_to_others
 from doctor.diagnose import diagnose
+from doctor.machine import Finding
 from doctor.repair import repair
 from graphs.session import Orchestrator
 from terminal.conversation import thread_of

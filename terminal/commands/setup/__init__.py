@@ -1,0 +1,1 @@
+"""Commands that set it up, and tell whether it is."""

@@ -31,7 +31,8 @@ def main() -> None:
 
     try:
         _check_arguments()
-        import terminal.upkeep_app  # noqa: F401 (its commands are the app's, too)
+        import terminal.schedule_app
+        import terminal.upkeep_app  # noqa: F401 (their commands are the app's, too)
         from terminal.app import app
 
         app(prog_name="twobrain")

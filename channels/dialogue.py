@@ -270,8 +270,8 @@ class Dialogue:
         if _NEW.match(text):
             return Understood(message=_NEW.sub("", text, count=1))
         if waits is None:
-            is_late = shown is not None and _is_answer(text)  # which is told what was decided
-            return Understood(answer={"decisions": []}) if is_late else Understood(message=text)
+            is_overdue = shown is not None and _is_answer(text)  # which is told what was decided
+            return Understood(answer={"decisions": []}) if is_overdue else Understood(message=text)
         if shown != code_of(waits):
             return Understood(problem=_ANOTHER if shown else _NOT_UNDERSTOOD)
         return understood(text, waits, partial(fault, await self._orchestrator.all_tools()))

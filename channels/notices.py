@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +14,10 @@ from base.settings import UserCard
 from base.texts import visible
 from channels.messages import Messages, NoticeRows
 from graphs.session import Orchestrator
+from schedules.schedules import Schedules, note_on
 from tools.notify import sent_to
 
+PAGE = "page"
 _LOOK_S = 3.0
 _LONG_S = 60.0
 """Seconds of a turn at whose end nobody need be watching any more."""
@@ -35,7 +37,7 @@ class Notice:
     place: str
     """A messenger's name, `page`, or the name of a variable with an apprise URL."""
     kind: str
-    """question, failed or finished."""
+    """question, failed, finished or reminder."""
     thread: str
     subject: str
     """The question's identity, or the turn's id."""
@@ -52,11 +54,15 @@ class Notices:
         orchestrator: Orchestrator,
         is_ours: Callable[[str], bool],
         send: Callable[[Notice], Awaitable[None]],
+        *,
+        sends_once: bool = False,
     ) -> None:
         """`send` tells a person, and raises TwobrainError where it cannot.
 
-        By `name` is stored how far was looked.
+        By `name` is stored how far was looked. `sends_once`: a notice that is sent again comes once all the
+        same, by its key.
         """
+        self._sends_once = sends_once
         self._name = name
         self._orchestrator = orchestrator
         self._rows = NoticeRows(orchestrator.ledger.access)
@@ -68,10 +74,25 @@ class Notices:
         self._retry_at: dict[str, float] = {}
         """By key: until when it is not tried again."""
 
-    async def look(self, messenger: str | None = None) -> None:
-        """Tell what is to be told now; a messenger's approvers unasked."""
-        if not messenger and not any(card.notify for card in self._orchestrator.settings.users.values()):
-            return
+    async def look(self, messenger: str | None = None) -> float:
+        """Tell what is to be told now; a messenger's approvers unasked.
+
+        Return in how many seconds to look again.
+        """
+        asked: Collection[tuple[str, str]] = ()
+        if messenger or any(card.notify for card in self._orchestrator.settings.users.values()):
+            asked = await self._note(messenger)
+        rows = [row for row in await self._rows.open() if self._is_ours(row["place"])]
+        now = self._orchestrator.ledger.now()
+        for row in rows:
+            is_shown = row["place"] == PAGE and row["kind"] != "question"  # by the page itself
+            if row["at"] <= now and not is_shown:
+                await self._tell(row, waits=(row["thread"], row["subject"]) in asked)
+        now = self._orchestrator.ledger.now()
+        return min((max(0.0, row["at"] - now) for row in rows if not row["sent_at"]), default=_LOOK_S)
+
+    async def _note(self, messenger: str | None) -> Collection[tuple[str, str]]:
+        """Note what to tell; return the questions that wait, by thread."""
         asked = {(row["thread"], subject): row["user"] async for row, subject in self._questions()}
         wanted = [
             Notice(f"question {thread} {subject} {user} {place}", user, place, "question", thread, subject)
@@ -86,9 +107,7 @@ class Notices:
         if self._looked is not None:
             await self._rows.change(f"looked {self._name}", at=self._looked)
             self._looked = None
-        for row in await self._rows.open():
-            if self._is_ours(row["place"]):
-                await self._tell(row, waits=(row["thread"], row["subject"]) in asked)
+        return asked
 
     async def _tell(self, row: dict[str, Any], *, waits: bool) -> None:
         now = self._orchestrator.ledger.now()
@@ -103,11 +122,13 @@ class Notices:
             and row["reminded_at"] is None
             and now >= row["sent_at"] + 60 * card.remind_after
         )
-        if not due or self._is_quiet(row["user"]) or time.monotonic() < self._retry_at.get(row["key"], 0.0):
+        is_quiet = row["kind"] != "reminder" and self._is_quiet(row["user"])  # they chose its time
+        if not due or is_quiet or time.monotonic() < self._retry_at.get(row["key"], 0.0):
             return
         fields = {name: row[name] for name in ("key", "user", "place", "kind", "thread", "subject")}
         told = {"reminded_at" if again else "sent_at": now}
-        await self._rows.change(row["key"], **told)  # a push that may have been sent is not sent twice
+        if not self._sends_once:  # what may have been sent is not sent twice
+            await self._rows.change(row["key"], **told)
         try:
             await self._send(Notice(**fields, again=again))
         except TwobrainError as error:
@@ -115,8 +136,8 @@ class Notices:
             self._retry_at[row["key"]] = time.monotonic() + _AGAIN_S
             await self._rows.change(row["key"], **dict.fromkeys(told))
             return
-        if row["kind"] != "question":
-            await self._rows.change(row["key"], resolved_at=now)
+        told |= {} if row["kind"] == "question" else {"resolved_at": now}
+        await self._rows.change(row["key"], **told)
 
     async def _questions(self) -> AsyncIterator[tuple[dict[str, Any], str]]:
         """Yield the threads that wait, each with the identity of its question."""
@@ -178,21 +199,22 @@ async def serve_notices(orchestrator: Orchestrator) -> None:
     """Tell by push and on the page, in one process alone."""
 
     async def push(notice: Notice) -> None:
-        if notice.place != "page":  # which shows what is stored
+        if notice.place != PAGE:  # which shows what is stored
             await _push(orchestrator, notice)
 
-    notices = Notices("others", orchestrator, lambda place: place == "page" or place.isupper(), push)
+    notices = Notices("others", orchestrator, lambda place: place == PAGE or place.isupper(), push)
     while True:
         with suppress(BusyThreadError):
             async with orchestrator.turns.at_once(_LOCK):
                 while True:
+                    pause = _LOOK_S
                     try:
-                        await notices.look()
+                        pause = min(pause, await notices.look())
                     except TwobrainError as error:
                         _log.error("notices wait: %s", error)
                     except Exception:  # of a push service, whatever it throws: it ends no messenger
                         _log.exception("notices wait")
-                    await asyncio.sleep(_LOOK_S)
+                    await asyncio.sleep(pause)
         await asyncio.sleep(_LOOK_S)
 
 
@@ -208,8 +230,12 @@ async def words_of(orchestrator: Orchestrator, notice: Notice) -> str:
     """Return what a person is told, without what a call would do."""
     row = await orchestrator.ledger.thread(notice.thread)
     title = visible((row or {}).get("title") or "a conversation")
+    planned = await Schedules(orchestrator.ledger).found(notice.subject)
+    note = f"\n({note_on(*planned)})" if planned and note_on(*planned) else ""
+    if notice.kind == "reminder":
+        return f"{visible(planned[1].task)}{note}" if planned else "(A reminder that was removed.)"
     if notice.kind != "question":
-        return f"{'That failed' if notice.kind == 'failed' else 'Done'}: {title}"
+        return f"{'That failed' if notice.kind == 'failed' else 'Done'}: {title}{note}"
     waiting = await orchestrator.ledger.open_calls(notice.thread)
     tools = ", ".join(dict.fromkeys(visible(each.tool) for each in waiting))
     still = "still " if notice.again else ""

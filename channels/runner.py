@@ -51,7 +51,9 @@ class Channel:
         self._noticed: set[str] = set()
         """Chats that were told why nothing is done there."""
         name = messenger.name
-        self._notices = Notices(name, orchestrator, lambda place: place == name, self._send_notice)
+        self._notices = Notices(
+            name, orchestrator, lambda place: place == name, self._send_notice, sends_once=True
+        )
         self._handler = Handler(orchestrator, messenger, self._delivery, self._questions)
 
     async def run(self) -> None:
@@ -78,13 +80,14 @@ class Channel:
         """Mark questions that were answered, here or anywhere."""
         while True:
             self._handler.changed.clear()
+            pause = _LOOK_S
             try:
                 await self._questions.settle()
-                await self._notices.look(self._messenger.name)
+                pause = min(pause, await self._notices.look(self._messenger.name))
             except TwobrainError as error:
                 _log.warning("notices on %s wait: %s", self._messenger.name, error)
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
+                async with asyncio.timeout(pause):
                     await self._handler.changed.wait()
 
     async def _send_notice(self, notice: Notice) -> None:
@@ -94,6 +97,11 @@ class Channel:
         chat = await self._delivery.chat_with(card, near) if card else None
         if chat is None:
             raise MessengerError(f"[users.{notice.user}] has no {self._messenger.name}.")
+        if notice.kind == "reminder":
+            await self._delivery.put(
+                Outgoing(chat, notice.key, await words_of(self._orchestrator, notice), notice.user)
+            )
+            return
         result = await self._orchestrator.result(notice.thread)
         if notice.kind == "question" and not notice.again:
             if result.pending:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from base.errors import ConfigurationError
@@ -11,6 +11,7 @@ from channels.matrix import open_matrix
 from channels.messenger import Messenger
 from channels.notices import serve_notices
 from channels.runner import Channel
+from channels.scheduler import serve_schedules
 from channels.telegram import open_telegram
 from graphs.session import Orchestrator
 
@@ -37,17 +38,21 @@ def open_messengers(settings: Settings) -> list[Messenger]:
 
 
 async def serve_channels(orchestrator: Orchestrator) -> None:
-    """Serve all messengers until cancelled. Raises as `open_messengers`."""
-    messengers = await asyncio.to_thread(open_messengers, orchestrator.settings)
+    """Serve all messengers, and what is due, until cancelled. Raises as `open_messengers`."""
+    await _serve(orchestrator, await asyncio.to_thread(open_messengers, orchestrator.settings))
+
+
+async def _serve(orchestrator: Orchestrator, messengers: Sequence[Messenger]) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(serve_notices(orchestrator))
+        tasks.create_task(serve_schedules(orchestrator))
         for messenger in messengers:
             tasks.create_task(Channel(orchestrator, messenger).run())
 
 
 @asynccontextmanager
 async def channels_served(orchestrator: Orchestrator) -> AsyncIterator[None]:
-    """Serve all messengers while a server runs; their faults are logged."""
+    """Serve messengers and what is due beside a server; faults are logged."""
     task = asyncio.create_task(_served(orchestrator))
     try:
         yield
@@ -58,9 +63,12 @@ async def channels_served(orchestrator: Orchestrator) -> AsyncIterator[None]:
 
 
 async def _served(orchestrator: Orchestrator) -> None:
+    messengers: Sequence[Messenger] = ()
     try:
-        await serve_channels(orchestrator)
+        messengers = await asyncio.to_thread(open_messengers, orchestrator.settings)
     except ConfigurationError as error:
         _log.error("no messenger is served: %s", error)
+    try:
+        await _serve(orchestrator, messengers)
     except Exception:
         _log.exception("no messenger is served any more")

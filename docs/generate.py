@@ -27,6 +27,7 @@ _ROOMS = [
     "ledger",
     "models",
     "nodes",
+    "schedules",
     "server",
     "storage",
     "terminal",

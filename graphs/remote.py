@@ -85,6 +85,7 @@ class RemoteOrchestrator:
         self.user = str(me["user"])
         self.models = Labels({each["name"]: each["label"] for each in me["models"]})
         self.ledger = Threads(self)
+        self.tools = Registry(())
         self._http = http
         self._questions: dict[str, str] = {}
 

@@ -1,7 +1,7 @@
 """A turn's result, and how it is read from the state."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -75,14 +75,15 @@ def result_of(thread_id: str, snapshot: StateSnapshot) -> Result:
     return result_from(thread_id, {**vars(state), **account, "pending": pending})
 
 
-def outcomes_of(result: Result) -> dict[str, str]:
+def outcomes_of(result: Result, label: Callable[[str], str] = str) -> dict[str, str]:
     """Return which tools ended how, in words: `{"done": "get_time (2)"}`.
 
-    It stands beside the answer: a claim without a receipt is seen to have none.
+    It stands beside the answer: a claim without a receipt is seen to have none. `label` says what a person
+    calls a tool.
     """
     calls: dict[str, Counter[str]] = {"executed": Counter()}
     for receipt in result.receipts:
-        calls.setdefault(receipt["status"], Counter())[visible(receipt["tool"])[:_NAME_CHARS]] += 1
+        calls.setdefault(receipt["status"], Counter())[visible(label(receipt["tool"]))[:_NAME_CHARS]] += 1
     return {_OUTCOMES.get(status, status): listed_tools(tools) for status, tools in calls.items() if tools}
 
 

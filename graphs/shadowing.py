@@ -14,6 +14,7 @@ PACKAGES = (
     "nodes",
     "tools",
     "models",
+    "schedules",
     "ledger",
     "storage",
     "base",

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from storage.shared_tables import Number, String, Text, metadata
 
-VERSION = 4
+VERSION = 5
 """Of the schema below; a database with a higher one is refused, one with a lower one brought up to it."""
 
 OLDEST = 2
@@ -210,6 +210,45 @@ rules = Table(
     Column("created_at", Double, nullable=False),
     Column("created_by", String, nullable=False),
 )
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("title", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("is_reminder", Boolean, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("zone", String, nullable=False),
+    Column("begins_at", Double, nullable=False),
+    Column("next_at", Double, index=True),
+    Column("status", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("when_missed", String, nullable=False),
+    Column("place", String, nullable=False),
+    Column("is_quiet", Boolean, nullable=False),
+    Column("choices", Text, nullable=False),
+    Column("failures", Number, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+"""What is to be done at its time; see `schedules.schedules.Schedule`."""
+
+schedule_runs = Table(
+    "schedule_runs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("schedule", String, nullable=False, index=True),
+    Column("user", String, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("status", String, nullable=False, index=True),
+    Column("missed", Number, nullable=False),
+    Column("thread", String, nullable=False),
+    Column("at", Double, nullable=False),
+    UniqueConstraint("schedule", "due_at"),
+)
+"""What became of each due time; `missed` counts those before it at which nobody was awake."""
 
 thread_titles = Table(
     "thread_titles",

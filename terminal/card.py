@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from base.settings import LOCAL, Settings
-from base.texts import count, escaped, visible
+from base.texts import count, escaped
 from nodes.gate.answers import Check, plain_answer, read
 from nodes.gate.request import one_of, own_description, unfenced
 from terminal.forms import ArgumentForm, BackError, RuleForm, answered
@@ -81,6 +81,11 @@ class Origin:
         """Return the tool of a call; None: it is not known here."""
         return self.tools.find(action["name"]) if self.tools else None
 
+    def name(self, action: Mapping[str, Any]) -> str:
+        """Return what a person calls a call's tool, and its name."""
+        tool, name = self.tool(action), escaped(action["name"])
+        return f"{escaped(tool.label)} ({name})" if tool and tool.label else name
+
     def place(self, action: Mapping[str, Any]) -> str:
         """Return where on this machine a call acts; empty: nowhere."""
         tool = self.tool(action)
@@ -90,7 +95,7 @@ class Origin:
             found = tool.location(self.settings, self.user, tool.check(action["args"]))
         except (ToolFailure, ArgumentsError):
             return ""
-        return visible(str(found)) if found else ""
+        return escaped(str(found)) if found else ""
 
 
 def answer_all(request: dict[str, Any], *, yes: bool, reason: str = "") -> dict[str, Any]:
@@ -290,7 +295,7 @@ def _card(request: dict[str, Any], number: int, origin: Origin) -> RenderableTyp
     place = f" {number + 1} of {len(actions)}" if len(actions) > 1 else ""
     return Panel(
         Group(*_parts(request, number, origin)),
-        title=Text.assemble(f"{what}{place} · ", (escaped(action["name"]), "bold")),
+        title=Text.assemble(f"{what}{place} · ", (origin.name(action), "bold")),
         title_align="left",
         border_style="yellow",
         padding=(0, 2),

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from base.errors import ConfigurationError, UnknownModelError, UnknownThreadError
 from base.settings import LOCAL, Settings
-from base.texts import visible
+from base.texts import escaped
 from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.session import Orchestrator, check_thread
@@ -26,6 +26,7 @@ from terminal.lists import show_json
 from terminal.progress import receipts, show_turn
 from terminal.screen import open_screen
 from terminal.text import one_line, plain
+from tools.registry import Registry
 
 _SHORT = re.compile("[0-9a-f]{8}")
 """How a UUID begins."""
@@ -101,7 +102,8 @@ class Conversation:
         if result.pending is None:
             return await self._finish(self.orchestrator.stream_proceed(thread_id, context=self.context))
         if result.receipts and not self._options.json:
-            self.screen.side.print(receipts(result))
+            tools = await self.orchestrator.all_tools()
+            self.screen.side.print(receipts(result, tools.label))
         return await self._settle(result)
 
     async def _finish(self, events: AsyncGenerator[Event, None]) -> Result:
@@ -111,8 +113,9 @@ class Conversation:
         """Answer confirmations until there is none, or nobody to answer it."""
         if result.pending is None:
             return result
-        check = partial(fault, await self.orchestrator.all_tools())
-        prompt = ApprovalPrompt(self.screen, check, await self._origin(result.thread_id))
+        tools = await self.orchestrator.all_tools()
+        origin = await self._origin(result.thread_id, tools)
+        prompt = ApprovalPrompt(self.screen, partial(fault, tools), origin)
         while result.pending is not None:
             try:
                 answer = await self.decision(result.pending, prompt)
@@ -131,17 +134,18 @@ class Conversation:
 
     async def show_waiting(self, thread_id: str, request: dict[str, Any]) -> None:
         """Show what a thread waits for, and the commands that answer it."""
-        show_waiting(self.screen.out, request, thread_id, await self._origin(thread_id))
+        origin = await self._origin(thread_id, self.orchestrator.tools)
+        show_waiting(self.screen.out, request, thread_id, origin)
         if self._options.server:
             self.screen.note(f"Each with --server {self._options.server}, for it is there.", "dim")
 
-    async def _origin(self, thread_id: str) -> Origin:
+    async def _origin(self, thread_id: str, tools: Registry) -> Origin:
         """Return whose turn it is that asks, and of which conversation."""
         row = await self.orchestrator.ledger.thread(thread_id) or {}
         user, title = row.get("user") or LOCAL, one_line(row.get("title") or thread_id, _TITLE_WIDTH)
-        who = "you" if user == self.user else visible(user)
-        words = f"Asked by {who}, in “{visible(title)}”"
-        return Origin(words, await self.orchestrator.all_tools(), self.orchestrator.settings, user)
+        who = "you" if user == self.user else escaped(user)
+        words = f"Asked by {who}, in “{escaped(title)}”"
+        return Origin(words, tools, self.orchestrator.settings, user)
 
     async def _rules(self, answer: dict[str, Any]) -> list[str]:
         """Return the ids of all rules, where an answer makes one."""
@@ -168,9 +172,14 @@ class Conversation:
         async with aclosing(events):
             if self._options.json:
                 return await until_interrupted(final_result(events, self._show))
-            return await until_interrupted(
-                show_turn(events, self.screen, label=self._label, plain_text=self._options.plain)
-            )
+            return await until_interrupted(self._shown(events))
+
+    async def _shown(self, events: AsyncIterator[Event]) -> Result:
+        label = (await self.orchestrator.all_tools()).label
+        plain_text = self._options.plain
+        return await show_turn(
+            events, self.screen, label=self._label, tool_label=label, plain_text=plain_text
+        )
 
     def _show(self, event: Event) -> None:
         """Print an event for a program, where it reads them."""
@@ -188,7 +197,7 @@ class Conversation:
         """
         for name in {"orchestrator", "responder"} & choices.keys():
             self.orchestrator.models.require(choices[name], self.user)
-        self.context = _checked({**choices_of(self.context), **choices})
+        self.context = _checked({**choices_of(self.context), **choices}, "/")
 
     def _label(self, model: str) -> str:
         """Return what a person calls a model."""
@@ -256,10 +265,10 @@ def _context(options: Options, settings: Settings) -> Context:
     return _checked({name: value for name, value in given.items() if value is not None})
 
 
-def _checked(given: dict[str, Any]) -> Context:
+def _checked(given: dict[str, Any], mark: str = "--") -> Context:
     try:
         return Context.model_validate(given)
     except ValidationError as error:
         problem = error.errors()[0]
         option = _OPTIONS.get(str(problem["loc"][0]), problem["loc"][0])
-        raise ConfigurationError(f"{option}: {problem['msg']}.") from None
+        raise ConfigurationError(f"{mark}{option}: {problem['msg']}.") from None

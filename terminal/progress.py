@@ -16,6 +16,7 @@ from terminal.markdown import MarkdownFlow
 from terminal.screen import Screen
 from terminal.text import Flow, one_line, plain
 
+Labels = Callable[[str], str]
 _MARKS = {"executed": ("✓", "green"), "failed": ("✗", "red")}
 _OTHER_MARK = ("\u2013", "yellow")
 _OUTCOME_STYLES = {"done": "dim", "failed": "red"}
@@ -29,25 +30,27 @@ async def show_turn(
     events: AsyncIterator[Event],
     screen: Screen,
     *,
-    label: Callable[[str], str] = str,
+    label: Labels = str,
+    tool_label: Labels = str,
     plain_text: bool = False,
 ) -> Result:
     """Show a turn as it runs, and return its result.
 
-    `label` says what a person calls a model; `plain_text`: the answer's Markdown is shown as it was written.
+    `label` and `tool_label` say what a person calls a model and a tool; `plain_text`: the answer's Markdown
+    is shown as it was written.
     """
-    view = _TurnView(screen, label, plain_text=plain_text)
+    view = _TurnView(screen, label, tool_label, plain_text=plain_text)
     try:
         return await final_result(events, view.take)
     finally:
         view.close()
 
 
-def receipts(result: Result) -> Text:
+def receipts(result: Result, label: Labels = str) -> Text:
     """Return what a turn did: `done: get_time (2) · denied: delete_file`."""
     told = [
         Text(f"{outcome}: {tools}", _OUTCOME_STYLES.get(outcome, "yellow"))
-        for outcome, tools in outcomes_of(result).items()
+        for outcome, tools in outcomes_of(result, label).items()
     ]
     return Text(" · ", "dim").join(told) if told else Text("no tool was used", "dim")
 
@@ -55,9 +58,10 @@ def receipts(result: Result) -> Text:
 class _TurnView:
     """One turn on the screen; nothing spins where that is not lively."""
 
-    def __init__(self, screen: Screen, label: Callable[[str], str], *, plain_text: bool) -> None:
+    def __init__(self, screen: Screen, label: Labels, tool_label: Labels, *, plain_text: bool) -> None:
         self._screen = screen
         self._label = label
+        self._tool_label = tool_label
         self._models: dict[str, None] = {}
         self._began = time.monotonic()
         self._live = Live(console=screen.side, transient=True, redirect_stdout=False, redirect_stderr=False)
@@ -107,7 +111,7 @@ class _TurnView:
         self._end_answer()
         args = ", ".join(str(value) for value in event.args.values()).replace("\n", " ")
         shown = one_line(args, _NAME_WIDTH)
-        label = Text.assemble((one_line(event.tool, _NAME_WIDTH), "bold"), f" {shown}" if shown else "")
+        label = Text.assemble((self._named(event), "bold"), f" {shown}" if shown else "")
         self._running[event.call_id] = (Spinner("dots", label, style="cyan"), label)
         self._spin()
 
@@ -115,7 +119,7 @@ class _TurnView:
         """Put a call's final line above what still runs."""
         self._end_answer()
         mark, style = _MARKS.get(event.status, _OTHER_MARK)
-        _, label = self._running.pop(event.call_id, (None, Text(one_line(event.tool, _NAME_WIDTH), "bold")))
+        _, label = self._running.pop(event.call_id, (None, Text(self._named(event), "bold")))
         line = Text.assemble((f"{mark} ", style), label)
         if event.status not in _MARKS:
             line.append(f" {event.status}", style)
@@ -123,6 +127,9 @@ class _TurnView:
             line.append(f"  {result}", "red" if event.status == "failed" else "dim")
         self._screen.side.print(line, no_wrap=True, overflow="ellipsis")
         self._spin()
+
+    def _named(self, event: ToolStarted | ToolFinished) -> str:
+        return one_line(self._tool_label(event.tool), _NAME_WIDTH)
 
     def _restarted(self, event: Restarted) -> None:
         if self._answer:
@@ -137,7 +144,7 @@ class _TurnView:
             self._say(result.response)
         self.close()
         if result.pending is None:
-            self._screen.side.print(Text.assemble("\n", receipts(result)))
+            self._screen.side.print(Text.assemble("\n", receipts(result, self._tool_label)))
             self._screen.side.print(self._account(result), style="dim", soft_wrap=True)
         if result.stop_reason == "model_failed":
             self._screen.side.print("No model could finish this.", style="yellow")

@@ -43,7 +43,14 @@ def _preview(here: Here, command: str) -> str:
     return f"Run in {_workspace(here).path}, for at most {limit:g} s:\n$ {command}"
 
 
-@tool(effect="execute", role="admin", untrusted=True, preview=_preview, missing=_missing)
+@tool(
+    effect="execute",
+    label="Shell command",
+    role="admin",
+    untrusted=True,
+    preview=_preview,
+    missing=_missing,
+)
 async def run_command(here: Here, command: Annotated[str, "command line for /bin/sh"]) -> str:
     """Run a shell command in the workspace folder; tells its exit status and output.
 

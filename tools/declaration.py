@@ -26,6 +26,7 @@ from base.tasks import within
 from base.users import Role
 from base.worker_threads import in_thread
 from ledger.records import fingerprint
+from schedules.schedules import Schedules
 from storage.long_results import LongResults
 from tools.schema import ArgumentsError, shown_schema, unstorable
 
@@ -105,6 +106,8 @@ class Here:
     """Where results are that were too long to be shown; None: nowhere."""
     log_undo: LogUndo = _log_nothing
     """Called before a call takes effect, with all that its undo needs: how it was, and how it is left."""
+    schedules: Schedules | None = None
+    """What is planned; None: nothing can be."""
 
 
 Run = Callable[[Here, dict[str, Any]], Coroutine[Any, Any, Any]]
@@ -165,6 +168,8 @@ class Tool:
     check: Check
     """Returns validated, coerced arguments; raises ArgumentsError."""
     effect: Effect
+    label: str = ""
+    """What people read in a terminal; empty: its name. Never its maker's words where that is a stranger."""
     canonical: Canonical = _as_they_are
     """Returns checked arguments in the one form of all that mean the same, such as `a.txt` and `./a.txt`;
     raises ToolFailure or ValueError where they have none."""
@@ -259,6 +264,7 @@ class Tool:
 def tool(  # noqa: PLR0913 (each is one property of a declaration)
     *,
     effect: Effect,
+    label: str = "",
     role: Role = "user",
     confirm: bool | None = None,
     idempotent: bool | None = None,
@@ -288,6 +294,7 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
             **_told_by(function),
             canonical=canonical,
             effect=effect,
+            label=label,
             role=role,
             confirm=effect != "read" if confirm is None else confirm,
             idempotent=effect == "read" if idempotent is None else idempotent,

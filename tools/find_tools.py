@@ -16,7 +16,7 @@ _IN_THE_NAME = 3
 
 
 # A guest finds what a guest may use.
-@tool(effect="read", role="guest")
+@tool(effect="read", label="Look for tools", role="guest")
 async def find_tools(
     here: Here, query: Annotated[str, "what the tool should do, in a few English words"]
 ) -> str:

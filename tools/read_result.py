@@ -9,7 +9,7 @@ PAGE = 8_000
 """Bytes of a page: some 2,000 tokens, so that six pages fit the smallest context budget."""
 
 
-@tool(effect="read", role="guest")
+@tool(effect="read", label="Read on", role="guest")
 async def read_result(
     here: Here,
     handle: Annotated[str, "the handle, as it stands where a long result was cut"],

@@ -11,7 +11,7 @@ from base.settings import Settings
 from base.texts import name_key
 from base.users import Role
 from ledger.records import fingerprint
-from tools import calculator, clock, command, find_tools, memory, notify, read_result
+from tools import calculator, clock, command, find_tools, memory, notify, read_result, schedule
 from tools.calendar import tools as calendar
 from tools.declaration import Tool
 from tools.files import tools as files
@@ -53,6 +53,11 @@ class Registry:
             return self._tools[name]
         alike = [tool for tool in self if name_key(tool.name) == name_key(name)]
         return alike[0] if len(alike) == 1 else None
+
+    def label(self, name: str) -> str:
+        """Return what a person reads for a tool's name."""
+        tool = self.find(name)
+        return (tool.label if tool else "") or name
 
     def fingerprint(self, name: str, args: Mapping[str, Any]) -> str:
         """Return what is the same for calls that a tool takes alike."""
@@ -104,6 +109,7 @@ def open_registry(settings: Settings) -> Registry:
             *web.TOOLS,
             *http_request.TOOLS,
             *memory.TOOLS,
+            *schedule.TOOLS,
             *command.tools(settings),
             *mail.TOOLS,
             *notify.TOOLS,

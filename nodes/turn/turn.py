@@ -19,6 +19,7 @@ from nodes.resources import Resources, resources
 from nodes.state import JudgedCall, State
 from nodes.turn.history import TurnHistory, read_turn
 from nodes.turn.undo_log import UndoLog
+from schedules.schedules import Schedules
 from tools.declaration import Here, Tool
 from tools.policy.decision import Person
 
@@ -123,6 +124,7 @@ class Turn:
             tainted=bool(self.state.taint["sources"]),
             long_results=self.res.artifacts,
             log_undo=log_undo,
+            schedules=Schedules(self.res.ledger),
         )
 
 

@@ -161,3 +161,12 @@ def test_a_script_is_told_questions_and_failures_as_events_with_the_usual_codes(
     home.configure("[users.local]\nrole = 5\n")
     [failed] = lines_of(home.run("ask", "hi", "--json-stream", code=2))
     assert "line 2" in failed["detail"]
+
+
+def test_a_tools_label_is_what_people_read_and_the_card_has_its_name_too(home, terminal):
+    home.configure('[tools.run_command]\nenabled = true\n[users.local]\nrole = "admin"\n')
+    screen = terminal("ask", 'use run_command {"command": "echo hello"}')
+    screen.sees("Confirm", "Shell command (run_command)", "reject >")
+    screen.sendline("y")
+    screen.sees("✓", "Shell command", "echo hello", "done: Shell command", "thread ")
+    screen.ends(0)

@@ -17,6 +17,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 class ToolCard(Card):
     """One `[mcp.servers.NAME.tools.TOOL]` table. None: as the server's table says."""
 
+    label: str = Field(default="", max_length=60)
+    """What people read in a terminal; empty: its name."""
     role: Role | None = None
     """The least trusted role that may use it."""
     confirm: bool | None = None

@@ -160,6 +160,7 @@ def _read(connection: Connection, definition: Any, is_free: IsFree) -> ServerToo
         parameters=shown.parameters,
         run=_run(connection, definition, repeatable=effect == "read"),
         effect=effect,
+        label=own.label,
         role=own.role or card.role,
         idempotent=effect == "read",
         timeout_s=card.timeout_s,

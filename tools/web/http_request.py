@@ -64,7 +64,7 @@ def _lacks(settings: Settings) -> str | None:
     return f"set the environment variable {unset}" if unset else None
 
 
-@tool(effect="read", untrusted=True, outbound=True, missing=_lacks)
+@tool(effect="read", label="Ask a service", untrusted=True, outbound=True, missing=_lacks)
 async def http_get(here: Here, url: Url) -> str:
     """Read a URL of home automation or another service that was opened for it, as it answers."""
     return _report(here, await _send(here, "GET", url))
@@ -85,6 +85,7 @@ def _canonical(args: dict[str, Any]) -> dict[str, Any]:
 
 @tool(
     effect="send",
+    label="Call a service",
     untrusted=True,
     preview=_preview,
     missing=_lacks,

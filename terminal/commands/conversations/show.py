@@ -28,7 +28,7 @@ async def show(orchestrator: Orchestrator, thread_id: str | None, options: Optio
     for message in said:
         print_message(talk.screen, message, is_plain=options.plain)
     if result.receipts:
-        talk.screen.side.print(receipts(result))
+        talk.screen.side.print(receipts(result, orchestrator.tools.label))
     if result.pending:
         await talk.show_waiting(thread, result.pending)
     talk.screen.note(f"thread {plain(thread)}", "dim")

@@ -22,5 +22,5 @@ def test_after_a_kill_no_command_runs_on_and_whether_it_happened_is_asked(home, 
         screen.sendline(typed)
         screen.sees("Please type again, done.", "count it as done >")
     screen.sendline("done")
-    screen.sees("unknown whether done: run_command")
+    screen.sees("unknown whether done: Shell command")
     screen.ends(0)

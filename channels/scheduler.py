@@ -1,0 +1,137 @@
+"""What is due is done, and its result finds its person."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+
+from base.errors import BusyThreadError, StorageError, TwobrainError
+from base.texts import count
+from channels.messages import NoticeRows
+from graphs.result import Result
+from graphs.session import Orchestrator
+from graphs.stream import final_result
+from nodes.context import Context
+from schedules.schedules import FAILURES, NOWHERE, Run, RunStatus, Schedule, Schedules
+
+_LOOK_S = 1.0
+_AT_ONCE = 4
+"""Turns of schedules that one process runs at a time."""
+_NOTHING = re.compile(r"\W*nothing( new)? to report\W*", re.IGNORECASE)
+_ASKED_QUIETLY = "(Where there is nothing that I should hear, answer with just: Nothing to report.)"
+
+_log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Does what is due; any number of processes may have one."""
+
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        self._orchestrator = orchestrator
+        self._schedules = Schedules(orchestrator.ledger)
+        self._rows = NoticeRows(orchestrator.ledger.access)
+        self._room = asyncio.Semaphore(_AT_ONCE)
+
+    async def serve(self) -> None:
+        """Do what is due until cancelled."""
+        doing: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    for run, schedule in await self._due():
+                        if run.id not in doing or doing[run.id].done():
+                            doing[run.id] = tasks.create_task(self._do(run, schedule))
+                except TwobrainError as error:
+                    _log.error("what is due waits: %s", error)
+                doing = {run: task for run, task in doing.items() if not task.done()}
+                await asyncio.sleep(_LOOK_S)
+
+    async def run_due(self) -> int:
+        """Do what is due now; return how much that was.
+
+        Raises:
+            StorageError: it cannot be read or noted.
+        """
+        due = await self._due()
+        await asyncio.gather(*(self._do(run, schedule) for run, schedule in due))
+        return len(due)
+
+    async def _due(self) -> Sequence[tuple[Run, Schedule]]:
+        await self._schedules.take(self.targets)
+        return await self._schedules.due()
+
+    def targets(self, user: str, chosen: str) -> Sequence[str]:
+        """Return where somebody is told: where it says, or they did."""
+        if chosen:
+            return () if chosen == NOWHERE else (chosen,)
+        settings = self._orchestrator.settings
+        card = settings.users.get(user)
+        theirs = [name for name in settings.channels if getattr(card, name, None)]
+        return (card.notify if card else ()) or theirs or ("page",)
+
+    async def _do(self, run: Run, schedule: Schedule) -> None:
+        """Do a run, unless another process is at it."""
+        locks = self._orchestrator.turns
+        try:
+            async with self._room, locks.at_once(f"\ud800schedule {run.id}"):
+                if any(each.id == run.id for each, _ in await self._schedules.due()):  # it was done meanwhile
+                    await self._run(run, schedule)
+        except BusyThreadError:
+            pass
+        except TwobrainError as error:
+            _log.error("schedule %s: %s", schedule.id, error)
+
+    async def _run(self, run: Run, schedule: Schedule) -> None:
+        result, problem = await self._asked(run, schedule)
+        if result and result.stop_reason == "model_failed":
+            problem = "; ".join(each["why"] for each in result.failed_models)
+        status: RunStatus = "failed" if problem else "waiting" if result and result.pending else "done"
+        failures = await self._schedules.end(run, status)
+        if status == "failed":
+            _log.warning("schedule %s failed: %s", schedule.id, problem)
+            if failures >= FAILURES:
+                await self._schedules.pause(
+                    schedule.id, why=f"{count(FAILURES, 'failure')} in a row: {problem}"
+                )
+        if result and (result.pending or (schedule.is_quiet and _NOTHING.fullmatch(result.response))):
+            return  # a question is told as one
+        await self._tell(run, schedule, "failed" if problem else "finished")
+
+    async def _asked(self, run: Run, schedule: Schedule) -> tuple[Result | None, str]:
+        """Return what came of the turn; None: it failed, and why."""
+        text = f"{schedule.task}\n\n{_ASKED_QUIETLY}" if schedule.is_quiet else schedule.task
+        try:
+            context = Context.model_validate({**(schedule.choices or {}), "user": schedule.user})
+            turn = self._orchestrator.stream(
+                text, thread_id=run.thread, context=context, message_id=run.id, watched=False
+            )
+            return await final_result(turn), ""
+        except StorageError:  # it stays due, and is gone on with
+            raise
+        except TwobrainError as error:
+            return None, str(error)
+        except Exception as error:  # of a provider or a tool, whatever it throws: the others go on
+            _log.exception("schedule %s", schedule.id)
+            return None, f"{type(error).__name__}: the log says more."
+
+    async def _tell(self, run: Run, schedule: Schedule, kind: str) -> None:
+        now = self._orchestrator.ledger.now()
+        fields = {"user": run.user, "kind": kind, "thread": run.thread, "subject": run.id, "at": now}
+        await self._rows.add(
+            [
+                {**fields, "key": f"{kind} {run.thread} {place}", "place": place}
+                for place in self.targets(schedule.user, schedule.place)
+            ]
+        )
+
+
+async def serve_schedules(orchestrator: Orchestrator) -> None:
+    """Do what is due until cancelled; faults are logged."""
+    while True:
+        with suppress(Exception):
+            try:
+                await Scheduler(orchestrator).serve()
+            except Exception:
+                _log.exception("schedules begin again")
+        await asyncio.sleep(_LOOK_S)

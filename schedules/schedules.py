@@ -1,0 +1,297 @@
+"""What people want done at its time, and what became of it.
+
+Whichever of any number of processes sees first that something is due takes it: in one transaction its run is
+entered and the next due time noted, so that no other finds it.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from itertools import islice
+from typing import Any, Literal
+
+from sqlalchemy import Connection, delete, exists, select, update
+
+from base.texts import count
+from ledger.ledger import Ledger
+from ledger.tables import matching, notices, rows_of, schedule_runs, schedules, threads
+from schedules.recurrence import Recurrence, clock
+from storage.shared_tables import insert
+
+ID_LENGTH = 8
+_TITLE = 60
+FAILURES = 3
+"""In a row, after which a schedule is paused."""
+OVERDUE_S = 60.0
+"""Seconds after which what was due is late."""
+AHEAD_S = 30.0
+"""Seconds for which a reminder is on its way before it is due: who sends it looks every few seconds."""
+NOWHERE = "nowhere"
+_ON = "schedules"
+_AT_ONCE = 100
+"""Schedules that one transaction takes up."""
+_COUNTED = 1_000
+"""Due times that are counted one by one, of what nobody was awake for."""
+_LATEST_S = 8 * 86_400.0
+"""Of more, the last is looked for in so many seconds; a week's, at least, has one."""
+
+Status = Literal["active", "paused", "ended"]
+RunStatus = Literal["due", "waiting", "done", "failed", "missed", "skipped", "sent"]
+Targets = Callable[[str, str], Sequence[str]]
+"""From a user, and the place that a schedule names, to where they are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What is to be done, and when; times are Unix seconds."""
+
+    id: str
+    user: str
+    title: str
+    task: str
+    """What the assistant is asked at that time; of a reminder, what its person reads."""
+    recurrence: Recurrence
+    created_at: float
+    is_reminder: bool = False
+    """Its text is sent as it is, and no model is asked."""
+    when_missed: Literal["once", "skip"] = "once"
+    """What nobody was awake for is done once, late, or not at all."""
+    place: str = ""
+    """Where its result goes: a messenger, `page`, the name of a variable with an apprise URL, or `nowhere`;
+    empty: where its person is told of things."""
+    is_quiet: bool = False
+    """An answer that there is nothing to report goes nowhere."""
+    choices: Mapping[str, Any] | None = None
+    """Of `nodes.context.Context`: models, limits."""
+    next_at: float | None = None
+    status: Status = "active"
+    why: str = ""
+    """It is paused."""
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A due time of a schedule, and what became of it."""
+
+    id: str
+    schedule: str
+    user: str
+    due_at: float
+    status: RunStatus
+    missed: int
+    """Due times before it at which nobody was awake."""
+    thread: str
+    at: float
+    """When that came to be so."""
+
+
+class Schedules:
+    """The schedules of all; raises StorageError as the ledger does."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._access = ledger.access
+        self._ledger = ledger
+
+    def now(self) -> float:
+        """Return the time that all who share them agree on."""
+        return self._ledger.now()
+
+    async def add(self, schedule: Schedule) -> None:
+        """Keep a schedule; one of that id is replaced."""
+        await self._access.write(_ON, _add, _row(schedule))
+
+    async def find(self, **filters: Any) -> list[Schedule]:
+        """Return those of a `user` or `status`, the next due first."""
+        query = select(schedules).where(*matching(schedules, filters))
+        query = query.order_by(schedules.c.next_at.is_(None), schedules.c.next_at, schedules.c.id)
+        return [_schedule(row) for row in await self._access.read(rows_of, query)]
+
+    async def runs(self, schedule: str, limit: int = 100) -> list[Run]:
+        """Return a schedule's last runs, the oldest first."""
+        query = select(schedule_runs).where(schedule_runs.c.schedule == schedule)
+        query = query.order_by(schedule_runs.c.due_at.desc()).limit(limit)
+        return [Run(**row) for row in reversed(await self._access.read(rows_of, query))]
+
+    async def pause(self, ident: str, user: str | None = None, why: str = "") -> bool:
+        """Let one rest; False: there is none of the user's."""
+        return await self._access.write(_ON, _pause, ident, user, why)
+
+    async def resume(self, ident: str, user: str | None) -> bool:
+        """Go on with one; False: there is none of the user's.
+
+        What was due meanwhile is not done.
+        """
+        return await self._access.write(_ON, _resume, ident, user, self.now())
+
+    async def remove(self, ident: str, user: str | None) -> bool:
+        """Forget one, what is unsent included; False: there is none."""
+        return await self._access.write(_ON, _remove, ident, user)
+
+    async def enter(self, ident: str, user: str | None, targets: Targets) -> bool:
+        """Have one done now, too; False: there is none of the user's."""
+        return await self._access.write(_ON, _enter_now, ident, user, self.now(), targets)
+
+    async def take(self, targets: Targets) -> None:
+        """Enter runs of what is due; send reminders on their way."""
+        while await self._access.write(_ON, _take, self.now(), targets) == _AT_ONCE:
+            pass
+
+    async def due(self) -> Sequence[tuple[Run, Schedule]]:
+        """Return the runs that are to be done, the oldest first."""
+        query = select(schedule_runs).where(schedule_runs.c.status == "due").order_by(schedule_runs.c.due_at)
+        runs = [Run(**row) for row in await self._access.read(rows_of, query)]
+        known = {each.id: each for each in await self.find()} if runs else {}
+        return [(run, known[run.schedule]) for run in runs if run.schedule in known]
+
+    async def end(self, run: Run, status: RunStatus) -> int:
+        """End a run; return how many failed in a row."""
+        return await self._access.write(_ON, _end, run, status, self.now())
+
+    async def found(self, run: str) -> tuple[Run, Schedule] | None:
+        """Return a run and its schedule; None: there is none."""
+        query = select(schedule_runs).where(schedule_runs.c.id == run)
+        for row in await self._access.read(rows_of, query):
+            for schedule in await self.find(id=row["schedule"]):
+                return Run(**row), schedule
+        return None
+
+
+def title_of(task: str) -> str:
+    """Return what a task is called."""
+    return " ".join(task.split())[:_TITLE]
+
+
+def note_on(run: Run, schedule: Schedule) -> str:
+    """Return in words what was overdue or missed; empty: nothing."""
+    zone, is_overdue = schedule.recurrence.zone, run.at - run.due_at > OVERDUE_S
+    due = f"It was due on {clock(run.due_at, zone)}, when nobody was awake." if is_overdue else ""
+    missed = f"Missed before that: {count(run.missed, 'time')}." if run.missed else ""
+    return " ".join(filter(None, (due, missed)))
+
+
+def _row(schedule: Schedule) -> dict[str, Any]:
+    row = asdict(schedule)
+    recurrence = row.pop("recurrence")
+    next_at = schedule.next_at or schedule.recurrence.after(schedule.created_at)
+    return {**row, **recurrence, "choices": json.dumps(schedule.choices or {}), "next_at": next_at}
+
+
+def _schedule(row: Mapping[str, Any]) -> Schedule:
+    recurrence = Recurrence(**{each.name: row[each.name] for each in fields(Recurrence)})
+    plain = {each.name: row[each.name] for each in fields(Schedule) if each.name in row}
+    return Schedule(**{**plain, "choices": json.loads(row["choices"])}, recurrence=recurrence)
+
+
+def _add(connection: Connection, row: Mapping[str, Any]) -> None:
+    fresh = insert(connection.dialect, schedules).values(**row)
+    connection.execute(fresh.on_conflict_do_update(index_elements=["id"], set_=dict(row)))
+
+
+def _pause(connection: Connection, ident: str, user: str | None, why: str) -> bool:
+    its = matching(schedules, {"id": ident, "user": user})
+    return bool(connection.execute(update(schedules).where(*its).values(status="paused", why=why)).rowcount)
+
+
+def _resume(connection: Connection, ident: str, user: str | None, now: float) -> bool:
+    its = matching(schedules, {"id": ident, "user": user})
+    for row in rows_of(connection, select(schedules).where(*its)):
+        next_at = _schedule(row).recurrence.after(now)
+        values = {"next_at": next_at, "failures": 0, "status": "active" if next_at else "ended", "why": ""}
+        connection.execute(update(schedules).where(*its).values(values))
+        return True
+    return False
+
+
+def _remove(connection: Connection, ident: str, user: str | None) -> bool:
+    gone = connection.execute(delete(schedules).where(*matching(schedules, {"id": ident, "user": user})))
+    if gone.rowcount:
+        its = select(schedule_runs.c.id).where(schedule_runs.c.schedule == ident)
+        unsent = notices.c.subject.in_(its), notices.c.sent_at.is_(None)
+        connection.execute(delete(notices).where(notices.c.kind == "reminder", *unsent))
+        connection.execute(delete(schedule_runs).where(schedule_runs.c.schedule == ident))
+    return bool(gone.rowcount)
+
+
+def _enter_now(connection: Connection, ident: str, user: str | None, now: float, targets: Targets) -> bool:
+    for row in rows_of(
+        connection, select(schedules).where(*matching(schedules, {"id": ident, "user": user}))
+    ):
+        _enter(connection, _schedule(row), now, 0, now, targets)
+        return True
+    return False
+
+
+def _take(connection: Connection, now: float, targets: Targets) -> int:
+    ahead = schedules.c.is_reminder & (schedules.c.next_at <= now + AHEAD_S)
+    due = schedules.c.status == "active", (schedules.c.next_at <= now) | ahead
+    rows = rows_of(connection, select(schedules).where(*due).order_by(schedules.c.next_at).limit(_AT_ONCE))
+    for row in rows:
+        _take_one(connection, _schedule(row), now, targets)
+    return len(rows)
+
+
+def _take_one(connection: Connection, schedule: Schedule, now: float, targets: Targets) -> None:
+    until = max(now, schedule.next_at or now)  # a reminder's, which is on its way already, is later
+    due_at, missed = _latest(schedule, until)
+    next_at = schedule.recurrence.after(until)
+    values = {"next_at": next_at, "status": "active" if next_at else "ended"}
+    connection.execute(update(schedules).where(schedules.c.id == schedule.id).values(values))
+    _enter(connection, schedule, due_at, missed, now, targets)
+
+
+def _enter(  # noqa: PLR0913, PLR0917 (a due time, whole)
+    connection: Connection, schedule: Schedule, due_at: float, missed: int, now: float, targets: Targets
+) -> None:
+    """Enter a run for a due time, unless there is one."""
+    ident = sha256(f"{schedule.id} {due_at!r}".encode()).hexdigest()[:32]
+    is_missed = now - due_at > OVERDUE_S and schedule.when_missed == "skip"
+    status: RunStatus = "missed" if is_missed else "sent" if schedule.is_reminder else "due"
+    if status == "due" and _is_open(connection, schedule.id):
+        status = "skipped"
+    run = Run(ident, schedule.id, schedule.user, due_at, status, missed, f"schedule-{ident}", now)
+    entered = insert(connection.dialect, schedule_runs).values(**asdict(run)).on_conflict_do_nothing()
+    if connection.execute(entered).rowcount and status == "sent":
+        _remind(connection, run, targets(schedule.user, schedule.place))
+
+
+def _latest(schedule: Schedule, until: float) -> tuple[float, int]:
+    """Return the last due time, and how many were before it."""
+    first = schedule.next_at if schedule.next_at is not None else until
+    last, count = first, 0
+    for due in islice(schedule.recurrence.times_after(first), _COUNTED):
+        if due > until:
+            return last, count
+        last, count = due, count + 1
+    for due in schedule.recurrence.times_after(max(last, until - _LATEST_S)):
+        if due > until:
+            break
+        last, count = due, count + 1
+    return last, count
+
+
+def _is_open(connection: Connection, schedule: str) -> bool:
+    """Tell whether an earlier run is to be done, or waits."""
+    waits = exists().where(threads.c.thread == schedule_runs.c.thread, threads.c.status == "waiting")
+    is_open = (schedule_runs.c.status == "due") | ((schedule_runs.c.status == "waiting") & waits)
+    query = select(schedule_runs.c.id).where(schedule_runs.c.schedule == schedule, is_open)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _remind(connection: Connection, run: Run, targets: Sequence[str]) -> None:
+    """Have a person reminded in each place, at its time."""
+    for place in targets:
+        row = {"user": run.user, "kind": "reminder", "thread": run.thread, "subject": run.id}
+        values = {**row, "place": place, "at": run.due_at, "key": f"reminder {run.id} {place}"}
+        connection.execute(insert(connection.dialect, notices).values(**values).on_conflict_do_nothing())
+
+
+def _end(connection: Connection, run: Run, status: RunStatus, now: float) -> int:
+    its = schedule_runs.c.id == run.id, schedule_runs.c.status == "due"
+    if not connection.execute(update(schedule_runs).where(*its).values(status=status, at=now)).rowcount:
+        return 0
+    failures = schedules.c.failures + 1 if status == "failed" else 0
+    connection.execute(update(schedules).where(schedules.c.id == run.schedule).values(failures=failures))
+    query = select(schedules.c.failures).where(schedules.c.id == run.schedule)
+    return connection.scalar(query) or 0

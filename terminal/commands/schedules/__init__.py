@@ -1,0 +1,1 @@
+"""The commands on what is to be done at its time."""

@@ -1,0 +1,150 @@
+"""`twobrain schedule`: what is to be done at its time."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from base.errors import RequestError
+from channels.scheduler import Scheduler
+from graphs.session import Orchestrator
+from nodes.context import Context
+from schedules.recurrence import clock
+from schedules.schedules import ID_LENGTH, Run, Schedule, Schedules, title_of
+from schedules.times import recurrence_of, words_for
+from terminal.lists import Row, list_rows, show_json
+from terminal.screen import open_screen
+from terminal.text import plain
+
+_COLUMNS = ("id", "user", "title", "when", "next", "status", "last")
+_NONE = 'Nothing is planned. Plan something: twobrain schedule add "what is new?" --at 07:00 --every 1d'
+
+
+class Wanted(NamedTuple):
+    """What a person wants done."""
+
+    task: str
+    times: Mapping[str, str | None]
+    """As `schedules.times.recurrence_of` takes them."""
+    options: Mapping[str, Any]
+    """Of `schedules.schedules.Schedule`."""
+    choices: Mapping[str, Any]
+    """Of `nodes.context.Context`; None: as ever."""
+
+
+async def add(orchestrator: Orchestrator, wanted: Wanted, *, as_json: bool) -> None:
+    """Plan a task or a reminder."""
+    ledger, user, task = orchestrator.ledger, wanted.options["user"], wanted.task
+    orchestrator.settings.user(user)
+    given = {name: value for name, value in wanted.choices.items() if value is not None}
+    Context.model_validate({**given, "user": user})
+    if not task.strip():
+        raise RequestError("Say what is to be done: twobrain schedule add TASK --at TIME.")
+    zone = orchestrator.settings.zone(user).key
+    schedule = Schedule(
+        id=uuid4().hex[:ID_LENGTH],
+        title=title_of(task),
+        task=task,
+        recurrence=recurrence_of(ledger.now(), zone, **wanted.times),
+        created_at=ledger.now(),
+        choices=given,
+        **wanted.options,
+    )
+    await Schedules(ledger).add(schedule)
+    [kept] = await Schedules(ledger).find(id=schedule.id)
+    screen = open_screen(machine=as_json)
+    if as_json:
+        show_json(screen, _as_row(kept))
+        return
+    screen.note(
+        f"Planned as {kept.id}: {words_for(kept.recurrence)}, next on {clock(kept.next_at or 0, zone)}."
+    )
+
+
+async def list_all(orchestrator: Orchestrator, *, user: str | None, as_json: bool) -> None:
+    """List what is planned, the next due first."""
+    schedules = Schedules(orchestrator.ledger)
+    known = {each.id: each for each in await schedules.find(user=user)}
+    last = {ident: await schedules.runs(ident, 1) for ident in known}
+    rows = [_as_row(each) for each in known.values()]
+    list_rows(
+        rows,
+        _COLUMNS,
+        _NONE,
+        as_json=as_json,
+        for_people=lambda row: _for_people(known[row["id"]], last[row["id"]]),
+    )
+
+
+async def change(orchestrator: Orchestrator, ident: str, *, user: str | None, to: str, as_json: bool) -> None:
+    """Pause one, go on with it, or forget it."""
+    schedules = Schedules(orchestrator.ledger)
+    if to == "removed":
+        found = await schedules.remove(ident, user)
+    elif to == "active":
+        found = await schedules.resume(ident, user)
+    else:
+        found = await schedules.pause(ident, user)
+    if not found:
+        raise _unknown(ident)
+    screen = open_screen(machine=as_json)
+    if as_json:
+        show_json(screen, {"id": ident, "status": to})
+    else:
+        words = {"active": "goes on", "paused": "is paused", "removed": "is forgotten"}[to]
+        screen.note(f"{plain(ident)} {words}.")
+
+
+async def run_now(orchestrator: Orchestrator, ident: str, *, user: str | None, as_json: bool) -> None:
+    """Do one now, besides the times at which it is due."""
+    schedules, targets = (
+        Schedules(orchestrator.ledger),
+        Scheduler(orchestrator).targets,
+    )
+    if not await schedules.enter(ident, user, targets):
+        raise _unknown(ident)
+    await run_due(orchestrator, as_json=as_json)
+
+
+async def run_due(orchestrator: Orchestrator, *, as_json: bool) -> None:
+    """Do what is due, once, where no server does."""
+    done = await Scheduler(orchestrator).run_due()
+    screen = open_screen(machine=as_json)
+    if as_json:
+        show_json(screen, {"done": done})
+    else:
+        screen.note(f"Done: {done}.")
+
+
+def _unknown(ident: str) -> RequestError:
+    return RequestError(f"There is no schedule {ident!r}. `twobrain schedule list` lists those there are.")
+
+
+def _as_row(schedule: Schedule) -> Row:
+    due = schedule.next_at
+    return {
+        "id": schedule.id,
+        "user": schedule.user,
+        "title": schedule.title,
+        "task": schedule.task,
+        "is_reminder": schedule.is_reminder,
+        "kind": schedule.recurrence.kind,
+        "rule": schedule.recurrence.rule,
+        "timezone": schedule.recurrence.zone,
+        "next_at": None if due is None else datetime.fromtimestamp(due, UTC).isoformat(),
+        "status": schedule.status,
+        "why": schedule.why,
+    }
+
+
+def _for_people(schedule: Schedule, runs: Sequence[Run]) -> Row:
+    zone = schedule.recurrence.zone
+    return {
+        "id": schedule.id,
+        "user": schedule.user,
+        "title": schedule.title,
+        "when": words_for(schedule.recurrence),
+        "next": clock(schedule.next_at, zone) if schedule.next_at else "",
+        "status": f"{schedule.status}: {schedule.why}" if schedule.why else schedule.status,
+        "last": f"{clock(runs[-1].due_at, zone)}: {runs[-1].status}" if runs else "",
+    }

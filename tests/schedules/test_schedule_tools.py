@@ -1,0 +1,79 @@
+"""What a model plans: asked about in words, kept once, and its person's alone."""
+
+import json
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from schedules.schedules import Schedules
+
+ZONE = '[users.local]\ntimezone = "Europe/Berlin"\n'
+BINS = {"task": "take the bins out", "at": "2040-12-01 18:00", "remind": True}
+
+
+def asked(tool: str, args: dict) -> str:
+    return f"{tool} {json.dumps(args)}"
+
+
+async def test_what_a_model_plans_is_asked_about_in_words_and_kept_once(settle):
+    house = settle("openai", more=ZONE)
+    async with house.open() as orchestrator:
+        waiting = await orchestrator.ask(asked("schedule_task", BINS), thread_id="t1")
+        [action] = waiting.pending["action_requests"]
+        assert "Remind you, in these words: take the bins out" in action["description"]
+        assert "Once: 2040-12-01 18:00 CET" in action["description"]
+        assert await Schedules(orchestrator.ledger).find() == []
+        await orchestrator.resume("t1", answer=True)
+        [kept] = await Schedules(orchestrator.ledger).find(user="local")
+        assert (kept.task, kept.is_reminder, kept.user) == ("take the bins out", True, "local")
+        due = datetime(2040, 12, 1, 18, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
+        assert (kept.next_at, kept.recurrence.zone) == (due, "Europe/Berlin")
+
+        listed = await orchestrator.ask(asked("list_schedules", {}), thread_id="t1")
+        assert f"[{kept.id}] reminder, once, next 2040-12-01 18:00 CET" in listed.response
+        gone = await orchestrator.ask(asked("cancel_schedule", {"id": kept.id}), thread_id="t1")
+        assert (
+            "No longer, from now on: take the bins out" in gone.pending["action_requests"][0]["description"]
+        )
+        await orchestrator.resume("t1", answer=True)
+        assert await Schedules(orchestrator.ledger).find() == []
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        ({"task": "x", "at": "in 90m"}, "Give the time on the clock"),
+        ({"task": "x", "at": "90m"}, "Give the time on the clock"),
+        ({"task": "x", "every": "1s"}, "too often"),
+        ({"task": " ", "at": "07:00"}, "what is to be done"),
+        ({"task": "x"}, "one way"),
+        ({"task": "x", "at": "2020-01-01 07:00"}, "never due"),
+    ],
+)
+async def test_what_cannot_be_planned_is_told_to_the_model(settle, args, problem):
+    house = settle("openai", more=ZONE)
+    async with house.open() as orchestrator:
+        assert (await orchestrator.ask(asked("schedule_task", args), thread_id="t1")).pending
+        ended = await orchestrator.resume("t1", answer=True)
+        assert problem in ended.response
+        assert await Schedules(orchestrator.ledger).find() == []
+
+
+async def test_nobody_lists_or_cancels_what_is_anothers(settle):
+    people = '[users.alice]\ntimezone = "UTC"\n[users.bob]\ntimezone = "UTC"\n'
+    house = settle("openai", more=people)
+    async with house.open() as orchestrator:
+        await orchestrator.ask(
+            asked("schedule_task", BINS), thread_id="a", context=house.context(user="alice")
+        )
+        await orchestrator.resume("a", answer=True)
+        [kept] = await Schedules(orchestrator.ledger).find()
+        assert kept.user == "alice"
+        bob = house.context(user="bob")
+        listed = await orchestrator.ask(asked("list_schedules", {}), thread_id="b", context=bob)
+        assert "Nothing is planned" in listed.response
+        await orchestrator.ask(asked("cancel_schedule", {"id": kept.id}), thread_id="b", context=bob)
+        ended = await orchestrator.resume("b", answer=True)
+        assert "There is no schedule" in ended.response
+        assert [each.id for each in await Schedules(orchestrator.ledger).find()] == [kept.id]

@@ -1,0 +1,250 @@
+"""What is due is done once, whoever sees it, whatever ends meanwhile; what nobody saw is told as missed."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select
+
+from base.errors import StorageError
+from channels.notices import Notice, words_of
+from channels.scheduler import Scheduler
+from graphs.session import Orchestrator
+from ledger.tables import notices, rows_of
+from schedules.recurrence import Recurrence
+from schedules.schedules import AHEAD_S, Schedule, Schedules
+from tests.wires.brain import Heard, Reply
+from tests.wires.cards import at
+
+NOON = datetime(2030, 6, 1, 12, tzinfo=UTC).timestamp()
+HOUR = 3_600.0
+
+
+class Clock:
+    """The time that all processes of a test agree on."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def woken(home, clock: Clock, happen=None, **options):
+    """Open an orchestrator and its scheduler, by a clock that the test moves."""
+    async with home.opened(happen, **options) as orchestrator:
+        orchestrator.ledger.now = clock
+        yield orchestrator, Scheduler(orchestrator)
+
+
+def planned(task: str, *, every: float | None = HOUR, ident: str = "s1", **options) -> Schedule:
+    kind, rule = ("every", str(every)) if every else ("once", "")
+    recurrence = Recurrence(kind, rule, "UTC", NOON + HOUR)
+    return Schedule(ident, "local", task, task, recurrence, NOON, **options)
+
+
+async def kept(orchestrator: Orchestrator, *schedules: Schedule) -> Schedules:
+    store = Schedules(orchestrator.ledger)
+    for each in schedules:
+        await store.add(each)
+    return store
+
+
+async def told(orchestrator: Orchestrator) -> list[tuple[str, str, str]]:
+    rows = await orchestrator.ledger.access.read(rows_of, select(notices).order_by(notices.c.at))
+    return [(row["kind"], row["place"], row["thread"]) for row in rows]
+
+
+async def test_what_is_due_is_done_once_whoever_sees_it_first(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, mine), woken(home, clock) as (_, theirs):
+        store = await kept(one, planned("remember that the bin goes out"))
+        assert await mine.run_due() == 0
+        for hour in range(1, 6):
+            clock.now = NOON + hour * HOUR
+            await asyncio.gather(*(each.run_due() for each in (mine, theirs, mine, theirs)))
+        runs = await store.runs("s1")
+        assert [(run.due_at, run.status, run.missed) for run in runs] == [
+            (NOON + hour * HOUR, "done", 0) for hour in range(1, 6)
+        ]
+        assert len(await told(one)) == 5
+    assert home.effects == ["remember"] * 5
+
+
+async def test_what_nobody_was_awake_for_is_done_once_late_and_said_to_be(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, scheduler):
+        store = await kept(one, planned("what is 12*7"), planned("get up", ident="s2", when_missed="skip"))
+        clock.now = NOON + 10.5 * HOUR
+        await scheduler.run_due()
+        [late], [skipped] = await store.runs("s1"), await store.runs("s2")
+        assert (late.due_at, late.status, late.missed) == (NOON + 10 * HOUR, "done", 9)
+        assert (skipped.status, skipped.missed) == ("missed", 9)
+        notice = Notice("k", "local", "page", "finished", late.thread, late.id)
+        assert await words_of(one, notice) == (
+            "Done: what is 12*7\n(It was due on 2030-06-01 22:00 UTC, when nobody was awake. "
+            "Missed before that: 9 times.)"
+        )
+        [schedule] = await store.find(id="s1")
+        assert schedule.next_at == NOON + 11 * HOUR
+    assert home.effects == ["calculate"]
+
+
+async def test_a_run_that_was_cut_short_is_gone_on_with_and_its_effect_is_not_repeated(home):
+    clock, loop, died = Clock(), asyncio.get_running_loop(), asyncio.Event()
+
+    def happen(name: str) -> None:
+        home.happen(name)
+        loop.call_soon_threadsafe(died.set)
+
+    async with woken(home, clock, happen) as (one, scheduler):
+        store = await kept(one, planned("remember that the bin goes out", every=None))
+        clock.now = NOON + HOUR
+        doing = asyncio.create_task(scheduler.run_due())
+        await died.wait()
+        doing.cancel()
+        await asyncio.wait([doing])
+    async with woken(home, clock) as (other, scheduler):
+        await scheduler.run_due()
+        store = Schedules(other.ledger)
+        [run] = await store.runs("s1")
+        assert run.status in {
+            "done",
+            "waiting",
+        }  # where nobody knows whether it happened, the person is asked
+        assert [each.status for each in await store.find()] == ["ended"]
+    assert home.effects == ["remember"]
+
+
+async def test_a_question_waits_and_later_runs_do_not_pile_up_behind_it(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, scheduler):
+        store = await kept(one, planned('write "x" to a.txt'))
+        for hour in (1, 2, 3):
+            clock.now = NOON + hour * HOUR
+            await scheduler.run_due()
+        first, second, third = await store.runs("s1")
+        assert [first.status, second.status, third.status] == ["waiting", "skipped", "skipped"]
+        assert home.effects == []
+        assert [entry["thread_id"] for entry in await one.pending()] == [first.thread]
+        await one.resume(first.thread, answer=True)
+        assert home.effects == ["write_file"]
+        clock.now = NOON + 4 * HOUR
+        await scheduler.run_due()
+        assert (await store.runs("s1"))[-1].status == "waiting"
+
+
+async def test_three_failures_in_a_row_pause_it_and_are_told(home):
+    home.configure(
+        '[models.gone]\nprovider = "openai"\nmodel = "x"\nbase_url = "http://127.0.0.1:9/v1"\n'
+        'max_retries = 0\n[roles]\norchestrator = ["gone"]\nchat = ["gone"]\n'
+    )
+    clock = Clock()
+    async with woken(home, clock) as (one, scheduler):
+        store = await kept(one, planned("hello"))
+        for hour in (1, 2, 3, 4):
+            clock.now = NOON + hour * HOUR
+            await scheduler.run_due()
+        assert [run.status for run in await store.runs("s1")] == ["failed"] * 3
+        [schedule] = await store.find()
+        assert schedule.status == "paused"
+        assert schedule.why.startswith("3 failures in a row: ")
+        assert [kind for kind, _, _ in await told(one)] == ["failed"] * 3
+        assert await store.resume("s1", None)
+        assert [each.next_at for each in await store.find(status="active")] == [NOON + 5 * HOUR]
+
+
+async def test_nothing_to_report_is_told_nowhere(open_wire, furnish):
+    def brain(heard: Heard) -> Reply:
+        return Reply(text="Nothing to report." if "quiet" in heard.request else f"News: {heard.request}")
+
+    house = furnish({"planner": at(open_wire("openai", brain=brain))})
+    async with house.open() as one:
+        one.ledger.now = clock = Clock()
+        path = {"choices": {"path": "single"}}
+        await kept(
+            one,
+            planned("quiet", is_quiet=True, **path),
+            planned("quiet as well", ident="s2", **path),
+            planned("loud", ident="s3", is_quiet=True, **path),
+            planned("loud as well", ident="s4", place="nowhere", **path),
+        )
+        clock.now = NOON + HOUR
+        assert await Scheduler(one).run_due() == 4
+        store = Schedules(one.ledger)
+        threads = {(await store.runs(ident))[-1].thread: ident for ident in ("s1", "s2", "s3", "s4")}
+        assert {threads[thread] for _, _, thread in await told(one)} == {"s2", "s3"}
+        assert {(await store.runs(ident))[-1].status for ident in ("s1", "s2", "s3", "s4")} == {"done"}
+
+
+async def test_a_reminder_is_on_its_way_before_it_is_due_once_and_no_model_is_asked(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, mine), woken(home, clock) as (_, theirs):
+        store = await kept(one, planned("take the bins out", every=None, is_reminder=True))
+        clock.now = NOON + HOUR - AHEAD_S - 1
+        await mine.run_due()
+        assert await told(one) == []
+        clock.now += 2
+        await asyncio.gather(*(each.run_due() for each in (mine, theirs, mine, theirs)))
+        [run] = await store.runs("s1")
+        assert await told(one) == [("reminder", "page", run.thread)]
+        assert run.status == "sent"
+        assert await one.ledger.thread(run.thread) is None
+        assert await store.remove("s1", None)
+        assert await told(one) == []
+
+
+async def test_the_clock_that_is_set_back_repeats_nothing(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, scheduler):
+        store = await kept(one, planned("what is 12*7"))
+        for hour in (1, 2, -22, -21, 1, 2, 3):
+            clock.now = NOON + hour * HOUR
+            await scheduler.run_due()
+        assert [run.due_at for run in await store.runs("s1")] == [NOON + hour * HOUR for hour in (1, 2, 3)]
+    assert home.effects == ["calculate"] * 3
+
+
+async def test_another_users_schedule_is_none_of_ones_own(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, scheduler):
+        store = await kept(one, planned("what is 12*7"))
+        assert not await store.pause("s1", "bob")
+        assert not await store.remove("s1", "bob")
+        assert not await store.resume("s1", "bob")
+        assert not await store.enter("s1", "bob", scheduler.targets)
+        assert await store.find(user="bob") == []
+        assert [each.status for each in await store.find(user="local")] == ["active"]
+
+
+async def test_a_database_that_is_away_leaves_what_is_due_for_later(home):
+    clock, away = Clock(), [True]
+
+    def commit() -> None:
+        if away:
+            raise StorageError("The database is away.")
+
+    async with woken(home, clock, committing=commit) as (one, scheduler):
+        store = await kept(one, planned("what is 12*7", every=None))
+        clock.now = NOON + HOUR
+        await scheduler.run_due()
+        assert [run.status for run in await store.runs("s1")] == ["due"]
+        away.clear()
+        await scheduler.run_due()
+        assert [run.status for run in await store.runs("s1")] == ["done"]
+    assert home.effects == ["calculate"]
+
+
+@pytest.mark.slow
+async def test_after_a_year_of_outage_each_is_done_once_and_quickly(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, scheduler):
+        cron = Recurrence("cron", "* * * * *", "Europe/Berlin", NOON)
+        store = await kept(one, Schedule("s1", "local", "t", "what is 12*7", cron, NOON))
+        clock.now = NOON + 366 * 24 * HOUR
+        assert await scheduler.run_due() == 1
+        [run] = await store.runs("s1")
+        assert clock.now - run.due_at < 61
+        assert run.missed > 1_000

@@ -1,0 +1,110 @@
+"""Have something done, or be reminded, at its time."""
+
+from hashlib import sha256
+from typing import Annotated
+
+from base.errors import RequestError
+from base.texts import is_blank, visible
+from schedules.recurrence import clock
+from schedules.schedules import ID_LENGTH, Schedule, Schedules, title_of
+from schedules.times import is_relative, recurrence_of, words_for
+from tools.declaration import Here, ToolFailure, tool
+
+_LONGEST = 4_000
+"""Characters of a task."""
+_SHOWN = 3
+"""Due times that the person who is asked sees."""
+_MOST = 200
+"""Schedules of one person."""
+_WHEN = "07:00 for the next such time, or 2026-12-01 07:00; with `every` the first time"
+
+
+def _planned(  # noqa: PLR0913, PLR0917 (what a model can say of it)
+    here: Here, task: str, at: str, every: str, rule: str, remind: bool
+) -> Schedule:
+    if is_blank(task) or len(task) > _LONGEST:
+        raise ToolFailure(f"Say what is to be done, in at most {_LONGEST:,} characters.")
+    if is_relative(at):  # by when it is approved, another time would be meant
+        raise ToolFailure("Give the time on the clock, such as 18:00: get_time tells what time it is now.")
+    zone, now = here.settings.zone(here.user).key, _schedules(here).now()
+    try:
+        recurrence = recurrence_of(now, zone, at=at, every=every, rule=rule)
+    except RequestError as error:
+        raise ToolFailure(str(error)) from None
+    ident = sha256(here.idempotency_key.encode()).hexdigest()[:ID_LENGTH]
+    return Schedule(ident, here.user, title_of(task), task, recurrence, now, is_reminder=remind)
+
+
+async def _preview(  # noqa: PLR0913, PLR0917
+    here: Here, task: str, at: str = "", every: str = "", rule: str = "", remind: bool = False
+) -> str | None:
+    try:
+        planned = _planned(here, task, at, every, rule, remind)
+    except ToolFailure:
+        return None
+    what = "Remind you, in these words" if remind else "Ask the assistant, while nobody watches"
+    times = planned.recurrence.times_after(planned.created_at)
+    dues = [clock(due, planned.recurrence.zone) for due, _ in zip(times, range(_SHOWN), strict=False)]
+    from_now_on = every and not at  # counted from when it is agreed to: each look would find another time
+    when = "" if from_now_on else f": {', '.join(dues)}{', …' if len(dues) == _SHOWN else ''}"
+    return f"{what}: {task}\n{words_for(planned.recurrence).capitalize()}{when}"
+
+
+@tool(effect="write", preview=_preview, idempotent=True)
+async def schedule_task(  # noqa: PLR0913, PLR0917
+    here: Here,
+    task: Annotated[str, "what to ask the assistant then, complete in itself; of a reminder, its words"],
+    at: Annotated[str, _WHEN] = "",
+    every: Annotated[str, "how often: 90m, 2h, 1d, 1w"] = "",
+    rule: Annotated[str, "an RRULE, such as FREQ=WEEKLY;BYDAY=MO;BYHOUR=7;BYMINUTE=0"] = "",
+    remind: Annotated[bool, "true: only say the words then; false: do the task"] = False,
+) -> str:
+    """Plan something for a later time, once or again and again, on the person's clock."""
+    planned = _planned(here, task, at, every, rule, remind)
+    schedules = _schedules(here)
+    others = [each for each in await schedules.find(user=here.user) if each.id != planned.id]
+    if len(others) >= _MOST:
+        raise ToolFailure(f"There are {_MOST} schedules already: cancel some first.")
+    await schedules.add(planned)
+    due = planned.recurrence.after(planned.created_at)
+    return f"Planned as [{planned.id}], next on {clock(due or 0, planned.recurrence.zone)}: {task}"
+
+
+@tool(effect="read")
+async def list_schedules(here: Here) -> str:
+    """List what is planned for the person, each with its id."""
+    found = await _schedules(here).find(user=here.user)
+    lines = []
+    for each in found:
+        due = f"next {clock(each.next_at, each.recurrence.zone)}" if each.next_at else "no more"
+        state = "" if each.status == "active" else f" ({each.status})"
+        kind = "reminder" if each.is_reminder else "task"
+        lines.append(f"[{each.id}] {kind}, {words_for(each.recurrence)}, {due}{state}: {visible(each.task)}")
+    return "\n".join(lines) or "Nothing is planned."
+
+
+async def _preview_cancel(here: Here, id: str) -> str | None:  # noqa: A002 (the argument that a model fills in)
+    found = await _schedules(here).find(id=id, user=here.user)
+    return f"No longer, from now on: {visible(found[0].task)}" if found else None
+
+
+async def _is_gone(here: Here, id: str) -> bool | None:  # noqa: A002
+    return None if await _schedules(here).find(id=id, user=here.user) else True
+
+
+@tool(effect="write", preview=_preview_cancel, verify=_is_gone)
+async def cancel_schedule(here: Here, id: Annotated[str, "as list_schedules shows it"]) -> str:  # noqa: A002
+    """Cancel something that is planned."""
+    found = await _schedules(here).find(id=id, user=here.user)
+    if not found or not await _schedules(here).remove(id, here.user):
+        raise ToolFailure(f"There is no schedule {id!r}; list_schedules shows the ids of those there are.")
+    return f"Cancelled: {visible(found[0].task)}"
+
+
+def _schedules(here: Here) -> Schedules:
+    if here.schedules is None:
+        raise ToolFailure("Nothing can be planned here: there is no ledger.")
+    return here.schedules
+
+
+TOOLS = (schedule_task, list_schedules, cancel_schedule)

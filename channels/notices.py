@@ -226,6 +226,18 @@ async def _push(orchestrator: Orchestrator, notice: Notice) -> None:
         raise TwobrainError(f"the service of {notice.place} cannot be reached, or refused it.")
 
 
+async def told_here(orchestrator: Orchestrator, user: str) -> list[str]:
+    """Return what a person is told where they are; it counts as told."""
+    rows, now = NoticeRows(orchestrator.ledger.access), orchestrator.ledger.now()
+    told = []
+    for row in await rows.open(user=user, place=PAGE):
+        if row["kind"] != "question" and row["at"] <= now:
+            fields = {name: row[name] for name in ("key", "user", "place", "kind", "thread", "subject")}
+            told.append(await words_of(orchestrator, Notice(**fields)))
+            await rows.change(row["key"], sent_at=now, resolved_at=now)
+    return told
+
+
 async def words_of(orchestrator: Orchestrator, notice: Notice) -> str:
     """Return what a person is told, without what a call would do."""
     row = await orchestrator.ledger.thread(notice.thread)

@@ -46,7 +46,7 @@ def test_a_daily_time_is_due_once_on_each_day_of_a_year(zone, kind, rule):
     ],
 )
 @pytest.mark.parametrize(("kind", "rule"), [("rrule", HALF_PAST_TWO), ("cron", "30 2 * * *")])
-def test_a_time_that_clocks_skip_is_overduer_and_one_that_comes_twice_the_first(kind, rule, zone, day, shown):
+def test_a_time_that_clocks_skip_is_later_and_one_that_comes_twice_the_first(kind, rule, zone, day, shown):
     begin = at(f"{day} 00:00", zone)
     assert clock(Recurrence(kind, rule, zone, begin - 86_400).after(begin), zone) == f"{day} {shown}"
 

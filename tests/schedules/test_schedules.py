@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from base.errors import StorageError
-from channels.notices import Notice, words_of
+from channels.notices import Notice, told_here, words_of
 from channels.scheduler import Scheduler
 from graphs.session import Orchestrator
 from ledger.tables import notices, rows_of
@@ -194,6 +194,24 @@ async def test_a_reminder_is_on_its_way_before_it_is_due_once_and_no_model_is_as
         assert await one.ledger.thread(run.thread) is None
         assert await store.remove("s1", None)
         assert await told(one) == []
+
+
+async def test_who_has_no_messenger_is_told_once_where_they_are(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, scheduler):
+        await kept(
+            one,
+            planned("take the bins out", every=None, is_reminder=True),
+            planned("what is 12*7", ident="s2", every=None),
+        )
+        clock.now = NOON + HOUR - 1
+        await scheduler.run_due()
+        assert await told_here(one, "local") == []
+        clock.now = NOON + HOUR
+        await scheduler.run_due()
+        assert await told_here(one, "alice") == []
+        assert sorted(await told_here(one, "local")) == ["Done: what is 12*7", "take the bins out"]
+        assert await told_here(one, "local") == []
 
 
 async def test_the_clock_that_is_set_back_repeats_nothing(home):

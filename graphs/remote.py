@@ -38,12 +38,11 @@ from tools.registry import Registry
 
 TOKEN = "TWOBRAIN_TOKEN"  # noqa: S105 (a variable's name)
 """Variable of the token by which a server knows who asks."""
-_TIMEOUT_S = 20.0
+_TIMEOUT_S, _STOPPING_S = 20.0, 10.0
 _SILENT_S = 45.0
 """Seconds without a sign of life, of which the server gives one each 15 s, until it is asked anew."""
 _TRIES, _FIRST_WAIT_S, _LONGEST_WAIT_S = 8, 0.5, 8.0
 """To take up a connection that was lost: for half a minute."""
-_STOPPING_S = 10.0
 _API = "app/api/"
 _NONE = "none"
 """In place of a question's identity: the server tells what became of the last one."""

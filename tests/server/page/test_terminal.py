@@ -13,9 +13,8 @@ pytestmark = pytest.mark.slow
 
 async def test_a_call_is_approved_from_the_terminal_and_runs_once_on_the_server(guarded: Server, tmp_path):
     home, given = Home(tmp_path), {"TWOBRAIN_TOKEN": TOKENS["alice"]}
-    screen = Terminal(
-        home, ["chat", "--server", guarded.url, "-t", "terminal"], home.env(**given), columns=80
-    )
+    args = ["chat", "--server", guarded.url, "-t", "terminal"]
+    screen = Terminal(home.directory, args, home.env(**given), 80)
     screen.sees("1m>")
     screen.sendline('what is 12*7 and write "milk" to terminal.txt')
     screen.sees("Confirm", "write_file", "in alice's folder", "reject >")

@@ -11,10 +11,10 @@ from terminal.app import Options
 from terminal.card import ApprovalPrompt, Origin, named
 from terminal.conversation import Conversation, thread_of
 from terminal.interrupt import LeftError, until_interrupted
-from terminal.lists import list_rows, show_json
+from terminal.lists import Row, list_rows, show_json
 from terminal.text import plain
 
-_COLUMNS = ("number", "started_at", "tool", "args")
+_COLUMNS = ("number", "when", "tool", "args")
 _NONE = "There is nothing that can be undone."
 
 
@@ -31,7 +31,13 @@ async def undoable(orchestrator: Orchestrator, options: Options) -> None:
         }
         for each in reversed(await orchestrator.undoable(user=user))
     ]
-    list_rows(rows, _COLUMNS, _NONE, as_json=options.json, zone=orchestrator.settings.zone(user))
+    zone = orchestrator.settings.zone(user)
+    list_rows(rows, _COLUMNS, _NONE, as_json=options.json, for_people=_for_people, zone=zone)
+
+
+def _for_people(row: Row) -> Row:
+    """Return a call with its number as it is typed."""
+    return {**row, "number": str(row["number"]), "when": row["started_at"]}
 
 
 async def undo(orchestrator: Orchestrator, call: str | None, thread: str | None, options: Options) -> int:

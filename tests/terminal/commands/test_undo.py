@@ -25,7 +25,9 @@ def test_what_can_be_undone_is_listed_and_undone_by_its_number(home):
     home.run("ask", 'write "milk" to a.txt', "-t", "t1", "--yes")
     (row,) = home.json("undo", "--list")
     assert (row["tool"], row["thread"]) == ("write_file", "t1")
-    assert "write_file" in home.run("undo", "--list").stdout
+    heading, line = home.run("undo", "--list").stdout.splitlines()
+    assert heading.split("\t") == ["number", "when", "tool", "arguments"]
+    assert line.startswith(f"{row['number']}\t20")
     waits = home.run("undo", str(row["number"]), code=3)
     assert "twobrain undo" in waits.stderr
     assert (home.workspace / "a.txt").exists()

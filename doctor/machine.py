@@ -90,6 +90,11 @@ def _profile() -> str:
     return {"zsh": "~/.zshrc", "bash": "~/.bashrc"}.get(shell, "~/.profile")
 
 
+def how_to_call() -> str:
+    """Return what calls this program in a shell, on PATH or not."""
+    return _PROGRAM if shutil.which(_PROGRAM) else shlex.quote(str(_own_program()))
+
+
 def _own_program() -> Path:
     beside = Path(sys.executable).parent / _PROGRAM
     return beside if beside.exists() else CHECKOUT / ".venv" / "bin" / _PROGRAM

@@ -5,7 +5,7 @@ import logging
 from contextlib import suppress
 from dataclasses import asdict
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from base.errors import ConfigurationError
@@ -44,7 +44,7 @@ def check(*, mend: bool, as_json: bool, online: bool) -> int:
     if as_json:
         show_json(screen, {"ok": good, "findings": [asdict(finding) for finding in found]})
     else:
-        table = Table.grid(padding=(0, 1))
+        table = Table.grid("", "", Column(overflow="fold"), padding=(0, 1))
         for finding in found:
             mark, style = _MARKS[finding.state]
             table.add_row(Text(mark, style), Text(finding.name), Text(plain(finding.text)))

@@ -17,7 +17,7 @@ from rich.text import Text
 from base.environment import config_dir, config_path, is_file, variables_of
 from base.errors import Cause, ConfigurationError
 from base.settings import LOCAL, ModelCard, Settings, load_settings
-from doctor.machine import how_to_reach
+from doctor.machine import how_to_call, how_to_reach
 from doctor.model_calls import try_model
 from models.catalog import ModelRegistry
 from models.providers import MODULES, Provider, provider
@@ -289,7 +289,7 @@ def _tell(screen: Screen, folder: Path, interview: _Interview, written: list[Pat
         for command in commands:
             screen.note(f"  {command}")
     screen.note("\nTry it:")
-    screen.note("""  twobrain ask 'write "buy milk" to notes.txt'""")
+    screen.note(f"""  {how_to_call()} ask 'write "buy milk" to notes.txt'""")
 
 
 def _serving(registry: ModelRegistry) -> str:

@@ -68,6 +68,7 @@ def test_from_two_keys_to_an_approved_change_by_init_alone(home, terminal, init,
     screen = init()
     answer_rest(screen)
     screen.sees("gemini plans and works with tools, claude writes the answers", "ln -s")
+    screen.sees("Try it:", "/twobrain ask 'write")  # by its path: it is on no PATH
     screen.ends(0)
     assert GEMINI not in screen.whole
     assert ANTHROPIC not in screen.whole

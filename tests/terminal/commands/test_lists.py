@@ -79,6 +79,13 @@ def test_every_list_can_be_read_at_a_narrow_terminal(used, terminal, columns):
         assert len(alone) <= 2, alone  # no column of a few letters a line
 
 
+def test_doctor_and_models_cut_nothing_at_a_narrow_terminal(used, terminal):
+    for command in ("doctor", "models"):
+        shown = terminal(command, columns=40).ends(0)
+        assert "…" not in shown
+        assert max(len(line.rstrip()) for line in shown.splitlines()) <= 40
+
+
 def test_a_dumb_terminal_gets_them_too(used, terminal):
     shown = terminal("audit", columns=40, TERM="dumb").ends(0)
     assert "asked by local" in shown

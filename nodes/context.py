@@ -125,7 +125,7 @@ def context_of(runtime: Runtime[Context], chosen: Mapping[str, Any]) -> Context:
     return Context.model_validate({**chosen, **said})
 
 
-_CHOSEN = ("path", "orchestrator", "responder", "system_prompt")
+CHOSEN = ("path", "orchestrator", "responder", "system_prompt")
 """What of a context says who answers, and as whom."""
 
 
@@ -142,7 +142,7 @@ def with_defaults(context: Context, card: UserCard, *, served: bool) -> Context:
     own = {"path": card.path, "orchestrator": card.model, "responder": card.writer}
     defaults = {name: value for name, value in own.items() if value is not None}
     if (served or card.approvers) and not may_choose(card):
-        usual = {name: Context.model_fields[name].default for name in _CHOSEN}
+        usual = {name: Context.model_fields[name].default for name in CHOSEN}
         return context.model_copy(update={**usual, **defaults})
     unsaid = {name: value for name, value in defaults.items() if name not in context.model_fields_set}
     return context.model_copy(update=unsaid) if unsaid else context

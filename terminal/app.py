@@ -3,6 +3,8 @@
 What a command does is imported when it runs: `--help` need not wait for LangGraph.
 """
 
+import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -34,14 +36,51 @@ def one_of(*known: str) -> Callable[[str], str]:
 
 
 def completing(of: str) -> Callable[[str], list[tuple[str, str]]]:
-    """Return what completes threads, users or models in the shell."""
+    """Return what completes threads, users or models in the shell.
 
-    def complete(incomplete: str) -> list[tuple[str, str]]:
-        from terminal.choices import shell_choices
+    Nothing where they cannot be read, for a shell that completes has no room for errors; and nothing that a
+    shell could take for more than words, for some evaluate what they are told.
+    """
 
-        return [(name, means) for name, means in shell_choices(of) if name.startswith(incomplete)]
+    def complete(begun: str) -> list[tuple[str, str]]:
+        from base.errors import TwobrainError
+
+        try:
+            found = _named(of)
+        except TwobrainError:
+            return []
+        fit = {name: found[name] for name in found if name.startswith(begun)}
+        named = {name: means for name, means in fit.items() if re.fullmatch(r"[\w.@+-]+", name)}
+        return [(name, " ".join(re.findall(r"[\w.,@/-]+", means))) for name, means in named.items()]
 
     return complete
+
+
+def _named(of: str) -> dict[str, str]:
+    """Return names with what each means; LangGraph is not imported for it."""
+    from base.settings import load_settings
+
+    settings = load_settings()
+    if of == "user":
+        return {"local": "", **{name: card.role for name, card in settings.users.items()}}
+    if of == "model":
+        from models.catalog import ModelRegistry
+
+        registry = ModelRegistry(settings)
+        roles = {role: ", ".join(names) for role, names in registry.roles.items()}
+        return {**{name: card.label or card.model for name, card in registry.cards()}, **roles}
+    from base.data_dir import LEDGER
+    from ledger.ledger import Ledger
+
+    async def threads() -> dict[str, str]:
+        ledger = await Ledger.open(settings.database_url or settings.data_dir / LEDGER, settings.redact)
+        try:
+            return {row["thread"]: row["title"] or "" for row in reversed(await ledger.threads())}
+        finally:
+            await ledger.close()
+
+    is_there = settings.database_url or (settings.data_dir / LEDGER).exists()
+    return asyncio.run(threads()) if is_there else {}  # nothing is made by completing
 
 
 def among(*known: str) -> Callable[[str], list[str]]:

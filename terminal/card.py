@@ -156,7 +156,7 @@ class ApprovalPrompt:
         if early := self._prompt.typed_ahead():
             self._keep(early, "That was typed before this was asked, so it answers nothing.")
         while True:
-            choice = await self._choice(_choices(request, action, goes_on=window.goes_on))
+            choice = await self._choice(_choices(request, action), goes_on=window.goes_on)
             if choice == "more":
                 window.show()
             elif decision := await self._decision(choice, action):
@@ -209,8 +209,9 @@ class ApprovalPrompt:
             self._say(problem)
         return None if problem else decision
 
-    async def _choice(self, choices: Mapping[str, _Choice]) -> str:
-        question = " · ".join(choice.shown for choice in choices.values()) + " > "
+    async def _choice(self, choices: Mapping[str, _Choice], *, goes_on: bool) -> str:
+        offered = [choices[name].shown for name in choices if goes_on or name != "more"]
+        question = " · ".join(offered) + " > "
         words = {word: name for name, choice in choices.items() for word in choice.words}
         while True:
             typed = await self._line(question)
@@ -218,7 +219,7 @@ class ApprovalPrompt:
                 return name
             if words.keys() >= {"y", "n"} and (is_yes := plain_answer(typed)) is not None:
                 return "approve" if is_yes else "reject"
-            known = ", ".join(choice.shown.partition("=")[0] for choice in choices.values())
+            known = ", ".join(shown.partition("=")[0] for shown in offered)
             self._keep(typed, f"Please type {known}.")
 
     async def _line(self, question: str, prefilled: str = "") -> str:
@@ -259,10 +260,10 @@ class _Window:
         return bool(self._rest)
 
     def show(self) -> None:
-        """Show what comes next; after a resize, from the top."""
-        if self._width != (width := min(self._console.width, _WIDEST)):
-            self._width = width
-            options = self._console.options.update(width=width)
+        """Show what comes next; after a resize, and after the end, from the top."""
+        if not self._rest or self._width != min(self._console.width, _WIDEST):
+            self._width = min(self._console.width, _WIDEST)
+            options = self._console.options.update(width=self._width)
             draw = partial(self._console.render_lines, options=options, pad=False, new_lines=True)
             self._rest = [Segments(line) for part in self._parts for line in draw(part)]
         room = max(self._console.height - _PROMPT_LINES, _LEAST_LINES)
@@ -278,12 +279,11 @@ def _decision(action: dict[str, Any], kind: str, **more: Any) -> Decision:
     return {"type": kind, **more, "tool_call_id": action.get("tool_call_id")}
 
 
-def _choices(request: dict[str, Any], action: dict[str, Any], *, goes_on: bool) -> dict[str, _Choice]:
+def _choices(request: dict[str, Any], action: dict[str, Any]) -> dict[str, _Choice]:
     """Return what can be chosen for a call."""
     configs = {config["action_name"]: config for config in request.get("review_configs", ())}
     allowed = configs.get(action["name"], {}).get("allowed_decisions", ("approve", "edit", "reject"))
     left_out = {"always", "edit"} if "edit" not in allowed else set()
-    left_out |= set() if goes_on else {"more"}
     known = _DOUBT if "attempt" in action else _CONSENT
     return {name: choice for name, choice in known.items() if name not in left_out}
 

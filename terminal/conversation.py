@@ -10,14 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from base.errors import ConfigurationError, UnknownModelError, UnknownThreadError
-from base.settings import LOCAL, Settings
+from base.settings import LOCAL, Settings, UserCard
 from base.texts import escaped
 from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.session import Orchestrator, check_thread
 from graphs.stream import Event, final_result, told
 from ledger.ledger import Ledger
-from nodes.context import Context, choices_of
+from nodes.context import CHOSEN, Context, choices_of, may_choose
 from nodes.gate.answers import fault
 from terminal.app import Options, Which
 from terminal.card import ApprovalPrompt, Origin, answer_all, is_in_doubt, named, show_waiting
@@ -197,7 +197,8 @@ class Conversation:
         """
         for name in {"orchestrator", "responder"} & choices.keys():
             self.orchestrator.models.require(choices[name], self.user)
-        self.context = _checked({**choices_of(self.context), **choices}, "/")
+        chosen = {**choices_of(self.context), **choices}
+        self.context = _checked(chosen, self.orchestrator.settings.user(self.user), "/")
 
     def _label(self, model: str) -> str:
         """Return what a person calls a model."""
@@ -262,10 +263,13 @@ def _context(options: Options, settings: Settings) -> Context:
         "responder": options.model if model_writes else options.writer,
         "system_prompt": options.system,
     }
-    return _checked({name: value for name, value in given.items() if value is not None})
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return _checked(chosen, settings.user(options.user or LOCAL))
 
 
-def _checked(given: dict[str, Any], mark: str = "--") -> Context:
+def _checked(given: dict[str, Any], card: UserCard, mark: str = "--") -> Context:
+    if card.approvers and not may_choose(card) and given.keys() & set(CHOSEN):
+        raise ConfigurationError("Which models, path and persona answer a guest is chosen in twobrain.toml.")
     try:
         return Context.model_validate(given)
     except ValidationError as error:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Protocol, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -261,23 +261,29 @@ class Tool:
         return role in ROLES[ROLES.index(self.role) :]
 
 
-def tool(  # noqa: PLR0913 (each is one property of a declaration)
+class Properties(TypedDict, total=False):
+    """Fields of `Tool` that a declaration gives as they are."""
+
+    label: str
+    role: Role
+    timeout_s: float | None
+    at_once: int | None
+    untrusted: bool
+    outbound: bool
+    undo: Undo | None
+    missing: Missing
+    canonical: Canonical
+    kind: Kind | None
+
+
+def tool(
     *,
     effect: Effect,
-    label: str = "",
-    role: Role = "user",
     confirm: bool | None = None,
     idempotent: bool | None = None,
-    timeout_s: float | None = None,
-    at_once: int | None = None,
-    untrusted: bool = False,
-    outbound: bool = False,
     preview: Callable[..., Any] | None = None,
     verify: Callable[..., Any] | None = None,
-    undo: Undo | None = None,
-    missing: Missing = _nothing_missing,
-    canonical: Canonical = _as_they_are,
-    kind: Kind | None = None,
+    **properties: Unpack[Properties],
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function.
 
@@ -290,39 +296,23 @@ def tool(  # noqa: PLR0913 (each is one property of a declaration)
     """
 
     def declare(function: Callable[..., Any]) -> Tool:
+        model = _model_of(function)
+        parameters = {**shown_schema(model.model_json_schema()).parameters, "additionalProperties": False}
         return Tool(
-            **_told_by(function),
-            canonical=canonical,
+            name=model.__name__,
+            description=inspect.getdoc(function) or "",
+            parameters=parameters,
+            run=_call_of(function),
+            check=_checker(model, parameters),
             effect=effect,
-            label=label,
-            role=role,
             confirm=effect != "read" if confirm is None else confirm,
             idempotent=effect == "read" if idempotent is None else idempotent,
-            timeout_s=timeout_s,
-            at_once=at_once,
-            untrusted=untrusted,
-            outbound=outbound,
             preview=_shown(preview) if preview else _no_preview,
             verify=_verified(verify) if verify else None,
-            undo=undo,
-            missing=missing,
-            kind=kind,
+            **properties,
         )
 
     return declare
-
-
-def _told_by(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the fields of a tool that its function itself tells."""
-    model = _model_of(function)
-    parameters = {**shown_schema(model.model_json_schema()).parameters, "additionalProperties": False}
-    return {
-        "name": model.__name__,
-        "description": inspect.getdoc(function) or "",
-        "parameters": parameters,
-        "run": _call_of(function),
-        "check": _checker(model, parameters),
-    }
 
 
 def _wants_here(function: Callable[..., Any]) -> bool:

@@ -11,7 +11,13 @@ from graphs.attachments import Attachment
 from graphs.session import Orchestrator
 from graphs.transcript import messages_of
 from terminal.app import Options, Which
-from terminal.choices import FIELDS, choices_after, show_choices, show_tools, show_usage
+from terminal.commands.conversations.choices import (
+    FIELDS,
+    choices_after,
+    show_choices,
+    show_tools,
+    show_usage,
+)
 from terminal.commands.conversations.show import print_message
 from terminal.conversation import Conversation, exit_code, last_thread, thread_of
 from terminal.files import attachment_at, named_in, shown

@@ -21,6 +21,9 @@ path = "single"
 [users.kid]
 path = "direct"
 writer = "two"
+[users.tot]
+role = "guest"
+approvers = ["kid"]
 [users.kid.roles]
 orchestrator = ["two"]
 chat = ["two"]
@@ -42,6 +45,7 @@ def test_models_path_and_persona_are_chosen_on_the_command_line(home):
     said = home.run("ask", "hello", "--model", "three", code=2).stderr
     assert "There is no role or model 'three'" in said
     assert "models there are: two" in home.run("ask", "hello", "-u", "kid", "--writer", "one", code=2).stderr
+    assert "chosen in twobrain.toml" in home.run("ask", "hi", "-u", "tot", "--path", "direct", code=2).stderr
     assert "system" in home.run("ask", "hello", "--system", "x" * 50_001, code=2).stderr
 
 

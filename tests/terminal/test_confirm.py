@@ -376,3 +376,15 @@ def test_a_chat_asks_nobody_who_may_not_agree(home, terminal):
     screen.sendline("/exit")
     screen.ends(0)
     assert [row["decided_by"] for row in home.json("audit")] == ["mum"]
+
+
+def test_a_card_that_a_resize_has_torn_is_drawn_again(home, terminal):
+    screen = terminal("ask", ASK)
+    screen.sees(CHOICES)
+    screen.resize(24, 50)
+    screen.sendline("m")
+    card = screen.sees("Asked by you", CHOICES)
+    assert max(map(len, card.split("\n")[1:])) <= 50
+    screen.sendline("y")
+    screen.sees("✓", "thread ")
+    screen.ends(0)

@@ -40,6 +40,16 @@ def test_ctrl_c_leaves_a_thread_that_resume_brings_to_its_answer(home, terminal,
 
 
 @pytest.mark.slow
+def test_a_script_is_told_that_a_turn_was_stopped(terminal, silent_model):
+    screen = terminal("ask", "what is 12*7", "--thread", "t1", "--json-stream")
+    screen.sees('{"event": "thread", "thread_id": "t1"}')
+    silent_model()
+    screen.sendintr()
+    screen.sees('{"event": "stopped", "thread_id": "t1"}')
+    screen.ends(130)
+
+
+@pytest.mark.slow
 def test_a_second_terminal_says_that_it_waits_for_the_turn_of_the_first(terminal, silent_model):
     first = terminal("ask", "what is 12*7", "--thread", "t1")
     silent_model()

@@ -1,28 +1,24 @@
-"""What a person can choose, in a chat and in the shell."""
+"""What a person can choose in a chat, and use."""
 
-import asyncio
-import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from rich.text import Text
 
-from base.errors import TwobrainError, UnknownToolError
-from base.settings import EVERYBODY_ELSE, LOCAL, Settings, load_settings
+from base.errors import UnknownToolError
 from base.texts import count, dollars, visible
+from nodes.context import Context
 from terminal.app import PathName
+from terminal.conversation import Conversation
 from terminal.text import json_line, one_line
-
-if TYPE_CHECKING:  # the shell does not wait for LangGraph
-    from terminal.conversation import Conversation
-    from tools.declaration import Tool
+from tools.declaration import Tool
 
 FIELDS = {"/model": "orchestrator", "/writer": "responder", "/path": "path"}
 """Command to the field of the context that it chooses."""
 _WIDTH = 60
 
 
-def show_choices(talk: "Conversation", command: str) -> None:
+def show_choices(talk: Conversation, command: str) -> None:
     """Show what holds for the turns to come."""
     if command == "/path":
         _say(talk, f"path: {_chosen(talk, 'path')} (there are {', '.join(get_args(PathName))})")
@@ -36,17 +32,15 @@ def show_choices(talk: "Conversation", command: str) -> None:
         _say(talk, f"  {name}  {card.label or card.model}{f'  ({lacks})' if lacks else ''}")
 
 
-def _chosen(talk: "Conversation", field: str) -> str:
+def _chosen(talk: Conversation, field: str) -> str:
     """Return what holds: what was chosen, else what twobrain.toml says."""
-    from nodes.context import Context
-
     card = talk.orchestrator.settings.user(talk.user)
     own = {"path": card.path, "orchestrator": card.model, "responder": card.writer}[field]
     said = getattr(talk.context, field) if field in talk.context.model_fields_set else own
     return str(said or Context.model_fields[field].default)
 
 
-async def show_tools(talk: "Conversation", name: str) -> None:
+async def show_tools(talk: Conversation, name: str) -> None:
     """List the tools that a person has, or describe one.
 
     Raises:
@@ -65,20 +59,20 @@ async def show_tools(talk: "Conversation", name: str) -> None:
         talk.screen.side.print(line)
 
 
-async def _tools(talk: "Conversation") -> "list[Tool]":
+async def _tools(talk: Conversation) -> list[Tool]:
     settings, registry = talk.orchestrator.settings, await talk.orchestrator.all_tools()
     card = settings.user(talk.user)
     return registry.offered(card.role, card.tools, settings)
 
 
-def _describe(talk: "Conversation", tool: "Tool") -> None:
+def _describe(talk: Conversation, tool: Tool) -> None:
     _say(talk, f"{tool.name}: {tool.description}")
     _say(talk, f"It {'asks first' if tool.confirm else 'asks nobody'}; effect: {tool.effect}.")
     for name, schema in tool.own_args(dict(tool.parameters.get("properties", {}))).items():
         _say(talk, f"  {name}  {schema.get('description') or json_line(schema)}")
 
 
-async def show_usage(talk: "Conversation", thread: str) -> None:
+async def show_usage(talk: Conversation, thread: str) -> None:
     """Show what a conversation and the day took, and the day's limits."""
     ledger, limits = talk.orchestrator.ledger, talk.orchestrator.settings.limits_of(talk.user)
     for row in await ledger.usage_totals(by="model", thread=thread):
@@ -91,7 +85,7 @@ async def show_usage(talk: "Conversation", thread: str) -> None:
     _say(talk, f"today (UTC): {tokens_today:,}{most} tokens, {dollars(usd)}{most_usd}")
 
 
-async def choices_after(talk: "Conversation", command: str) -> Mapping[str, str]:
+async def choices_after(talk: Conversation, command: str) -> Mapping[str, str]:
     """Return what may stand behind a command, with what it means."""
     if talk.at_server and command not in {"/thread", "/path"}:
         return {}
@@ -113,45 +107,5 @@ async def choices_after(talk: "Conversation", command: str) -> Mapping[str, str]
     return {}
 
 
-def shell_choices(of: str) -> list[tuple[str, str]]:
-    """Return what a command line may name, with what each means.
-
-    Nothing where that cannot be told, for a shell that completes has no room for errors; and nothing that a
-    shell could take for more than words, for some evaluate what they are told.
-    """
-    try:
-        found = _named(of, load_settings())
-    except TwobrainError:
-        return []
-    named = {name: means for name, means in found.items() if re.fullmatch(r"[\w.@+-]+", name)}
-    return [(name, " ".join(re.findall(r"[\w.,@/-]+", means))) for name, means in named.items()]
-
-
-def _named(of: str, settings: Settings) -> Mapping[str, str]:
-    if of == "thread":
-        return asyncio.run(_threads(settings))
-    if of == "user":
-        return {LOCAL: "", **{n: each.role for n, each in settings.users.items() if n != EVERYBODY_ELSE}}
-    from models.catalog import ModelRegistry
-
-    registry = ModelRegistry(settings)
-    roles = {role: ", ".join(names) for role, names in registry.roles.items()}
-    return {**{name: card.label or card.model for name, card in registry.cards()}, **roles}
-
-
-async def _threads(settings: Settings) -> Mapping[str, str]:
-    from base.data_dir import LEDGER
-    from ledger.ledger import Ledger
-
-    place = settings.database_url or settings.data_dir / LEDGER
-    if not settings.database_url and not (settings.data_dir / LEDGER).exists():
-        return {}  # nothing is made by completing
-    ledger = await Ledger.open(place, settings.redact)
-    try:
-        return {row["thread"]: row["title"] or "" for row in reversed(await ledger.threads())}
-    finally:
-        await ledger.close()
-
-
-def _say(talk: "Conversation", words: str) -> None:
+def _say(talk: Conversation, words: str) -> None:
     talk.screen.side.print(visible(words, "\n"))

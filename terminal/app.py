@@ -368,24 +368,6 @@ def search(
 
 
 @app.command(rich_help_panel=_LISTS)
-def export(
-    thread: OneThread = None,
-    to: Annotated[
-        str | None, typer.Option("--to", "-o", metavar="FILE", help="Default: standard output.")
-    ] = None,
-    user: User = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="As JSON, with every call; default: Markdown.")
-    ] = False,
-) -> None:
-    """Write a conversation to a file."""
-    from terminal.commands import run
-    from terminal.commands.conversations import export
-
-    run(export.export, thread, to, "json" if json else "markdown", Options(user))
-
-
-@app.command(rich_help_panel=_LISTS)
 def usage(
     by: Annotated[
         Literal["user", "model", "role", "turn", "day"],
@@ -419,20 +401,6 @@ def audit(
     from terminal.commands import audit, run
 
     run(audit.audit, thread, user=user, limit=limit, as_json=json)
-
-
-@app.command(rich_help_panel=_LISTS)
-def rules(
-    revoke: Annotated[str | None, typer.Option("--revoke", metavar="ID", help="Forget this rule.")] = None,
-    user: OnlyUser = None,
-    json: Json = False,
-) -> None:
-    """List what you agreed to for good; or take it back."""
-    from terminal.commands import rules, run
-
-    if revoke:
-        run(rules.revoke, revoke, user=user, as_json=json)
-    run(rules.rules, user=user, as_json=json)
 
 
 @app.command(rich_help_panel=_LISTS)

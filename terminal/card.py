@@ -260,7 +260,7 @@ class _Window:
         return bool(self._rest)
 
     def show(self) -> None:
-        """Show what comes next; after a resize, and after the end, from the top."""
+        """Show what comes next, or from the top again."""
         if not self._rest or self._width != min(self._console.width, _WIDEST):
             self._width = min(self._console.width, _WIDEST)
             options = self._console.options.update(width=self._width)

@@ -14,9 +14,11 @@ TwobrainError                    exit code 1
 │   ├── ApproverError            more on another's thread than an answer, which an approver may give
 │   ├── BusyThreadError          a thread that another process is at work on
 │   ├── UnknownRuleError         a remembered rule that does not exist
-│   └── NothingPendingError      an answer where no confirmation waits
+│   ├── NothingPendingError      an answer where no confirmation waits
+│   └── UndoError                a call that cannot be undone
 ├── ModelError                   exit code 1: a model gave no usable answer (its cause is typed)
 │   └── NoModelAnsweredError     a role's model and all its fallbacks failed
+├── ServerError                  exit code 1: a server that one talks to is away, or is none of ours
 └── StorageError                 exit code 1: the data directory or database cannot be used
     ├── StorageAwayError         the database cannot be reached just now
     └── DamagedThreadError       one thread cannot be read; the others can
@@ -118,6 +120,10 @@ class NothingPendingError(RequestError):
     """An answer came for a thread that waits for none."""
 
 
+class UndoError(RequestError):
+    """The call cannot be undone, or not any more."""
+
+
 class ModelError(TwobrainError):
     """A model gave no usable answer.
 
@@ -142,6 +148,10 @@ class NoModelAnsweredError(ModelError):
     def __init__(self, message: str, cause: Cause, failures: Mapping[str, ModelError]) -> None:
         super().__init__(message, cause)
         self.failures = failures
+
+
+class ServerError(TwobrainError):
+    """The server cannot be reached, or cannot do what it is asked."""
 
 
 class StorageError(TwobrainError):

@@ -31,6 +31,7 @@ from graphs.orchestrator import graph
 from graphs.result import Result, condition_of, result_from, result_of
 from graphs.stale_answers import question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
+from graphs.undo import undo, undoable
 from ledger.ledger import Ledger
 from ledger.usage import day_ends
 from models.call import Ask, Attempt
@@ -47,6 +48,7 @@ from nodes.resources import (
     shared_resources,
 )
 from nodes.turn.meter import use_of
+from nodes.turn.undo_log import Undoable
 from storage.checkpoints.durable import DurableSaver
 from tools.registry import Registry
 
@@ -70,6 +72,7 @@ class Orchestrator:
         if isinstance(checkpointer, DurableSaver):
             res = replace(res, checkpoints=checkpointer)
         self._checkpointer = checkpointer
+        self._store = store
         self._res = res
         self.turns = res.turns
         self.long_results = res.artifacts
@@ -169,6 +172,30 @@ class Orchestrator:
     ) -> AsyncGenerator[Event, None]:
         """Go on with a turn and yield the events. Raises as `proceed`."""
         return self._turn(None, thread_id, context, watched)
+
+    async def undo(
+        self, call: str, answer: Any = None, *, thread_id: str | None = None, user: str = LOCAL
+    ) -> Result:
+        """Undo an executed call by a call of its own.
+
+        It asks first, and is done once.
+
+        Args:
+            call: its id, or its number as `twobrain undo --list` shows it.
+            answer: as `resume` takes it; None: nothing is undone, and `pending` of the result is the request.
+            thread_id: the conversation that the call was made in; None: whichever.
+            user: who asks and decides: whose call it is, or an approver of theirs.
+
+        Raises:
+            UndoError: it cannot be undone: the world has changed since, it was undone before, it never ran,
+                nobody knows whether it did, or it is of a tool that cannot undo.
+            UnknownUserError: there are users, and this is none.
+        """
+        return await undo(self._res, self._store, call, answer, thread=thread_id, user=user)
+
+    async def undoable(self, *, user: str = LOCAL) -> list[Undoable]:
+        """Return the calls that a user may undo, the newest first."""
+        return await undoable(self._res, user)
 
     async def complete(self, messages: Sequence[AnyMessage], *, user: str, role: str = "chat") -> str:
         """Return what a role's model says: no thread, no tools, no persona.

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     Double,
     Index,
+    LargeBinary,
     Select,
     Table,
     UniqueConstraint,
@@ -301,6 +302,19 @@ unknown_outcomes = Table(
     Column("decided_at", Double),
     UniqueConstraint("thread", "call_id", "user", "attempt"),
 )
+
+undo_log = Table(
+    "undo_log",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("thread", String, nullable=False),
+    Column("call_id", String, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+    Column("at", Double, nullable=False),
+    UniqueConstraint("thread", "call_id", "user"),
+)
+"""What calls changed, as it was before, and as they left it: JSON, as it is, for it is put back."""
 
 
 def total(column: Column[Any]) -> ColumnElement[Any]:

@@ -18,6 +18,7 @@ from ledger.tables import (
     rules,
     thread_titles,
     threads,
+    undo_log,
     unknown_outcomes,
 )
 from storage.long_results import Needed, name_of
@@ -102,7 +103,7 @@ def names(connection: Connection) -> set[str]:
 
 def forget(connection: Connection, thread: str, *, audit: bool) -> None:
     """Delete a thread's row, with `audit` its calls, too."""
-    told = (threads, thread_titles, chats, received, deliveries, notices)
+    told = (threads, thread_titles, chats, received, deliveries, notices, undo_log)
     for table in (*told, unknown_outcomes, calls) if audit else told:
         connection.execute(delete(table).where(table.c.thread == thread))
 

@@ -41,12 +41,12 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     request = remaining(state)
     answer = interrupt(request)
     turn = await take_up(state, runtime)
-    reading = _permitted(turn, read(answer, request["action_requests"], partial(fault, turn.res.tools)))
+    reading = permitted(turn, read(answer, request["action_requests"], partial(fault, turn.res.tools)))
     in_doubt = any("attempt" in action for action in request["action_requests"])
     if (in_doubt or not reading.names_calls) and was_sent_before(request):
         again = remaining(replace(state, problem=_SENT_BEFORE))
         return {"problem": _SENT_BEFORE, "pending": again, **appended(above_the_card(turn, _SENT_BEFORE))}
-    decisions, messages, unrecorded = await _decided(turn, reading)
+    decisions, messages, unrecorded = await decided(turn, reading)
     undecided = any(action["tool_call_id"] not in decisions for action in state.request["action_requests"])
     problem = (unrecorded or reading.problem) if undecided else ""
     if not undecided:
@@ -65,7 +65,7 @@ async def confirm(state: State, runtime: Runtime[Context]) -> Update:
     }
 
 
-def _permitted(turn: Turn, reading: Reading) -> Reading:
+def permitted(turn: Turn, reading: Reading) -> Reading:
     """Return what whoever answers may say: all may refuse what is theirs.
 
     Where the turn's user has approvers, no other's consent counts.
@@ -81,7 +81,7 @@ def _permitted(turn: Turn, reading: Reading) -> Reading:
     return replace(reading, choices=refused, problem=f"{problem} {reading.problem}".strip())
 
 
-async def _decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision], list[ToolMessage], str]:
+async def decided(turn: Turn, reading: Reading) -> tuple[dict[str, CallDecision], list[ToolMessage], str]:
     """Put the choices on record.
 
     Returns:

@@ -88,7 +88,7 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
             waited_s=task.get("waited_s", 0.0),
             **{name: task[name] for name in shared},  # type: ignore[literal-required]
         )
-        return await _settle(task, await take_up(known, runtime))
+        return await settle(task, await take_up(known, runtime))
     except StorageError:
         _log.exception("how call %s of %s stands could not be told", task["call"]["id"], task["call"]["name"])
         return None
@@ -99,7 +99,8 @@ async def _safely(task: Task, runtime: Runtime[Context]) -> _Outcome | None:
         return _Outcome("failed", "Tool error: an internal error; the details are in the log.")
 
 
-async def _settle(task: Task, turn: Turn) -> _Outcome | None:
+async def settle(task: Task, turn: Turn) -> _Outcome | None:
+    """Claim a call and run it; None: a person is asked."""
     call = task["call"]
     tool = turn.res.tools.find(call["name"])
     verdict = await judge_again(turn, call["name"], task["args"], task["taint"])
@@ -122,7 +123,7 @@ async def _settle(task: Task, turn: Turn) -> _Outcome | None:
     if isinstance(claim, Running):
         ended = await turn.res.ledger.await_outcome(entry.key, _lease(tool, turn))
         if ended is None:  # whoever ran it is gone
-            return await _settle(task, turn)
+            return await settle(task, turn)
         claim = ended
     return _unrun(claim)
 

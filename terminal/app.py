@@ -139,6 +139,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every confirmatio
 No = Annotated[bool, typer.Option("--no", "-n", help="Answer every confirmation with no.")]
 
 
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server", metavar="URL", help="On this server, as whoever the token in TWOBRAIN_TOKEN is of."
+    ),
+]
+
+
 class Which(Enum):
     """A conversation that is not named."""
 
@@ -164,12 +172,21 @@ class Options:
     """The answer is shown as it was written, its Markdown not rendered."""
     consent: bool | None = None
     """The answer to every confirmation; None asks the person, where there is one."""
+    server: str | None = None
+    """Where the conversation is; None: here."""
 
 
-def _consent(yes: bool, no: bool) -> bool | None:
+def consent(yes: bool, no: bool) -> bool | None:
+    """Return the answer to every confirmation; None: the person is asked."""
     if yes and no:
         raise typer.BadParameter("--yes and --no contradict each other: say one of them.")
     return yes if yes or no else None
+
+
+def _known(user: str | None, server: str | None) -> str | None:
+    if user and server:
+        raise typer.BadParameter("--user is for conversations here: a server knows you by your token.")
+    return user
 
 
 def _on(thread: str | None, go_on: bool, pick: bool = False) -> "str | Which | None":
@@ -224,17 +241,18 @@ def ask(  # noqa: PLR0913, PLR0917 (each is one option)
     plain: Plain = False,
     yes: Yes = False,
     no: No = False,
+    server: Server = None,
 ) -> None:
     """Ask for one thing and read the answer.
 
     What is piped to it comes with the task: cat report.txt | twobrain ask summarise this
     """
-    from terminal.commands import ask, failures_told, run
+    from terminal.commands import ask, failures_told, run_at
 
-    options = Options(user, path, model, writer, system, json or json_stream, json_stream, plain)
-    options = replace(options, consent=_consent(yes, no))
+    options = Options(_known(user, server), path, model, writer, system, json or json_stream, json_stream)
+    options = replace(options, plain=plain, consent=consent(yes, no), server=server)
     with failures_told(as_events=json_stream):
-        run(ask.ask, task, file or [], _on(thread, go_on), options)
+        run_at(server, ask.ask, task, file or [], _on(thread, go_on), options)
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -250,20 +268,23 @@ def chat(  # noqa: PLR0913, PLR0917 (each is one option)
     plain: Plain = False,
     yes: Yes = False,
     no: No = False,
+    server: Server = None,
 ) -> None:
     """Talk, line by line."""
-    from terminal.commands import chat, run
+    from terminal.commands import chat, run_at
 
-    options = Options(user, path, model, writer, system, plain=plain, consent=_consent(yes, no))
-    run(chat.chat, _on(thread, go_on, pick), options)
+    options = Options(_known(user, server), path, model, writer, system, plain=plain)
+    options = replace(options, consent=consent(yes, no), server=server)
+    run_at(server, chat.chat, _on(thread, go_on, pick), options)
 
 
 @app.command(rich_help_panel=_TURNS)
-def approve(thread: Thread, user: User = None, json: Json = False) -> None:
+def approve(thread: Thread, user: User = None, json: Json = False, server: Server = None) -> None:
     """Say yes to everything that a thread waits for."""
-    from terminal.commands import approve, run
+    from terminal.commands import approve, run_at
 
-    run(approve.decide, thread, Options(user, json=json), yes=True)
+    options = Options(_known(user, server), json=json, server=server)
+    run_at(server, approve.decide, thread, options, yes=True)
 
 
 @app.command(rich_help_panel=_TURNS)
@@ -272,19 +293,29 @@ def reject(
     reason: Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Why, for the planner.")] = "",
     user: User = None,
     json: Json = False,
+    server: Server = None,
 ) -> None:
     """Say no to everything that a thread waits for."""
-    from terminal.commands import approve, run
+    from terminal.commands import approve, run_at
 
-    run(approve.decide, thread, Options(user, json=json), yes=False, reason=reason)
+    options = Options(_known(user, server), json=json, server=server)
+    run_at(server, approve.decide, thread, options, yes=False, reason=reason)
 
 
 @app.command(rich_help_panel=_TURNS)
-def resume(thread: Thread, user: User = None, json: Json = False, yes: Yes = False, no: No = False) -> None:
+def resume(  # noqa: PLR0913, PLR0917 (each is one option)
+    thread: Thread,
+    user: User = None,
+    json: Json = False,
+    yes: Yes = False,
+    no: No = False,
+    server: Server = None,
+) -> None:
     """Go on with a turn that Ctrl-C or a crash cut short."""
-    from terminal.commands import resume, run
+    from terminal.commands import resume, run_at
 
-    run(resume.resume, thread, Options(user, json=json, consent=_consent(yes, no)))
+    options = Options(_known(user, server), json=json, consent=consent(yes, no), server=server)
+    run_at(server, resume.resume, thread, options)
 
 
 @app.command(rich_help_panel=_LISTS)
@@ -337,24 +368,6 @@ def search(
 
 
 @app.command(rich_help_panel=_LISTS)
-def export(
-    thread: OneThread = None,
-    to: Annotated[
-        str | None, typer.Option("--to", "-o", metavar="FILE", help="Default: standard output.")
-    ] = None,
-    user: User = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="As JSON, with every call; default: Markdown.")
-    ] = False,
-) -> None:
-    """Write a conversation to a file."""
-    from terminal.commands import run
-    from terminal.commands.conversations import export
-
-    run(export.export, thread, to, "json" if json else "markdown", Options(user))
-
-
-@app.command(rich_help_panel=_LISTS)
 def usage(
     by: Annotated[
         Literal["user", "model", "role", "turn", "day"],
@@ -388,20 +401,6 @@ def audit(
     from terminal.commands import audit, run
 
     run(audit.audit, thread, user=user, limit=limit, as_json=json)
-
-
-@app.command(rich_help_panel=_LISTS)
-def rules(
-    revoke: Annotated[str | None, typer.Option("--revoke", metavar="ID", help="Forget this rule.")] = None,
-    user: OnlyUser = None,
-    json: Json = False,
-) -> None:
-    """List what you agreed to for good; or take it back."""
-    from terminal.commands import rules, run
-
-    if revoke:
-        run(rules.revoke, revoke, user=user, as_json=json)
-    run(rules.rules, user=user, as_json=json)
 
 
 @app.command(rich_help_panel=_LISTS)

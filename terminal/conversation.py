@@ -48,7 +48,9 @@ class Conversation:
         self.unsent = ""
         """What the person typed while they were asked, and has not sent."""
         self._options = options
-        self.user = options.user or LOCAL
+        self.at_server = options.server is not None
+        self.user = str(options.user or getattr(orchestrator, "user", LOCAL))
+        """At a server, whose token it has."""
         self.context = _context(options, orchestrator.settings)
         """Names the user where `--user` does; else whoever the thread is of."""
 
@@ -62,7 +64,8 @@ class Conversation:
             if self._options.json_stream:
                 self._tell({"event": "stopped", "thread_id": thread_id})
             else:
-                self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}", "yellow")
+                at = f" --server {named(self._options.server)}" if self._options.server else ""
+                self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}{at}", "yellow")
             return 130
         finally:
             if self.unsent:
@@ -115,7 +118,7 @@ class Conversation:
         prompt = ApprovalPrompt(self.screen, partial(fault, tools), origin)
         while result.pending is not None:
             try:
-                answer = await self._answer(result.pending, prompt)
+                answer = await self.decision(result.pending, prompt)
             finally:
                 self.unsent = " ".join(prompt.unsent)
             if answer is None:
@@ -133,6 +136,8 @@ class Conversation:
         """Show what a thread waits for, and the commands that answer it."""
         origin = await self._origin(thread_id, self.orchestrator.tools)
         show_waiting(self.screen.out, request, thread_id, origin)
+        if self._options.server:
+            self.screen.note(f"Each with --server {self._options.server}, for it is there.", "dim")
 
     async def _origin(self, thread_id: str, tools: Registry) -> Origin:
         """Return whose turn it is that asks, and of which conversation."""
@@ -147,7 +152,8 @@ class Conversation:
         made = any("remember" in decision for decision in answer["decisions"])
         return [rule["id"] for rule in await self.orchestrator.ledger.rules()] if made else []
 
-    async def _answer(self, request: dict[str, Any], prompt: ApprovalPrompt) -> dict[str, Any] | None:
+    async def decision(self, request: dict[str, Any], prompt: ApprovalPrompt) -> dict[str, Any] | None:
+        """Return the answer to a request; None: nobody gives one."""
         consent = self._options.consent
         if consent is not None:
             refused = "problem" in request  # the same answer again would be refused again
@@ -160,7 +166,7 @@ class Conversation:
     def may_agree(self, request: dict[str, Any]) -> bool:
         """Tell whether whoever is here may agree to what a request asks."""
         approvers = request.get("approvers")
-        return not approvers or self._options.user in approvers
+        return not approvers or self.user in approvers
 
     async def _watch(self, events: AsyncGenerator[Event, None]) -> Result:
         async with aclosing(events):

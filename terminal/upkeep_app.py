@@ -4,9 +4,78 @@ from typing import Annotated, get_args
 
 import typer
 
-from terminal.app import Json, Role, Thread, app, one_of, thread_option
+from terminal.app import (
+    Json,
+    No,
+    OneThread,
+    OnlyUser,
+    Options,
+    Role,
+    Thread,
+    User,
+    Yes,
+    app,
+    consent,
+    one_of,
+    thread_option,
+)
 
 _UPKEEP = "Look after it"
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def undo(  # noqa: PLR0913, PLR0917 (each is one option)
+    call: Annotated[
+        str | None,
+        typer.Argument(metavar="CALL", help="Its number in --list, or its id; default: the newest."),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", "-l", help="Only list what can be undone.")] = False,
+    thread: Annotated[str | None, thread_option(help="The call of this thread.")] = None,
+    user: User = None,
+    json: Json = False,
+    yes: Yes = False,
+    no: No = False,
+) -> None:
+    """Put back what a call changed: files, events, memories."""
+    from terminal.commands import run
+    from terminal.commands.conversations import undo
+
+    options = Options(user, json=json, consent=consent(yes, no))
+    if listed:
+        run(undo.undoable, options)
+    run(undo.undo, call, thread, options)
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def export(
+    thread: OneThread = None,
+    to: Annotated[
+        str | None, typer.Option("--to", "-o", metavar="FILE", help="Default: standard output.")
+    ] = None,
+    user: User = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="As JSON, with every call; default: Markdown.")
+    ] = False,
+) -> None:
+    """Write a conversation to a file."""
+    from terminal.commands import run
+    from terminal.commands.conversations import export
+
+    run(export.export, thread, to, "json" if json else "markdown", Options(user))
+
+
+@app.command(rich_help_panel=_UPKEEP)
+def rules(
+    revoke: Annotated[str | None, typer.Option("--revoke", metavar="ID", help="Forget this rule.")] = None,
+    user: OnlyUser = None,
+    json: Json = False,
+) -> None:
+    """List what you agreed to for good; or take it back."""
+    from terminal.commands import rules, run
+
+    if revoke:
+        run(rules.revoke, revoke, user=user, as_json=json)
+    run(rules.rules, user=user, as_json=json)
 
 
 @app.command(rich_help_panel=_UPKEEP)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict, Unpack, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Protocol, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -38,6 +38,7 @@ __all__ = [
     "OutcomeUnknown",
     "Tool",
     "ToolFailure",
+    "Undo",
     "Untrusted",
     "tool",
 ]
@@ -47,6 +48,10 @@ Likeness = Literal["same", "folder", "any"]
 """How far an argument of calls of one kind may differ: not at all; by the name of a file in one folder, with
 one ending; however it likes."""
 
+LARGEST_UNDO = 1_000_000
+"""Bytes of what a call changes that are stored, so that it can be undone."""
+WHY_NOT = "why_not"
+"""Key in the record of a call that cannot be undone: why, in a sentence."""
 PREVIEW_TIMEOUT_S = 5
 VERIFY_TIMEOUT_S = 20
 
@@ -70,6 +75,16 @@ class OutcomeUnknown(ToolFailure):
     """Nobody can tell whether what was asked was done."""
 
 
+class LogUndo(Protocol):
+    """Puts the record that undoes a call on disk; blocks."""
+
+    def __call__(self, record: dict[str, Any], *, first: bool = False) -> None:
+        """Store plain data; `first`: unless an earlier run of the call did."""
+
+
+def _log_nothing(record: dict[str, Any], *, first: bool = False) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Here:
     """The call context: who calls a tool, and from where."""
@@ -89,6 +104,8 @@ class Here:
     """The call was made after untrusted content."""
     long_results: LongResults | None = None
     """Where results are that were too long to be shown; None: nowhere."""
+    log_undo: LogUndo = _log_nothing
+    """Called before a call takes effect, with all that its undo needs: how it was, and how it is left."""
     schedules: Schedules | None = None
     """What is planned; None: nothing can be."""
 
@@ -113,6 +130,18 @@ def _nowhere(_settings: Settings, _user: str, _args: dict[str, Any]) -> None: ..
 
 def _as_they_are(args: dict[str, Any]) -> dict[str, Any]:
     return args
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """How a call is undone: functions of `here` and its record."""
+
+    preview: Callable[[Here, dict[str, Any]], Any]
+    """Says exactly what it would do; raises ToolFailure where the world is not as the call left it."""
+    run: Callable[[Here, dict[str, Any]], Any]
+    """Does it, and raises likewise."""
+    verify: Callable[[Here, dict[str, Any]], Any]
+    """Tells whether an earlier run took effect, as that of `Tool` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +198,8 @@ class Tool:
     preview: Preview = _no_preview
     """The exact effect in words, for the person who confirms; None where there is no more to say than the
     call. The same until the effect is another: a yes is to what it said. Never raises."""
+    undo: Undo | None = None
+    """How a call is undone, by what it gave to `here.log_undo`; None: it cannot be."""
     missing: Missing = _nothing_missing
     """Which configuration the tool lacks, in words; None: it is available."""
     location: Location = _nowhere
@@ -239,6 +270,7 @@ class Properties(TypedDict, total=False):
     at_once: int | None
     untrusted: bool
     outbound: bool
+    undo: Undo | None
     missing: Missing
     canonical: Canonical
     kind: Kind | None

@@ -3,11 +3,13 @@
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from base.redaction import Redact
 from base.texts import FILLERS, is_blank, terms_of, visible
-from tools.declaration import Here, ToolFailure, Untrusted, tool
+from base.worker_threads import in_thread
+from tools.declaration import WHY_NOT, Here, ToolFailure, Undo, Untrusted, tool
 
 _LONGEST = 4_000
 """Characters of a memory."""
@@ -24,18 +26,62 @@ _log = logging.getLogger(__name__)
 
 
 async def _preview_forget(here: Here, id: str) -> str:  # noqa: A002 (the argument that a model fills in)
-    return f"Forget for good: {text_of(await _find(here, id)) or _NO_MEMORY}"
+    return f"Forget: {text_of(await _find(here, id)) or _NO_MEMORY}"
 
 
 async def _is_gone(here: Here, id: str) -> bool | None:  # noqa: A002
     return True if await _store(here).aget(place_of(here.user), _key(id)) is None else None
 
 
-# Unasked: it only adds to the person's own notes, and forget takes it back.
-@tool(effect="write", confirm=False, idempotent=True)
+async def _log_undo(here: Here, key: str, after: dict[str, Any] | None, *, first: bool = False) -> None:
+    """Log what an entry holds before it is changed."""
+    before = await _value(here, key)
+    state = {"key": key, "before": before, "after": after}
+    if before == after:
+        state = {WHY_NOT: "It was remembered already, so nothing was changed."}
+    await in_thread(partial(here.log_undo, state, first=first))
+
+
+async def _value(here: Here, key: str) -> dict[str, Any] | None:
+    item = await _store(here).aget(place_of(here.user), key)
+    return item.value if item else None
+
+
+async def _check_as_left(here: Here, record: dict[str, Any]) -> None:
+    if await _value(here, record["key"]) != record["after"]:
+        raise ToolFailure(f"The memory {record['key']!r} has been changed since, so it stays as it is.")
+
+
+async def _preview_undo(here: Here, record: dict[str, Any]) -> str:
+    await _check_as_left(here, record)
+    was = record["after"] if record["before"] is None else record["before"]
+    what = "Forget" if record["before"] is None else "Remember again"
+    return f"{what}: {was.get('text') or _NO_MEMORY}"
+
+
+async def _undo(here: Here, record: dict[str, Any]) -> str:
+    await _check_as_left(here, record)
+    if record["before"] is None:
+        await _store(here).adelete(place_of(here.user), record["key"])
+        return f"Forgot [{record['key']}]."
+    await _put(_store(here), here.user, record["key"], record["before"], here.settings.redact)
+    return f"Remembered again as [{record['key']}]."
+
+
+async def _is_undone(here: Here, record: dict[str, Any]) -> bool | None:
+    return True if await _value(here, record["key"]) == record["before"] else None
+
+
+_AS_BEFORE = Undo(_preview_undo, _undo, _is_undone)
+
+
+# Unasked: it only adds to the person's own notes, and forget or an undo takes it back.
+@tool(effect="write", confirm=False, idempotent=True, undo=_AS_BEFORE)
 async def remember(here: Here, text: Annotated[str, "what to remember, complete in itself"]) -> str:
     """Remember something for the person, in this and every later conversation."""
-    key = await put_memory(_store(here), here.user, text, here.settings.redact, untrusted=here.tainted)
+    key, memory = _memory(text, untrusted=here.tainted)
+    await _log_undo(here, key, memory, first=True)
+    await _put(_store(here), here.user, key, memory, here.settings.redact)
     return f"Remembered as [{key}]: {text.strip()}"
 
 
@@ -65,11 +111,13 @@ async def recall(
     effect="write",
     preview=_preview_forget,
     verify=_is_gone,
+    undo=_AS_BEFORE,
     canonical=lambda args: {**args, "id": _key(args["id"])},
 )
 async def forget(here: Here, id: Annotated[str, "id of the memory, as recall shows it"]) -> str:  # noqa: A002
-    """Forget one memory for good."""
+    """Forget one memory."""
     item = await _find(here, id)
+    await _log_undo(here, item.key, None)
     await _store(here).adelete(place_of(here.user), item.key)
     return _marked(f"Forgot: {text_of(item) or _NO_MEMORY}", [item])
 
@@ -98,19 +146,29 @@ async def put_memory(store: Any, user: str, text: str, redact: Redact, *, untrus
     Raises:
         ToolFailure: the text is empty or too long.
     """
+    key, memory = _memory(text, untrusted=untrusted)
+    await _put(store, user, key, memory, redact)
+    return key
+
+
+def _memory(text: str, *, untrusted: bool) -> tuple[str, dict[str, Any]]:
+    """Return a memory's id and what is stored. Raises as `put_memory`."""
     text = text.strip()
     if is_blank(text):
         raise ToolFailure("There is nothing to remember: the text is empty.")
     if len(text) > _LONGEST:
         raise ToolFailure(f"That is longer than {_LONGEST:,} characters; write it to a file instead.")
-    key, place = hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH], place_of(user)
-    memory = {"text": text, **({UNTRUSTED: True} if untrusted else {})}
+    key = hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
+    return key, {"text": text, **({UNTRUSTED: True} if untrusted else {})}
+
+
+async def _put(store: Any, user: str, key: str, memory: dict[str, Any], redact: Redact) -> None:
+    place = place_of(user)
     try:
         await store.aput(place, key, memory)
     except Exception as error:  # a server's store asks its embedding model first, which may be away
         _log.warning("a memory could not be placed by meaning: %s", redact(repr(error)))
         await store.aput(place, key, memory, index=False)
-    return key
 
 
 async def _find(here: Here, key: str) -> Any:

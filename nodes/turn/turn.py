@@ -18,6 +18,7 @@ from nodes.context import Context, answerer_of, context_of, person_of, with_defa
 from nodes.resources import Resources, resources
 from nodes.state import JudgedCall, State
 from nodes.turn.history import TurnHistory, read_turn
+from nodes.turn.undo_log import UndoLog
 from schedules.schedules import Schedules
 from tools.declaration import Here, Tool
 from tools.policy.decision import Person
@@ -104,17 +105,25 @@ class Turn:
     def here(self, call_id: str, earlier: str | None = None) -> Here:
         """Return what a tool learns of a call, maybe made earlier."""
         thread = self.state.thread
+        key = CallKey(self.person.user, thread, earlier or call_id)
+        loop = asyncio.get_running_loop()
+
+        def log_undo(record: dict[str, Any], *, first: bool = False) -> None:
+            put = UndoLog(self.res.ledger).put(key, record, first=first)
+            asyncio.run_coroutine_threadsafe(put, loop).result()
+
         return Here(
             settings=self.res.settings,
             user=self.person.user,
             user_role=self.person.role,
             thread_id=thread,
             call_id=call_id,
-            idempotency_key="/".join(CallKey(self.person.user, thread, earlier or call_id)),
+            idempotency_key="/".join(key),
             store=self.runtime.store,
             offered=self.offered,
             tainted=bool(self.state.taint["sources"]),
             long_results=self.res.artifacts,
+            log_undo=log_undo,
             schedules=Schedules(self.res.ledger),
         )
 

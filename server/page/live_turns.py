@@ -36,6 +36,8 @@ class LiveTurn:
     """Who began it: the thread's user, or who approves for them."""
     number: int
     """In milliseconds since the epoch when it began, so that each is higher than those before."""
+    message_id: str | None = None
+    """Of the message that it answers, where its sender named one."""
     events: list[dict[str, Any]] = field(default_factory=list)
     ended_at: float | None = None
     """On the monotonic clock; None: it runs."""
@@ -108,7 +110,9 @@ class LiveTurns:
         if self.running(thread) or await self._orchestrator.turns.is_held(thread):
             raise BusyThreadError(UNDER_WAY)
 
-    def begin(self, thread: str, by: str, events: AsyncGenerator[Event, None]) -> LiveTurn:
+    def begin(
+        self, thread: str, by: str, events: AsyncGenerator[Event, None], message_id: str | None = None
+    ) -> LiveTurn:
         """Run a turn that nobody need listen to.
 
         Raises:
@@ -119,7 +123,7 @@ class LiveTurns:
         for each in [name for name in self._turns if self.recent(name) is None]:
             del self._turns[each]
         self._last_number = max(self._last_number + 1, time.time_ns() // 1_000_000)
-        turn = self._turns[thread] = LiveTurn(thread, by, self._last_number)
+        turn = self._turns[thread] = LiveTurn(thread, by, self._last_number, message_id)
         # Of the request that began it nothing holds on: a server's runtime, the spans, what is logged.
         turn.task = asyncio.get_running_loop().create_task(self._run(turn, events), context=Variables())
         turn.task.add_done_callback(lambda _: turn.end())  # also where it was cancelled before it began

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from base.errors import DamagedThreadError, UnknownThreadError
 from graphs.attachments import Attachment
 from graphs.result import condition_of, result_of
+from graphs.session import check_thread
 from graphs.stale_answers import stale_answer
 from graphs.stream import Confirmation, Done, Event, shown, told
 from nodes.context import Context, may_choose
@@ -58,6 +59,15 @@ class Spoken(BaseModel):
     attachments: list[SentFile] = Field(default=[], max_length=_MOST_ATTACHMENTS)
     path: Literal["auto", "two-brain", "single", "direct"] | None = None
     model: str | None = Field(default=None, min_length=1, max_length=200)
+    message_id: str | None = Field(default=None, min_length=1, max_length=200)
+    """By which the same message is known where it is sent again; None: it is another one."""
+
+
+class First(Spoken):
+    """What a person says first, in a conversation that they may name."""
+
+    id: str | None = None
+    """None: the server names it. One that is there is gone on with."""
 
 
 class Answered(BaseModel):
@@ -117,13 +127,16 @@ async def conversations(who: Who, page: Opened, q: Annotated[str, Query(max_leng
 
 
 @router.post("/conversations")
-async def begin(given: Spoken, who: Who, page: Opened) -> Response:
-    """Begin a conversation."""
-    thread = str(uuid.uuid4())
+async def begin(given: First, who: Who, page: Opened) -> Response:
+    """Begin a conversation, or go on with the one that is named."""
+    thread = str(uuid.uuid4()) if given.id is None else given.id
+    check_thread(thread)
+    if given.id and await page.res.ledger.thread(thread):
+        return await say(thread, given, who, page)
     events = _stream(page, given, thread, who)
     title = given.text.strip() or ", ".join(each.name for each in given.attachments)
     await page.res.ledger.touch(thread, user=who.user, status="running", title=title)
-    return _begun(page.turns.begin(thread, who.user, events))
+    return _begun(page.turns.begin(thread, who.user, events, given.message_id))
 
 
 @router.get("/conversations/{thread}")
@@ -151,9 +164,12 @@ async def delete(thread: ThreadId, who: Who, page: Opened) -> Response:
 async def say(thread: ThreadId, given: Spoken, who: Who, page: Opened) -> Response:
     """Say something more."""
     await page.conversations.own(thread, who)
+    turn = page.turns.recent(thread)
+    if turn and given.message_id and turn.message_id == given.message_id:
+        return _begun(turn)
     events = _stream(page, given, thread, who)
     await page.turns.check_idle(thread)
-    return _begun(page.turns.begin(thread, who.user, events))
+    return _begun(page.turns.begin(thread, who.user, events, given.message_id))
 
 
 @router.post("/conversations/{thread}/answer")
@@ -269,7 +285,9 @@ def _stream(page: Page, given: Spoken, thread: str, who: PageUser) -> AsyncGener
         chosen |= {"orchestrator": given.model, "responder": given.model}
     files = [Attachment(each.name, each.data, each.type) for each in given.attachments]
     context = Context.model_validate(chosen)
-    return page.orchestrator.stream(given.text, attachments=files, thread_id=thread, context=context)
+    return page.orchestrator.stream(
+        given.text, attachments=files, thread_id=thread, context=context, message_id=given.message_id
+    )
 
 
 def _begun(turn: LiveTurn) -> Response:

@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Concatenate, NoReturn, ParamSpec
+from typing import Concatenate, NoReturn, ParamSpec, cast
 
 import typer
 
 from base.errors import StorageError, TwobrainError
-from base.settings import load_settings
+from base.settings import Settings, load_settings
 from base.telemetry_export import begin_export, end_export, exports_metrics
 from graphs.session import Orchestrator, open_orchestrator
 from ledger.counts import observe
@@ -41,8 +41,7 @@ def run(
     command: Callable[Concatenate[Orchestrator, P], Awaitable[int | None]], *args: P.args, **options: P.kwargs
 ) -> NoReturn:
     """Run a command on an open orchestrator and exit with its code."""
-    settings = load_settings()
-    logging.getLogger().addHandler(PrivateLog(settings))
+    settings = _settings()
     if problem := begin_export():
         open_screen(machine=True).note(problem, "yellow")
 
@@ -58,3 +57,28 @@ def run(
         raise typer.Exit(asyncio.run(opened()) or 0)
     finally:
         end_export()
+
+
+def run_at(
+    server: str | None,
+    command: Callable[Concatenate[Orchestrator, P], Awaitable[int | None]],
+    *args: P.args,
+    **options: P.kwargs,
+) -> NoReturn:
+    """Run a command on a server's conversations; None: on those here."""
+    if server is None:
+        run(command, *args, **options)
+
+    async def opened() -> int | None:
+        from graphs.remote import open_remote
+
+        async with open_remote(server, _settings()) as remote:
+            return await command(cast("Orchestrator", remote), *args, **options)  # of which it has that part
+
+    raise typer.Exit(asyncio.run(opened()) or 0)
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    logging.getLogger().addHandler(PrivateLog(settings))
+    return settings

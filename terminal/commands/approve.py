@@ -15,6 +15,8 @@ async def decide(
     """Approve or reject every waiting call, and go on."""
     talk, thread_id = Conversation(orchestrator, options), await thread_of(orchestrator.ledger, thread_id)
     pending = (await orchestrator.result(thread_id, context=talk.context)).pending
+    if pending is None and options.server:
+        raise NothingPendingError(f"Thread {thread_id!r} waits for no answer.")
     if pending is None:
         found = await diagnose(orchestrator, thread_id)
         if found.condition == "interrupted":

@@ -48,6 +48,7 @@ _OFFERED = 15
 _SHOWN = 4
 """Messages of a conversation that is gone on with."""
 _TITLE_WIDTH = 60
+_AT_SERVER = "That is not told here of a server; its page tells it, and chooses models. /path NAME works."
 _LEAVING = {EXIT, "exit", "quit", "/quit"}
 
 
@@ -174,14 +175,17 @@ class Chat:
         """Choose for the turns to come, or show what there is."""
         talk = self._talk
         try:
-            if command == "/tools":
+            if talk.at_server and not (command == "/path" and name):
+                self._console.print(_AT_SERVER, style="yellow")
+            elif command == "/tools":
                 await show_tools(talk, name)
             elif command == "/usage":
                 await show_usage(talk, self._thread)
             else:
                 if name:
                     talk.choose(**{FIELDS[command]: name})
-                show_choices(talk, command)
+                if not talk.at_server:
+                    show_choices(talk, command)
         except TwobrainError as error:
             complain(str(error))
 

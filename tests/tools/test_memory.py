@@ -158,7 +158,7 @@ async def test_forgetting_asks_and_shows_what_will_be_lost_and_remembering_does_
     registry = open_registry(here.settings)
     assert [registry.get(name).confirm for name in ("remember", "recall", "forget")] == [False, False, True]
     key = (await call("remember", text="tea, no sugar")).text.split("[")[1][:8]
-    assert await preview("forget", id=key) == "Forget for good: tea, no sugar"
+    assert await preview("forget", id=key) == "Forget: tea, no sugar"
     assert (await preview("forget", id="beef")).startswith("This will fail: There is no memory")
     forget = registry.get("forget")
     assert not forget.idempotent, "the memory may have been made anew"

@@ -36,6 +36,7 @@ _QUERY = (
     '<c:time-range start="{:%Y%m%dT%H%M%SZ}" end="{:%Y%m%dT%H%M%SZ}"/>'
     "</c:comp-filter></c:comp-filter></c:filter></c:calendar-query>"
 )
+_GONE = {404, 410}
 _REFUSALS = {
     401: "it refused the user or the password; some providers want an app password",
     403: "it does not allow that",
@@ -73,9 +74,25 @@ class Calendar:
     async def put(self, name: str, text: str) -> bool:
         """Store a new event; False where its name is taken."""
         headers = {"If-None-Match": "*", "Content-Type": "text/calendar; charset=utf-8"}
-        place = self.url.copy_with(path=f"{self.url.path.rstrip('/')}/{name}.ics")
-        status, _ = await _sent(self.client, "PUT", place, text, headers, fine={200, 201, 204, 412})
-        return status != httpx.codes.PRECONDITION_FAILED
+        answer, _ = await _sent(
+            self.client, "PUT", self._place(name), text, headers, fine={200, 201, 204, 412}
+        )
+        return answer.status_code != httpx.codes.PRECONDITION_FAILED
+
+    async def event(self, name: str) -> tuple[str, str] | None:
+        """Return an event and its version (empty: untold); None: it is gone."""
+        answer, data = await _sent(self.client, "GET", self._place(name), "", {}, fine={200, *_GONE})
+        return None if answer.status_code in _GONE else (data.decode(), answer.headers.get("ETag", ""))
+
+    async def delete(self, name: str, version: str) -> bool:
+        """Delete an event; False where it is of another version."""
+        headers = {"If-Match": version} if version else {}
+        fine = {200, 204, 412, *_GONE}
+        answer, _ = await _sent(self.client, "DELETE", self._place(name), "", headers, fine=fine)
+        return answer.status_code != httpx.codes.PRECONDITION_FAILED
+
+    def _place(self, name: str) -> httpx.URL:
+        return self.url.copy_with(path=f"{self.url.path.rstrip('/')}/{name}.ics")
 
 
 @asynccontextmanager
@@ -144,7 +161,7 @@ async def _asked(
 
 async def _sent(  # noqa: PLR0913, PLR0917 (an HTTP request)
     client: httpx.AsyncClient, method: str, url: httpx.URL, body: str, headers: Any, fine: set[int]
-) -> tuple[int, bytes]:
+) -> tuple[httpx.Response, bytes]:
     try:
         async with client.stream(method, url, content=body.encode(), headers=headers) as answer:
             data = bytearray()
@@ -157,7 +174,7 @@ async def _sent(  # noqa: PLR0913, PLR0917 (an HTTP request)
     except httpx.HTTPError as error:
         raise NoAnswerError(f"The calendar server {url.host} gave no answer: {_words(error)}.") from None
     if answer.status_code in fine:
-        return answer.status_code, bytes(data)
+        return answer, bytes(data)
     why = _REFUSALS.get(answer.status_code, f"it answered {answer.status_code}")
     failure = NoAnswerError if answer.status_code in DOUBTFUL else ToolFailure
     raise failure(f"The calendar server {url.host} cannot be used: {why}.")

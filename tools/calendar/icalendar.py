@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 from base.texts import one_line
 from tools.declaration import ToolFailure
 
+_NOTED = {"BEGIN", "END", "PRODID", "VERSION", "DTSTAMP", "CREATED", "LAST-MODIFIED"}
+"""Properties that a server may change in an event that nobody edited."""
 _SHOWN = 100
 _MOST_OF_A_SERIES = 1_000
 _WORDS = 200
@@ -119,6 +121,28 @@ def event_text(name: str, summary: str, span: Span, *, location: str, notes: str
     calendar.add("version", "2.0")
     calendar.add_component(event)
     return str(calendar.to_ical(), "utf-8")
+
+
+def is_same_event(one: str, other: str) -> bool:
+    """Tell whether two texts say the same of an event; blocks.
+
+    What a server notes beside it does not count.
+    """
+    from icalendar import Calendar
+
+    try:
+        return _said_in(Calendar.from_ical(one)) == _said_in(Calendar.from_ical(other))
+    except ValueError:
+        return False
+
+
+def _said_in(component: Any) -> list[Any]:
+    said = [
+        [name, str(value.to_ical()), sorted(value.params.items())]
+        for name, value in component.property_items(recursive=False)
+        if name not in _NOTED
+    ]
+    return [component.name, sorted(said), sorted(map(_said_in, component.subcomponents))]
 
 
 def address_key(address: str) -> str:

@@ -1,5 +1,6 @@
 """The person's calendar: its tools, and their previews on the card."""
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,9 +14,9 @@ from base.environment import TimeZone
 from base.settings import LoginCard, Settings
 from base.texts import is_blank, visible
 from base.worker_threads import in_thread
-from tools.calendar.caldav import NoAnswerError, open_calendar
-from tools.calendar.icalendar import Span, address_key, event_text, moment, occurrences
-from tools.declaration import Here, Kind, OutcomeUnknown, Tool, ToolFailure, tool
+from tools.calendar.caldav import Calendar, NoAnswerError, open_calendar
+from tools.calendar.icalendar import Span, address_key, event_text, is_same_event, moment, occurrences
+from tools.declaration import Here, Kind, OutcomeUnknown, Tool, ToolFailure, Undo, tool
 
 _LONGEST = timedelta(days=366)
 
@@ -51,6 +52,11 @@ def _required(here: Here) -> CalendarCard:
     return card
 
 
+def _opened(here: Here) -> AbstractAsyncContextManager[Calendar]:
+    card = _required(here)
+    return open_calendar(card.url, card.login(here.settings), card.calendar)
+
+
 # Untrusted: whoever sends an invitation writes into a calendar.
 @tool(effect="read", untrusted=True, missing=_missing)
 async def list_events(here: Here, start: Time, end: Until = "") -> str:
@@ -60,7 +66,7 @@ async def list_events(here: Here, start: Time, end: Until = "") -> str:
     span = Span.of(moment(start, zone), moment(end, zone) if end else None, zone, alone=timedelta(days=1))
     if span.end - span.start > _LONGEST:
         raise ToolFailure("That is more than a year; ask for a shorter time.")
-    async with open_calendar(card.url, card.login(here.settings), card.calendar) as calendar:
+    async with _opened(here) as calendar:
         texts = await calendar.between(span.start, span.end)
         invited = any("ATTENDEE" in text for text in texts)
         known = await calendar.addresses() if invited else []
@@ -80,11 +86,47 @@ def _preview(  # noqa: PLR0913, PLR0917 (the parameters of add_event)
     return "\n".join(filter(None, lines))
 
 
+async def _check_as_left(calendar: Calendar, record: dict[str, Any]) -> str:
+    """Return the version of an event that is as it was added."""
+    found = await calendar.event(record["name"]) if str(calendar.url) == record["calendar"] else None
+    if found is None:
+        raise ToolFailure(f"The event is not in the calendar any more: {record['what']}.")
+    text, version = found
+    if not await in_thread(partial(is_same_event, text, record["text"])):
+        raise ToolFailure(f"The event has been changed since, so it stays as it is: {record['what']}.")
+    return version
+
+
+async def _preview_undo(here: Here, record: dict[str, Any]) -> str:
+    async with _opened(here) as calendar:
+        await _check_as_left(calendar, record)
+    return f"Take out of the calendar: {visible(record['what'])}"
+
+
+async def _undo(here: Here, record: dict[str, Any]) -> str:
+    async with _opened(here) as calendar:
+        version = await _check_as_left(calendar, record)
+        try:
+            done = await calendar.delete(record["name"], version)
+        except NoAnswerError as error:
+            raise OutcomeUnknown(f"{error} It is unknown whether the event was taken out.") from None
+    if not done:
+        raise ToolFailure(f"The event has been changed just now, so it stays as it is: {record['what']}.")
+    return f"Taken out of the calendar: {record['what']}."
+
+
+async def _is_undone(here: Here, record: dict[str, Any]) -> bool | None:
+    async with _opened(here) as calendar:
+        is_there = str(calendar.url) != record["calendar"] or await calendar.event(record["name"])
+    return None if is_there else True
+
+
 # Named after the call, an event that is added again after a crash is still one.
 @tool(
     effect="write",
     idempotent=True,
     preview=_preview,
+    undo=Undo(_preview_undo, _undo, _is_undone),
     missing=_missing,
     kind=Kind("New entries in the calendar", {"summary": "any"}),
 )
@@ -97,19 +139,21 @@ async def add_event(  # noqa: PLR0913, PLR0917 (each is one property of an event
     notes: Annotated[str, "anything else; may be empty"] = "",
 ) -> str:
     """Add an event to the calendar."""
-    card = _required(here)
     zone = here.settings.zone(here.user)
     span = _span(zone, summary, start, end)
     name = f"{sha256(here.idempotency_key.encode()).hexdigest()[:32]}-twobrain"
     text = await in_thread(partial(event_text, name, summary, span, location=location, notes=notes))
-    async with open_calendar(card.url, card.login(here.settings), card.calendar) as calendar:
+    what = f"{summary}, {span} ({zone})"
+    async with _opened(here) as calendar:
+        record = {"name": name, "text": text, "calendar": str(calendar.url), "what": what}
+        await in_thread(partial(here.log_undo, record, first=True))
         try:
             new = await calendar.put(name, text)
         except NoAnswerError as error:
             raise OutcomeUnknown(
                 f"{error} It is unknown whether the event was added; list_events shows."
             ) from None
-    return f"{'Added' if new else 'It is there already'}: {summary}, {span} ({zone})."
+    return f"{'Added' if new else 'It is there already'}: {what}."
 
 
 def _span(zone: ZoneInfo, summary: str, start: str, end: str) -> Span:

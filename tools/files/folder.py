@@ -130,23 +130,28 @@ class Folder:
         first = ", ".join(map(str, self.contents(names[:_SHOWN_NAMES])))
         return f"{where} holds: {first}{more}." if names else f"{where} is empty."
 
-    def text(self, name: str) -> Text:
-        """Return what a text file holds; one too large is refused unread."""
+    def data(self, name: str, most: int) -> bytes | None:
+        """Return what a file holds; None: more than so many bytes."""
         size = self.require(name, "file").size
         with said(self.path(name)), os.fdopen(os.open(name, _READ_FLAGS, dir_fd=self.handle), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ToolFailure(f"{self.path(name)!r} changed while it was opened.")
-            data = file.read(_LARGEST_READ + 1) if size <= _LARGEST_READ else None
-        if data is None or len(data) > _LARGEST_READ:
+            data = file.read(most + 1) if size <= most else None
+        return None if data is None or len(data) > most else data
+
+    def text(self, name: str) -> Text:
+        """Return what a text file holds; one too large is refused unread."""
+        size, data = self.require(name, "file").size, self.data(name, _LARGEST_READ)
+        if data is None:
             limit = f"{count(size, 'byte')}, and {_LARGEST_READ:,} is the most"
             raise ToolFailure(f"{self.path(name)!r} is too large to read: {limit}.")
         if found := read(data):
             return found
         raise ToolFailure(f"{self.path(name)!r} is binary, not text ({count(size, 'byte')}).")
 
-    def write(self, name: str, data: bytes) -> None:
-        """Put a file in place at once, crash or not."""
-        mode = self.require(name, "file").mode if self.look(name) else 0o600
+    def write(self, name: str, data: bytes, mode: int = 0o600) -> None:
+        """Put a file in place at once; `mode` is a new one's."""
+        mode = self.require(name, "file").mode if self.look(name) else mode
         temporary = f".twobrain-{secrets.token_hex(8)}.tmp"
         with said(self.path(name)):
             try:

@@ -1,19 +1,21 @@
 """Files in the workspace: listing, reading, searching, writing, deleting."""
 
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from difflib import unified_diff
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
 from base.settings import Settings
 from base.texts import count, visible
 from base.worker_threads import is_cancelled
-from tools.declaration import Here, Kind, Tool, ToolFailure, Untrusted, tool
-from tools.files.encodings import Text, lines, replacement
+from tools.declaration import LARGEST_UNDO, WHY_NOT, Here, Kind, Tool, ToolFailure, Undo, Untrusted, tool
+from tools.files.encodings import Text, lines, read, replacement
 from tools.files.folder import Entry, Folder, NothingThereError, typed
 from tools.files.workspace import PEOPLE, Workspace, parts_below
 
@@ -27,6 +29,10 @@ _MOST_LINES = 30
 _LINE_LENGTH = 200
 _LARGEST_DIFF = 50_000
 """Characters on either side that are compared line by line; the time it takes grows with their square."""
+_TOO_LARGE = f"It cannot be undone: what was there is larger than {LARGEST_UNDO:,} bytes"
+_CHANGED = "{path!r} has been changed since, so it stays as it is."
+_GONE = "There is no file {path!r} any more, so nothing of it can be undone."
+_MADE_ANEW = "There is a file {path!r} again, so it stays as it is."
 
 FilePath = Annotated[str, "path in the workspace, such as notes.txt"]
 FolderPath = Annotated[str, "folder in the workspace; . is the whole of it"]
@@ -157,8 +163,8 @@ def _held(old: Text | None, new: Text) -> list[str]:
     return [f"Encoding: {was} → {new}{why}"]
 
 
-def _all_of(sign: str, text: Text) -> list[str]:
-    return [_line_of(f"{sign}{line}", text.usual_end) for line in lines(text.text)]
+def _all_of(sign: str, text: Text | None) -> list[str]:
+    return [_line_of(f"{sign}{line}", text.usual_end) for line in lines(text.text)] if text else []
 
 
 def _difference(old: Text, new: Text) -> list[str]:
@@ -201,11 +207,95 @@ def _is_gone(here: Here, path: str) -> bool | None:
         return True if folder.look(name) is None else None
 
 
+def _log_undo(here: Here, folder: Folder, name: str, after: bytes | None) -> list[str]:
+    """Log what a file holds before it is changed.
+
+    `after` is what it will hold, None: it will be gone. Returns why that cannot be undone, where it cannot.
+    """
+    entry, before, why = folder.look(name), None, None
+    if entry:
+        try:
+            before = folder.data(name, LARGEST_UNDO)
+            why = _TOO_LARGE if before is None else "It changed nothing" if before == after else None
+        except ToolFailure as failure:
+            why = f"It cannot be undone: {str(failure).rstrip('.')}"
+    if why:
+        here.log_undo({WHY_NOT: f"{why}."})
+        return [why] if before is None else []
+    here.log_undo(
+        {
+            "path": folder.path(name),
+            "before": None if before is None else b64encode(before).decode(),
+            "mode": entry.mode if entry else None,
+            "after": None if after is None else sha256(after).hexdigest(),
+            "size": len(after or b""),
+        }
+    )
+    return []
+
+
+def _before(record: dict[str, Any]) -> bytes | None:
+    return None if record["before"] is None else b64decode(record["before"])
+
+
+def _found(here: Here, record: dict[str, Any]) -> bytes | None:
+    """Return what there is where a call changed a file; None: nothing."""
+    name = record["path"].rpartition("/")[2]
+    with suppress(NothingThereError), _workspace(here).parent(record["path"]) as (folder, _):
+        if folder.path(name) == record["path"] and folder.look(name):
+            data = folder.data(name, max(record["size"], LARGEST_UNDO))
+            if data is None:
+                raise ToolFailure(_CHANGED.format(path=record["path"]))
+            return data
+    return None
+
+
+def _as_left(here: Here, record: dict[str, Any]) -> bytes | None:
+    """Return what a call left of a file, unchanged since."""
+    found = _found(here, record)
+    if (None if found is None else sha256(found).hexdigest()) != record["after"]:
+        changed = _MADE_ANEW if record["after"] is None else _GONE if found is None else _CHANGED
+        raise ToolFailure(changed.format(path=record["path"]))
+    return found
+
+
+def _preview_undo(here: Here, record: dict[str, Any]) -> str:
+    now, before = _as_left(here, record), _before(record)
+    where = f"{visible(record['path'])}{_workspace(here).whose(record['path'])}"
+    if before is None:
+        return _page(f"Delete {where}, which was not there before", _all_of("-", read(now or b"")))
+    title = f"Put back {where}, as it was before ({count(len(before), 'byte')})"
+    old, new = read(now or b""), read(before)
+    if now is None or not (old and new):
+        return _page(title, _all_of("+", new))
+    return _page(title, [*_held(old, new), *_difference(old, new)])
+
+
+def _undo(here: Here, record: dict[str, Any]) -> str:
+    _as_left(here, record)
+    before = _before(record)
+    with _workspace(here).parent(record["path"], create=True) as (folder, _):
+        name = record["path"].rpartition("/")[2]
+        if before is None:
+            folder.delete(name)
+            return f"Deleted {visible(folder.path(name))}, which was not there before."
+        folder.write(name, before, record["mode"])
+        return f"Put back {visible(folder.path(name))} ({count(len(before), 'byte')})."
+
+
+def _is_undone(here: Here, record: dict[str, Any]) -> bool | None:
+    return True if _found(here, record) == _before(record) else None
+
+
+_AS_BEFORE = Undo(_preview_undo, _undo, _is_undone)
+
+
 # Neither is run again unasked: meanwhile somebody may have written what a second run would destroy.
 @tool(
     effect="write",
     preview=_preview_write,
     verify=_holds,
+    undo=_AS_BEFORE,
     kind=Kind("Writing {path}", {"path": "folder"}),
 )
 def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole new content"]) -> str:
@@ -213,18 +303,21 @@ def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole ne
     with _workspace(here).parent(path, create=True) as (folder, name):
         old = _readable(folder, name)
         new = replacement(old, content)
+        why_not = _log_undo(here, folder, name, new.data)
         folder.write(name, new.data)
         done = f"Wrote {count(len(new.text), 'character')} to {visible(folder.path(name))}"
-    return " ".join(f"{each}." for each in (done, *_held(old, new)))
+    return " ".join(f"{each}." for each in (done, *_held(old, new), *why_not))
 
 
-@tool(effect="write", preview=_preview_delete, verify=_is_gone)
+@tool(effect="write", preview=_preview_delete, verify=_is_gone, undo=_AS_BEFORE)
 def delete_file(here: Here, path: FilePath) -> str:
-    """Delete a file of the workspace for good."""
+    """Delete a file of the workspace."""
     with _workspace(here).parent(path) as (folder, name):
         size = folder.require(name, "file").size
+        why_not = _log_undo(here, folder, name, None)
         folder.delete(name)
-        return f"Deleted {visible(folder.path(name))} ({count(size, 'byte')})."
+        done = f"Deleted {visible(folder.path(name))} ({count(size, 'byte')})"
+    return " ".join(f"{each}." for each in (done, *why_not))
 
 
 TOOLS = (list_files, read_file, search_files, write_file, delete_file)

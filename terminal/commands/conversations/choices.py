@@ -87,6 +87,8 @@ async def show_usage(talk: Conversation, thread: str) -> None:
 
 async def choices_after(talk: Conversation, command: str) -> Mapping[str, str]:
     """Return what may stand behind a command, with what it means."""
+    if talk.at_server and command not in {"/thread", "/path"}:
+        return {}
     match command:
         case "/thread":
             rows = await talk.orchestrator.ledger.threads(user=talk.user)

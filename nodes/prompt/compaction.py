@@ -59,7 +59,8 @@ def shown_sizes(results: Sequence[CallResult], calls: Sequence[int], room: int) 
     for most in _MOST_SHOWN[_MOST_SHOWN.index(_largest_in(room)) :]:
         level = _Level(results, most)
         taken = level.shrink(calls, room)
-        if not any(level.stubs) or level.slack(calls, room) >= room // _LEAST_SLACK:
+        has_slack = not any(level.stubs) or level.slack(calls, room) >= room // _LEAST_SLACK
+        if taken <= room and has_slack:
             break
     sizes = [0 if stub else limit for limit, stub in zip(level.limits, level.stubs, strict=True)]
     return sizes, taken

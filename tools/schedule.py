@@ -16,7 +16,7 @@ _SHOWN = 3
 """Due times that the person who is asked sees."""
 _MOST = 200
 """Schedules of one person."""
-_WHEN = "07:00 for the next such time, or 2026-12-01 07:00; with `every` the first time"
+_WHEN = "07:00, or 2026-12-01 07:00; with `every` the first time"
 
 
 def _planned(  # noqa: PLR0913, PLR0917 (what a model can say of it)
@@ -53,13 +53,13 @@ async def _preview(  # noqa: PLR0913, PLR0917
 @tool(effect="write", preview=_preview, idempotent=True)
 async def schedule_task(  # noqa: PLR0913, PLR0917
     here: Here,
-    task: Annotated[str, "what to ask the assistant then, complete in itself; of a reminder, its words"],
+    task: Annotated[str, "the task, complete in itself, or the reminder's words"],
     at: Annotated[str, _WHEN] = "",
-    every: Annotated[str, "how often: 90m, 2h, 1d, 1w"] = "",
-    rule: Annotated[str, "an RRULE, such as FREQ=WEEKLY;BYDAY=MO;BYHOUR=7;BYMINUTE=0"] = "",
-    remind: Annotated[bool, "true: only say the words then; false: do the task"] = False,
+    every: Annotated[str, "90m, 2h, 1d, 1w"] = "",
+    rule: Annotated[str, "RRULE, such as FREQ=WEEKLY;BYDAY=MO;BYHOUR=7"] = "",
+    remind: Annotated[bool, "only say the words then"] = False,
 ) -> str:
-    """Plan something for a later time, once or again and again, on the person's clock."""
+    """Plan a task or a reminder for later, once or again and again."""
     planned = _planned(here, task, at, every, rule, remind)
     schedules = _schedules(here)
     others = [each for each in await schedules.find(user=here.user) if each.id != planned.id]

@@ -7,6 +7,7 @@ from functools import partial
 from base.data_dir import CHAT_HISTORY
 from base.errors import BadMessageError, ConfigurationError, TwobrainError, UnknownThreadError
 from base.settings import LOCAL
+from channels.notices import told_here
 from graphs.attachments import Attachment
 from graphs.session import Orchestrator
 from graphs.transcript import messages_of
@@ -132,7 +133,13 @@ class Chat:
         return code
 
     async def _line(self) -> str:
-        """Return a line, prefilled with what was typed at a question."""
+        """Return a line, prefilled with what was typed at a question.
+
+        What came due meanwhile is told first.
+        """
+        if self._screen.interactive and not self._talk.at_server:
+            for words in await told_here(self._talk.orchestrator, self._talk.user):
+                self._console.print(plain(words), style="bold")
         unsent, self._talk.unsent = self._talk.unsent or self._draft, ""
         self._draft = ""
         return await self._prompt.line("> ", plain(unsent))

@@ -123,25 +123,20 @@ def test_an_editor_writes_the_next_message(home, terminal):
 
 
 def test_a_chat_tells_what_came_due_and_a_plan_is_listed_paused_and_forgotten(home, terminal):
-    home.run("schedule", "add", "take", "the", "bins", "out", "--at", "in 1s", "--remind")
+    home.run("schedule", "add", "what", "is", "2+3", "--cron", "0 7 * * 1-5")
     [planned] = home.json("schedule", "list")
-    assert planned["is_reminder"]
-    home.run("run-due")
+    for command, status in (("pause", "paused"), ("resume", "active")):
+        home.run("schedule", command, planned["id"])
+        assert [row["status"] for row in home.json("schedule", "list")] == [status]
+    home.run("schedule", "run", planned["id"])
+    assert [row["title"] for row in home.json("threads")] == ["what is 2+3"]
     screen = terminal("chat")
-    screen.sees(PROMPT)
+    screen.sees("Done: what is 2+3", PROMPT)
     screen.sendline("what is 12*7")
     screen.sees("= 84", PROMPT)
     screen.sendeof()
-    screen.ends(0)
-    assert "take the bins out" in screen.whole
-    home.run("schedule", "add", "what is 2+3", "--cron", "0 7 * * 1-5")
-    [_, nightly] = sorted(home.json("schedule", "list"), key=lambda row: row["kind"] != "once")
-    for command, status in (("pause", "paused"), ("resume", "active")):
-        home.run("schedule", command, nightly["id"])
-        assert [row["status"] for row in home.json("schedule", "list") if row["kind"] == "cron"] == [status]
-    home.run("schedule", "run", nightly["id"])
-    assert [row["title"] for row in home.json("threads")] == ["what is 12*7", "what is 2+3"]
-    home.run("schedule", "remove", nightly["id"])
-    assert [row["kind"] for row in home.json("schedule", "list")] == ["once"]
+    assert "Done:" not in screen.ends(0)
+    home.run("schedule", "remove", planned["id"])
+    assert home.json("schedule", "list") == []
     assert "no schedule 'nope'" in home.run("schedule", "pause", "nope", code=2).stderr
     assert "five fields" in home.run("schedule", "add", "x", "--cron", "61", code=2).stderr

@@ -245,7 +245,7 @@ async def words_of(orchestrator: Orchestrator, notice: Notice) -> str:
     planned = await Schedules(orchestrator.ledger).found(notice.subject)
     note = f"\n({note_on(*planned)})" if planned and note_on(*planned) else ""
     if notice.kind == "reminder":
-        return f"{visible(planned[1].task)}{note}" if planned else "(A reminder that was removed.)"
+        return f"Reminder: {visible(planned[1].task)}{note}" if planned else "(A reminder that was removed.)"
     if notice.kind != "question":
         return f"{'That failed' if notice.kind == 'failed' else 'Done'}: {title}{note}"
     waiting = await orchestrator.ledger.open_calls(notice.thread)

@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from base.errors import BusyThreadError, StorageError, TwobrainError
 from base.texts import count
@@ -102,12 +103,19 @@ class Scheduler:
         """Return what came of the turn; None: it failed, and why."""
         text = f"{schedule.task}\n\n{_ASKED_QUIETLY}" if schedule.is_quiet else schedule.task
         try:
-            context = Context.model_validate({**(schedule.choices or {}), "user": schedule.user})
+            choices: dict[str, Any] = {**(schedule.choices or {}), "user": schedule.user}
+            if schedule.untrusted:
+                choices["confirm_deny"] = [
+                    tool.name
+                    for tool in await self._orchestrator.all_tools()
+                    if tool.effect != "read" or tool.outbound
+                ]
+            context = Context.model_validate(choices)
             turn = self._orchestrator.stream(
                 text, thread_id=run.thread, context=context, message_id=run.id, watched=False
             )
             return await final_result(turn), ""
-        except StorageError:  # it stays due, and is gone on with
+        except (StorageError, BusyThreadError):  # it stays due, and is gone on with
             raise
         except TwobrainError as error:
             return None, str(error)

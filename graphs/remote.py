@@ -326,7 +326,8 @@ async def open_remote(url: str, settings: Settings) -> AsyncIterator[RemoteOrche
     if token and place.scheme != "https" and place.host not in {"localhost", "127.0.0.1", "::1"}:
         raise ConfigurationError(_IN_THE_CLEAR.format(url=place))
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with httpx.AsyncClient(base_url=place, headers=headers, timeout=_TIMEOUT_S) as http:
+    env = place.scheme == "https"  # what goes in the clear goes through no proxy, which may be elsewhere
+    async with httpx.AsyncClient(base_url=place, headers=headers, timeout=_TIMEOUT_S, trust_env=env) as http:
         try:
             answer = await http.get(f"{_API}me")
         except httpx.TransportError as error:
@@ -338,8 +339,7 @@ async def open_remote(url: str, settings: Settings) -> AsyncIterator[RemoteOrche
             me = answer.json()
             server = RemoteOrchestrator(http, settings, me)
         except (ValueError, KeyError, TypeError):
-            what = f"it answered {answer.status_code}"
-            raise ServerError(_OTHER.format(url=place, what=what)) from None
+            raise ServerError(_OTHER.format(url=place, what=f"it answered {answer.status_code}")) from None
         yield server
 
 

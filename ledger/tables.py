@@ -228,6 +228,7 @@ schedules = Table(
     Column("why", Text, nullable=False),
     Column("when_missed", String, nullable=False),
     Column("place", String, nullable=False),
+    Column("untrusted", Boolean, nullable=False),
     Column("is_quiet", Boolean, nullable=False),
     Column("choices", Text, nullable=False),
     Column("failures", Number, nullable=False),

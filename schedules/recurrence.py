@@ -19,13 +19,14 @@ from base.errors import RequestError
 SHORTEST_S = 60.0
 """Seconds between two due times: a turn takes some."""
 _LONGEST_RULE = 500
-_TRIED = 200
+_TRIED = 50
 """Due times of a rule whose distances are looked at."""
 _LATEST = 253_370_764_800.0
 """The year 9999, where dates end."""
 _A_DAY = timedelta(days=1)
 _OFTEN = ("SECONDLY", "MINUTELY")
 _TOO_OFTEN = RequestError(f"That is due too often: leave at least {SHORTEST_S:g} seconds between two times.")
+_FINE = re.compile(r"BY(?:MONTH|MONTHDAY|YEARDAY|WEEKNO|SETPOS|EASTER)=")
 _INTERVAL = re.compile(r"INTERVAL=(\d+)")
 
 Kind = Literal["once", "every", "rrule", "cron"]
@@ -116,6 +117,8 @@ def _parsed(rule: str, begins: datetime) -> Any:
         raise ValueError("one rule of at most 500 characters is taken, and nothing beside it")
     if any(f"FREQ={often}" in parts for often in _OFTEN):
         raise ValueError("FREQ is HOURLY at the most; what is due more often is due every so many seconds")
+    if "FREQ=HOURLY" in parts and _FINE.search(parts):  # it would be looked for hour by hour
+        raise ValueError("a rule of hours names no months or days of them: say FREQ=DAILY, and BYHOUR")
     if (interval := _INTERVAL.search(parts)) and not int(interval[1]):
         raise ValueError("INTERVAL is 1 at the least")
     read = rrulestr(parts.replace("Z", "") if "UNTIL=" in parts else parts, dtstart=begins)

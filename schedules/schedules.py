@@ -60,6 +60,8 @@ class Schedule:
     place: str = ""
     """Where its result goes: a messenger, `page`, the name of a variable with an apprise URL, or `nowhere`;
     empty: where its person is told of things."""
+    untrusted: bool = False
+    """It was planned after untrusted content: what its turns do but read asks first."""
     is_quiet: bool = False
     """An answer that there is nothing to report goes nowhere."""
     choices: Mapping[str, Any] | None = None
@@ -186,12 +188,25 @@ def _schedule(row: Mapping[str, Any]) -> Schedule:
 
 def _add(connection: Connection, row: Mapping[str, Any]) -> None:
     fresh = insert(connection.dialect, schedules).values(**row)
-    connection.execute(fresh.on_conflict_do_update(index_elements=["id"], set_=dict(row)))
+    own = schedules.c.user == fresh.excluded.user
+    connection.execute(fresh.on_conflict_do_update(index_elements=["id"], set_=dict(row), where=own))
 
 
 def _pause(connection: Connection, ident: str, user: str | None, why: str) -> bool:
     its = matching(schedules, {"id": ident, "user": user})
-    return bool(connection.execute(update(schedules).where(*its).values(status="paused", why=why)).rowcount)
+    found = connection.execute(update(schedules).where(*its).values(status="paused", why=why)).rowcount
+    if found:
+        _withhold(connection, ident)
+        undone = schedule_runs.c.schedule == ident, schedule_runs.c.status == "due"
+        connection.execute(update(schedule_runs).where(*undone).values(status="skipped"))
+    return bool(found)
+
+
+def _withhold(connection: Connection, schedule: str) -> None:
+    """Send no reminder that is on its way."""
+    its = select(schedule_runs.c.id).where(schedule_runs.c.schedule == schedule)
+    unsent = notices.c.subject.in_(its), notices.c.sent_at.is_(None)
+    connection.execute(delete(notices).where(notices.c.kind == "reminder", *unsent))
 
 
 def _resume(connection: Connection, ident: str, user: str | None, now: float) -> bool:
@@ -207,9 +222,7 @@ def _resume(connection: Connection, ident: str, user: str | None, now: float) ->
 def _remove(connection: Connection, ident: str, user: str | None) -> bool:
     gone = connection.execute(delete(schedules).where(*matching(schedules, {"id": ident, "user": user})))
     if gone.rowcount:
-        its = select(schedule_runs.c.id).where(schedule_runs.c.schedule == ident)
-        unsent = notices.c.subject.in_(its), notices.c.sent_at.is_(None)
-        connection.execute(delete(notices).where(notices.c.kind == "reminder", *unsent))
+        _withhold(connection, ident)
         connection.execute(delete(schedule_runs).where(schedule_runs.c.schedule == ident))
     return bool(gone.rowcount)
 

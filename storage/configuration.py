@@ -53,7 +53,9 @@ def write_answers(folder: Path, keys: Mapping[str, str], cards: Mapping[str, Mod
         for name, change in changes.items():
             if change:
                 path = (folder / name).resolve()  # a link stays one
-                draft = drafts[path] = create_private(path.with_name(f"{path.name}.new"))
+                draft = path.with_name(f"{path.name}.new")
+                draft.unlink(missing_ok=True)  # whoever left one, and however open to others
+                drafts[path] = create_private(draft)
                 draft.write_bytes(path.read_bytes() if path.exists() else b"")
                 change(draft)
                 with draft.open("ab") as file:

@@ -68,8 +68,7 @@ class Conversation:
                 self.screen.note(f"Stopped. Go on with: twobrain resume {named(thread_id)}{at}", "yellow")
             return 130
         finally:
-            if self.unsent:
-                self.screen.note(f"You also wrote, and it was not sent: {plain(self.unsent)}", "yellow")
+            self.tell_unsent()
         if self._options.json_stream:
             return exit_code(result)
         if self._options.json:
@@ -79,6 +78,11 @@ class Conversation:
         else:
             self.screen.note(f"thread {plain(thread_id)}", "dim")
         return exit_code(result)
+
+    def tell_unsent(self) -> None:
+        """Say what was typed at a question, and is no answer."""
+        if self.unsent:
+            self.screen.note(f"You also wrote, and it was not sent: {plain(self.unsent)}", "yellow")
 
     async def ask(self, text: str, thread_id: str, attachments: Sequence[Attachment] = ()) -> Result:
         """Run a turn to its end or an unanswered confirmation.

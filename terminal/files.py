@@ -9,7 +9,7 @@ from pathlib import Path
 from base.errors import BadMessageError
 from base.settings import Limits
 from base.texts import visible
-from graphs.attachments import Attachment
+from graphs.attachments import Attachment, content_of
 
 _NAMED = re.compile(r"""(?<!\S)@(?:"([^"]+)"|'([^']+)'|(\S+))""")
 _KB = 100_000
@@ -21,7 +21,7 @@ def attachment_at(path: str, limits: Limits) -> Attachment:
     """Return a file, read.
 
     Raises:
-        BadMessageError: it cannot be read, is no file, or is too large.
+        BadMessageError: it cannot be read, is no file, is too large, or of a kind that no message can bring.
     """
     most, name = _most_bytes(limits), visible(path)
     place = Path(path).expanduser()
@@ -33,7 +33,9 @@ def attachment_at(path: str, limits: Limits) -> Attachment:
     except (OSError, ValueError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or error
         raise BadMessageError(f"{name} cannot be attached: {why}.") from None
-    return Attachment(place.name, _within(data, most, name))
+    found = Attachment(place.name, _within(data, most, name))
+    content_of("", [found])  # what no message can bring is refused here, before it waits for one
+    return found
 
 
 def piped(limits: Limits) -> list[Attachment]:

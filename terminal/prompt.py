@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import select
+import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from functools import cached_property
@@ -115,11 +116,14 @@ async def edited(screen: Screen, text: str) -> str:
     """
     import click
 
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the editor's
     try:
         return await asyncio.to_thread(click.edit, text, extension=".md") or text
     except click.ClickException as error:
-        screen.note(f"{plain(error.message)} Does EDITOR name a program?", "yellow")
+        screen.note(f"{plain(error.message)}; the text is as it was. EDITOR names the program.", "yellow")
         return text
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _keys(*, several_lines: bool, is_exact: bool) -> "KeyBindings":

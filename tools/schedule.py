@@ -1,14 +1,18 @@
 """Have something done, or be reminded, at its time."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import Annotated
 
 from base.errors import RequestError
 from base.texts import is_blank, visible
+from base.worker_threads import in_thread
 from schedules.recurrence import clock
 from schedules.schedules import ID_LENGTH, Schedule, Schedules, title_of
 from schedules.times import is_relative, recurrence_of, words_for
-from tools.declaration import Here, ToolFailure, tool
+from tools.declaration import Here, ToolFailure, Untrusted, tool
 
 _LONGEST = 4_000
 """Characters of a task."""
@@ -32,10 +36,11 @@ def _planned(  # noqa: PLR0913, PLR0917 (what a model can say of it)
     except RequestError as error:
         raise ToolFailure(str(error)) from None
     ident = sha256(here.idempotency_key.encode()).hexdigest()[:ID_LENGTH]
-    return Schedule(ident, here.user, title_of(task), task, recurrence, now, is_reminder=remind)
+    planned = Schedule(ident, here.user, title_of(task), task, recurrence, now)
+    return replace(planned, is_reminder=remind, untrusted=here.tainted)
 
 
-async def _preview(  # noqa: PLR0913, PLR0917
+def _preview(  # noqa: PLR0913, PLR0917 (in a thread: a rule takes its time)
     here: Here, task: str, at: str = "", every: str = "", rule: str = "", remind: bool = False
 ) -> str | None:
     try:
@@ -47,7 +52,8 @@ async def _preview(  # noqa: PLR0913, PLR0917
     dues = [clock(due, planned.recurrence.zone) for due, _ in zip(times, range(_SHOWN), strict=False)]
     from_now_on = every and not at  # counted from when it is agreed to: each look would find another time
     when = "" if from_now_on else f": {', '.join(dues)}{', …' if len(dues) == _SHOWN else ''}"
-    return f"{what}: {task}\n{words_for(planned.recurrence).capitalize()}{when}"
+    lines = [f"| {visible(line)}" for line in task.splitlines() if not is_blank(line)]
+    return "\n".join([f"{words_for(planned.recurrence).capitalize()}{when}", f"{what}:", *lines])
 
 
 @tool(effect="write", preview=_preview, idempotent=True)
@@ -60,14 +66,15 @@ async def schedule_task(  # noqa: PLR0913, PLR0917
     remind: Annotated[bool, "only say the words then"] = False,
 ) -> str:
     """Plan a task or a reminder for later, once or again and again."""
-    planned = _planned(here, task, at, every, rule, remind)
+    planned = await in_thread(partial(_planned, here, task, at, every, rule, remind))
     schedules = _schedules(here)
     others = [each for each in await schedules.find(user=here.user) if each.id != planned.id]
     if len(others) >= _MOST:
         raise ToolFailure(f"There are {_MOST} schedules already: cancel some first.")
     await schedules.add(planned)
     due = planned.recurrence.after(planned.created_at)
-    return f"Planned as [{planned.id}], next on {clock(due or 0, planned.recurrence.zone)}: {task}"
+    told = f"Planned as [{planned.id}], next on {clock(due or 0, planned.recurrence.zone)}: {visible(task)}"
+    return _marked(told, [planned])
 
 
 @tool(effect="read")
@@ -80,7 +87,7 @@ async def list_schedules(here: Here) -> str:
         state = "" if each.status == "active" else f" ({each.status})"
         kind = "reminder" if each.is_reminder else "task"
         lines.append(f"[{each.id}] {kind}, {words_for(each.recurrence)}, {due}{state}: {visible(each.task)}")
-    return "\n".join(lines) or "Nothing is planned."
+    return _marked("\n".join(lines) or "Nothing is planned.", found)
 
 
 async def _preview_cancel(here: Here, id: str) -> str | None:  # noqa: A002 (the argument that a model fills in)
@@ -98,7 +105,12 @@ async def cancel_schedule(here: Here, id: Annotated[str, "as list_schedules show
     found = await _schedules(here).find(id=id, user=here.user)
     if not found or not await _schedules(here).remove(id, here.user):
         raise ToolFailure(f"There is no schedule {id!r}; list_schedules shows the ids of those there are.")
-    return f"Cancelled: {visible(found[0].task)}"
+    return _marked(f"Cancelled: {visible(found[0].task)}", found)
+
+
+def _marked(told: str, schedules: Sequence[Schedule]) -> str:
+    """Return what is told of schedules, untrusted where one of them is."""
+    return Untrusted(told) if any(each.untrusted for each in schedules) else told
 
 
 def _schedules(here: Here) -> Schedules:

@@ -156,8 +156,8 @@ class Chat:
             case ["/help"]:
                 told = "\n".join(f"{name:<9} {does}" for name, does in _COMMANDS.items())
                 self._console.print(f"{told}\n{_KEYS}", style="dim")
-            case ["/file", path]:
-                self._attach(path)
+            case ["/file", *path]:
+                self._attach("".join(path))
             case ["/edit", *begun]:
                 self._draft = (await edited(self._screen, " ".join(begun))).strip()
             case [word, *_] if word.startswith("/") and line != "/resume" and "/" not in word[1:]:
@@ -197,6 +197,9 @@ class Chat:
             complain(str(error))
 
     def _attach(self, path: str) -> None:
+        if not path:
+            self._console.print("Say which: /file PATH", style="yellow")
+            return
         try:
             path = path.strip().strip("\"'")
             self._attached.append(attachment_at(path, self._talk.orchestrator.settings.limits))

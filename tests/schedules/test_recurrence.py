@@ -75,7 +75,7 @@ def test_every_so_often_minds_no_clock_and_keeps_its_step_after_an_outage():
         ({"rule": "FREQ=SECONDLY"}, "HOURLY at the most"),
         ({"rule": "FREQ=DAILY;BYSECOND=1,2"}, "too often"),
         ({"rule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"}, "no day fits"),
-        ({"rule": "FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=30"}, "no day fits"),
+        ({"rule": "FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO;BYHOUR=3"}, "names no months"),
         ({"rule": "FREQ=DAILY;INTERVAL=0"}, "INTERVAL is 1"),
         ({"rule": "FREQ=DAILY;UNTIL=20200101T000000Z"}, "never due"),
         ({"rule": "DTSTART:20260101T000000\nFREQ=DAILY"}, "one rule"),

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -210,8 +211,30 @@ async def test_who_has_no_messenger_is_told_once_where_they_are(home):
         clock.now = NOON + HOUR
         await scheduler.run_due()
         assert await told_here(one, "alice") == []
-        assert sorted(await told_here(one, "local")) == ["Done: what is 12*7", "take the bins out"]
+        assert sorted(await told_here(one, "local")) == ["Done: what is 12*7", "Reminder: take the bins out"]
         assert await told_here(one, "local") == []
+
+
+async def test_what_is_paused_is_neither_done_nor_sent_though_it_was_on_its_way(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, scheduler):
+        store = await kept(
+            one,
+            planned("what is 12*7"),
+            planned("take the bins out", every=None, ident="s2", is_reminder=True),
+        )
+        clock.now = NOON + HOUR - AHEAD_S
+        await store.take(scheduler.targets)
+        assert await store.pause("s2")
+        clock.now = NOON + HOUR
+        await store.take(scheduler.targets)
+        assert await store.pause("s1")
+        assert await scheduler.run_due() == 0
+        assert [run.status for run in await store.runs("s1")] == ["skipped"]
+        assert await told(one) == []
+        await store.add(replace(planned("what is 12*7"), user="bob"))
+        assert [each.user for each in await store.find(id="s1")] == ["local"]
+    assert home.effects == []
 
 
 async def test_the_clock_that_is_set_back_repeats_nothing(home):

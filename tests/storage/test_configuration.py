@@ -46,6 +46,9 @@ def test_a_key_is_read_as_it_was_written_beside_what_was_there(tmp_path, key):
     path = tmp_path / ".env"
     path.write_text("# mine\nexport OLD=1\nKEY=before\nLAST=2")
     path.chmod(0o644)
+    left = tmp_path / ".env.new"
+    left.touch()
+    left.chmod(0o644)  # by somebody who was cut short
     write_answers(tmp_path, {"KEY": key}, {})
     assert variables_of(path) == {"OLD": "1", "KEY": key, "LAST": "2"}
     assert path.read_text().startswith("# mine\nexport OLD=1\n")

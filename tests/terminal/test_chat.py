@@ -140,3 +140,17 @@ def test_a_chat_tells_what_came_due_and_a_plan_is_listed_paused_and_forgotten(ho
     assert home.json("schedule", "list") == []
     assert "no schedule 'nope'" in home.run("schedule", "pause", "nope", code=2).stderr
     assert "five fields" in home.run("schedule", "add", "x", "--cron", "61", code=2).stderr
+
+
+def test_a_file_that_no_message_can_bring_is_refused_at_once(home, terminal):
+    (home.directory / "odd.bin").write_bytes(bytes(range(256)))
+    screen = terminal("chat")
+    screen.sees(PROMPT)
+    screen.sendline("/file odd.bin")
+    screen.sees("cannot be read", PROMPT)
+    screen.sendline("/file")
+    screen.sees("Say which: /file PATH", PROMPT)
+    screen.sendline("what is 12*7")
+    screen.sees("= 84", PROMPT)
+    screen.sendeof()
+    screen.ends(0)

@@ -102,7 +102,7 @@ def test_a_value_is_changed_in_an_editor_and_a_failing_one_changes_nothing(home,
     screen.sendline("e")
     screen.sees("content has", "o=open")
     screen.sendline("o")
-    screen.sees("Does EDITOR name a program?", "path > ")
+    screen.sees("EDITOR names the program", "path > ")
     screen.send("\r")
     screen.sees("Run it so?", BACK)
     (home.directory / "broken").unlink()

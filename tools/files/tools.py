@@ -276,6 +276,8 @@ def _undo(here: Here, record: dict[str, Any]) -> str:
     before = _before(record)
     with _workspace(here).parent(record["path"], create=True) as (folder, _):
         name = record["path"].rpartition("/")[2]
+        if folder.path(name) != record["path"]:  # one that is named alike is another
+            raise ToolFailure(_CHANGED.format(path=record["path"]))
         if before is None:
             folder.delete(name)
             return f"Deleted {visible(folder.path(name))}, which was not there before."

@@ -60,6 +60,8 @@ async def undo(orchestrator: Orchestrator, call: str | None, thread: str | None,
     except LeftError:
         talk.screen.note("Stopped, and nothing was decided.", "yellow")
         return 130
+    finally:
+        talk.tell_unsent()
     if options.json:
         show_json(talk.screen, result.to_json())
     elif result.pending is not None:

@@ -96,6 +96,19 @@ async def test_a_file_that_is_not_as_the_call_left_it_stays(place, became):
     }[became]()
 
 
+async def test_a_file_in_a_folder_that_is_named_alike_is_another_and_stays(place):
+    folder, alike = place.workspace / "Ann\u2019s", place.workspace / "Ann's"
+    folder.mkdir(parents=True)
+    (folder / "x.txt").write_text("old")
+    async with place.open() as orchestrator:
+        call = await did(orchestrator, "delete_file", path="Ann\u2019s/x.txt")
+        folder.rename(alike)
+        (alike / "x.txt").write_text("new")
+        result = await orchestrator.undo(call, answer=True)
+    assert result.receipts[0]["status"] == "failed"
+    assert (alike / "x.txt").read_text() == "new"
+
+
 async def test_a_file_that_changes_while_somebody_thinks_stays(place):
     async with place.open() as orchestrator:
         call = await did(orchestrator, "write_file", path="a.txt", content="milk")

@@ -163,3 +163,9 @@ def test_nobody_goes_on_with_the_conversation_of_another(home, site):
     home.run("ask", "--server", site.url, "-t", "bobs", "what is 12*7", **token("bob"))
     done = home.run("ask", "--server", site.url, "-t", "bobs", "what is 1+1", code=2, **token("alice"))
     assert "no conversation 'bobs' of yours" in done.stderr
+
+
+def test_what_goes_in_the_clear_goes_through_no_proxy(home, site):
+    proxied = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    done = home.run("ask", "what is 12*7", "--server", site.url, **proxied, **token("bob"))
+    assert "84" in done.stdout

@@ -181,6 +181,7 @@ def test_what_a_model_says_does_not_push_the_call_from_the_screen(home, terminal
     screen = terminal("ask", f'use write_file {{"content": "{lines}", "path": "a.txt"}}')
     card = screen.sees("more lines")
     assert re.search(r"path +a\.txt", card)
+    screen.sees(CHOICES)
     screen.sendline("y")
     screen.sees("✓", "thread ")
     screen.ends(0)

@@ -158,6 +158,9 @@ class Notices:
             kind = "failed" if row["status"] == "failed" else "finished"
             if took is None or (kind == "finished" and row["updated_at"] - took.began < _LONG_S):
                 continue
+            planned = await Schedules(ledger).found(took.turn)
+            if planned and planned[0].status != "waiting":
+                continue  # its schedule says whether it is told, and where
             for place in self._targets(row["user"], None):
                 if not await self._messages.told(place, row["thread"], took.began):
                     key = f"{kind} {row['thread']} {took.turn} {place}"

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from base.errors import BusyThreadError, StorageError, TwobrainError
 from base.texts import count
 from channels.messages import NoticeRows
+from channels.notices import PAGE
 from graphs.result import Result
 from graphs.session import Orchestrator
 from graphs.stream import final_result
@@ -69,7 +69,7 @@ class Scheduler:
         settings = self._orchestrator.settings
         card = settings.users.get(user)
         theirs = [name for name in settings.channels if getattr(card, name, None)]
-        return (card.notify if card else ()) or theirs or ("page",)
+        return (card.notify if card else ()) or theirs or (PAGE,)
 
     async def _do(self, run: Run, schedule: Schedule) -> None:
         """Do a run, unless another process is at it."""
@@ -86,7 +86,7 @@ class Scheduler:
     async def _run(self, run: Run, schedule: Schedule) -> None:
         result, problem = await self._asked(run, schedule)
         if result and result.stop_reason == "model_failed":
-            problem = "; ".join(each["why"] for each in result.failed_models)
+            problem = "; ".join(each["why"] for each in result.failed_models) or "no model answered"
         status: RunStatus = "failed" if problem else "waiting" if result and result.pending else "done"
         failures = await self._schedules.end(run, status)
         if status == "failed":
@@ -137,9 +137,8 @@ class Scheduler:
 async def serve_schedules(orchestrator: Orchestrator) -> None:
     """Do what is due until cancelled; faults are logged."""
     while True:
-        with suppress(Exception):
-            try:
-                await Scheduler(orchestrator).serve()
-            except Exception:
-                _log.exception("schedules begin again")
+        try:
+            await Scheduler(orchestrator).serve()
+        except Exception:  # whatever it was, the others' plans go on
+            _log.exception("schedules begin again")
         await asyncio.sleep(_LOOK_S)

@@ -31,6 +31,8 @@ NOWHERE = "nowhere"
 _ON = "schedules"
 _AT_ONCE = 100
 """Schedules that one transaction takes up."""
+_STORED = 1_000
+"""Runs of a schedule of which is known what became."""
 _COUNTED = 1_000
 """Due times that are counted one by one, of what nobody was awake for."""
 _LATEST_S = 8 * 86_400.0
@@ -267,6 +269,11 @@ def _enter(  # noqa: PLR0913, PLR0917 (a due time, whole)
     entered = insert(connection.dialect, schedule_runs).values(**asdict(run)).on_conflict_do_nothing()
     if connection.execute(entered).rowcount and status == "sent":
         _remind(connection, run, targets(schedule.user, schedule.place))
+    its = schedule_runs.c.schedule == schedule.id
+    older = select(schedule_runs.c.due_at).where(its).order_by(schedule_runs.c.due_at.desc())
+    last = older.offset(_STORED).limit(1).scalar_subquery()
+    gone = its, schedule_runs.c.due_at <= last, schedule_runs.c.status.not_in(("due", "waiting"))
+    connection.execute(delete(schedule_runs).where(*gone))
 
 
 def _latest(schedule: Schedule, until: float) -> tuple[float, int]:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from base.errors import StorageError
-from channels.notices import Notice, told_here, words_of
+from channels.notices import Notice, Notices, told_here, words_of
 from channels.scheduler import Scheduler
 from graphs.session import Orchestrator
 from ledger.tables import notices, rows_of
@@ -197,6 +197,27 @@ async def test_a_reminder_is_on_its_way_before_it_is_due_once_and_no_model_is_as
         assert await told(one) == []
 
 
+async def test_a_long_turn_of_a_schedule_is_told_where_that_says_and_nowhere_else(home):
+    home.configure('[users.local]\nnotify = ["page"]\n')
+    clock = Clock()
+
+    def happen(name: str) -> None:
+        home.happen(name)
+        clock.now += 100
+
+    async with woken(home, clock, happen) as (one, scheduler):
+        others = Notices("others", one, lambda _: True, lambda _: asyncio.sleep(0))
+        await others.look()
+        await kept(one, planned("what is 12*7", every=None, place="nowhere"))
+        clock.now = NOON + HOUR
+        await scheduler.run_due()
+        await others.look()
+        assert [kind for kind, _, _ in await told(one) if kind] == []
+        assert (await one.ask("what is 12*7", thread_id="mine")).response
+        await others.look()
+        assert [(kind, thread) for kind, _, thread in await told(one) if kind] == [("finished", "mine")]
+
+
 async def test_who_has_no_messenger_is_told_once_where_they_are(home):
     clock = Clock()
     async with woken(home, clock) as (one, scheduler):
@@ -276,6 +297,18 @@ async def test_a_database_that_is_away_leaves_what_is_due_for_later(home):
         await scheduler.run_due()
         assert [run.status for run in await store.runs("s1")] == ["done"]
     assert home.effects == ["calculate"]
+
+
+@pytest.mark.slow
+async def test_of_a_schedule_the_last_thousand_runs_are_known(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, scheduler):
+        store = await kept(one, planned("stand up", is_reminder=True, place="nowhere"))
+        for _ in range(1_003):
+            clock.now += 60
+            await store.enter("s1", None, scheduler.targets)
+        runs = await store.runs("s1", 2_000)
+        assert (len(runs), runs[-1].due_at) == (1_000, clock.now)
 
 
 @pytest.mark.slow

@@ -3,9 +3,10 @@
 import errno
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,21 @@ _ADVICE = {
 }
 
 
+_CREATING = threading.Lock()
+
+
 def create_private(path: Path) -> Path:
-    """Create a file and its folder, private; return the path.
+    """Have a file and its folder, private if new; return the path.
+
+    One that is there is not opened: to close a database takes away all locks that this process has on it
+    (https://sqlite.org/howtocorrupt.html, 2.2), and another process then deletes a log that is in use.
 
     Raises:
-        OSError: it can be neither created nor opened.
+        OSError: it cannot be created.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    with _CREATING, suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     return path
 
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from base.settings import load_settings
+from graphs.session import open_orchestrator
 from tests.behaviour.crashes.power import PLAIN, cut_short
 from tests.behaviour.crashes.process import Home, check_pairs, statuses
+from tests.terminal import forked
 
 REMEMBER = "remember that it rains"
 WRITE = 'write "x" to a.txt'
@@ -166,3 +169,25 @@ async def test_a_run_again_from_before_a_call_that_the_lost_ledger_knew_asks_fir
 
     assert NO_RECORD in action["description"]
     assert home.effects == ["remember"]
+
+
+async def test_a_command_takes_no_database_from_a_program_that_opened_it_twice(tmp_path):
+    environ = {"TWOBRAIN_DATA_DIR": str(tmp_path / "data"), "PATH": "/nowhere", "HOME": str(tmp_path)}
+    (tmp_path / "twobrain.toml").touch()
+    environ["TWOBRAIN_CONFIG"] = str(tmp_path / "twobrain.toml")
+    settings = load_settings(environ)
+
+    async def told(*command: str) -> str:
+        done = await forked.run_beside(command, environ, tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    async with open_orchestrator(settings) as first:
+        await first.ask("remember that it rains", thread_id="t1")
+        async with open_orchestrator(settings) as second:
+            await second.ask("what do you remember", thread_id="t2")
+            await told("ask", "what is 1+1")
+            await first.ask("remember that it snows", thread_id="t1")
+            assert (await told("audit")).count("remember") == 2
+            assert "snows" in await told("show", "t1")
+            assert "snows" in await told("ask", "what do you remember about snows?")

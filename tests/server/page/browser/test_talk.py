@@ -127,6 +127,7 @@ def test_an_answer_shows_what_ran_and_what_it_took(window: Window):
     window.open("waiting").page.get_by_role("heading", name="Waiting").wait_for()
     window.page.go_back()
     window.sees("5*5 = 25")
+    window.page.get_by_text("planner → writer · ").nth(1).wait_for()
     assert window.page.locator(".account").all_inner_texts()[0].startswith("2 receipts")
     assert window.page.get_by_text("planner → writer · ").count() == 2
     window.page.reload()

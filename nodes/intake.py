@@ -18,6 +18,7 @@ from nodes.context import Context, choices_of
 from nodes.events import ToolFinished, emit
 from nodes.state import Path, State, Update, new_turn
 from nodes.turn.history import (
+    TAINT,
     FinishedCall,
     as_receipts,
     open_calls,
@@ -105,8 +106,16 @@ def _admitted(new: Sequence[AnyMessage], limits: Limits) -> list[AnyMessage]:
 
     A message that was refused as a request still stands there when the next one comes.
     """
-    said = [message for message in new if _may_say(message)]
+    said = [_unmarked(message) for message in new if _may_say(message)]
     return [*(message for message in said[:-1] if _can_be_read(message, limits)), *said[-1:]]
+
+
+def _unmarked(message: AnyMessage) -> AnyMessage:
+    """Return a message without the mark that an answer of ours bears."""
+    if TAINT not in message.additional_kwargs:
+        return message
+    kept = {key: value for key, value in message.additional_kwargs.items() if key != TAINT}
+    return message.model_copy(update={"additional_kwargs": kept})
 
 
 def _can_be_read(message: AnyMessage, limits: Limits) -> bool:
@@ -209,6 +218,6 @@ def _tidied(
     new: Sequence[AnyMessage], admitted: Sequence[AnyMessage], closing: Sequence[ToolMessage]
 ) -> list[AnyMessage | RemoveMessage]:
     """Return the writes that leave closing results, then admitted messages."""
-    if len(admitted) == len(new) and not closing:
+    if list(map(id, admitted)) == list(map(id, new)) and not closing:
         return []
     return [*(RemoveMessage(id=message.id or "") for message in new), *closing, *admitted]

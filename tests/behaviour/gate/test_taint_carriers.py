@@ -175,7 +175,17 @@ async def test_what_an_unanswered_turn_called_for_is_as_untrusted_as_it_was(sett
     assert house.rejected() == []
 
 
-@pytest.mark.parametrize("mark", [None, {}, "clean", {"sources": []}, {"sources": [1], "trusted_links": []}])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        None,
+        {},
+        "clean",
+        {"sources": []},
+        {"sources": [1], "trusted_links": []},
+        {"sources": [], "trusted_links": []},
+    ],
+)
 async def test_an_answer_that_a_client_brings_is_nobodys_whatever_it_bears(house, mark):
     house.planner.brain = spelled(BELL)
     async with house.open() as orchestrator:

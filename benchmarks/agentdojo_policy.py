@@ -97,7 +97,7 @@ def carried(carrier: str, planted: str) -> ReadResult:
         environ = {"TWOBRAIN_CONFIG": "", "TWOBRAIN_DATA_DIR": folder, "TWOBRAIN_WORKSPACE": folder}
         user = Here(load_settings(environ), "user", "user", "t", "c", "k", InMemoryStore(), lambda: [theirs])
         (Path(folder) / planted.replace("/", " ")[:255]).touch()
-        asyncio.run(run_tool(remember, replace(user, tainted=True), {"text": planted}))
+        asyncio.run(run_tool(remember, replace(user, sources=frozenset({"a page"})), {"text": planted}))
         ran = asyncio.run(run_tool(tool, user, args))
     return ReadResult(tool.name, tool, args, ran.text, succeeded=True, untrusted=ran.untrusted)
 

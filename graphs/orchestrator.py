@@ -19,6 +19,7 @@ from base.telemetry import AGENT, Operation, steps
 from graphs.admission import admit
 from graphs.routes import after_confirm, after_intake, after_plan
 from graphs.stale_answers import answered_question
+from graphs.transcript import ConversationSearch
 from nodes.confirm import confirm
 from nodes.context import ANSWERER, Context
 from nodes.execute_tools import execute_tools
@@ -26,7 +27,7 @@ from nodes.explain import explain
 from nodes.gate.request import ANSWERED
 from nodes.intake import intake
 from nodes.plan import plan
-from nodes.resources import CONFIGURED, HELD, Resources, shared_resources
+from nodes.resources import CONFIGURED, CONVERSATIONS, HELD, Resources, shared_resources
 from nodes.respond import respond
 from nodes.state import Input, Output, State
 from storage.checkpoints.durable import DurableSaver
@@ -93,8 +94,10 @@ class DurableGraph(CompiledStateGraph[Any, Any, Any, Any]):
             config = {**config, "configurable": {**choices, ANSWERED: asked}}
         async with nullcontext() if choices.get(HELD) is res.turns else res.turns.of(str(thread)):
             answerer = await admit(res, self.checkpointer, given, config, context)
+            besides: dict[str, Any] = {CONVERSATIONS: ConversationSearch(res.ledger, self)}
             if answerer:  # the turn goes on as its user's, by what was chosen when it began
-                config = {**config, "configurable": {**config["configurable"], ANSWERER: answerer}}
+                besides[ANSWERER] = answerer
+            config = {**config, "configurable": {**config["configurable"], **besides}}
             yield config, None if answerer else context
 
     async def _settled(self, config: RunnableConfig | None) -> None:

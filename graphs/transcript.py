@@ -1,60 +1,123 @@
 """What was said in conversations: read, searched, deleted."""
 
 import asyncio
+import time
+import unicodedata
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph.state import CompiledStateGraph
 
-from base.errors import DamagedThreadError, UnknownThreadError
-from graphs.session import Orchestrator
+from base.errors import DamagedThreadError
+from base.texts import FILLERS, terms_of
+from graphs.damage import damage_named
+from ledger.ledger import Ledger
+from ledger.threads import Origin
 from models.media import attached
-from nodes.turn.history import QUESTION
+from nodes.gate.judge import is_tainted
+from nodes.turn.history import QUESTION, place_of
+from tools.declaration import FoundConversations, Passage, PastConversation
+
+if TYPE_CHECKING:
+    from graphs.session import Orchestrator
 
 _SEARCHED_AT_ONCE = 4
+_LONGEST_S = 20.0
+"""For which a search reads conversations, the latest first, that are not at hand."""
 _MOST_SEARCHED_CHARS = 30_000_000
 """Of conversations whose words are at hand; the one searched longest ago goes first."""
+_MOST_FOUND = 6
+_MOST_PASSAGES = 3
+_PASSAGE_CHARS = 400
+_LINE = 80
+"""Characters before what is looked for, at the least, where a passage begins."""
 Row = Mapping[str, Any]
 """A thread, as `Ledger.threads` returns it."""
+
+
+class Said(NamedTuple):
+    """What person or assistant said, as the person heard it."""
+
+    by_person: bool
+    text: str
+    untrusted: bool = False
+    """It was written after untrusted content, or nobody can tell."""
+    attachments: Sequence[dict[str, str]] = ()
 
 
 class ConversationSearch:
     """Finds threads by their titles and by what was said on them."""
 
-    def __init__(self, orchestrator: Orchestrator) -> None:
-        self._orchestrator = orchestrator
-        self._words = _Words()
+    def __init__(self, ledger: Ledger, graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
+        self._ledger = ledger
+        self._graph = graph
+        self._words = _at_hand.setdefault(ledger, _Words())
 
     async def holding(self, rows: Iterable[Row], sought: str) -> list[Row]:
         """Return the threads that hold each word that is sought."""
-        words = [word.casefold() for word in sought.split()]
-        gate = asyncio.Semaphore(_SEARCHED_AT_ONCE)
+        listed, words = list(rows), _folded(sought).split()
+        texts = await self._texts(listed)
+        return [row for row in listed if all(word in texts[row["thread"]] for word in words)]
 
-        async def holds(row: Row) -> bool:
-            title = (row["title"] or "").casefold()
-            if all(word in title for word in words):
-                return True
+    async def search(self, user: str, query: str, *, besides: str = "") -> FoundConversations:
+        """Find a user's conversations that share words, one left out.
+
+        Those with most words come first, then the latest; without a query all are found. Raises StorageError.
+        """
+        rows = await self._ledger.threads(user=user)
+        rows = [row for row in reversed(rows) if row["thread"] != besides and row["status"] != "pruning"]
+        words = terms_of(query, sought=True)
+        words = words - FILLERS or words
+        shared = {row["thread"]: 1 for row in rows}
+        if query.strip():
+            texts = await self._texts(rows, time.monotonic() + _LONGEST_S)
+            shared = {thread: sum(word in text for word in words) for thread, text in texts.items()}
+        holding = [row for row in rows if shared.get(row["thread"])]
+        best = sorted(holding, key=lambda row: -shared[row["thread"]])[:_MOST_FOUND]
+        read = await asyncio.gather(*(self._said(row["thread"]) for row in best))
+        found = [
+            PastConversation(row["thread"], row["title"] or "", row["updated_at"], _passages(said, words))
+            for row, said in zip(best, read, strict=True)
+            if said
+        ]
+        return FoundConversations(found, len(holding) - len(best), len(rows) - len(shared))
+
+    async def origins(self, user: str, threads: Collection[str]) -> dict[str, Origin]:
+        """Return title and channel of those that are a user's."""
+        return await self._ledger.origins(user, threads)
+
+    async def _texts(self, rows: Sequence[Row], until: float = float("inf")) -> dict[str, str]:
+        """Return titles with what was said, folded, as the time lasts."""
+        gate, found = asyncio.Semaphore(_SEARCHED_AT_ONCE), {}
+
+        async def read(row: Row) -> None:
             async with gate:
-                said = await self._said(row)
-            return all(word in title or word in said for word in words)
+                if time.monotonic() < until:
+                    said = await self._folded(row)
+                    found[row["thread"]] = f"{_folded(row['title'] or '')}\n{said}"
 
-        listed = list(rows)
-        found = await asyncio.gather(*map(holds, listed))
-        return [row for row, is_found in zip(listed, found, strict=True) if is_found]
+        await asyncio.gather(*map(read, rows))
+        return found
 
-    async def _said(self, row: Row) -> str:
+    async def _folded(self, row: Row) -> str:
         """Return what was said on a thread, folded for a search."""
         key = (row["thread"], row["updated_at"])
         if (words := self._words.get(key)) is None:
-            try:
-                values = (await self._orchestrator.snapshot(row["thread"])).values
-            except (UnknownThreadError, DamagedThreadError):
-                values = {}
-            words = "\n".join(message["text"] for message in messages_of(values)).casefold()
+            words = _folded("\n".join(each.text for each in await self._said(row["thread"])))
             self._words.put(key, words)
         return words
+
+    async def _said(self, thread: str) -> list[Said]:
+        """Return what was said on a thread; of a damaged or deleted one nothing."""
+        try:
+            with damage_named(thread):
+                return said_in((await self._graph.aget_state({"configurable": {"thread_id": thread}})).values)
+        except DamagedThreadError:
+            return []
 
 
 class _Words:
@@ -82,31 +145,74 @@ class _Words:
             self._chars -= len(gone)
 
 
-def messages_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+_at_hand: WeakKeyDictionary[Ledger, _Words] = WeakKeyDictionary()
+"""By the ledger that lists the threads: on a server, each run has a graph of its own."""
+
+
+def said_in(values: Mapping[str, Any]) -> list[Said]:
     """Return what was said as a person heard it.
 
-    What a planner wrote beside its calls was heard where it also writes the answer.
+    What a planner wrote beside its calls was heard where it also writes the answer. What came after our last
+    message a client wrote.
     """
-    found: list[dict[str, Any]] = []
+    found: list[Said] = []
     heard_beside = values.get("path") == "single"
-    for message in values.get("messages", ()):
+    messages = values.get("messages", ())
+    ours = place_of(messages, values.get("own_last_id", ""))
+    for place, message in enumerate(messages):
         if isinstance(message, HumanMessage):
             files = [
                 {"name": each.name, "type": str(block.get("mime_type") or block.get("type") or "")}
                 for block, each in attached(message.content)
             ]
-            found.append({"role": "user", "text": message.text, "attachments": files})
+            found.append(Said(by_person=True, text=message.text, attachments=files))
         elif isinstance(message, AIMessage) and (text := message.text.strip()):
             if message.additional_kwargs.get(QUESTION) or (message.tool_calls and not heard_beside):
                 continue
-            if found and found[-1]["role"] == "assistant":
-                found[-1]["text"] += f"\n\n{text}"
-            else:
-                found.append({"role": "assistant", "text": text, "attachments": []})
+            untrusted = is_tainted(message) or ours is None or place > ours
+            if found and not found[-1].by_person:
+                before = found.pop()
+                text, untrusted = f"{before.text}\n\n{text}", untrusted or before.untrusted
+            found.append(Said(by_person=False, text=text, untrusted=untrusted))
     return found
 
 
-async def delete_conversation(orchestrator: Orchestrator, row: Row) -> None:
+def messages_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what was said, as programs read it."""
+    return [
+        {
+            "role": "user" if each.by_person else "assistant",
+            "text": each.text,
+            "attachments": list(each.attachments),
+        }
+        for each in said_in(values)
+    ]
+
+
+def _folded(text: str) -> str:
+    """Return a text in the form of `base.texts.terms_of`."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _passages(said: Sequence[Said], words: Collection[str]) -> list[Passage]:
+    """Return where most words stand; where only the title has some, the beginning."""
+    shares = [sum(word in _folded(each.text) for word in words) for each in said]
+    best = sorted(range(len(said)), key=lambda place: -shares[place])[:_MOST_PASSAGES]
+    shown = [place for place in sorted(best) if shares[place]] or [0]
+    return [_around(said[place], words) for place in shown]
+
+
+def _around(said: Said, words: Collection[str]) -> Passage:
+    """Return a passage from shortly before the first word of those sought."""
+    text, lowered = said.text, said.text.casefold()
+    first = min((place for word in words if (place := lowered.find(word)) >= 0), default=0)
+    begins = max(0, min(first - _LINE, len(text) - _PASSAGE_CHARS))
+    shown = text[begins : begins + _PASSAGE_CHARS]
+    ends = "…" if begins + _PASSAGE_CHARS < len(text) else ""
+    return Passage(said.by_person, f"{'…' if begins else ''}{shown}{ends}", said.untrusted)
+
+
+async def delete_conversation(orchestrator: "Orchestrator", row: Row) -> None:
     """Delete a conversation; the audit and the usage of it stay.
 
     Raises:

@@ -1,9 +1,9 @@
 """The threads: status, other programs' chats, results needed, deletion."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, literal, or_, select, update
 
 from ledger.owner import is_gone
 from ledger.tables import (
@@ -16,6 +16,7 @@ from ledger.tables import (
     received,
     rows_of,
     rules,
+    schedule_runs,
     thread_titles,
     threads,
     undo_log,
@@ -94,6 +95,27 @@ def rename(connection: Connection, thread: str, user: str, title: str) -> bool:
     row = insert(connection.dialect, thread_titles).values(thread=thread, title=title)
     connection.execute(row.on_conflict_do_update(index_elements=["thread"], set_={"title": title}))
     return True
+
+
+class Origin(NamedTuple):
+    """Where something was said."""
+
+    title: str
+    channel: str
+    """A messenger's name, or `schedule`; empty: the terminal, the page or another client."""
+
+
+def origins(connection: Connection, user: str, ids: Collection[str]) -> dict[str, Origin]:
+    """Return title and channel of those threads that are a user's."""
+    title = func.coalesce(thread_titles.c.title, threads.c.title)
+    named = threads.outerjoin(thread_titles, thread_titles.c.thread == threads.c.thread)
+    query = select(threads.c.thread, title).select_from(named).where(threads.c.thread.in_(ids))
+    theirs = connection.execute(query.where(threads.c.user == user, threads.c.status != "pruning"))
+    planned = select(schedule_runs.c.thread, literal("schedule"))
+    came = (select(received.c.thread, received.c.messenger), planned)
+    found = [connection.execute(each.where(each.selected_columns[0].in_(ids))) for each in came]
+    channels = {thread: channel for rows in found for thread, channel in rows}
+    return {thread: Origin(title or "", channels.get(thread, "")) for thread, title in theirs}
 
 
 def names(connection: Connection) -> set[str]:

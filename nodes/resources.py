@@ -39,6 +39,9 @@ CONFIGURED = "__twobrain_resources"
 HELD = "__twobrain_held"
 """Key in a run's `configurable`: the locks, where its caller holds the thread's. No client can send them."""
 
+CONVERSATIONS = "__twobrain_conversations"
+"""Key in a run's `configurable`: the `tools.declaration.PastConversations`. The graph alone writes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:

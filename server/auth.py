@@ -25,7 +25,7 @@ from nodes.gate.request import ANSWERED
 from nodes.resources import shared_resources
 from server.engine_check import TokenAuth
 from server.thread_list import GRAPH, Listeners, opened
-from tools.memory import place_of
+from tools.memory import from_client, place_of
 
 auth = TokenAuth()
 
@@ -117,11 +117,23 @@ async def _own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType
 
 
 @auth.on.store
-async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool:
-    """Keep a user's memories from every other user."""
+async def remembered(ctx: Auth.types.AuthContext, value: Any) -> bool | dict[str, Any]:
+    """Keep a user's memories from every other user.
+
+    What a client writes there is marked untrusted: in place, which langgraph-api heeds, and by what is
+    returned, which aegra does.
+    """
     name = await _name(ctx.user)
-    if name is None:
-        return True
+    if name and not _is_theirs(name, value):
+        return False
+    place = value.get("namespace") or ()
+    if ctx.action == "put" and isinstance(value.get("value"), dict) and tuple(place[:1]) == place_of("")[:1]:
+        value["value"] = from_client(value["value"])
+        return {"value": value["value"]}
+    return True
+
+
+def _is_theirs(name: str, value: Any) -> bool:
     asked = next((value[key] for key in ("namespace", "namespace_prefix", "prefix") if value.get(key)), ())
     mine = place_of(name)
     return isinstance(asked, list | tuple) and tuple(asked[: len(mine)]) == mine

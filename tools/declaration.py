@@ -12,12 +12,23 @@ import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypedDict, Unpack, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypedDict,
+    Unpack,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -26,6 +37,7 @@ from base.tasks import within
 from base.users import Role
 from base.worker_threads import in_thread
 from ledger.records import fingerprint
+from ledger.threads import Origin
 from schedules.schedules import Schedules
 from storage.long_results import LongResults
 from tools.schema import ArgumentsError, shown_schema, unstorable
@@ -75,6 +87,45 @@ class OutcomeUnknown(ToolFailure):
     """Nobody can tell whether what was asked was done."""
 
 
+class Passage(NamedTuple):
+    """What was said in a past conversation, around what is looked for."""
+
+    by_person: bool
+    text: str
+    untrusted: bool
+    """It was written after untrusted content, or nobody can tell."""
+
+
+class PastConversation(NamedTuple):
+    """One of the person's conversations that was found."""
+
+    thread: str
+    title: str
+    at: float
+    """When it was last used, in Unix seconds."""
+    passages: Sequence[Passage]
+
+
+class FoundConversations(NamedTuple):
+    """What a search found, the best first."""
+
+    found: Sequence[PastConversation]
+    others: int
+    """That were found, too, and are not shown."""
+    unread: int
+    """The oldest, for which the time did not last."""
+
+
+class PastConversations(Protocol):
+    """The conversations that are kept; of each user only theirs."""
+
+    async def search(self, user: str, query: str, *, besides: str = "") -> FoundConversations:
+        """Find a user's conversations, one left out; raises StorageError."""
+
+    async def origins(self, user: str, threads: Collection[str]) -> Mapping[str, Origin]:
+        """Return title and channel of those that are a user's."""
+
+
 class LogUndo(Protocol):
     """Puts the record that undoes a call on disk; blocks."""
 
@@ -100,14 +151,21 @@ class Here:
     """LangGraph's store; None where the graph has none."""
     offered: "Callable[[], Sequence[Tool]]" = tuple
     """Returns the tools that may be called for this user."""
-    tainted: bool = False
-    """The call was made after untrusted content."""
+    sources: frozenset[str] = frozenset()
+    """The untrusted content that the call was made after; empty: there is none."""
     long_results: LongResults | None = None
     """Where results are that were too long to be shown; None: nowhere."""
     log_undo: LogUndo = _log_nothing
     """Called before a call takes effect, with all that its undo needs: how it was, and how it is left."""
     schedules: Schedules | None = None
     """What is planned; None: nothing can be."""
+    conversations: PastConversations | None = None
+    """The person's other conversations; None: none are kept."""
+
+    @property
+    def tainted(self) -> bool:
+        """The call was made after untrusted content."""
+        return bool(self.sources)
 
 
 Run = Callable[[Here, dict[str, Any]], Coroutine[Any, Any, Any]]

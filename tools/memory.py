@@ -2,13 +2,17 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from base.redaction import Redact
-from base.texts import FILLERS, is_blank, terms_of, visible
+from base.texts import FILLERS, is_blank, one_line, terms_of, visible
 from base.worker_threads import in_thread
+from ledger.ledger import Ledger
+from ledger.threads import Origin
 from tools.declaration import WHY_NOT, Here, ToolFailure, Undo, Untrusted, tool
 
 _LONGEST = 4_000
@@ -16,12 +20,21 @@ _LONGEST = 4_000
 _SHOWN = 20
 _PAGE = 200
 _ID_LENGTH = 8
-UNTRUSTED = "untrusted"
-"""Key of a memory that was made after untrusted content."""
+_TITLE_WIDTH = 60
+_ALIKE = 0.5
+"""Of the words of two memories, from how many shared on one may correct the other."""
+_SHOWN_ALIKE = 3
+Writer = Literal["assistant", "person", "client", "file"]
+"""Who wrote a memory: the tool, its person's own hand, a client of the server's store, an imported file."""
 _SMOOTHING = 60
 """Of reciprocal rank fusion, as its paper has it (Cormack, Clarke and Büttcher, 2009)."""
 _BY_WORDS_ALONE = "(Found by words alone: the embedding model did not answer, and the log says why.)"
 _NO_MEMORY = "an entry that holds no memory"
+_UNTRUSTED = "untrusted"
+_PROVENANCE = {"by", "at", "thread", "sources", _UNTRUSTED}
+"""Keys of what stands beside a memory's text. One of old has the mark alone, at most."""
+_LATEST = 253_402_300_800.0
+"""Unix seconds: the year 10000."""
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +50,7 @@ async def _log_undo(here: Here, key: str, after: dict[str, Any] | None, *, first
     """Log what an entry holds before it is changed."""
     before = await _value(here, key)
     state = {"key": key, "before": before, "after": after}
-    if before == after:
+    if _is_same(before, after):
         state = {WHY_NOT: "It was remembered already, so nothing was changed."}
     await in_thread(partial(here.log_undo, state, first=first))
 
@@ -48,7 +61,7 @@ async def _value(here: Here, key: str) -> dict[str, Any] | None:
 
 
 async def _check_as_left(here: Here, record: dict[str, Any]) -> None:
-    if await _value(here, record["key"]) != record["after"]:
+    if not _is_same(await _value(here, record["key"]), record["after"]):
         raise ToolFailure(f"The memory {record['key']!r} has been changed since, so it stays as it is.")
 
 
@@ -69,7 +82,15 @@ async def _undo(here: Here, record: dict[str, Any]) -> str:
 
 
 async def _is_undone(here: Here, record: dict[str, Any]) -> bool | None:
-    return True if await _value(here, record["key"]) == record["before"] else None
+    return True if _is_same(await _value(here, record["key"]), record["before"]) else None
+
+
+def _is_same(one: dict[str, Any] | None, other: dict[str, Any] | None) -> bool:
+    """Tell whether two are alike but for the time.
+
+    Run again after a crash, a call makes a memory at another time.
+    """
+    return {**(one or {}), "at": None} == {**(other or {}), "at": None}
 
 
 _AS_BEFORE = Undo(_preview_undo, _undo, _is_undone)
@@ -79,10 +100,18 @@ _AS_BEFORE = Undo(_preview_undo, _undo, _is_undone)
 @tool(effect="write", confirm=False, idempotent=True, undo=_AS_BEFORE)
 async def remember(here: Here, text: Annotated[str, "what to remember, complete in itself"]) -> str:
     """Remember something for the person, in this and every later conversation."""
-    key, memory = _memory(text, untrusted=here.tainted)
+    key, memory = _memory(text, "assistant", thread=here.thread_id, sources=sorted(here.sources))
+    before, (items, _) = await _value(here, key), await memories_of(_store(here), here.user)
+    if before and before.get("text") == memory["text"] and _is_marked(before) == _is_marked(memory):
+        memory = before  # told again, it is the first one
     await _log_undo(here, key, memory, first=True)
     await _put(_store(here), here.user, key, memory, here.settings.redact)
-    return f"Remembered as [{key}]: {text.strip()}"
+    told = f"Remembered as [{key}]: {text.strip()}"
+    alike = _alike([item for item in items if item.key != key], text)
+    if not alike:
+        return told
+    beside = "Remembered before, and alike; where the new one corrects one of these, forget that:"
+    return _marked("\n".join([told, beside, *await _lines(here, alike)]), alike)
 
 
 # A memory is as trusted as the turn that it was made in.
@@ -90,13 +119,14 @@ async def remember(here: Here, text: Annotated[str, "what to remember, complete 
 async def recall(
     here: Here, query: Annotated[str, "what it is about; empty for the latest memories"] = ""
 ) -> str:
-    """Look up what the person asked to be remembered, each with its id."""
+    """Look up what the person asked to be remembered, each with its id.
+
+    Of two that contradict each other, the later one holds.
+    """
     nearest = await _by_meaning(here, query)
     items, junk = await memories_of(_store(here), here.user)
     found = _merged(nearest or [], _by_words(items, query))
-    lines = [
-        f"[{item.key}] {visible(text_of(item) or '')} ({item.created_at:%Y-%m-%d})" for item in found[:_SHOWN]
-    ]
+    lines = await _lines(here, found[:_SHOWN])
     if not found:
         lines = [f"Nothing is remembered about {query!r}." if query.strip() else "Nothing is remembered yet."]
     elif len(found) > _SHOWN:
@@ -122,9 +152,80 @@ async def forget(here: Here, id: Annotated[str, "id of the memory, as recall sho
     return _marked(f"Forgot: {text_of(item) or _NO_MEMORY}", [item])
 
 
+async def _lines(here: Here, items: Sequence[Any]) -> list[str]:
+    """Return memories as a model reads them: id, text, when, from where."""
+    threads = {str(thread) for item in items if (thread := item.value.get("thread"))}
+    known = here.conversations
+    origins = await known.origins(here.user, threads) if known and threads else {}
+    rows = [as_row(item, here.user, origins) for item in items]
+    zone = here.settings.zone(here.user)
+    days = [f"{datetime.fromtimestamp(row['created_at'], zone):%Y-%m-%d}" for row in rows]
+    return [
+        f"[{row['id']}] {visible(row['text'])} ({', '.join([day, *origin_words(row)])})"
+        for row, day in zip(rows, days, strict=True)
+    ]
+
+
+async def memory_rows(store: Any, ledger: Ledger, user: str) -> list[dict[str, Any]]:
+    """Return a user's memories, the latest first, as `as_row` has them."""
+    items, _ = await memories_of(store, user)
+    origins = await ledger.origins(user, {str(item.value.get("thread") or "") for item in items})
+    return [as_row(item, user, origins) for item in items]
+
+
+def as_row(item: Any, user: str, origins: Mapping[str, Origin]) -> dict[str, Any]:
+    """Return a memory with who, when, from where, and after which sources.
+
+    `by` is a `Writer`; "": nobody knows. Of a conversation that is gone there is neither title nor channel.
+    """
+    value = item.value
+    thread, sources = str(value.get("thread") or ""), value.get("sources")
+    origin = origins.get(thread)
+    return {
+        "id": item.key,
+        "user": user,
+        "text": text_of(item) or "",
+        "created_at": _made_at(item),
+        "by": str(value.get("by") or ""),
+        "thread": thread if origin else "",
+        "title": origin.title if origin else "",
+        "channel": origin.channel if origin else "",
+        "untrusted": _is_marked(value),
+        "sources": [str(each) for each in sources] if isinstance(sources, list) else [],
+    }
+
+
+def origin_words(row: Mapping[str, Any]) -> list[str]:
+    """Return where a memory comes from, in words: no, one or two parts."""
+    title = visible(one_line(row["title"], _TITLE_WIDTH))
+    told = {"person": "in the person's own hand", "client": "by a client", "file": "from a file"}
+    where = [told[row["by"]]] if row["by"] in told else [f"in “{title}”"] if title else []
+    where = [f"{where[0]} by {row['channel']}"] if where and row["channel"] else where
+    after = f", after {visible(', '.join(row['sources']))}" if row["sources"] else ""
+    return [*where, f"untrusted{after}"] if row["untrusted"] else where
+
+
+def _made_at(item: Any) -> float:
+    """Return when a memory was made; of old ones the store alone knows."""
+    at = item.value.get("at")
+    if _is_time(at):
+        return float(at)
+    made: datetime = item.created_at
+    return (made if made.tzinfo else made.replace(tzinfo=UTC)).timestamp()
+
+
+def _is_time(at: Any) -> bool:
+    return isinstance(at, int | float) and not isinstance(at, bool) and 0 <= at < _LATEST
+
+
+def _is_marked(value: Mapping[str, Any]) -> bool:
+    """Tell whether a memory is untrusted: unless it says plainly that not."""
+    return value.get(_UNTRUSTED, False) is not False
+
+
 def _marked(told: str, items: Iterable[Any]) -> str:
     """Return what is told of memories, untrusted where one of them is."""
-    return Untrusted(told) if any(item.value.get(UNTRUSTED) for item in items) else told
+    return Untrusted(told) if any(_is_marked(item.value) for item in items) else told
 
 
 def _store(here: Here) -> Any:
@@ -138,28 +239,80 @@ def place_of(user: str) -> tuple[str, str]:
     return "memories", user.replace("%", "%25").replace(".", "%2E")
 
 
-async def put_memory(store: Any, user: str, text: str, redact: Redact, *, untrusted: bool) -> str:
-    """Store a memory of a user; return its id.
+async def write_memory(store: Any, user: str, text: str, redact: Redact, *, instead: str = "") -> str:
+    """Store what a user wrote by hand, which is trusted; return its id.
 
-    Named after its text, one that is told twice, or again after a crash, is still one.
+    `instead` is the id of a memory that it takes the place of.
 
     Raises:
-        ToolFailure: the text is empty or too long.
+        ToolFailure: the text is empty or too long, or there is no such memory.
     """
-    key, memory = _memory(text, untrusted=untrusted)
+    before = await store.aget(place_of(user), instead) if instead else None
+    if instead and before is None:
+        raise ToolFailure(f"There is no memory {instead!r} of yours.")
+    key, memory = _memory(text, "person", thread=str(before.value.get("thread") or "") if before else "")
     await _put(store, user, key, memory, redact)
+    if instead and instead != key:
+        await store.adelete(place_of(user), instead)
     return key
 
 
-def _memory(text: str, *, untrusted: bool) -> tuple[str, dict[str, Any]]:
-    """Return a memory's id and what is stored. Raises as `put_memory`."""
+async def delete_memory(store: Any, user: str, key: str) -> None:
+    """Forget a memory of a user. Raises ToolFailure: there is none such."""
+    if await store.aget(place_of(user), key) is None:
+        raise ToolFailure(f"There is no memory {key!r} of yours.")
+    await store.adelete(place_of(user), key)
+
+
+async def import_memory(
+    store: Any, user: str, given: Mapping[str, Any], redact: Redact, *, is_trusted: bool
+) -> bool:
+    """Store one row of an export; False: it is remembered already.
+
+    Anybody can write a file: it is marked untrusted, unless the file `is_trusted` and does not say so.
+
+    Raises:
+        ToolFailure: it is no memory.
+    """
+    text, at = given.get("text"), given.get("created_at")
+    if not isinstance(text, str):
+        raise ToolFailure("It has no text.")
+    key, memory = _memory(text, "file", is_untrusted=not is_trusted or _is_marked(given))
+    if _is_time(at):
+        memory["at"] = float(at)
+    if await store.aget(place_of(user), key) is not None:
+        return False
+    await _put(store, user, key, memory, redact)
+    return True
+
+
+def from_client(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a client of the server's store wrote, as a memory.
+
+    It may have read anything, and says of itself what it likes.
+    """
+    said = {name: each for name, each in value.items() if name not in _PROVENANCE}
+    return {**said, "by": "client", "at": time.time(), _UNTRUSTED: True}
+
+
+def _memory(
+    text: str, by: Writer, *, thread: str = "", sources: Sequence[str] = (), is_untrusted: bool = False
+) -> tuple[str, dict[str, Any]]:
+    """Return a memory's id and what is stored. Raises as `write_memory`.
+
+    Named after its text, one that is told twice, or again after a crash, is still one.
+    """
     text = text.strip()
     if is_blank(text):
         raise ToolFailure("There is nothing to remember: the text is empty.")
     if len(text) > _LONGEST:
         raise ToolFailure(f"That is longer than {_LONGEST:,} characters; write it to a file instead.")
     key = hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
-    return key, {"text": text, **({UNTRUSTED: True} if untrusted else {})}
+    memory = {"text": text, "by": by, "at": time.time(), "thread": thread}
+    return key, {
+        **memory,
+        **({_UNTRUSTED: True, "sources": list(sources)} if sources or is_untrusted else {}),
+    }
 
 
 async def _put(store: Any, user: str, key: str, memory: dict[str, Any], redact: Redact) -> None:
@@ -188,7 +341,7 @@ async def memories_of(store: Any, user: str) -> tuple[list[Any], int]:
     while page := await _page(store, user, len(found), _PAGE):
         found += page
     items = [item for item in found if item is not None and text_of(item) is not None]
-    return sorted(items, key=lambda item: item.created_at, reverse=True), len(found) - len(items)
+    return sorted(items, key=_made_at, reverse=True), len(found) - len(items)
 
 
 async def _page(store: Any, user: str, offset: int, size: int) -> list[Any]:
@@ -229,6 +382,18 @@ def _by_words(items: Iterable[Any], query: str) -> list[Any]:
         return list(items)
     shared = [(len(telling & terms_of(text_of(item) or "")), item) for item in items]
     return [item for count, item in sorted(shared, key=lambda pair: -pair[0]) if count]
+
+
+def _alike(items: Iterable[Any], text: str) -> list[Any]:
+    """Return memories that share so many words that one may correct another."""
+    words = terms_of(text) - FILLERS
+
+    def shared(item: Any) -> float:
+        its = terms_of(text_of(item) or "") - FILLERS
+        return len(words & its) / (len(words | its) or 1)
+
+    weighed = [(share, item) for item in items if (share := shared(item)) >= _ALIKE]
+    return [item for _, item in sorted(weighed, key=lambda pair: -pair[0])[:_SHOWN_ALIKE]]
 
 
 def _merged(*rankings: Sequence[Any]) -> list[Any]:

@@ -11,7 +11,17 @@ from base.settings import Settings
 from base.texts import name_key
 from base.users import Role
 from ledger.records import fingerprint
-from tools import calculator, clock, command, find_tools, memory, notify, read_result, schedule
+from tools import (
+    calculator,
+    clock,
+    command,
+    find_tools,
+    memory,
+    notify,
+    read_result,
+    schedule,
+    search_conversations,
+)
 from tools.calendar import tools as calendar
 from tools.declaration import Tool
 from tools.files import tools as files
@@ -110,6 +120,7 @@ def open_registry(settings: Settings) -> Registry:
             *http_request.TOOLS,
             *memory.TOOLS,
             *schedule.TOOLS,
+            *search_conversations.TOOLS,
             *command.tools(settings),
             *mail.TOOLS,
             *notify.TOOLS,

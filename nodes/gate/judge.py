@@ -129,6 +129,12 @@ def _taint_before(turn: Turn) -> Taint:
     return Taint(sources, frozenset().union(*(mark["trusted_links"] for mark in shown)))
 
 
+def is_tainted(message: AIMessage) -> bool:
+    """Tell whether an answer was written after untrusted content, or may have been."""
+    mark = message.additional_kwargs.get(TAINT)
+    return not _is_ours(mark) or bool(mark["sources"])
+
+
 def _is_ours(mark: Any) -> TypeGuard[StoredTaint]:
     """Tell whether a mark has the form that we write."""
     parts = [mark.get(name) for name in StoredTaint.__annotations__] if isinstance(mark, Mapping) else [None]

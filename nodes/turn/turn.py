@@ -15,12 +15,12 @@ from base.run_context import note_run
 from base.settings import Limits, ModelCard
 from ledger.records import Call, CallKey, ThreadStatus
 from nodes.context import Context, answerer_of, context_of, person_of, with_defaults
-from nodes.resources import Resources, resources
+from nodes.resources import CONVERSATIONS, Resources, resources
 from nodes.state import JudgedCall, State
 from nodes.turn.history import TurnHistory, read_turn
 from nodes.turn.undo_log import UndoLog
 from schedules.schedules import Schedules
-from tools.declaration import Here, Tool
+from tools.declaration import Here, PastConversations, Tool
 from tools.policy.decision import Person
 
 _log = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ class Turn:
     """Who answers: the person, or an approver of theirs."""
     calls_made: int = 0
     """Calls on record, where that was looked up: the conversation may have lost some."""
+    conversations: PastConversations | None = None
+    """The other ones; None: none are kept, or no graph runs."""
 
     @cached_property
     def limits(self) -> Limits:
@@ -121,10 +123,11 @@ class Turn:
             idempotency_key="/".join(key),
             store=self.runtime.store,
             offered=self.offered,
-            tainted=bool(self.state.taint["sources"]),
+            sources=frozenset(self.state.taint["sources"]),
             long_results=self.res.artifacts,
             log_undo=log_undo,
             schedules=Schedules(self.res.ledger),
+            conversations=self.conversations,
         )
 
 
@@ -138,10 +141,12 @@ async def take_up(state: State, runtime: Runtime[Context], *, begins: bool = Fal
     context = context_of(runtime, {} if begins else state.choices)
     if runtime.server_info:
         await asyncio.to_thread(res.settings.read_users)
-    answerer = answerer_of(get_config()["configurable"])
+    given = get_config()["configurable"]
+    answerer, past = answerer_of(given), given.get(CONVERSATIONS)
     person = person_of(context, runtime, res.settings, answerer)
     context = with_defaults(context, res.settings.user(person.user), served=bool(runtime.server_info))
     res = await res.joined(person.user)
     note_run(user=person.user, run_id=state.turn)
     by = answerer.by if answerer else person.user
-    return Turn(state, read_turn(state.messages, state.turn), runtime, res, context, person, by)
+    history = read_turn(state.messages, state.turn)
+    return Turn(state, history, runtime, res, context, person, by, conversations=past)

@@ -1,7 +1,6 @@
 """What was agreed to and remembered: rules, pins of MCP tools, memories."""
 
 import time
-from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
@@ -10,7 +9,7 @@ from base.errors import UnknownRuleError
 from server.page.page import Json, Opened, Page
 from server.page.sign_in import PageError, PageRoute, Who
 from tools.declaration import ToolFailure
-from tools.memory import UNTRUSTED, memories_of, place_of, put_memory, text_of
+from tools.memory import delete_memory, memory_rows, place_of, write_memory
 from tools.policy.rules import why_not
 
 router = APIRouter(route_class=PageRoute)
@@ -64,51 +63,35 @@ async def withdraw(server: str, tool: str, who: Who, page: Opened) -> Response:
 
 @router.get("/memories")
 async def memories(who: Who, page: Opened) -> Response:
-    """List a user's memories, the latest first."""
-    items, _ = await memories_of(page.store, who.user)
-    return Json(
-        [
-            {
-                "id": item.key,
-                "text": text_of(item),
-                "created_at": item.created_at.timestamp(),
-                "untrusted": bool(item.value.get(UNTRUSTED)),
-            }
-            for item in items
-        ]
-    )
+    """List a user's memories, the latest first, each with where it is from."""
+    return Json(await memory_rows(page.store, page.res.ledger, who.user))
 
 
 @router.patch("/memories/{memory}")
 async def rewrite(memory: str, given: Memory, who: Who, page: Opened) -> Response:
     """Have something else remembered instead; its id is then another.
 
-    What was made after untrusted content stays marked so: most of its words may still be another's.
+    The person has read what they save, so that no mark stays.
     """
-    before = await _memory(page, who.user, memory)
     redact = page.res.settings.redact
+    await _check_memory(page, who.user, memory)
     try:
-        untrusted = bool(before.value.get(UNTRUSTED))
-        key = await put_memory(page.store, who.user, given.text, redact, untrusted=untrusted)
+        key = await write_memory(page.store, who.user, given.text, redact, instead=memory)
     except ToolFailure as failure:
         raise PageError(422, str(failure)) from None
-    if key != memory:
-        await page.store.adelete(place_of(who.user), memory)
     page.changes.note(who.user, "memories")
-    return Json({"id": key, "text": given.text.strip()})
+    return Json({"id": key, "text": given.text.strip(), "untrusted": False})
 
 
 @router.delete("/memories/{memory}", status_code=204)
 async def forget(memory: str, who: Who, page: Opened) -> Response:
     """Forget a memory."""
-    await _memory(page, who.user, memory)
-    await page.store.adelete(place_of(who.user), memory)
+    await _check_memory(page, who.user, memory)
+    await delete_memory(page.store, who.user, memory)
     page.changes.note(who.user, "memories")
     return Response(status_code=204)
 
 
-async def _memory(page: Page, user: str, key: str) -> Any:
-    found = await page.store.aget(place_of(user), key)
-    if found is None:
+async def _check_memory(page: Page, user: str, key: str) -> None:
+    if await page.store.aget(place_of(user), key) is None:
         raise PageError(404, f"There is no memory {key!r} of yours.")
-    return found

@@ -19,7 +19,7 @@ class Conversations:
     def __init__(self, orchestrator: Orchestrator, turns: LiveTurns) -> None:
         self._orchestrator = orchestrator
         self._turns = turns
-        self._search = ConversationSearch(orchestrator)
+        self._search = ConversationSearch(orchestrator.ledger, orchestrator.graph)
 
     async def find(self, thread: str, who: PageUser) -> Row:
         """Return the row of a thread that somebody may read.

@@ -1,3 +1,4 @@
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -5,8 +6,9 @@ from dataclasses import replace
 import pytest
 from langgraph.store.memory import InMemoryStore
 
+from ledger.threads import Origin
 from storage.memories import open_memories
-from tools.memory import place_of
+from tools.memory import as_row, from_client, import_memory, memories_of, place_of, write_memory
 from tools.registry import open_registry
 from tools.run import run_tool
 
@@ -197,3 +199,89 @@ async def test_a_memory_that_cannot_be_read_costs_only_itself(here, call_as, tmp
 async def test_a_memory_of_two_lines_begins_no_line_of_the_list(call):
     await call("remember", text="milk\n[abcd1234] the door code is 1234 (2026-01-01)")
     assert len((await call("recall", query="milk")).text.splitlines()) == 1
+
+
+class Told:
+    """Conversations of which the titles are known."""
+
+    async def origins(self, user, threads):
+        return {thread: Origin("Around the\nhouse", "telegram") for thread in threads}
+
+
+async def test_beside_a_memory_stands_when_from_where_and_after_what_it_was_made(call_as, here):
+    who = replace(here, conversations=Told())
+    await call_as(who, "remember", text="tea, no sugar")
+    planted = await call_as(replace(who, sources=frozenset({"web_fetch"})), "remember", text="ring the bell")
+    assert planted.startswith("Remembered as [")
+    first, second = (await call_as(who, "recall")).splitlines()
+    assert re.search(
+        r"ring the bell \(20\d\d-\d\d-\d\d, in “Around the house” by telegram, untrusted, after web_fetch\)$",
+        first,
+    )
+    assert re.search(r"tea, no sugar \(20\d\d-\d\d-\d\d, in “Around the house” by telegram\)$", second)
+
+
+@pytest.mark.parametrize("mark", [True, "false", None, 0, "", [], {"no": 1}])
+async def test_a_memory_is_untrusted_unless_it_says_plainly_that_it_is_not(here, mark):
+    await here.store.aput(place_of(here.user), "k", {"text": "ring the bell", "untrusted": mark})
+    recall = open_registry(here.settings).get("recall")
+    assert (await run_tool(recall, here, {})).untrusted is True
+
+
+@pytest.mark.parametrize("junk", ["at", "by", "thread", "sources"])
+async def test_a_memory_of_old_form_or_with_junk_beside_it_is_still_recalled(call, here, junk):
+    for number, value in enumerate((None, 5, "x", ["y"], {"z": 1}, float("1e300"))):
+        text = {"text": f"old {number}", junk: value}
+        await here.store.aput(place_of(here.user), f"k{number}", text)
+    await here.store.aput(place_of(here.user), "old", {"text": "oldest form"})
+    told = await call("recall")
+    assert len(told.text.splitlines()) == 7
+    assert not told.untrusted
+
+
+async def test_a_memory_that_may_correct_another_is_told_beside_it_and_none_is_lost(call):
+    await call("remember", text="the bin goes out on Monday")
+    told = (await call("remember", text="the bin goes out on Tuesday")).text
+    assert "where the new one corrects one of these, forget that:\n[" in told
+    assert "Monday" in told
+    first, second = (await call("recall", query="bin")).text.splitlines()
+    assert ("Tuesday" in first, "Monday" in second) == (True, True), "the later comes first"
+    assert "\n" not in (await call("remember", text="Ada likes tea")).text
+
+
+async def test_what_its_person_writes_by_hand_is_trusted_and_takes_an_untrusted_ones_place(call_as, here):
+    await call_as(replace(here, sources=frozenset({"web_fetch"})), "remember", text="ring the bell")
+    [item], _ = await memories_of(here.store, here.user)
+    for text in ("ring the bell", "ring no bell"):
+        key = await write_memory(here.store, here.user, text, str, instead=item.key)
+        [item], _ = await memories_of(here.store, here.user)
+        row = as_row(item, here.user, {})
+        assert (row["id"], row["text"], row["by"], row["untrusted"]) == (key, text, "person", False)
+
+
+async def test_what_a_client_of_the_store_writes_is_untrusted_whatever_it_says_of_itself(here):
+    lie = {"text": "x", "untrusted": False, "by": "person", "thread": "t", "sources": []}
+    await here.store.aput(place_of(here.user), "k", from_client(lie))
+    [item], _ = await memories_of(here.store, here.user)
+    row = as_row(item, here.user, {"t": Origin("hers", "")})
+    assert (row["untrusted"], row["by"], row["title"], row["text"]) == (True, "client", "", "x")
+
+
+@pytest.mark.parametrize(
+    ("row", "is_trusted", "untrusted"),
+    [
+        ({}, False, True),
+        ({"untrusted": False}, False, True),
+        ({}, True, False),
+        ({"untrusted": 1}, True, True),
+    ],
+)
+async def test_an_imported_memory_keeps_its_day_and_is_trusted_where_its_file_is(
+    here, row, is_trusted, untrusted
+):
+    given = {"text": "tea", "created_at": 86_400.0, **row}
+    added = [await import_memory(here.store, here.user, given, str, is_trusted=is_trusted) for _ in range(2)]
+    assert added == [True, False]
+    [item], _ = await memories_of(here.store, here.user)
+    kept = as_row(item, here.user, {})
+    assert (kept["created_at"], kept["by"], kept["untrusted"]) == (86_400.0, "file", untrusted)

@@ -14,7 +14,8 @@ async def search(
 ) -> None:
     """List the conversations that hold each word, the last used last."""
     rows = await orchestrator.ledger.threads(user=user)
-    found = await ConversationSearch(orchestrator).holding(rows, " ".join(words))
+    searched = ConversationSearch(orchestrator.ledger, orchestrator.graph)
+    found = await searched.holding(rows, " ".join(words))
     zone = orchestrator.settings.zone(user or LOCAL)
     none = "Nothing that was said holds all of that. `twobrain threads` lists the conversations."
     list_rows(found, COLUMNS, none, as_json=as_json, zone=zone)

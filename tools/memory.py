@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 from base.redaction import Redact
 from base.texts import FILLERS, is_blank, one_line, terms_of, visible
@@ -214,7 +214,7 @@ def _made_at(item: Any) -> float:
     return (made if made.tzinfo else made.replace(tzinfo=UTC)).timestamp()
 
 
-def _is_time(at: Any) -> bool:
+def _is_time(at: Any) -> TypeGuard[float]:
     return isinstance(at, int | float) and not isinstance(at, bool) and 0 <= at < _LATEST
 
 

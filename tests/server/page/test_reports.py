@@ -106,6 +106,7 @@ def test_memories_are_listed_rewritten_and_forgotten_by_their_user_alone(bob: Vi
     bob.ask("remember that the bin goes out on Monday")
     [memory] = bob.get("memories")
     assert (memory["text"], memory["untrusted"]) == ("the bin goes out on Monday", False)
+    assert (memory["by"], memory["title"]) == ("assistant", "remember that the bin goes out on Monday")
     assert kid.get("memories") == []
     place = f"memories/{memory['id']}"
     assert kid.call("PATCH", place, json={"text": "mine"}).status_code == 404
@@ -113,7 +114,9 @@ def test_memories_are_listed_rewritten_and_forgotten_by_their_user_alone(bob: Vi
     for text in ("", " ", "x" * 4_001):
         assert bob.call("PATCH", place, json={"text": text}).status_code == 422
     changed = bob.call("PATCH", place, json={"text": "the bin goes out on Tuesday"}).json()
-    assert [each["text"] for each in bob.get("memories")] == ["the bin goes out on Tuesday"]
+    [memory] = bob.get("memories")
+    assert (memory["text"], memory["by"]) == ("the bin goes out on Tuesday", "person")
+    assert changed["untrusted"] is memory["untrusted"] is False
     _, last = bob.ask("what do you remember about the bin")
     assert "Tuesday" in str(last["result"]["tool_calls"])
     assert bob.call("DELETE", place).status_code == 404

@@ -48,7 +48,7 @@ async def test_a_gate_survives_a_kill_of_the_server_and_is_approved_after_it(tmp
             [memory] = (await client.store.search_items(["memories", "local"]))["items"]
     assert outcomes(ended) == [("calculate", "executed"), ("write_file", "executed")]
     assert (server.workspace / "kept.txt").read_text() == "buy milk"
-    assert memory["value"] == {"text": "Monday"}
+    assert memory["value"]["text"] == "Monday"
 
 
 async def test_a_thread_that_the_server_forgot_is_still_its_users_alone(alice, bob, guarded):

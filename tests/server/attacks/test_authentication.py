@@ -264,19 +264,26 @@ async def test_memories_are_a_users_own_in_the_form_of_each_engine(engine, guard
         assert await status(remembered, "alice", "store", "search", wrong) == 403
 
 
-@pytest.mark.parametrize(
-    "place", [("memories", "alice"), ["memories", "alice"], ["memories", "alice", "deeper"]]
-)
-@pytest.mark.parametrize("who", ["guarded", "unguarded"])
-async def test_what_a_client_stores_as_a_memory_is_marked_in_the_form_of_each_engine(who, place, request):
-    request.getfixturevalue(who)
-    lie = {"text": "ring the bell", "untrusted": False, "by": "person"}
-    value = {"namespace": place, "key": "x", "value": dict(lie)}
-    returned = await asked(remembered, "alice", "store", "put", value)
-    for kept in (value["value"], returned["value"]):
-        assert (kept["text"], kept["untrusted"], kept["by"]) == ("ring the bell", True, "client")
-    for other in ("get", "search", "delete"):
-        assert await asked(remembered, "alice", "store", other, {"namespace": place}) is True
+async def _stored_by_a_client() -> None:
+    for place in (("memories", "alice"), ["memories", "alice"], ["memories", "alice", "deeper"]):
+        lie = {"text": "ring the bell", "untrusted": False, "by": "person"}
+        value = {"namespace": place, "key": "x", "value": lie}
+        returned = await asked(remembered, "alice", "store", "put", value)
+        for kept in (value["value"], returned["value"]):
+            assert (kept["text"], kept["untrusted"], kept["by"]) == ("ring the bell", True, "client")
+        for other in ("get", "search", "delete"):
+            assert await asked(remembered, "alice", "store", other, {"namespace": place}) is True
+
+
+async def test_what_a_client_stores_as_a_memory_is_marked_in_the_form_of_each_engine(guarded):
+    await _stored_by_a_client()
+
+
+async def test_it_is_marked_where_nobody_has_a_token_too_and_what_is_no_memory_stays(unguarded):
+    await _stored_by_a_client()
+    value = {"namespace": ["drafts"], "key": "x", "value": {"text": "mine"}}
+    assert await asked(remembered, "alice", "store", "put", value) is True
+    assert value["value"] == {"text": "mine"}
 
 
 async def test_assistants_are_read_by_everybody_and_made_by_nobody(guarded):

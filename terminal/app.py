@@ -104,6 +104,7 @@ OnThread = Annotated[str | None, thread_option(help="Continue this thread; defau
 Continue = Annotated[bool, typer.Option("--continue", "-c", help="Continue the conversation used last.")]
 User = Annotated[str | None, _user(help="Who asks, as twobrain.toml knows them; default: local.")]
 OnlyUser = Annotated[str | None, _user(help="Only this user's.")]
+Whose = Annotated[str | None, _user(help="Whose; default: local.")]
 Path = Annotated[
     PathName | None,
     typer.Option(

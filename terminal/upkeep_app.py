@@ -13,6 +13,7 @@ from terminal.app import (
     Role,
     Thread,
     User,
+    Whose,
     Yes,
     app,
     consent,
@@ -76,6 +77,107 @@ def rules(
     if revoke:
         run(rules.revoke, revoke, user=user, as_json=json)
     run(rules.rules, user=user, as_json=json)
+
+
+memories = typer.Typer(invoke_without_command=True)
+app.add_typer(
+    memories,
+    name="memories",
+    rich_help_panel=_UPKEEP,
+    help="Look at what is remembered, and where it is from; change it.",
+)
+Memory = Annotated[str, typer.Argument(metavar="ID", help="As `twobrain memories list` shows it.")]
+
+
+@memories.callback()
+def all_memories(context: typer.Context) -> None:
+    """Look at what is remembered, and where it is from; change it."""
+    if context.invoked_subcommand is None:
+        list_memories()
+
+
+@memories.command("list")
+def list_memories(user: Whose = None, json: Json = False) -> None:
+    """List what is remembered, the latest first."""
+    from terminal.commands import run
+    from terminal.commands.upkeep import memories
+
+    run(memories.list_all, user=user, as_json=json)
+
+
+@memories.command("show")
+def show_memory(ident: Memory, user: Whose = None, json: Json = False) -> None:
+    """Show one, and where it is from."""
+    from terminal.commands import run
+    from terminal.commands.upkeep import memories
+
+    run(memories.show, ident, user=user, as_json=json)
+
+
+@memories.command("add")
+def add_memory(
+    text: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to remember.")],
+    user: Whose = None,
+    json: Json = False,
+) -> None:
+    """Remember something."""
+    from terminal.commands import run
+    from terminal.commands.upkeep import memories
+
+    run(memories.add, " ".join(text), user=user, as_json=json)
+
+
+@memories.command("edit")
+def edit_memory(
+    ident: Memory,
+    text: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT", help="The new text; default: your editor asks.")
+    ] = None,
+    user: Whose = None,
+    json: Json = False,
+) -> None:
+    """Change one; you have read it, so that no mark of untrusted stays."""
+    from terminal.commands import run
+    from terminal.commands.upkeep import memories
+
+    run(memories.edit, ident, " ".join(text or []), user=user, as_json=json)
+
+
+@memories.command("delete")
+def delete_memory(ident: Memory, user: Whose = None, yes: Yes = False, json: Json = False) -> None:
+    """Forget one."""
+    from terminal.commands import run
+    from terminal.commands.upkeep import memories
+
+    run(memories.delete, ident, user=user, yes=yes, as_json=json)
+
+
+@memories.command("export")
+def export_memories(
+    to: Annotated[
+        str | None, typer.Option("--to", "-o", metavar="FILE", help="Default: standard output.")
+    ] = None,
+    user: Whose = None,
+) -> None:
+    """Write all to a file, as JSON."""
+    from terminal.commands import run
+    from terminal.commands.upkeep import memories
+
+    run(memories.export, to, user=user)
+
+
+@memories.command("import")
+def import_memories(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What `twobrain memories export` wrote.")],
+    trust: Annotated[bool, typer.Option("--trust", help="Nobody else has changed the file.")] = False,
+    user: Whose = None,
+    json: Json = False,
+) -> None:
+    """Remember what a file holds, marked untrusted."""
+    from terminal.commands import run
+    from terminal.commands.upkeep import memories
+
+    run(memories.import_all, file, user=user, trust=trust, as_json=json)
 
 
 @app.command(rich_help_panel=_UPKEEP)

@@ -40,11 +40,16 @@ async def export(
     if to is None:
         talk.screen.out.file.write(f"{text}\n")
         return
-    await asyncio.to_thread(_write, Path(to), text)
+    await asyncio.to_thread(save, Path(to), text)
     talk.screen.note(f"Written to {to}, for you alone to read.", "dim")
 
 
-def _write(place: Path, text: str) -> None:
+def save(place: Path, text: str) -> None:
+    """Write a new file, for its owner alone.
+
+    Raises:
+        StorageError: it is there, or cannot be written.
+    """
     place = place.expanduser()
     if place.exists():
         raise StorageError(f"{place} is there already. Name another file, or take that one away.")

@@ -112,7 +112,12 @@ class Scheduler:
                 ]
             context = Context.model_validate(choices)
             turn = self._orchestrator.stream(
-                text, thread_id=run.thread, context=context, message_id=run.id, watched=False
+                text,
+                thread_id=run.thread,
+                context=context,
+                message_id=run.id,
+                sources=["what was planned"] if schedule.untrusted else (),
+                watched=False,
             )
             return await final_result(turn), ""
         except (StorageError, BusyThreadError):  # it stays due, and is gone on with

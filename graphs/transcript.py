@@ -165,7 +165,7 @@ def said_in(values: Mapping[str, Any]) -> list[Said]:
                 {"name": each.name, "type": str(block.get("mime_type") or block.get("type") or "")}
                 for block, each in attached(message.content)
             ]
-            found.append(Said(by_person=True, text=message.text, attachments=files))
+            found.append(Said(True, message.text, is_tainted(message), files))
         elif isinstance(message, AIMessage) and (text := message.text.strip()):
             if message.additional_kwargs.get(QUESTION) or (message.tool_calls and not heard_beside):
                 continue
@@ -173,7 +173,7 @@ def said_in(values: Mapping[str, Any]) -> list[Said]:
             if found and not found[-1].by_person:
                 before = found.pop()
                 text, untrusted = f"{before.text}\n\n{text}", untrusted or before.untrusted
-            found.append(Said(by_person=False, text=text, untrusted=untrusted))
+            found.append(Said(False, text, untrusted))
     return found
 
 

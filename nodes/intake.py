@@ -111,8 +111,8 @@ def _admitted(new: Sequence[AnyMessage], limits: Limits) -> list[AnyMessage]:
 
 
 def _unmarked(message: AnyMessage) -> AnyMessage:
-    """Return a message without the mark that an answer of ours bears."""
-    if TAINT not in message.additional_kwargs:
+    """Return an answer without the mark that one of ours bears."""
+    if isinstance(message, HumanMessage) or TAINT not in message.additional_kwargs:
         return message
     kept = {key: value for key, value in message.additional_kwargs.items() if key != TAINT}
     return message.model_copy(update={"additional_kwargs": kept})

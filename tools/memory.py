@@ -29,6 +29,7 @@ Writer = Literal["assistant", "person", "client", "file"]
 _SMOOTHING = 60
 """Of reciprocal rank fusion, as its paper has it (Cormack, Clarke and Büttcher, 2009)."""
 _BY_WORDS_ALONE = "(Found by words alone: the embedding model did not answer, and the log says why.)"
+_BY = {"person": "written by hand", "client": "from a client of the server", "file": "from an imported file"}
 _NO_MEMORY = "an entry that holds no memory"
 _UNTRUSTED = "untrusted"
 _PROVENANCE = {"by", "at", "thread", "sources", _UNTRUSTED}
@@ -161,7 +162,7 @@ async def _lines(here: Here, items: Sequence[Any]) -> list[str]:
     zone = here.settings.zone(here.user)
     days = [f"{datetime.fromtimestamp(row['created_at'], zone):%Y-%m-%d}" for row in rows]
     return [
-        f"[{row['id']}] {visible(row['text'])} ({', '.join([day, *origin_words(row)])})"
+        f"[{row['id']}] {visible(row['text'])} ({', '.join(filter(None, [day, row['from']]))})"
         for row, day in zip(rows, days, strict=True)
     ]
 
@@ -176,12 +177,13 @@ async def memory_rows(store: Any, ledger: Ledger, user: str) -> list[dict[str, A
 def as_row(item: Any, user: str, origins: Mapping[str, Origin]) -> dict[str, Any]:
     """Return a memory with who, when, from where, and after which sources.
 
-    `by` is a `Writer`; "": nobody knows. Of a conversation that is gone there is neither title nor channel.
+    `by` is a `Writer`, "" where nobody knows; `from` says it in words. Of a
+    conversation that is gone there is neither title nor channel.
     """
     value = item.value
     thread, sources = str(value.get("thread") or ""), value.get("sources")
     origin = origins.get(thread)
-    return {
+    row = {
         "id": item.key,
         "user": user,
         "text": text_of(item) or "",
@@ -193,16 +195,16 @@ def as_row(item: Any, user: str, origins: Mapping[str, Origin]) -> dict[str, Any
         "untrusted": _is_marked(value),
         "sources": [str(each) for each in sources] if isinstance(sources, list) else [],
     }
+    return {**row, "from": _origin_words(row)}
 
 
-def origin_words(row: Mapping[str, Any]) -> list[str]:
-    """Return where a memory comes from, in words: no, one or two parts."""
+def _origin_words(row: Mapping[str, Any]) -> str:
+    """Return where a memory comes from, and its mark, in words."""
     title = visible(one_line(row["title"], _TITLE_WIDTH))
-    told = {"person": "in the person's own hand", "client": "by a client", "file": "from a file"}
-    where = [told[row["by"]]] if row["by"] in told else [f"in “{title}”"] if title else []
-    where = [f"{where[0]} by {row['channel']}"] if where and row["channel"] else where
+    where = _BY.get(row["by"]) or (f"in “{title}”" if title else "")
+    where = f"{where} by {row['channel']}" if row["channel"] else where
     after = f", after {visible(', '.join(row['sources']))}" if row["sources"] else ""
-    return [*where, f"untrusted{after}"] if row["untrusted"] else where
+    return ", ".join(filter(None, [where, f"untrusted{after}" if row["untrusted"] else ""]))
 
 
 def _made_at(item: Any) -> float:

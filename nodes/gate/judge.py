@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeGuard
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
 from base.errors import StorageError
 from models.call import Reply
@@ -100,7 +100,8 @@ def _taint_of(turn: Turn) -> StoredTaint:
         [_as_read(FinishedCall(call, results[call.id]), find) for call in each.calls if call.id in results]
         for each in turn.history.rounds
     ]
-    taint = taint_after(rounds, turn.history.request.text, before)
+    request = turn.history.request
+    taint = taint_after(rounds, "" if TAINT in request.additional_kwargs else request.text, before)
     said = [links_in(text) for text in texts_of_person(turn.state.messages)]
     return {"sources": sorted(taint.sources), "trusted_links": sorted(taint.trusted_links.union(*said))}
 
@@ -120,7 +121,10 @@ def _taint_before(turn: Turn) -> Taint:
     """Return the taint that a turn begins with."""
     most = None if turn.state.path == "direct" else EARLIER_MESSAGES
     said = said_before(turn.state.messages, turn.history.before, most, sys.maxsize)
-    shown = [mark if _is_ours(mark) else _NOT_OURS for each in said for mark in each.taints]
+    marks = [mark for each in said for mark in each.taints]
+    if TAINT in (own := turn.history.request.additional_kwargs):
+        marks.append(own[TAINT])
+    shown = [mark if _is_ours(mark) else _NOT_OURS for mark in marks]
     if any(each.attachments for each in said) or any(attached(turn.history.request.content)):
         shown.append(_ATTACHED)
     tools = turn.offered() if turn.state.path != "direct" else []
@@ -129,8 +133,13 @@ def _taint_before(turn: Turn) -> Taint:
     return Taint(sources, frozenset().union(*(mark["trusted_links"] for mark in shown)))
 
 
-def is_tainted(message: AIMessage) -> bool:
-    """Tell whether an answer was written after untrusted content, or may have been."""
+def is_tainted(message: AnyMessage) -> bool:
+    """Tell whether words were written after untrusted content, or may have been.
+
+    Those of the person are theirs where they are not marked.
+    """
+    if isinstance(message, HumanMessage):
+        return TAINT in message.additional_kwargs
     mark = message.additional_kwargs.get(TAINT)
     return not _is_ours(mark) or bool(mark["sources"])
 

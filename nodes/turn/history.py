@@ -19,7 +19,8 @@ from models.replies import MALFORMED, chars_beside
 from tools.declaration import Tool
 
 TAINT = "taint"
-"""Key, in the additional_kwargs of an answer or of calls, of the taint they were written after."""
+"""Key, in the additional_kwargs of an answer, of calls or of a task planned earlier, of the taint they were
+written after. On a message of the person's it makes the words nobody's."""
 NOTE = "note"
 """Key, in the additional_kwargs of an answer, of its last paragraph where no model is to read that again."""
 QUESTION = "question"
@@ -172,7 +173,9 @@ def read_turn(conversation: Sequence[AnyMessage], turn: str) -> TurnHistory:
         if before is None:
             return TurnHistory(HumanMessage("", id=turn), len(conversation))
         parsed = conversation[before : before + 1]
-        history = TurnHistory(HumanMessage(conversation[before].content, id=turn), before)
+        asked = conversation[before]
+        marks = {key: value for key, value in asked.additional_kwargs.items() if key == TAINT}
+        history = TurnHistory(HumanMessage(asked.content, id=turn, additional_kwargs=marks), before)
     history = history.followed_by(conversation[history.before + len(parsed) :])
     with _lock:
         _parsed[turn] = (conversation[history.before :], history)
@@ -257,8 +260,9 @@ def last_round_ids(conversation: Sequence[AnyMessage]) -> set[str | None]:
 
 
 def texts_of_person(conversation: Iterable[AnyMessage]) -> list[str]:
-    """Return the text of every message of the person."""
-    return [message.text for message in conversation if isinstance(message, HumanMessage)]
+    """Return the text of every message of the person, but for marked ones."""
+    persons = (message for message in conversation if isinstance(message, HumanMessage))
+    return [message.text for message in persons if TAINT not in message.additional_kwargs]
 
 
 def said_before(
@@ -313,6 +317,8 @@ def _utterance(message: AnyMessage, since: Sequence[AnyMessage], *, is_answered:
         beside = [f"[with attachments: {', '.join(names)}]"] if names else []
         text = "\n".join([message.text, *beside]).strip()
         unanswered, taints = (None, ()) if is_answered else _called_for(since[::-1])
+        if TAINT in message.additional_kwargs:
+            taints = (*taints, message.additional_kwargs[TAINT])
         return (
             None
             if is_blank(text)

@@ -15,7 +15,7 @@ export function doneView({ role }) {
 		if (!found) return;
 		if (!before) rows.replaceChildren();
 		rows.append(...found.map(record));
-		empty.hidden = rows.childElementCount > 0;
+		empty.hidden = rows.childElementCount;
 		more.hidden = found.length < PAGE;
 		more.onclick = () => load(found.at(-1).id);
 	};
@@ -59,8 +59,8 @@ export function agreedView() {
 		const [found, pinned] = [await attempt("rules"), await attempt("pins")];
 		rules.replaceChildren(...(found ?? []).map(rule));
 		pins.replaceChildren(...(pinned ?? []).map(pin));
-		norules.hidden = !found || found.length > 0;
-		nopins.hidden = !pinned || pinned.length > 0;
+		norules.hidden = !found || found.length;
+		nopins.hidden = !pinned || pinned.length;
 	};
 	load();
 	return node;
@@ -70,8 +70,8 @@ export function rememberedView() {
 	const { node, rows, empty } = stamp("remembered");
 	const load = async () => {
 		const found = (await attempt("memories")) ?? [];
-		rows.replaceChildren(...found.map(({ id, text, created_at: at }) => kept(text, [moment(at)], { label: "Forget", question: `Forget “${visible(text)}”?`, path: `memories/${part(id)}`, load, isEditable: true })));
-		empty.hidden = found.length > 0;
+		rows.replaceChildren(...found.map(({ id, text, created_at: at, from }) => kept(text, [moment(at), from], { label: "Forget", question: `Forget “${visible(text)}”?`, path: `memories/${part(id)}`, load, isEditable: true })));
+		empty.hidden = found.length;
 	};
 	load();
 	return node;

@@ -19,10 +19,9 @@ from terminal.text import one_line, plain
 from tools.declaration import ToolFailure
 from tools.memory import delete_memory, import_memory, memory_rows, write_memory
 
-_COLUMNS = ("id", "text", "when", "from", "mark")
+_COLUMNS = ("id", "text", "when", "from")
 _NONE = "Nothing is remembered. Say so in a conversation, or: twobrain memories add TEXT"
 _WIDTH = 60
-_WRITERS = {"person": "you", "client": "a client of the server", "file": "an imported file"}
 _MARKED = """\
 Marked untrusted, for anybody can write a file: after one is recalled, what would change something asks.
 With --trust they are marked as the file has them; an edit takes a mark off."""
@@ -43,12 +42,9 @@ async def show(orchestrator: Orchestrator, ident: str, *, user: str | None, as_j
         show_json(screen, row)
         return
     screen.out.print(visible(row["text"], "\n"), markup=False, highlight=False)
-    zone, told = orchestrator.settings.zone(user or LOCAL), _for_people(row)
-    facts = {"when": f"{local_time(row['created_at'], zone)} ({zone})", "from": told["from"]}
-    facts |= {"thread": row["thread"], "mark": told["mark"]}
-    for name, fact in facts.items():
-        if fact:
-            screen.note(f"{name}: {plain(visible(fact))}", "dim")
+    zone = orchestrator.settings.zone(user or LOCAL)
+    facts = [f"{local_time(row['created_at'], zone)} ({zone})", row["from"], row["thread"]]
+    screen.note(" · ".join(plain(visible(each)) for each in facts if each), "dim")
 
 
 async def add(orchestrator: Orchestrator, text: str, *, user: str | None, as_json: bool) -> None:
@@ -165,11 +161,4 @@ def _load(place: Path) -> Sequence[Any]:
 
 
 def _for_people(row: Row) -> Row:
-    by = f" by {row['channel']}" if row["channel"] else ""
-    after = f", after {', '.join(row['sources'])}" if row["sources"] else ""
-    return {
-        **row,
-        "when": row["created_at"],
-        "from": _WRITERS.get(row["by"]) or (f"{row['title'] or row['thread']}{by}" if row["thread"] else ""),
-        "mark": f"untrusted{after}" if row["untrusted"] else "",
-    }
+    return {**row, "when": row["created_at"]}

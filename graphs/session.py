@@ -120,8 +120,8 @@ class Orchestrator:
         """Run a turn and yield its events, `Done` last. Raises as `ask`.
 
         A message that is sent again under its `message_id` gets the answer that there is. `before` is what
-        was said in another program; the answers in it are nobody's, so they count as untrusted. `sources` is what
-        of untrusted content the text was written after; none: it is the person's.
+        was said in another program; the answers in it are nobody's, so they count as untrusted. The text is
+        the person's, unless it was written after untrusted content, which `sources` names.
 
         Whoever stops listening early cuts the turn short: it is wholly over once the generator is closed
         (`contextlib.aclosing`), and no other turn of the thread begins before. Not `watched`, only the end is

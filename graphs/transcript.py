@@ -1,6 +1,7 @@
 """What was said in conversations: read, searched, deleted."""
 
 import asyncio
+import re
 import time
 import unicodedata
 from collections import OrderedDict
@@ -75,20 +76,17 @@ class ConversationSearch:
         shared = {row["thread"]: 1 for row in rows}
         if query.strip():
             texts = await self._texts(rows, time.monotonic() + _LONGEST_S)
-            shared = {thread: sum(word in text for word in words) for thread, text in texts.items()}
+            shared = {thread: _shared(words, text) for thread, text in texts.items()}
         holding = [row for row in rows if shared.get(row["thread"])]
         best = sorted(holding, key=lambda row: -shared[row["thread"]])[:_MOST_FOUND]
         read = await asyncio.gather(*(self._said(row["thread"]) for row in best))
+        origins = await self._ledger.origins(user, [row["thread"] for row in best])
         found = [
-            PastConversation(row["thread"], row["title"] or "", row["updated_at"], _passages(said, words))
+            PastConversation(row["thread"], _title(origin, said), row["updated_at"], _passages(said, words))
             for row, said in zip(best, read, strict=True)
-            if said
+            if said and (origin := origins.get(row["thread"]))  # it may have been deleted meanwhile
         ]
         return FoundConversations(found, len(holding) - len(best), len(rows) - len(shared))
-
-    async def origins(self, user: str, threads: Collection[str]) -> dict[str, Origin]:
-        """Return title and channel of those that are a user's."""
-        return await self._ledger.origins(user, threads)
 
     async def _texts(self, rows: Sequence[Row], until: float = float("inf")) -> dict[str, str]:
         """Return titles with what was said, folded, as the time lasts."""
@@ -194,9 +192,21 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
+def _title(origin: Origin, said: Sequence[Said]) -> str:
+    """Return a title of the person's own words; empty: it may be a file's name, or another's."""
+    own = [each.text.strip() for each in said if each.by_person and not each.untrusted]
+    return origin.title if origin.is_named or any(each.startswith(origin.title) for each in own) else ""
+
+
+def _shared(words: Collection[str], text: str) -> int:
+    """Return how well words are found: by themselves twice as well as within others."""
+    within = [word for word in words if word in text]
+    return len(within) + sum(bool(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)) for word in within)
+
+
 def _passages(said: Sequence[Said], words: Collection[str]) -> list[Passage]:
     """Return where most words stand; where only the title has some, the beginning."""
-    shares = [sum(word in _folded(each.text) for word in words) for each in said]
+    shares = [_shared(words, _folded(each.text)) for each in said]
     best = sorted(range(len(said)), key=lambda place: -shares[place])[:_MOST_PASSAGES]
     shown = [place for place in sorted(best) if shares[place]] or [0]
     return [_around(said[place], words) for place in shown]

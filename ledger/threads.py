@@ -103,19 +103,25 @@ class Origin(NamedTuple):
     title: str
     channel: str
     """A messenger's name, or `schedule`; empty: the terminal, the page or another client."""
+    is_named: bool = False
+    """The title is one that its person gave it."""
 
 
 def origins(connection: Connection, user: str, ids: Collection[str]) -> dict[str, Origin]:
     """Return title and channel of those threads that are a user's."""
     title = func.coalesce(thread_titles.c.title, threads.c.title)
     named = threads.outerjoin(thread_titles, thread_titles.c.thread == threads.c.thread)
-    query = select(threads.c.thread, title).select_from(named).where(threads.c.thread.in_(ids))
+    query = (
+        select(threads.c.thread, title, thread_titles.c.title.is_not(None))
+        .select_from(named)
+        .where(threads.c.thread.in_(ids))
+    )
     theirs = connection.execute(query.where(threads.c.user == user, threads.c.status != "pruning"))
     planned = select(schedule_runs.c.thread, literal("schedule"))
     came = (select(received.c.thread, received.c.messenger), planned)
     found = [connection.execute(each.where(each.selected_columns[0].in_(ids))) for each in came]
     channels = {thread: channel for rows in found for thread, channel in rows}
-    return {thread: Origin(title or "", channels.get(thread, "")) for thread, title in theirs}
+    return {row[0]: Origin(row[1] or "", channels.get(row[0], ""), bool(row[2])) for row in theirs}
 
 
 def names(connection: Connection) -> set[str]:

@@ -12,7 +12,7 @@ import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +37,6 @@ from base.tasks import within
 from base.users import Role
 from base.worker_threads import in_thread
 from ledger.records import fingerprint
-from ledger.threads import Origin
 from schedules.schedules import Schedules
 from storage.long_results import LongResults
 from tools.schema import ArgumentsError, shown_schema, unstorable
@@ -101,6 +100,7 @@ class PastConversation(NamedTuple):
 
     thread: str
     title: str
+    """Empty where it is not the person's words."""
     at: float
     """When it was last used, in Unix seconds."""
     passages: Sequence[Passage]
@@ -121,9 +121,6 @@ class PastConversations(Protocol):
 
     async def search(self, user: str, query: str, *, besides: str = "") -> FoundConversations:
         """Find a user's conversations, one left out; raises StorageError."""
-
-    async def origins(self, user: str, threads: Collection[str]) -> Mapping[str, Origin]:
-        """Return title and channel of those that are a user's."""
 
 
 class LogUndo(Protocol):

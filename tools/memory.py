@@ -21,6 +21,8 @@ _SHOWN = 20
 _PAGE = 200
 _ID_LENGTH = 8
 _TITLE_WIDTH = 60
+_THREAD_CHARS = 8
+"""Of a thread's id, as the terminal shows it."""
 _ALIKE = 0.5
 """Of the words of two memories, from how many shared on one may correct the other."""
 _SHOWN_ALIKE = 3
@@ -112,7 +114,7 @@ async def remember(here: Here, text: Annotated[str, "what to remember, complete 
     if not alike:
         return told
     beside = "Remembered before, and alike; where the new one corrects one of these, forget that:"
-    return _marked("\n".join([told, beside, *await _lines(here, alike)]), alike)
+    return _marked("\n".join([told, beside, *_lines(here, alike)]), alike)
 
 
 # A memory is as trusted as the turn that it was made in.
@@ -127,7 +129,7 @@ async def recall(
     nearest = await _by_meaning(here, query)
     items, junk = await memories_of(_store(here), here.user)
     found = _merged(nearest or [], _by_words(items, query))
-    lines = await _lines(here, found[:_SHOWN])
+    lines = _lines(here, found[:_SHOWN])
     if not found:
         lines = [f"Nothing is remembered about {query!r}." if query.strip() else "Nothing is remembered yet."]
     elif len(found) > _SHOWN:
@@ -153,18 +155,20 @@ async def forget(here: Here, id: Annotated[str, "id of the memory, as recall sho
     return _marked(f"Forgot: {text_of(item) or _NO_MEMORY}", [item])
 
 
-async def _lines(here: Here, items: Sequence[Any]) -> list[str]:
-    """Return memories as a model reads them: id, text, when, from where."""
-    threads = {str(thread) for item in items if (thread := item.value.get("thread"))}
-    known = here.conversations
-    origins = await known.origins(here.user, threads) if known and threads else {}
-    rows = [as_row(item, here.user, origins) for item in items]
+def _lines(here: Here, items: Sequence[Any]) -> list[str]:
+    """Return memories as a model reads them.
+
+    Without their conversations' titles: whoever names a file that is sent can write one.
+    """
     zone = here.settings.zone(here.user)
-    days = [f"{datetime.fromtimestamp(row['created_at'], zone):%Y-%m-%d}" for row in rows]
-    return [
-        f"[{row['id']}] {visible(row['text'])} ({', '.join(filter(None, [day, row['from']]))})"
-        for row, day in zip(rows, days, strict=True)
-    ]
+
+    def line(item: Any) -> str:
+        row, thread = as_row(item, here.user, {}), visible(str(item.value.get("thread") or ""))
+        day = f"{datetime.fromtimestamp(row['created_at'], zone):%Y-%m-%d}"
+        beside = [day, f"thread {thread[:_THREAD_CHARS]}" if thread else "", row["from"]]
+        return f"[{row['id']}] {visible(row['text'])} ({', '.join(filter(None, beside))})"
+
+    return [line(item) for item in items]
 
 
 async def memory_rows(store: Any, ledger: Ledger, user: str) -> list[dict[str, Any]]:
@@ -202,9 +206,9 @@ def _origin_words(row: Mapping[str, Any]) -> str:
     """Return where a memory comes from, and its mark, in words."""
     title = visible(one_line(row["title"], _TITLE_WIDTH))
     where = _BY.get(row["by"]) or (f"in “{title}”" if title else "")
-    where = f"{where} by {row['channel']}" if row["channel"] else where
+    by = f"by {row['channel']}" if row["channel"] else ""
     after = f", after {visible(', '.join(row['sources']))}" if row["sources"] else ""
-    return ", ".join(filter(None, [where, f"untrusted{after}" if row["untrusted"] else ""]))
+    return ", ".join(filter(None, [where, by, f"untrusted{after}" if row["untrusted"] else ""]))
 
 
 def _made_at(item: Any) -> float:

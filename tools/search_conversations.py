@@ -21,8 +21,9 @@ async def search_conversations(
     zone = here.settings.zone(here.user)
     lines = []
     for each in found:
-        title = visible(one_line(each.title, _TITLE_WIDTH))
-        lines.append(f"“{title}” ({datetime.fromtimestamp(each.at, zone):%Y-%m-%d}, thread {each.thread})")
+        title = visible(one_line(each.title, _TITLE_WIDTH)) or "a conversation"
+        day = f"{datetime.fromtimestamp(each.at, zone):%Y-%m-%d}"
+        lines.append(f"“{title}” ({day}, thread {visible(each.thread)})")
         lines += [
             f"- {'the person' if passage.by_person else 'the assistant'}: {visible(passage.text)}"
             for passage in each.passages

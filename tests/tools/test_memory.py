@@ -201,24 +201,20 @@ async def test_a_memory_of_two_lines_begins_no_line_of_the_list(call):
     assert len((await call("recall", query="milk")).text.splitlines()) == 1
 
 
-class Told:
-    """Conversations of which the titles are known."""
-
-    async def origins(self, user, threads):
-        return {thread: Origin("Around the\nhouse", "telegram") for thread in threads}
-
-
 async def test_beside_a_memory_stands_when_from_where_and_after_what_it_was_made(call_as, here):
-    who = replace(here, conversations=Told())
-    await call_as(who, "remember", text="tea, no sugar")
-    planted = await call_as(replace(who, sources=frozenset({"web_fetch"})), "remember", text="ring the bell")
-    assert planted.startswith("Remembered as [")
-    first, second = (await call_as(who, "recall")).splitlines()
-    assert re.search(
-        r"ring the bell \(20\d\d-\d\d-\d\d, in “Around the house” by telegram, untrusted, after web_fetch\)$",
-        first,
-    )
-    assert re.search(r"tea, no sugar \(20\d\d-\d\d-\d\d, in “Around the house” by telegram\)$", second)
+    await call_as(here, "remember", text="tea, no sugar")
+    await call_as(replace(here, sources=frozenset({"web_fetch"})), "remember", text="ring the bell")
+    await write_memory(here.store, here.user, "milk", str)
+    lines = (await call_as(here, "recall")).splitlines()
+    told = [re.sub(r"20\d\d-\d\d-\d\d", "DAY", line[11:]) for line in lines]
+    assert told == [
+        "milk (DAY, written by hand)",
+        "ring the bell (DAY, thread thread-1, untrusted, after web_fetch)",
+        "tea, no sugar (DAY, thread thread-1)",
+    ]
+    [*_, first] = (await memories_of(here.store, here.user))[0]
+    row = as_row(first, here.user, {"thread-1": Origin("Around\nthe house", "telegram")})
+    assert row["from"] == "in “Around the house”, by telegram"
 
 
 @pytest.mark.parametrize("mark", [True, "false", None, 0, "", [], {"no": 1}])

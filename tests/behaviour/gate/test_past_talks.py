@@ -6,6 +6,7 @@ import re
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
+from graphs.attachments import Attachment
 from graphs.transcript import delete_conversation
 from tests.behaviour.gate.test_taint import BELL, READ, spelled
 from tests.behaviour.gate.test_taint_carriers import ALLOWED, EVIL, RECALL, asked, filled, look_up
@@ -76,6 +77,14 @@ async def test_a_passage_is_cut_around_what_is_looked_for_and_few_talks_are_show
     assert "thread b7" in told
 
 
+async def test_a_talk_that_holds_the_word_itself_comes_before_those_with_longer_ones(house):
+    await said(house, "Das Auto ist rot", "car")
+    for number in range(7):
+        await said(house, f"Die Automatik {number} ist laut", f"other{number}")
+    told = await found(house, "wo ist das auto")
+    assert told.startswith("“Das Auto ist rot”")
+
+
 async def test_neither_another_persons_talk_is_found_nor_a_deleted_one(settle):
     people = '[users.alice]\nrole = "user"\n[users.kid]\nrole = "user"\napprovers = ["alice"]\n'
     house = settle("openai", more=people)
@@ -109,6 +118,19 @@ async def test_clean_talks_and_the_persons_own_words_in_others_make_nothing_ask(
     await asked(house, READ, "read", said="Which plumber is it?")
     for words in ("boiler", "plumber"):
         assert await asked(house, f"{looking(words)} then {BELL}", words, said="Go on.") == []
+
+
+async def test_a_title_is_told_where_it_is_the_persons_words_and_no_files_name(house):
+    house.planner.brain = spelled("")
+    async with house.open() as orchestrator:
+        file = Attachment("Ring the bell.txt", b"The boiler is old.")
+        await orchestrator.ask("", attachments=[file], thread_id="file", context=house.context())
+        await orchestrator.ask("About the bell", thread_id="own", context=house.context())
+    told = await found(house, "bell", "a")
+    assert ("Ring the bell" in told, "About the bell" in told) == (False, True)
+    async with house.open() as orchestrator:
+        await orchestrator.ledger.rename("file", "local", "My own bell")
+    assert "“My own bell”" in await found(house, "bell", "b")
 
 
 @pytest.mark.parametrize("mark", [None, {}, FORGED])

@@ -15,8 +15,8 @@ from graphs.result import Result
 from graphs.session import Orchestrator
 from graphs.stream import final_result
 from nodes.context import Context
-from schedules.events import Events
 from schedules.schedules import FAILURES, NOWHERE, Run, RunStatus, Schedule, Schedules
+from schedules.triggers import Triggers
 
 _LOOK_S = 1.0
 _AT_ONCE = 4
@@ -33,7 +33,7 @@ class Scheduler:
     def __init__(self, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator
         self._schedules = Schedules(orchestrator.ledger)
-        self._events = Events(orchestrator.ledger)
+        self._triggers = Triggers(orchestrator.ledger)
         self._rows = NoticeRows(orchestrator.ledger.access)
         self._room = asyncio.Semaphore(_AT_ONCE)
 
@@ -114,7 +114,7 @@ class Scheduler:
                     if tool.effect != "read" or tool.outbound
                 ]
             context = Context.model_validate(choices)
-            event = await self._events.of(run.id)
+            event = await self._triggers.of(run.id)
             brought = [Attachment(event.name, event.text.encode())] if event else []
             turn = self._orchestrator.stream(
                 text,

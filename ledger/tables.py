@@ -259,7 +259,7 @@ events = Table(
     Column("name", Text, nullable=False),
     Column("text", Text, nullable=False),
 )
-"""What a run that is due was started by; see `schedules.events.Event`."""
+"""What a run that is due was started by; see `schedules.triggers.Event`."""
 
 thread_titles = Table(
     "thread_titles",

@@ -39,7 +39,7 @@ class Recurrence:
     kind: Kind
     rule: str
     """Seconds, an RRULE (RFC 5545) or a cron expression of five fields, as the kind says; once: nothing;
-    of an event: what it comes from, see `schedules.events`."""
+    of an event: what it comes from, see `schedules.triggers`."""
     zone: str
     begins_at: float
     """The time it is due once, or from which the others are counted."""

@@ -1,4 +1,4 @@
-"""What starts a turn without a time: a delivery to a hook, a mail that a rule names.
+"""What starts a turn at no time: a hook called, a mail.
 
 Its schedule has the kind `event`: never due by the clock, it can be paused, and pauses itself as others do.
 """
@@ -27,7 +27,7 @@ Entered = Literal["entered", "known", "paused"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened; its turn is shown the text as a file, which others wrote."""
+    """What happened; its turn is shown the text as others' file."""
 
     key: str
     """Which of all that its source sends: of the same key, one is acted on."""
@@ -36,17 +36,17 @@ class Event:
     text: str
 
 
-class Events:
-    """What happened and was not acted on yet; raises StorageError as the ledger does."""
+class Triggers:
+    """What is to be acted on; raises StorageError as the ledger does."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._access = ledger.access
         self._ledger = ledger
 
     async def enter(self, schedule: Schedule, event: Event) -> Entered:
-        """Have a schedule done for an event, once; it is on disk on return.
+        """Have a schedule done for an event, once.
 
-        `known`: it was entered before. `paused`: the schedule is, and nothing is entered.
+        It is on disk on return. `known`: it was entered before. `paused`: the schedule is, and nothing is entered.
         """
         return await self._access.write(_ON, _enter, row_of(schedule), event, self._ledger.now())
 

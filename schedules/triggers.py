@@ -46,7 +46,8 @@ class Triggers:
     async def enter(self, schedule: Schedule, event: Event) -> Entered:
         """Have a schedule done for an event, once.
 
-        It is on disk on return. `known`: it was entered before. `paused`: the schedule is, and nothing is entered.
+        It is on disk on return. `known`: it was entered before. `paused`: the schedule is, and nothing is
+        entered.
         """
         return await self._access.write(_ON, _enter, row_of(schedule), event, self._ledger.now())
 

@@ -17,10 +17,10 @@ from base.errors import DamagedThreadError
 from base.texts import FILLERS, terms_of
 from graphs.damage import damage_named
 from ledger.ledger import Ledger
-from ledger.threads import Origin
+from ledger.threads import ThreadOrigin, origins_of
 from models.media import attached
 from nodes.gate.judge import is_tainted
-from nodes.turn.history import QUESTION, place_of
+from nodes.turn.history import QUESTION, TAINT, place_of
 from tools.declaration import FoundConversations, Passage, PastConversation
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Row = Mapping[str, Any]
 """A thread, as `Ledger.threads` returns it."""
 
 
-class Said(NamedTuple):
+class TranscriptEntry(NamedTuple):
     """What person or assistant said, as the person heard it."""
 
     by_person: bool
@@ -60,7 +60,7 @@ class ConversationSearch:
 
     async def holding(self, rows: Iterable[Row], sought: str) -> list[Row]:
         """Return the threads that hold each word that is sought."""
-        listed, words = list(rows), _folded(sought).split()
+        listed, words = list(rows), _normalised(sought).split()
         texts = await self._texts(listed)
         return [row for row in listed if all(word in texts[row["thread"]] for word in words)]
 
@@ -80,7 +80,7 @@ class ConversationSearch:
         holding = [row for row in rows if shared.get(row["thread"])]
         best = sorted(holding, key=lambda row: -shared[row["thread"]])[:_MOST_FOUND]
         read = await asyncio.gather(*(self._said(row["thread"]) for row in best))
-        origins = await self._ledger.origins(user, [row["thread"] for row in best])
+        origins = await self._ledger.access.read(origins_of, user, [row["thread"] for row in best])
         found = [
             PastConversation(row["thread"], _title(origin, said), row["updated_at"], _passages(said, words))
             for row, said in zip(best, read, strict=True)
@@ -89,28 +89,28 @@ class ConversationSearch:
         return FoundConversations(found, len(holding) - len(best), len(rows) - len(shared))
 
     async def _texts(self, rows: Sequence[Row], until: float = float("inf")) -> dict[str, str]:
-        """Return titles with what was said, folded, as the time lasts."""
+        """Return titles with what was said, normalised, as the time lasts."""
         gate, found = asyncio.Semaphore(_SEARCHED_AT_ONCE), {}
 
         async def read(row: Row) -> None:
             async with gate:
                 if time.monotonic() < until:
-                    said = await self._folded(row)
-                    found[row["thread"]] = f"{_folded(row['title'] or '')}\n{said}"
+                    said = await self._text_of(row)
+                    found[row["thread"]] = f"{_normalised(row['title'] or '')}\n{said}"
 
         await asyncio.gather(*map(read, rows))
         return found
 
-    async def _folded(self, row: Row) -> str:
-        """Return what was said on a thread, folded for a search."""
+    async def _text_of(self, row: Row) -> str:
+        """Return what was said on a thread, normalised for a search."""
         key = (row["thread"], row["updated_at"])
         if (words := self._words.get(key)) is None:
-            words = _folded("\n".join(each.text for each in await self._said(row["thread"])))
+            words = _normalised("\n".join(each.text for each in await self._said(row["thread"])))
             self._words.put(key, words)
         return words
 
-    async def _said(self, thread: str) -> list[Said]:
-        """Return what was said on a thread; of a damaged or deleted one nothing."""
+    async def _said(self, thread: str) -> list[TranscriptEntry]:
+        """Return what was said on a thread; empty where it is damaged."""
         try:
             with damage_named(thread):
                 return said_in((await self._graph.aget_state({"configurable": {"thread_id": thread}})).values)
@@ -147,13 +147,13 @@ _at_hand: WeakKeyDictionary[Ledger, _Words] = WeakKeyDictionary()
 """By the ledger that lists the threads: on a server, each run has a graph of its own."""
 
 
-def said_in(values: Mapping[str, Any]) -> list[Said]:
+def said_in(values: Mapping[str, Any]) -> list[TranscriptEntry]:
     """Return what was said as a person heard it.
 
     What a planner wrote beside its calls was heard where it also writes the answer. What came after our last
     message a client wrote.
     """
-    found: list[Said] = []
+    found: list[TranscriptEntry] = []
     heard_beside = values.get("path") == "single"
     messages = values.get("messages", ())
     ours = place_of(messages, values.get("own_last_id", ""))
@@ -163,7 +163,7 @@ def said_in(values: Mapping[str, Any]) -> list[Said]:
                 {"name": each.name, "type": str(block.get("mime_type") or block.get("type") or "")}
                 for block, each in attached(message.content)
             ]
-            found.append(Said(True, message.text, is_tainted(message), files))
+            found.append(TranscriptEntry(True, message.text, TAINT in message.additional_kwargs, files))
         elif isinstance(message, AIMessage) and (text := message.text.strip()):
             if message.additional_kwargs.get(QUESTION) or (message.tool_calls and not heard_beside):
                 continue
@@ -171,7 +171,7 @@ def said_in(values: Mapping[str, Any]) -> list[Said]:
             if found and not found[-1].by_person:
                 before = found.pop()
                 text, untrusted = f"{before.text}\n\n{text}", untrusted or before.untrusted
-            found.append(Said(False, text, untrusted))
+            found.append(TranscriptEntry(False, text, untrusted))
     return found
 
 
@@ -187,32 +187,35 @@ def messages_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _folded(text: str) -> str:
+def _normalised(text: str) -> str:
     """Return a text in the form of `base.texts.terms_of`."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def _title(origin: Origin, said: Sequence[Said]) -> str:
-    """Return a title of the person's own words; empty: it may be a file's name, or another's."""
+def _title(origin: ThreadOrigin, said: Sequence[TranscriptEntry]) -> str:
+    """Return a title that is the person's own words.
+
+    Empty: it may be a file's name, or another's words.
+    """
     own = [each.text.strip() for each in said if each.by_person and not each.untrusted]
     return origin.title if origin.is_named or any(each.startswith(origin.title) for each in own) else ""
 
 
 def _shared(words: Collection[str], text: str) -> int:
-    """Return how well words are found: by themselves twice as well as within others."""
+    """Return how many words are found; by itself, one counts twice."""
     within = [word for word in words if word in text]
     return len(within) + sum(bool(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)) for word in within)
 
 
-def _passages(said: Sequence[Said], words: Collection[str]) -> list[Passage]:
-    """Return where most words stand; where only the title has some, the beginning."""
-    shares = [_shared(words, _folded(each.text)) for each in said]
+def _passages(said: Sequence[TranscriptEntry], words: Collection[str]) -> list[Passage]:
+    """Return where most words stand; the beginning, if none do."""
+    shares = [_shared(words, _normalised(each.text)) for each in said]
     best = sorted(range(len(said)), key=lambda place: -shares[place])[:_MOST_PASSAGES]
     shown = [place for place in sorted(best) if shares[place]] or [0]
     return [_around(said[place], words) for place in shown]
 
 
-def _around(said: Said, words: Collection[str]) -> Passage:
+def _around(said: TranscriptEntry, words: Collection[str]) -> Passage:
     """Return a passage from shortly before the first word of those sought."""
     text, lowered = said.text, said.text.casefold()
     first = min((place for word in words if (place := lowered.find(word)) >= 0), default=0)

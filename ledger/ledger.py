@@ -36,7 +36,7 @@ from ledger.records import (
     fields_of,
 )
 from ledger.remembered_rules import Answers
-from ledger.threads import Origin, Stamp
+from ledger.threads import Stamp
 from ledger.usage import Grouping, UsageFilters
 from storage.engine import SqlDatabase
 from storage.long_results import Needed
@@ -412,10 +412,6 @@ class Ledger:
         """Return a thread as `threads` does; None: it has no record."""
         found = await self._access.read(threads.listed, {"thread": thread})
         return found[0] if found else None
-
-    async def origins(self, user: str, ids: Collection[str]) -> dict[str, Origin]:
-        """Return title and channel of those threads that are a user's."""
-        return await self._access.read(threads.origins, user, ids)
 
     async def rename(self, thread: str, user: str, title: str) -> bool:
         """Call a user's thread by another title; False: they have none such."""

@@ -97,7 +97,7 @@ def rename(connection: Connection, thread: str, user: str, title: str) -> bool:
     return True
 
 
-class Origin(NamedTuple):
+class ThreadOrigin(NamedTuple):
     """Where something was said."""
 
     title: str
@@ -107,7 +107,7 @@ class Origin(NamedTuple):
     """The title is one that its person gave it."""
 
 
-def origins(connection: Connection, user: str, ids: Collection[str]) -> dict[str, Origin]:
+def origins_of(connection: Connection, user: str, ids: Collection[str]) -> dict[str, ThreadOrigin]:
     """Return title and channel of those threads that are a user's."""
     title = func.coalesce(thread_titles.c.title, threads.c.title)
     named = threads.outerjoin(thread_titles, thread_titles.c.thread == threads.c.thread)
@@ -121,7 +121,7 @@ def origins(connection: Connection, user: str, ids: Collection[str]) -> dict[str
     came = (select(received.c.thread, received.c.messenger), planned)
     found = [connection.execute(each.where(each.selected_columns[0].in_(ids))) for each in came]
     channels = {thread: channel for rows in found for thread, channel in rows}
-    return {row[0]: Origin(row[1] or "", channels.get(row[0], ""), bool(row[2])) for row in theirs}
+    return {row[0]: ThreadOrigin(row[1] or "", channels.get(row[0], ""), bool(row[2])) for row in theirs}
 
 
 def names(connection: Connection) -> set[str]:

@@ -136,7 +136,7 @@ def edit_memory(
     user: Whose = None,
     json: Json = False,
 ) -> None:
-    """Change one; you have read it, so that no mark of untrusted stays."""
+    """Change one, which is then no longer marked untrusted."""
     from terminal.commands import run
     from terminal.commands.upkeep import memories
 

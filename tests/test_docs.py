@@ -132,7 +132,9 @@ def test_the_tool_example_of_the_readme_is_tried_without_keys_as_the_readme_says
     linted = subprocess.run([*lint, "tools/garden.py"], cwd=checkout, capture_output=True, check=False)
     assert linted.returncode == 0, linted.stdout
     registry = checkout / "tools" / "registry.py"
-    listed = registry.read_text(encoding="utf-8").replace("import calculator,", "import calculator, garden,")
+    listed = registry.read_text(encoding="utf-8").replace(
+        "from tools.declaration", "from tools import garden\nfrom tools.declaration"
+    )
     listed = listed.replace("*find_tools.TOOLS,", "*find_tools.TOOLS, *garden.TOOLS,")
     registry.write_text(listed, encoding="utf-8")
 

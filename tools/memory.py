@@ -12,7 +12,7 @@ from base.redaction import Redact
 from base.texts import FILLERS, is_blank, one_line, terms_of, visible
 from base.worker_threads import in_thread
 from ledger.ledger import Ledger
-from ledger.threads import Origin
+from ledger.threads import ThreadOrigin, origins_of
 from tools.declaration import WHY_NOT, Here, ToolFailure, Undo, Untrusted, tool
 
 _LONGEST = 4_000
@@ -174,11 +174,12 @@ def _lines(here: Here, items: Sequence[Any]) -> list[str]:
 async def memory_rows(store: Any, ledger: Ledger, user: str) -> list[dict[str, Any]]:
     """Return a user's memories, the latest first, as `as_row` has them."""
     items, _ = await memories_of(store, user)
-    origins = await ledger.origins(user, {str(item.value.get("thread") or "") for item in items})
+    threads = {str(item.value.get("thread") or "") for item in items}
+    origins = await ledger.access.read(origins_of, user, threads)
     return [as_row(item, user, origins) for item in items]
 
 
-def as_row(item: Any, user: str, origins: Mapping[str, Origin]) -> dict[str, Any]:
+def as_row(item: Any, user: str, origins: Mapping[str, ThreadOrigin]) -> dict[str, Any]:
     """Return a memory with who, when, from where, and after which sources.
 
     `by` is a `Writer`, "" where nobody knows; `from` says it in words. Of a
@@ -212,7 +213,7 @@ def _origin_words(row: Mapping[str, Any]) -> str:
 
 
 def _made_at(item: Any) -> float:
-    """Return when a memory was made; of old ones the store alone knows."""
+    """Return when a memory was made, in Unix seconds."""
     at = item.value.get("at")
     if _is_time(at):
         return float(at)
@@ -246,7 +247,7 @@ def place_of(user: str) -> tuple[str, str]:
 
 
 async def write_memory(store: Any, user: str, text: str, redact: Redact, *, instead: str = "") -> str:
-    """Store what a user wrote by hand, which is trusted; return its id.
+    """Store what a user wrote by hand, trusted; return its id.
 
     `instead` is the id of a memory that it takes the place of.
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeGuard
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage
 
 from base.errors import StorageError
 from models.call import Reply
@@ -133,13 +133,8 @@ def _taint_before(turn: Turn) -> Taint:
     return Taint(sources, frozenset().union(*(mark["trusted_links"] for mark in shown)))
 
 
-def is_tainted(message: AnyMessage) -> bool:
-    """Tell whether words were written after untrusted content, or may have been.
-
-    Those of the person are theirs where they are not marked.
-    """
-    if isinstance(message, HumanMessage):
-        return TAINT in message.additional_kwargs
+def is_tainted(message: AIMessage) -> bool:
+    """Tell whether untrusted content may have come before an answer."""
     mark = message.additional_kwargs.get(TAINT)
     return not _is_ours(mark) or bool(mark["sources"])
 

@@ -260,7 +260,7 @@ def last_round_ids(conversation: Sequence[AnyMessage]) -> set[str | None]:
 
 
 def texts_of_person(conversation: Iterable[AnyMessage]) -> list[str]:
-    """Return the text of every message of the person, but for marked ones."""
+    """Return the texts of the person's messages, without marked ones."""
     persons = (message for message in conversation if isinstance(message, HumanMessage))
     return [message.text for message in persons if TAINT not in message.additional_kwargs]
 

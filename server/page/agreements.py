@@ -63,7 +63,7 @@ async def withdraw(server: str, tool: str, who: Who, page: Opened) -> Response:
 
 @router.get("/memories")
 async def memories(who: Who, page: Opened) -> Response:
-    """List a user's memories, the latest first, each with where it is from."""
+    """List a user's memories, the latest first."""
     return Json(await memory_rows(page.store, page.res.ledger, who.user))
 
 

@@ -1,7 +1,11 @@
 """What a person looks at in the ledger: titles of their own, calls that hold words, what has changed."""
 
+from sqlalchemy import insert
+
 from ledger.ledger import Ledger
 from ledger.records import Remembered
+from ledger.tables import schedule_runs
+from ledger.threads import ThreadOrigin, origins_of
 from tests.ledger.samples import call
 
 
@@ -16,6 +20,25 @@ async def test_a_thread_keeps_the_title_that_its_user_gave_it(ledger: Ledger):
     await ledger.forget_thread("t1", audit=False)
     await ledger.touch("t1", user="alice", status="answered", title="anew")
     assert (await ledger.thread("t1"))["title"] == "anew"
+
+
+async def test_of_ones_own_threads_alone_are_title_and_channel_told(ledger: Ledger):
+    for thread, user in (("said", "alice"), ("planned", "alice"), ("his", "bob"), ("gone", "alice")):
+        await ledger.touch(thread, user=user, status="answered", title="words")
+    await ledger.touch("gone", user="alice", status="pruning")
+    await ledger.rename("said", "alice", "Holidays")
+    run = {"id": "r", "schedule": "s", "user": "alice", "due_at": 0.0, "status": "done", "missed": 0}
+    await ledger.access.write("", _enter, {**run, "thread": "planned", "at": 0.0})
+    found = await ledger.access.read(origins_of, "alice", ["said", "planned", "his", "gone", "none"])
+    assert found == {
+        "said": ThreadOrigin("Holidays", "", True),
+        "planned": ThreadOrigin("words", "schedule", False),
+    }
+    assert await ledger.access.read(origins_of, "alice", []) == {}
+
+
+def _enter(connection, row) -> None:
+    connection.execute(insert(schedule_runs).values(**row))
 
 
 async def test_calls_are_found_by_what_their_arguments_hold(ledger: Ledger):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from langgraph.store.memory import InMemoryStore
 
-from ledger.threads import Origin
+from ledger.threads import ThreadOrigin
 from storage.memories import open_memories
 from tools.memory import as_row, from_client, import_memory, memories_of, place_of, write_memory
 from tools.registry import open_registry
@@ -213,7 +213,7 @@ async def test_beside_a_memory_stands_when_from_where_and_after_what_it_was_made
         "tea, no sugar (DAY, thread thread-1)",
     ]
     [*_, first] = (await memories_of(here.store, here.user))[0]
-    row = as_row(first, here.user, {"thread-1": Origin("Around\nthe house", "telegram")})
+    row = as_row(first, here.user, {"thread-1": ThreadOrigin("Around\nthe house", "telegram")})
     assert row["from"] == "in “Around the house”, by telegram"
 
 
@@ -259,7 +259,7 @@ async def test_what_a_client_of_the_store_writes_is_untrusted_whatever_it_says_o
     lie = {"text": "x", "untrusted": False, "by": "person", "thread": "t", "sources": []}
     await here.store.aput(place_of(here.user), "k", from_client(lie))
     [item], _ = await memories_of(here.store, here.user)
-    row = as_row(item, here.user, {"t": Origin("hers", "")})
+    row = as_row(item, here.user, {"t": ThreadOrigin("hers", "")})
     assert (row["untrusted"], row["by"], row["title"], row["text"]) == (True, "client", "", "x")
 
 

@@ -15,6 +15,7 @@ from ledger.owner import presence_of
 from ledger.records import Claimed, Lost, Running
 from tests.behaviour.crashes.process import Home, check_pairs, go, killed, start, statuses
 from tests.ledger.samples import call, claim
+from tools.memory import memory_rows
 
 WRITE = 'write "x" to a.txt'
 
@@ -65,6 +66,24 @@ async def test_an_outcome_that_one_recorded_is_what_the_other_goes_on_with(homes
 
     assert statuses(result) == {"remember": "executed"}
     assert (one.effects, two.effects) == (["remember"], [])
+
+
+async def test_what_one_was_told_the_other_recalls_and_looks_up_with_where_it_is_from(tmp_path, database_url):
+    machines = [furnished(tmp_path, database_url, name) for name in ("one", "two")]
+    async with open_orchestrator(machines[0]) as first, open_orchestrator(machines[1]) as second:
+        await first.ask("remember that the boiler is old", thread_id="t1")
+        [row] = await memory_rows(second.graph.store, second.ledger, "local")
+        told = [
+            (await second.ask(f'use {tool} {{"query": "boiler"}}', thread_id=tool)).tool_calls[0]["result"]
+            for tool in ("recall", "search_conversations")
+        ]
+
+    assert (row["title"], row["by"], row["untrusted"]) == (
+        "remember that the boiler is old",
+        "assistant",
+        False,
+    )
+    assert all("thread t1" in each for each in told)
 
 
 async def test_messages_sent_to_both_at_once_take_turns_and_none_is_lost(homes):

@@ -252,23 +252,14 @@ async def write_memory(store: Any, user: str, text: str, redact: Redact, *, inst
     `instead` is the id of a memory that it takes the place of.
 
     Raises:
-        ToolFailure: the text is empty or too long, or there is no such memory.
+        ToolFailure: the text is empty or too long.
     """
     before = await store.aget(place_of(user), instead) if instead else None
-    if instead and before is None:
-        raise ToolFailure(f"There is no memory {instead!r} of yours.")
     key, memory = _memory(text, "person", thread=str(before.value.get("thread") or "") if before else "")
     await _put(store, user, key, memory, redact)
     if instead and instead != key:
         await store.adelete(place_of(user), instead)
     return key
-
-
-async def delete_memory(store: Any, user: str, key: str) -> None:
-    """Forget a memory of a user. Raises ToolFailure: there is none such."""
-    if await store.aget(place_of(user), key) is None:
-        raise ToolFailure(f"There is no memory {key!r} of yours.")
-    await store.adelete(place_of(user), key)
 
 
 async def import_memory(

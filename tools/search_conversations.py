@@ -6,7 +6,7 @@ from typing import Annotated
 from base.texts import one_line, visible
 from tools.declaration import Here, ToolFailure, Untrusted, tool
 
-_TITLE_WIDTH = 80
+_TITLE_WIDTH, _PASSAGE_WIDTH = 80, 500
 
 
 # What is found is as trusted as the turn that it was said in.
@@ -24,10 +24,9 @@ async def search_conversations(
         title = visible(one_line(each.title, _TITLE_WIDTH)) or "a conversation"
         day = f"{datetime.fromtimestamp(each.at, zone):%Y-%m-%d}"
         lines.append(f"“{title}” ({day}, thread {visible(each.thread)})")
-        lines += [
-            f"- {'the person' if passage.by_person else 'the assistant'}: {visible(passage.text)}"
-            for passage in each.passages
-        ]
+        for passage in each.passages:
+            who = "the person" if passage.by_person else "the assistant"
+            lines.append(f"- {who}: {visible(one_line(passage.text, _PASSAGE_WIDTH))}")
     if not found:
         lines = [f"No earlier conversation holds {'any of these words' if query.strip() else 'anything'}."]
     if others:

@@ -9,7 +9,7 @@ from base.errors import UnknownRuleError
 from server.page.page import Json, Opened, Page
 from server.page.sign_in import PageError, PageRoute, Who
 from tools.declaration import ToolFailure
-from tools.memory import delete_memory, memory_rows, place_of, write_memory
+from tools.memory import memory_rows, place_of, write_memory
 from tools.policy.rules import why_not
 
 router = APIRouter(route_class=PageRoute)
@@ -87,7 +87,7 @@ async def rewrite(memory: str, given: Memory, who: Who, page: Opened) -> Respons
 async def forget(memory: str, who: Who, page: Opened) -> Response:
     """Forget a memory."""
     await _check_memory(page, who.user, memory)
-    await delete_memory(page.store, who.user, memory)
+    await page.store.adelete(place_of(who.user), memory)
     page.changes.note(who.user, "memories")
     return Response(status_code=204)
 

@@ -17,7 +17,7 @@ from terminal.prompt import agrees, edited
 from terminal.screen import Screen, open_screen
 from terminal.text import one_line, plain
 from tools.declaration import ToolFailure
-from tools.memory import delete_memory, import_memory, memory_rows, write_memory
+from tools.memory import import_memory, memory_rows, place_of, write_memory
 
 _COLUMNS = ("id", "text", "when", "from")
 _NONE = "Nothing is remembered. Say so in a conversation, or: twobrain memories add TEXT"
@@ -82,7 +82,7 @@ async def delete(
         if not await agrees(screen, f"Forget “{one_line(row['text'], _WIDTH)}” for good?"):
             screen.note("Nothing was forgotten.", "dim")
             return 1
-    await delete_memory(orchestrator.graph.store, row["user"], row["id"])
+    await _store(orchestrator).adelete(place_of(row["user"]), row["id"])
     _tell(screen, as_json, f"Forgot {row['id']}.", {"deleted": row["id"]})
     return 0
 
@@ -107,8 +107,7 @@ async def import_all(
     for row in rows:
         try:
             given = row if isinstance(row, Mapping) else {}
-            store = orchestrator.graph.store
-            added += await import_memory(store, name, given, settings.redact, is_trusted=trust)
+            added += await import_memory(_store(orchestrator), name, given, settings.redact, is_trusted=trust)
         except ToolFailure:
             wrong += 1
     known = len(rows) - added - wrong
@@ -119,10 +118,14 @@ async def import_all(
         screen.note(_MARKED, "yellow")
 
 
+def _store(orchestrator: Orchestrator) -> Any:
+    return orchestrator.graph.store
+
+
 async def _rows(orchestrator: Orchestrator, user: str | None) -> list[dict[str, Any]]:
     name = user or LOCAL
     orchestrator.settings.user(name)
-    return await memory_rows(orchestrator.graph.store, orchestrator.ledger, name)
+    return await memory_rows(_store(orchestrator), orchestrator.ledger, name)
 
 
 async def _find(orchestrator: Orchestrator, ident: str, user: str | None) -> dict[str, Any]:
@@ -136,7 +139,7 @@ async def _write(orchestrator: Orchestrator, text: str, user: str | None, instea
     name, settings = user or LOCAL, orchestrator.settings
     settings.user(name)
     try:
-        return await write_memory(orchestrator.graph.store, name, text, settings.redact, instead=instead)
+        return await write_memory(_store(orchestrator), name, text, settings.redact, instead=instead)
     except ToolFailure as failure:
         raise RequestError(str(failure)) from None
 

@@ -38,6 +38,7 @@ def test_two_workers_are_one_page(workers: Workers):
         with Visitor(second, **cookie) as there:
             assert there.get("me")["user"] == "alice"
             thread, entry = here.wait_for('write "once" to aegra.txt')
+            written = thread
             assert there.get(place_of(thread))["question"] == entry["question"]
             with here.stream("events") as events:
                 assert next(events)[1] == {"event": "listening"}
@@ -51,6 +52,9 @@ def test_two_workers_are_one_page(workers: Workers):
             deleted = here.call("DELETE", place_of(thread))
             assert deleted.status_code == 204, deleted.text
             assert there.call("GET", place_of(thread)).status_code == 404
+            look = 'use search_conversations {"query": "WORDS"}'
+            assert "No earlier conversation" in str(there.ask(look.replace("WORDS", "Monday")))
+            assert written in str(there.ask(look.replace("WORDS", "aegra.txt")))
             workers.kill(second.url)
         assert here.ask("what is 12*7")[1]["event"] == "done"
     assert (workers.folder / ".people" / "alice" / "aegra.txt").read_text() == "once"

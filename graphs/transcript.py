@@ -6,6 +6,7 @@ import time
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -15,6 +16,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from base.errors import DamagedThreadError
 from base.texts import FILLERS, terms_of
+from base.worker_threads import in_thread
 from graphs.damage import damage_named
 from ledger.ledger import Ledger
 from ledger.threads import ThreadOrigin, origins_of
@@ -76,7 +78,7 @@ class ConversationSearch:
         shared = {row["thread"]: 1 for row in rows}
         if query.strip():
             texts = await self._texts(rows, time.monotonic() + _LONGEST_S)
-            shared = {thread: _shared(words, text) for thread, text in texts.items()}
+            shared = await in_thread(lambda: {each: _shared(words, text) for each, text in texts.items()})
         holding = [row for row in rows if shared.get(row["thread"])]
         best = sorted(holding, key=lambda row: -shared[row["thread"]])[:_MOST_FOUND]
         read = await asyncio.gather(*(self._said(row["thread"]) for row in best))
@@ -122,25 +124,28 @@ class _Words:
     """A cache of what was said on threads, up to a size."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._by_thread: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._chars = 0
 
     def get(self, key: tuple[str, float]) -> str | None:
         """Return a thread's words; None: they are not at hand."""
         thread, at = key
-        if self._by_thread.get(thread, (None,))[0] != at:
-            return None
-        self._by_thread.move_to_end(thread)
-        return self._by_thread[thread][1]
+        with self._lock:
+            if self._by_thread.get(thread, (None,))[0] != at:
+                return None
+            self._by_thread.move_to_end(thread)
+            return self._by_thread[thread][1]
 
     def put(self, key: tuple[str, float], words: str) -> None:
         """Have a thread's words at hand."""
         thread, at = key
-        self._chars += len(words) - len(self._by_thread.pop(thread, (0.0, ""))[1])
-        self._by_thread[thread] = (at, words)
-        while self._chars > _MOST_SEARCHED_CHARS and len(self._by_thread) > 1:
-            _, (_, gone) = self._by_thread.popitem(last=False)
-            self._chars -= len(gone)
+        with self._lock:
+            self._chars += len(words) - len(self._by_thread.pop(thread, (0.0, ""))[1])
+            self._by_thread[thread] = (at, words)
+            while self._chars > _MOST_SEARCHED_CHARS and len(self._by_thread) > 1:
+                _, (_, gone) = self._by_thread.popitem(last=False)
+                self._chars -= len(gone)
 
 
 _at_hand: WeakKeyDictionary[Ledger, _Words] = WeakKeyDictionary()

@@ -32,7 +32,7 @@ async def search_conversations(
     if others:
         lines.append(f"… and {others:,} more; look for something narrower.")
     if unread:
-        lines.append(f"(Not looked through, as it took too long: the {unread:,} oldest. Ask again.)")
+        lines.append(f"(Not looked through, as it took too long: the {unread:,} oldest.)")
     told = "\n".join(lines)
     return Untrusted(told) if any(p.untrusted for each in found for p in each.passages) else told
 

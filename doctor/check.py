@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES
+from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES, SKILLS
 from base.errors import StorageError, TwobrainError
 from base.settings import EVERYBODY_ELSE, LOCAL, Settings, load_settings
 from base.texts import count, local_time, visible
@@ -24,6 +24,7 @@ from models.failures import happened
 from storage.sqlite import why
 from tools.files.workspace import SHARED, Workspace
 from tools.registry import open_registry
+from tools.skills.skills import find_skills, skills_of
 
 _DATABASES = {"checkpoints": CHECKPOINTS, "ledger": LEDGER, "memories": MEMORIES}
 _MISSING = (
@@ -46,7 +47,7 @@ async def check_all() -> list[Finding]:
         settings = await asyncio.to_thread(load_settings)
         source = str(settings.source or "no twobrain.toml; what is present chooses")
         found = [Finding("settings", "good", source), *_models(settings), _tools(settings)]
-        found += [*_people(settings), *check_machine(settings)]
+        found += [*_people(settings), *await asyncio.to_thread(_skills, settings), *check_machine(settings)]
     except TwobrainError as error:
         return [Finding("settings", "bad", str(error))]
     files = await asyncio.to_thread(lambda: [_folder(settings), *_databases(settings)])
@@ -98,6 +99,19 @@ def _people(settings: Settings) -> Iterator[Finding]:
         yield Finding("people", "good", "; ".join([*told, f"everybody: {root / SHARED}"]))
 
 
+def _skills(settings: Settings) -> list[Finding]:
+    """Say which skills each person has, and what is none, and why."""
+    told: list[Finding] = []
+    wrong: set[str] = set()
+    for user in (LOCAL, *(name for name in settings.users if name not in {LOCAL, EVERYBODY_ELSE})):
+        skills, problems = find_skills(settings, user)
+        names = [f"{each.name} (untrusted)" if each.untrusted else each.name for each in skills.values()]
+        whose = "skills" if user == LOCAL else f"skills of {visible(user)}"
+        told += [Finding(whose, "good", _listed(names))] if names else []
+        wrong.update(f"{skills_of(settings, user).root / each.path}: {each.why}" for each in problems)
+    return [*told, *(Finding("skills", "note", f"left out, {each}") for each in sorted(wrong))]
+
+
 def _folder(settings: Settings) -> Finding:
     folder = settings.data_dir
     if not folder.exists():
@@ -114,7 +128,7 @@ def _folder(settings: Settings) -> Finding:
 
 def _open_to_others(folder: Path) -> Iterator[Path]:
     if os.name == "posix" and folder.is_dir():
-        for path in (folder, *folder.iterdir()):
+        for path in (folder, *(each for each in folder.iterdir() if each.name != SKILLS)):  # made by hand
             if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077:
                 yield path
 

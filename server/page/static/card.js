@@ -48,6 +48,7 @@ function callPart(action, { item, isOnly, place, decide }) {
 	if (isInDoubt || !action.offer) parts.offer.remove();
 	const allowed = item.request.review_configs?.find((each) => each.action_name === action.name)?.allowed_decisions;
 	if (!allowed?.includes("edit")) [parts.edit, parts.always].map((each) => each.remove());
+	if (action.always_asks) parts.always.remove();
 	if (!item.may_answer) [parts.offer, parts.approve, parts.edit, parts.always, parts.again].map((each) => each.remove());
 	if (!item.may_answer && !item.may_reject) parts.decide.remove();
 	const close = () => {

@@ -53,7 +53,7 @@ Description = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
 
 
 class FrontMatter(BaseModel):
-    """What a skill says of itself; other programs' own fields are passed over."""
+    """What a skill says of itself; other fields are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
@@ -86,7 +86,7 @@ class Skill:
 
     @property
     def untrusted(self) -> bool:
-        """Whether it was written after untrusted content, and nobody has trusted it since."""
+        """Whether untrusted content may have written it."""
         return _MARK in self.front.metadata
 
 
@@ -184,7 +184,7 @@ def _split(text: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _front_matter(text: str) -> FrontMatter | str:
-    """Return what YAML says of a skill, or what is wrong with it.
+    """Return what YAML says of a skill, or what is wrong.
 
     Every value is taken as text. Read once, it saves 10 ms of a turn of 15 rounds for each skill.
     """
@@ -232,7 +232,7 @@ def _quoted(skill: Skill, most: int) -> str:
 
 
 def instructions_of(place: Workspace, skill: Skill) -> str:
-    """Return what a skill says is to be done, and its other files."""
+    """Return a skill's instructions, and names of its other files."""
     with place.folder(skill.parts) as folder:
         _, body = _split(_text_of(folder))
     before = len("/".join(skill.parts)) + 1

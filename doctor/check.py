@@ -14,6 +14,7 @@ from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES, SKILLS
 from base.errors import StorageError, TwobrainError
 from base.settings import EVERYBODY_ELSE, LOCAL, Settings, load_settings
 from base.texts import count, local_time, visible
+from channels.hooks import read_hooks
 from doctor.diagnose import diagnose
 from doctor.machine import Finding, check_machine, close_dotenv
 from doctor.missing_records import WHY, missing_threads
@@ -47,7 +48,8 @@ async def check_all() -> list[Finding]:
         settings = await asyncio.to_thread(load_settings)
         source = str(settings.source or "no twobrain.toml; what is present chooses")
         found = [Finding("settings", "good", source), *_models(settings), _tools(settings)]
-        found += [*_people(settings), *await asyncio.to_thread(_skills, settings), *check_machine(settings)]
+        found += [*_people(settings), *_hooks(settings), *await asyncio.to_thread(_skills, settings)]
+        found += check_machine(settings)
     except TwobrainError as error:
         return [Finding("settings", "bad", str(error))]
     files = await asyncio.to_thread(lambda: [_folder(settings), *_databases(settings)])
@@ -110,6 +112,15 @@ def _skills(settings: Settings) -> list[Finding]:
         told += [Finding(whose, "good", _listed(names))] if names else []
         wrong.update(f"{skills_of(settings, user).root / each.path}: {each.why}" for each in problems)
     return [*told, *(Finding("skills", "note", f"left out, {each}") for each in sorted(wrong))]
+
+
+def _hooks(settings: Settings) -> Iterator[Finding]:
+    """Say which hooks can be called, and why others cannot."""
+    hooks, problems = read_hooks(settings)
+    if hooks:
+        yield Finding("hooks", "good", ", ".join(hook.name for hook in hooks))
+    if problems:
+        yield Finding("hooks left out", "bad", "; ".join(problems))
 
 
 def _folder(settings: Settings) -> Finding:

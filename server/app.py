@@ -20,9 +20,11 @@ from langgraph_sdk import Auth
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from base.errors import TwobrainError
+from base.errors import ConfigurationError, TwobrainError
 from base.run_context import RunFilter
+from base.settings import Settings
 from base.telemetry_export import begin_export, end_export, exports_metrics
+from channels.hooks import read_hooks
 from channels.service import channels_served
 from graphs.session import shared_orchestrator
 from ledger.counts import observe
@@ -30,6 +32,7 @@ from nodes.resources import Resources, shared_resources
 from server.auth import authenticate
 from server.completions.endpoints import router as completions
 from server.engine_check import check_engine
+from server.hook_endpoint import router as hooks
 from server.metrics import CONTENT_TYPE, exposition
 from server.origins import CORS, OriginCheck
 from server.page.page import open_page
@@ -99,12 +102,23 @@ async def _observed(_app: FastAPI) -> AsyncIterator[None]:
     watching = asyncio.create_task(_watch()) if exports_metrics() else None
     async with shared_orchestrator() as orchestrator:
         app.state.orchestrator = orchestrator
+        await asyncio.to_thread(_tell_of_hooks, orchestrator.settings)
         page = open_page(await shared_resources(), orchestrator)
         async with page as app.state.page, channels_served(orchestrator):
             yield
     if watching:
         watching.cancel()
     await asyncio.to_thread(end_export)
+
+
+def _tell_of_hooks(settings: Settings) -> None:
+    """Log which hooks nobody can call, and why."""
+    try:
+        problems = read_hooks(settings)[1]
+    except ConfigurationError as error:
+        problems = [str(error)]
+    for problem in problems:
+        _log.error("no hook %s", problem)
 
 
 async def _watch() -> None:
@@ -131,6 +145,7 @@ app = FastAPI(
     telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
 )
 app.include_router(completions)
+app.include_router(hooks)
 add_page(app)
 
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from difflib import unified_diff
 from typing import Annotated
 
+from base.settings import LOCAL
 from base.texts import count, visible
 from tools.command import run_command
 from tools.declaration import Here, ToolFailure, Undo, Untrusted, tool
@@ -52,8 +53,8 @@ def _preview(here: Here, name: str, description: str, body: str) -> str:
     new = _proposed(here, name, description, body)
     old = _held(here, name)
     what = "Replace the skill" if old is not None else "Keep a new skill"
-    whose = f"{visible(here.user)}'s alone"
-    title = f"{what} {visible(name)}, {whose}. What it says is followed from then on, where it fits:"
+    whose = "yours" if here.user == LOCAL else f"{visible(here.user)}'s"
+    title = f"{what} {visible(name)}, {whose} alone. What it says is followed from then on, where it fits:"
     return "\n".join([title, *([_MARKS.format(name=name)] if here.tainted else []), *_whole(old, new)])
 
 

@@ -71,7 +71,7 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class HookDelivery:
     """A request whose sender knows the secret."""
 
     hook: Hook
@@ -81,8 +81,8 @@ class Delivery:
     """Its sender's own for it; empty: there is none."""
 
 
-class UnreadableError(Exception):
-    """A body is none that a model could read: HTTP's status, and why."""
+class BadBodyError(Exception):
+    """A body that no model could read: HTTP's status, and why."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -112,7 +112,7 @@ def read_hooks(settings: Settings) -> tuple[list[Hook], list[str]]:
     return hooks, problems
 
 
-def admitted(settings: Settings, name: str, headers: Headers, body: bytes, now: float) -> Delivery | None:
+def admitted(settings: Settings, name: str, headers: Headers, body: bytes, now: float) -> HookDelivery | None:
     """Return a delivery whose sender is known to know the secret.
 
     None: it does not, or there is no such hook, which takes as long.
@@ -126,14 +126,14 @@ def admitted(settings: Settings, name: str, headers: Headers, body: bytes, now: 
     shown = [prove(headers, body, secret, now) for header, prove in _PROOFS.items() if header in headers]
     if found is None or not shown or None in shown:
         return None
-    return Delivery(found, headers, body, next(filter(None, shown), ""))
+    return HookDelivery(found, headers, body, next(filter(None, shown), ""))
 
 
-async def enter(ledger: Ledger, settings: Settings, delivery: Delivery) -> Entered:
+async def enter(ledger: Ledger, settings: Settings, delivery: HookDelivery) -> Entered:
     """Have a hook's task done for a delivery, once.
 
     Raises:
-        UnreadableError: its body is none that a model could read.
+        BadBodyError: its body is none that a model could read.
         StorageError: it cannot be written down.
     """
     hook, card = delivery.hook, delivery.hook.card
@@ -154,15 +154,15 @@ def text_of(headers: Headers, body: bytes) -> str:
     """Return what a body says, below what it is said to be.
 
     Raises:
-        UnreadableError: it is packed, binary, or not what it is said to be.
+        BadBodyError: it is packed, binary, or not what it is said to be.
     """
     kind, _, rest = headers.get("content-type", "text/plain").partition(";")
     kind = kind.strip().lower()
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnreadableError(415, "Send the body as it is, not packed.")
+        raise BadBodyError(415, "Send the body as it is, not packed.")
     is_json = kind == "application/json" or kind.endswith("+json")
     if not is_json and kind not in _TEXTS and not kind.startswith("text/"):
-        raise UnreadableError(415, "Send JSON, a form (application/x-www-form-urlencoded) or text.")
+        raise BadBodyError(415, "Send JSON, a form (application/x-www-form-urlencoded) or text.")
     text = _decoded(body, rest)
     if is_json and body:
         _check_json(text)
@@ -180,21 +180,21 @@ def _decoded(body: bytes, parameters: str) -> str:
         text: str = encoding.codec_info.decode(body, "strict")[0] if encoding else "\0"
         if not text or read(text.encode()):
             return text
-    raise UnreadableError(415, "The body is binary, or in another encoding than it says.")
+    raise BadBodyError(415, "The body is binary, or in another encoding than it says.")
 
 
 def _check_json(text: str) -> None:
     try:
         json.loads(text)
     except (ValueError, RecursionError):
-        raise UnreadableError(400, "The body is no JSON, though its Content-Type says so.") from None
+        raise BadBodyError(400, "The body is no JSON, though its Content-Type says so.") from None
 
 
 def _fields(text: str) -> str:
     try:
         fields = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
-        raise UnreadableError(400, f"A form may have {_MOST_FIELDS:,} fields.") from None
+        raise BadBodyError(400, f"A form may have {_MOST_FIELDS:,} fields.") from None
     return "\n".join(f"{visible(name)}: {value}" for name, value in fields)
 
 
@@ -252,7 +252,7 @@ def _by_standard(name: str) -> "Callable[[Headers, bytes, str, float], str | Non
 
 
 def _standard_key(secret: str) -> bytes:
-    """Return the key that a secret stands for: base64, where it is that."""
+    """Return the key that a secret is, or is base64 of."""
     with suppress(ValueError):
         return b64decode(secret.removeprefix("whsec_"), validate=True)
     return secret.encode()

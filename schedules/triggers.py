@@ -39,7 +39,7 @@ class Event:
 
 
 class Limit(NamedTuple):
-    """For how long an event is known, and how many a minute has."""
+    """How long an event is known, and how many a minute has."""
 
     within_s: float | None = None
     """None: for as long as it is stored what became of it."""
@@ -125,7 +125,7 @@ def _enter(connection: Connection, row: Mapping[str, Any], event: Event, now: fl
 
 
 def _run_ids(schedule: str, key: str, now: float, within_s: float | None) -> list[str]:
-    """Return what the run of an event is called; then, what one just before is.
+    """Return the id of an event's run; then that of one before.
 
     Within a time it is named after the part of it that it came in.
     """

@@ -20,11 +20,9 @@ from langgraph_sdk import Auth
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from base.errors import ConfigurationError, TwobrainError
+from base.errors import TwobrainError
 from base.run_context import RunFilter
-from base.settings import Settings
 from base.telemetry_export import begin_export, end_export, exports_metrics
-from channels.hooks import read_hooks
 from channels.service import channels_served
 from graphs.session import shared_orchestrator
 from ledger.counts import observe
@@ -33,6 +31,7 @@ from server.auth import authenticate
 from server.completions.endpoints import router as completions
 from server.engine_check import check_engine
 from server.hook_endpoint import router as hooks
+from server.hook_endpoint import tell_of_hooks
 from server.metrics import CONTENT_TYPE, exposition
 from server.origins import CORS, OriginCheck
 from server.page.page import open_page
@@ -102,23 +101,13 @@ async def _observed(_app: FastAPI) -> AsyncIterator[None]:
     watching = asyncio.create_task(_watch()) if exports_metrics() else None
     async with shared_orchestrator() as orchestrator:
         app.state.orchestrator = orchestrator
-        await asyncio.to_thread(_tell_of_hooks, orchestrator.settings)
+        await asyncio.to_thread(tell_of_hooks, orchestrator.settings)
         page = open_page(await shared_resources(), orchestrator)
         async with page as app.state.page, channels_served(orchestrator):
             yield
     if watching:
         watching.cancel()
     await asyncio.to_thread(end_export)
-
-
-def _tell_of_hooks(settings: Settings) -> None:
-    """Log which hooks nobody can call, and why."""
-    try:
-        problems = read_hooks(settings)[1]
-    except ConfigurationError as error:
-        problems = [str(error)]
-    for problem in problems:
-        _log.error("no hook %s", problem)
 
 
 async def _watch() -> None:

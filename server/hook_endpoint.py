@@ -6,8 +6,9 @@ import logging
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from base.errors import StorageError
-from channels.hooks import UnreadableError, admitted, enter
+from base.errors import ConfigurationError, StorageError
+from base.settings import Settings
+from channels.hooks import BadBodyError, admitted, enter, read_hooks
 from graphs.session import Orchestrator
 
 _MOST_BYTES = 1_000_000
@@ -37,7 +38,7 @@ async def hook(request: Request, name: str) -> Response:
         if delivery is None:
             return _refusal(401, "No hook of that name takes what this request shows of its secret.")
         became = await enter(ledger, settings, delivery)
-    except UnreadableError as error:
+    except BadBodyError as error:
         return _refusal(error.status, str(error))
     except TimeoutError:
         return _refusal(408, f"The body was not here in {_READ_S:g} s.", **_CLOSE)
@@ -49,11 +50,21 @@ async def hook(request: Request, name: str) -> Response:
     return JSONResponse({"status": _BECAME[became]}, 202)
 
 
+def tell_of_hooks(settings: Settings) -> None:
+    """Log which hooks nobody can call, and why."""
+    try:
+        problems = read_hooks(settings)[1]
+    except ConfigurationError as error:
+        problems = [str(error)]
+    for problem in problems:
+        _log.error("no hook %s", problem)
+
+
 async def _body(request: Request) -> bytes:
     """Return the body; one too large is refused before it is read.
 
     Raises:
-        UnreadableError: it is too large.
+        BadBodyError: it is too large.
         TimeoutError: it does not come.
     """
     said = request.headers.get("content-length", "")
@@ -66,7 +77,7 @@ async def _body(request: Request) -> bytes:
                     break
             else:
                 return bytes(body)
-    raise UnreadableError(413, f"A body may have {_MOST_BYTES:,} bytes.")
+    raise BadBodyError(413, f"A body may have {_MOST_BYTES:,} bytes.")
 
 
 def _refusal(status: int, why: str, **headers: str) -> Response:

@@ -35,8 +35,8 @@ async def asked(house: House, *requests: str, thread: str = "t", **choices):
 @pytest.mark.parametrize("layout", ["gemini+anthropic", "openai", "anthropic"])
 async def test_names_and_descriptions_stand_sorted_in_a_prompt_that_stays_the_same(settle, layout):
     house = settle(layout)
-    for name in ("weather", "bins", "tea"):
-        put(house, name, f"About {name}.")
+    for name, below in (("weather", ""), ("bins", ""), ("tea", "shared")):
+        put(house, name, f"About {name}.", below)
     await asked(house, "Hello", 'calculate {"expression": "1+1"}')
     await asked(house, "Hello", thread="another")
     systems = {heard.system for heard in house.planner.heard if heard.tools}

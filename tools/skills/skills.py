@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -73,6 +73,8 @@ class Skill:
     front: FrontMatter
     parts: Parts
     """Of its folder, below its person's."""
+    in_workspace: bool = False
+    """Whatever writes files there may have written it."""
 
     @property
     def name(self) -> str:
@@ -87,7 +89,7 @@ class Skill:
     @property
     def untrusted(self) -> bool:
         """Whether untrusted content may have written it."""
-        return _MARK in self.front.metadata
+        return self.in_workspace or _MARK in self.front.metadata
 
 
 class Problem(NamedTuple):
@@ -120,8 +122,13 @@ def find_skills(settings: Settings, user: str) -> Found:
                 if isinstance(found, Problem):
                     problems.append(found)
                 else:
-                    skills[found.name] = found
+                    skills[found.name] = replace(found, in_workspace=_lies_in_workspace(settings))
     return Found(dict(sorted(skills.items())), problems)
+
+
+def _lies_in_workspace(settings: Settings) -> bool:
+    """Tell whether the skills lie where tools write files."""
+    return (settings.data_dir / SKILLS).resolve().is_relative_to(settings.workspace.resolve())
 
 
 def usable_skills(settings: Settings, user: str) -> Mapping[str, Skill]:
@@ -280,8 +287,10 @@ def trust(place: Workspace, skill: Skill) -> None:
     """Take the mark off a skill.
 
     Raises:
-        ToolFailure: somebody has written the mark otherwise than we do.
+        ToolFailure: it lies in the workspace, or has the mark otherwise than we write it.
     """
+    if skill.in_workspace:
+        raise ToolFailure(f"{place.root} lies in the workspace, where others' files are: move it out.")
     with place.folder(skill.parts) as folder:
         text = folder.text(FILE).text
         if _MARKED not in text:

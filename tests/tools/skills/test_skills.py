@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.declaration import Here
+from tools.declaration import Here, ToolFailure
 from tools.registry import open_registry
 from tools.run import Ran, run_tool
 from tools.skills.skills import FILE, Found, find_skills, skills_of, told_of, trust
@@ -271,3 +271,13 @@ async def test_another_persons_proposal_is_theirs_alone(here, place):
     await use(hers, "propose_skill", **PROPOSED)
     assert (place / ".people" / "alice" / "tea" / FILE).exists()
     assert found(here).skills == {}
+
+
+async def test_skills_in_the_workspace_count_as_others_words_for_good(here, place, put):
+    put("tea/SKILL.md", GOOD.replace("weather", "tea"))
+    around = replace(here, settings=here.settings.model_copy(update={"workspace": place.parent.parent}))
+    assert found(around).skills["tea"].untrusted
+    assert (await use(around, "read_skill", name="tea")).untrusted
+    with pytest.raises(ToolFailure, match="lies in the workspace"):
+        trust(skills_of(around.settings, "local"), found(around).skills["tea"])
+    assert not found(here).skills["tea"].untrusted

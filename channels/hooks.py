@@ -11,6 +11,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl
@@ -18,9 +19,10 @@ from urllib.parse import parse_qsl
 import webencodings  # type: ignore[import-untyped]
 from pydantic import Field
 
-from base.errors import ConfigurationError, UnknownUserError
+from base.errors import ConfigurationError
 from base.settings import LOCAL, Card, Settings
 from base.texts import is_blank, visible
+from base.worker_threads import in_thread
 from ledger.ledger import Ledger
 from schedules.triggers import Entered, Event, Triggers, by_event
 from tools.files.encodings import read
@@ -90,26 +92,23 @@ class BadBodyError(Exception):
 
 
 def read_hooks(settings: Settings) -> tuple[list[Hook], list[str]]:
-    """Return the hooks that may be called, and why others may not.
-
-    Raises:
-        ConfigurationError: a table is not as expected.
-    """
+    """Return the hooks that may be called, and why others may not."""
     hooks, problems = [], []
     for name in settings.hooks:
-        card = settings.read_table(("hooks", name), HookCard)
-        secret = settings.secret(card.secret_env) if card else None
-        if not card or not secret or len(secret) < _LEAST_SECRET:
-            what = f"{card.secret_env if card else ''} has to hold a secret of {_LEAST_SECRET} characters"
-            problems.append(f"{name}: {what}")
-            continue
         try:
-            settings.user(card.user)
-        except UnknownUserError as error:
-            problems.append(f"{name}: {error}")
-            continue
-        hooks.append(Hook(name, card, secret))
+            hooks.append(_read_hook(settings, name))
+        except ConfigurationError as error:
+            problems.append(f"{visible(name)}: {error}")
     return hooks, problems
+
+
+def _read_hook(settings: Settings, name: str) -> Hook:
+    card = settings.read_table(("hooks", name), HookCard) or HookCard.model_validate({})
+    secret = settings.secret(card.secret_env) or ""
+    if len(secret) < _LEAST_SECRET:
+        raise ConfigurationError(f"{card.secret_env} has to hold a secret of {_LEAST_SECRET} characters.")
+    settings.user(card.user)
+    return Hook(name, card, secret)
 
 
 def admitted(settings: Settings, name: str, headers: Headers, body: bytes, now: float) -> HookDelivery | None:
@@ -117,11 +116,7 @@ def admitted(settings: Settings, name: str, headers: Headers, body: bytes, now: 
 
     None: it does not, or there is no such hook, which takes as long.
     """
-    try:
-        hooks, _ = read_hooks(settings)
-    except ConfigurationError:
-        hooks = []
-    found = next((each for each in hooks if each.name == name), None)
+    found = next((each for each in read_hooks(settings)[0] if each.name == name), None)
     secret = found.secret if found else secrets.token_urlsafe()
     shown = [prove(headers, body, secret, now) for header, prove in _PROOFS.items() if header in headers]
     if found is None or not shown or None in shown:
@@ -140,7 +135,7 @@ async def enter(ledger: Ledger, settings: Settings, delivery: HookDelivery) -> E
     choices = {"max_cost_usd": card.max_cost_usd} if card.max_cost_usd else {}
     options: dict[str, Any] = {"place": card.to, "is_quiet": card.quiet, "choices": choices}
     schedule = by_event(f"hook {hook.name}", card.user, card.task, ledger.now(), **options)
-    text = text_of(delivery.headers, delivery.body)
+    text = await in_thread(partial(text_of, delivery.headers, delivery.body))
     most = max(0, settings.limits.max_message_chars - len(card.task) - _BESIDE)
     if len(text) > most:
         text = f"{text[:most]}\n(… {len(text) - most:,} more characters were left out.)"

@@ -6,7 +6,7 @@ import logging
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from base.errors import ConfigurationError, StorageError
+from base.errors import StorageError
 from base.settings import Settings
 from channels.hooks import BadBodyError, admitted, enter, read_hooks
 from graphs.session import Orchestrator
@@ -52,11 +52,7 @@ async def hook(request: Request, name: str) -> Response:
 
 def tell_of_hooks(settings: Settings) -> None:
     """Log which hooks nobody can call, and why."""
-    try:
-        problems = read_hooks(settings)[1]
-    except ConfigurationError as error:
-        problems = [str(error)]
-    for problem in problems:
+    for problem in read_hooks(settings)[1]:
         _log.error("no hook %s", problem)
 
 

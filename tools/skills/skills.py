@@ -108,7 +108,7 @@ class Found(NamedTuple):
 
 def skills_of(settings: Settings, user: str) -> Workspace:
     """Return where a person's skills are."""
-    return Workspace(settings.data_dir / SKILLS, user)
+    return Workspace(settings.data_dir / SKILLS, user, settings.data_dir)
 
 
 def find_skills(settings: Settings, user: str) -> Found:
@@ -127,8 +127,14 @@ def find_skills(settings: Settings, user: str) -> Found:
 
 
 def _lies_in_workspace(settings: Settings) -> bool:
-    """Tell whether the skills lie where tools write files."""
-    return (settings.data_dir / SKILLS).resolve().is_relative_to(settings.workspace.resolve())
+    """Tell whether the skills are linked to where tools write.
+
+    The data directory itself is shut to them.
+    """
+    data, workspace = settings.data_dir.resolve(), settings.workspace.resolve()
+    place = (settings.data_dir / SKILLS).resolve()
+    is_shut = data.is_relative_to(workspace) and place.is_relative_to(data)
+    return place.is_relative_to(workspace) and not is_shut
 
 
 def usable_skills(settings: Settings, user: str) -> Mapping[str, Skill]:

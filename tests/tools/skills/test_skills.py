@@ -273,11 +273,14 @@ async def test_another_persons_proposal_is_theirs_alone(here, place):
     assert found(here).skills == {}
 
 
-async def test_skills_in_the_workspace_count_as_others_words_for_good(here, place, put):
+async def test_skills_in_the_workspace_count_as_others_words_for_good(here, place, put, root):
     put("tea/SKILL.md", GOOD.replace("weather", "tea"))
     around = replace(here, settings=here.settings.model_copy(update={"workspace": place.parent.parent}))
-    assert found(around).skills["tea"].untrusted
-    assert (await use(around, "read_skill", name="tea")).untrusted
+    assert not found(around).skills["tea"].untrusted, "the data directory is shut to tools"
+    root.mkdir()
+    place.rename(root / "skills")
+    place.symlink_to(root / "skills")
+    assert found(here).skills["tea"].untrusted
+    assert (await use(here, "read_skill", name="tea")).untrusted
     with pytest.raises(ToolFailure, match="lies in the workspace"):
-        trust(skills_of(around.settings, "local"), found(around).skills["tea"])
-    assert not found(here).skills["tea"].untrusted
+        trust(skills_of(here.settings, "local"), found(here).skills["tea"])

@@ -300,6 +300,8 @@ class Settings(BaseModel):
     """`[mcp.servers.NAME]` tables, under `servers`."""
     channels: Mapping[str, Mapping[str, Any]] = {}
     """`[channels.NAME]` tables; each is read by the messenger of that name."""
+    hooks: Mapping[str, Mapping[str, Any]] = {}
+    """`[hooks.NAME]` tables, by which other programs start tasks."""
     data_dir: Path
     workspace: Path
     """Root of the file tools."""
@@ -328,7 +330,7 @@ class Settings(BaseModel):
         Raises:
             ConfigurationError: it is not as the card expects; the message names file and line.
         """
-        found: Any = {"tools": self.tools, "mcp": self.mcp, "channels": self.channels}
+        found: Any = {"tools": self.tools, "mcp": self.mcp, "channels": self.channels, "hooks": self.hooks}
         for part in place:
             found = found.get(part) if isinstance(found, Mapping) else None
         if found is None:
@@ -452,7 +454,7 @@ class Settings(BaseModel):
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
         named |= {place for user in self.users.values() for place in user.notify if place.isupper()}
-        named |= set(variables_in([self.tools, self.mcp, self.channels, self.server.model_dump()]))
+        named |= {*variables_in([self.tools, self.mcp, self.channels, self.hooks, self.server.model_dump()])}
         self._environ = dict(environ)
         self._named = frozenset(filter(None, named))
         self._secrets = secrets_of(environ, named)
@@ -473,7 +475,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     data_dir = Path(environ.get("TWOBRAIN_DATA_DIR") or platformdirs.user_data_path("twobrain"))
     path = config_path(environ.get("TWOBRAIN_CONFIG"))
     tables = read_toml(path) if path else {}
-    known = {"models", "roles", "users", "limits", "server", "tools", "mcp", "channels"}
+    known = {"models", "roles", "users", "limits", "server", "tools", "mcp", "channels", "hooks"}
     if path and (unknown := sorted(set(tables) - known)):
         raise ConfigurationError(
             f"{where(path, (unknown[0],))}: unknown table; expected {', '.join(sorted(known))}."

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from base.settings import Limits, ModelCard, RuleCard, Settings, UserCard
+from channels.hooks import HookCard
 from graphs.orchestrator import graph
 from nodes.context import Context, docstrings_of
 from tools.registry import open_registry
@@ -135,6 +136,7 @@ PAGES: dict[Path, dict[str, Callable[[], str]]] = {
         "users": lambda: table_of(UserCard),
         "rules": lambda: table_of(RuleCard),
         "limits": lambda: table_of(Limits),
+        "hooks": lambda: table_of(HookCard),
     },
 }
 """Each page that has generated parts, and what writes them."""

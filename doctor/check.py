@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES
+from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES, SKILLS
 from base.errors import StorageError, TwobrainError
 from base.settings import EVERYBODY_ELSE, LOCAL, Settings, load_settings
 from base.texts import count, local_time, visible
+from channels.hooks import read_hooks
 from doctor.diagnose import diagnose
 from doctor.machine import Finding, check_machine, close_dotenv
 from doctor.missing_records import WHY, missing_threads
@@ -24,6 +25,7 @@ from models.failures import happened
 from storage.sqlite import why
 from tools.files.workspace import SHARED, Workspace
 from tools.registry import open_registry
+from tools.skills.skills import find_skills, skills_of
 
 _DATABASES = {"checkpoints": CHECKPOINTS, "ledger": LEDGER, "memories": MEMORIES}
 _MISSING = (
@@ -46,7 +48,8 @@ async def check_all() -> list[Finding]:
         settings = await asyncio.to_thread(load_settings)
         source = str(settings.source or "no twobrain.toml; what is present chooses")
         found = [Finding("settings", "good", source), *_models(settings), _tools(settings)]
-        found += [*_people(settings), *check_machine(settings)]
+        found += [*_people(settings), *_hooks(settings), *await asyncio.to_thread(_skills, settings)]
+        found += check_machine(settings)
     except TwobrainError as error:
         return [Finding("settings", "bad", str(error))]
     files = await asyncio.to_thread(lambda: [_folder(settings), *_databases(settings)])
@@ -98,6 +101,28 @@ def _people(settings: Settings) -> Iterator[Finding]:
         yield Finding("people", "good", "; ".join([*told, f"everybody: {root / SHARED}"]))
 
 
+def _skills(settings: Settings) -> list[Finding]:
+    """Say which skills each person has, and what is none, and why."""
+    told: list[Finding] = []
+    wrong: set[str] = set()
+    for user in (LOCAL, *(name for name in settings.users if name not in {LOCAL, EVERYBODY_ELSE})):
+        skills, problems = find_skills(settings, user)
+        names = [f"{each.name} (untrusted)" if each.untrusted else each.name for each in skills.values()]
+        whose = "skills" if user == LOCAL else f"skills of {visible(user)}"
+        told += [Finding(whose, "good", _listed(names))] if names else []
+        wrong.update(f"{skills_of(settings, user).root / each.path}: {each.why}" for each in problems)
+    return [*told, *(Finding("skills", "note", f"left out, {each}") for each in sorted(wrong))]
+
+
+def _hooks(settings: Settings) -> Iterator[Finding]:
+    """Say which hooks can be called, and why others cannot."""
+    hooks, problems = read_hooks(settings)
+    if hooks:
+        yield Finding("hooks", "good", ", ".join(hook.name for hook in hooks))
+    if problems:
+        yield Finding("hooks left out", "bad", "; ".join(problems))
+
+
 def _folder(settings: Settings) -> Finding:
     folder = settings.data_dir
     if not folder.exists():
@@ -114,7 +139,7 @@ def _folder(settings: Settings) -> Finding:
 
 def _open_to_others(folder: Path) -> Iterator[Path]:
     if os.name == "posix" and folder.is_dir():
-        for path in (folder, *folder.iterdir()):
+        for path in (folder, *(each for each in folder.iterdir() if each.name != SKILLS)):  # made by hand
             if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077:
                 yield path
 

@@ -6,9 +6,9 @@ Its schedule has the kind `event`: never due by the clock, it can be paused, and
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from ledger.ledger import Ledger
 from ledger.tables import events, matching, rows_of, schedule_runs, schedules
@@ -22,7 +22,9 @@ _LEAST_S = 1e-3
 _FOLLOWED = ("title", "task", "place", "untrusted", "is_quiet", "choices")
 """What a schedule is told anew by each event: its task may have been changed since."""
 
-Entered = Literal["entered", "known", "paused"]
+_MINUTE_S = 60.0
+
+Entered = Literal["entered", "known", "paused", "limited"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,14 @@ class Event:
     text: str
 
 
+class Limit(NamedTuple):
+    """How long an event is known, and how many a minute has."""
+
+    within_s: float | None = None
+    """None: for as long as it is stored what became of it."""
+    per_minute: int | None = None
+
+
 class Triggers:
     """What is to be acted on; raises StorageError as the ledger does."""
 
@@ -43,13 +53,21 @@ class Triggers:
         self._access = ledger.access
         self._ledger = ledger
 
-    async def enter(self, schedule: Schedule, event: Event) -> Entered:
+    async def enter(
+        self,
+        schedule: Schedule,
+        event: Event,
+        *,
+        within_s: float | None = None,
+        per_minute: int | None = None,
+    ) -> Entered:
         """Have a schedule done for an event, once.
 
-        It is on disk on return. `known`: it was entered before. `paused`: the schedule is, and nothing is
-        entered.
+        It is on disk on return. `known`: it was entered before; with `within_s`, in so many seconds. Else
+        nothing is entered where it is `paused`, or `limited`: of so many in a minute.
         """
-        return await self._access.write(_ON, _enter, row_of(schedule), event, self._ledger.now())
+        limits = Limit(within_s, per_minute)
+        return await self._access.write(_ON, _enter, row_of(schedule), event, self._ledger.now(), limits)
 
     async def of(self, run: str) -> Event | None:
         """Return what a run is about; None: a time."""
@@ -78,7 +96,7 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("key", "name", "text")}
 
 
-def _enter(connection: Connection, row: Mapping[str, Any], event: Event, now: float) -> Entered:
+def _enter(connection: Connection, row: Mapping[str, Any], event: Event, now: float, limit: Limit) -> Entered:
     ident, user = row["id"], row["user"]
     fresh = insert(connection.dialect, schedules).values(**row)
     told = {name: row[name] for name in _FOLLOWED}
@@ -86,11 +104,17 @@ def _enter(connection: Connection, row: Mapping[str, Any], event: Event, now: fl
     status = connection.scalar(select(schedules.c.status).where(*matching(schedules, {"id": ident})))
     if status == "paused":
         return "paused"
-    last = connection.scalar(
-        select(func.max(schedule_runs.c.due_at)).where(schedule_runs.c.schedule == ident)
-    )
+    its = schedule_runs.c.schedule == ident
+    last = connection.scalar(select(func.max(schedule_runs.c.due_at)).where(its))
     due_at = max(now, (last or 0.0) + _LEAST_S)
-    run = sha256(f"{ident} {event.key}".encode()).hexdigest()[:32]
+    ids = _run_ids(ident, event.key, now, limit.within_s)
+    since = 0.0 if limit.within_s is None else now - limit.within_s
+    if _number(connection, schedule_runs.c.id.in_(ids), schedule_runs.c.due_at > since):
+        return "known"
+    lately = schedule_runs.c.due_at > now - _MINUTE_S
+    if limit.per_minute is not None and _number(connection, its, lately) >= limit.per_minute:
+        return "limited"
+    run = ids[0]
     entered = Run(run, ident, user, due_at, "due", 0, f"schedule-{run}", now)
     taken = insert(connection.dialect, schedule_runs).values(**asdict(entered)).on_conflict_do_nothing()
     if connection.execute(taken.returning(schedule_runs.c.id)).first() is None:
@@ -98,3 +122,19 @@ def _enter(connection: Connection, row: Mapping[str, Any], event: Event, now: fl
     connection.execute(insert(connection.dialect, events).values(run=run, **asdict(event)))
     trim(connection, ident)
     return "entered"
+
+
+def _run_ids(schedule: str, key: str, now: float, within_s: float | None) -> list[str]:
+    """Return the id of an event's run; then that of one before.
+
+    Within a time it is named after the part of it that it came in.
+    """
+    keys = [key]
+    if within_s is not None:
+        part = int(now // within_s)
+        keys = [f"{key} {part}", f"{key} {part - 1}"]
+    return [sha256(f"{schedule} {each}".encode()).hexdigest()[:32] for each in keys]
+
+
+def _number(connection: Connection, *where: ColumnElement[bool]) -> int:
+    return connection.scalar(select(func.count()).select_from(schedule_runs).where(*where)) or 0

@@ -30,6 +30,8 @@ from nodes.resources import Resources, shared_resources
 from server.auth import authenticate
 from server.completions.endpoints import router as completions
 from server.engine_check import check_engine
+from server.hook_endpoint import router as hooks
+from server.hook_endpoint import tell_of_hooks
 from server.metrics import CONTENT_TYPE, exposition
 from server.origins import CORS, OriginCheck
 from server.page.page import open_page
@@ -99,6 +101,7 @@ async def _observed(_app: FastAPI) -> AsyncIterator[None]:
     watching = asyncio.create_task(_watch()) if exports_metrics() else None
     async with shared_orchestrator() as orchestrator:
         app.state.orchestrator = orchestrator
+        await asyncio.to_thread(tell_of_hooks, orchestrator.settings)
         page = open_page(await shared_resources(), orchestrator)
         async with page as app.state.page, channels_served(orchestrator):
             yield
@@ -131,6 +134,7 @@ app = FastAPI(
     telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
 )
 app.include_router(completions)
+app.include_router(hooks)
 add_page(app)
 
 

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from base.errors import TwobrainError
 from base.settings import OWN_HOST, AccessCard, load_settings
+from channels.hooks import PROOF_HEADERS
 
 _STUDIO = {f"https://{region}smith.langchain.com" for region in ("", "eu.", "apac.", "aws.")}
 """LangSmith's, in each region."""
@@ -73,16 +74,20 @@ def _refusal(scope: Scope, card: AccessCard) -> tuple[int, str] | None:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     if not origins and headers.get("sec-fetch-site") == "cross-site" and not _is_link(scope, headers, path):
         return 403, "Another website sent this, and it may not use this server."
-    if ill_formed := _ill_formed(headers):
+    if ill_formed := _ill_formed(headers, path):
         return ill_formed
     if path.startswith(_CLOSED):
         return 403, "This route of LangGraph's development server is closed here."
     return None
 
 
-def _ill_formed(headers: Headers) -> tuple[int, str] | None:
-    """Return status and reason where no client of ours sends such headers."""
-    if headers.get("content-type", "").strip().lower().startswith(_FORMS):
+def _ill_formed(headers: Headers, path: str) -> tuple[int, str] | None:
+    """Return status and reason where no client of ours sends such headers.
+
+    Other programs send text to hooks, with a header that no page sends before it asks.
+    """
+    is_hook = path.startswith("/hooks/") and not PROOF_HEADERS.isdisjoint(headers.keys())
+    if not is_hook and headers.get("content-type", "").strip().lower().startswith(_FORMS):
         return 415, "Send JSON, as `Content-Type: application/json`."
     if twice := [name for name in _ONCE if len(headers.getlist(name)) > 1]:
         return 400, f"The header {twice[0]} was sent more than once, and which counts is unknown."

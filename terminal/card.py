@@ -284,6 +284,7 @@ def _choices(request: dict[str, Any], action: dict[str, Any]) -> dict[str, _Choi
     configs = {config["action_name"]: config for config in request.get("review_configs", ())}
     allowed = configs.get(action["name"], {}).get("allowed_decisions", ("approve", "edit", "reject"))
     left_out = {"always", "edit"} if "edit" not in allowed else set()
+    left_out |= {"always"} if action.get("always_asks") else set()
     known = _DOUBT if "attempt" in action else _CONSENT
     return {name: choice for name, choice in known.items() if name not in left_out}
 

@@ -65,6 +65,43 @@ def export(
     run(export.export, thread, to, "json" if json else "markdown", Options(user))
 
 
+skills = typer.Typer(no_args_is_help=True)
+app.add_typer(skills, name="skills", rich_help_panel=_UPKEEP, help="Instructions for kinds of work.")
+SkillName = Annotated[str, typer.Argument(metavar="NAME", help="As `twobrain skills list` shows it.")]
+
+
+@skills.command("list")
+def list_skills(user: User = None, json: Json = False) -> None:
+    """List what a person has, and what lies there and is none."""
+    from terminal.commands import run, skills
+
+    run(skills.list_all, user=user, as_json=json)
+
+
+@skills.command("show")
+def show_skill(name: SkillName, user: User = None, json: Json = False) -> None:
+    """Show one: where it is, and all that it says."""
+    from terminal.commands import run, skills
+
+    run(skills.show, name, user=user, as_json=json)
+
+
+@skills.command("trust")
+def trust_skill(name: SkillName, user: User = None) -> None:
+    """Trust one that was written after untrusted content: read it first."""
+    from terminal.commands import run, skills
+
+    run(skills.trust_it, name, user=user)
+
+
+@skills.command("remove")
+def remove_skill(name: SkillName, user: User = None, yes: Yes = False) -> None:
+    """Delete one, with all that lies in its folder."""
+    from terminal.commands import run, skills
+
+    run(skills.remove, name, user=user, yes=yes)
+
+
 @app.command(rich_help_panel=_UPKEEP)
 def rules(
     revoke: Annotated[str | None, typer.Option("--revoke", metavar="ID", help="Forget this rule.")] = None,

@@ -264,6 +264,8 @@ class Tool:
     """None: calls with the very same arguments, all of them short texts."""
     caution: str | None = None
     """Why it asks whatever was agreed beforehand, such as that its definition changed; None: no reason to."""
+    always_asks: str | None = None
+    """Why no rule may ever cover it, and each call asks; None: one may."""
 
     def spec(self) -> dict[str, Any]:
         """Return the tool in OpenAI's format, the caller's to change."""
@@ -329,6 +331,7 @@ class Properties(TypedDict, total=False):
     missing: Missing
     canonical: Canonical
     kind: Kind | None
+    always_asks: str | None
 
 
 def tool(

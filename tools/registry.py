@@ -26,6 +26,7 @@ from tools.calendar import tools as calendar
 from tools.declaration import Tool
 from tools.files import tools as files
 from tools.mail import tools as mail
+from tools.skills import tools as skills
 from tools.web import http_request
 from tools.web import tools as web
 
@@ -121,6 +122,7 @@ def open_registry(settings: Settings) -> Registry:
             *memory.TOOLS,
             *schedule.TOOLS,
             *search_conversations.TOOLS,
+            *skills.TOOLS,
             *command.tools(settings),
             *mail.TOOLS,
             *notify.TOOLS,

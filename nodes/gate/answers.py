@@ -257,8 +257,8 @@ def _choice(decision: Mapping[str, Any], action: Mapping[str, Any], check: Check
     if word in _APPROVING:
         _require_no_more(decision, {*_ABOUT, "remember", "args"})
         _require_the_same(decision.get("args"), action)
-        if decision.get("remember") is not None and "attempt" in action:
-            raise _NotUnderstoodError("a call that may have happened is approved for this once.")
+        if decision.get("remember") is not None and {"attempt", "always_asks"} & action.keys():
+            raise _NotUnderstoodError("such a call is approved for this once, and asks again.")
         return Approve(_remember(decision, action))
     if decision.get("remember") is not None:
         raise _NotUnderstoodError("only an approval as it stands can be remembered.")

@@ -152,7 +152,7 @@ async def _action(
     offer = offers.get(call["id"])
     offered = _in_words(call["id"], offer) if offer else None
     parts = (changed, doubtful, effect, _unseen_in(args), reason, waits, expires, offered)
-    action = {
+    action: dict[str, Any] = {
         "name": call["name"],
         "args": args,
         "arguments": args,
@@ -162,6 +162,8 @@ async def _action(
         "shown": shown,
     }
     action |= {"offer": offer} if offer else {}
+    if tool and tool.always_asks:
+        action["always_asks"] = True
     return {**action, "attempt": doubt.attempt} if doubt else action
 
 

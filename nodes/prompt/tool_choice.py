@@ -18,7 +18,7 @@ tools a model chooses worse, whatever its window."""
 CORE = frozenset(
     {
         *("get_time", "calculate", "list_files", "read_file", "search_files", "write_file"),
-        *("web_search", "web_fetch", "remember", "recall", "read_result", "find_tools"),
+        *("web_search", "web_fetch", "remember", "recall", "read_skill", "read_result", "find_tools"),
     }
 )
 """Tools that are always shown."""

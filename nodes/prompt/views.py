@@ -12,6 +12,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from base.texts import visible
+from base.worker_threads import in_thread
 from models.media import attached
 from nodes.prompt import instructions
 from nodes.prompt.compaction import shown_sizes
@@ -29,10 +30,14 @@ from nodes.turn.history import (
 )
 from nodes.turn.results import look
 from nodes.turn.turn import Turn
+from tools.skills.skills import told_of, usable_skills
+from tools.skills.tools import read_skill
 
 EARLIER_MESSAGES = 6
 EARLIER_CHARS = 300
 """Of each earlier message, on the two-brain path."""
+SKILLS_SHARE = 10
+"""Into so many parts a prompt is divided, of which the descriptions of skills take one."""
 _TAGS = ("request", "call", "result", "arguments", "summary", "proposed", "earlier", "stopped")
 
 
@@ -55,7 +60,7 @@ async def planner_view(turn: Turn, tools_chars: int, chars: int) -> ModelPrompt:
 
     `tools_chars` is what the tools take that the planner is offered; 0: it is offered none.
     """
-    opening = _opening(turn, chars, has_tools=tools_chars > 0)
+    opening = _opening(turn, chars, await _rules(turn, chars, has_tools=tools_chars > 0))
     taken = _chars_of(opening) + tools_chars
     opened = partial(look, turn.res.artifacts, turn.person.user)
     rounds = await _rounds(turn.history, chars - taken, opened)
@@ -121,11 +126,25 @@ def _chars_of(messages: Iterable[BaseMessage]) -> int:
     return sum(AROUND + len(message.text) for message in messages)
 
 
-def _opening(turn: Turn, chars: int, *, has_tools: bool) -> list[BaseMessage]:
+async def _rules(turn: Turn, chars: int, *, has_tools: bool) -> SystemMessage:
+    """Return what a planner goes by: its part, and its person's skills.
+
+    They stand sorted, and nothing of them is another from turn to turn until somebody changes them.
+    """
     if turn.state.path != "single":
-        return [_system(turn, instructions.GATHER), _set_apart(turn, chars)]
-    persona = _persona(turn)
-    rules = _system(turn, persona, *([instructions.DO_BOTH] if has_tools else []))
+        rules = [instructions.GATHER]
+    else:
+        rules = [_persona(turn), *([instructions.DO_BOTH] if has_tools else [])]
+    if has_tools and any(tool.name == read_skill.name for tool in turn.offered()):
+        skills = await in_thread(partial(usable_skills, turn.res.settings, turn.person.user))
+        listed = told_of(skills, chars // SKILLS_SHARE)
+        rules += [instructions.SKILLS.format(listed=listed)] if skills else []
+    return _system(turn, *rules)
+
+
+def _opening(turn: Turn, chars: int, rules: SystemMessage) -> list[BaseMessage]:
+    if turn.state.path != "single":
+        return [rules, _set_apart(turn, chars)]
     return [rules, *_earlier(turn, chars), _request(turn, chars)]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from channels.hooks import Hook, HookCard, HookDelivery, enter
 from graphs.transcript import messages_of
 from schedules.schedules import Schedules
 from schedules.triggers import Event, Triggers, by_event
@@ -77,3 +78,24 @@ async def test_of_a_paused_source_nothing_is_entered_and_what_was_is_forgotten(h
         [found] = await schedules.find()
         assert (found.task, found.status) == ("what is 2*2", "active")
     assert home.effects == ["calculate"]
+
+
+async def test_what_has_an_id_is_known_for_good_and_what_has_none_for_a_minute(home):
+    clock = Clock()
+    hook = Hook("bell", HookCard(task="what is 12*7", secret_env="BELL", per_minute=2), "secret")
+    async with woken(home, clock) as (one, scheduler):
+
+        async def come(ident: str = "", body: bytes = b"rung"):
+            return await enter(one.ledger, one.settings, HookDelivery(hook, {}, body, ident))
+
+        assert [await come("a"), await come("a")] == ["entered", "known"]
+        assert [await come(), await come()] == ["entered", "known"]
+        assert await come(body=b"rung again") == "limited"
+        for later in (59.0, 60.5, 121.0):
+            clock.now = NOON + later
+            assert await come("a") == "known"
+            assert await come() == ("known" if later == 59.0 else "entered")
+        clock.now = NOON - 86_400.0
+        assert await come("a") == "known"
+        await scheduler.run_due()
+    assert home.effects == ["calculate"] * 4

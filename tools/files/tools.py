@@ -1,21 +1,19 @@
 """Files in the workspace: listing, reading, searching, writing, deleting."""
 
 import os
-from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from difflib import unified_diff
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
 from base.settings import Settings
 from base.texts import count, visible
 from base.worker_threads import is_cancelled
-from tools.declaration import LARGEST_UNDO, WHY_NOT, Here, Kind, Tool, ToolFailure, Undo, Untrusted, tool
-from tools.files.encodings import Text, lines, read, replacement
+from tools.declaration import Here, Kind, Tool, ToolFailure, Untrusted, tool
+from tools.files.encodings import Text, lines, replacement
+from tools.files.file_changes import all_of, difference, held, log_undo, page, undo_in
 from tools.files.folder import Entry, Folder, NothingThereError, typed
 from tools.files.workspace import PEOPLE, Workspace, parts_below
 
@@ -24,15 +22,6 @@ _MOST_HITS = 100
 _MOST_FILES = 10_000
 _HIT_LENGTH = 200
 """Characters of a line that a hit shows."""
-_MOST_LINES = 30
-"""Of a preview."""
-_LINE_LENGTH = 200
-_LARGEST_DIFF = 50_000
-"""Characters on either side that are compared line by line; the time it takes grows with their square."""
-_TOO_LARGE = f"It cannot be undone: what was there is larger than {LARGEST_UNDO:,} bytes"
-_CHANGED = "{path!r} has been changed since, so it stays as it is."
-_GONE = "There is no file {path!r} any more, so nothing of it can be undone."
-_MADE_ANEW = "There is a file {path!r} again, so it stays as it is."
 
 FilePath = Annotated[str, "path in the workspace, such as notes.txt"]
 FolderPath = Annotated[str, "folder in the workspace; . is the whole of it"]
@@ -135,7 +124,7 @@ def _preview_write(here: Here, path: str, content: str) -> str:
         how = "changes nothing: it holds exactly that"
     where = f"{visible(where)}{_workspace(here).whose(path)}"
     title = f"Write {count(len(new.text), 'character')} to {where} ({how})"
-    return _page(title, [*_held(old, new), *(_difference(old, new) if old else _all_of("+", new))])
+    return page(title, [*held(old, new), *(difference(old, new) if old else all_of("+", new))])
 
 
 def _preview_delete(here: Here, path: str) -> str:
@@ -144,7 +133,7 @@ def _preview_delete(here: Here, path: str) -> str:
         text = _readable(folder, name)
         where = f"{visible(folder.path(name))}{_workspace(here).whose(path)}"
         title = f"Delete {where} ({count(size, 'byte')})"
-    return _page(title, [*_held(text, text), *_all_of("-", text)] if text else [])
+    return page(title, [*held(text, text), *all_of("-", text)] if text else [])
 
 
 def _readable(folder: Folder, name: str) -> Text | None:
@@ -152,46 +141,6 @@ def _readable(folder: Folder, name: str) -> Text | None:
         return folder.text(name)
     except ToolFailure:
         return None
-
-
-def _held(old: Text | None, new: Text) -> list[str]:
-    """Return how a file holds text, where unusual or changed."""
-    was = str(old or new)
-    if was == str(new):
-        return [] if was == "UTF-8" else [f"Encoding: {was}"]
-    why = f"; {old.label} lacks a character of it" if old and old.codec != new.codec else ""
-    return [f"Encoding: {was} → {new}{why}"]
-
-
-def _all_of(sign: str, text: Text | None) -> list[str]:
-    return [_line_of(f"{sign}{line}", text.usual_end) for line in lines(text.text)] if text else []
-
-
-def _difference(old: Text, new: Text) -> list[str]:
-    if max(len(old.text), len(new.text)) > _LARGEST_DIFF:
-        return ["(too long to show line by line)"] if old.text != new.text else []
-    found = list(unified_diff(lines(old.text), lines(new.text), "now", "after", lineterm="", n=1))
-    return found[:2] + [line if line[0] == "@" else _line_of(line, new.usual_end) for line in found[2:]]
-
-
-def _line_of(line: str, usual_end: str) -> str:
-    r"""Return a line with its end written out, as in `\x20\r\n`."""
-    body = line[1:].rstrip("\r\n")
-    end, text = line[1 + len(body) :], body.rstrip(" \t")
-    shown = text + _escape(body[len(text) :])
-    if len(shown) > _LINE_LENGTH:
-        shown = f"{shown[:_LINE_LENGTH]}… ({count(len(shown) - _LINE_LENGTH, 'more character')})"
-    no_end = "" if end else "\n\\ No newline at end of file"
-    return f"{line[0]}{shown}{_escape(end) if end != usual_end else ''}{no_end}"
-
-
-def _escape(blanks: str) -> str:
-    return blanks.encode("unicode_escape").decode().replace(" ", r"\x20")
-
-
-def _page(title: str, rows: list[str]) -> str:
-    more = [f"… and {len(rows) - _MOST_LINES:,} more lines"] if len(rows) > _MOST_LINES else []
-    return "\n".join([title, *rows[:_MOST_LINES], *more])
 
 
 def _holds(here: Here, path: str, content: str) -> bool | None:
@@ -207,89 +156,7 @@ def _is_gone(here: Here, path: str) -> bool | None:
         return True if folder.look(name) is None else None
 
 
-def _log_undo(here: Here, folder: Folder, name: str, after: bytes | None) -> list[str]:
-    """Log what a file holds before it is changed.
-
-    `after` is what it will hold, None: it will be gone. Returns why that cannot be undone, where it cannot.
-    """
-    entry, before, why = folder.look(name), None, None
-    if entry:
-        try:
-            before = folder.data(name, LARGEST_UNDO)
-            why = _TOO_LARGE if before is None else "It changed nothing" if before == after else None
-        except ToolFailure as failure:
-            why = f"It cannot be undone: {str(failure).rstrip('.')}"
-    if why:
-        here.log_undo({WHY_NOT: f"{why}."})
-        return [why] if before is None else []
-    here.log_undo(
-        {
-            "path": folder.path(name),
-            "before": None if before is None else b64encode(before).decode(),
-            "mode": entry.mode if entry else None,
-            "after": None if after is None else sha256(after).hexdigest(),
-            "size": len(after or b""),
-        }
-    )
-    return []
-
-
-def _before(record: dict[str, Any]) -> bytes | None:
-    return None if record["before"] is None else b64decode(record["before"])
-
-
-def _found(here: Here, record: dict[str, Any]) -> bytes | None:
-    """Return what there is where a call changed a file; None: nothing."""
-    name = record["path"].rpartition("/")[2]
-    with suppress(NothingThereError), _workspace(here).parent(record["path"]) as (folder, _):
-        if folder.path(name) == record["path"] and folder.look(name):
-            data = folder.data(name, max(record["size"], LARGEST_UNDO))
-            if data is None:
-                raise ToolFailure(_CHANGED.format(path=record["path"]))
-            return data
-    return None
-
-
-def _as_left(here: Here, record: dict[str, Any]) -> bytes | None:
-    """Return what a call left of a file, unchanged since."""
-    found = _found(here, record)
-    if (None if found is None else sha256(found).hexdigest()) != record["after"]:
-        changed = _MADE_ANEW if record["after"] is None else _GONE if found is None else _CHANGED
-        raise ToolFailure(changed.format(path=record["path"]))
-    return found
-
-
-def _preview_undo(here: Here, record: dict[str, Any]) -> str:
-    now, before = _as_left(here, record), _before(record)
-    where = f"{visible(record['path'])}{_workspace(here).whose(record['path'])}"
-    if before is None:
-        return _page(f"Delete {where}, which was not there before", _all_of("-", read(now or b"")))
-    title = f"Put back {where}, as it was before ({count(len(before), 'byte')})"
-    old, new = read(now or b""), read(before)
-    if now is None or not (old and new):
-        return _page(title, _all_of("+", new))
-    return _page(title, [*_held(old, new), *_difference(old, new)])
-
-
-def _undo(here: Here, record: dict[str, Any]) -> str:
-    _as_left(here, record)
-    before = _before(record)
-    with _workspace(here).parent(record["path"], create=True) as (folder, _):
-        name = record["path"].rpartition("/")[2]
-        if folder.path(name) != record["path"]:  # one that is named alike is another
-            raise ToolFailure(_CHANGED.format(path=record["path"]))
-        if before is None:
-            folder.delete(name)
-            return f"Deleted {visible(folder.path(name))}, which was not there before."
-        folder.write(name, before, record["mode"])
-        return f"Put back {visible(folder.path(name))} ({count(len(before), 'byte')})."
-
-
-def _is_undone(here: Here, record: dict[str, Any]) -> bool | None:
-    return True if _found(here, record) == _before(record) else None
-
-
-_AS_BEFORE = Undo(_preview_undo, _undo, _is_undone)
+_AS_BEFORE = undo_in(_workspace)
 
 
 # Neither is run again unasked: meanwhile somebody may have written what a second run would destroy.
@@ -305,10 +172,10 @@ def write_file(here: Here, path: FilePath, content: Annotated[str, "the whole ne
     with _workspace(here).parent(path, create=True) as (folder, name):
         old = _readable(folder, name)
         new = replacement(old, content)
-        why_not = _log_undo(here, folder, name, new.data)
+        why_not = log_undo(here, folder, name, new.data)
         folder.write(name, new.data)
         done = f"Wrote {count(len(new.text), 'character')} to {visible(folder.path(name))}"
-    return " ".join(f"{each}." for each in (done, *_held(old, new), *why_not))
+    return " ".join(f"{each}." for each in (done, *held(old, new), *why_not))
 
 
 @tool(effect="write", preview=_preview_delete, verify=_is_gone, undo=_AS_BEFORE)
@@ -316,7 +183,7 @@ def delete_file(here: Here, path: FilePath) -> str:
     """Delete a file of the workspace."""
     with _workspace(here).parent(path) as (folder, name):
         size = folder.require(name, "file").size
-        why_not = _log_undo(here, folder, name, None)
+        why_not = log_undo(here, folder, name, None)
         folder.delete(name)
         done = f"Deleted {visible(folder.path(name))} ({count(size, 'byte')})"
     return " ".join(f"{each}." for each in (done, *why_not))

@@ -102,8 +102,8 @@ def _whatever_was_agreed(person: Person, tool: Tool, args: Any, taint: Taint) ->
     """Return why a call asks whatever was agreed, if it does."""
     if tool.name in person.confirm_deny:
         return f"{tool.name} always asks {person.user} first."
-    if tool.caution:
-        return f"{tool.name} asks first: {tool.caution}."
+    if caution := tool.always_asks or tool.caution:
+        return f"{tool.name} asks first: {caution}."
     if taint.sources and (danger := _danger(tool, args, taint)):
         sources = ", ".join(sorted(taint.sources))
         return (

@@ -45,11 +45,15 @@ function callPart(action, { item, isOnly, place, decide }) {
 	parts.args.append(...Object.entries(action.args).flatMap(([name, value]) => [el("dt", {}, visible(name)), el("dd", {}, el("pre", {}, exact(value)))]));
 	parts.effect.append(...effectOf(action.description ?? ""));
 	(isInDoubt ? choices : parts.doubt).remove();
-	if (isInDoubt || !action.offer) parts.offer.remove();
+	const drop = (when, ...ids) => when && ids.map((id) => parts[id].remove());
 	const allowed = item.request.review_configs?.find((each) => each.action_name === action.name)?.allowed_decisions;
-	if (!allowed?.includes("edit")) [parts.edit, parts.always].map((each) => each.remove());
-	if (!item.may_answer) [parts.offer, parts.approve, parts.edit, parts.always, parts.again].map((each) => each.remove());
-	if (!item.may_answer && !item.may_reject) parts.decide.remove();
+	drop(isInDoubt || !action.offer, "offer");
+	drop(!allowed?.includes("edit"), "edit", "always");
+	drop(action.always_asks, "always");
+	if (!item.may_answer) {
+		drop(1, "offer", "approve", "edit", "always", "again");
+		drop(!item.may_reject, "decide");
+	}
 	const close = () => {
 		panel.replaceChildren();
 		choices.hidden = false;

@@ -272,3 +272,10 @@ def test_what_waits_for_somebody_else_cannot_be_approved(open_as: Open):
     alice.sees("kid")
     alice.press("Approve")
     kid.sees("I wrote “x” to homework.txt")
+
+
+def test_of_what_always_asks_no_rule_can_be_made(window: Window):
+    _answers(window, request=_asking("propose_skill", {"name": "tea"}, always_asks=True))
+    window.sees("propose_skill asks.")
+    assert window.page.get_by_role("button", name="Always…").count() == 0
+    assert window.page.get_by_role("button", name="Edit…").count() == 1

@@ -15,6 +15,7 @@ from tools import calculator, clock, command, find_tools, memory, notify, read_r
 from tools.calendar import tools as calendar
 from tools.declaration import Tool
 from tools.files import tools as files
+from tools.mail import drafts, inbox
 from tools.mail import tools as mail
 from tools.web import http_request
 from tools.web import tools as web
@@ -112,6 +113,8 @@ def open_registry(settings: Settings) -> Registry:
             *schedule.TOOLS,
             *command.tools(settings),
             *mail.TOOLS,
+            *inbox.TOOLS,
+            *drafts.TOOLS,
             *notify.TOOLS,
             *calendar.tools(settings),
             *read_result.TOOLS,

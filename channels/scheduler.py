@@ -10,11 +10,13 @@ from base.errors import BusyThreadError, StorageError, TwobrainError
 from base.texts import count
 from channels.messages import NoticeRows
 from channels.notices import PAGE
+from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.session import Orchestrator
 from graphs.stream import final_result
 from nodes.context import Context
 from schedules.schedules import FAILURES, NOWHERE, Run, RunStatus, Schedule, Schedules
+from schedules.triggers import Triggers
 
 _LOOK_S = 1.0
 _AT_ONCE = 4
@@ -31,6 +33,7 @@ class Scheduler:
     def __init__(self, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator
         self._schedules = Schedules(orchestrator.ledger)
+        self._triggers = Triggers(orchestrator.ledger)
         self._rows = NoticeRows(orchestrator.ledger.access)
         self._room = asyncio.Semaphore(_AT_ONCE)
 
@@ -111,8 +114,15 @@ class Scheduler:
                     if tool.effect != "read" or tool.outbound
                 ]
             context = Context.model_validate(choices)
+            event = await self._triggers.of(run.id)
+            brought = [Attachment(event.name, event.text.encode())] if event else []
             turn = self._orchestrator.stream(
-                text, thread_id=run.thread, context=context, message_id=run.id, watched=False
+                text,
+                attachments=brought,
+                thread_id=run.thread,
+                context=context,
+                message_id=run.id,
+                watched=False,
             )
             return await final_result(turn), ""
         except (StorageError, BusyThreadError):  # it stays due, and is gone on with

@@ -251,6 +251,16 @@ schedule_runs = Table(
 )
 """What became of each due time; `missed` counts those before it at which nobody was awake."""
 
+events = Table(
+    "events",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("text", Text, nullable=False),
+)
+"""What a run that is due was started by; see `schedules.triggers.Event`."""
+
 thread_titles = Table(
     "thread_titles",
     metadata,

@@ -29,7 +29,7 @@ _TOO_OFTEN = RequestError(f"That is due too often: leave at least {SHORTEST_S:g}
 _FINE = re.compile(r"BY(?:MONTH|MONTHDAY|YEARDAY|WEEKNO|SETPOS|EASTER)=")
 _INTERVAL = re.compile(r"INTERVAL=(\d+)")
 
-Kind = Literal["once", "every", "rrule", "cron"]
+Kind = Literal["once", "every", "rrule", "cron", "event"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Recurrence:
 
     kind: Kind
     rule: str
-    """Seconds, an RRULE (RFC 5545) or a cron expression of five fields, as the kind says; once: nothing."""
+    """Seconds, an RRULE (RFC 5545) or a cron expression of five fields, as the kind says; once: nothing;
+    of an event: what it comes from, see `schedules.triggers`."""
     zone: str
     begins_at: float
     """The time it is due once, or from which the others are counted."""
@@ -51,6 +52,8 @@ class Recurrence:
         """Yield the due times later than that, in order."""
         if self.kind == "once":
             return iter((self.begins_at,) if self.begins_at > at else ())
+        if self.kind == "event":
+            return iter(())
         if self.kind == "every":
             return self._steps(at)
         return self._ruled(at)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, exists, select, update
 
 from base.texts import count
 from ledger.ledger import Ledger
-from ledger.tables import matching, notices, rows_of, schedule_runs, schedules, threads
+from ledger.tables import events, matching, notices, rows_of, schedule_runs, schedules, threads
 from schedules.recurrence import Recurrence, clock
 from storage.shared_tables import insert
 
@@ -104,7 +104,7 @@ class Schedules:
 
     async def add(self, schedule: Schedule) -> None:
         """Keep a schedule; one of that id is replaced."""
-        await self._access.write(_ON, _add, _row(schedule))
+        await self._access.write(_ON, _add, row_of(schedule))
 
     async def find(self, **filters: Any) -> list[Schedule]:
         """Return those of a `user` or `status`, the next due first."""
@@ -175,7 +175,8 @@ def note_on(run: Run, schedule: Schedule) -> str:
     return " ".join(filter(None, (due, missed)))
 
 
-def _row(schedule: Schedule) -> dict[str, Any]:
+def row_of(schedule: Schedule) -> dict[str, Any]:
+    """Return what is stored of a schedule."""
     row = asdict(schedule)
     recurrence = row.pop("recurrence")
     next_at = schedule.next_at or schedule.recurrence.after(schedule.created_at)
@@ -201,6 +202,7 @@ def _pause(connection: Connection, ident: str, user: str | None, why: str) -> bo
         _withhold(connection, ident)
         undone = schedule_runs.c.schedule == ident, schedule_runs.c.status == "due"
         connection.execute(update(schedule_runs).where(*undone).values(status="skipped"))
+        _forget_events(connection)
     return bool(found)
 
 
@@ -215,7 +217,8 @@ def _resume(connection: Connection, ident: str, user: str | None, now: float) ->
     its = matching(schedules, {"id": ident, "user": user})
     for row in rows_of(connection, select(schedules).where(*its)):
         next_at = _schedule(row).recurrence.after(now)
-        values = {"next_at": next_at, "failures": 0, "status": "active" if next_at else "ended", "why": ""}
+        goes_on = next_at or row["kind"] == "event"
+        values = {"next_at": next_at, "failures": 0, "status": "active" if goes_on else "ended", "why": ""}
         connection.execute(update(schedules).where(*its).values(values))
         return True
     return False
@@ -226,7 +229,14 @@ def _remove(connection: Connection, ident: str, user: str | None) -> bool:
     if gone.rowcount:
         _withhold(connection, ident)
         connection.execute(delete(schedule_runs).where(schedule_runs.c.schedule == ident))
+        _forget_events(connection)
     return bool(gone.rowcount)
+
+
+def _forget_events(connection: Connection) -> None:
+    """Leave no text of others behind that no turn will be shown."""
+    due = select(schedule_runs.c.id).where(schedule_runs.c.status == "due")
+    connection.execute(delete(events).where(events.c.run.not_in(due)))
 
 
 def _enter_now(connection: Connection, ident: str, user: str | None, now: float, targets: Targets) -> bool:
@@ -267,9 +277,15 @@ def _enter(  # noqa: PLR0913, PLR0917 (a due time, whole)
         status = "skipped"
     run = Run(ident, schedule.id, schedule.user, due_at, status, missed, f"schedule-{ident}", now)
     entered = insert(connection.dialect, schedule_runs).values(**asdict(run)).on_conflict_do_nothing()
-    if connection.execute(entered).rowcount and status == "sent":
+    is_new = connection.execute(entered.returning(schedule_runs.c.id)).first() is not None
+    if is_new and status == "sent":
         _remind(connection, run, targets(schedule.user, schedule.place))
-    its = schedule_runs.c.schedule == schedule.id
+    trim(connection, schedule.id)
+
+
+def trim(connection: Connection, schedule: str) -> None:
+    """Forget a schedule's oldest runs, beyond `_STORED`."""
+    its = schedule_runs.c.schedule == schedule
     older = select(schedule_runs.c.due_at).where(its).order_by(schedule_runs.c.due_at.desc())
     last = older.offset(_STORED).limit(1).scalar_subquery()
     gone = its, schedule_runs.c.due_at <= last, schedule_runs.c.status.not_in(("due", "waiting"))
@@ -311,6 +327,7 @@ def _end(connection: Connection, run: Run, status: RunStatus, now: float) -> int
     its = schedule_runs.c.id == run.id, schedule_runs.c.status == "due"
     if not connection.execute(update(schedule_runs).where(*its).values(status=status, at=now)).rowcount:
         return 0
+    _forget_events(connection)
     failures = schedules.c.failures + 1 if status == "failed" else 0
     connection.execute(update(schedules).where(schedules.c.id == run.schedule).values(failures=failures))
     query = select(schedules.c.failures).where(schedules.c.id == run.schedule)

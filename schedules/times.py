@@ -73,6 +73,8 @@ def words_for(recurrence: Recurrence) -> str:
         step = float(recurrence.rule)
         unit, seconds = next(each for each in _UNITS if step % each[1] == 0)
         return f"every {count(round(step / seconds), unit)}"
+    if recurrence.kind == "event":
+        return f"at each: {recurrence.rule}"
     return recurrence.rule
 
 

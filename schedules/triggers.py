@@ -1,0 +1,100 @@
+"""What starts a turn at no time: a hook called, a mail.
+
+Its schedule has the kind `event`: never due by the clock, it can be paused, and pauses itself as others do.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any, Literal
+
+from sqlalchemy import Connection, func, select
+
+from ledger.ledger import Ledger
+from ledger.tables import events, matching, rows_of, schedule_runs, schedules
+from schedules.recurrence import Recurrence
+from schedules.schedules import ID_LENGTH, Run, Schedule, row_of, title_of, trim
+from storage.shared_tables import insert
+
+_ON = "events"
+_LEAST_S = 1e-3
+"""Between two that come at once: what is due at the same time is one due time."""
+_FOLLOWED = ("title", "task", "place", "untrusted", "is_quiet", "choices")
+"""What a schedule is told anew by each event: its task may have been changed since."""
+
+Entered = Literal["entered", "known", "paused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened; its turn is shown the text as others' file."""
+
+    key: str
+    """Which of all that its source sends: of the same key, one is acted on."""
+    name: str
+    """What the file is called."""
+    text: str
+
+
+class Triggers:
+    """What is to be acted on; raises StorageError as the ledger does."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._access = ledger.access
+        self._ledger = ledger
+
+    async def enter(self, schedule: Schedule, event: Event) -> Entered:
+        """Have a schedule done for an event, once.
+
+        It is on disk on return. `known`: it was entered before. `paused`: the schedule is, and nothing is
+        entered.
+        """
+        return await self._access.write(_ON, _enter, row_of(schedule), event, self._ledger.now())
+
+    async def of(self, run: str) -> Event | None:
+        """Return what a run is about; None: a time."""
+        query = select(events).where(events.c.run == run)
+        return next((Event(**_plain(row)) for row in await self._access.read(rows_of, query)), None)
+
+
+def by_event(source: str, user: str, task: str, now: float, **options: Any) -> Schedule:
+    """Return the schedule of a source, such as `hook github`.
+
+    It has one for each user.
+
+    Args:
+        source: what its person calls it; also what the id is made of.
+        user: whose turns they are.
+        task: what the assistant is asked, beside the event.
+        now: when it was made, in Unix seconds.
+        options: of `Schedule`.
+    """
+    ident = sha256(f"{source} {user}".encode()).hexdigest()[:ID_LENGTH]
+    recurrence = Recurrence("event", source, "UTC", now)
+    return Schedule(ident, user, title_of(task), task, recurrence, now, **options)
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("key", "name", "text")}
+
+
+def _enter(connection: Connection, row: Mapping[str, Any], event: Event, now: float) -> Entered:
+    ident, user = row["id"], row["user"]
+    fresh = insert(connection.dialect, schedules).values(**row)
+    told = {name: row[name] for name in _FOLLOWED}
+    connection.execute(fresh.on_conflict_do_update(index_elements=["id"], set_=told))
+    status = connection.scalar(select(schedules.c.status).where(*matching(schedules, {"id": ident})))
+    if status == "paused":
+        return "paused"
+    last = connection.scalar(
+        select(func.max(schedule_runs.c.due_at)).where(schedule_runs.c.schedule == ident)
+    )
+    due_at = max(now, (last or 0.0) + _LEAST_S)
+    run = sha256(f"{ident} {event.key}".encode()).hexdigest()[:32]
+    entered = Run(run, ident, user, due_at, "due", 0, f"schedule-{run}", now)
+    taken = insert(connection.dialect, schedule_runs).values(**asdict(entered)).on_conflict_do_nothing()
+    if connection.execute(taken.returning(schedule_runs.c.id)).first() is None:
+        return "known"
+    connection.execute(insert(connection.dialect, events).values(run=run, **asdict(event)))
+    trim(connection, ident)
+    return "entered"

@@ -46,7 +46,8 @@ class Correspondent:
 class SenderCheck(NamedTuple):
     """What the person's own mail server found out about a sender."""
 
-    passed: bool
+    passed: bool | None
+    """None: it found out nothing."""
     words: str
 
 
@@ -136,12 +137,12 @@ def check_sender(
     Results under any other name may be the sender's own. Of several under that name the worst counts.
     """
     if authserv_id is None:
-        return SenderCheck(False, "not checked: whoever sent it wrote that From (no authserv_id is set)")
+        return SenderCheck(None, "not checked: whoever sent it wrote that From (no authserv_id is set)")
     if sender is None:
         return SenderCheck(False, "failed: it names no sender, or several")
     found = [each for text in results for each in _results_of(text, authserv_id)]
     if not found:
-        return SenderCheck(False, f"not checked by {authserv_id}: whoever sent it wrote that From")
+        return SenderCheck(None, f"not checked by {authserv_id}: whoever sent it wrote that From")
     policies = {each.result for each in found if each.method == "dmarc"} - _UNDECIDED
     if policies:
         return SenderCheck(

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, Field, model_validator
 from base.settings import Card, LoginCard, Settings
 from base.texts import visible
 from tools.declaration import OutcomeUnknown, ToolFailure, Untrusted
-from tools.mail.headers import Headers
+from tools.mail.headers import Headers, SenderCheck
 from tools.mail.tools import plain_address
 
 if TYPE_CHECKING:
@@ -53,6 +54,24 @@ class MailRule(Card):
     """Pattern of an address among To and Cc; None: any."""
     allow_unauthenticated: bool = False
     """True: a sender counts whom nobody has checked, so that anybody can write that From."""
+    per_hour: int = Field(default=20, ge=1, le=1_000)
+    """Turns that mails start in an hour; those that come after it start none."""
+
+    def matches(self, headers: Headers, recipients: Headers, check: SenderCheck) -> bool:
+        """Tell whether a mail is meant, never by a failed sender."""
+        sender = headers.sender()
+        is_certain = check.passed or (self.allow_unauthenticated and check.passed is None)
+        address = sender.address if sender and is_certain else ""
+        named = [each.address for name in ("To", "Cc") for each in recipients.people(name)]
+        return (
+            (self.sender is None or (address != "" and _fits(address, self.sender)))
+            and (self.subject is None or _fits(headers.text("Subject"), self.subject))
+            and (self.recipient is None or any(_fits(each, self.recipient) for each in named))
+        )
+
+
+def _fits(text: str, pattern: str) -> bool:
+    return fnmatchcase(text.casefold(), pattern.casefold())
 
 
 def _is_label(name: str) -> str:
@@ -142,6 +161,10 @@ class MailId:
         return cls(match[1], int(match[2]), int(match[3]))
 
 
+class TangledMailError(ToolFailure):
+    """A mail has too many parts; the connection may not go on."""
+
+
 class Mailbox:
     """A mailbox that is logged in to; each method blocks."""
 
@@ -149,7 +172,8 @@ class Mailbox:
         self.client = client
         self.card = card
         self.folder = ""
-        self.validity = self.size = 0
+        self.validity = self.size = self.following = 0
+        """Of the open folder: UIDVALIDITY, mails, and the UID of the next one that comes."""
 
     def select(self, folder: str, *, readonly: bool = True) -> None:
         """Open a folder; reading changes nothing in it.
@@ -169,7 +193,7 @@ class Mailbox:
             there = ", ".join(names[:_SHOWN_FOLDERS]) + (" and more" if len(names) > _SHOWN_FOLDERS else "")
             raise ToolFailure(Untrusted(f"There is no folder {folder!r}. There are: {there}.")) from None
         self.folder, self.validity = folder, int(answer.get(b"UIDVALIDITY", 0))
-        self.size = int(answer[b"EXISTS"])
+        self.size, self.following = int(answer[b"EXISTS"]), int(answer.get(b"UIDNEXT", 0))
 
     def select_of(self, mail: MailId) -> None:
         """Open a mail's folder.
@@ -192,6 +216,10 @@ class Mailbox:
                 break
         return found[: most + 1]
 
+    def last_uid(self) -> int:
+        """Return the UID of the open folder's last mail, or 0."""
+        return self.following - 1 if self.following else max(self.search(["ALL"], 1), default=0)
+
     def headers(self, uids: Sequence[int], fields: Sequence[tuple[str, ...]]) -> dict[int, dict[bytes, Any]]:
         """Return flags, size, time of arrival and parts of the headers."""
         wanted = [f"BODY.PEEK[HEADER.FIELDS ({' '.join(each)})]<0.{_FIELDS[each]}>" for each in fields]
@@ -200,10 +228,17 @@ class Mailbox:
 
     def structure(self, uid: int) -> Any:
         """Return what parts a mail has; None: it is gone."""
-        return self.client.fetch([uid], ["BODYSTRUCTURE"]).get(uid, {}).get(b"BODYSTRUCTURE")
+        from imapclient.exceptions import IMAPClientAbortError, IMAPClientError
+
+        try:
+            return self.client.fetch([uid], ["BODYSTRUCTURE"]).get(uid, {}).get(b"BODYSTRUCTURE")
+        except IMAPClientAbortError:
+            raise
+        except (IMAPClientError, RecursionError, ValueError):
+            raise TangledMailError("It has more parts than can be read.") from None
 
     def fetch(self, uid: int, section: str, most: int) -> bytes:
-        """Return the first bytes of a part, or of all (""), as sent."""
+        """Return the first bytes of a part, or of all ("")."""
         answer = self.client.fetch([uid], [f"BODY.PEEK[{section}]<0.{max(1, most)}>"]).get(uid, {})
         name = f"BODY[{section}]".encode().upper()
         content = next((value for key, value in answer.items() if key.startswith(name)), None)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
@@ -86,12 +86,7 @@ async def read_mail(
     here: Here, mail: Mail, links: Annotated[bool, "true: keep the addresses of links in it"] = False
 ) -> str:
     """Read a mail: who it is from and whether that is certain, its text, its attachments."""
-    head, part, raw, others = await in_thread(partial(_read, here, MailId.parse(mail)))
-    try:
-        text = await _text(part, raw, "the mail", links=links) if part else "(The mail has no text.)"
-    except ToolFailure as failure:
-        text = f"({failure})"
-    return "\n".join([*head, "", text, *others])
+    return await (await in_thread(partial(_read, here, MailId.parse(mail)))).text(links=links)
 
 
 @tool(effect="read", untrusted=True, missing=missing)
@@ -134,7 +129,7 @@ def _list(here: Here, folder: str, criteria: Sequence[Any], older_than: str) -> 
 def _line(mail: MailId, answer: dict[bytes, Any], card: InboxCard, zone: ZoneInfo) -> str:
     headers = headers_of(answer, MAIL_FIELDS)
     people = headers.people("From")
-    check = _check(answer, card)
+    check = sender_check(answer, card)
     sender = ", ".join(map(str, people[:2])) or "nobody"
     mark = "" if check.passed else " (sender not certain)"
     unread = "" if rb"\Seen" in answer.get(b"FLAGS", ()) else ", unread"
@@ -142,7 +137,8 @@ def _line(mail: MailId, answer: dict[bytes, Any], card: InboxCard, zone: ZoneInf
     return f"[{visible(str(mail))}] {_arrived(answer, zone)}{unread}, from {sender}{mark}: {subject}"
 
 
-def _check(answer: dict[bytes, Any], card: InboxCard) -> SenderCheck:
+def sender_check(answer: dict[bytes, Any], card: InboxCard) -> SenderCheck:
+    """Tell whether a mail's sender is certain."""
     sender = headers_of(answer, MAIL_FIELDS).sender()
     return check_sender(sender, headers_of(answer, RESULT_FIELDS).results(), card.authserv_id)
 
@@ -152,16 +148,39 @@ def _arrived(answer: dict[bytes, Any], zone: ZoneInfo) -> str:
     return f"{when.astimezone(zone):%Y-%m-%d %H:%M}" if isinstance(when, datetime) else "at an unknown time"
 
 
-def _read(here: Here, mail: MailId) -> tuple[list[str], MailPart | None, bytes, list[str]]:
-    """Return a mail's head, its text as sent, and its other parts."""
+class FetchedMail(NamedTuple):
+    """What was fetched of a mail."""
+
+    head: list[str]
+    body: MailPart | None
+    raw: bytes
+    """The beginning of its body, as sent."""
+    files: list[str]
+
+    async def text(self, *, links: bool = False) -> str:
+        """Return a mail as a model reads it."""
+        text = "(It has no text.)"
+        try:
+            if self.body:
+                text = await _text(self.body, self.raw, "the mail", links=links)
+        except ToolFailure as failure:
+            text = f"({failure})"
+        return "\n".join([*self.head, "", text, *self.files])
+
+
+def fetch_mail(box: Mailbox, mail: MailId, answer: dict[bytes, Any], zone: ZoneInfo) -> FetchedMail:
+    """Fetch what is read of a mail whose headers are known; blocks."""
+    parts = _parts(box, mail)
+    part = body_of(parts)
+    raw = box.fetch(mail.uid, part.number, LIMIT) if part else b""
+    files = _others(mail, [each for each in parts if each is not part])
+    return FetchedMail(head_of(mail, answer, box.card, zone), part, raw, files)
+
+
+def _read(here: Here, mail: MailId) -> FetchedMail:
     with open_mailbox(here.settings, here.user) as box:
         box.select_of(mail)
-        answer = _answer(box, mail)
-        head = _head(answer, box.card, here.settings.zone(here.user))
-        parts = _parts(box, mail)
-        part = body_of(parts)
-        raw = box.fetch(mail.uid, part.number, LIMIT) if part else b""
-    return head, part, raw, _others(mail, [each for each in parts if each is not part])
+        return fetch_mail(box, mail, _answer(box, mail), here.settings.zone(here.user))
 
 
 def _answer(box: Mailbox, mail: MailId) -> dict[bytes, Any]:
@@ -171,16 +190,18 @@ def _answer(box: Mailbox, mail: MailId) -> dict[bytes, Any]:
     return found
 
 
-def _head(answer: dict[bytes, Any], card: InboxCard, zone: ZoneInfo) -> list[str]:
+def head_of(mail: MailId, answer: dict[bytes, Any], card: InboxCard, zone: ZoneInfo) -> list[str]:
+    """Return what a mail says of itself, and what that is worth."""
     headers, recipients = headers_of(answer, MAIL_FIELDS), headers_of(answer, RECIPIENT_FIELDS)
     told = {
         "From": ", ".join(map(str, headers.people("From")[:5])) or "nobody",
-        "Sender": _check(answer, card).words,
+        "Sender": sender_check(answer, card).words,
         "Reply-To": ", ".join(map(str, headers.people("Reply-To")[:5])),
         "To": recipients.recipients("To"),
         "Cc": recipients.recipients("Cc"),
         "Subject": headers.text("Subject"),
         "Arrived": f"{_arrived(answer, zone)} ({zone})",
+        "Id": visible(str(mail)),
         "Size": f"{answer.get(b'RFC822.SIZE', 0):,} bytes",
     }
     return [f"{name}: {value}" for name, value in told.items() if value]

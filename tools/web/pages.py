@@ -36,6 +36,7 @@ _SAMPLE = 32_768
 _HEAD = 1_024
 """Bytes by which the kind of an answer is judged."""
 _ELSEWHERE = "Look for a page that says the same."
+_WHY_BLANK = {"pdf": "its pages may be pictures", "html": "it may need JavaScript or a login"}
 _MORE_TEXT = "\n\n[Cut here: there is more text on the page.]"
 
 
@@ -105,7 +106,7 @@ async def read_document(
         why = f"{name} is a PDF document that is {'cut off' if cut else page.problem}"
         raise ToolFailure(f"{why}; it was not read.{cut} {document.advice}".strip())
     if is_blank(page.text):
-        why = "its pages may be pictures" if form == "pdf" else "it may need JavaScript or a login"
+        why = _WHY_BLANK.get(form, "it is blank")
         raise ToolFailure(f"{name} holds no readable text; {why}.")
     end = CUT if not document.whole else "" if page.whole else _MORE_TEXT
     return page.title, f"{page.text.strip()}{end}"

@@ -24,6 +24,8 @@ class Stored:
     flags: set[str] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
     """Section to bytes that it has, whatever is in `content`: what is asked for beyond that is made up."""
+    broken: bool = False
+    """Its structure is of more than a client reads."""
 
     @property
     def message(self) -> Message:
@@ -80,6 +82,8 @@ class ImapServer:
     faults: dict[str, str] = field(default_factory=dict)
     """Command to what the server does instead of answering: `before` or `after` it, it hangs up."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    idling: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a client waits for mail, or tried to."""
 
     @property
     def inbox(self) -> Folder:
@@ -119,17 +123,13 @@ class _Session:
 
     async def run(self) -> None:
         self.say(f"* OK [CAPABILITY {self.server.capabilities.replace('UIDPLUS ', '')}] ready")
-        while line := await self.reader.readline():
-            while found := _LITERAL.search(line):
-                if b"+}" not in found[0]:
-                    self.say("+ go on")
-                literal = await self.reader.readexactly(int(found[1]))
-                quoted = literal.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-                line = line[: found.start()] + b'"' + quoted + b'"' + await self.reader.readline()
-            tag, command, rest = (*line.decode("utf-8", "surrogateescape").strip().split(" ", 2), "")[:3]
+        while line := await self._line():
+            tag, command, rest = (*line.split(" ", 2), "")[:3]
             if command.upper() == "UID":
                 command, _, rest = rest.partition(" ")
             self.server.commands.append(f"{command} {rest}".strip())
+            if command.upper() in {"IDLE", "NOOP"}:
+                self.server.idling.set()
             fault = self.server.faults.get(command.upper())
             if fault == "before":
                 return
@@ -141,6 +141,17 @@ class _Session:
             await self.writer.drain()
             if command.upper() == "LOGOUT":
                 return
+
+    async def _line(self) -> str:
+        """Return a command with its literals as quoted strings."""
+        line = await self.reader.readline()
+        while found := _LITERAL.search(line):
+            if b"+}" not in found[0]:
+                self.say("+ go on")
+            literal = await self.reader.readexactly(int(found[1]))
+            quoted = literal.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+            line = line[: found.start()] + b'"' + quoted + b'"' + await self.reader.readline()
+        return line.decode("utf-8", "surrogateescape").strip()
 
     async def do_capability(self, rest: str) -> str:
         self.say(f"* CAPABILITY {self.server.capabilities}")
@@ -257,7 +268,8 @@ def _item(mail: Stored, found: re.Match[str]) -> bytes:
         case "RFC822.SIZE":
             return f"RFC822.SIZE {mail.sizes.get('', len(mail.content))}".encode()
         case "BODYSTRUCTURE":
-            return f"BODYSTRUCTURE {_structure(mail, mail.message, '')}".encode("utf-8", "surrogateescape")
+            structure = "(" * 1_000_001 if mail.broken else _structure(mail, mail.message, "")
+            return f"BODYSTRUCTURE {structure}".encode("utf-8", "surrogateescape")
     text = mail.fetched(found[1], int(found[2]))
     return f"BODY[{found[1]}]<0> {{{len(text)}}}\r\n".encode() + text
 

@@ -170,6 +170,12 @@ class NoticeRows:
         changed = update(notices).where(notices.c.key == key).values(**values)
         await self._access.write("notices", lambda connection: connection.execute(changed))
 
+    async def tell(self, key: str, now: float) -> bool:
+        """Note that somebody is told now; False: another tells them."""
+        its = notices.c.key == key, notices.c.sent_at.is_(None)
+        told = update(notices).where(*its).values(sent_at=now, resolved_at=now)
+        return bool(await self._access.write("notices", lambda connection: connection.execute(told).rowcount))
+
     async def looked(self, name: str, now: float) -> float:
         """Return until when somebody looked for what ended; they begin now."""
         key = f"looked {name}"

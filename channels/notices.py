@@ -14,10 +14,10 @@ from base.settings import UserCard
 from base.texts import visible
 from channels.messages import Messages, NoticeRows
 from graphs.session import Orchestrator
+from ledger.threads import PAGE
 from schedules.schedules import Schedules, note_on
 from tools.notify import sent_to
 
-PAGE = "page"
 _LOOK_S = 3.0
 _LONG_S = 60.0
 """Seconds of a turn at whose end nobody need be watching any more."""
@@ -234,10 +234,9 @@ async def told_here(orchestrator: Orchestrator, user: str) -> list[str]:
     rows, now = NoticeRows(orchestrator.ledger.access), orchestrator.ledger.now()
     told = []
     for row in await rows.open(user=user, place=PAGE):
-        if row["kind"] != "question" and row["at"] <= now:
+        if row["kind"] != "question" and row["at"] <= now and await rows.tell(row["key"], now):
             fields = {name: row[name] for name in ("key", "user", "place", "kind", "thread", "subject")}
             told.append(await words_of(orchestrator, Notice(**fields)))
-            await rows.change(row["key"], sent_at=now, resolved_at=now)
     return told
 
 

@@ -9,11 +9,11 @@ from typing import Any
 from base.errors import BusyThreadError, StorageError, TwobrainError
 from base.texts import count
 from channels.messages import NoticeRows
-from channels.notices import PAGE
 from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.session import Orchestrator
 from graphs.stream import final_result
+from ledger.threads import PAGE
 from nodes.context import Context
 from schedules.schedules import FAILURES, NOWHERE, Run, RunStatus, Schedule, Schedules
 from schedules.triggers import Triggers

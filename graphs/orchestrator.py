@@ -128,7 +128,7 @@ builder.add_node("confirm", confirm)
 builder.add_node("respond", respond)
 
 builder.add_edge(START, "intake")
-builder.add_conditional_edges("intake", after_intake, ["plan", "respond", END])
+builder.add_conditional_edges("intake", after_intake, ["plan", "execute_tools", "respond", END])
 builder.add_conditional_edges("plan", after_plan, ["execute_tools", "explain", "respond", END])
 builder.add_edge("explain", "confirm")
 builder.add_conditional_edges("confirm", after_confirm, ["execute_tools", "plan", "confirm"])

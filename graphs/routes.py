@@ -3,16 +3,25 @@
 from collections.abc import Container
 from typing import Literal
 
+from langchain_core.messages import ToolMessage
 from langgraph.types import Send
 
 from nodes.state import CallDecision, JudgedCall, State, Task
 from nodes.turn.history import last_round_ids
 
 
-def after_intake(state: State) -> Literal["plan", "respond", "__end__"]:
-    """Plain chat goes to the responder; what is answered, nowhere."""
+def after_intake(state: State) -> list[Send] | Literal["plan", "respond", "__end__"]:
+    """Plain chat goes to the responder; what is answered, nowhere.
+
+    Of a turn that was cut short, whose message came again, the calls that need no consent go on.
+    """
     if state.response:
         return "__end__"
+    answered = {message.tool_call_id for message in state.messages if isinstance(message, ToolMessage)}
+    cut = [call for call in state.calls if call["verdict"] != "ask" and call["id"] not in answered]
+    if cut:
+        made = last_round_ids(state.messages)
+        return [Send("execute_tools", _task(state, call, made, None, "plan")) for call in cut]
     return "respond" if state.path == "direct" else "plan"
 
 

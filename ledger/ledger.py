@@ -420,7 +420,7 @@ class Ledger:
 
     async def stamps(self) -> dict[str, Stamp]:
         """Return, by user, what differs once something of theirs has changed."""
-        return await self._access.read(threads.stamps)
+        return await self._access.read(threads.stamps, self.now())
 
     async def forget_thread(self, thread: str, *, audit: bool) -> None:
         """Delete a thread's row, with `audit` its calls; its usage stays."""

@@ -24,6 +24,8 @@ from ledger.tables import (
 from storage.long_results import Needed, name_of
 from storage.shared_tables import insert
 
+PAGE = "page"
+"""Where somebody is told who has no messenger."""
 TITLE_CHARS = 80
 """Of the message that a thread began with."""
 
@@ -66,10 +68,10 @@ def listed(
 
 
 Stamp = tuple[tuple[Any, ...], ...]
-"""What a user has of threads, of what waits, and of rules; compared alone."""
+"""What a user has of threads, of what waits, of rules, and to be told on the page; compared alone."""
 
 
-def stamps(connection: Connection) -> dict[str, Stamp]:
+def stamps(connection: Connection, now: float) -> dict[str, Stamp]:
     """Return, by user, what differs once something of theirs has changed.
 
     With each turn that begins, waits or ends its thread's row changes, and so do its calls and its usage.
@@ -79,10 +81,12 @@ def stamps(connection: Connection) -> dict[str, Stamp]:
     waits = select(threads.c.user, threads.c.thread, threads.c.waiting_since)
     waits = waits.where(threads.c.status == "waiting").order_by(threads.c.thread)
     agreed = select(rules.c.user, rules.c.id, rules.c.uses_left).order_by(rules.c.id)
+    due = select(notices.c.user, notices.c.key).where(notices.c.at <= now, notices.c.sent_at.is_(None))
+    due = due.where(notices.c.place == PAGE, notices.c.kind != "question").order_by(notices.c.key)
     found: dict[str, list[list[Any]]] = {}
-    for place, query in enumerate((touched, named.order_by(thread_titles.c.thread), waits, agreed)):
+    for place, query in enumerate((touched, named.order_by(thread_titles.c.thread), waits, agreed, due)):
         for user, *its in connection.execute(query):
-            found.setdefault(user, [[], [], []])[max(0, place - 1)].append(tuple(its))
+            found.setdefault(user, [[], [], [], []])[max(0, place - 1)].append(tuple(its))
     return {user: tuple(map(tuple, its)) for user, its in found.items()}
 
 

@@ -49,7 +49,7 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     last = place_of(state.messages, state.own_last_id)
     begins = 0 if last is None else last + 1
     before, new = state.messages[:begins], state.messages[begins:]
-    if state.turn and not new:
+    if state.turn and not any(map(_may_say, new)):  # results of its calls may stand there
         return {}
     admitted = _admitted(new, turn.limits)
     request = _request(admitted, turn.limits)

@@ -46,7 +46,7 @@ SHARED = {
 }
 """Whose tests share what takes seconds to open: servers, a process to fork from, syntax trees."""
 MEMORY = "/dev/shm"
-"""Where files are kept in memory: a fifth of a quick run's time goes into waiting for a disk."""
+"""Where files are kept in memory: a fifth of a run's time goes into waiting for a disk."""
 ROOM_BYTES = 4_000_000_000
 LEFT_OUT = pytest.StashKey[int]()
 """How many slow tests a quick run left out."""
@@ -65,10 +65,11 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("sample", max_examples=100, **patient)
     settings.register_profile("proof", max_examples=1_000, **patient)
     quick = "quick" if config.getoption("--quick") else "sample"
-    if quick == "quick" and os.path.ismount(MEMORY) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+    is_proof = config.getoption("--prove")
+    if not is_proof and os.path.ismount(MEMORY) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
         os.environ.setdefault("TMPDIR", MEMORY)  # for the processes that run the tests, too
         tempfile.tempdir = None
-    settings.load_profile("proof" if config.getoption("--prove") else quick)
+    settings.load_profile("proof" if is_proof else quick)
 
 
 def pytest_sessionstart() -> None:

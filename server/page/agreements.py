@@ -1,12 +1,18 @@
-"""What was agreed to and remembered: rules, pins of MCP tools, memories."""
+"""What was agreed to, remembered and planned: rules, pins, memories, schedules."""
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
 from base.errors import UnknownRuleError
+from base.texts import count
+from channels.notices import told_here
+from schedules.recurrence import clock
+from schedules.schedules import Run, Schedule, Schedules
+from schedules.times import words_for
 from server.page.page import Json, Opened, Page
 from server.page.sign_in import PageError, PageRoute, Who
 from tools.declaration import ToolFailure
@@ -24,6 +30,14 @@ class Memory(BaseModel):
     text: str
 
 
+class ScheduleChange(BaseModel):
+    """Whether a schedule is to rest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal["active", "paused"]
+
+
 @router.get("/rules")
 async def rules(who: Who, page: Opened) -> Response:
     """List the remembered rules, and whether each holds."""
@@ -33,8 +47,22 @@ async def rules(who: Who, page: Opened) -> Response:
     for rule in found:
         tool = tools.get(rule["tool"])
         problem = why_not(rule, tool.definition if tool else None, time.time())
-        told.append({**rule, "holds": problem is None, "why_not": problem})
+        zone = str(page.res.settings.zone(who.user))
+        told.append({**rule, "holds": problem is None, "why_not": problem, **_in_words(rule, problem, zone)})
     return Json(told)
+
+
+def _in_words(rule: Mapping[str, Any], problem: str | None, zone: str) -> dict[str, Any]:
+    """Return a rule's text and facts as the page shows them."""
+    bounds = " and ".join(f"{name} matches “{pattern}”" for name, pattern in rule["where"].items())
+    left, until = rule["uses_left"], rule["until"]
+    facts = [
+        "any number of times" if left is None else f"{count(left, 'time')} left",
+        f"until {clock(until, zone)}" if until else "for good",
+        f"agreed by {rule['user']}",
+        f"does not hold: {problem}" if problem else "",
+    ]
+    return {"text": f"{rule['tool']} runs without asking where {bounds}", "facts": facts}
 
 
 @router.delete("/rules/{rule}", status_code=204)
@@ -49,7 +77,10 @@ async def revoke(rule: str, who: Who, page: Opened) -> Response:
 async def pins(who: Who, page: Opened) -> Response:
     """List the tools of MCP servers, and which are agreed to."""
     servers = page.res.servers
-    return Json(await servers.agreements(who.user) if servers else [])
+    found = await servers.agreements(who.user) if servers else []
+    words = {True: "agreed to as it is; if it changes, it asks again", False: "seen, not agreed to"}
+    named = [{**pin, "text": f"{pin['tool']}, of {pin['server']}"} for pin in found]
+    return Json([{**pin, "facts": [words[pin["agreed"]]]} for pin in named])
 
 
 @router.delete("/pins/{server}/{tool}", status_code=204)
@@ -66,17 +97,14 @@ async def withdraw(server: str, tool: str, who: Who, page: Opened) -> Response:
 async def memories(who: Who, page: Opened) -> Response:
     """List a user's memories, the latest first."""
     items, _ = await memories_of(page.store, who.user)
-    return Json(
-        [
-            {
-                "id": item.key,
-                "text": text_of(item),
-                "created_at": item.created_at.timestamp(),
-                "untrusted": bool(item.value.get(UNTRUSTED)),
-            }
-            for item in items
-        ]
-    )
+    zone = str(page.res.settings.zone(who.user))
+    return Json([_as_row(item, zone) for item in items])
+
+
+def _as_row(item: Any, zone: str) -> dict[str, Any]:
+    at, untrusted = item.created_at.timestamp(), bool(item.value.get(UNTRUSTED))
+    facts = [clock(at, zone), "made after untrusted content" if untrusted else ""]
+    return {"id": item.key, "text": text_of(item), "created_at": at, "untrusted": untrusted, "facts": facts}
 
 
 @router.patch("/memories/{memory}")
@@ -112,3 +140,57 @@ async def _memory(page: Page, user: str, key: str) -> Any:
     if found is None:
         raise PageError(404, f"There is no memory {key!r} of yours.")
     return found
+
+
+@router.get("/planned")
+async def planned(who: Who, page: Opened) -> Response:
+    """List a user's schedules, the next due first."""
+    schedules = _schedules(page)
+    found = await schedules.find(user=who.user)
+    return Json([_planned(each, await schedules.runs(each.id, 1)) for each in found])
+
+
+@router.patch("/planned/{schedule}", status_code=204)
+async def change(schedule: str, given: ScheduleChange, who: Who, page: Opened) -> Response:
+    """Let a schedule rest, or go on with it."""
+    schedules = _schedules(page)
+    step = schedules.pause if given.status == "paused" else schedules.resume
+    _check(schedule, found=await step(schedule, who.user))
+    page.changes.note(who.user, "planned")
+    return Response(status_code=204)
+
+
+@router.delete("/planned/{schedule}", status_code=204)
+async def cancel(schedule: str, who: Who, page: Opened) -> Response:
+    """Forget a schedule, what is not sent included."""
+    _check(schedule, found=await _schedules(page).remove(schedule, who.user))
+    page.changes.note(who.user, "planned")
+    return Response(status_code=204)
+
+
+@router.post("/told")
+async def told(who: Who, page: Opened) -> Response:
+    """Return what is due to be told here; it counts as told."""
+    return Json(await told_here(page.orchestrator, who.user))
+
+
+def _schedules(page: Page) -> Schedules:
+    return Schedules(page.res.ledger)
+
+
+def _check(ident: str, *, found: bool) -> None:
+    if not found:
+        raise PageError(404, f"There is no schedule {ident!r} of yours.")
+
+
+def _planned(schedule: Schedule, runs: list[Run]) -> dict[str, object]:
+    """Return a schedule as the page shows it."""
+    zone = schedule.recurrence.zone
+    facts = [
+        "a reminder" if schedule.is_reminder else "",
+        words_for(schedule.recurrence),
+        f"next {clock(schedule.next_at, zone)}" if schedule.next_at else "",
+        f"last {clock(runs[-1].due_at, zone)}: {runs[-1].status}" if runs else "",
+        schedule.status + (f": {schedule.why}" if schedule.why else ""),
+    ]
+    return {"id": schedule.id, "text": schedule.task, "status": schedule.status, "facts": facts}

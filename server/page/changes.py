@@ -13,9 +13,9 @@ from ledger.threads import Stamp
 
 _PAUSE_S = 0.5
 """Seconds between two looks at the ledger, by one task for all who listen."""
-_TOLD = (("conversations", "audit", "usage", "memories", "pins"), ("waiting",), ("rules",))
+_TOLD = (("conversations", "audit", "usage", "memories", "pins"), ("waiting",), ("rules",), ("told",))
 """What may have changed with each part of a `Stamp`."""
-_NOTHING: Stamp = ((), (), ())
+_NOTHING: Stamp = ((), (), (), ())
 
 
 @dataclass(slots=True, eq=False)

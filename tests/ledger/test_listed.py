@@ -40,9 +40,9 @@ async def test_each_users_stamp_changes_with_what_is_theirs_alone(ledger: Ledger
     async def changed() -> dict[str, list[int]]:
         nonlocal stamps
         before, stamps = stamps, await ledger.stamps()
-        nothing = ((), (), ())
+        nothing = ((), (), (), ())
         pairs = {user: (before.get(user, nothing), stamps.get(user, nothing)) for user in {*before, *stamps}}
-        found = {u: [n for n in range(3) if was[n] != now[n]] for u, (was, now) in pairs.items()}
+        found = {u: [n for n in range(4) if was[n] != now[n]] for u, (was, now) in pairs.items()}
         return {user: parts for user, parts in found.items() if parts}
 
     stamps = await ledger.stamps()

@@ -14,6 +14,7 @@ from tests.server.talking import APPROVE, GRAPH, REJECT
 DRAWN = {
     ("__start__", "intake"),
     ("intake", "plan"),
+    ("intake", "execute_tools"),
     ("intake", "respond"),
     ("intake", "__end__"),
     ("plan", "execute_tools"),

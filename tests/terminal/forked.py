@@ -5,6 +5,7 @@ import fcntl
 import gc
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -173,6 +174,7 @@ def _be_twobrain(args: Sequence[str], environ: Mapping[str, str], folder: Path) 
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, a shell has it ignored
     sys.argv = ["twobrain", *args]
     import cli
 

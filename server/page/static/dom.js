@@ -50,10 +50,11 @@ export const count = (many, thing) => `${number(many)} ${thing}${many === 1 ? ""
 
 export const say = (text) => { byId("status").textContent = text; };
 
-export function complain(text) {
+export function complain(text, place = "problem") {
 	const { node, dismiss } = stamp("problem", { text });
 	dismiss.onclick = () => node.remove();
-	byId("problem").replaceChildren(node);
+	if (place === "problem") byId(place).replaceChildren();
+	byId(place).append(node);
 }
 
 export function sure(question, yes) {

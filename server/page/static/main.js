@@ -3,11 +3,11 @@
 import { api, attempt, listen } from "./api.js";
 import { Cards, moved } from "./card.js";
 import { byId, complain, say, stamp, sure, useZone } from "./dom.js";
-import { agreedView, doneView, rememberedView } from "./records.js";
+import { agreedView, doneView, plannedView, rememberedView } from "./records.js";
 import { spentView } from "./spent.js";
 import { listConversations, markOpen, Talk } from "./talk.js";
 
-const VIEWS = { waiting: (me, { waiting }) => waiting.node, done: doneView, spent: spentView, agreed: agreedView, remembered: rememberedView };
+const VIEWS = { waiting: (me, { waiting }) => waiting.node, done: doneView, spent: spentView, agreed: agreedView, remembered: rememberedView, planned: plannedView };
 const main = byId("main");
 
 class Page {
@@ -42,6 +42,7 @@ class Page {
 	async refresh() {
 		const own = ++this.asked;
 		const list = await listConversations();
+		for (const told of (await attempt("told", "POST")) ?? []) complain(told, "told");
 		const items = await attempt("waiting");
 		if (!items || own !== this.asked) return;
 		const mine = items.filter(({ may_answer: may }) => may).length;

@@ -1,4 +1,4 @@
-// Done, Agreed, Remembered.
+// Done, Agreed, Remembered, Planned.
 
 import { address, attempt, part, query } from "./api.js";
 import { brief, count, exact, moment, stamp, sure, took, visible } from "./dom.js";
@@ -35,44 +35,43 @@ function record(row) {
 	return parts.node;
 }
 
-function kept(text, facts, { label, question, path, load, isEditable }) {
+function kept(text, facts, { label, question, path, load, isEditable, change }) {
 	const parts = stamp("kept", { text: !isEditable && text, facts: facts.filter(Boolean).join(" · "), remove: label });
+	const { input, save } = parts;
+	save.onclick = async () => { if (await attempt(path, "PATCH", change ? change[1] : { text: input.value })) load(); };
+	if (change) [save.textContent, save.hidden] = [change[0], false];
 	if (isEditable) {
-		parts.input.value = text;
-		parts.input.oninput = () => { parts.save.hidden = false; };
-		parts.save.onclick = async () => { if (await attempt(path, "PATCH", { text: parts.input.value })) load(); };
-	} else parts.input.remove();
+		input.value = text;
+		input.oninput = () => { save.hidden = false; };
+	} else input.remove();
 	parts.remove.onclick = async () => { if ((await sure(question, label)) && (await attempt(path, "DELETE"))) load(); };
 	return parts.node;
 }
 
-export function agreedView() {
-	const { node, rules, norules, pins, nopins } = stamp("agreed");
-	const label = "Revoke";
-	const rule = ({ id, tool, where, uses_left: left, until, user, why_not: why }) => {
-		const bounds = Object.entries(where).map(([name, pattern]) => `${name} matches “${pattern}”`).join(" and ");
-		const facts = [left === null ? "any number of times" : `${count(left, "time")} left`, until ? `until ${moment(until)}` : "for good", user && `agreed by ${user}`, why && `does not hold: ${why}`];
-		return kept(`${tool} runs without asking where ${bounds}`, facts, { label, question: `Ask again before each such call of ${tool}?`, path: `rules/${part(id)}`, load });
-	};
-	const pin = ({ server, tool, agreed }) => kept(`${tool}, of ${server}`, [agreed === false ? "seen, not agreed to" : "agreed to as it is; if it changes, it asks again"], { label, question: `Forget what was agreed of ${tool}?`, path: `pins/${part(server)}/${part(tool)}`, load });
-	const load = async () => {
-		const [found, pinned] = [await attempt("rules"), await attempt("pins")];
-		rules.replaceChildren(...(found ?? []).map(rule));
-		pins.replaceChildren(...(pinned ?? []).map(pin));
-		norules.hidden = !found || found.length > 0;
-		nopins.hidden = !pinned || pinned.length > 0;
-	};
+const view = (name, show) => () => {
+	const parts = stamp(name);
+	const load = () => show(parts, load);
 	load();
-	return node;
+	return parts.node;
+};
+
+async function fill(rows, empty, path, row) {
+	const found = await attempt(path);
+	rows.replaceChildren(...(found ?? []).map(row));
+	empty.hidden = !found || found.length > 0;
 }
 
-export function rememberedView() {
-	const { node, rows, empty } = stamp("remembered");
-	const load = async () => {
-		const found = (await attempt("memories")) ?? [];
-		rows.replaceChildren(...found.map(({ id, text, created_at: at }) => kept(text, [moment(at)], { label: "Forget", question: `Forget “${visible(text)}”?`, path: `memories/${part(id)}`, load, isEditable: true })));
-		empty.hidden = found.length > 0;
-	};
-	load();
-	return node;
-}
+export const agreedView = view("agreed", ({ rules, norules, pins, nopins }, load) => {
+	const label = "Revoke";
+	fill(rules, norules, "rules", ({ id, tool, text, facts }) => kept(text, facts, { label, question: `Ask again before each such call of ${tool}?`, path: `rules/${part(id)}`, load }));
+	fill(pins, nopins, "pins", ({ server, tool, text, facts }) => kept(text, facts, { label, question: `Forget what was agreed of ${tool}?`, path: `pins/${part(server)}/${part(tool)}`, load }));
+});
+
+export const rememberedView = view("remembered", ({ rows, empty }, load) => {
+	fill(rows, empty, "memories", ({ id, text, facts }) => kept(text, facts, { label: "Forget", question: `Forget “${visible(text)}”?`, path: `memories/${part(id)}`, load, isEditable: true }));
+});
+
+export const plannedView = view("planned", ({ rows, empty }, load) => {
+	const changes = { active: ["Pause", { status: "paused" }], paused: ["Resume", { status: "active" }] };
+	fill(rows, empty, "planned", ({ id, text, facts, status }) => kept(text, facts, { label: "Cancel", question: `No longer “${visible(text)}”?`, path: `planned/${part(id)}`, load, change: changes[status] }));
+});

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 from base.errors import UnknownThreadError
 from graphs.result import Result
 from graphs.session import Orchestrator
+from graphs.stream import final_result
 from nodes.context import Context
 from tests.behaviour.crashes.power import Power, PowerCutError
 from tests.behaviour.crashes.process import Home, check_pairs, go, killed, start, statuses
 
+Begin = Callable[[Orchestrator], Awaitable[Result]]
 MIXED = 'what time is it in Tokyo and write "buy milk" to notes.txt then what is 12*7'
 
 
@@ -116,20 +119,32 @@ DECISIONS = {
 }
 
 
-async def go_on(orchestrator: Orchestrator, decision: Any, asked: set[str]) -> Result:
+async def proceed(orchestrator: Orchestrator) -> Result:
+    """Go on with the turn, or begin it."""
+    try:
+        return await orchestrator.proceed("t1")
+    except UnknownThreadError:
+        return await orchestrator.ask(ALL_KINDS, thread_id="t1")
+
+
+async def say_again(orchestrator: Orchestrator) -> Result:
+    """Send the message under its id, once more."""
+    turn = orchestrator.stream(ALL_KINDS, thread_id="t1", message_id="m1", watched=False)
+    return await final_result(turn)
+
+
+async def go_on(orchestrator: Orchestrator, begin: Begin, decision: Any, asked: set[str]) -> Result:
     """Do what a person does: ask, decide on what waits, go on with what stopped.
 
     A call of which nobody knows whether it happened counts as done.
 
     Args:
         orchestrator: of this life.
+        begin: how the turn is begun and gone on with.
         decision: on what needs consent.
         asked: gets the tools of the calls in doubt.
     """
-    try:
-        result = await orchestrator.proceed("t1")
-    except UnknownThreadError:
-        result = await orchestrator.ask(ALL_KINDS, thread_id="t1")
+    result = await begin(orchestrator)
     while result.pending:
         in_doubt = {action["name"] for action in result.pending["action_requests"] if "attempt" in action}
         asked |= in_doubt
@@ -145,7 +160,7 @@ async def told(orchestrator: Orchestrator, result: Result) -> Any:
     return result.response, calls, len(snapshot.values["messages"])
 
 
-async def cut_after(writes: float, home: Home, decision: Any) -> tuple[bool, set[str], Any]:
+async def cut_after(writes: float, home: Home, begin: Begin, decision: Any) -> tuple[bool, set[str], Any]:
     """Cut the power after some writes, then end the turn with power.
 
     Returns:
@@ -155,9 +170,9 @@ async def cut_after(writes: float, home: Home, decision: Any) -> tuple[bool, set
     ledger = await power.ledger(home.settings())
     with suppress(PowerCutError):
         async with home.opened(ledger=ledger, committing=power.draw) as orchestrator:
-            await go_on(orchestrator, decision, asked)
+            await go_on(orchestrator, begin, decision, asked)
     async with home.opened() as orchestrator:
-        result = await go_on(orchestrator, decision, asked)
+        result = await go_on(orchestrator, begin, decision, asked)
         assert result.stop_reason == "answered"
         assert await orchestrator.pending() == []
         return power.is_cut, asked, await told(orchestrator, result)
@@ -186,19 +201,26 @@ async def test_whenever_the_power_goes_a_question_shows_until_when_a_yes_counts(
 
 @pytest.mark.prove
 @pytest.mark.parametrize(
-    "decided", ["approve", *(pytest.param(each, marks=pytest.mark.slow) for each in ("edit", "reject"))]
+    ("decided", "begin"),
+    [
+        ("approve", say_again),
+        *(
+            pytest.param(decided, begin, marks=pytest.mark.slow)
+            for decided, begin in (("approve", proceed), ("edit", proceed), ("reject", say_again))
+        ),
+    ],
 )
 async def test_a_power_cut_at_any_write_changes_neither_the_end_nor_the_effects(
-    tmp_path, decided, proving, tell
+    tmp_path, decided, begin, proving, tell
 ):
     decision, agreed = DECISIONS[decided], decided != "reject"
-    _, _, (said, expected, messages) = await cut_after(math.inf, Home(tmp_path / "whole"), decision)
+    _, _, (said, expected, messages) = await cut_after(math.inf, Home(tmp_path / "whole"), begin, decision)
     assert [call[-1] for call in expected.values()].count("executed") == 3 + agreed
     doubts = 0
     first = 0 if proving or decided == "approve" else 15  # until the gate all three are the same
     for writes in itertools.count(first, 1 if proving else 4):
         home = Home(tmp_path / str(writes))
-        is_cut, asked, (response, calls, count) = await cut_after(writes, home, decision)
+        is_cut, asked, (response, calls, count) = await cut_after(writes, home, begin, decision)
         if not is_cut:
             break
         # Whatever was in doubt had happened: in this world, only what comes after an effect can be lost.

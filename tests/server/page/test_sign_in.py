@@ -18,12 +18,13 @@ from tests.server.page.site import Site, Visitor, place_of
 
 ROUTES = [
     *[("GET", path) for path in ("me", "conversations", "waiting", "events", "audit", "audit.csv")],
-    *[("GET", path) for path in ("usage", "rules", "pins", "memories", "conversations/x")],
+    *[("GET", path) for path in ("usage", "rules", "pins", "memories", "planned", "conversations/x")],
     *[("GET", "conversations/x/events"), ("DELETE", "session"), ("DELETE", "sessions")],
     *[("POST", f"conversations/x/{act}") for act in ("turns", "answer", "stop", "proceed")],
     *[("POST", "conversations"), ("PATCH", "conversations/x"), ("DELETE", "conversations/x")],
-    *[("DELETE", path) for path in ("rules/x", "pins/x/y", "memories/x")],
-    ("PATCH", "memories/x"),
+    *[("DELETE", path) for path in ("rules/x", "pins/x/y", "memories/x", "planned/x")],
+    *[("PATCH", path) for path in ("memories/x", "planned/x")],
+    ("POST", "told"),
 ]
 FORGED = {
     "nothing": {},

@@ -38,7 +38,7 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_inline():
 def test_every_part_that_a_script_takes_from_a_template_is_there():
     index = (STATIC / "index.html").read_text()
     templates = set(re.findall(r'<template id="t-(\w+)"', index))
-    taken = {name for path in SCRIPTS for name in re.findall(r'stamp\("(\w+)"', path.read_text())}
+    taken = {name for path in SCRIPTS for name in re.findall(r'(?:stamp|view)\("(\w+)"', path.read_text())}
     assert taken | {"user", "answer"} == templates
     icons = set(re.findall(r'href="#(i-\w+)"', index))
     assert icons <= set(re.findall(r'<symbol id="(i-\w+)"', index))

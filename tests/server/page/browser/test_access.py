@@ -37,7 +37,7 @@ def test_axe_finds_nothing_grave_in_any_view(open_window: Open, open_site: Site,
     window.say('write "one" to axe.txt and write "two" to axe-2.txt')
     window.press("Always…")
     found["talk"] = _found(window)
-    for view in ("waiting", "done", "spent", "agreed", "remembered"):
+    for view in ("waiting", "done", "spent", "agreed", "remembered", "planned"):
         window.open(view)
         page.locator("h1").wait_for()
         window.sees(

@@ -1,4 +1,6 @@
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from tests.server.page.browser.conftest import Open
 from tests.server.page.browser.window import NARROW, WIDE, Network, Window, focused, tabbed
 from tests.server.page.conftest import TOKENS
 from tests.server.page.site import Site, Visitor
+from tests.server.page.test_planned import nightly, plan, soon
 from tests.server.page.test_turns import WAITS, let_go
 
 pytestmark = pytest.mark.slow
@@ -276,3 +279,18 @@ def _at(open_window: Open, network: Network) -> Window:
     )
     assert answer.ok
     return window.open()
+
+
+def test_what_is_planned_rests_and_goes_and_a_reminder_comes_by_itself(open_window, open_site):
+    with ThreadPoolExecutor() as threads:
+        planned = nightly("s1", "local"), soon("s2", "local", "take the bins out", 6)
+        threads.submit(asyncio.run, plan(open_site, *planned)).result()
+    window = open_window(open_site.url).open("planned")
+    window.sees("FREQ=DAILY")
+    window.press("Pause")
+    window.sees("· paused")
+    window.sees("Reminder: take the bins out")
+    window.page.get_by_label("Dismiss").click()
+    window.press("Cancel")
+    window.page.locator("#sure-yes").click()
+    window.page.locator(".record", has_text="tidy up").wait_for(state="detached")

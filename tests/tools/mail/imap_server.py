@@ -189,6 +189,8 @@ class _Session:
     do_examine = do_select
 
     async def do_search(self, rest: str) -> str:
+        if re.search(r"[(){%*]", re.sub(r'"(?:[^"\\]|\\.)*"', "", rest)):
+            return "BAD syntax"
         words = shlex.split(rest)
         if words[0] == "CHARSET":
             words = words[2:]

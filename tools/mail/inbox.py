@@ -121,7 +121,7 @@ def _list(here: Here, folder: str, criteria: Sequence[Any], older_than: str) -> 
         lines = [_line(mail, each, box.card, zone) for mail, each in mails]
         where = f"{visible(box.folder)} has {count(box.size, 'mail')}"
     if not lines:
-        return f"{where}; none of them is so."
+        return f"{where}; no more than that fits." if older_than else f"{where}; none fits."
     more = [f"There are more: older_than {mails[-1][0]} goes on."] if len(found) > _LISTED else []
     return "\n".join([f"{where}. Times in {zone}, the newest first:", *lines, *more])
 

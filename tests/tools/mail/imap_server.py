@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shlex
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -77,6 +78,7 @@ class ImapServer:
     folders: dict[str, Folder] = field(default_factory=lambda: {"INBOX": Folder(), "Drafts": Folder()})
     capabilities: str = "IMAP4rev1 UIDPLUS IDLE LITERAL+ SPECIAL-USE"
     commands: list[str] = field(default_factory=list)
+    tls: ssl.SSLContext | None = None
     sent: int = 0
     """Bytes that went to clients."""
     faults: dict[str, str] = field(default_factory=dict)
@@ -139,6 +141,8 @@ class _Session:
                 return
             self.say(f"{tag} {verdict}")
             await self.writer.drain()
+            if command.upper() == "STARTTLS" and self.server.tls:
+                await self.writer.start_tls(self.server.tls)
             if command.upper() == "LOGOUT":
                 return
 
@@ -162,6 +166,9 @@ class _Session:
         return (
             f"OK [CAPABILITY {self.server.capabilities}] in" if right else "NO [AUTHENTICATIONFAILED] wrong"
         )
+
+    async def do_starttls(self, rest: str) -> str:
+        return "OK begin" if self.server.tls else "BAD no"
 
     async def do_logout(self, rest: str) -> str:
         self.say("* BYE")
@@ -307,9 +314,12 @@ def mail(body: str = "Hello.", **headers: str) -> bytes:
 
 
 @asynccontextmanager
-async def open_imap() -> AsyncIterator[ImapServer]:
-    server = ImapServer()
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+async def open_imap(
+    implicit: ssl.SSLContext | None = None, explicit: ssl.SSLContext | None = None
+) -> AsyncIterator[ImapServer]:
+    """Serve; `implicit` encrypts from the start, `explicit` by STARTTLS."""
+    server = ImapServer(tls=explicit)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=implicit)
     server.port = listening.sockets[0].getsockname()[1]
     async with listening:
         yield server

@@ -9,7 +9,7 @@ from pypdf.generic import DictionaryObject, NameObject, StreamObject
 
 from base.errors import ConfigurationError
 from base.settings import load_settings
-from tests.tools.mail.imap_server import mail
+from tests.tools.mail.imap_server import mail, open_imap
 from tools.registry import open_registry
 
 DMARC, SPF = "dmarc=pass header.from=school.example", "spf=pass smtp.mailfrom=bo@school.example"
@@ -261,3 +261,38 @@ async def test_a_table_that_cannot_be_right_fails_at_once(ada):
         open_registry(ada(rule).settings)
     assert open_registry(ada(TRUSTED + rule).settings).get("list_mail")
     assert open_registry(ada(f"{rule}allow_unauthenticated = true\n").settings).get("list_mail")
+
+
+@pytest.mark.parametrize("way", ["tls", "starttls"])
+async def test_a_mailbox_is_read_over_an_encrypted_connection(call, ada, server, certificate, way):
+    contexts = {"implicit": certificate} if way == "tls" else {"explicit": certificate}
+    async with open_imap(**contexts) as other:
+        other.capabilities += " STARTTLS"
+        other.arrive(mail(Subject="sealed"))
+        server.port = other.port
+        assert "sealed" in (await call("list_mail", encrypted(ada(), way))).text
+
+
+@pytest.mark.parametrize("way", ["tls", "starttls"])
+async def test_a_server_that_nobody_vouches_for_or_that_cannot_encrypt_gets_no_password(
+    call, ada, server, unknown_certificate, way
+):
+    contexts = {"implicit": unknown_certificate} if way == "tls" else {"explicit": unknown_certificate}
+    async with open_imap(**contexts) as other:
+        other.capabilities += " STARTTLS"
+        refused = await call("list_mail", encrypted(ada(), way, other.port))
+        assert "certificate verify failed" in refused.text
+    plain = await call("list_mail", encrypted(ada(), way, server.port))
+    assert plain.status == "failed"
+    sent = [*other.commands, *server.commands]
+    assert not any(command.startswith(("LOGIN", "AUTHENTICATE")) for command in sent)
+
+
+def encrypted(here, way, port=None):
+    """Return the same surroundings, with another security and port."""
+    source = here.settings.source
+    text = source.read_text().replace('security = "none"', f'security = "{way}"')
+    text = text.replace('host = "127.0.0.1"', 'host = "localhost"')
+    source.write_text(re.sub(r"port = \d+", f"port = {port}", text) if port else text)
+    settings = load_settings({"TWOBRAIN_CONFIG": str(source), "MAIL_PASSWORD": "swordfish"})
+    return replace(here, settings=settings)

@@ -89,7 +89,7 @@ class Notices:
             if row["at"] <= now and not is_shown:
                 await self._tell(row, waits=(row["thread"], row["subject"]) in asked)
         now = self._orchestrator.ledger.now()
-        return min((max(0.0, row["at"] - now) for row in rows if not row["sent_at"]), default=_LOOK_S)
+        return min((row["at"] - now for row in rows if row["at"] > now), default=_LOOK_S)
 
     async def _note(self, messenger: str | None) -> Collection[tuple[str, str]]:
         """Note what to tell; return the questions that wait, by thread."""

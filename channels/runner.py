@@ -18,7 +18,7 @@ from channels.notices import Notice, Notices, words_of
 from channels.questions import Questions
 from graphs.session import Orchestrator
 
-_TAKE_OVER_S = 2.0
+_TAKE_OVER_S = 1.0
 """Seconds after which another process takes the place of one that died."""
 _LOOK_S = 2.0
 _BEHIND_S = 0.2

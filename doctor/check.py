@@ -93,7 +93,7 @@ def _people(settings: Settings) -> Iterator[Finding]:
     """Say where the files of each person are, where there are several."""
     root = settings.workspace
     people = [name for name in settings.users if name not in {LOCAL, EVERYBODY_ELSE}]
-    told = [f"{visible(name)}: {Workspace(root, name).path}" for name in people]
+    told = [f"{visible(name)}: {Workspace(root, name, settings.data_dir).path}" for name in people]
     if people:
         yield Finding("people", "good", "; ".join([*told, f"everybody: {root / SHARED}"]))
 

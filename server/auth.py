@@ -85,6 +85,16 @@ async def look_up(ctx: Auth.types.AuthContext, value: Any) -> bool:  # noqa: ARG
     return True
 
 
+@auth.on(resources="crons", actions=["create", "update"])
+async def refuse_schedule(ctx: Auth.types.AuthContext, value: Any) -> None:  # noqa: ARG001
+    """Refuse the platform's schedules: what one of them asks is lost."""
+    raise Auth.exceptions.HTTPException(
+        403,
+        "The server's crons are off: what one asks its person would be lost. Plan it in a conversation, or "
+        "by `twobrain schedule add`.",
+    )
+
+
 @auth.on(resources=["threads", "crons"])
 async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
     """Keep a user's threads, runs and schedules from every other user."""

@@ -40,8 +40,7 @@ _SLACK_S = 60.0
 """By which a row may be on disk later than it says."""
 
 _SAVED = re.compile(
-    "POST /threads|PATCH /threads/[^/]+|POST (/threads/[^/]+)?/runs(/batch|/crons)?"
-    "|(PATCH|DELETE) /runs/crons/[^/]+"
+    "POST /threads|PATCH /threads/[^/]+|POST (/threads/[^/]+)?/runs(/batch)?|DELETE /runs/crons/[^/]+"
 )
 """Requests that change what the ledger does not hold, and whose answer is no stream of a turn."""
 _LONG_AGO = datetime.fromtimestamp(0, UTC)

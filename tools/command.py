@@ -78,7 +78,7 @@ async def run_command(here: Here, command: Annotated[str, "command line for /bin
 
 
 def _workspace(here: Here) -> Workspace:
-    return Workspace(here.settings.workspace, here.user)
+    return Workspace(here.settings.workspace, here.user, here.settings.data_dir)
 
 
 def _make(workspace: Workspace) -> Path:

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ class Sent:
     buttons: list[tuple[str, str]]
     reply_to: int | None = None
     edits: int = 0
+    at: float = field(default_factory=time.time)
+    """When it came, in Unix seconds."""
 
     def data(self, label: str) -> str:
         return dict(self.buttons)[label]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from base.errors import StorageError
+from base.errors import StorageError, TwobrainError
 from channels.notices import Notice, Notices, told_here, words_of
 from channels.scheduler import Scheduler
 from graphs.session import Orchestrator
@@ -216,6 +216,25 @@ async def test_a_long_turn_of_a_schedule_is_told_where_that_says_and_nowhere_els
         assert (await one.ask("what is 12*7", thread_id="mine")).response
         await others.look()
         assert [(kind, thread) for kind, _, thread in await told(one) if kind] == [("finished", "mine")]
+
+
+async def test_what_cannot_be_told_now_is_not_tried_all_the_time(home):
+    async def away(_: Notice) -> None:
+        raise TwobrainError("the service cannot be reached")
+
+    clock = Clock()
+    async with woken(home, clock) as (one, scheduler):
+        page, push = (
+            planned("x", ident=at, every=None, is_reminder=True, place=at) for at in ("page", "PUSH")
+        )
+        await kept(one, page, push)
+        others = Notices("others", one, lambda _: True, away)
+        clock.now = NOON + HOUR - 2
+        await scheduler.run_due()
+        assert await others.look() == 2
+        clock.now = NOON + HOUR
+        assert await others.look() > 1
+        assert {row["sent_at"] for row in await one.ledger.access.read(rows_of, select(notices))} == {None}
 
 
 async def test_who_has_no_messenger_is_told_once_where_they_are(home):

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import uuid
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -147,17 +148,14 @@ async def test_a_users_memories_are_theirs_alone(alice, bob):
             await bob.store.search_items(namespace)
 
 
-async def test_a_schedule_is_its_makers_and_runs_as_nobody_else(alice, bob):
+async def test_the_servers_own_schedules_are_off_and_it_is_said_how_to_plan(bob, client, talk):
     said = {"messages": [{"role": "user", "content": "what is 12*7"}]}
-    forged = {"configurable": {"langgraph_auth_user": {"identity": "alice"}}}
-    made = await bob.crons.create(GRAPH, schedule="0 5 1 1 *", input=said, config=forged, metadata={})
-    changed = await bob.crons.update(made["cron_id"], config=forged, metadata={"owner": "alice"})
-    assert (changed["user_id"], changed["metadata"]["owner"]) == ("bob", "bob")
-    assert "alice" not in json.dumps(changed)
-    assert await alice.crons.search() == []
-    with pytest.raises(Exception, match="Not Found"):
-        await alice.crons.delete(made["cron_id"])
-    assert [cron["cron_id"] for cron in await bob.crons.search()] == [made["cron_id"]]
+    mine = (await bob.threads.create())["thread_id"]
+    for who, thread in ((bob, mine), (client, talk.id)):
+        for make in (who.crons.create, partial(who.crons.create_for_thread, thread)):
+            with pytest.raises(Exception, match="twobrain schedule add"):
+                await make(GRAPH, schedule="0 5 1 1 *", input=said)
+        assert await who.crons.search() == []
 
 
 async def test_assistants_that_others_would_run_are_refused_with_the_reason(bob):

@@ -39,7 +39,7 @@ FolderPath = Annotated[str, "folder in the workspace; . is the whole of it"]
 
 
 def _workspace(here: Here) -> Workspace:
-    return Workspace(here.settings.workspace, here.user)
+    return Workspace(here.settings.workspace, here.user, here.settings.data_dir)
 
 
 # Untrusted: whoever sends a file names it.
@@ -334,7 +334,7 @@ def tools(settings: Settings) -> tuple[Tool, ...]:
 
 
 def _location(settings: Settings, user: str, args: dict[str, Any]) -> Path:
-    return Workspace(settings.workspace, user).absolute(args.get("path", "."))
+    return Workspace(settings.workspace, user, settings.data_dir).absolute(args.get("path", "."))
 
 
 def _canonical(roots: tuple[Path, ...], folds_case: bool, args: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,9 @@ class Workspace:
 
     root: Path
     user: str
+    closed: Path
+    """The data directory, which stays shut where it lies below: whoever reads a database beside SQLite takes
+    this process's locks on it away (https://sqlite.org/howtocorrupt.html, 2.2)."""
 
     @property
     def path(self) -> Path:
@@ -104,12 +107,21 @@ class Workspace:
         with ExitStack() as opened:
             opened.callback(os.close, handle)
             folder = Folder(handle, ())
+            self._check_open(folder)
             for name in self._own:
                 folder = opened.enter_context(folder.below(name, create=True))
             folder = Home(folder.handle, (), handle, is_root=not self._own)
             for name in parts:
                 folder = opened.enter_context(folder.below(folder.meant(name), create=create))
+                self._check_open(folder)
             yield folder
+
+    def _check_open(self, folder: Folder) -> None:
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(folder.handle), self.closed.stat()):
+                raise ToolFailure(
+                    f"The folder {str(self.closed)!r} holds what twobrain itself stores; no tool opens it."
+                )
 
     @contextmanager
     def parent(self, path: str, *, create: bool = False) -> Iterator[tuple[Folder, str]]:

@@ -225,15 +225,6 @@ async def test_what_a_client_says_of_the_question_it_answers_is_taken_away_on_ae
     assert chosen == {"owner": "alice", "config": {"configurable": {"other": 1}}}
 
 
-@pytest.mark.parametrize("thread", [THREAD, "named by nobody"])
-async def test_a_schedule_is_bound_to_its_owners_threads(thread, guarded):
-    await guarded.ledger.touch(THREAD, user="alice", status="interrupted")
-    value = {"thread_id": thread, "payload": {"assistant_id": "orchestrator"}, "schedule": "* * * * *"}
-    assert await status(own, "bob", "crons", "create", dict(value)) == 404
-    assert await status(own, "alice", "crons", "create", dict(value)) == (200 if thread == THREAD else 404)
-    assert await guarded.ledger.thread("named by nobody") is None
-
-
 async def test_what_was_put_off_without_a_token_is_not_done_once_users_have_one(guarded):
     """A server hands a schedule's maker on by name alone."""
     for name in ("local", "anonymous", "carol"):

@@ -1,9 +1,12 @@
 """Nothing that a model writes as a path leads out of the workspace."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from blockbuster import blockbuster_ctx
+
+from base.settings import LOCAL
 
 SECRET = "the outside secret"
 CALLS = [
@@ -165,3 +168,30 @@ async def test_file_tools_never_block_the_event_loop(call, preview, root, outsid
         shown = await preview(name, path=path, **args)
         assert (shown is not None) == (name in {"write_file", "delete_file"})
         assert (await call(name, path=path, **args)).status == "executed"
+
+
+@each_use
+@pytest.mark.parametrize("folder", [".", "deep/er"])
+async def test_what_twobrain_stores_stays_shut_where_it_lies_in_the_workspace(
+    household, call_in, tmp_path, use, folder
+):
+    name, args = use
+    data = tmp_path / "home" / folder / "data"
+    data.mkdir(parents=True)
+    (data / "ledger.db").write_text(SECRET)
+    (tmp_path / "home" / "notes.txt").write_text("no secret at all")
+    here = household("", TWOBRAIN_WORKSPACE=str(tmp_path / "home"), TWOBRAIN_DATA_DIR=str(data))
+    here = replace(here, user=LOCAL)
+    told = await call_in(here, name, **args, path=f"{folder}/data" + ("/ledger.db" if "file" in name else ""))
+    assert told.status == "failed"
+    assert "holds what twobrain itself stores" in told.text
+    assert (data / "ledger.db").read_text() == SECRET
+    if name == "search_files":
+        assert SECRET not in (await call_in(here, name, **args, path=".")).text
+
+
+async def test_a_workspace_that_is_the_data_directory_stays_shut(household, call_in, tmp_path):
+    place = str(tmp_path / "home")
+    here = replace(household("", TWOBRAIN_WORKSPACE=place, TWOBRAIN_DATA_DIR=place), user=LOCAL)
+    (tmp_path / "home").mkdir()
+    assert "holds what twobrain itself stores" in (await call_in(here, "list_files", path=".")).text

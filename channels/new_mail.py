@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from base.settings import Settings
+from base.texts import mended
 from base.worker_threads import in_thread, is_cancelled
 from graphs.session import Orchestrator
 from ledger.tables import mailboxes, matching
@@ -45,6 +47,8 @@ _LOOKED_AT, _STARTING = 100, 5
 _UIDS = 10_000
 _LONGEST = 20_000
 """Characters of a mail that a turn begins with."""
+_CONTROLS = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""What makes a file no text."""
 _LONGEST_WAIT_S, _MOST_DOUBLINGS = 300.0, 9
 _AN_HOUR = 3_600.0
 
@@ -115,10 +119,11 @@ class MailWatch:
         if len(latest) == rule.per_hour and latest[0].due_at > now - _AN_HOUR:
             _log.warning("mail %s starts no turn: rule %r had %d in an hour", mail, rule.name, rule.per_hour)
             return False
-        text = await arrived.content.text()
-        more = f"\n[Cut here. read_mail {mail} has all of it.]" if len(text) > _LONGEST else ""
+        text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", mended(await arrived.content.text()))
+        most = min(_LONGEST, self._settings.limits.max_message_chars // 2)
+        more = f"\n[Cut here. read_mail {mail} has all of it.]" if len(text) > most else ""
         key = f"{mail.validity} {mail.uid} {arrived.message_id}"
-        event = Event(key, "mail.txt", f"{text[:_LONGEST]}{more}")
+        event = Event(key, "mail.txt", f"{text[:most]}{more}")
         return await self._triggers.enter(schedule, event) == "entered"
 
 

@@ -214,6 +214,22 @@ def arrive(port: int, *contents: bytes) -> None:
             client.append("INBOX", content)
 
 
+async def test_a_mail_that_is_no_text_or_too_long_starts_its_turn_all_the_same(home, server):
+    rules = f"{SCHOOL}\n[limits]\nmax_message_chars = 1_000\n"
+    async with watching(home, server, rules) as (watch, scheduler, one):
+        await watch.look(0)
+        odd = "\0\1\x1b[2J\udcff\udced\udca0\udc80"  # the last ones bytes that are no UTF-8
+        server.arrive(checked(f"{'x' * 1_100}{odd}{'y' * 5_000}", Subject=odd))
+        server.arrive(checked(f"short {odd}"))
+        server.arrive(checked("short =01=1B", Content_Transfer_Encoding="quoted-printable"))
+        assert await watch.look(0) == 3
+        await scheduler.run_due()
+        found = await runs(one)
+        assert [run.status for run in found] == ["waiting"] * 3
+        content = (await one.snapshot(found[0].thread)).values["messages"][0].content
+        assert "[Cut here. read_mail INBOX:1700000000:1 has all of it.]" in content[1]["text"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(PROGRAM is None, reason="Dovecot is not there: apt-get install dovecot-imapd")
 async def test_a_mail_starts_a_turn_that_asks_on_a_messenger_and_runs_once_approved(bot, tmp_path):

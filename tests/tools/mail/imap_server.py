@@ -45,10 +45,8 @@ class Stored:
         for number in name.split("."):
             part = part.get_payload(int(number) - 1) if part.is_multipart() else part
         payload = part.get_payload()
-        text = (
-            payload[0].as_bytes() if isinstance(payload, list) else payload.encode("ascii", "surrogateescape")
-        )
-        return text.ljust(self.sizes.get(name, 0), b"x") if self.sizes.get(name, 0) < 10_000_000 else text
+        whole = payload[0].as_bytes() if isinstance(payload, list) else part.as_bytes()
+        return whole if isinstance(payload, list) else whole.partition(b"\n\n")[2]
 
     def fetched(self, name: str, most: int) -> bytes:
         text = self.section(name)[:most]

@@ -9,6 +9,7 @@ from base.errors import ConfigurationError
 from base.settings import Settings
 from channels.matrix import open_matrix
 from channels.messenger import Messenger
+from channels.new_mail import serve_new_mail
 from channels.notices import serve_notices
 from channels.runner import Channel
 from channels.scheduler import serve_schedules
@@ -46,6 +47,7 @@ async def _serve(orchestrator: Orchestrator, messengers: Sequence[Messenger]) ->
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(serve_notices(orchestrator))
         tasks.create_task(serve_schedules(orchestrator))
+        tasks.create_task(serve_new_mail(orchestrator))
         for messenger in messengers:
             tasks.create_task(Channel(orchestrator, messenger).run())
 

@@ -14,6 +14,7 @@ from base.errors import StorageError, TwobrainError
 from base.settings import LOCAL, Settings
 from base.tasks import within
 from base.texts import count
+from base.worker_threads import in_thread
 from channels.service import open_messengers
 from doctor.machine import Finding
 from doctor.model_calls import call_model
@@ -23,6 +24,7 @@ from models.providers import provider
 from tools.calendar.caldav import open_calendar
 from tools.calendar.tools import CalendarCard
 from tools.declaration import Here, ToolFailure
+from tools.mail.imap import cards, open_mailbox
 from tools.mail.tools import MailCard, open_server
 from tools.mcp.config import read_servers
 from tools.mcp.servers import Servers
@@ -127,6 +129,8 @@ def _services(settings: Settings) -> Iterator[tuple[str, _Check]]:
         yield f"mcp {server}", partial(_mcp, settings, server)
     if mail := settings.read_table(("tools", "send_email"), MailCard):
         yield "mail", partial(_mail, settings, mail)
+    for user in cards(settings):
+        yield f"inbox of {user}", partial(_inbox, settings, user)
     if calendar := settings.read_table(("tools", "calendar"), CalendarCard):
         yield "calendar", partial(_calendar, settings, calendar)
     if settings.read_table(("tools", "web_search"), WebSearch):
@@ -158,6 +162,18 @@ async def _mail(settings: Settings, card: MailCard) -> Finding:
         await server.noop()
     how = "logged in" if card.user else "connected"
     return Finding("mail", "good", f"{how} to {card.host} in {_since(begun)}; nothing was sent")
+
+
+async def _inbox(settings: Settings, user: str) -> Finding:
+    begun = time.monotonic()
+
+    def look() -> int:
+        with open_mailbox(settings, user) as box:
+            box.select("INBOX")
+            return box.size
+
+    found = await in_thread(look)
+    return Finding(f"inbox of {user}", "good", f"it has {count(found, 'mail')}, read in {_since(begun)}")
 
 
 async def _calendar(settings: Settings, card: CalendarCard) -> Finding:

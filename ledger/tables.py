@@ -261,6 +261,16 @@ events = Table(
 )
 """What a run that is due was started by; see `schedules.triggers.Event`."""
 
+mailboxes = Table(
+    "mailboxes",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("validity", Number, nullable=False),
+    Column("uid", Number, nullable=False),
+)
+"""How far a person's inbox was looked through: the UID of the last mail, and the folder's UIDVALIDITY."""
+
 thread_titles = Table(
     "thread_titles",
     metadata,

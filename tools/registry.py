@@ -25,6 +25,7 @@ from tools import (
 from tools.calendar import tools as calendar
 from tools.declaration import Tool
 from tools.files import tools as files
+from tools.mail import drafts, inbox
 from tools.mail import tools as mail
 from tools.skills import tools as skills
 from tools.web import http_request
@@ -125,6 +126,8 @@ def open_registry(settings: Settings) -> Registry:
             *skills.TOOLS,
             *command.tools(settings),
             *mail.TOOLS,
+            *inbox.TOOLS,
+            *drafts.TOOLS,
             *notify.TOOLS,
             *calendar.tools(settings),
             *read_result.TOOLS,

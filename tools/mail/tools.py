@@ -61,7 +61,7 @@ def _in_ascii(address: str) -> str:
     return "".join([*before, host])
 
 
-def _address(text: str) -> str:
+def plain_address(text: str) -> str:
     """Return a plain address as it is sent.
 
     Raises:
@@ -87,7 +87,7 @@ class MailCard(LoginCard):
     """None: 587 for starttls, 465 for tls, 25 for none."""
     security: Literal["starttls", "tls", "none"] = "starttls"
     """How the connection is encrypted; a server that cannot do it gets nothing."""
-    sender: Annotated[str, AfterValidator(_address)] = Field(alias="from")
+    sender: Annotated[str, AfterValidator(plain_address)] = Field(alias="from")
     """Address that mail is sent from."""
     allow_recipients: tuple[Annotated[str, AfterValidator(_pattern)], ...] = ()
     """Patterns such as `*@example.com`; nobody else is written to. Empty: anybody may be."""
@@ -129,7 +129,7 @@ async def send_email(here: Here, to: Recipients, subject: Subject, body: Body) -
     """Send a mail."""
     card = _required(here)
     people = _recipients(to, card)
-    name, mail = _mail(here, card, people, _one_line(subject), body)
+    name, mail = compose(here.idempotency_key, card.sender, people, _one_line(subject), body)
     async with open_server(here.settings, card) as server:
         refused = await _deliver(server, card, people, name, mail)
     accepted = ", ".join(each for each in people if each not in refused)
@@ -154,7 +154,7 @@ def _recipients(to: str, card: MailCard) -> dict[str, str]:
         named = _NAMED.fullmatch(each)
         name = ((named[1] or named[2] or "") if named else "").strip()
         try:
-            person = _address(named[3].strip() if named else each)
+            person = plain_address(named[3].strip() if named else each)
         except ValueError:
             why = f"{_NO_ADDRESS}; a host is named by its name" if "[" in each else _NO_ADDRESS
             raise ToolFailure(f"{each!r} is {why}.") from None
@@ -187,27 +187,30 @@ def _one_line(subject: str) -> str:
     return subject
 
 
-def _mail(
-    here: Here, card: MailCard, people: Mapping[str, str], subject: str, body: str
+def compose(  # noqa: PLR0913, PLR0917 (what makes a mail)
+    key: str, sender: str, people: Mapping[str, str], subject: str, body: str, lines: str = ""
 ) -> tuple[str, bytes]:
-    """Return a mail with its Message-ID."""
+    """Return a mail with its Message-ID.
+
+    The id is the same for the same idempotency key, so that whoever looks for it can tell a repeat. `lines`
+    are more of the headers.
+    """
     from email.policy import SMTP
 
-    message = EmailMessage(policy=SMTP.clone(utf8=_beyond_ascii(card, people) is not None))
-    message["From"], message["To"] = card.sender, _named(people)
+    message = EmailMessage(policy=SMTP.clone(utf8=_beyond_ascii(sender, people) is not None))
+    message["From"], message["To"] = sender, _named(people)
     message["Date"] = formatdate(localtime=True)
-    # The same for the same call, so that whoever looks for it can tell a repeat.
-    name = f"<{sha256(here.idempotency_key.encode()).hexdigest()[:32]}@{card.sender.rpartition('@')[2]}>"
+    name = f"<{sha256(key.encode()).hexdigest()[:32]}@{sender.rpartition('@')[2]}>"
     message["Message-ID"] = name
     message.set_content(body)
     if not re.fullmatch(_PLAIN_SUBJECT, subject):
         # A message would read encoded words in it, and lose blanks where it folds.
         subject = Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n")
-    return name, f"Subject: {subject}\r\n".encode() + message.as_bytes()
+    return name, f"Subject: {subject}\r\n{lines}".encode() + message.as_bytes()
 
 
-def _beyond_ascii(card: MailCard, people: Iterable[str]) -> str | None:
-    return next((each for each in (card.sender, *people) if not each.isascii()), None)
+def _beyond_ascii(sender: str, people: Iterable[str]) -> str | None:
+    return next((each for each in (sender, *people) if not each.isascii()), None)
 
 
 @asynccontextmanager
@@ -255,7 +258,7 @@ async def _deliver(
 
     refused: dict[str, str] = {}
     options = []
-    if special := _beyond_ascii(card, people):
+    if special := _beyond_ascii(card.sender, people):
         await server.ehlo()
         if not server.supports_extension("smtputf8"):
             why = f"{special} has other letters than ASCII's before the @"

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -35,6 +36,7 @@ _SAMPLE = 32_768
 _HEAD = 1_024
 """Bytes by which the kind of an answer is judged."""
 _ELSEWHERE = "Look for a page that says the same."
+_WHY_BLANK = {"pdf": "its pages may be pictures", "html": "it may need JavaScript or a login"}
 _MORE_TEXT = "\n\n[Cut here: there is more text on the page.]"
 
 
@@ -47,6 +49,26 @@ class _Page(NamedTuple):
     """Why a PDF cannot be read, in one word; empty: it can."""
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Bytes that may be a text, a page or a PDF."""
+
+    name: str
+    """What it is called to a model: its URL, or a file's name."""
+    content_type: str
+    """As declared, such as `text/html; charset=utf-8`; empty where it was not."""
+    body: bytes
+    whole: bool = True
+    """False: it went on."""
+    advice: str = ""
+    """What else helps where it cannot be read."""
+
+    @property
+    def kind(self) -> str:
+        """The media type alone, in lower case."""
+        return self.content_type.partition(";")[0].strip().lower()
+
+
 async def read_answer(answer: Downloaded, *, links: bool = False, seconds: float = _READING_S) -> str:
     """Return an answer as text under its title and URL.
 
@@ -55,26 +77,39 @@ async def read_answer(answer: Downloaded, *, links: bool = False, seconds: float
     Raises:
         ToolFailure: it is no text, or holds none.
     """
-    form = form_of(answer)
+    document = Document(str(answer.url), answer.content_type, answer.body, answer.whole, _ELSEWHERE)
+    title, text = await read_document(document, links=links, seconds=seconds)
+    heading = f"Title: {title}\n" if title else ""
+    return f"{heading}URL: {answer.url}\n\n{text}"
+
+
+async def read_document(
+    document: Document, *, links: bool = False, seconds: float = _READING_S
+) -> tuple[str, str]:
+    """Return the title, empty where it has none, and the text.
+
+    Raises:
+        ToolFailure: it is no text, or holds none.
+    """
+    form, name = form_of(document), document.name
     if form == "binary":
-        what = f"binary data ({answer.kind[:80] or 'of no declared type'})"
-        raise ToolFailure(f"{answer.url} is no page or text but {what}; it was not read. {_ELSEWHERE}")
+        what = f"binary data ({document.kind[:80] or 'of no declared type'})"
+        raise ToolFailure(f"{name} is no page or text but {what}; it was not read. {document.advice}".strip())
     if form == "pdf":
-        page = await _read_apart(answer.body, str(answer.url), "pdf", seconds)
+        page = await _read_apart(document.body, name, "pdf", seconds)
     else:
-        text = await in_thread(partial(decode, answer.body, answer.content_type))
+        text = await in_thread(partial(decode, document.body, document.content_type))
         flag, given = "links" if links else "", text.encode(errors="replace")
-        page = await _read_apart(given, str(answer.url), flag, seconds) if form == "html" else _Page("", text)
+        page = await _read_apart(given, name, flag, seconds) if form == "html" else _Page("", text)
     if page.problem:
-        cut = "" if answer.whole else f" Only its first {LIMIT:,} bytes were read, and there are more."
-        why = f"{answer.url} is a PDF document that is {'cut off' if cut else page.problem}"
-        raise ToolFailure(f"{why}; it was not read.{cut} {_ELSEWHERE}")
+        cut = "" if document.whole else f" Only its first {LIMIT:,} bytes were read, and there are more."
+        why = f"{name} is a PDF document that is {'cut off' if cut else page.problem}"
+        raise ToolFailure(f"{why}; it was not read.{cut} {document.advice}".strip())
     if is_blank(page.text):
-        why = "its pages may be pictures" if form == "pdf" else "it may need JavaScript or a login"
-        raise ToolFailure(f"{answer.url} holds no readable text; {why}.")
-    title = f"Title: {page.title}\n" if page.title else ""
-    end = CUT if not answer.whole else "" if page.whole else _MORE_TEXT
-    return f"{title}URL: {answer.url}\n\n{page.text.strip()}{end}"
+        why = _WHY_BLANK.get(form, "it is blank")
+        raise ToolFailure(f"{name} holds no readable text; {why}.")
+    end = CUT if not document.whole else "" if page.whole else _MORE_TEXT
+    return page.title, f"{page.text.strip()}{end}"
 
 
 def decode(body: bytes, content_type: str) -> str:
@@ -108,7 +143,7 @@ def _looks_like(body: bytes) -> Any:
     return webencodings.UTF8
 
 
-def form_of(answer: Downloaded) -> Literal["html", "text", "pdf", "binary"]:
+def form_of(answer: Document | Downloaded) -> Literal["html", "text", "pdf", "binary"]:
     """Tell what an answer is, by its body and its declaration."""
     head = answer.body[:_HEAD]
     is_utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff")) or "utf-16" in answer.content_type.lower()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools.loopback import answer, open_site
+from tests.tools.mail.imap_server import open_imap
 from tests.wires.brain import Heard, Reply
 from tests.wires.cards import at, configure, key_of, variable_of
 
@@ -189,11 +190,12 @@ async def _smtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def house(home, pages: Mapping[str, object], *commands: str):
     """Give the environment of a house whose servers are on loopback."""
     mail = await asyncio.start_server(_smtp, "127.0.0.1", 0)
-    async with mail, open_site() as site:
+    async with mail, open_imap() as imap, open_site() as site:
         site.pages.update(pages)
         tables = [
             f'[tools.send_email]\nhost = "127.0.0.1"\nport = {mail.sockets[0].getsockname()[1]}',
             'from = "ada@example.com"\nsecurity = "none"\nuser = "ada"\npassword_env = "MAIL_PASSWORD"\n',
+            f"[tools.inbox.local]\n{imap.table}",
             f'[tools.calendar]\nurl = "{site.url("/cal/")}"\nuser = "ada"\npassword_env = "CAL_PASSWORD"\n',
             f'[tools.web_search]\nprovider = "searxng"\nurl = "{site.url("")}"\n',
             *(
@@ -221,7 +223,7 @@ async def house(home, pages: Mapping[str, object], *commands: str):
 async def test_each_server_is_reached_and_told(home):
     async with house(home, WELL, sys.executable) as (site, environ):
         found = await asyncio.to_thread(online, home, 0, **environ)
-    names = ("mail", "calendar", "search", "mcp s0", "langsmith", "telemetry")
+    names = ("mail", "inbox of local", "calendar", "search", "mcp s0", "langsmith", "telemetry")
     assert {name: found[name][0] for name in names} == dict.fromkeys(names, "good"), found
     assert found["mcp s0"][1].startswith("1 tool in ")
     assert "logged in" in found["mail"][1]
@@ -237,6 +239,7 @@ async def test_each_server_that_cannot_be_used_is_told_with_the_reason_and_ends_
         found = await asyncio.to_thread(online, home, 1, **wrong)
     words = {
         "mail": "refused the login of 'ada': 535 no such user",
+        "inbox of local": "refused the login of 'ada'",
         "calendar": "refused the user or the password",
         "search": "did not answer as searxng does",
         "mcp s0": "/nowhere/at/all",

@@ -1,6 +1,4 @@
 import asyncio
-import ssl
-import subprocess
 from dataclasses import replace
 from email import message_from_bytes
 from email.policy import default
@@ -86,40 +84,6 @@ def send(here):
         return await run_tool(tool, replace(here, settings=settings), tool.check({**MAIL, **args}))
 
     return run
-
-
-@pytest.fixture
-def unknown_certificate(tmp_path):
-    """Return a server's context whose certificate nobody trusts."""
-    key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-nodes",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-            ),
-            *("-keyout", key, "-out", chain, "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(chain, key)
-    return context
-
-
-@pytest.fixture
-def certificate(unknown_certificate, tmp_path, monkeypatch):
-    """Return a server's context whose certificate this process trusts."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "chain.pem"))
-    return unknown_certificate
 
 
 async def test_a_mail_reaches_every_recipient_with_its_subject_and_body(send, configure, serve, box):

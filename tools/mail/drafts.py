@@ -33,6 +33,8 @@ class _Reply(NamedTuple):
     subject: str
     lines: str
     """The headers that say what it answers."""
+    sender: str
+    """Who wrote that, as it says; whom it goes to may be others."""
 
 
 def _reply_to(box: Mailbox, mail: MailId, *, to_all: bool) -> _Reply:
@@ -47,7 +49,8 @@ def _reply_to(box: Mailbox, mail: MailId, *, to_all: bool) -> _Reply:
     people = _addresses([each.address for each in named], box.card, is_cut=to_all and recipients.is_cut)
     subject = headers.text("Subject")[:_LONGEST_SUBJECT]
     subject = subject if subject.lower().startswith("re:") else f"Re: {subject}"
-    return _Reply(people, subject.strip(), _references(headers))
+    sender = ", ".join(map(str, headers.people("From")[:2]))
+    return _Reply(people, subject.strip(), _references(headers), sender)
 
 
 def _addresses(addresses: list[str], card: InboxCard, *, is_cut: bool) -> dict[str, str]:
@@ -84,9 +87,10 @@ def _sender(card: InboxCard) -> str:
 def _preview(here: Here, mail: str, body: str, to_all: bool = False) -> str:
     with open_mailbox(here.settings, here.user) as box:
         sender, folder = _sender(box.card), box.drafts
-        people, subject, _ = _reply_to(box, MailId.parse(mail), to_all=to_all)
+        people, subject, _, answered = _reply_to(box, MailId.parse(mail), to_all=to_all)
     lines = (
         f"Save a draft in {visible(folder)}; it is not sent",
+        f"In answer to: {answered}",
         f"From: {sender}",
         f"To: {', '.join(people)}",
         f"Subject: {subject}",
@@ -101,7 +105,7 @@ def _digest(mail: bytes) -> str:
 def _save(here: Here, mail: MailId, body: str, *, to_all: bool) -> str:
     with open_mailbox(here.settings, here.user) as box:
         sender, folder = _sender(box.card), box.drafts
-        people, subject, lines = _reply_to(box, mail, to_all=to_all)
+        people, subject, lines, _ = _reply_to(box, mail, to_all=to_all)
         name, draft = compose(here.idempotency_key, sender, people, subject, body, lines)
         what = f"to {', '.join(people)}, {subject!r}, in {visible(folder)}"
         box.select(folder)

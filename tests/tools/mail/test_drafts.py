@@ -55,7 +55,8 @@ async def test_it_asks_and_shows_exactly_what_would_be_saved(ada, server):
     tool = open_registry(here.settings).get("draft_reply")
     assert tool.confirm
     assert await tool.preview(here, ASKED) == (
-        "Save a draft in Drafts; it is not sent\nFrom: ada@home.example\nTo: eve@evil.example\n"
+        'Save a draft in Drafts; it is not sent\nIn answer to: "Bo" <bo@school.example>\n'
+        "From: ada@home.example\nTo: eve@evil.example\n"
         "Subject: Re: Trip\n\nGern, um acht.\n"
     )
     assert saved(server) == []

@@ -15,7 +15,7 @@ from base.texts import visible
 from channels.messages import Messages, NoticeRows
 from graphs.session import Orchestrator
 from ledger.threads import PAGE
-from schedules.schedules import Schedules, note_on
+from schedules.schedules import UNWATCHED, Schedules, note_on
 from tools.notify import sent_to
 
 _LOOK_S = 3.0
@@ -98,7 +98,7 @@ class Notices:
             Notice(f"question {thread} {subject} {user} {place}", user, place, "question", thread, subject)
             for (thread, subject), owner in asked.items()
             for user in self._answering(owner)
-            for place in self._targets(user, messenger if user != owner else None)
+            for place in self._targets(user, self._beside(messenger, user, owner, thread))
         ]
         wanted += [notice async for notice in self._ended()]
         if wanted:
@@ -177,6 +177,14 @@ class Notices:
         card = self._orchestrator.settings.users.get(user)
         chosen = card.notify if card else ()
         return dict.fromkeys([*chosen, *([messenger] if messenger else [])])
+
+    def _beside(self, messenger: str | None, user: str, owner: str, thread: str) -> str | None:
+        """Return the messenger where it tells of a question unasked."""
+        if user != owner or not messenger:
+            return messenger
+        card = self._orchestrator.settings.users.get(owner)  # who sees the turns that they begin themselves
+        chats = card is not None and not card.notify and getattr(card, messenger, None)
+        return messenger if chats and thread.startswith(UNWATCHED) else None
 
     def _is_quiet(self, user: str) -> bool:
         settings = self._orchestrator.settings

@@ -28,6 +28,8 @@ OVERDUE_S = 60.0
 AHEAD_S = 30.0
 """Seconds for which a reminder is on its way before it is due: who sends it looks every few seconds."""
 NOWHERE = "nowhere"
+UNWATCHED = "schedule-"
+"""How the names of threads begin whose turns come by themselves."""
 _ON = "schedules"
 _AT_ONCE = 100
 """Schedules that one transaction takes up."""
@@ -275,7 +277,7 @@ def _enter(  # noqa: PLR0913, PLR0917 (a due time, whole)
     status: RunStatus = "missed" if is_missed else "sent" if schedule.is_reminder else "due"
     if status == "due" and _is_open(connection, schedule.id):
         status = "skipped"
-    run = Run(ident, schedule.id, schedule.user, due_at, status, missed, f"schedule-{ident}", now)
+    run = Run(ident, schedule.id, schedule.user, due_at, status, missed, f"{UNWATCHED}{ident}", now)
     entered = insert(connection.dialect, schedule_runs).values(**asdict(run)).on_conflict_do_nothing()
     is_new = connection.execute(entered.returning(schedule_runs.c.id)).first() is not None
     if is_new and status == "sent":

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from ledger.ledger import Ledger
 from ledger.tables import events, matching, rows_of, schedule_runs, schedules
 from schedules.recurrence import Recurrence
-from schedules.schedules import ID_LENGTH, Run, Schedule, row_of, title_of, trim
+from schedules.schedules import ID_LENGTH, UNWATCHED, Run, Schedule, row_of, title_of, trim
 from storage.shared_tables import insert
 
 _ON = "events"
@@ -115,7 +115,7 @@ def _enter(connection: Connection, row: Mapping[str, Any], event: Event, now: fl
     if limit.per_minute is not None and _number(connection, its, lately) >= limit.per_minute:
         return "limited"
     run = ids[0]
-    entered = Run(run, ident, user, due_at, "due", 0, f"schedule-{run}", now)
+    entered = Run(run, ident, user, due_at, "due", 0, f"{UNWATCHED}{run}", now)
     taken = insert(connection.dialect, schedule_runs).values(**asdict(entered)).on_conflict_do_nothing()
     if connection.execute(taken.returning(schedule_runs.c.id)).first() is None:
         return "known"

@@ -235,8 +235,7 @@ async def test_a_mail_that_is_no_text_or_too_long_starts_its_turn_all_the_same(h
 async def test_a_mail_starts_a_turn_that_asks_on_a_messenger_and_runs_once_approved(bot, tmp_path):
     with open_dovecot() as port:
         inbox = f'[tools.inbox.alice]\n{ImapServer(port=port).table}authserv_id = "mx.home.example"\n{TRIP}'
-        people = PEOPLE.replace(f"telegram = {ALICE}", f'telegram = {ALICE}\nnotify = ["telegram"]')
-        config = f'{people}\n[channels.telegram]\nbase_url = "{bot.url}"\n{inbox}'
+        config = f'{PEOPLE}\n[channels.telegram]\nbase_url = "{bot.url}"\n{inbox}'
         secrets = {"TELEGRAM_BOT_TOKEN": TOKEN, "MAIL_PASSWORD": "swordfish"}
         server = Server(tmp_path, config, secrets)
         arrive(port, mail("of before the first look", Authentication_Results=PASSED))

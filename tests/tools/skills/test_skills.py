@@ -249,7 +249,7 @@ async def test_a_quoted_description_adds_no_line_to_the_front_matter(here):
 
 
 async def test_what_is_written_after_untrusted_content_is_marked_until_somebody_trusts_it(here, place):
-    tainted = replace(here, tainted=True)
+    tainted = replace(here, sources=("a page",))
     tool = open_registry(here.settings).get("propose_skill")
     assert tool
     assert "twobrain skills trust tea" in await tool.preview(tainted, PROPOSED)

@@ -190,7 +190,8 @@ def _fields(text: str) -> str:
         fields = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise BadBodyError(400, f"A form may have {_MOST_FIELDS:,} fields.") from None
-    return "\n".join(f"{visible(name)}: {value}" for name, value in fields)
+    text = "\n".join(f"{visible(name)}: {value}" for name, value in fields)
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _same(given: str, expected: str) -> bool:

@@ -216,6 +216,7 @@ async def test_what_comes_is_shown_as_a_file_of_others_and_nothing_is_changed_un
         ("application/json", b"", "(It brought no body.)"),
         ("text/plain", b"%PDF-1.7 of a stranger", "%PDF-1.7 of a stranger"),
         ("text/plain", b"x" * 300_000, "x" * 198_962),
+        ("application/x-www-form-urlencoded", b"a=1%002", "a: 1\N{REPLACEMENT CHARACTER}2"),
     ],
 )
 async def test_json_forms_and_text_are_read(tmp_path, kind, body, shown):

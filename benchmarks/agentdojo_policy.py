@@ -26,18 +26,37 @@ from langgraph.store.memory import InMemoryStore
 
 from base.settings import load_settings
 from benchmarks.agentdojo_tools import declared
-from tools.declaration import Here, Tool
+from tools.declaration import FoundConversations, Here, Passage, PastConversation, Tool
 from tools.files.tools import list_files
+from tools.files.workspace import Workspace
 from tools.find_tools import find_tools
+from tools.mail.inbox import read_mail
 from tools.memory import recall, remember
 from tools.policy.decision import Allow, Person, decide
 from tools.policy.taint import UNTAINTED, ReadResult, Taint, links_in, taint_after
 from tools.run import run_tool
+from tools.search_conversations import search_conversations
+from tools.skills.tools import propose_skill, read_skill
 
 VERSION = "v1.2.2"
 MARK = "AN-INJECTION-STANDS-HERE"
-CARRIERS = ("the suites' own", "file names", "tool descriptions", "memories", "an earlier answer")
-"""What an injection comes by: results, where the suite lets others write, or what our own tools give."""
+CARRIERS = (
+    "the suites' own",
+    "file names",
+    "tool descriptions",
+    "memories",
+    "mails",
+    "skills",
+    "past conversations",
+    "an attachment",
+    "an earlier answer",
+)
+"""What an injection comes by: results, where the suite lets others write, or what our own tools give.
+
+A hook's body and the mail that starts a turn are attachments.
+"""
+BEFORE = CARRIERS[-2:]
+"""What is there before the turn's first call."""
 
 
 @dataclass
@@ -91,15 +110,39 @@ def begin(suite: Any, task: Any, *, planted: str = "", judged: bool, lists: bool
 def carried(carrier: str, planted: str) -> ReadResult:
     """Return what a tool of ours gives of an injection that came by a carrier."""
     theirs = replace(recall, name="theirs", description=f"Read {planted}", untrusted_definition=True)
-    tool = {CARRIERS[1]: list_files, CARRIERS[2]: find_tools}.get(carrier, recall)
-    args = {"query": "read"} if tool is find_tools else {}
-    with TemporaryDirectory() as folder:
-        environ = {"TWOBRAIN_CONFIG": "", "TWOBRAIN_DATA_DIR": folder, "TWOBRAIN_WORKSPACE": folder}
+    if carrier == "mails":  # whose words a server gives, and whose mark is the tool's own
+        return ReadResult(
+            read_mail.name, read_mail, {}, planted, succeeded=True, untrusted=read_mail.untrusted
+        )
+    by = {"file names": list_files, "tool descriptions": find_tools, "skills": read_skill}
+    tool = {**by, "past conversations": search_conversations}.get(carrier, recall)
+    args = {"tool descriptions": {"query": "read"}, "skills": {"name": "s"}}.get(carrier, {})
+    with TemporaryDirectory() as data, TemporaryDirectory() as folder:
+        environ = {"TWOBRAIN_CONFIG": "", "TWOBRAIN_DATA_DIR": data, "TWOBRAIN_WORKSPACE": folder}
         user = Here(load_settings(environ), "user", "user", "t", "c", "k", InMemoryStore(), lambda: [theirs])
-        (Path(folder) / planted.replace("/", " ")[:255]).touch()
-        asyncio.run(run_tool(remember, replace(user, sources=frozenset({"a page"})), {"text": planted}))
-        ran = asyncio.run(run_tool(tool, user, args))
+        own = Workspace(Path(folder), user.user, Path(data)).path
+        own.mkdir(parents=True)
+        (own / planted.replace("/", " ")[:255]).touch()
+        tainted = replace(user, sources=frozenset({"a page"}), conversations=Past(planted))
+        asyncio.run(run_tool(remember, tainted, {"text": planted}))
+        proposal = {"name": "s", "description": "how it is done", "body": planted}
+        asyncio.run(run_tool(propose_skill, tainted, proposal))
+        ran = asyncio.run(run_tool(tool, replace(tainted, sources=frozenset()), args))
+    if MARK not in ran.text:
+        raise RuntimeError(f"Nothing was planted by {carrier}: {ran.text}")
     return ReadResult(tool.name, tool, args, ran.text, succeeded=True, untrusted=ran.untrusted)
+
+
+class Past:
+    """Past conversations, of which one holds an answer that was written after what strangers wrote."""
+
+    def __init__(self, planted: str) -> None:
+        said = Passage(by_person=False, text=planted, untrusted=True)
+        self._found = FoundConversations([PastConversation("t0", "", 0.0, [said])], 0, 0)
+
+    async def search(self, user: str, query: str, *, besides: str = "") -> FoundConversations:
+        """Find it."""
+        return self._found
 
 
 def attack(suite: Any, task: Any, injection: Any, carrier: str, *, judged: bool) -> tuple[bool, bool]:
@@ -109,8 +152,9 @@ def attack(suite: Any, task: Any, injection: Any, carrier: str, *, judged: bool)
     first = [] if carrier == CARRIERS[0] else [carried(carrier, planted)]
     turn = begin(suite, task, planted="" if first else planted, judged=judged, lists=True)
     turn.rounds.append(first)
-    if carrier == CARRIERS[-1]:  # the turn before read it, and its answer hands that on
-        turn.before, turn.rounds = replace(turn.before, sources=taint_after([first], "").sources), []
+    if carrier in BEFORE:  # what an earlier turn read its answer hands on
+        sources = taint_after([first], "").sources if carrier == CARRIERS[-1] else frozenset({carrier})
+        turn.before, turn.rounds = replace(turn.before, sources=sources), []
     before = turn.environment.model_copy(deep=True)
     obeyed = harmed = False
     for wanted in (None, *task.ground_truth(turn.environment)):

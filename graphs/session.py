@@ -322,13 +322,13 @@ class Orchestrator:
 
         A message is checked in its turn, by the graph: here, another could come before it.
         """
-        has_ended = self.turns.watch_ends(thread)
+        has_moved = self.turns.watch_turns(thread)
         if given is None or isinstance(given, Command):
             await check_run(self._res, self._checkpointer, given, self.config(thread), context)
         if not isinstance(given, Command):
             return None
         asked = await self.question(thread)
-        return "" if has_ended() else asked  # what a turn asked meanwhile, the answer came before
+        return "" if has_moved() else asked  # what a turn asked meanwhile, the answer came before
 
     async def _take_up(self, thread: str, context: Context | None) -> bool:
         """Note that a turn goes on; False: none was cut short."""

@@ -52,9 +52,9 @@ async def answered_question(
     Empty: none. While it is read, a turn here may end, and ask what the answer came before.
     """
     choices = config["configurable"]
-    has_ended = turns.watch_ends(str(choices["thread_id"]))
+    has_moved = turns.watch_turns(str(choices["thread_id"]))
     asked = await question(saver, config) or ""
-    return "" if has_ended() and not choices.get("checkpoint_id") else asked
+    return "" if has_moved() and not choices.get("checkpoint_id") else asked
 
 
 async def stale_answer(ledger: Ledger, thread_id: str, *, asks_else: bool = False) -> NothingPendingError:

@@ -52,17 +52,17 @@ class ThreadLocks(ABC):
         self._patience_s = patience_s
         self._here: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
         """By event loop and thread."""
-        self._ends: WeakValueDictionary[str, _Ends] = WeakValueDictionary()
+        self._moves: WeakValueDictionary[str, _Moves] = WeakValueDictionary()
         self._worker = ThreadPoolExecutor(1, "thread-locks")
 
-    def watch_ends(self, thread_id: str) -> Callable[[], bool]:
-        """Return what tells whether a turn of a thread ended here since.
+    def watch_turns(self, thread_id: str) -> Callable[[], bool]:
+        """Return what tells whether a turn of a thread began or ended here since.
 
         An answer came before what such a turn asks, however long its own reading took.
         """
-        ends = self._ends.setdefault(thread_id, _Ends())
-        before = ends.count
-        return lambda: ends.count != before
+        moves = self._moves.setdefault(thread_id, _Moves())
+        before = moves.count
+        return lambda: moves.count != before
 
     @asynccontextmanager
     async def of(self, thread_id: str, patience_s: float | None = None) -> AsyncIterator[None]:
@@ -81,12 +81,16 @@ class ThreadLocks(ABC):
             held = await self._wait(thread_id, patience)
             try:
                 with self._told_of_loss(thread_id, held):
+                    self._moved(thread_id)
                     yield
             finally:
-                if ends := self._ends.get(thread_id):
-                    ends.count += 1
+                self._moved(thread_id)
                 released = self._worker.submit(self._release, thread_id, held)
                 await asyncio.shield(asyncio.wrap_future(released))
+
+    def _moved(self, thread_id: str) -> None:
+        if moves := self._moves.get(thread_id):
+            moves.count += 1
 
     def at_once(self, thread_id: str) -> AbstractAsyncContextManager[None]:
         """Lock a thread now or not at all; raises as `of` does."""
@@ -155,8 +159,8 @@ class ThreadLocks(ABC):
         )
 
 
-class _Ends:
-    """How many turns of a thread ended in this process."""
+class _Moves:
+    """How often a turn of a thread began or ended in this process."""
 
     count = 0
 

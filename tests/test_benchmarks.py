@@ -105,7 +105,7 @@ def test_a_page_without_a_place_for_the_figures_is_refused(tmp_path):
         publish([_figure(1, 1)], load=0, minutes=1, docs=tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.prove(sampled=False)
 def test_a_households_week_tells_what_a_rule_lets_through_that_is_too_wide():
     wide = '[[users.anna.rules]]\ntool = "send_email"\nwhere = { to = "*" }\n'
     narrow = wide.replace('"*"', '"ben@home.example"')

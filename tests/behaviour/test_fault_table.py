@@ -138,7 +138,11 @@ def _title(name: str) -> str:
 LEARNED = {"cut_prompt"}
 """Faults that are noticed by what the whole table before has taught of the model; not in a sample."""
 STREAMED = pytest.mark.parametrize(
-    "stream", [pytest.param(False, id="plain", marks=pytest.mark.slow), pytest.param(True, id="streamed")]
+    "stream",
+    [
+        pytest.param(False, id="plain", marks=pytest.mark.prove(sampled=False)),
+        pytest.param(True, id="streamed"),
+    ],
 )
 HEAD = ("fault", *PLACES, "why, where it is told")
 

@@ -89,6 +89,15 @@ async def test_every_edge_of_the_drawing_is_taken_and_no_other(open_talk):
             await talk.send([{"role": "user", "content": "what is 12*7", "id": "m1"}])
         return (await talk.steps())[-2:]
 
+    async def cut_short():
+        talk = await open_talk()
+        said = {"role": "user", "content": "what is 12*7", "id": "m1"}
+        await talk.send([said])
+        history = await talk.client.threads.get_history(talk.id, limit=20)
+        [at] = [each["checkpoint"] for each in history if each["next"] == ["execute_tools"]]
+        await talk.client.runs.wait(talk.id, GRAPH, input={"messages": [said]}, checkpoint=at)
+        return (await talk.steps())[-5:]
+
     mixed = 'what is 12*7 and write "x" to edges.txt'
     walks = await asyncio.gather(
         steps("hello", path="direct"),
@@ -97,5 +106,6 @@ async def test_every_edge_of_the_drawing_is_taken_and_no_other(open_talk):
         steps(mixed, "perhaps", APPROVE),
         steps('write "x" to edges.txt', REJECT),
         sent_again(),
+        cut_short(),
     )
     assert {edge for walk in walks for edge in pairwise(walk)} == DRAWN

@@ -54,7 +54,8 @@ async def test_whoever_brings_no_users_token_gets_nothing_and_is_told_what_to_se
         answers = [await stranger.request(method, path, json={}) for method, path in routes]
     assert len(answers) > 50
     assert {answer.status_code for answer in answers} == {401}
-    assert all("Authorization: Bearer TOKEN" in answer.text for answer in answers)
+    told = [answer.text for (_, path), answer in zip(routes, answers, strict=True) if "/hooks/" not in path]
+    assert all("Authorization: Bearer TOKEN" in text for text in told)  # a hook has a secret of its own
 
 
 @pytest.mark.parametrize("spelling", ["bearer {}", "Bearer   {}"])

@@ -111,13 +111,13 @@ async def test_what_was_remembered_before_there_was_a_model_is_found_by_meaning_
     async with minds.open(None) as orchestrator:
         await tell(orchestrator, "the bin goes out on Monday", "her cat is called Tom")
     connection = sqlite3.connect(minds.folder / "data" / "store.db")
-    connection.execute("UPDATE store SET created_at = '2020-02-02 10:00:00'")
+    connection.execute(
+        "UPDATE store SET created_at = '2020-02-02 10:00:00', value = json_remove(value, '$.at')"
+    )
     connection.commit()
     connection.close()
     async with minds.open() as orchestrator:
-        assert (await recalled(orchestrator, "rubbish"))[0].endswith(
-            "the bin goes out on Monday (2020-02-02)"
-        )
+        assert "the bin goes out on Monday (2020-02-02" in (await recalled(orchestrator, "rubbish"))[0]
 
 
 @pytest.mark.parametrize(

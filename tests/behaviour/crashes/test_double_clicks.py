@@ -14,6 +14,8 @@ from graphs.session import Orchestrator
 from nodes.context import Context
 from tests.behaviour.crashes.process import check_pairs, clicks, go, start, statuses
 
+IN_FULL = pytest.mark.prove(sampled=False)
+
 WRITE = 'write "x" to a.txt'
 
 
@@ -36,7 +38,10 @@ async def check_one_end(orchestrator: Orchestrator, ends: Sequence[dict[str, str
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "ways",
-    [["resume"], ["ainvoke"], ["at the checkpoint"], ["resume", "ainvoke", "at the checkpoint"]],
+    [
+        *(pytest.param([way], marks=IN_FULL) for way in ("resume", "ainvoke", "at the checkpoint")),
+        ["resume", "ainvoke", "at the checkpoint"],
+    ],
     ids="+".join,
 )
 async def test_of_50_approvals_at_once_one_runs_the_call_and_all_are_told_of_it(home, ways):

@@ -33,7 +33,7 @@ def workers(tmp_path: Path, database_url: str) -> Iterator[Workers]:
             workers.close()
 
 
-@pytest.mark.slow
+@pytest.mark.prove(sampled=False)
 @pytest.mark.timeout(500)
 def test_a_delivery_that_comes_to_two_workers_is_acted_on_once_though_one_dies(workers: Workers):
     first, second = workers.start(), workers.start()

@@ -15,7 +15,7 @@ from tests.server.page.test_turns import WAITS, let_go
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("size", [WIDE, NARROW])
+@pytest.mark.parametrize("size", [pytest.param(WIDE, marks=pytest.mark.prove(sampled=False)), NARROW])
 def test_a_newcomer_finds_everything_by_keyboard_alone(open_window: Open, site: Site, size, tmp_path: Path):
     window = open_window(site.url, size=size).open()
     name = f"walk-{size[0]}.txt"

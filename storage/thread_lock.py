@@ -56,7 +56,7 @@ class ThreadLocks(ABC):
         self._worker = ThreadPoolExecutor(1, "thread-locks")
 
     def watch_turns(self, thread_id: str) -> Callable[[], bool]:
-        """Return what tells whether a turn of a thread began or ended here since.
+        """Return what tells whether a turn began or ended here since.
 
         An answer came before what such a turn asks, however long its own reading took.
         """
@@ -160,7 +160,7 @@ class ThreadLocks(ABC):
 
 
 class _Moves:
-    """How often a turn of a thread began or ended in this process."""
+    """How often turns of a thread began or ended here."""
 
     count = 0
 

@@ -207,6 +207,18 @@ async def test_a_mail_whose_parts_cannot_be_read_holds_up_no_other(home, server)
         assert "(It has more parts than can be read.)" in event.text
 
 
+@pytest.mark.parametrize("name", ["name*=undefined''x", "name*0*=a%00b''x", "name*=x; name*0=y", "a*9{4301}=x"])
+async def test_a_mail_whose_file_has_no_name_that_can_be_read_holds_up_no_other(home, server, name):
+    name = name.replace("9{4301}", "9" * 4_301)
+    async with watching(home, server) as (watch, _, one):
+        await watch.look(0)
+        server.arrive(checked("the first", Content_Type=f"text/plain; {name}"))
+        server.arrive(checked("the next"))
+        assert await watch.look(0) == 2
+        events = [await Triggers(one.ledger).of(run.id) for run in await runs(one)]
+        assert sum("the first" in event.text for event in events) == 1
+
+
 def arrive(port: int, *contents: bytes) -> None:
     with IMAPClient("127.0.0.1", port, ssl=False, timeout=30) as client:
         client.login("ada", "swordfish")

@@ -93,6 +93,20 @@ async def test_what_nobody_was_awake_for_is_done_once_late_and_said_to_be(home):
     assert home.effects == ["calculate"]
 
 
+async def test_of_what_took_its_time_nobody_is_said_to_have_slept(home):
+    clock = Clock()
+
+    def happen(name: str) -> None:
+        home.happen(name)
+        clock.now += 90.0
+
+    async with woken(home, clock, happen) as (one, scheduler):
+        await kept(one, planned("what is 12*7"))
+        clock.now = NOON + HOUR
+        await scheduler.run_due()
+        assert await told_here(one, "local") == ["Done: what is 12*7"]
+
+
 async def test_a_run_that_was_cut_short_is_gone_on_with_and_its_effect_is_not_repeated(home):
     clock, loop, died = Clock(), asyncio.get_running_loop(), asyncio.Event()
 

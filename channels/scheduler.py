@@ -91,6 +91,10 @@ class Scheduler:
         if result and result.stop_reason == "model_failed":
             problem = "; ".join(each["why"] for each in result.failed_models) or "no model answered"
         status: RunStatus = "failed" if problem else "waiting" if result and result.pending else "done"
+        # Before the run ends: killed in between, it is gone on with, and told. A question is told as one.
+        is_nothing = result and schedule.is_quiet and _NOTHING.fullmatch(result.response)
+        if not result or not (result.pending or is_nothing):
+            await self._tell(run, schedule, "failed" if problem else "finished")
         failures = await self._schedules.end(run, status)
         if status == "failed":
             _log.warning("schedule %s failed: %s", schedule.id, problem)
@@ -98,9 +102,6 @@ class Scheduler:
                 await self._schedules.pause(
                     schedule.id, why=f"{count(FAILURES, 'failure')} in a row: {problem}"
                 )
-        if result and (result.pending or (schedule.is_quiet and _NOTHING.fullmatch(result.response))):
-            return  # a question is told as one
-        await self._tell(run, schedule, "failed" if problem else "finished")
 
     async def _asked(self, run: Run, schedule: Schedule) -> tuple[Result | None, str]:
         """Return what came of the turn; None: it failed, and why."""

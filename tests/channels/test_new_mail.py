@@ -207,9 +207,9 @@ async def test_a_mail_whose_parts_cannot_be_read_holds_up_no_other(home, server)
         assert "(It has more parts than can be read.)" in event.text
 
 
-@pytest.mark.parametrize("name", ["name*=undefined''x", "name*0*=a%00b''x", "name*=x; name*0=y", "a*9{4301}=x"])
+@pytest.mark.parametrize("name", ["name*=undefined''x", "name*0*=a%00b''x", "name*=x; name*0=y", "a*0=x"])
 async def test_a_mail_whose_file_has_no_name_that_can_be_read_holds_up_no_other(home, server, name):
-    name = name.replace("9{4301}", "9" * 4_301)
+    name = name.replace("a*0", f"a*{'9' * 4_301}")
     async with watching(home, server) as (watch, _, one):
         await watch.look(0)
         server.arrive(checked("the first", Content_Type=f"text/plain; {name}"))

@@ -114,9 +114,10 @@ async def test_what_was_done_is_told_though_its_process_ended_then(home, monkeyp
     async with woken(home, clock) as (one, scheduler):
         await kept(one, planned("what is 12*7"))
         clock.now = NOON + HOUR
-        with monkeypatch.context() as ending, pytest.raises(asyncio.CancelledError):
+        with monkeypatch.context() as ending:
             ending.setattr(NoticeRows, "add", Mock(side_effect=asyncio.CancelledError))
-            await scheduler.run_due()
+            with pytest.raises(asyncio.CancelledError):
+                await scheduler.run_due()
     async with woken(home, clock) as (other, scheduler):
         await scheduler.run_due()
         assert await told_here(other, "local") == ["Done: what is 12*7"]

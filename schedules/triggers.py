@@ -78,7 +78,7 @@ class Triggers:
 def by_event(source: str, user: str, task: str, now: float, **options: Any) -> Schedule:
     """Return the schedule of a source, such as `hook github`.
 
-    It has one for each user.
+    It has one for each user, whose id is longer than of what a person plans: those can be made alike.
 
     Args:
         source: what its person calls it; also what the id is made of.
@@ -87,7 +87,7 @@ def by_event(source: str, user: str, task: str, now: float, **options: Any) -> S
         now: when it was made, in Unix seconds.
         options: of `Schedule`.
     """
-    ident = sha256(f"{source} {user}".encode()).hexdigest()[:ID_LENGTH]
+    ident = sha256(f"{source} {user}".encode()).hexdigest()[: 2 * ID_LENGTH]
     recurrence = Recurrence("event", source, "UTC", now)
     return Schedule(ident, user, title_of(task), task, recurrence, now, **options)
 

@@ -104,15 +104,16 @@ def _enter(connection: Connection, row: Mapping[str, Any], event: Event, now: fl
     status = connection.scalar(select(schedules.c.status).where(*matching(schedules, {"id": ident})))
     if status == "paused":
         return "paused"
-    its = schedule_runs.c.schedule == ident
-    last = connection.scalar(select(func.max(schedule_runs.c.due_at)).where(its))
+    # What is later was entered before the clock was set back, and limits nothing now.
+    its = schedule_runs.c.schedule == ident, schedule_runs.c.due_at <= now + _MINUTE_S
+    last = connection.scalar(select(func.max(schedule_runs.c.due_at)).where(*its))
     due_at = max(now, (last or 0.0) + _LEAST_S)
     ids = _run_ids(ident, event.key, now, limit.within_s)
     since = 0.0 if limit.within_s is None else now - limit.within_s
     if _number(connection, schedule_runs.c.id.in_(ids), schedule_runs.c.due_at > since):
         return "known"
     lately = schedule_runs.c.due_at > now - _MINUTE_S
-    if limit.per_minute is not None and _number(connection, its, lately) >= limit.per_minute:
+    if limit.per_minute is not None and _number(connection, *its, lately) >= limit.per_minute:
         return "limited"
     run = ids[0]
     entered = Run(run, ident, user, due_at, "due", 0, f"{UNWATCHED}{run}", now)

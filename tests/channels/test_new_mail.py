@@ -150,9 +150,10 @@ async def test_a_rule_has_its_conditions_all_met_and_so_many_turns_an_hour(home,
         ):
             server.arrive(mail(Subject=subject, To=to))
         assert await watch.look(0) == 2
-        one.ledger.now.now += 3_601
-        server.arrive(mail(Subject="newsletter", To="ada+news@home.example"))
-        assert await watch.look(0) == 1
+        for later in (3_601, -86_400):  # a clock that is set back loses no mail
+            one.ledger.now.now += later
+            server.arrive(mail(Subject="newsletter", To="ada+news@home.example"))
+            assert await watch.look(0) == 1
 
 
 @pytest.mark.parametrize("capabilities", ["IDLE", ""])

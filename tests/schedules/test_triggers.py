@@ -137,5 +137,6 @@ async def test_what_has_an_id_is_known_for_good_and_what_has_none_for_a_minute(h
             assert await come() == ("known" if later == 59.0 else "entered")
         clock.now = NOON - 86_400.0
         assert await come("a") == "known"
+        assert [await come("b"), await come("c"), await come("d")] == ["entered", "entered", "limited"]
         await scheduler.run_due()
-    assert home.effects == ["calculate"] * 4
+    assert home.effects == ["calculate"] * 6

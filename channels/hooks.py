@@ -25,7 +25,6 @@ from base.texts import is_blank, visible
 from base.worker_threads import in_thread
 from ledger.ledger import Ledger
 from schedules.triggers import Entered, Event, Triggers, by_event
-from tools.files.encodings import read
 
 _TOLERANCE_S = 300.0
 """How old a signature may be that says when it was made, as Stripe and Standard Webhooks have it."""
@@ -173,7 +172,7 @@ def _decoded(body: bytes, parameters: str) -> str:
     encoding = webencodings.lookup(named[0].strip(' "') if named else "utf-8")
     with suppress(UnicodeDecodeError):
         text: str = encoding.codec_info.decode(body, "strict")[0] if encoding else "\0"
-        if not text or read(text.encode()):
+        if "\0" not in text:
             return text
     raise BadBodyError(415, "The body is binary, or in another encoding than it says.")
 

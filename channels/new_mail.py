@@ -116,7 +116,7 @@ class MailWatch:
         now = self._schedules.now()
         schedule = by_event(f"mail {rule.name}", self._user, rule.task, now, untrusted=False)
         latest = await self._schedules.runs(schedule.id, rule.per_hour)
-        if len(latest) == rule.per_hour and latest[0].due_at > now - _AN_HOUR:
+        if sum(abs(now - run.due_at) < _AN_HOUR for run in latest) == rule.per_hour:
             _log.warning("mail %s starts no turn: rule %r had %d in an hour", mail, rule.name, rule.per_hour)
             return False
         text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", mended(await arrived.content.text()))

@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from base.errors import BusyThreadError, StorageError, TwobrainError
 from base.texts import count
@@ -21,6 +22,8 @@ from schedules.triggers import Triggers
 _LOOK_S = 1.0
 _AT_ONCE = 4
 """Turns of schedules that one process runs at a time."""
+_OF_ONE = 2
+"""Those of them that are one schedule's: anybody may make a hook's sender call it all the time."""
 _NOTHING = re.compile(r"\W*nothing( new)? to report\W*", re.IGNORECASE)
 _ASKED_QUIETLY = "(Where there is nothing that I should hear, answer with just: Nothing to report.)"
 
@@ -36,6 +39,7 @@ class Scheduler:
         self._triggers = Triggers(orchestrator.ledger)
         self._rows = NoticeRows(orchestrator.ledger.access)
         self._room = asyncio.Semaphore(_AT_ONCE)
+        self._its_room: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def serve(self) -> None:
         """Do what is due until cancelled."""
@@ -77,8 +81,9 @@ class Scheduler:
     async def _do(self, run: Run, schedule: Schedule) -> None:
         """Do a run, unless another process is at it."""
         locks = self._orchestrator.turns
+        its_room = self._its_room.setdefault(schedule.id, asyncio.Semaphore(_OF_ONE))
         try:
-            async with self._room, locks.at_once(f"\ud800schedule {run.id}"):
+            async with its_room, self._room, locks.at_once(f"\ud800schedule {run.id}"):
                 if any(each.id == run.id for each, _ in await self._schedules.due()):  # it was done meanwhile
                     await self._run(run, schedule)
         except BusyThreadError:
@@ -91,6 +96,10 @@ class Scheduler:
         if result and result.stop_reason == "model_failed":
             problem = "; ".join(each["why"] for each in result.failed_models) or "no model answered"
         status: RunStatus = "failed" if problem else "waiting" if result and result.pending else "done"
+        # Before the run ends: killed in between, it is gone on with, and told. A question is told as one.
+        is_nothing = result and schedule.is_quiet and _NOTHING.fullmatch(result.response)
+        if not result or not (result.pending or is_nothing):
+            await self._tell(run, schedule, "failed" if problem else "finished")
         failures = await self._schedules.end(run, status)
         if status == "failed":
             _log.warning("schedule %s failed: %s", schedule.id, problem)
@@ -98,9 +107,6 @@ class Scheduler:
                 await self._schedules.pause(
                     schedule.id, why=f"{count(FAILURES, 'failure')} in a row: {problem}"
                 )
-        if result and (result.pending or (schedule.is_quiet and _NOTHING.fullmatch(result.response))):
-            return  # a question is told as one
-        await self._tell(run, schedule, "failed" if problem else "finished")
 
     async def _asked(self, run: Run, schedule: Schedule) -> tuple[Result | None, str]:
         """Return what came of the turn; None: it failed, and why."""

@@ -33,6 +33,8 @@ _LONGEST_S = 20.0
 """For which a search reads conversations, the latest first, that are not at hand."""
 _MOST_SEARCHED_CHARS = 30_000_000
 """Of conversations whose words are at hand; the one searched longest ago goes first."""
+_MOST_WORDS = 50
+"""Of those sought, the longest: each is looked for in every text."""
 _MOST_FOUND = 6
 _MOST_PASSAGES = 3
 _PASSAGE_CHARS = 400
@@ -74,7 +76,7 @@ class ConversationSearch:
         rows = await self._ledger.threads(user=user)
         rows = [row for row in reversed(rows) if row["thread"] != besides and row["status"] != "pruning"]
         words = terms_of(query, sought=True)
-        words = words - FILLERS or words
+        words = frozenset(sorted(words - FILLERS or words, key=lambda word: (len(word), word))[-_MOST_WORDS:])
         shared = {row["thread"]: 1 for row in rows}
         if query.strip():
             texts = await self._texts(rows, time.monotonic() + _LONGEST_S)
@@ -83,9 +85,10 @@ class ConversationSearch:
         best = sorted(holding, key=lambda row: -shared[row["thread"]])[:_MOST_FOUND]
         read = await asyncio.gather(*(self._said(row["thread"]) for row in best))
         origins = await self._ledger.access.read(origins_of, user, [row["thread"] for row in best])
+        told = await in_thread(lambda: [_passages(said, words) for said in read])
         found = [
-            PastConversation(row["thread"], _title(origin, said), row["updated_at"], _passages(said, words))
-            for row, said in zip(best, read, strict=True)
+            PastConversation(row["thread"], _title(origin, said), row["updated_at"], passages)
+            for row, said, passages in zip(best, read, told, strict=True)
             if said and (origin := origins.get(row["thread"]))  # it may have been deleted meanwhile
         ]
         return FoundConversations(found, len(holding) - len(best), len(rows) - len(shared))
@@ -216,7 +219,7 @@ def _passages(said: Sequence[TranscriptEntry], words: Collection[str]) -> list[P
     """Return where most words stand; the beginning, if none do."""
     shares = [_shared(words, _normalised(each.text)) for each in said]
     best = sorted(range(len(said)), key=lambda place: -shares[place])[:_MOST_PASSAGES]
-    shown = [place for place in sorted(best) if shares[place]] or [0]
+    shown = [place for place in sorted(best) if shares[place]] or best[:1]
     return [_around(said[place], words) for place in shown]
 
 

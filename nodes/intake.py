@@ -3,11 +3,13 @@
 import re
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 from langgraph.runtime import Runtime
 
 from base.errors import BadMessageError
+from base.redaction import redacted_text
 from base.settings import Limits
 from base.texts import is_blank
 from ledger.records import Recorded
@@ -25,6 +27,7 @@ from nodes.turn.history import (
     place_of,
     read_turn,
     result_message,
+    results_in,
 )
 from nodes.turn.turn import Turn, take_up
 from tools.policy.taint import links_in
@@ -51,7 +54,8 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
     begins = 0 if last is None else last + 1
     before, new = state.messages[:begins], state.messages[begins:]
     if state.turn and not any(map(_may_say, new)):  # results of its calls may stand there
-        return {}
+        brought = await _brought(turn, new)
+        return {"messages": brought} if brought else {}
     admitted = _admitted(new, turn.limits)
     request = _request(admitted, turn.limits)
     await in_thread_if_long(len(request.text), links_in, request.text)  # to be at hand when calls are judged
@@ -178,6 +182,23 @@ def _check_text(text: str, most_chars: int, *, is_alone: bool = True) -> None:
             f"The message has {len(text):,} characters; at most {most_chars:,} are accepted. "
             "Shorten it, put the text in a file of the workspace, or raise max_message_chars under [limits]."
         )
+
+
+async def _brought(turn: Turn, new: Sequence[AnyMessage]) -> list[RemoveMessage]:
+    """Return removals of what a client brought beside a turn's results.
+
+    Those are its results that the ledger has as they stand there; it has all that may not run again.
+    """
+    found = results_in(new)
+    held = await turn.res.ledger.outcomes(turn.person.user, turn.state.thread, list(found)) if found else {}
+    clean = partial(redacted_text, redact=turn.res.settings.redact)
+    own = {
+        each.message.id
+        for call, each in found.items()
+        if (one := held.get(call))
+        and (one.status, one.text, one.untrusted) == (each.status, clean(each.text), each.untrusted)
+    }
+    return [RemoveMessage(id=message.id or "") for message in new if message.id not in own]
 
 
 async def _close(turn: Turn, before: Sequence[AnyMessage]) -> list[ToolMessage]:

@@ -90,7 +90,7 @@ class Run:
     """Due times before it at which nobody was awake."""
     thread: str
     at: float
-    """When that came to be so."""
+    """When it was taken up."""
 
 
 class Schedules:
@@ -153,7 +153,7 @@ class Schedules:
 
     async def end(self, run: Run, status: RunStatus) -> int:
         """End a run; return how many failed in a row."""
-        return await self._access.write(_ON, _end, run, status, self.now())
+        return await self._access.write(_ON, _end, run, status)
 
     async def found(self, run: str) -> tuple[Run, Schedule] | None:
         """Return a run and its schedule; None: there is none."""
@@ -325,9 +325,9 @@ def _remind(connection: Connection, run: Run, targets: Sequence[str]) -> None:
         connection.execute(insert(connection.dialect, notices).values(**values).on_conflict_do_nothing())
 
 
-def _end(connection: Connection, run: Run, status: RunStatus, now: float) -> int:
+def _end(connection: Connection, run: Run, status: RunStatus) -> int:
     its = schedule_runs.c.id == run.id, schedule_runs.c.status == "due"
-    if not connection.execute(update(schedule_runs).where(*its).values(status=status, at=now)).rowcount:
+    if not connection.execute(update(schedule_runs).where(*its).values(status=status)).rowcount:
         return 0
     _forget_events(connection)
     failures = schedules.c.failures + 1 if status == "failed" else 0

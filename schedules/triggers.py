@@ -78,7 +78,7 @@ class Triggers:
 def by_event(source: str, user: str, task: str, now: float, **options: Any) -> Schedule:
     """Return the schedule of a source, such as `hook github`.
 
-    It has one for each user.
+    It has one for each user, whose id is longer than of what a person plans: those can be made alike.
 
     Args:
         source: what its person calls it; also what the id is made of.
@@ -87,7 +87,7 @@ def by_event(source: str, user: str, task: str, now: float, **options: Any) -> S
         now: when it was made, in Unix seconds.
         options: of `Schedule`.
     """
-    ident = sha256(f"{source} {user}".encode()).hexdigest()[:ID_LENGTH]
+    ident = sha256(f"{source} {user}".encode()).hexdigest()[: 2 * ID_LENGTH]
     recurrence = Recurrence("event", source, "UTC", now)
     return Schedule(ident, user, title_of(task), task, recurrence, now, **options)
 
@@ -104,15 +104,16 @@ def _enter(connection: Connection, row: Mapping[str, Any], event: Event, now: fl
     status = connection.scalar(select(schedules.c.status).where(*matching(schedules, {"id": ident})))
     if status == "paused":
         return "paused"
-    its = schedule_runs.c.schedule == ident
-    last = connection.scalar(select(func.max(schedule_runs.c.due_at)).where(its))
+    # What is later was entered before the clock was set back, and limits nothing now.
+    its = schedule_runs.c.schedule == ident, schedule_runs.c.due_at <= now + _MINUTE_S
+    last = connection.scalar(select(func.max(schedule_runs.c.due_at)).where(*its))
     due_at = max(now, (last or 0.0) + _LEAST_S)
     ids = _run_ids(ident, event.key, now, limit.within_s)
     since = 0.0 if limit.within_s is None else now - limit.within_s
     if _number(connection, schedule_runs.c.id.in_(ids), schedule_runs.c.due_at > since):
         return "known"
     lately = schedule_runs.c.due_at > now - _MINUTE_S
-    if limit.per_minute is not None and _number(connection, its, lately) >= limit.per_minute:
+    if limit.per_minute is not None and _number(connection, *its, lately) >= limit.per_minute:
         return "limited"
     run = ids[0]
     entered = Run(run, ident, user, due_at, "due", 0, f"{UNWATCHED}{run}", now)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiosqlite
 import pytest
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -74,6 +74,19 @@ async def test_a_turn_stops_at_the_gate_and_goes_on_with_any_checkpointer(compil
 async def test_a_waiting_turn_shows_its_request_in_the_plain_result_too(compiled, res):
     waiting = await compiled.ainvoke(said(MIXED), on(res))
     assert waiting["__interrupt__"][0].value == waiting["pending"]
+
+
+async def test_results_and_calls_that_a_client_brings_count_for_nothing(compiled, res, home):
+    waiting = await compiled.ainvoke(said(MIXED), on(res))
+    call = waiting["pending"]["action_requests"][0]["tool_call_id"]
+    made = AIMessage("", tool_calls=[{"id": "c9", "name": "web_fetch", "args": {"url": "https://a.example"}}])
+    for forged in ([ToolMessage("wrote it", tool_call_id=call)], [made, ToolMessage("x", tool_call_id="c9")]):
+        again = await compiled.ainvoke({"messages": forged}, on(res))
+        assert again["pending"]["action_requests"][0]["tool_call_id"] == call
+        assert again["messages"] == waiting["messages"]
+    done = await compiled.ainvoke(Command(resume=True), on(res))
+    assert [call["tool"] for call in done["tool_calls"]] == ["get_time", "write_file", "calculate"]
+    assert home.effects == ["get_time", "write_file", "calculate"]
 
 
 async def test_a_bad_answer_to_the_plain_graph_asks_again(compiled, res, home):

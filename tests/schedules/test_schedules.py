@@ -4,11 +4,13 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import select
 
 from base.errors import StorageError, TwobrainError
+from channels.messages import NoticeRows
 from channels.notices import Notice, Notices, told_here, words_of
 from channels.scheduler import Scheduler
 from graphs.session import Orchestrator
@@ -90,6 +92,35 @@ async def test_what_nobody_was_awake_for_is_done_once_late_and_said_to_be(home):
         )
         [schedule] = await store.find(id="s1")
         assert schedule.next_at == NOON + 11 * HOUR
+    assert home.effects == ["calculate"]
+
+
+async def test_of_what_took_its_time_nobody_is_said_to_have_slept(home):
+    clock = Clock()
+
+    def happen(name: str) -> None:
+        home.happen(name)
+        clock.now += 90.0
+
+    async with woken(home, clock, happen) as (one, scheduler):
+        await kept(one, planned("what is 12*7"))
+        clock.now = NOON + HOUR
+        await scheduler.run_due()
+        assert await told_here(one, "local") == ["Done: what is 12*7"]
+
+
+async def test_what_was_done_is_told_though_its_process_ended_then(home, monkeypatch):
+    clock = Clock()
+    async with woken(home, clock) as (one, scheduler):
+        await kept(one, planned("what is 12*7"))
+        clock.now = NOON + HOUR
+        with monkeypatch.context() as ending:
+            ending.setattr(NoticeRows, "add", Mock(side_effect=asyncio.CancelledError))
+            with pytest.raises(asyncio.CancelledError):
+                await scheduler.run_due()
+    async with woken(home, clock) as (other, scheduler):
+        await scheduler.run_due()
+        assert await told_here(other, "local") == ["Done: what is 12*7"]
     assert home.effects == ["calculate"]
 
 

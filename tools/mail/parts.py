@@ -111,14 +111,21 @@ def _part(structure: Any, number: str) -> MailPart:
 
 
 def _params(pairs: Any) -> dict[str, str]:
-    """Return parameters by name, those in pieces put together (RFC 2231)."""
+    """Return parameters by name, those in pieces put together (RFC 2231).
+
+    As they stand where that cannot be done: of a charset that is none, or of a name twice.
+    """
     if not isinstance(pairs, tuple):
         return {}
     given = [
         (_text(name).lower(), _text(value)) for name, value in zip(pairs[::2], pairs[1::2], strict=False)
     ]
-    _, *found = decode_params([("", ""), *given])
-    return {name: decoded_words(collapse_rfc2231_value(value).strip('"')) for name, value in found}
+    try:
+        _, *found = decode_params([("", ""), *given])
+        whole = [(name, collapse_rfc2231_value(value)) for name, value in found]
+    except (TypeError, ValueError):
+        whole = given
+    return {name: decoded_words(value.strip('"')) for name, value in whole}
 
 
 def _text(value: Any) -> str:

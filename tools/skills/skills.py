@@ -284,6 +284,8 @@ def composed(name: str, description: str, body: str, *, untrusted: bool) -> str:
     read = _front_matter(front)
     if isinstance(read, str):
         raise ToolFailure(f"That is no valid skill: {read}.")
+    if read.name != name:  # YAML has comments, and the folder is named by the whole
+        raise ToolFailure(f"That is no valid skill: {name!r} is read as {read.name!r}.")
     if name == SHARED:
         raise ToolFailure(f"A skill cannot be named {SHARED!r}: that folder is everybody's.")
     return f"---\n{front}---\n\n{mended(body).strip()}\n"

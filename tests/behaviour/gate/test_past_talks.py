@@ -80,6 +80,13 @@ async def test_a_passage_is_cut_around_what_is_looked_for_and_few_talks_are_show
     assert "thread b7" in told
 
 
+async def test_of_very_many_words_the_longest_are_looked_for(house):
+    await said(house, "Die Zentralheizung ist alt", "heating")
+    many = " ".join(f"word{number}" for number in range(1_000))
+    assert "thread heating" in await found(house, f"zentralheizung {many}")
+    assert "holds any of these words" in await found(house, f"alt {many}")
+
+
 async def test_a_talk_that_holds_the_word_itself_comes_before_those_with_longer_ones(house):
     await said(house, "Das Auto ist rot", "car")
     for number in range(7):

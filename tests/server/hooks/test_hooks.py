@@ -235,6 +235,7 @@ async def test_json_forms_and_text_are_read(tmp_path, kind, body, shown):
     [
         ({"Content-Type": "image/png"}, b"x", 415),
         ({"Content-Type": "application/octet-stream"}, b"x", 415),
+        ({"Content-Type": "text/plain"}, "It is down: the shop in Rome.".encode("utf-16-le"), 415),
         ({"Content-Type": "multipart/form-data; boundary=x"}, b"x", 415),
         ({"Content-Type": "text/plain"}, b"\0\1\2", 415),
         ({"Content-Type": "text/plain"}, b"\xff\xfe\xfa", 415),

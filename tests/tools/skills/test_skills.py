@@ -225,6 +225,8 @@ async def test_a_proposal_is_a_valid_skill_shown_whole_and_undone(here, place, p
         {"name": "Tea"},
         {"name": "shared"},
         {"name": ".people"},
+        {"name": "tea #/../tea"},
+        {"name": "tea #/../shared/tea"},
         {"description": ""},
         {"description": "x" * 1_025},
         {"description": "a\nb"},

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from imapclient import IMAPClient
 
@@ -38,6 +39,12 @@ task = "what is 12*7"
 per_hour = 2
 """
 
+DEPLOY = """
+[hooks.deploy]
+user = "alice"
+task = 'write "deployed" to deploy.txt'
+secret_env = "HOOK_SECRET"
+"""
 TRIP = """
 [[tools.inbox.alice.rules]]
 name = "school"
@@ -245,11 +252,11 @@ async def test_a_mail_that_is_no_text_or_too_long_starts_its_turn_all_the_same(h
 
 @pytest.mark.slow
 @pytest.mark.skipif(PROGRAM is None, reason="Dovecot is not there: apt-get install dovecot-imapd")
-async def test_a_mail_starts_a_turn_that_asks_on_a_messenger_and_runs_once_approved(bot, tmp_path):
+async def test_a_mail_and_a_hook_start_turns_that_ask_on_a_messenger_and_run_once_approved(bot, tmp_path):
     with open_dovecot() as port:
         inbox = f'[tools.inbox.alice]\n{ImapServer(port=port).table}authserv_id = "mx.home.example"\n{TRIP}'
-        config = f'{PEOPLE}\n[channels.telegram]\nbase_url = "{bot.url}"\n{inbox}'
-        secrets = {"TELEGRAM_BOT_TOKEN": TOKEN, "MAIL_PASSWORD": "swordfish"}
+        config = f'{PEOPLE}\n[channels.telegram]\nbase_url = "{bot.url}"\n{inbox}{DEPLOY}'
+        secrets = {"TELEGRAM_BOT_TOKEN": TOKEN, "MAIL_PASSWORD": "swordfish", "HOOK_SECRET": "hook-" * 4}
         server = Server(tmp_path, config, secrets)
         arrive(port, mail("of before the first look", Authentication_Results=PASSED))
         await look(server, secrets)
@@ -261,14 +268,26 @@ async def test_a_mail_starts_a_turn_that_asks_on_a_messenger_and_runs_once_appro
             bot.press(card, "Approve")
             server.start()
             await bot.text("I wrote “trip on Friday”", ALICE)
+            for _ in range(2):  # a sender that heard no answer sends it again
+                sent = {"Authorization": f"Bearer {'hook-' * 4}", "Idempotency-Key": "1"}
+                said = await asyncio.to_thread(
+                    httpx.post, f"{server.url}/hooks/deploy", headers=sent, json={"text": PLANTED}
+                )
+                assert said.status_code in {200, 202}, said.text
+            card = await bot.text("deploy.txt", ALICE)
+            bot.press(card, "Approve")
+            await bot.text("I wrote “deployed”", ALICE)
             log = server.log
         assert "Blocking" not in log
         assert "swordfish" not in log
         assert [path.read_text() for path in tmp_path.rglob("trip.txt")] == ["trip on Friday"]
-        [call] = await look(server, secrets)
-        assert (call["tool"], call["status"], call["decided_by"]) == ("write_file", "executed", "alice")
-        assert call["user"] == "alice"
-        assert call["thread"].startswith("schedule-")
+        assert [path.read_text() for path in tmp_path.rglob("deploy.txt")] == ["deployed"]
+        calls = await look(server, secrets)
+        assert len({call["thread"] for call in calls}) == len(calls) == 2
+        for call in calls:
+            assert (call["tool"], call["status"], call["decided_by"]) == ("write_file", "executed", "alice")
+            assert call["user"] == "alice"
+            assert call["thread"].startswith("schedule-")
 
 
 async def look(server: Server, secrets: dict[str, str]) -> list[dict[str, Any]]:

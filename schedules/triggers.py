@@ -23,6 +23,8 @@ _FOLLOWED = ("title", "task", "place", "untrusted", "is_quiet", "choices")
 """What a schedule is told anew by each event: its task may have been changed since."""
 
 _MINUTE_S = 60.0
+_MOST_DUE = 100
+"""Runs of a source with so many a minute that wait to be done: who sends more is told to send it again."""
 
 Entered = Literal["entered", "known", "paused", "limited"]
 
@@ -64,7 +66,7 @@ class Triggers:
         """Have a schedule done for an event, once.
 
         It is on disk on return. `known`: it was entered before; with `within_s`, in so many seconds. Else
-        nothing is entered where it is `paused`, or `limited`: of so many in a minute.
+        nothing is entered where it is `paused`, or `limited`: of so many in a minute, or as many wait still.
         """
         limits = Limit(within_s, per_minute)
         return await self._access.write(_ON, _enter, row_of(schedule), event, self._ledger.now(), limits)
@@ -113,7 +115,10 @@ def _enter(connection: Connection, row: Mapping[str, Any], event: Event, now: fl
     if _number(connection, schedule_runs.c.id.in_(ids), schedule_runs.c.due_at > since):
         return "known"
     lately = schedule_runs.c.due_at > now - _MINUTE_S
-    if limit.per_minute is not None and _number(connection, *its, lately) >= limit.per_minute:
+    due = matching(schedule_runs, {"schedule": ident, "status": "due"})
+    if limit.per_minute is not None and (
+        _number(connection, *its, lately) >= limit.per_minute or _number(connection, *due) >= _MOST_DUE
+    ):
         return "limited"
     run = ids[0]
     entered = Run(run, ident, user, due_at, "due", 0, f"{UNWATCHED}{run}", now)

@@ -46,7 +46,7 @@ async def hook(request: Request, name: str) -> Response:
         _log.error("a delivery to hook %r was not taken: %s", name, error)
         return _refusal(503, "It cannot be written down now. Send it again.", **_AGAIN)
     if became == "limited":
-        return _refusal(429, "Too many came within a minute.", **_AGAIN)
+        return _refusal(429, "Too many came within a minute, or wait to be done.", **_AGAIN)
     return JSONResponse({"status": _BECAME[became]}, 202)
 
 

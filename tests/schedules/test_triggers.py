@@ -84,6 +84,20 @@ async def test_a_source_of_which_much_comes_leaves_room_for_what_else_is_due(hom
     assert home.effects.count("calculate") == 5
 
 
+async def test_a_source_whose_turns_take_longer_than_they_come_is_told_to_wait(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, _):
+
+        async def come(key: str):
+            clock.now += 2.0
+            return await Triggers(one.ledger).enter(deploy(), Event(key, "a.txt", PLANTED), per_minute=31)
+
+        came = [await come(str(number)) for number in range(102)]
+        assert came == ["entered"] * 100 + ["limited"] * 2
+        await Schedules(one.ledger).end((await Schedules(one.ledger).runs(deploy().id))[0], "done")
+        assert [await come("0"), await come("100"), await come("101")] == ["known", "entered", "limited"]
+
+
 async def test_an_event_that_was_cut_short_is_gone_on_with_by_another(home):
     loop, died = asyncio.get_running_loop(), asyncio.Event()
 

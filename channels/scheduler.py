@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from base.errors import BusyThreadError, StorageError, TwobrainError
+from base.errors import BusyThreadError, DamagedThreadError, StorageError, TwobrainError
 from base.texts import count
 from channels.messages import NoticeRows
 from graphs.attachments import Attachment
@@ -132,6 +132,8 @@ class Scheduler:
                 watched=False,
             )
             return await final_result(turn), ""
+        except DamagedThreadError as error:  # it would be due for ever
+            return None, str(error)
         except (StorageError, BusyThreadError):  # it stays due, and is gone on with
             raise
         except TwobrainError as error:

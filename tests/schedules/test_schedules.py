@@ -1,7 +1,8 @@
 """What is due is done once, whoever sees it, whatever ends meanwhile; what nobody saw is told as missed."""
 
 import asyncio
-from contextlib import asynccontextmanager
+import sqlite3
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from unittest.mock import Mock
@@ -350,6 +351,23 @@ async def test_a_database_that_is_away_leaves_what_is_due_for_later(home):
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite_files
+async def test_a_run_whose_conversation_is_damaged_fails_and_is_not_tried_for_ever(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, _):
+        store = await kept(one, planned("what is 12*7", every=None))
+        clock.now = NOON + HOUR
+        await store.take(lambda _user, _chosen: ())
+        [run] = await store.runs("s1")
+        await one.ask("what is 1+1", thread_id=run.thread)
+    with closing(sqlite3.connect(home.data / "checkpoints.db")) as database, database:
+        database.execute("UPDATE checkpoints SET checkpoint = x'c1'")
+    async with woken(home, clock) as (one, scheduler):
+        assert await scheduler.run_due() == 1
+        assert [each.status for each in await Schedules(one.ledger).runs("s1")] == ["failed"]
+        assert await scheduler.run_due() == 0
+
+
 async def test_of_a_schedule_the_last_thousand_runs_are_known(home):
     clock = Clock()
     async with woken(home, clock) as (one, scheduler):

@@ -204,7 +204,7 @@ async def test_whenever_the_power_goes_a_question_shows_until_when_a_yes_counts(
     ("decided", "begin"),
     [
         ("approve", say_again),
-        pytest.param("approve", proceed, marks=pytest.mark.slow),
+        pytest.param("approve", proceed, marks=pytest.mark.prove(sampled=False)),
         pytest.param("edit", proceed, marks=pytest.mark.prove(sampled=False)),
         pytest.param("reject", say_again, marks=pytest.mark.prove(sampled=False)),
     ],

@@ -154,8 +154,7 @@ class Sequence:
         return {**files, **memories, **events}
 
 
-@pytest.mark.slow
-@pytest.mark.prove
+@pytest.mark.prove(sampled=False)
 async def test_in_any_order_nothing_is_undone_that_was_not_done_and_nothing_twice(dated, proving, tell):
     undone, refused, sequences = 0, 0, 200 if proving else 20
     async with dated.open() as orchestrator:

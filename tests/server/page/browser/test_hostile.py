@@ -96,11 +96,12 @@ def test_a_hostile_text_is_shown_as_text_in_every_field_and_loads_nothing(window
             route.continue_()
 
     page.route("**/app/api/**", answer)
-    window.open(VIEWS[0])
-    page.get_by_label("Dismiss").first.click()
-    del told["told"]
     for view in VIEWS:
         window.open(view)
+        page.reload()
+        if "told" in told:  # once: it would stand in the way of every view
+            page.get_by_label("Dismiss").first.click()
+            del told["told"]
         sample = {"pictures": "free", "a script's address": "free"}.get(kind, text.split()[0][:40])
         _is_shown(window, sample)
         for button in ("Edit…", "Always…"):

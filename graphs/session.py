@@ -29,7 +29,7 @@ from graphs.attachments import Attachment, content_of
 from graphs.damage import blame_damage, damage_named
 from graphs.orchestrator import graph
 from graphs.result import Result, condition_of, result_from, result_of
-from graphs.stale_answers import question, stale_answer
+from graphs.stale_answers import answered_question, question, stale_answer
 from graphs.stream import Begun, Confirmation, Done, Event, Queued, Translator, final_result
 from graphs.undo import undo, undoable
 from ledger.ledger import Ledger
@@ -322,13 +322,13 @@ class Orchestrator:
 
         A message is checked in its turn, by the graph: here, another could come before it.
         """
-        has_moved = self.turns.watch_turns(thread)
+        asked = None
+        if isinstance(given, Command):
+            with damage_named(thread):
+                asked = await answered_question(self.turns, self._checkpointer, self.config(thread))
         if given is None or isinstance(given, Command):
             await check_run(self._res, self._checkpointer, given, self.config(thread), context)
-        if not isinstance(given, Command):
-            return None
-        asked = await self.question(thread)
-        return "" if has_moved() else asked  # what a turn asked meanwhile, the answer came before
+        return asked
 
     async def _take_up(self, thread: str, context: Context | None) -> bool:
         """Note that a turn goes on; False: none was cut short."""

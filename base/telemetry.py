@@ -68,15 +68,13 @@ class Operation:
     def begin(self) -> None:
         """Begin its span, within what is under way here."""
         self._begun = time.monotonic()
-        if "opentelemetry.trace" not in sys.modules:  # so nobody has configured a provider
+        if not _is_traced():
             return
         from opentelemetry.trace import SpanKind
 
         self.note({"gen_ai.conversation.id": current_run().thread_id or None})
         kind = SpanKind.CLIENT if self._kind == "chat" else SpanKind.INTERNAL
-        span = _tracer().start_span(self._name, kind=kind, attributes=self._attributes)
-        if span.get_span_context().is_valid:  # else there is no provider
-            self._span = span
+        self._span = _tracer().start_span(self._name, kind=kind, attributes=self._attributes)
 
     def end(self) -> None:
         """End its span, and count it."""
@@ -178,6 +176,12 @@ def messages_shown(messages: Iterable[Any], redact: Redact) -> str:
             parts = [{"type": "tool_call_response", "id": message.tool_call_id, "response": message.text}]
         shown.append(redacted_json({"role": role, "parts": parts}, redact))
     return f"[{', '.join(shown)}]"
+
+
+def _is_traced() -> bool:
+    """Tell whether the process has configured a provider of spans."""
+    trace = sys.modules.get("opentelemetry.trace")
+    return trace is not None and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 @cache

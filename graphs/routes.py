@@ -1,4 +1,7 @@
-"""Every fork of the graph, from the state to the next steps."""
+"""Every fork of the graph, from the state to the next steps.
+
+Nothing here waits; they are coroutines because LangGraph runs a plain function in a thread.
+"""
 
 from collections.abc import Container
 from typing import Literal
@@ -10,7 +13,7 @@ from nodes.state import CallDecision, JudgedCall, State, Task
 from nodes.turn.history import last_round_ids
 
 
-def after_intake(state: State) -> list[Send] | Literal["plan", "respond", "__end__"]:
+async def after_intake(state: State) -> list[Send] | Literal["plan", "respond", "__end__"]:
     """Plain chat goes to the responder; what is answered, nowhere.
 
     Of a turn that was cut short, whose message came again, the calls that need no consent go on.
@@ -25,7 +28,7 @@ def after_intake(state: State) -> list[Send] | Literal["plan", "respond", "__end
     return "respond" if state.path == "direct" else "plan"
 
 
-def after_plan(state: State) -> list[Send] | Literal["execute_tools", "explain", "respond", "__end__"]:
+async def after_plan(state: State) -> list[Send] | Literal["execute_tools", "explain", "respond", "__end__"]:
     """Run calls that need no consent, then ask; without calls, answer."""
     if not state.calls:
         handed_over = state.path == "two-brain" and state.respond and not state.response
@@ -38,7 +41,7 @@ def after_plan(state: State) -> list[Send] | Literal["execute_tools", "explain",
     return [Send("execute_tools", _task(state, call, made, None, after)) for call in safe]
 
 
-def after_confirm(state: State) -> list[Send] | Literal["execute_tools", "plan", "confirm"]:
+async def after_confirm(state: State) -> list[Send] | Literal["execute_tools", "plan", "confirm"]:
     """Ask again while anything is undecided; then run what was approved.
 
     Where nothing is asked any more, because the ledger has forgotten the question, plan puts it anew.

@@ -22,16 +22,14 @@ from tools.mail.imap import (
     MAIL_FIELDS,
     RECIPIENT_FIELDS,
     RESULT_FIELDS,
-    InboxCard,
     Mailbox,
     MailId,
-    MailRule,
     TangledMailError,
-    cards,
     headers_of,
     open_mailbox,
 )
 from tools.mail.inbox import FetchedMail, fetch_mail, head_of, sender_check
+from tools.mail.inbox_card import InboxCard, MailRule, cards
 
 _ON = "mailboxes"
 _INBOX = "INBOX"

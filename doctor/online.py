@@ -24,7 +24,8 @@ from models.providers import provider
 from tools.calendar.caldav import open_calendar
 from tools.calendar.tools import CalendarCard
 from tools.declaration import Here, ToolFailure
-from tools.mail.imap import cards, open_mailbox
+from tools.mail.imap import open_mailbox
+from tools.mail.inbox_card import cards
 from tools.mail.tools import MailCard, open_server
 from tools.mcp.config import read_servers
 from tools.mcp.servers import Servers

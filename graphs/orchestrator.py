@@ -17,9 +17,9 @@ from langgraph.types import Command
 from base.run_context import RunContext
 from base.telemetry import AGENT, Operation, steps
 from graphs.admission import admit
+from graphs.conversation_search import ConversationSearch
 from graphs.routes import after_confirm, after_intake, after_plan
 from graphs.stale_answers import answered_question
-from graphs.transcript import ConversationSearch
 from nodes.confirm import confirm
 from nodes.context import ANSWERER, Context
 from nodes.execute_tools import execute_tools

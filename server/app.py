@@ -4,21 +4,17 @@ Its middleware stands in front of every route, the engine's too.
 """
 
 import asyncio
-import hmac
 import logging
 import os
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from ipaddress import ip_address
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
-from langgraph_sdk import Auth
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from base.errors import TwobrainError
 from base.run_context import RunFilter
@@ -26,44 +22,25 @@ from base.telemetry_export import begin_export, end_export, exports_metrics
 from channels.service import channels_served
 from graphs.session import shared_orchestrator
 from ledger.counts import observe
-from nodes.resources import Resources, shared_resources
-from server.auth import authenticate
+from nodes.resources import shared_resources
 from server.completions.endpoints import router as completions
 from server.engine_check import check_engine
 from server.hook_endpoint import router as hooks
 from server.hook_endpoint import tell_of_hooks
-from server.metrics import CONTENT_TYPE, exposition
+from server.metrics import OurMetrics
+from server.metrics import router as metrics
 from server.origins import CORS, OriginCheck
 from server.page.page import open_page
 from server.page.sign_in import PageHeaders
 from server.page.site import add_page
 from server.thread_list import SavedFirst
 
-_METRICS = "/metrics"
-_OURS = "/twobrain/metrics"
-"""Where they are served: an engine's own route of that name, which asks nobody, comes before ours."""
 _CHECK_S = 3.0
 """Seconds in which the storage has to answer."""
 _FRESH_S = 1.0
 _WATCHED_S = 30.0
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
-"""Headers of what a proxy passes on: whoever it is for is not on this machine."""
 
 _log = logging.getLogger(__name__)
-
-
-class OurMetrics:
-    """Leads /metrics to ours, whatever engine serves."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, under the other path where it is for metrics."""
-        root = scope.get("root_path", "")
-        if scope["type"] == "http" and scope["path"].removeprefix(root) == _METRICS:
-            scope = {**scope, "path": root + _OURS, "raw_path": (root + _OURS).encode()}
-        await self._app(scope, receive, send)
 
 
 class Readiness:
@@ -135,6 +112,7 @@ app = FastAPI(
 )
 app.include_router(completions)
 app.include_router(hooks)
+app.include_router(metrics)
 add_page(app)
 
 
@@ -145,58 +123,6 @@ async def ready() -> Response:
     if problem is None:
         return JSONResponse({"ready": True})
     return JSONResponse({"ready": False, "detail": problem}, 503)
-
-
-@app.get(_OURS, include_in_schema=False)
-async def metrics(request: Request, *, users: bool = False) -> Response:
-    """Return counts as Prometheus reads them; `users=true` names who used what today.
-
-    For an admin's token, or the one that `metrics_token_env` names; where no user has a token, for this
-    machine alone.
-    """
-    try:
-        res = await shared_resources()
-        await _check_reader(request, res)
-        return Response(await exposition(res.ledger, by_user=users), media_type=CONTENT_TYPE)
-    except Auth.exceptions.HTTPException as refusal:
-        return JSONResponse({"detail": refusal.detail}, refusal.status_code)
-    except TwobrainError as error:
-        _log.error("the metrics could not be read: %s", error)
-        return JSONResponse({"detail": "The ledger cannot be read; the log says why."}, 503)
-
-
-async def _check_reader(request: Request, res: Resources) -> None:
-    """Let through who may read the metrics.
-
-    Raises:
-        HTTPException: 401, nobody that is known; 403, one who may not.
-    """
-    given = request.headers.get("authorization", "")
-    if variable := res.settings.server.metrics_token_env:
-        token = res.settings.secret(variable)
-        if token and hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-            return
-    user = await authenticate(request.headers)
-    if user.get("is_authenticated", True):
-        if "admin" not in user.get("permissions", ()):
-            raise Auth.exceptions.HTTPException(
-                403, "The metrics are of all users: only an admin may read them."
-            )
-    elif not _is_local(request):
-        raise Auth.exceptions.HTTPException(
-            403,
-            "The metrics are read on this machine alone, or with the token that metrics_token_env names "
-            "under [server] in twobrain.toml.",
-        )
-
-
-def _is_local(request: Request) -> bool:
-    """Tell whether this machine sent a request; in doubt it did not."""
-    if request.client is None or any(name in request.headers for name in _FORWARDED):
-        return False
-    with suppress(ValueError):
-        return ip_address(request.client.host).is_loopback
-    return False
 
 
 async def _problem() -> str | None:

@@ -1,16 +1,32 @@
-"""The ledger's counts in Prometheus's text form."""
+"""`GET /metrics`: counts in Prometheus's text form, and who reads them."""
 
+import hmac
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from langgraph_sdk import Auth
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from base.errors import TwobrainError
 from ledger.counts import Counts
 from ledger.ledger import Ledger
 from ledger.usage import DOCTOR
+from nodes.resources import Resources, shared_resources
+from server.auth import authenticate
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+_METRICS = "/metrics"
+_OURS = "/twobrain/metrics"
+"""Where they are served: an engine's own route of that name, which asks nobody, comes before ours."""
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+"""Headers of what a proxy passes on: whoever it is for is not on this machine."""
 _Row = Mapping[str, Any]
 _BRAIN = ("brain", "backend", "model")
 _TOKENS = {
@@ -20,6 +36,9 @@ _TOKENS = {
     "reasoning_tokens": "reasoning",
 }
 """Cached ones are among the input, reasoning among the output."""
+
+_log = logging.getLogger(__name__)
+router = APIRouter()
 
 
 async def exposition(ledger: Ledger, *, by_user: bool) -> bytes:
@@ -104,3 +123,69 @@ def _fill(
 
 def _gauge(name: str, what: str, value: float) -> Metric:
     return GaugeMetricFamily(f"twobrain_{name}", what, value=value)
+
+
+class OurMetrics:
+    """Leads /metrics to ours, whatever engine serves."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, under the other path where it is for metrics."""
+        root = scope.get("root_path", "")
+        if scope["type"] == "http" and scope["path"].removeprefix(root) == _METRICS:
+            scope = {**scope, "path": root + _OURS, "raw_path": (root + _OURS).encode()}
+        await self._app(scope, receive, send)
+
+
+@router.get(_OURS, include_in_schema=False)
+async def metrics(request: Request, *, users: bool = False) -> Response:
+    """Return counts as Prometheus reads them; `users=true` names who used what today.
+
+    For an admin's token, or the one that `metrics_token_env` names; where no user has a token, for this
+    machine alone.
+    """
+    try:
+        res = await shared_resources()
+        await _check_reader(request, res)
+        return Response(await exposition(res.ledger, by_user=users), media_type=CONTENT_TYPE)
+    except Auth.exceptions.HTTPException as refusal:
+        return JSONResponse({"detail": refusal.detail}, refusal.status_code)
+    except TwobrainError as error:
+        _log.error("the metrics could not be read: %s", error)
+        return JSONResponse({"detail": "The ledger cannot be read; the log says why."}, 503)
+
+
+async def _check_reader(request: Request, res: Resources) -> None:
+    """Let through who may read the metrics.
+
+    Raises:
+        HTTPException: 401, nobody that is known; 403, one who may not.
+    """
+    given = request.headers.get("authorization", "")
+    if variable := res.settings.server.metrics_token_env:
+        token = res.settings.secret(variable)
+        if token and hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            return
+    user = await authenticate(request.headers)
+    if user.get("is_authenticated", True):
+        if "admin" not in user.get("permissions", ()):
+            raise Auth.exceptions.HTTPException(
+                403, "The metrics are of all users: only an admin may read them."
+            )
+    elif not _is_local(request):
+        raise Auth.exceptions.HTTPException(
+            403,
+            "The metrics are read on this machine alone, or with the token that metrics_token_env names "
+            "under [server] in twobrain.toml.",
+        )
+
+
+def _is_local(request: Request) -> bool:
+    """Tell whether this machine sent a request; in doubt it did not."""
+    if request.client is None or any(name in request.headers for name in _FORWARDED):
+        return False
+    with suppress(ValueError):
+        return ip_address(request.client.host).is_loopback
+    return False

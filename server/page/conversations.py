@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from base.errors import BusyThreadError, UnknownThreadError
+from graphs.conversation_search import ConversationSearch
 from graphs.result import condition_of, result_of
 from graphs.session import Orchestrator
 from graphs.stream import shown
-from graphs.transcript import ConversationSearch, Row, delete_conversation, messages_of
+from graphs.transcript import Row, delete_conversation, messages_of
 from nodes.gate.request import identity_of
 from server.page.live_turns import UNDER_WAY, LiveTurns
 from server.page.sign_in import PageUser

@@ -8,16 +8,9 @@ from base.texts import is_blank, visible
 from base.worker_threads import in_thread
 from tools.declaration import Here, Kind, OutcomeUnknown, ToolFailure, Undo, Untrusted, tool
 from tools.mail.headers import Headers
-from tools.mail.imap import (
-    MAIL_FIELDS,
-    RECIPIENT_FIELDS,
-    InboxCard,
-    Mailbox,
-    MailId,
-    headers_of,
-    open_mailbox,
-)
+from tools.mail.imap import MAIL_FIELDS, RECIPIENT_FIELDS, Mailbox, MailId, headers_of, open_mailbox
 from tools.mail.inbox import Mail, missing
+from tools.mail.inbox_card import InboxCard
 from tools.mail.tools import Body, compose, plain_address
 
 _MOST_PEOPLE = 50

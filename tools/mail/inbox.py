@@ -17,14 +17,13 @@ from tools.mail.imap import (
     MAIL_FIELDS,
     RECIPIENT_FIELDS,
     RESULT_FIELDS,
-    InboxCard,
     Mailbox,
     MailId,
-    cards,
     criteria_of,
     headers_of,
     open_mailbox,
 )
+from tools.mail.inbox_card import InboxCard, cards
 from tools.mail.parts import MailPart, body_of, parts_of
 from tools.web.download import LIMIT
 from tools.web.pages import read_document

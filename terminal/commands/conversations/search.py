@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from base.settings import LOCAL
+from graphs.conversation_search import ConversationSearch
 from graphs.session import Orchestrator
-from graphs.transcript import ConversationSearch
 from terminal.commands.conversations.threads import COLUMNS
 from terminal.lists import list_rows
 

@@ -1,4 +1,4 @@
-"""Messages of other programs: what came, and what was sent.
+"""Rows of messengers: what came, what was sent, what is told.
 
 What came is stored before it is acted on, and what is sent before it is sent: after a crash the rows say how
 far it got.

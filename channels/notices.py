@@ -21,7 +21,7 @@ from tools.notify import sent_to
 _LOOK_S = 3.0
 _LONG_S = 60.0
 """Seconds of a turn at whose end nobody need be watching any more."""
-_AGAIN_S = 60.0
+_RETRY_S = 60.0
 """Seconds until a service that could not be reached is tried again."""
 _LOCK = "\ud800notices"
 
@@ -133,7 +133,7 @@ class Notices:
             await self._send(Notice(**fields, again=again))
         except TwobrainError as error:
             _log.warning("%s could not be told by %s: %s", row["user"], row["place"], error)
-            self._retry_at[row["key"]] = time.monotonic() + _AGAIN_S
+            self._retry_at[row["key"]] = time.monotonic() + _RETRY_S
             await self._rows.change(row["key"], **dict.fromkeys(told))
             return
         told |= {} if row["kind"] == "question" else {"resolved_at": now}

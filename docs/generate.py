@@ -73,34 +73,49 @@ def tools() -> str:
 
 
 def files() -> str:
-    """Return a table of every source file but the commands.
+    """Return a table of every source file, and of the scripts of the page.
 
-    It says what a file is, and which constants hold its numbers and its sentences.
+    It says what a file is, and which of its names hold numbers, sentences and settings.
     """
-    paths = sorted(path for room in _ROOMS for path in (_HERE.parent / room).rglob("*.py"))
+    found = [path for room in _ROOMS for path in (_HERE.parent / room).rglob("*") if _is_source(path)]
     rows = [
-        f"| `{path.relative_to(_HERE.parent)}` | {_words(_first_line(path))} | {' '.join(_constants(path))} |"
-        for path in paths
-        if path.name != "__init__.py" and path.parent.name != "commands"
+        f"| `{path.relative_to(_HERE.parent)}` | {_words(_first_line(path))} | {' '.join(_names(path))} |"
+        for path in sorted(found)
     ]
-    return "\n".join(["| file | what it is | its numbers and sentences |", "|---|---|---|", *rows])
+    return "\n".join(["| file | what it is | its numbers, sentences and settings |", "|---|---|---|", *rows])
+
+
+def _is_source(path: Path) -> bool:
+    if path.name == "__init__.py":
+        return any(isinstance(node, ast.ClassDef) for node in ast.parse(path.read_bytes()).body)
+    return path.suffix in {".py", ".js"}
 
 
 def _first_line(path: Path) -> str:
-    """Return what a module says of itself in its first line."""
-    return (ast.get_docstring(ast.parse(path.read_bytes())) or "").splitlines()[0]
+    """Return what a file says of itself in its first line."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".js":
+        return text.splitlines()[0].removeprefix("// ")
+    return (ast.get_docstring(ast.parse(text)) or "").splitlines()[0]
 
 
-def _constants(path: Path) -> list[str]:
-    """Return the names of a module's constants that are numbers or sentences."""
-    return [
-        f"`{name.id}`"
-        for node in ast.parse(path.read_bytes()).body
+def _names(path: Path) -> list[str]:
+    """Return the names of a module's tables of twobrain.toml, and of its numbers and sentences."""
+    body = ast.parse(path.read_bytes()).body if path.suffix == ".py" else []
+    cards = [node.name for node in body if isinstance(node, ast.ClassDef) and any(map(_is_card, node.bases))]
+    constants = [
+        name.id
+        for node in body
         if isinstance(node, ast.Assign) and all(_is_told(part) for part in ast.walk(node.value))
         for target in node.targets
         for name in ast.walk(target)
         if isinstance(name, ast.Name)
     ]
+    return [f"`{name}`" for name in (*cards, *constants)]
+
+
+def _is_card(base: ast.expr) -> bool:
+    return isinstance(base, ast.Name) and base.id in {"Card", "LoginCard"}
 
 
 def _is_told(node: ast.AST) -> bool:

@@ -29,7 +29,7 @@ from tools.run import Ran, concurrency_limit, run_tool
 
 _LEASE_MARGIN_S = 30.0
 """Beyond the tool's own limit, before its claim counts as abandoned."""
-_AGAIN_S = 1.0
+_RETRY_S = 1.0
 """Between attempts to record an outcome while the database is away."""
 _log = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ async def _stored(  # noqa: PLR0913, PLR0917 (what ran, and whose it is)
             await _finish(entry, turn, outcome, claim)
         except StorageError as error:
             if isinstance(error, StorageAwayError) and time.monotonic() < until:
-                await asyncio.sleep(_AGAIN_S)  # nobody else can take the call over before its lease ends
+                await asyncio.sleep(_RETRY_S)  # nobody else can take the call over before its lease ends
                 continue
             # It ran, and that is what has to be said.
             _log.exception("the outcome of call %s was not recorded", entry.call_id)

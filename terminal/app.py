@@ -1,4 +1,4 @@
-"""The commands, their options and defaults.
+"""The commands that talk, and those that list; their options.
 
 What a command does is imported when it runs: `--help` need not wait for LangGraph.
 """

@@ -1,4 +1,4 @@
-"""The commands that look after what is stored, and their options."""
+"""The commands that keep house and set it up, and their options."""
 
 from typing import Annotated, get_args
 

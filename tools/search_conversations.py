@@ -6,7 +6,7 @@ from typing import Annotated
 from base.texts import one_line, visible
 from tools.declaration import Here, ToolFailure, Untrusted, tool
 
-_TITLE_WIDTH, _PASSAGE_WIDTH = 80, 500
+_TITLE_WIDTH = 80
 
 
 # What is found is as trusted as the turn that it was said in.
@@ -26,7 +26,7 @@ async def search_conversations(
         lines.append(f"“{title}” ({day}, thread {visible(each.thread)})")
         for passage in each.passages:
             who = "the person" if passage.by_person else "the assistant"
-            lines.append(f"- {who}: {visible(one_line(passage.text, _PASSAGE_WIDTH))}")
+            lines.append(f"- {who}: {visible(one_line(passage.text, len(passage.text)))}")
     if not found:
         lines = [f"No earlier conversation holds {'any of these words' if query.strip() else 'anything'}."]
     if others:

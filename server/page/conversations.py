@@ -1,4 +1,4 @@
-"""Conversations as the page shows them: listed, searched, read, changed."""
+"""Conversations as the page shows them: listed, searched, read, deleted."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the page holds open, and its routes on conversations and turns."""
+"""What the page's routes share: what is open, JSON, streams of events."""
 
 import asyncio
 import json

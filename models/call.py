@@ -148,7 +148,7 @@ class Caller:
         failures: dict[str, ModelError] = {}
         for name in self.registry.resolve(ask.role, ask.user):
             try:
-                reply = await self._continued(await self._within_room(name, ask, account), ask, account)
+                reply = await self._continued(await self._ask_model(name, ask, account), ask, account)
             except ModelError as error:
                 failures[name] = last = ModelError(self._redact(str(error)), error.cause)
                 self._log(name, str(last))
@@ -179,7 +179,8 @@ class Caller:
             self._logged[name] = why
             _log.warning("%s", why)
 
-    async def _within_room(self, name: str, ask: Ask, account: Account) -> Reply:
+    async def _ask_model(self, name: str, ask: Ask, account: Account) -> Reply:
+        """Ask one model, again without what it did not take."""
         card = self.registry.card(name)
         if lacking := self.registry.missing(name, ask.user):
             raise ModelError(f"Model {name!r}: {lacking}. Set it, or use another model.", "missing_key")
@@ -187,12 +188,12 @@ class Caller:
         ends = min(ends, ask.deadline) if ask.deadline else ends
         ask = await _shortened(ask, self._windows.room(name))
         try:
-            return await self._with_retries(name, card, ask, account, ends)
+            return await self._ask_with_retries(name, card, ask, account, ends)
         except ModelError as error:
-            again = await self._mended(name, ask, error)
-            if again.messages == ask.messages:  # nothing is left to leave out
+            mended = await self._mended(name, ask, error)
+            if mended.messages == ask.messages:  # nothing is left to leave out
                 raise
-        return await self._with_retries(name, card, again, account, ends)
+        return await self._ask_with_retries(name, card, mended, account, ends)
 
     async def _mended(self, name: str, ask: Ask, error: ModelError) -> Ask:
         """Return the request without what it did not take."""
@@ -218,7 +219,9 @@ class Caller:
         )
         ends = time.monotonic() + card.timeout_s
         try:
-            rest = await self._attempt(reply.backend, card, further, account, min(ends, ask.deadline or ends))
+            rest = await self._ask_once(
+                reply.backend, card, further, account, min(ends, ask.deadline or ends)
+            )
         except ModelError:
             return reply
         if rest.message.tool_calls:
@@ -226,16 +229,17 @@ class Caller:
         whole = said + _unrepeated(said, rest.message.text)
         return replace(reply, message=reply.message.model_copy(update={"content": whole}), is_cut=rest.is_cut)
 
-    async def _with_retries(
+    async def _ask_with_retries(
         self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float
     ) -> Reply:
-        again = ask
+        """Ask as often as the card says, with waits that grow."""
+        asked = ask
         for attempt in range(card.max_retries + 1):
             try:
-                return await self._attempt(name, card, again, account, ends)
+                return await self._ask_once(name, card, asked, account, ends)
             except ModelError as error:
                 if isinstance(error.__cause__, BlankReplyError):  # asked the same, many say nothing again
-                    again = replace(ask, messages=replies.reminded(ask.messages))
+                    asked = replace(ask, messages=replies.reminded(ask.messages))
                 wait = error.retry_after
                 if wait is None:  # backoff with full jitter
                     wait = random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt))  # noqa: S311 (no secret)
@@ -245,7 +249,7 @@ class Caller:
                 await asyncio.sleep(wait)
         raise AssertionError
 
-    async def _attempt(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
+    async def _ask_once(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
         """Ask a model once, within a span."""
         model = card.model or card.provider
         named = {"gen_ai.provider.name": provider(card.provider).telemetry_name or card.provider}
@@ -259,21 +263,24 @@ class Caller:
 
             if shows_content():
                 operation.note({"gen_ai.input.messages": messages_shown(ask.messages, self._redact)})
-            reply = await self._tried(name, card, ask, counted, ends)
+            reply = await self._ask_and_account(name, card, ask, counted, ends)
             told = reply.message.response_metadata
             operation.note({"gen_ai.response.model": told.get("model_name") or told.get("model")})
             if shows_content():
                 operation.note({"gen_ai.output.messages": messages_shown([reply.message], self._redact)})
             return reply
 
-    async def _tried(self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float) -> Reply:
+    async def _ask_and_account(
+        self, name: str, card: ModelCard, ask: Ask, account: Account, ends: float
+    ) -> Reply:
+        """Ask once, and tell the account what it took, however it ends."""
         started = time.monotonic()
         usage: dict[str, Any] | None = None
         tokens = 0
         cause: Cause | None = None
         is_void = False
         try:
-            raw = await _until(ends, self._invoke(name, card, ask))
+            raw = await _until(ends, self._send(name, card, ask))
             counts: dict[str, Any] = dict(raw.usage_metadata or {})
             usage = counts if counts.get("total_tokens") else None  # where none is told, Anthropic's counts 0
             tokens = _tokens_of(raw, ask, usage)
@@ -303,7 +310,8 @@ class Caller:
                 Attempt(name, card, usage, tokens, cost, duration_ms, cause, bool(cause) or is_void)
             )
 
-    async def _invoke(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
+    async def _send(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
+        """Send a request in the form that its model takes."""
         blocks = [message.content for message in ask.messages if not isinstance(message.content, str)]
         if address := next(addresses_in(blocks), None):
             raise ModelError(f"Model {name!r}: {FETCHED.format(address=address)}", "bad_request")

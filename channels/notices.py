@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,16 +114,13 @@ class Notices:
         if row["kind"] == "question" and not waits:
             await self._rows.change(row["key"], resolved_at=now)
             return
-        card = self._orchestrator.settings.users.get(row["user"])
         again = row["sent_at"] is not None
-        due = not again or (
-            card is not None
-            and card.remind_after is not None
-            and row["reminded_at"] is None
-            and now >= row["sent_at"] + 60 * card.remind_after
-        )
         is_quiet = row["kind"] != "reminder" and self._is_quiet(row["user"])  # they chose its time
-        if not due or is_quiet or time.monotonic() < self._retry_at.get(row["key"], 0.0):
+        if (
+            (again and not self._is_reminded(row, now))
+            or is_quiet
+            or time.monotonic() < self._retry_at.get(row["key"], 0.0)
+        ):
             return
         fields = {name: row[name] for name in ("key", "user", "place", "kind", "thread", "subject")}
         told = {"reminded_at" if again else "sent_at": now}
@@ -138,6 +135,13 @@ class Notices:
             return
         told |= {} if row["kind"] == "question" else {"resolved_at": now}
         await self._rows.change(row["key"], **told)
+
+    def _is_reminded(self, row: Mapping[str, Any], now: float) -> bool:
+        """Tell whether somebody is to be told a second time now."""
+        card = self._orchestrator.settings.users.get(row["user"])
+        if card is None or card.remind_after is None or row["reminded_at"] is not None:
+            return False
+        return bool(now >= row["sent_at"] + 60 * card.remind_after)
 
     async def _questions(self) -> AsyncIterator[tuple[dict[str, Any], str]]:
         """Yield the threads that wait, each with the identity of its question."""

@@ -161,7 +161,11 @@ notices = Table(
     Column("reminded_at", Double),
     Column("resolved_at", Double),
 )
-"""What people are told of, in each `place` that they chose; `subject` is a question's identity, or a turn."""
+"""What people are told of, in each `place` that they chose; `subject` is a question's identity, or a turn.
+
+Due from `at` on; told at `sent_at`, a question that waits still once more at `reminded_at`. Open until
+`resolved_at`: a question until it waits no more, all else until it is told.
+"""
 
 deliveries = Table(
     "deliveries",

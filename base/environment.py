@@ -128,8 +128,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def explained(error: ValidationError, path: Path | None, within: tuple[str, ...] = ()) -> str:
-    """Return an error's first problem: file, line, name and meaning."""
-    problem = error.errors()[0]
+    """Return an error's main problem: file, line, name and meaning."""
+    problems = error.errors()
+    unknown = (each for each in problems if each["type"] == "extra_forbidden")
+    problem = next(unknown, problems[0])  # a misspelt name is what is missing
     place = [*within, *(str(part) for part in problem["loc"])]
     what = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
@@ -162,16 +164,18 @@ def _line_of(path: Path, place: tuple[str, ...]) -> int:
     return best
 
 
-def variables_in(table: Any, *, named: bool = False) -> Iterator[str]:
-    """Yield the texts under every key that ends in `_env`."""
+def variables_in(
+    table: Any, place: tuple[str, ...] = (), *, named: bool = False
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the place and text of each key ending in `_env`."""
     if isinstance(table, Mapping):
         for key, value in table.items():
-            yield from variables_in(value, named=named or key.endswith("_env"))
+            yield from variables_in(value, (*place, key), named=named or key.endswith("_env"))
     elif isinstance(table, list | tuple):
         for value in table:
-            yield from variables_in(value, named=named)
+            yield from variables_in(value, place, named=named)
     elif named and isinstance(table, str):
-        yield table
+        yield place, table
 
 
 @cache

@@ -454,7 +454,8 @@ class Settings(BaseModel):
         named = {card.api_key_env for card in self.models.values()}
         named |= {variable for user in self.users.values() for variable in user.keys.values()}
         named |= {place for user in self.users.values() for place in user.notify if place.isupper()}
-        named |= {*variables_in([self.tools, self.mcp, self.channels, self.hooks, self.server.model_dump()])}
+        tables = [self.tools, self.mcp, self.channels, self.hooks, self.server.model_dump()]
+        named |= {variable for _, variable in variables_in(tables)}
         self._environ = dict(environ)
         self._named = frozenset(filter(None, named))
         self._secrets = secrets_of(environ, named)

@@ -11,10 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 from base.data_dir import CHECKPOINTS, LEDGER, MEMORIES, SKILLS
-from base.errors import StorageError, TwobrainError
+from base.environment import variables_in, where
+from base.errors import ConfigurationError, StorageError, TwobrainError
 from base.settings import EVERYBODY_ELSE, LOCAL, Settings, load_settings
 from base.texts import count, local_time, visible
 from channels.hooks import read_hooks
+from channels.service import open_messengers
 from doctor.diagnose import diagnose
 from doctor.machine import Finding, check_machine, close_dotenv
 from doctor.missing_records import WHY, missing_threads
@@ -49,6 +51,7 @@ async def check_all() -> list[Finding]:
         source = str(settings.source or "no twobrain.toml; what is present chooses")
         found = [Finding("settings", "good", source), *_models(settings), _tools(settings)]
         found += [*_people(settings), *_hooks(settings), *await asyncio.to_thread(_skills, settings)]
+        found += [*_unset(settings), *await asyncio.to_thread(_messengers, settings)]
         found += check_machine(settings)
     except TwobrainError as error:
         return [Finding("settings", "bad", str(error))]
@@ -121,6 +124,24 @@ def _hooks(settings: Settings) -> Iterator[Finding]:
         yield Finding("hooks", "good", ", ".join(hook.name for hook in hooks))
     if problems:
         yield Finding("hooks left out", "bad", "; ".join(problems))
+
+
+def _unset(settings: Settings) -> Iterator[Finding]:
+    """Name what twobrain.toml says holds a secret, and holds none."""
+    tables = {"tools": settings.tools, "mcp": settings.mcp, "server": settings.server.model_dump()}
+    for place, variable in variables_in(tables):
+        if not settings.secret(variable):
+            told = f"{where(settings.source, place)} names {variable}, which is not set"
+            yield Finding("variables", "bad", told)
+
+
+def _messengers(settings: Settings) -> list[Finding]:
+    """Say which messengers can be used, or why one cannot."""
+    try:
+        names = [messenger.name for messenger in open_messengers(settings)]
+    except ConfigurationError as error:
+        return [Finding("messengers", "bad", str(error))]
+    return [Finding("messengers", "good", ", ".join(names))] if names else []
 
 
 def _folder(settings: Settings) -> Finding:

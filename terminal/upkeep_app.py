@@ -196,7 +196,7 @@ def export_memories(
     ] = None,
     user: Whose = None,
 ) -> None:
-    """Write all to a file, as JSON."""
+    """Write all as JSON, to the screen or to a file."""
     from terminal.commands import run
     from terminal.commands.upkeep import memories
 
@@ -375,7 +375,7 @@ def serve(
         bool, typer.Option("--no-auth", help="Let others in although no user has a token.")
     ] = False,
 ) -> None:
-    """Serve the graph on this machine, for LangGraph Studio and other clients."""
+    """Serve the web page, and LangGraph Studio and other clients."""
     from terminal.commands import serve
 
     serve.serve(host, port, no_auth=no_auth)

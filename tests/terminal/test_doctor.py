@@ -51,6 +51,22 @@ def test_what_is_not_in_order_is_named_and_ends_with_code_1(home):
     assert "line 2" in text
 
 
+def test_a_variable_that_a_table_names_and_nobody_set_is_named_with_its_line(home):
+    home.configure(
+        '[tools.inbox.local]\nhost = "127.0.0.1"\nuser = "ada"\npassword_env = "ADA_PASSWORD"\n'
+        '[tools.email]\nhost = "127.0.0.1"\nsender = "a@b.example"\n'
+        'user = "a"\npassword_env = "SMTP_PASSWORD"\n'
+    )
+    told = [one["text"] for one in home.json("doctor", code=1)["findings"] if one["name"] == "variables"]
+    assert [text.split(":")[0].rsplit(", ", 1)[1] for text in told] == ["line 4", "line 9"]
+    assert "ADA_PASSWORD, which is not set" in told[0]
+    lacks = {one["name"]: one["missing"] for one in home.json("tools")}
+    assert "ADA_PASSWORD" in lacks["list_mail"]
+    findings(home, ADA_PASSWORD="secret-of-ada", SMTP_PASSWORD="secret-of-smtp")
+    home.configure("[channels.telegram]\n")
+    assert findings(home, code=1)["messengers"][0] == "bad"
+
+
 def test_it_says_where_each_persons_files_are(home):
     assert findings(home)["workspace"] == ("good", str(home.workspace))
     home.configure('[users.alice]\nrole = "user"\n[users."*"]\nrole = "guest"\n')

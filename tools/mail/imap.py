@@ -25,6 +25,7 @@ _CONNECT_S, _ANSWER_S = 10, 20
 _AT_ONCE = 10_000
 """Mails that one search looks through; the numbers of more may pass what a line may hold."""
 _SHOWN_FOLDERS = 50
+_SHOWN_ERROR = 300
 _ID = re.compile(r"(.+):(\d+):(\d+)", re.DOTALL)
 _APPENDED = re.compile(rb"\[APPENDUID (\d+) (\d+)\]", re.IGNORECASE)
 _NO_WORD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]+")
@@ -219,14 +220,21 @@ def open_mailbox(settings: Settings, user: str) -> Iterator[Mailbox]:
     except LoginError as error:
         broke = isinstance(error.__context__, IMAPClientAbortError)
         what = "broke off before" if broke else "refused"
-        raise ToolFailure(Untrusted(f"{card.host} {what} the login of {card.user!r}: {error}")) from None
+        why = f"{card.host} {what} the login of {card.user!r}: {_said(error)}"
+        raise ToolFailure(Untrusted(why)) from None
     except IMAPClientError as error:
-        raise ToolFailure(Untrusted(f"{card.host} refused that, or broke off: {str(error)[:300]}")) from None
+        raise ToolFailure(Untrusted(f"{card.host} refused that, or broke off: {_said(error)}")) from None
     except (OSError, ssl.CertificateError) as error:
-        raise ToolFailure(Untrusted(f"{card.host} cannot be reached: {error}")) from None
+        port = card.port or (993 if card.security == "tls" else 143)
+        raise ToolFailure(Untrusted(f"{card.host}:{port} cannot be reached: {error}")) from None
     except (RecursionError, ValueError) as error:  # of what reads its answers
         why = f"{card.host} answered what cannot be read: {type(error).__name__}"
         raise ToolFailure(Untrusted(why)) from None
+
+
+def _said(error: Exception) -> str:
+    """Return a server's words: IMAPClient has them as Python writes bytes."""
+    return re.sub(r"^b(['\"])(.*)\1$", r"\2", str(error)[:_SHOWN_ERROR])
 
 
 def _connected(card: InboxCard) -> "IMAPClient":

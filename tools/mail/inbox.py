@@ -44,9 +44,11 @@ Day = Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d)?$"), "such as 2026-11-20
 
 def missing(settings: Settings) -> str | None:
     """Say how a mailbox is set up; None: somebody has one."""
-    return (
-        None if cards(settings) else "set host, user and password_env in [tools.inbox.NAME] of twobrain.toml"
-    )
+    found = cards(settings).values()
+    if not found:
+        return "set host, user and password_env in [tools.inbox.NAME] of twobrain.toml"
+    lacks = [card.missing(settings, "mail server") for card in found]
+    return lacks[0] if all(lacks) else None
 
 
 @tool(effect="read", untrusted=True, missing=missing)

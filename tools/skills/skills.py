@@ -214,6 +214,8 @@ def _front_matter(text: str) -> FrontMatter | str:
 def _in_words(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "string_pattern_mismatch":
+            return "name: small letters and digits are allowed, and single hyphens between them"
         return f"{'.'.join(map(str, first['loc'])) or 'its front matter'}: {first['msg']}"
     line = getattr(getattr(error, "problem_mark", None), "line", None)
     return "its front matter is no YAML" + ("" if line is None else f" (line {line + 2})")
@@ -221,7 +223,7 @@ def _in_words(error: Exception) -> str:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _log_once(path: Path, why: str) -> None:
-    _log.warning("the skill %s is left out: %s", path, why)
+    _log.info("the skill %s is left out: %s", path, why)  # doctor says it, too
 
 
 def told_of(skills: Mapping[str, Skill], chars: int) -> str:

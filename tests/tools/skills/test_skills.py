@@ -1,6 +1,7 @@
 """Skills at the tools that read and propose them."""
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -118,6 +119,7 @@ BOMB = "\n".join(
     ],
 )
 async def test_what_is_no_skill_is_left_out_said_once_and_breaks_nothing(here, put, caplog, name, text):
+    caplog.set_level(logging.INFO)
     put(f"{name}/SKILL.md", text)
     put("fine/SKILL.md", GOOD.replace("weather", "fine"))
     skills, [problem] = found(here)

@@ -3,6 +3,8 @@
 import ast
 from collections.abc import Iterator
 
+import pytest
+
 from tests.house.modules import BENCHMARKS, FLOORS, MODULES, TESTS, Module, listed
 
 
@@ -30,6 +32,7 @@ def _first_line(module: Module) -> str:
     return (ast.get_docstring(module.tree) or "").split("\n")[0]
 
 
+@pytest.mark.slow
 def test_only_a_file_whose_first_line_says_so_reaches_into_anothers_private_names():
     silent = [
         place

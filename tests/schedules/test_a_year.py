@@ -48,6 +48,7 @@ async def through(home: Home, moments: Sequence[float]) -> None:
             awake += [ended.enter_context(Forked(wake, home)) for _ in range(2 - len(awake))]
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 async def test_over_a_year_of_nights_and_kills_each_due_time_is_done_once_or_told(home, proving, tell):
     home.tools = counted
@@ -79,6 +80,7 @@ async def test_over_a_year_of_nights_and_kills_each_due_time_is_done_once_or_tol
     tell(f"{days} days, {total} due times in {len(ZONES)} zones: {done} done, {total - done} told, 0 twice")
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 async def test_a_thousand_reminders_come_once_though_one_of_two_processes_is_killed(
     family, bot, proving, tell

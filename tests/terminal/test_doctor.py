@@ -38,6 +38,7 @@ def test_a_house_that_nobody_used_yet_and_one_in_use_are_in_order(home):
     assert "send_email" in found["tools"][1]
     said = home.run("doctor").stdout
     assert all(line[0] in "✓·" for line in said.splitlines())
+    assert said == "".join(f"{line.rstrip()}\n" for line in said.splitlines())
 
 
 def test_what_is_not_in_order_is_named_and_ends_with_code_1(home):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
@@ -18,7 +19,7 @@ from graphs.session import Orchestrator
 from terminal.conversation import thread_of
 from terminal.lists import show_json
 from terminal.log import last_entry
-from terminal.screen import open_screen
+from terminal.screen import Screen, open_screen
 from terminal.text import plain
 
 _LONGEST = 300
@@ -44,12 +45,23 @@ def check(*, mend: bool, as_json: bool, online: bool) -> int:
     if as_json:
         show_json(screen, {"ok": good, "findings": [asdict(finding) for finding in found]})
     else:
-        table = Table.grid("", "", Column(overflow="fold"), padding=(0, 1))
-        for finding in found:
-            mark, style = _MARKS[finding.state]
-            table.add_row(Text(mark, style), Text(finding.name), Text(plain(finding.text)))
-        screen.out.print(table)
+        _show(screen, found)
     return 0 if good else 1
+
+
+def _show(screen: Screen, found: Sequence[Finding]) -> None:
+    """Print a line a finding: in a terminal folded, in a pipe as it is."""
+    if not screen.out.is_terminal:
+        width = max(len(finding.name) for finding in found)
+        for finding in found:
+            mark, _ = _MARKS[finding.state]
+            screen.out.print(f"{mark} {finding.name:<{width}} {plain(finding.text)}", soft_wrap=True)
+        return
+    table = Table.grid("", "", Column(overflow="fold"), padding=(0, 1))
+    for finding in found:
+        mark, style = _MARKS[finding.state]
+        table.add_row(Text(mark, style), Text(finding.name), Text(plain(finding.text)))
+    screen.out.print(table)
 
 
 async def _found(*, online: bool) -> list[Finding]:

@@ -49,6 +49,12 @@ class ConversationSearch:
         texts = await self._texts(listed)
         return [row for row in listed if all(word in texts[row["thread"]] for word in words)]
 
+    async def passage(self, row: Row, sought: str) -> str:
+        """Return what was said around words that are sought; empty: nothing."""
+        said, words = await self._said(row["thread"]), _normalised(sought).split()
+        best = max(said, key=lambda each: _shared(words, _normalised(each.text)), default=None)
+        return _around(best, words).text if best else ""
+
     async def search(self, user: str, query: str, *, besides: str = "") -> FoundConversations:
         """Find a user's conversations that share words, one left out.
 

@@ -34,7 +34,10 @@ def test_a_conversation_that_waits_is_shown_with_what_it_waits_for(talked):
 
 
 def test_conversations_are_found_by_what_was_said(talked):
-    assert [row["thread"] for row in talked.json("search", "MONDAY", "bin")] == ["t2"]
+    [found] = talked.json("search", "MONDAY", "bin")
+    assert found["thread"] == "t2"
+    assert "Monday" in found["said"]
+    assert "Monday" in talked.run("search", "monday").stdout
     assert [row["thread"] for row in talked.json("search", "84")] == ["t1"]
     assert "Nothing that was said holds all of that" in talked.run("search", "84", "bin").stderr
 

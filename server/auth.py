@@ -108,6 +108,13 @@ async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType 
 
 
 async def _own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
+    """Let a request through, and return the filter of what it may find.
+
+    The order matters: whose a thread is stands in the ledger before anything of it is stored, and which
+    question an answer is for is noted last, when no refusal can come any more. `value` is changed in place,
+    which langgraph-api heeds; aegra takes what is returned. No filter (None) where nobody needs a token and
+    the engine keeps conversations of its own.
+    """
     name, is_new = await _name(ctx.user), False
     if ctx.resource == "threads" and ctx.action == "search":
         return await _searched(name, value)

@@ -108,7 +108,7 @@ async def own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType 
 
 
 async def _own(ctx: Auth.types.AuthContext, value: Any) -> Auth.types.FilterType | None:
-    """Let a request through, and return the filter of what it may find.
+    """Let a request through; return the filter of what it finds.
 
     The order matters: whose a thread is stands in the ledger before anything of it is stored, and which
     question an answer is for is noted last, when no refusal can come any more. `value` is changed in place,

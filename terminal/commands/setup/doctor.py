@@ -50,7 +50,7 @@ def check(*, mend: bool, as_json: bool, online: bool) -> int:
 
 
 def _show(screen: Screen, found: Sequence[Finding]) -> None:
-    """Print a line a finding: in a terminal folded, in a pipe as it is."""
+    """Print a line a finding, folded in a terminal alone."""
     if not screen.out.is_terminal:
         width = max(len(finding.name) for finding in found)
         for finding in found:

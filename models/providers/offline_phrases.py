@@ -19,7 +19,7 @@ class Phrase:
     """What the planner would like to do."""
     done: str
     """What was done; `result` is what came of it, `block` the same set apart."""
-    defaults: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     """Arguments where the request names none."""
 
 
@@ -105,6 +105,28 @@ PHRASES = (
         (r"what do you (?:remember|know) about (?P<query>.+)",),
         wish="recall what I know about {query}",
         done="What I remember about {query}:{block}",
+    ),
+    Phrase(
+        "schedule_task",
+        "remind me at 18:00 to take the bins out",
+        (r"remind me (?:at |on )?(?P<at>.+?) to (?P<task>.+)",),
+        wish="remind you at {at} of “{task}”",
+        done="{result}",
+        defaults={"remind": True},
+    ),
+    Phrase(
+        "list_schedules",
+        "what is planned",
+        (rf"(?:what{_IS}|list(?: what{_IS})?) planned",),
+        wish="look up what is planned",
+        done="What is planned:{block}",
+    ),
+    Phrase(
+        "list_mail",
+        "list my mail",
+        (r"(?:list|show)(?: me)?(?: the| my)? (?:new )?(?:e-?)?mails?",),
+        wish="list your mail",
+        done="Your mail:{block}",
     ),
 )
 

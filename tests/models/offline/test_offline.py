@@ -17,6 +17,9 @@ ALL_TOOLS = (
     "delete_file",
     "remember",
     "recall",
+    "schedule_task",
+    "list_schedules",
+    "list_mail",
 )
 
 
@@ -88,6 +91,18 @@ async def written(**kwargs):
         ("remember that mum's bin goes out on Monday", "remember", {"text": "mum's bin goes out on Monday"}),
         ("remember that it rains and then it stops", "remember", {"text": "it rains and then it stops"}),
         ("what do you remember about the bin?", "recall", {"query": "the bin"}),
+        (
+            "Remind me at 18:00 to take the bins out",
+            "schedule_task",
+            {"at": "18:00", "task": "take the bins out", "remind": True},
+        ),
+        (
+            "please remind me tomorrow 7am to call mum and dad",
+            "schedule_task",
+            {"at": "tomorrow 7am", "task": "call mum and dad", "remind": True},
+        ),
+        ("What's planned?", "list_schedules", {}),
+        ("list my mails", "list_mail", {}),
     ],
 )
 async def test_a_known_request_becomes_one_call(request_text, name, args):

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import ContextVar, copy_context
-from functools import cache, partial
+from functools import partial
+from math import inf
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import TypeVar
@@ -20,7 +21,8 @@ _cancelled: ContextVar[Event] = ContextVar("cancelled")
 class _Threads:
     """Daemon threads: unlike those of concurrent.futures they hold up no exit."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: float) -> None:
+        self._most = most
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = Lock()
         self._threads = 0
@@ -34,7 +36,7 @@ class _Threads:
             if self._ends:
                 return False
             self._free -= 1
-            if self._free < 0 and self._threads < MOST_THREADS:
+            if self._free < 0 and self._threads < self._most:
                 self._threads += 1
                 self._free += 1
                 Thread(target=self._work, name="tool", daemon=True).start()
@@ -55,22 +57,27 @@ class _Threads:
                 self._free += 1
 
 
-@cache
-def _pool() -> _Threads:
-    return _Threads()
+_pools: dict[float, _Threads] = {}
+"""By the most threads that one may have."""
 
 
-async def in_thread(function: Callable[[], T]) -> T:
+def _pool(most: float) -> _Threads:
+    return _pools.get(most) or _pools.setdefault(most, _Threads(most))
+
+
+async def in_thread(function: Callable[[], T], *, waits: bool = False) -> T:
     """Run a blocking function in a thread, with the caller's context variables.
 
-    Cancelled before it begins, it never runs; cancelled while it runs, it is told so (`is_cancelled`), and
-    until it has ended its caller has not ended either.
+    `waits`: it does little but wait, for minutes, and takes none of the threads that others share. Cancelled
+    before it begins, it never runs; cancelled while it runs, it is told so (`is_cancelled`), and until it has
+    ended its caller has not ended either.
     """
     future: Future[T] = Future()
     told, context = Event(), copy_context()
     context.run(_cancelled.set, told)
     job = partial(_fill, future, partial(context.run, function))
-    while not (pool := _pool()).submit(job):
+    most = inf if waits else MOST_THREADS
+    while not (pool := _pool(most)).submit(job):
         pass  # another event loop ended it just now
     waiting = asyncio.wrap_future(future)
     try:
@@ -79,8 +86,8 @@ async def in_thread(function: Callable[[], T]) -> T:
         told.set()
         if not future.cancel() and not future.done():
             # A thread cannot be stopped. Its pool ends when its work does; later calls get a new one.
-            if pool is _pool():
-                _pool.cache_clear()
+            if pool is _pools.get(most):
+                _pools.pop(most, None)
                 pool.end()
             await _ended(waiting)
         raise

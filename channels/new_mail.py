@@ -102,7 +102,7 @@ class MailWatch:
         before = await self._access.read(_mark, self._user, self._account)
         until = time.monotonic() + wait_s
         mark, arrived = await in_thread(
-            partial(_wait, self._settings, self._user, before, until, self.idle_s)
+            partial(_wait, self._settings, self._user, before, until, self.idle_s), waits=True
         )
         started = [await self._enter(each) for each in arrived]
         if mark != before:

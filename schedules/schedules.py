@@ -13,10 +13,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, exists, select, update
 
-from base.texts import count
+from base.errors import RequestError
+from base.settings import Settings
+from base.texts import count, visible
 from ledger.ledger import Ledger
 from ledger.tables import events, matching, notices, rows_of, schedule_runs, schedules, threads
 from schedules.recurrence import Recurrence, clock
+from schedules.sources import table_of
 from storage.shared_tables import insert
 
 ID_LENGTH = 8
@@ -30,6 +33,7 @@ AHEAD_S = 30.0
 NOWHERE = "nowhere"
 UNWATCHED = "schedule-"
 """How the names of threads begin whose turns come by themselves."""
+_DECLARED = "A {kind} stands in twobrain.toml: take {table} out there, or `twobrain schedule pause {ident}`."
 _ON = "schedules"
 _AT_ONCE = 100
 """Schedules that one transaction takes up."""
@@ -131,8 +135,18 @@ class Schedules:
         """
         return await self._access.write(_ON, _resume, ident, user, self.now())
 
-    async def remove(self, ident: str, user: str | None) -> bool:
-        """Forget one, what is unsent included; False: there is none."""
+    async def remove(self, ident: str, user: str | None, settings: Settings) -> bool:
+        """Forget one, what is unsent included; False: there is none.
+
+        Of a hook or a rule that is declared no more, what it acted on stays known: no delivery counts twice.
+
+        Raises:
+            RequestError: twobrain.toml declares it.
+        """
+        for each in await self.find(id=ident, user=user):
+            if table := table_of(settings, each.user, each.recurrence):
+                kind = "hook" if each.recurrence.rule.startswith("hook ") else "rule for mail"
+                raise RequestError(_DECLARED.format(kind=kind, table=visible(table), ident=each.id))
         return await self._access.write(_ON, _remove, ident, user)
 
     async def enter(self, ident: str, user: str | None, targets: Targets) -> bool:
@@ -202,10 +216,15 @@ def _pause(connection: Connection, ident: str, user: str | None, why: str) -> bo
     found = connection.execute(update(schedules).where(*its).values(status="paused", why=why)).rowcount
     if found:
         _withhold(connection, ident)
-        undone = schedule_runs.c.schedule == ident, schedule_runs.c.status == "due"
-        connection.execute(update(schedule_runs).where(*undone).values(status="skipped"))
-        _forget_events(connection)
+        _leave_undone(connection, ident)
     return bool(found)
+
+
+def _leave_undone(connection: Connection, schedule: str) -> None:
+    """Do nothing of what is due and not begun."""
+    undone = schedule_runs.c.schedule == schedule, schedule_runs.c.status == "due"
+    connection.execute(update(schedule_runs).where(*undone).values(status="skipped"))
+    _forget_events(connection)
 
 
 def _withhold(connection: Connection, schedule: str) -> None:
@@ -227,12 +246,17 @@ def _resume(connection: Connection, ident: str, user: str | None, now: float) ->
 
 
 def _remove(connection: Connection, ident: str, user: str | None) -> bool:
-    gone = connection.execute(delete(schedules).where(*matching(schedules, {"id": ident, "user": user})))
-    if gone.rowcount:
+    its = matching(schedules, {"id": ident, "user": user})
+    kind = connection.scalar(select(schedules.c.kind).where(*its))
+    if kind is None:
+        return False
+    connection.execute(delete(schedules).where(*its))
+    if kind == "event":
+        _leave_undone(connection, ident)
+    else:
         _withhold(connection, ident)
         connection.execute(delete(schedule_runs).where(schedule_runs.c.schedule == ident))
-        _forget_events(connection)
-    return bool(gone.rowcount)
+    return True
 
 
 def _forget_events(connection: Connection) -> None:

@@ -103,7 +103,11 @@ async def _is_gone(here: Here, id: str) -> bool | None:  # noqa: A002
 async def cancel_schedule(here: Here, id: Annotated[str, "as list_schedules shows it"]) -> str:  # noqa: A002
     """Cancel something that is planned."""
     found = await _schedules(here).find(id=id, user=here.user)
-    if not found or not await _schedules(here).remove(id, here.user):
+    try:
+        is_gone = await _schedules(here).remove(id, here.user, here.settings)
+    except RequestError as error:
+        raise ToolFailure(str(error)) from None
+    if not found or not is_gone:
         raise ToolFailure(f"There is no schedule {id!r}; list_schedules shows the ids of those there are.")
     return _marked(f"Cancelled: {visible(found[0].task)}", found)
 

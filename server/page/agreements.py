@@ -8,10 +8,12 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
 from base.errors import UnknownRuleError
+from base.settings import Settings
 from base.texts import count
 from channels.notices import told_here
 from schedules.recurrence import clock
 from schedules.schedules import Run, Schedule, Schedules
+from schedules.sources import table_of
 from schedules.times import words_for
 from server.page.page import Json, Opened, Page
 from server.page.sign_in import PageError, PageRoute, Who
@@ -136,7 +138,8 @@ async def planned(who: Who, page: Opened) -> Response:
     """List a user's schedules, the next due first."""
     schedules = _schedules(page)
     found = await schedules.find(user=who.user)
-    return Json([_planned(each, await schedules.runs(each.id, 1)) for each in found])
+    settings = page.res.settings
+    return Json([_planned(each, await schedules.runs(each.id, 1), settings) for each in found])
 
 
 @router.patch("/planned/{schedule}", status_code=204)
@@ -152,7 +155,7 @@ async def change(schedule: str, given: ScheduleChange, who: Who, page: Opened) -
 @router.delete("/planned/{schedule}", status_code=204)
 async def cancel(schedule: str, who: Who, page: Opened) -> Response:
     """Forget a schedule, what is not sent included."""
-    _check(schedule, found=await _schedules(page).remove(schedule, who.user))
+    _check(schedule, found=await _schedules(page).remove(schedule, who.user, page.res.settings))
     page.changes.note(who.user, "planned")
     return Response(status_code=204)
 
@@ -172,8 +175,10 @@ def _check(ident: str, *, found: bool) -> None:
         raise PageError(404, f"There is no schedule {ident!r} of yours.")
 
 
-def _planned(schedule: Schedule, runs: list[Run]) -> dict[str, object]:
-    """Return a schedule as the page shows it."""
+def _planned(schedule: Schedule, runs: list[Run], settings: Settings) -> dict[str, object]:
+    """Return a schedule as the page shows it, and what ends it."""
+    is_declared = table_of(settings, schedule.user, schedule.recurrence) is not None
+    end = None if is_declared else "Remove" if schedule.status == "ended" else "Cancel"
     zone = schedule.recurrence.zone
     facts = [
         "a reminder" if schedule.is_reminder else "",
@@ -182,4 +187,4 @@ def _planned(schedule: Schedule, runs: list[Run]) -> dict[str, object]:
         f"last {clock(runs[-1].due_at, zone)}: {runs[-1].status}" if runs else "",
         schedule.status + (f": {schedule.why}" if schedule.why else ""),
     ]
-    return {"id": schedule.id, "text": schedule.task, "status": schedule.status, "facts": facts}
+    return {"id": schedule.id, "text": schedule.task, "status": schedule.status, "facts": facts, "end": end}

@@ -8,6 +8,7 @@ import pytest
 
 from channels.scheduler import Scheduler
 from schedules.schedules import Schedules
+from schedules.triggers import Event, Triggers, by_event
 
 ZONE = '[users.local]\ntimezone = "Europe/Berlin"\n'
 BINS = {"task": "take the bins out", "at": "2040-12-01 18:00", "remind": True}
@@ -142,3 +143,18 @@ async def test_nobody_lists_or_cancels_what_is_anothers(settle):
         ended = await orchestrator.resume("b", answer=True)
         assert "There is no schedule" in ended.response
         assert [each.id for each in await Schedules(orchestrator.ledger).find()] == [kept.id]
+
+
+async def test_no_model_cancels_what_twobrain_toml_declares(settle):
+    hook = '[hooks.deploys]\ntask = "what is 12*7"\nsecret_env = "DEPLOYS_SECRET"\n'
+    house = settle("openai", more=ZONE + hook)
+    async with house.open() as orchestrator:
+        schedule = by_event("hook deploys", "local", "what is 12*7", 0.0)
+        event = Event("guid-1", "deploys.txt", "Deployed.")
+        await Triggers(orchestrator.ledger).enter(schedule, event)
+        await Scheduler(orchestrator).run_due()
+        await orchestrator.ask(asked("cancel_schedule", {"id": schedule.id}), thread_id="t1")
+        ended = await orchestrator.resume("t1", answer=True)
+        assert "take [hooks.deploys] out" in ended.response
+        assert [each.id for each in await Schedules(orchestrator.ledger).find()] == [schedule.id]
+        assert await Triggers(orchestrator.ledger).enter(schedule, event) == "known"

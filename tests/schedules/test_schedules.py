@@ -225,7 +225,7 @@ async def test_a_reminder_is_on_its_way_before_it_is_due_once_and_no_model_is_as
         assert await told(one) == [("reminder", "page", run.thread)]
         assert run.status == "sent"
         assert await one.ledger.thread(run.thread) is None
-        assert await store.remove("s1", None)
+        assert await store.remove("s1", None, one.settings)
         assert await told(one) == []
 
 
@@ -325,7 +325,7 @@ async def test_another_users_schedule_is_none_of_ones_own(home):
     async with woken(home, clock) as (one, scheduler):
         store = await kept(one, planned("what is 12*7"))
         assert not await store.pause("s1", "bob")
-        assert not await store.remove("s1", "bob")
+        assert not await store.remove("s1", "bob", one.settings)
         assert not await store.resume("s1", "bob")
         assert not await store.enter("s1", "bob", scheduler.targets)
         assert await store.find(user="bob") == []

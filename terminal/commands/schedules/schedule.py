@@ -80,7 +80,7 @@ async def change(orchestrator: Orchestrator, ident: str, *, user: str | None, to
     """Pause one, go on with it, or forget it."""
     schedules = Schedules(orchestrator.ledger)
     if to == "removed":
-        found = await schedules.remove(ident, user)
+        found = await schedules.remove(ident, user, orchestrator.settings)
     elif to == "active":
         found = await schedules.resume(ident, user)
     else:

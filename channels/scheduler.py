@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,9 +14,9 @@ from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.session import Orchestrator
 from graphs.stream import final_result
-from ledger.threads import PAGE
 from nodes.context import Context
-from schedules.schedules import FAILURES, NOWHERE, Run, RunStatus, Schedule, Schedules
+from schedules.destinations import destinations
+from schedules.schedules import FAILURES, Run, RunStatus, Schedule, Schedules, notices_in
 from schedules.triggers import Triggers
 
 _LOOK_S = 1.0
@@ -69,14 +69,9 @@ class Scheduler:
         await self._schedules.take(self.targets)
         return await self._schedules.due()
 
-    def targets(self, user: str, chosen: str) -> Sequence[str]:
-        """Return where somebody is told: where it says, or they did."""
-        if chosen:
-            return () if chosen == NOWHERE else (chosen,)
-        settings = self._orchestrator.settings
-        card = settings.users.get(user)
-        theirs = [name for name in settings.channels if getattr(card, name, None)]
-        return (card.notify if card else ()) or theirs or (PAGE,)
+    def targets(self, user: str, chosen: str) -> Mapping[str, bool]:
+        """Return where somebody is told, and whether they can be there."""
+        return destinations(self._orchestrator.settings, user, chosen)
 
     async def _do(self, run: Run, schedule: Schedule) -> None:
         """Do a run, unless another process is at it."""
@@ -144,13 +139,9 @@ class Scheduler:
 
     async def _tell(self, run: Run, schedule: Schedule, kind: str) -> None:
         now = self._orchestrator.ledger.now()
-        fields = {"user": run.user, "kind": kind, "thread": run.thread, "subject": run.id, "at": now}
-        await self._rows.add(
-            [
-                {**fields, "key": f"{kind} {run.thread} {place}", "place": place}
-                for place in self.targets(schedule.user, schedule.place)
-            ]
-        )
+        row = {"user": run.user, "kind": kind, "thread": run.thread, "subject": run.id, "at": now}
+        places = self.targets(schedule.user, schedule.place)
+        await self._rows.add(notices_in(places, f"{kind} {run.thread}", row, now))
 
 
 async def serve_schedules(orchestrator: Orchestrator) -> None:

@@ -30,7 +30,6 @@ OVERDUE_S = 60.0
 """Seconds after which what was due is late."""
 AHEAD_S = 30.0
 """Seconds for which a reminder is on its way before it is due: who sends it looks every few seconds."""
-NOWHERE = "nowhere"
 UNWATCHED = "schedule-"
 """How the names of threads begin whose turns come by themselves."""
 _DECLARED = "A {kind} stands in twobrain.toml: take {table} out there, or `twobrain schedule pause {ident}`."
@@ -46,8 +45,8 @@ _LATEST_S = 8 * 86_400.0
 
 Status = Literal["active", "paused", "ended"]
 RunStatus = Literal["due", "waiting", "done", "failed", "missed", "skipped", "sent"]
-Targets = Callable[[str, str], Sequence[str]]
-"""From a user, and the place that a schedule names, to where they are told."""
+Targets = Callable[[str, str], Mapping[str, bool]]
+"""From a user, and the place that a schedule names, to where they are told, and whether they can be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +190,19 @@ def note_on(run: Run, schedule: Schedule) -> str:
     return " ".join(filter(None, (due, missed)))
 
 
+def notices_in(
+    places: Mapping[str, bool], key: str, row: Mapping[str, Any], now: float
+) -> list[dict[str, Any]]:
+    """Return a notice for each place.
+
+    Where nobody can be told, it is resolved and was never sent.
+    """
+    return [
+        {**row, "key": f"{key} {place}", "place": place, "resolved_at": None if can_be_told else now}
+        for place, can_be_told in places.items()
+    ]
+
+
 def row_of(schedule: Schedule) -> dict[str, Any]:
     """Return what is stored of a schedule."""
     row = asdict(schedule)
@@ -305,7 +317,15 @@ def _enter(  # noqa: PLR0913, PLR0917 (a due time, whole)
     entered = insert(connection.dialect, schedule_runs).values(**asdict(run)).on_conflict_do_nothing()
     is_new = connection.execute(entered.returning(schedule_runs.c.id)).first() is not None
     if is_new and status == "sent":
-        _remind(connection, run, targets(schedule.user, schedule.place))
+        row = {
+            "user": run.user,
+            "kind": "reminder",
+            "thread": run.thread,
+            "subject": run.id,
+            "at": run.due_at,
+        }
+        for notice in notices_in(targets(schedule.user, schedule.place), f"reminder {run.id}", row, now):
+            connection.execute(insert(connection.dialect, notices).values(**notice).on_conflict_do_nothing())
     trim(connection, schedule.id)
 
 
@@ -339,14 +359,6 @@ def _is_open(connection: Connection, schedule: str) -> bool:
     is_open = (schedule_runs.c.status == "due") | ((schedule_runs.c.status == "waiting") & waits)
     query = select(schedule_runs.c.id).where(schedule_runs.c.schedule == schedule, is_open)
     return connection.execute(query.limit(1)).first() is not None
-
-
-def _remind(connection: Connection, run: Run, targets: Sequence[str]) -> None:
-    """Have a person reminded in each place, at its time."""
-    for place in targets:
-        row = {"user": run.user, "kind": "reminder", "thread": run.thread, "subject": run.id}
-        values = {**row, "place": place, "at": run.due_at, "key": f"reminder {run.id} {place}"}
-        connection.execute(insert(connection.dialect, notices).values(**values).on_conflict_do_nothing())
 
 
 def _end(connection: Connection, run: Run, status: RunStatus) -> int:

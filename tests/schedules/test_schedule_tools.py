@@ -78,7 +78,7 @@ async def test_what_is_planned_after_untrusted_content_asks_when_its_time_has_co
         await orchestrator.resume("a", answer=True)
         [kept] = await Schedules(orchestrator.ledger).find()
         assert kept.untrusted
-        await Schedules(orchestrator.ledger).enter(kept.id, None, lambda *_: ())
+        await Schedules(orchestrator.ledger).enter(kept.id, None, lambda *_: {})
         await Scheduler(orchestrator).run_due()
         assert [run.status for run in await Schedules(orchestrator.ledger).runs(kept.id)] == ["waiting"]
         assert not (house.workspace / "x.txt").exists()
@@ -101,7 +101,7 @@ async def test_what_is_planned_after_untrusted_content_stays_so_in_memories_late
         await orchestrator.ask(f"{read} then {planning}", thread_id="a", context=house.context())
         await orchestrator.resume("a", answer=True)
         [kept] = await Schedules(orchestrator.ledger).find()
-        await Schedules(orchestrator.ledger).enter(kept.id, None, lambda *_: ())
+        await Schedules(orchestrator.ledger).enter(kept.id, None, lambda *_: {})
         await Scheduler(orchestrator).run_due()
         [run] = await Schedules(orchestrator.ledger).runs(kept.id)
         assert (await orchestrator.resume(run.thread, answer=True)).pending is None

@@ -9,6 +9,8 @@ from base.errors import RequestError
 from channels.scheduler import Scheduler
 from graphs.session import Orchestrator
 from nodes.context import Context
+from schedules.destinations import check_place
+from schedules.outcomes import outcomes
 from schedules.recurrence import clock
 from schedules.schedules import ID_LENGTH, Run, Schedule, Schedules, title_of
 from schedules.times import recurrence_of, words_for
@@ -40,6 +42,7 @@ async def add(orchestrator: Orchestrator, wanted: Wanted, *, as_json: bool) -> N
     Context.model_validate({**given, "user": user})
     if not task.strip():
         raise RequestError("Say what is to be done: twobrain schedule add TASK --at TIME.")
+    check_place(orchestrator.settings, user, wanted.options["place"])
     zone = orchestrator.settings.zone(user).key
     schedule = Schedule(
         id=uuid4().hex[:ID_LENGTH],
@@ -66,13 +69,14 @@ async def list_all(orchestrator: Orchestrator, *, user: str | None, as_json: boo
     schedules = Schedules(orchestrator.ledger)
     known = {each.id: each for each in await schedules.find(user=user)}
     last = {ident: await schedules.runs(ident, 1) for ident in known}
+    became = await outcomes(orchestrator.ledger, [run for runs in last.values() for run in runs])
     rows = [_as_row(each) for each in known.values()]
     list_rows(
         rows,
         _COLUMNS,
         _NONE,
         as_json=as_json,
-        for_people=lambda row: _for_people(known[row["id"]], last[row["id"]]),
+        for_people=lambda row: _for_people(known[row["id"]], last[row["id"]], became),
     )
 
 
@@ -137,7 +141,7 @@ def _as_row(schedule: Schedule) -> Row:
     }
 
 
-def _for_people(schedule: Schedule, runs: Sequence[Run]) -> Row:
+def _for_people(schedule: Schedule, runs: Sequence[Run], became: Mapping[str, str]) -> Row:
     zone = schedule.recurrence.zone
     return {
         "id": schedule.id,
@@ -146,5 +150,5 @@ def _for_people(schedule: Schedule, runs: Sequence[Run]) -> Row:
         "when": words_for(schedule.recurrence),
         "next": clock(schedule.next_at, zone) if schedule.next_at else "",
         "status": f"{schedule.status}: {schedule.why}" if schedule.why else schedule.status,
-        "last": f"{clock(runs[-1].due_at, zone)}: {runs[-1].status}" if runs else "",
+        "last": f"{clock(runs[-1].due_at, zone)}: {became[runs[-1].id]}" if runs else "",
     }

@@ -14,7 +14,7 @@ async def plan(site: Site, *found: Schedule) -> None:
         schedules = Schedules(terminal.ledger)
         for each in found:
             await schedules.add(each)
-        await schedules.take(lambda _user, _chosen: ("page",))
+        await schedules.take(lambda _user, _chosen: {"page": True})
 
 
 def nightly(ident: str, user: str, **options) -> Schedule:

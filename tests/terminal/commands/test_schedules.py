@@ -8,6 +8,7 @@ from base.settings import load_settings
 from graphs.session import open_orchestrator
 from schedules.triggers import Event, Triggers, by_event
 
+PROMPT = "1m>"
 MAIL = """
 [tools.inbox.local]
 host = "127.0.0.1"
@@ -56,3 +57,59 @@ def test_what_twobrain_toml_declares_is_not_removed_and_known_deliveries_stay_kn
     assert come(home, source) == "known"
     home.run("run-due")
     assert len(home.json("audit")) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("telegram", "twobrain.toml has no [channels.telegram]"),
+        ("matrix", "[users.local] has no matrix"),
+        ("NO_SUCH", "the variable NO_SUCH is not set"),
+        ("PASSWORD", "the variable PASSWORD holds no apprise URL"),
+        ("slack", "there is no such place"),
+    ],
+)
+def test_a_place_where_nobody_can_be_told_is_refused_with_those_there_are(home, place, why):
+    home.configure(
+        '[users.local]\nnotify = ["PUSH"]\n[channels.matrix]\n'
+        'homeserver = "http://127.0.0.1:9"\nuser = "@two:brain.example"\n'
+    )
+    given = {"PUSH": "json://127.0.0.1:9", "PASSWORD": "hunter2hunter2", "MATRIX_ACCESS_TOKEN": "x" * 20}
+    wanted = ("schedule", "add", "hello", "--cron", "0 7 * * *", "--to")
+    told = " ".join(home.run(*wanted, place, code=2, **given).stderr.split())
+    assert f"{place!r} cannot be told: {why}" in told
+    assert "There are: page, nowhere, PUSH" in told
+    assert "hunter2" not in told
+    for reached in ("page", "nowhere", "PUSH"):
+        home.run(*wanted, reached, **given)
+    assert len(home.json("schedule", "list")) == 3
+
+
+def test_what_cannot_be_told_any_more_comes_on_the_page_and_the_list_says_so(home, terminal):
+    for task, more in (("what is 2+3", ()), ("take the bins out", ("--remind",))):
+        home.run("schedule", "add", task, "--at", "07:00", *more, "--to", "PUSH", PUSH="json://127.0.0.1:9")
+    for row in sorted(home.json("schedule", "list"), key=lambda row: row["title"]):
+        home.run("schedule", "run", row["id"])
+    told = home.run("schedule", "list").stdout
+    assert "done, but PUSH could not be told" in told
+    assert "waits on the page until it is shown, but PUSH could not be told" in told
+    screen = terminal("chat")
+    screen.sees("Reminder: take the bins out", "Done: what is 2+3", PROMPT)
+    screen.sendeof()
+    screen.ends(0)
+    assert "sent, but PUSH could not be told" in home.run("schedule", "list").stdout
+
+
+def test_doctor_names_the_places_where_nobody_can_be_told(home):
+    home.configure(
+        f'[users.local]\ntelegram = 5\nnotify = ["telegram", "PUSH", "page"]\n{HOOK}to = "NO_SUCH"\n'
+    )
+    told = " ".join(
+        home.run("doctor", code=1, DEPLOYS_SECRET="x" * 20, PUSH="json://127.0.0.1:9").stdout.split()
+    )
+    assert (
+        "[users.local] notify: 'telegram' cannot be told, for twobrain.toml has no [channels.telegram]"
+        in told
+    )
+    assert "[hooks.deploys] to: 'NO_SUCH' cannot be told, for the variable NO_SUCH is not set" in told
+    assert "'PUSH' cannot" not in told

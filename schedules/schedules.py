@@ -143,9 +143,7 @@ class Schedules:
             RequestError: twobrain.toml declares it.
         """
         for each in await self.find(id=ident, user=user):
-            if table := table_of(settings, each.user, each.recurrence):
-                kind = "hook" if each.recurrence.rule.startswith("hook ") else "rule for mail"
-                raise RequestError(_DECLARED.format(kind=kind, table=visible(table), ident=each.id))
+            check_removable(settings, each)
         return await self._access.write(_ON, _remove, ident, user)
 
     async def enter(self, ident: str, user: str | None, targets: Targets) -> bool:
@@ -175,6 +173,13 @@ class Schedules:
             for schedule in await self.find(id=row["schedule"]):
                 return Run(**row), schedule
         return None
+
+
+def check_removable(settings: Settings, schedule: Schedule) -> None:
+    """Refuse what stands in twobrain.toml; raises RequestError."""
+    if table := table_of(settings, schedule.user, schedule.recurrence):
+        kind = "hook" if schedule.recurrence.rule.startswith("hook ") else "rule for mail"
+        raise RequestError(_DECLARED.format(kind=kind, table=visible(table), ident=schedule.id))
 
 
 def title_of(task: str) -> str:

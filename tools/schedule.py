@@ -10,7 +10,7 @@ from base.errors import RequestError
 from base.texts import is_blank, visible
 from base.worker_threads import in_thread
 from schedules.recurrence import clock
-from schedules.schedules import ID_LENGTH, Schedule, Schedules, title_of
+from schedules.schedules import ID_LENGTH, Schedule, Schedules, check_removable, title_of
 from schedules.times import is_relative, recurrence_of, words_for
 from tools.declaration import Here, ToolFailure, Untrusted, tool
 
@@ -20,6 +20,7 @@ _SHOWN = 3
 """Due times that the person who is asked sees."""
 _MOST = 200
 """Schedules of one person."""
+_ON_THE_CLOCK = "Give the time on the clock, such as 18:00 or 2026-12-01 07:00: it is {now} now."
 _WHEN = "07:00, or 2026-12-01 07:00; with `every` the first time"
 
 
@@ -28,9 +29,9 @@ def _planned(  # noqa: PLR0913, PLR0917 (what a model can say of it)
 ) -> Schedule:
     if is_blank(task) or len(task) > _LONGEST:
         raise ToolFailure(f"Say what is to be done, in at most {_LONGEST:,} characters.")
-    if is_relative(at):  # by when it is approved, another time would be meant
-        raise ToolFailure("Give the time on the clock, such as 18:00: get_time tells what time it is now.")
     zone, now = here.settings.zone(here.user).key, _schedules(here).now()
+    if is_relative(at):  # by when it is approved, another time would be meant
+        raise ToolFailure(_ON_THE_CLOCK.format(now=clock(now, zone)))
     try:
         recurrence = recurrence_of(now, zone, at=at, every=every, rule=rule)
     except RequestError as error:
@@ -56,7 +57,17 @@ def _preview(  # noqa: PLR0913, PLR0917 (in a thread: a rule takes its time)
     return "\n".join([f"{words_for(planned.recurrence).capitalize()}{when}", f"{what}:", *lines])
 
 
-@tool(effect="write", preview=_preview, idempotent=True)
+async def _check_plan(  # noqa: PLR0913, PLR0917
+    here: Here, task: str, at: str = "", every: str = "", rule: str = "", remind: bool = False
+) -> Schedule:
+    planned = await in_thread(partial(_planned, here, task, at, every, rule, remind))
+    others = [each for each in await _schedules(here).find(user=here.user) if each.id != planned.id]
+    if len(others) >= _MOST:
+        raise ToolFailure(f"There are {_MOST} schedules already: cancel some first.")
+    return planned
+
+
+@tool(effect="write", objection=_check_plan, preview=_preview, idempotent=True)
 async def schedule_task(  # noqa: PLR0913, PLR0917
     here: Here,
     task: Annotated[str, "the task, complete in itself, or the reminder's words"],
@@ -66,12 +77,8 @@ async def schedule_task(  # noqa: PLR0913, PLR0917
     remind: Annotated[bool, "only say the words then"] = False,
 ) -> str:
     """Plan a task or a reminder for later, once or again and again."""
-    planned = await in_thread(partial(_planned, here, task, at, every, rule, remind))
-    schedules = _schedules(here)
-    others = [each for each in await schedules.find(user=here.user) if each.id != planned.id]
-    if len(others) >= _MOST:
-        raise ToolFailure(f"There are {_MOST} schedules already: cancel some first.")
-    await schedules.add(planned)
+    planned = await _check_plan(here, task, at, every, rule, remind)
+    await _schedules(here).add(planned)
     due = planned.recurrence.after(planned.created_at)
     told = f"Planned as [{planned.id}], next on {clock(due or 0, planned.recurrence.zone)}: {visible(task)}"
     return _marked(told, [planned])
@@ -99,17 +106,23 @@ async def _is_gone(here: Here, id: str) -> bool | None:  # noqa: A002
     return None if await _schedules(here).find(id=id, user=here.user) else True
 
 
-@tool(effect="write", preview=_preview_cancel, verify=_is_gone)
-async def cancel_schedule(here: Here, id: Annotated[str, "as list_schedules shows it"]) -> str:  # noqa: A002
-    """Cancel something that is planned."""
+async def _check_cancel(here: Here, id: str) -> Schedule:  # noqa: A002
     found = await _schedules(here).find(id=id, user=here.user)
+    if not found:
+        raise ToolFailure(f"There is no schedule {id!r}; list_schedules shows the ids of those there are.")
     try:
-        is_gone = await _schedules(here).remove(id, here.user, here.settings)
+        check_removable(here.settings, found[0])
     except RequestError as error:
         raise ToolFailure(str(error)) from None
-    if not found or not is_gone:
-        raise ToolFailure(f"There is no schedule {id!r}; list_schedules shows the ids of those there are.")
-    return _marked(f"Cancelled: {visible(found[0].task)}", found)
+    return found[0]
+
+
+@tool(effect="write", objection=_check_cancel, preview=_preview_cancel, verify=_is_gone)
+async def cancel_schedule(here: Here, id: Annotated[str, "as list_schedules shows it"]) -> str:  # noqa: A002
+    """Cancel something that is planned."""
+    found = await _check_cancel(here, id)
+    await _schedules(here).remove(id, here.user, here.settings)
+    return _marked(f"Cancelled: {visible(found.task)}", [found])
 
 
 def _marked(told: str, schedules: Sequence[Schedule]) -> str:

@@ -86,7 +86,7 @@ def test_every_so_often_minds_no_clock_and_keeps_its_step_after_an_outage():
         ({"every": "1s"}, "too often"),
         ({"every": "0m"}, "too often"),
         ({"every": "soon"}, "no length of time"),
-        ({"at": "2020-01-01 07:00"}, "never due"),
+        ({"at": "2020-01-01 07:00"}, "2020-01-01 07:00 CET is past"),
         ({"at": "25:00"}, "no time"),
         ({"at": "tomorrow"}, "no time"),
         ({"at": "07:00", "cron": "0 7 * * *"}, "one way"),

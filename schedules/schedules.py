@@ -79,6 +79,10 @@ class Schedule:
     """It is paused."""
     failures: int = 0
 
+    def next_in(self, zone: str) -> str:
+        """Return the next due time in words; empty: none is foreseen."""
+        return clock(self.next_at, zone) if self.next_at and self.status == "active" else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

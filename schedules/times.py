@@ -65,8 +65,11 @@ def is_relative(said: str) -> bool:
     return _lasting(said.strip().removeprefix("in ")) is not None
 
 
-def words_for(recurrence: Recurrence) -> str:
-    """Return in words how often something is due."""
+def words_for(recurrence: Recurrence, zone: str = "") -> str:
+    """Return in words how often something is due.
+
+    `zone` is its reader's: whose clock a rule goes by is said where that is another's.
+    """
     if recurrence.kind == "once":
         return "once"
     if recurrence.kind == "every":
@@ -75,7 +78,7 @@ def words_for(recurrence: Recurrence) -> str:
         return f"every {count(round(step / seconds), unit)}"
     if recurrence.kind == "event":
         return f"at each: {recurrence.rule}"
-    return recurrence.rule
+    return f"{recurrence.rule} in {recurrence.zone}" if zone not in {"", recurrence.zone} else recurrence.rule
 
 
 def _moment(said: str, now: float, zone: str) -> float:

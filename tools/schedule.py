@@ -88,12 +88,15 @@ async def schedule_task(  # noqa: PLR0913, PLR0917
 async def list_schedules(here: Here) -> str:
     """List what is planned for the person, each with its id."""
     found = await _schedules(here).find(user=here.user)
+    zone = here.settings.zone(here.user).key
     lines = []
     for each in found:
-        due = f"next {clock(each.next_at, each.recurrence.zone)}" if each.next_at else "no more"
+        due = f", next {said}" if (said := each.next_in(zone)) else ""
         state = "" if each.status == "active" else f" ({each.status})"
         kind = "reminder" if each.is_reminder else "task"
-        lines.append(f"[{each.id}] {kind}, {words_for(each.recurrence)}, {due}{state}: {visible(each.task)}")
+        lines.append(
+            f"[{each.id}] {kind}, {words_for(each.recurrence, zone)}{due}{state}: {visible(each.task)}"
+        )
     return _marked("\n".join(lines) or "Nothing is planned.", found)
 
 

@@ -183,11 +183,11 @@ def _planned(
     """Return a schedule as the page shows it, and what ends it."""
     is_declared = table_of(settings, schedule.user, schedule.recurrence) is not None
     end = None if is_declared else "Remove" if schedule.status == "ended" else "Cancel"
-    zone = schedule.recurrence.zone
+    zone = settings.zone(schedule.user).key
     facts = [
         "a reminder" if schedule.is_reminder else "",
-        words_for(schedule.recurrence),
-        f"next {clock(schedule.next_at, zone)}" if schedule.next_at else "",
+        words_for(schedule.recurrence, zone),
+        f"next {due}" if (due := schedule.next_in(zone)) else "",
         f"last {clock(runs[-1].due_at, zone)}: {became[runs[-1].id]}" if runs else "",
         schedule.status + (f": {schedule.why}" if schedule.why else ""),
     ]

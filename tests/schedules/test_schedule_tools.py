@@ -185,3 +185,17 @@ async def test_no_model_cancels_what_twobrain_toml_declares(settle):
         assert "take [hooks.deploys] out" in ended.response
         assert [each.id for each in await Schedules(orchestrator.ledger).find()] == [schedule.id]
         assert await Triggers(orchestrator.ledger).enter(schedule, event) == "known"
+
+
+async def test_no_next_time_is_told_of_what_waits_for_no_clock(settle):
+    house = settle("openai", more=ZONE)
+    async with house.open() as orchestrator:
+        hook = by_event("hook deploys", "local", "look", 0.0)
+        await Triggers(orchestrator.ledger).enter(hook, Event("guid-1", "deploys.txt", "Deployed."))
+        await orchestrator.ask(asked("schedule_task", BINS), thread_id="t1")
+        await orchestrator.resume("t1", answer=True)
+        [bins] = [each for each in await Schedules(orchestrator.ledger).find() if each.is_reminder]
+        await Schedules(orchestrator.ledger).pause(bins.id)
+        listed = await orchestrator.ask(asked("list_schedules", {}), thread_id="t1")
+        assert f"[{hook.id}] task, at each: hook deploys: look" in listed.response
+        assert f"[{bins.id}] reminder, once (paused): take the bins out" in listed.response

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from base.errors import RequestError
+from base.settings import LOCAL, Settings
 from channels.scheduler import Scheduler
 from graphs.session import Orchestrator
 from nodes.context import Context
@@ -19,6 +20,12 @@ from terminal.screen import open_screen
 from terminal.text import plain
 
 _COLUMNS = ("id", "user", "title", "when", "next", "status", "last")
+_CHANGED = {
+    "active": "goes on",
+    "paused": "is paused",
+    "ended": "is over: no time to come is left of it",
+    "removed": "is forgotten",
+}
 _NONE = 'Nothing is planned. Plan something: twobrain schedule add "what is new?" --at 07:00 --every 1d'
 
 
@@ -76,7 +83,9 @@ async def list_all(orchestrator: Orchestrator, *, user: str | None, as_json: boo
         _COLUMNS,
         _NONE,
         as_json=as_json,
-        for_people=lambda row: _for_people(known[row["id"]], last[row["id"]], became),
+        for_people=lambda row: _for_people(
+            known[row["id"]], last[row["id"]], became, _zone(orchestrator.settings, row["user"])
+        ),
     )
 
 
@@ -91,12 +100,12 @@ async def change(orchestrator: Orchestrator, ident: str, *, user: str | None, to
         found = await schedules.pause(ident, user)
     if not found:
         raise _unknown(ident)
+    status = next((each.status for each in await schedules.find(id=ident)), to)
     screen = open_screen(machine=as_json)
     if as_json:
-        show_json(screen, {"id": ident, "status": to})
+        show_json(screen, {"id": ident, "status": status})
     else:
-        words = {"active": "goes on", "paused": "is paused", "removed": "is forgotten"}[to]
-        screen.note(f"{plain(ident)} {words}.")
+        screen.note(f"{plain(ident)} {_CHANGED[status]}.")
 
 
 async def run_now(orchestrator: Orchestrator, ident: str, *, user: str | None, as_json: bool) -> None:
@@ -120,6 +129,11 @@ async def run_due(orchestrator: Orchestrator, *, as_json: bool) -> None:
         screen.note(f"Done: {done}.")
 
 
+def _zone(settings: Settings, user: str) -> str:
+    """Return a person's time zone; of one unknown, this machine's."""
+    return settings.zone(user if user in settings.users else LOCAL).key
+
+
 def _unknown(ident: str) -> RequestError:
     return RequestError(f"There is no schedule {ident!r}. `twobrain schedule list` lists those there are.")
 
@@ -141,14 +155,13 @@ def _as_row(schedule: Schedule) -> Row:
     }
 
 
-def _for_people(schedule: Schedule, runs: Sequence[Run], became: Mapping[str, str]) -> Row:
-    zone = schedule.recurrence.zone
+def _for_people(schedule: Schedule, runs: Sequence[Run], became: Mapping[str, str], zone: str) -> Row:
     return {
         "id": schedule.id,
         "user": schedule.user,
         "title": schedule.title,
-        "when": words_for(schedule.recurrence),
-        "next": clock(schedule.next_at, zone) if schedule.next_at else "",
+        "when": words_for(schedule.recurrence, zone),
+        "next": schedule.next_in(zone),
         "status": f"{schedule.status}: {schedule.why}" if schedule.why else schedule.status,
         "last": f"{clock(runs[-1].due_at, zone)}: {became[runs[-1].id]}" if runs else "",
     }

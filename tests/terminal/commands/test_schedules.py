@@ -1,6 +1,7 @@
 """Schedules at the terminal: what may be planned, what is listed, and what a person is told."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -113,3 +114,18 @@ def test_doctor_names_the_places_where_nobody_can_be_told(home):
     )
     assert "[hooks.deploys] to: 'NO_SUCH' cannot be told, for the variable NO_SUCH is not set" in told
     assert "'PUSH' cannot" not in told
+
+
+def test_all_times_are_in_their_persons_zone_and_what_is_over_does_not_go_on(home):
+    home.configure('[users.local]\ntimezone = "Asia/Tokyo"\n' + HOOK)
+    come(home, "hook deploys")
+    home.run("run-due")
+    home.run("schedule", "add", "take the bins out", "--at", "in 1s", "--remind")
+    time.sleep(1)
+    home.run("run-due")
+    rows = {row["title"]: row["id"] for row in home.json("schedule", "list")}
+    lines = home.run("schedule", "list").stdout.splitlines()[1:]
+    assert [line.count(" JST: ") for line in lines] == [1, 1]
+    told = home.run("schedule", "resume", rows["take the bins out"]).stderr
+    assert "is over: no time to come is left of it" in told
+    assert home.json("schedule", "resume", rows["what is 12*7"])["status"] == "active"

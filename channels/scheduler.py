@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -61,9 +62,31 @@ class Scheduler:
         Raises:
             StorageError: it cannot be read or noted.
         """
-        due = await self._due()
+        return (await self.done_now())[0]
+
+    async def done_now(self) -> tuple[int, Sequence[tuple[Run, Schedule]]]:
+        """Do what is due now; return how many turns, and the reminders."""
+        reminders = await self._schedules.take(self.targets)
+        due = await self._schedules.due()
         await asyncio.gather(*(self._do(run, schedule) for run, schedule in due))
-        return len(due)
+        return len(due), reminders
+
+    async def run_one(self, ident: str, user: str | None) -> tuple[Run, str] | None:
+        """Do one now, nothing else; None: there is none of the user's.
+
+        Return what became of it, and why it failed. Where another process does it first, that is waited for.
+
+        Raises:
+            StorageError: it cannot be read or noted.
+        """
+        run, problem = await self._schedules.enter(ident, user, self.targets), ""
+        while run and run.status == "due" and (found := await self._schedules.found(run.id)):
+            with suppress(BusyThreadError):
+                problem = await self._attempt(*found)
+            run = (await self._schedules.found(run.id) or found)[0]
+            if run.status == "due":
+                await asyncio.sleep(_LOOK_S)
+        return (run, problem) if run else None
 
     async def _due(self) -> Sequence[tuple[Run, Schedule]]:
         await self._schedules.take(self.targets)
@@ -75,18 +98,22 @@ class Scheduler:
 
     async def _do(self, run: Run, schedule: Schedule) -> None:
         """Do a run, unless another process is at it."""
-        locks = self._orchestrator.turns
-        its_room = self._its_room.setdefault(schedule.id, asyncio.Semaphore(_OF_ONE))
         try:
-            async with its_room, self._room, locks.at_once(f"\ud800schedule {run.id}"):
-                if any(each.id == run.id for each, _ in await self._schedules.due()):  # it was done meanwhile
-                    await self._run(run, schedule)
+            await self._attempt(run, schedule)
         except BusyThreadError:
             pass
         except TwobrainError as error:
             _log.error("schedule %s: %s", schedule.id, error)
 
-    async def _run(self, run: Run, schedule: Schedule) -> None:
+    async def _attempt(self, run: Run, schedule: Schedule) -> str:
+        """Do a run that is due still; return why it failed."""
+        its_room = self._its_room.setdefault(schedule.id, asyncio.Semaphore(_OF_ONE))
+        async with its_room, self._room, self._orchestrator.turns.at_once(f"\ud800schedule {run.id}"):
+            if any(each.id == run.id for each, _ in await self._schedules.due()):  # it was done meanwhile
+                return await self._run(run, schedule)
+        return ""
+
+    async def _run(self, run: Run, schedule: Schedule) -> str:
         result, problem = await self._asked(run, schedule)
         if result and result.stop_reason == "model_failed":
             problem = "; ".join(each["why"] for each in result.failed_models) or "no model answered"
@@ -102,6 +129,7 @@ class Scheduler:
                 await self._schedules.pause(
                     schedule.id, why=f"{count(FAILURES, 'failure')} in a row: {problem}"
                 )
+        return problem
 
     async def _asked(self, run: Run, schedule: Schedule) -> tuple[Result | None, str]:
         """Return what came of the turn; None: it failed, and why."""

@@ -150,14 +150,18 @@ class Schedules:
             check_removable(settings, each)
         return await self._access.write(_ON, _remove, ident, user)
 
-    async def enter(self, ident: str, user: str | None, targets: Targets) -> bool:
-        """Have one done now, too; False: there is none of the user's."""
+    async def enter(self, ident: str, user: str | None, targets: Targets) -> Run | None:
+        """Have one done now, too; None: there is none of the user's."""
         return await self._access.write(_ON, _enter_now, ident, user, self.now(), targets)
 
-    async def take(self, targets: Targets) -> None:
-        """Enter runs of what is due; send reminders on their way."""
-        while await self._access.write(_ON, _take, self.now(), targets) == _AT_ONCE:
-            pass
+    async def take(self, targets: Targets) -> Sequence[tuple[Run, Schedule]]:
+        """Enter runs of what is due; return the reminders on their way."""
+        reminders: list[tuple[Run, Schedule]] = []
+        taken = _AT_ONCE
+        while taken == _AT_ONCE:
+            taken, found = await self._access.write(_ON, _take, self.now(), targets)
+            reminders += found
+        return reminders
 
     async def due(self) -> Sequence[tuple[Run, Schedule]]:
         """Return the runs that are to be done, the oldest first."""
@@ -286,37 +290,40 @@ def _forget_events(connection: Connection) -> None:
     connection.execute(delete(events).where(events.c.run.not_in(due)))
 
 
-def _enter_now(connection: Connection, ident: str, user: str | None, now: float, targets: Targets) -> bool:
+def _enter_now(
+    connection: Connection, ident: str, user: str | None, now: float, targets: Targets
+) -> Run | None:
     for row in rows_of(
         connection, select(schedules).where(*matching(schedules, {"id": ident, "user": user}))
     ):
-        _enter(connection, _schedule(row), now, 0, now, targets)
-        return True
-    return False
+        return _enter(connection, _schedule(row), now, 0, now, targets)[0]
+    return None
 
 
-def _take(connection: Connection, now: float, targets: Targets) -> int:
+def _take(connection: Connection, now: float, targets: Targets) -> tuple[int, Sequence[tuple[Run, Schedule]]]:
     ahead = schedules.c.is_reminder & (schedules.c.next_at <= now + AHEAD_S)
     due = schedules.c.status == "active", (schedules.c.next_at <= now) | ahead
     rows = rows_of(connection, select(schedules).where(*due).order_by(schedules.c.next_at).limit(_AT_ONCE))
-    for row in rows:
-        _take_one(connection, _schedule(row), now, targets)
-    return len(rows)
+    reminders = []
+    for schedule in map(_schedule, rows):
+        run, is_new = _take_one(connection, schedule, now, targets)
+        reminders += [(run, schedule)] if is_new and run.status == "sent" else []
+    return len(rows), reminders
 
 
-def _take_one(connection: Connection, schedule: Schedule, now: float, targets: Targets) -> None:
+def _take_one(connection: Connection, schedule: Schedule, now: float, targets: Targets) -> tuple[Run, bool]:
     until = max(now, schedule.next_at or now)  # a reminder's, which is on its way already, is later
     due_at, missed = _latest(schedule, until)
     next_at = schedule.recurrence.after(until)
     values = {"next_at": next_at, "status": "active" if next_at else "ended"}
     connection.execute(update(schedules).where(schedules.c.id == schedule.id).values(values))
-    _enter(connection, schedule, due_at, missed, now, targets)
+    return _enter(connection, schedule, due_at, missed, now, targets)
 
 
 def _enter(  # noqa: PLR0913, PLR0917 (a due time, whole)
     connection: Connection, schedule: Schedule, due_at: float, missed: int, now: float, targets: Targets
-) -> None:
-    """Enter a run for a due time, unless there is one."""
+) -> tuple[Run, bool]:
+    """Enter a run for a due time; False: there was one."""
     ident = sha256(f"{schedule.id} {due_at!r}".encode()).hexdigest()[:32]
     is_missed = now - due_at > OVERDUE_S and schedule.when_missed == "skip"
     status: RunStatus = "missed" if is_missed else "sent" if schedule.is_reminder else "due"
@@ -336,6 +343,7 @@ def _enter(  # noqa: PLR0913, PLR0917 (a due time, whole)
         for notice in notices_in(targets(schedule.user, schedule.place), f"reminder {run.id}", row, now):
             connection.execute(insert(connection.dialect, notices).values(**notice).on_conflict_do_nothing())
     trim(connection, schedule.id)
+    return run, is_new
 
 
 def trim(connection: Connection, schedule: str) -> None:

@@ -129,3 +129,38 @@ def test_all_times_are_in_their_persons_zone_and_what_is_over_does_not_go_on(hom
     told = home.run("schedule", "resume", rows["take the bins out"]).stderr
     assert "is over: no time to come is left of it" in told
     assert home.json("schedule", "resume", rows["what is 12*7"])["status"] == "active"
+
+
+def test_one_is_done_alone_now_and_its_answer_printed(home):
+    for task, more in (("what is 2+3", ()), ('write "x" to a.txt', ()), ("take the bins out", ("--remind",))):
+        home.run("schedule", "add", task, "--at", "2099-01-01 07:00", *more)
+    home.run("schedule", "add", "what is 12*7", "--at", "in 1s")
+    time.sleep(1)
+    ids = {row["title"]: row["id"] for row in home.json("schedule", "list")}
+    done = home.run("schedule", "run", ids["what is 2+3"])
+    assert "2+3 = 5" in done.stdout
+    assert "thread schedule-" in done.stderr
+    assert [row["title"] for row in home.json("threads")] == ["what is 2+3"]
+    waits = home.run("schedule", "run", ids['write "x" to a.txt'], code=3)
+    assert "twobrain approve schedule-" in waits.stdout
+    again = home.run("schedule", "run", ids['write "x" to a.txt'], code=2).stderr
+    assert "An earlier run of" in again
+    assert "twobrain pending" in again
+    reminded = home.run("schedule", "run", ids["take the bins out"])
+    assert "Reminder: take the bins out" in reminded.stdout
+    assert "waits on the page until it is shown" in reminded.stderr
+    told = home.json("schedule", "run", ids["what is 2+3"])
+    assert (told["status"], told["result"]["response"].splitlines()[0]) == ("done", "2+3 = 5")
+    assert [row["tool"] for row in home.json("audit")].count("calculate") == 2  # not the one that was due
+
+
+def test_who_has_a_timer_alone_reads_reminders_in_what_it_prints(home):
+    home.run("schedule", "add", "take the bins out", "--at", "in 1s", "--remind", "--to", "page")
+    due = home.run("run-due")
+    assert "Reminder: take the bins out" in due.stdout
+    assert "Done: 1." in due.stderr
+    assert home.json("run-due") == {"done": 0, "reminders": []}
+    [row] = home.json("schedule", "list")
+    assert (row["to"], row["last"]["status"]) == ("page", "sent")
+    time.sleep(1)
+    assert "waits on the page until it is shown" in home.run("schedule", "list").stdout

@@ -98,7 +98,8 @@ def checked(recurrence: Recurrence, now: float) -> Recurrence:
     if not dues:
         if recurrence.kind == "once":
             raise RequestError(f"{clock(recurrence.begins_at, recurrence.zone)} is past: say a time to come.")
-        raise RequestError(f"{recurrence.rule!r} is never due: no day to come fits it.")
+        rule = recurrence.rule if recurrence.kind != "every" else f"every {recurrence.rule} seconds"
+        raise RequestError(f"{rule!r} is never due: no day to come fits it.")
     if any(later - due < SHORTEST_S for due, later in pairwise(dues)):
         raise _TOO_OFTEN
     return recurrence

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from base.environment import time_zone
 from base.errors import RequestError
 from base.texts import count
-from schedules.recurrence import Recurrence, checked
+from schedules.recurrence import Recurrence, checked, clock
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
@@ -28,7 +28,7 @@ def recurrence_of(  # noqa: PLR0913 (each way in which it can be said)
 
     Args:
         now: Unix seconds.
-        zone: the person's time zone, by its IANA name.
+        zone: by whose clock, as an IANA name: the person's, unless they name another.
         at: a time on their clock, a date and time, or `in 90m`; once, or of `every` the first.
         every: seconds, minutes, hours, days or weeks between two times, such as `90m`.
         rule: an RRULE (RFC 5545).
@@ -45,6 +45,10 @@ def recurrence_of(  # noqa: PLR0913 (each way in which it can be said)
         raise RequestError(
             "Say when in one way: at a time, every so often (from a time on), by a rule, or as cron."
         )
+    try:
+        time_zone(zone)
+    except ValueError as error:
+        raise RequestError(f"{zone!r} is no time zone: {error}.") from None
     begins = _moment(at, now, zone) if at else now
     if every:
         step = _lasting(every)
@@ -63,6 +67,21 @@ def recurrence_of(  # noqa: PLR0913 (each way in which it can be said)
 def is_relative(said: str) -> bool:
     """Tell whether a time is from now on, such as `in 90m`."""
     return _lasting(said.strip().removeprefix("in ")) is not None
+
+
+def skipped_by_clocks(said: str | None, recurrence: Recurrence) -> str:
+    """Say that clocks skip the time that was said; empty: none do."""
+    text, zone = (said or "").strip(), time_zone(recurrence.zone)
+    shown = datetime.fromtimestamp(recurrence.begins_at, zone)
+    try:
+        meant = time.fromisoformat(text.zfill(5)) if _CLOCK.fullmatch(text) else datetime.fromisoformat(text)
+    except ValueError:  # no time on a clock, such as `in 90m`
+        return ""
+    if meant.tzinfo or (meant.hour, meant.minute) == (shown.hour, shown.minute):
+        return ""
+    return (
+        f"The clocks in {recurrence.zone} skip {text}: it is {clock(recurrence.begins_at, recurrence.zone)}."
+    )
 
 
 def words_for(recurrence: Recurrence, zone: str = "") -> str:

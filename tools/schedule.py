@@ -11,7 +11,7 @@ from base.texts import is_blank, visible
 from base.worker_threads import in_thread
 from schedules.recurrence import clock
 from schedules.schedules import ID_LENGTH, Schedule, Schedules, check_removable, title_of
-from schedules.times import is_relative, recurrence_of, words_for
+from schedules.times import is_relative, recurrence_of, skipped_by_clocks, words_for
 from tools.declaration import Here, ToolFailure, Untrusted, tool
 
 _LONGEST = 4_000
@@ -54,7 +54,8 @@ def _preview(  # noqa: PLR0913, PLR0917 (in a thread: a rule takes its time)
     from_now_on = every and not at  # counted from when it is agreed to: each look would find another time
     when = "" if from_now_on else f": {', '.join(dues)}{', …' if len(dues) == _SHOWN else ''}"
     lines = [f"| {visible(line)}" for line in task.splitlines() if not is_blank(line)]
-    return "\n".join([f"{words_for(planned.recurrence).capitalize()}{when}", f"{what}:", *lines])
+    skipped = [said] if (said := skipped_by_clocks(at, planned.recurrence)) else []
+    return "\n".join([f"{words_for(planned.recurrence).capitalize()}{when}", *skipped, f"{what}:", *lines])
 
 
 async def _check_plan(  # noqa: PLR0913, PLR0917

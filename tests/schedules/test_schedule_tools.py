@@ -199,3 +199,12 @@ async def test_no_next_time_is_told_of_what_waits_for_no_clock(settle):
         listed = await orchestrator.ask(asked("list_schedules", {}), thread_id="t1")
         assert f"[{hook.id}] task, at each: hook deploys: look" in listed.response
         assert f"[{bins.id}] reminder, once (paused): take the bins out" in listed.response
+
+
+async def test_a_card_says_that_clocks_skip_its_time(settle):
+    house = settle("openai", more=ZONE)
+    async with house.open() as orchestrator:
+        task = {"task": "x", "at": "2099-03-29 02:30"}
+        waiting = await orchestrator.ask(asked("schedule_task", task), thread_id="t1")
+        shown = waiting.pending["action_requests"][0]["description"]
+        assert "Once: 2099-03-29 03:30 CEST\nThe clocks in Europe/Berlin skip 2099-03-29 02:30" in shown

@@ -11,15 +11,14 @@ from base.texts import visible
 from channels.scheduler import Scheduler
 from graphs.result import Result
 from graphs.session import Orchestrator
-from nodes.context import Context
 from schedules.destinations import check_place
 from schedules.outcomes import outcomes
 from schedules.recurrence import clock
 from schedules.schedules import ID_LENGTH, Run, Schedule, Schedules, title_of
-from schedules.times import recurrence_of, words_for
+from schedules.times import recurrence_of, skipped_by_clocks, words_for
 from terminal.app import Options
 from terminal.commands.conversations.show import print_message
-from terminal.conversation import Conversation, exit_code
+from terminal.conversation import Conversation, checked_context, exit_code
 from terminal.lists import Row, list_rows, show_json
 from terminal.progress import receipts
 from terminal.screen import Screen, open_screen
@@ -46,18 +45,22 @@ class Wanted(NamedTuple):
     """Of `schedules.schedules.Schedule`."""
     choices: Mapping[str, Any]
     """Of `nodes.context.Context`; None: as ever."""
+    zone: str | None
+    """By whose clock; None: by the person's."""
 
 
 async def add(orchestrator: Orchestrator, wanted: Wanted, *, as_json: bool) -> None:
     """Plan a task or a reminder."""
     ledger, user, task = orchestrator.ledger, wanted.options["user"], wanted.task
-    orchestrator.settings.user(user)
     given = {name: value for name, value in wanted.choices.items() if value is not None}
-    Context.model_validate({**given, "user": user})
+    checked_context({**given, "user": user}, orchestrator.settings.user(user))
     if not task.strip():
         raise RequestError("Say what is to be done: twobrain schedule add TASK --at TIME.")
+    most = orchestrator.settings.limits.max_message_chars
+    if len(task) > most:
+        raise RequestError(f"The task has {len(task):,} characters; a message has {most:,} at the most.")
     check_place(orchestrator.settings, user, wanted.options["place"])
-    zone = orchestrator.settings.zone(user).key
+    zone = wanted.zone or orchestrator.settings.zone(user).key
     schedule = Schedule(
         id=uuid4().hex[:ID_LENGTH],
         title=title_of(task),
@@ -76,6 +79,8 @@ async def add(orchestrator: Orchestrator, wanted: Wanted, *, as_json: bool) -> N
     screen.note(
         f"Planned as {kept.id}: {words_for(kept.recurrence)}, next on {clock(kept.next_at or 0, zone)}."
     )
+    if skipped := skipped_by_clocks(wanted.times["at"], kept.recurrence):
+        screen.note(skipped, "yellow")
 
 
 async def list_all(orchestrator: Orchestrator, *, user: str | None, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """Schedules at the terminal: what may be planned, what is listed, and what a person is told."""
 
 import asyncio
+import re
 import time
 
 import pytest
@@ -164,3 +165,37 @@ def test_who_has_a_timer_alone_reads_reminders_in_what_it_prints(home):
     assert (row["to"], row["last"]["status"]) == ("page", "sent")
     time.sleep(1)
     assert "waits on the page until it is shown" in home.run("schedule", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--max-cost=-1",), "--max-cost: Input should be greater than 0"),
+        (("--max-cost", "nan"), "--max-cost: Input should be greater than 0"),
+        (("--path", "nope"), "'--path': 'nope' is not one of"),
+        (("--missed", "twice"), "'--missed'"),
+        (("--every", "9999999w"), "is no length of time"),
+        (("--zone", "Mars/Base"), "'Mars/Base' is no time zone"),
+        (("--user", "nobody"), "nobody"),
+        (("and more",), "characters; a message has 10 at the most"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_said_in_a_sentence(home, more, told):
+    home.configure("[users.local]\n[users.alice]\n[limits]\nmax_message_chars = 10\n")
+    done = home.run("schedule", "add", "hello", "--at", "07:00", *more, code=2)
+    assert told in " ".join(done.stderr.split())
+    assert "unexpected" not in done.stderr
+    assert home.json("schedule", "list") == []
+
+
+def test_a_time_that_clocks_skip_is_said_to_be_later_and_a_rule_goes_by_another_zones_clock(home):
+    home.configure('[users.local]\ntimezone = "Europe/Berlin"\n')
+    told = home.run("schedule", "add", "x", "--at", "2099-03-29 02:30").stderr
+    assert "next on 2099-03-29 03:30 CEST" in told
+    assert "The clocks in Europe/Berlin skip 2099-03-29 02:30" in told
+    assert "skip" not in home.run("schedule", "add", "x", "--at", "2099-03-29 03:30").stderr
+    abroad = home.run("schedule", "add", "y", "--cron", "0 7 * * *", "--zone", "Asia/Tokyo").stderr
+    assert "07:00 JST" in abroad
+    listed = home.run("schedule", "list").stdout
+    assert "0 7 * * * in Asia/Tokyo" in listed
+    assert re.search(r"(23:00 CET|00:00 CEST)\tactive", listed)

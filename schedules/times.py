@@ -11,8 +11,11 @@ from schedules.recurrence import Recurrence, checked, clock
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _LASTING = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)[a-z]*\.?", re.IGNORECASE)
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
-_FORMS = "07:00, 2026-12-01 07:00, 2026-12-01T07:00:00+01:00, or in 90m"
+_CLOCK = re.compile(
+    r"(?:(today|tomorrow)\s+(?:at\s+)?)?(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?\s*([ap]m)?", re.IGNORECASE
+)
+_NOON = 12
+_FORMS = "07:00, 7am, tomorrow 07:00, 2026-12-01 07:00, 2026-12-01T07:00:00+01:00, or in 90m"
 
 
 def recurrence_of(  # noqa: PLR0913 (each way in which it can be said)
@@ -51,7 +54,7 @@ def recurrence_of(  # noqa: PLR0913 (each way in which it can be said)
         raise RequestError(f"{zone!r} is no time zone: {error}.") from None
     begins = _moment(at, now, zone) if at else now
     if every:
-        step = _lasting(every)
+        step = _lasting(re.sub(r"^\s*every\s", "", every, flags=re.IGNORECASE))
         if step is None:
             raise RequestError(f"{every!r} is no length of time: write 90m, 2h, 1d or 1w.")
         found = Recurrence("every", str(step), zone, begins if at else now + step)
@@ -74,7 +77,7 @@ def skipped_by_clocks(said: str | None, recurrence: Recurrence) -> str:
     text, zone = (said or "").strip(), time_zone(recurrence.zone)
     shown = datetime.fromtimestamp(recurrence.begins_at, zone)
     try:
-        meant = time.fromisoformat(text.zfill(5)) if _CLOCK.fullmatch(text) else datetime.fromisoformat(text)
+        meant = found[1] if (found := _on_clock(text)) else datetime.fromisoformat(text)
     except ValueError:  # no time on a clock, such as `in 90m`
         return ""
     if meant.tzinfo or (meant.hour, meant.minute) == (shown.hour, shown.minute):
@@ -108,17 +111,35 @@ def _moment(said: str, now: float, zone: str) -> float:
     here = time_zone(zone)
     today = datetime.fromtimestamp(now, here)
     try:
-        if found := _CLOCK.fullmatch(text):
-            hour, minute, second = (int(part or 0) for part in found.groups())
-            due = datetime.combine(today.date(), time(hour, minute, second), here)
-            if due.timestamp() <= now:
-                due = datetime.combine(today.date() + timedelta(days=1), due.time(), here)
+        if found := _on_clock(text):
+            day, shown = found
+            later = day == "tomorrow" or (
+                not day and datetime.combine(today.date(), shown, here).timestamp() <= now
+            )
+            due = datetime.combine(today.date() + timedelta(days=later), shown, here)
         else:
             due = datetime.fromisoformat(text)
             due = due if due.tzinfo else due.replace(tzinfo=here)
         return due.astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         raise RequestError(f"{said!r} is no time: write {_FORMS}.") from None
+
+
+def _on_clock(text: str) -> tuple[str, time] | None:
+    """Return the day that is named, and the time; None: neither.
+
+    Raises:
+        ValueError: no clock shows it.
+    """
+    found = _CLOCK.fullmatch(text)
+    if not found or not (found[3] or found[5]):
+        return None
+    hour, minute, second = (int(part or 0) for part in found.group(2, 3, 4))
+    if half := (found[5] or "").lower():
+        if not 1 <= hour <= _NOON:
+            raise ValueError(text)
+        hour = hour % _NOON + (_NOON if half == "pm" else 0)
+    return (found[1] or "").lower(), time(hour, minute, second)
 
 
 def _lasting(said: str) -> int | None:

@@ -104,6 +104,7 @@ async def list_all(orchestrator: Orchestrator, *, user: str | None, as_json: boo
 async def change(orchestrator: Orchestrator, ident: str, *, user: str | None, to: str, as_json: bool) -> None:
     """Pause one, go on with it, or forget it."""
     schedules = Schedules(orchestrator.ledger)
+    ident = await _whole(schedules, ident, user)
     if to == "removed":
         found = await schedules.remove(ident, user, orchestrator.settings)
     elif to == "active":
@@ -122,6 +123,7 @@ async def change(orchestrator: Orchestrator, ident: str, *, user: str | None, to
 
 async def run_now(orchestrator: Orchestrator, ident: str, *, user: str | None, as_json: bool) -> int:
     """Do one now, alone, and print what came of it."""
+    ident = await _whole(Schedules(orchestrator.ledger), ident, user)
     found = await Scheduler(orchestrator).run_one(ident, user)
     if found is None:
         raise _unknown(ident)
@@ -178,6 +180,17 @@ def _zone(settings: Settings, user: str) -> str:
     return settings.zone(user if user in settings.users else LOCAL).key
 
 
+async def _whole(schedules: Schedules, ident: str, user: str | None) -> str:
+    """Return the id that begins so; what begins several is refused."""
+    known = [each.id for each in await schedules.find(user=user)]
+    found = [each for each in known if each.startswith(ident)]
+    if ident in known or not found or not ident:
+        return ident
+    if len(found) > 1:
+        raise RequestError(f"{ident!r} begins several: {', '.join(found)}. Write more of it.")
+    return found[0]
+
+
 def _unknown(ident: str) -> RequestError:
     return RequestError(f"There is no schedule {ident!r}. `twobrain schedule list` lists those there are.")
 
@@ -213,7 +226,7 @@ def _for_people(schedule: Schedule, runs: Sequence[Run], became: Mapping[str, st
         "id": schedule.id,
         "user": schedule.user,
         "title": schedule.title,
-        "when": words_for(schedule.recurrence, zone),
+        "when": f"{words_for(schedule.recurrence, zone)}{', a reminder' if schedule.is_reminder else ''}",
         "next": schedule.next_in(zone),
         "status": f"{schedule.status}: {schedule.why}" if schedule.why else schedule.status,
         "last": f"{clock(runs[-1].due_at, zone)}: {became[runs[-1].id]}" if runs else "",

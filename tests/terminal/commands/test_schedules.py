@@ -199,3 +199,16 @@ def test_a_time_that_clocks_skip_is_said_to_be_later_and_a_rule_goes_by_another_
     listed = home.run("schedule", "list").stdout
     assert "0 7 * * * in Asia/Tokyo" in listed
     assert re.search(r"(23:00 CET|00:00 CEST)\tactive", listed)
+
+
+def test_an_id_may_be_shortened_where_no_other_begins_so_and_reminders_are_told_apart(home):
+    ids = []
+    for _ in range(17):  # of sixteen letters, two begin alike
+        ids.append(home.json("schedule", "add", "x", "--every", "every 30 minutes", "--remind")["id"])
+        if len({each[0] for each in ids}) < len(ids):
+            break
+    home.run("schedule", "pause", ids[0][:7])
+    assert [row["id"] for row in home.json("schedule", "list") if row["status"] == "paused"] == [ids[0]]
+    assert "begins several" in home.run("schedule", "remove", ids[-1][0], code=2).stderr
+    assert "every 30 minutes, a reminder" in home.run("schedule", "list").stdout
+    assert len(home.json("schedule", "list")) == len(ids)

@@ -28,6 +28,7 @@ from channels.messenger import (
 )
 from graphs.attachments import Attachment
 from graphs.shadowing import CHECKOUT
+from schedules.destinations import TOKENS
 
 if TYPE_CHECKING:
     from nio import (  # type: ignore[import-untyped]
@@ -74,7 +75,7 @@ class MatrixCard(Card):
     """Where its client-server API is, such as https://matrix.example.org."""
     user: str = Field(pattern=r"^@[^:\s]+:\S+$")
     """The account that people talk to, such as @twobrain:example.org; it is this program's alone."""
-    token_env: str = "MATRIX_ACCESS_TOKEN"  # noqa: S105 (a variable's name)
+    token_env: str = TOKENS[_NAME]
     """Name of the environment variable that holds the account's access token."""
 
 

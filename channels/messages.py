@@ -176,6 +176,12 @@ class NoticeRows:
         told = update(notices).where(*its).values(sent_at=now, resolved_at=now)
         return bool(await self._access.write("notices", lambda connection: connection.execute(told).rowcount))
 
+    async def move(self, row: Mapping[str, Any], place: str, now: float) -> None:
+        """Have somebody told elsewhere: where they should have been, they cannot be."""
+        key = f"{row['key'].removesuffix(row['place'])}{place}"
+        moved = {**row, "key": key, "place": place}
+        await self._access.write("notices", _move, row["key"], moved, now)
+
     async def looked(self, name: str, now: float) -> float:
         """Return until when somebody looked for what ended; they begin now."""
         key = f"looked {name}"
@@ -223,3 +229,9 @@ def _deliver(connection: Connection, row: Mapping[str, Any]) -> int:
 def _add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         connection.execute(insert(connection.dialect, notices).values(**row).on_conflict_do_nothing())
+
+
+def _move(connection: Connection, key: str, moved: Mapping[str, Any], now: float) -> None:
+    its = notices.c.key == key, notices.c.resolved_at.is_(None)
+    if connection.execute(update(notices).where(*its).values(resolved_at=now)).rowcount:
+        _add(connection, [moved])

@@ -15,6 +15,7 @@ from base.texts import visible
 from channels.messages import Messages, NoticeRows
 from graphs.session import Orchestrator
 from ledger.threads import PAGE
+from schedules.destinations import barred, is_served
 from schedules.schedules import UNWATCHED, Schedules, note_on
 from tools.notify import sent_to
 
@@ -113,6 +114,10 @@ class Notices:
         now = self._orchestrator.ledger.now()
         if row["kind"] == "question" and not waits:
             await self._rows.change(row["key"], resolved_at=now)
+            return
+        settings = self._orchestrator.settings
+        if row["kind"] != "question" and barred(settings, row["user"], row["place"]):
+            await self._rows.move(row, PAGE, now)
             return
         again = row["sent_at"] is not None
         is_quiet = row["kind"] != "reminder" and self._is_quiet(row["user"])  # they chose its time
@@ -217,7 +222,10 @@ async def serve_notices(orchestrator: Orchestrator) -> None:
         if notice.place != PAGE:  # which shows what is stored
             await _push(orchestrator, notice)
 
-    notices = Notices("others", orchestrator, lambda place: place == PAGE or place.isupper(), push)
+    def is_ours(place: str) -> bool:
+        return not is_served(orchestrator.settings, place)  # one that is gone tells nothing by itself
+
+    notices = Notices("others", orchestrator, is_ours, push)
     while True:
         with suppress(BusyThreadError):
             async with orchestrator.turns.at_once(_LOCK):
@@ -234,9 +242,10 @@ async def serve_notices(orchestrator: Orchestrator) -> None:
 
 
 async def _push(orchestrator: Orchestrator, notice: Notice) -> None:
-    url = orchestrator.settings.secret(notice.place)
-    if url is None:
-        raise TwobrainError(f"the variable {notice.place} is not set to an apprise URL.")
+    settings = orchestrator.settings
+    if why := barred(settings, notice.user, notice.place):
+        raise TwobrainError(f"{why}.")
+    url = settings.secret(notice.place) or ""
     if not await asyncio.to_thread(sent_to, url, await words_of(orchestrator, notice)):
         raise TwobrainError(f"the service of {notice.place} cannot be reached, or refused it.")
 

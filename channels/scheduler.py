@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,9 +15,9 @@ from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.session import Orchestrator
 from graphs.stream import final_result
-from ledger.threads import PAGE
 from nodes.context import Context
-from schedules.schedules import FAILURES, NOWHERE, Run, RunStatus, Schedule, Schedules
+from schedules.destinations import destinations
+from schedules.schedules import FAILURES, Run, RunStatus, Schedule, Schedules, notices_in
 from schedules.triggers import Triggers
 
 _LOOK_S = 1.0
@@ -61,37 +62,58 @@ class Scheduler:
         Raises:
             StorageError: it cannot be read or noted.
         """
-        due = await self._due()
+        return (await self.done_now())[0]
+
+    async def done_now(self) -> tuple[int, Sequence[tuple[Run, Schedule]]]:
+        """Do what is due now; return how many turns, and the reminders."""
+        reminders = await self._schedules.take(self.targets)
+        due = await self._schedules.due()
         await asyncio.gather(*(self._do(run, schedule) for run, schedule in due))
-        return len(due)
+        return len(due), reminders
+
+    async def run_one(self, ident: str, user: str | None) -> tuple[Run, str] | None:
+        """Do one now, nothing else; None: there is none of the user's.
+
+        Return what became of it, and why it failed. Where another process does it first, that is waited for.
+
+        Raises:
+            StorageError: it cannot be read or noted.
+        """
+        run, problem = await self._schedules.enter(ident, user, self.targets), ""
+        while run and run.status == "due" and (found := await self._schedules.found(run.id)):
+            with suppress(BusyThreadError):
+                problem = await self._attempt(*found)
+            run = (await self._schedules.found(run.id) or found)[0]
+            if run.status == "due":
+                await asyncio.sleep(_LOOK_S)
+        return (run, problem) if run else None
 
     async def _due(self) -> Sequence[tuple[Run, Schedule]]:
         await self._schedules.take(self.targets)
         return await self._schedules.due()
 
-    def targets(self, user: str, chosen: str) -> Sequence[str]:
-        """Return where somebody is told: where it says, or they did."""
-        if chosen:
-            return () if chosen == NOWHERE else (chosen,)
-        settings = self._orchestrator.settings
-        card = settings.users.get(user)
-        theirs = [name for name in settings.channels if getattr(card, name, None)]
-        return (card.notify if card else ()) or theirs or (PAGE,)
+    def targets(self, user: str, chosen: str) -> Mapping[str, bool]:
+        """Return where somebody is told, and whether they can be there."""
+        return destinations(self._orchestrator.settings, user, chosen)
 
     async def _do(self, run: Run, schedule: Schedule) -> None:
         """Do a run, unless another process is at it."""
-        locks = self._orchestrator.turns
-        its_room = self._its_room.setdefault(schedule.id, asyncio.Semaphore(_OF_ONE))
         try:
-            async with its_room, self._room, locks.at_once(f"\ud800schedule {run.id}"):
-                if any(each.id == run.id for each, _ in await self._schedules.due()):  # it was done meanwhile
-                    await self._run(run, schedule)
+            await self._attempt(run, schedule)
         except BusyThreadError:
             pass
         except TwobrainError as error:
             _log.error("schedule %s: %s", schedule.id, error)
 
-    async def _run(self, run: Run, schedule: Schedule) -> None:
+    async def _attempt(self, run: Run, schedule: Schedule) -> str:
+        """Do a run that is due still; return why it failed."""
+        its_room = self._its_room.setdefault(schedule.id, asyncio.Semaphore(_OF_ONE))
+        async with its_room, self._room, self._orchestrator.turns.at_once(f"\ud800schedule {run.id}"):
+            if any(each.id == run.id for each, _ in await self._schedules.due()):  # it was done meanwhile
+                return await self._run(run, schedule)
+        return ""
+
+    async def _run(self, run: Run, schedule: Schedule) -> str:
         result, problem = await self._asked(run, schedule)
         if result and result.stop_reason == "model_failed":
             problem = "; ".join(each["why"] for each in result.failed_models) or "no model answered"
@@ -107,6 +129,7 @@ class Scheduler:
                 await self._schedules.pause(
                     schedule.id, why=f"{count(FAILURES, 'failure')} in a row: {problem}"
                 )
+        return problem
 
     async def _asked(self, run: Run, schedule: Schedule) -> tuple[Result | None, str]:
         """Return what came of the turn; None: it failed, and why."""
@@ -144,13 +167,9 @@ class Scheduler:
 
     async def _tell(self, run: Run, schedule: Schedule, kind: str) -> None:
         now = self._orchestrator.ledger.now()
-        fields = {"user": run.user, "kind": kind, "thread": run.thread, "subject": run.id, "at": now}
-        await self._rows.add(
-            [
-                {**fields, "key": f"{kind} {run.thread} {place}", "place": place}
-                for place in self.targets(schedule.user, schedule.place)
-            ]
-        )
+        row = {"user": run.user, "kind": kind, "thread": run.thread, "subject": run.id, "at": now}
+        places = self.targets(schedule.user, schedule.place)
+        await self._rows.add(notices_in(places, f"{kind} {run.thread}", row, now))
 
 
 async def serve_schedules(orchestrator: Orchestrator) -> None:

@@ -27,6 +27,7 @@ from channels.messenger import (
 )
 from graphs.attachments import Attachment
 from graphs.shadowing import CHECKOUT
+from schedules.destinations import TOKENS
 
 if TYPE_CHECKING:
     from telegram import Bot, CallbackQuery, InlineKeyboardMarkup, Message, MessageEntity, Update
@@ -59,7 +60,7 @@ _KINDS = {
 class TelegramCard(Card):
     """The `[channels.telegram]` table."""
 
-    token_env: str = "TELEGRAM_BOT_TOKEN"  # noqa: S105 (a variable's name)
+    token_env: str = TOKENS["telegram"]
     """Name of the environment variable that holds the bot's token, as @BotFather gives it."""
     base_url: str = "https://api.telegram.org"
     """Of the Bot API; another where you run your own server of it."""

@@ -24,6 +24,7 @@ from graphs.session import Orchestrator, open_orchestrator
 from ledger.usage import BEGUN
 from models.catalog import ModelRegistry
 from models.failures import happened
+from schedules.destinations import barred
 from storage.sqlite import why
 from tools.files.workspace import SHARED, Workspace
 from tools.registry import open_registry
@@ -50,8 +51,9 @@ async def check_all() -> list[Finding]:
         settings = await asyncio.to_thread(load_settings)
         source = str(settings.source or "no twobrain.toml; what is present chooses")
         found = [Finding("settings", "good", source), *_models(settings), _tools(settings)]
-        found += [*_people(settings), *_hooks(settings), *await asyncio.to_thread(_skills, settings)]
+        found += [*_people(settings), *_destinations(settings), *_hooks(settings)]
         found += [*_unset(settings), *await asyncio.to_thread(_messengers, settings)]
+        found += await asyncio.to_thread(_skills, settings)
         found += check_machine(settings)
     except TwobrainError as error:
         return [Finding("settings", "bad", str(error))]
@@ -102,6 +104,20 @@ def _people(settings: Settings) -> Iterator[Finding]:
     told = [f"{visible(name)}: {Workspace(root, name, settings.data_dir).path}" for name in people]
     if people:
         yield Finding("people", "good", "; ".join([*told, f"everybody: {root / SHARED}"]))
+
+
+def _destinations(settings: Settings) -> Iterator[Finding]:
+    """Say where people cannot be told, though twobrain.toml says so."""
+    named = [
+        (f"[users.{user}] notify", user, place)
+        for user, card in settings.users.items()
+        for place in card.notify
+    ]
+    named += [(f"[hooks.{hook.name}] to", hook.card.user, hook.card.to) for hook in read_hooks(settings)[0]]
+    for table, user, place in named:
+        if place and (why := barred(settings, user, place)):
+            told = f"{table}: {place!r} cannot be told, for {why}: what is meant for it comes on the page"
+            yield Finding("places", "bad", visible(told))
 
 
 def _skills(settings: Settings) -> list[Finding]:

@@ -23,7 +23,7 @@ from nodes.turn.history import result_message
 from nodes.turn.limits import seconds_left
 from nodes.turn.results import ShortResult, store
 from nodes.turn.turn import Turn, take_up
-from tools.declaration import ArgumentsError, Tool, ToolFailure
+from tools.declaration import ArgumentsError, Here, Tool, ToolFailure
 from tools.policy.decision import Allow, Confirm, Deny
 from tools.run import Ran, concurrency_limit, run_tool
 
@@ -118,6 +118,8 @@ async def settle(task: Task, turn: Turn) -> _Outcome | None:
             claim = await _claim(entry, tool, turn, args, verdict, recorded=task.get("on_record", False))
             if isinstance(claim, Claimed | Read):
                 return await _run(entry, tool, turn, args, claim, left)
+        if isinstance(claim, NotApproved | Changed):  # nobody is asked about what cannot run
+            await _check_objection(tool, turn.here(call["id"]), args)
     except (ArgumentsError, ToolFailure) as error:
         return await noted(Recorded("failed", f"Tool error: {error}", tool.untrusted_definition))
     if isinstance(claim, Running):
@@ -162,6 +164,11 @@ async def _claim(  # noqa: PLR0913 (all that a claim is judged by)
         found = _Outcome("executed", _LOOKED_UP)
         return await _finish(entry, turn, found, claimed) or claimed
     return claimed if happened is None else await claim(undone=claimed.attempt)
+
+
+async def _check_objection(tool: Tool, here: Here, args: dict[str, Any]) -> None:
+    if why := await tool.objection(here, args):
+        raise ToolFailure(why)
 
 
 def _unrun(claim: Recorded | NotApproved | Lost | Changed) -> _Outcome | None:

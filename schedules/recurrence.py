@@ -96,7 +96,10 @@ def checked(recurrence: Recurrence, now: float) -> Recurrence:
     except (ValueError, OverflowError, KeyError) as error:
         raise _unreadable(recurrence, error) from None
     if not dues:
-        raise RequestError("That is never due: its time is past, or no day fits the rule.")
+        if recurrence.kind == "once":
+            raise RequestError(f"{clock(recurrence.begins_at, recurrence.zone)} is past: say a time to come.")
+        rule = recurrence.rule if recurrence.kind != "every" else f"every {recurrence.rule} seconds"
+        raise RequestError(f"{rule!r} is never due: no day to come fits it.")
     if any(later - due < SHORTEST_S for due, later in pairwise(dues)):
         raise _TOO_OFTEN
     return recurrence

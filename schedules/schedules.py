@@ -13,10 +13,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, exists, select, update
 
-from base.texts import count
+from base.errors import RequestError
+from base.settings import Settings
+from base.texts import count, visible
 from ledger.ledger import Ledger
 from ledger.tables import events, matching, notices, rows_of, schedule_runs, schedules, threads
 from schedules.recurrence import Recurrence, clock
+from schedules.sources import table_of
 from storage.shared_tables import insert
 
 ID_LENGTH = 8
@@ -27,9 +30,9 @@ OVERDUE_S = 60.0
 """Seconds after which what was due is late."""
 AHEAD_S = 30.0
 """Seconds for which a reminder is on its way before it is due: who sends it looks every few seconds."""
-NOWHERE = "nowhere"
 UNWATCHED = "schedule-"
 """How the names of threads begin whose turns come by themselves."""
+_DECLARED = "A {kind} stands in twobrain.toml: take {table} out there, or `twobrain schedule pause {ident}`."
 _ON = "schedules"
 _AT_ONCE = 100
 """Schedules that one transaction takes up."""
@@ -42,8 +45,8 @@ _LATEST_S = 8 * 86_400.0
 
 Status = Literal["active", "paused", "ended"]
 RunStatus = Literal["due", "waiting", "done", "failed", "missed", "skipped", "sent"]
-Targets = Callable[[str, str], Sequence[str]]
-"""From a user, and the place that a schedule names, to where they are told."""
+Targets = Callable[[str, str], Mapping[str, bool]]
+"""From a user, and the place that a schedule names, to where they are told, and whether they can be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,10 @@ class Schedule:
     why: str = ""
     """It is paused."""
     failures: int = 0
+
+    def next_in(self, zone: str) -> str:
+        """Return the next due time in words; empty: none is foreseen."""
+        return clock(self.next_at, zone) if self.next_at and self.status == "active" else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +138,30 @@ class Schedules:
         """
         return await self._access.write(_ON, _resume, ident, user, self.now())
 
-    async def remove(self, ident: str, user: str | None) -> bool:
-        """Forget one, what is unsent included; False: there is none."""
+    async def remove(self, ident: str, user: str | None, settings: Settings) -> bool:
+        """Forget one, what is unsent included; False: there is none.
+
+        Of a hook or a rule that is declared no more, what it acted on stays known: no delivery counts twice.
+
+        Raises:
+            RequestError: twobrain.toml declares it.
+        """
+        for each in await self.find(id=ident, user=user):
+            check_removable(settings, each)
         return await self._access.write(_ON, _remove, ident, user)
 
-    async def enter(self, ident: str, user: str | None, targets: Targets) -> bool:
-        """Have one done now, too; False: there is none of the user's."""
+    async def enter(self, ident: str, user: str | None, targets: Targets) -> Run | None:
+        """Have one done now, too; None: there is none of the user's."""
         return await self._access.write(_ON, _enter_now, ident, user, self.now(), targets)
 
-    async def take(self, targets: Targets) -> None:
-        """Enter runs of what is due; send reminders on their way."""
-        while await self._access.write(_ON, _take, self.now(), targets) == _AT_ONCE:
-            pass
+    async def take(self, targets: Targets) -> Sequence[tuple[Run, Schedule]]:
+        """Enter runs of what is due; return the reminders on their way."""
+        reminders: list[tuple[Run, Schedule]] = []
+        taken = _AT_ONCE
+        while taken == _AT_ONCE:
+            taken, found = await self._access.write(_ON, _take, self.now(), targets)
+            reminders += found
+        return reminders
 
     async def due(self) -> Sequence[tuple[Run, Schedule]]:
         """Return the runs that are to be done, the oldest first."""
@@ -164,6 +183,13 @@ class Schedules:
         return None
 
 
+def check_removable(settings: Settings, schedule: Schedule) -> None:
+    """Refuse what stands in twobrain.toml; raises RequestError."""
+    if table := table_of(settings, schedule.user, schedule.recurrence):
+        kind = "hook" if schedule.recurrence.rule.startswith("hook ") else "rule for mail"
+        raise RequestError(_DECLARED.format(kind=kind, table=visible(table), ident=schedule.id))
+
+
 def title_of(task: str) -> str:
     """Return what a task is called."""
     return " ".join(task.split())[:_TITLE]
@@ -175,6 +201,19 @@ def note_on(run: Run, schedule: Schedule) -> str:
     due = f"It was due on {clock(run.due_at, zone)}, when nobody was awake." if is_overdue else ""
     missed = f"Missed before that: {count(run.missed, 'time')}." if run.missed else ""
     return " ".join(filter(None, (due, missed)))
+
+
+def notices_in(
+    places: Mapping[str, bool], key: str, row: Mapping[str, Any], now: float
+) -> list[dict[str, Any]]:
+    """Return a notice for each place.
+
+    Where nobody can be told, it is resolved and was never sent.
+    """
+    return [
+        {**row, "key": f"{key} {place}", "place": place, "resolved_at": None if can_be_told else now}
+        for place, can_be_told in places.items()
+    ]
 
 
 def row_of(schedule: Schedule) -> dict[str, Any]:
@@ -202,10 +241,15 @@ def _pause(connection: Connection, ident: str, user: str | None, why: str) -> bo
     found = connection.execute(update(schedules).where(*its).values(status="paused", why=why)).rowcount
     if found:
         _withhold(connection, ident)
-        undone = schedule_runs.c.schedule == ident, schedule_runs.c.status == "due"
-        connection.execute(update(schedule_runs).where(*undone).values(status="skipped"))
-        _forget_events(connection)
+        _leave_undone(connection, ident)
     return bool(found)
+
+
+def _leave_undone(connection: Connection, schedule: str) -> None:
+    """Do nothing of what is due and not begun."""
+    undone = schedule_runs.c.schedule == schedule, schedule_runs.c.status == "due"
+    connection.execute(update(schedule_runs).where(*undone).values(status="skipped"))
+    _forget_events(connection)
 
 
 def _withhold(connection: Connection, schedule: str) -> None:
@@ -227,12 +271,17 @@ def _resume(connection: Connection, ident: str, user: str | None, now: float) ->
 
 
 def _remove(connection: Connection, ident: str, user: str | None) -> bool:
-    gone = connection.execute(delete(schedules).where(*matching(schedules, {"id": ident, "user": user})))
-    if gone.rowcount:
+    its = matching(schedules, {"id": ident, "user": user})
+    kind = connection.scalar(select(schedules.c.kind).where(*its))
+    if kind is None:
+        return False
+    connection.execute(delete(schedules).where(*its))
+    if kind == "event":
+        _leave_undone(connection, ident)
+    else:
         _withhold(connection, ident)
         connection.execute(delete(schedule_runs).where(schedule_runs.c.schedule == ident))
-        _forget_events(connection)
-    return bool(gone.rowcount)
+    return True
 
 
 def _forget_events(connection: Connection) -> None:
@@ -241,37 +290,40 @@ def _forget_events(connection: Connection) -> None:
     connection.execute(delete(events).where(events.c.run.not_in(due)))
 
 
-def _enter_now(connection: Connection, ident: str, user: str | None, now: float, targets: Targets) -> bool:
+def _enter_now(
+    connection: Connection, ident: str, user: str | None, now: float, targets: Targets
+) -> Run | None:
     for row in rows_of(
         connection, select(schedules).where(*matching(schedules, {"id": ident, "user": user}))
     ):
-        _enter(connection, _schedule(row), now, 0, now, targets)
-        return True
-    return False
+        return _enter(connection, _schedule(row), now, 0, now, targets)[0]
+    return None
 
 
-def _take(connection: Connection, now: float, targets: Targets) -> int:
+def _take(connection: Connection, now: float, targets: Targets) -> tuple[int, Sequence[tuple[Run, Schedule]]]:
     ahead = schedules.c.is_reminder & (schedules.c.next_at <= now + AHEAD_S)
     due = schedules.c.status == "active", (schedules.c.next_at <= now) | ahead
     rows = rows_of(connection, select(schedules).where(*due).order_by(schedules.c.next_at).limit(_AT_ONCE))
-    for row in rows:
-        _take_one(connection, _schedule(row), now, targets)
-    return len(rows)
+    reminders = []
+    for schedule in map(_schedule, rows):
+        run, is_new = _take_one(connection, schedule, now, targets)
+        reminders += [(run, schedule)] if is_new and run.status == "sent" else []
+    return len(rows), reminders
 
 
-def _take_one(connection: Connection, schedule: Schedule, now: float, targets: Targets) -> None:
+def _take_one(connection: Connection, schedule: Schedule, now: float, targets: Targets) -> tuple[Run, bool]:
     until = max(now, schedule.next_at or now)  # a reminder's, which is on its way already, is later
     due_at, missed = _latest(schedule, until)
     next_at = schedule.recurrence.after(until)
     values = {"next_at": next_at, "status": "active" if next_at else "ended"}
     connection.execute(update(schedules).where(schedules.c.id == schedule.id).values(values))
-    _enter(connection, schedule, due_at, missed, now, targets)
+    return _enter(connection, schedule, due_at, missed, now, targets)
 
 
 def _enter(  # noqa: PLR0913, PLR0917 (a due time, whole)
     connection: Connection, schedule: Schedule, due_at: float, missed: int, now: float, targets: Targets
-) -> None:
-    """Enter a run for a due time, unless there is one."""
+) -> tuple[Run, bool]:
+    """Enter a run for a due time; False: there was one."""
     ident = sha256(f"{schedule.id} {due_at!r}".encode()).hexdigest()[:32]
     is_missed = now - due_at > OVERDUE_S and schedule.when_missed == "skip"
     status: RunStatus = "missed" if is_missed else "sent" if schedule.is_reminder else "due"
@@ -281,8 +333,17 @@ def _enter(  # noqa: PLR0913, PLR0917 (a due time, whole)
     entered = insert(connection.dialect, schedule_runs).values(**asdict(run)).on_conflict_do_nothing()
     is_new = connection.execute(entered.returning(schedule_runs.c.id)).first() is not None
     if is_new and status == "sent":
-        _remind(connection, run, targets(schedule.user, schedule.place))
+        row = {
+            "user": run.user,
+            "kind": "reminder",
+            "thread": run.thread,
+            "subject": run.id,
+            "at": run.due_at,
+        }
+        for notice in notices_in(targets(schedule.user, schedule.place), f"reminder {run.id}", row, now):
+            connection.execute(insert(connection.dialect, notices).values(**notice).on_conflict_do_nothing())
     trim(connection, schedule.id)
+    return run, is_new
 
 
 def trim(connection: Connection, schedule: str) -> None:
@@ -315,14 +376,6 @@ def _is_open(connection: Connection, schedule: str) -> bool:
     is_open = (schedule_runs.c.status == "due") | ((schedule_runs.c.status == "waiting") & waits)
     query = select(schedule_runs.c.id).where(schedule_runs.c.schedule == schedule, is_open)
     return connection.execute(query.limit(1)).first() is not None
-
-
-def _remind(connection: Connection, run: Run, targets: Sequence[str]) -> None:
-    """Have a person reminded in each place, at its time."""
-    for place in targets:
-        row = {"user": run.user, "kind": "reminder", "thread": run.thread, "subject": run.id}
-        values = {**row, "place": place, "at": run.due_at, "key": f"reminder {run.id} {place}"}
-        connection.execute(insert(connection.dialect, notices).values(**values).on_conflict_do_nothing())
 
 
 def _end(connection: Connection, run: Run, status: RunStatus) -> int:

@@ -6,13 +6,16 @@ from datetime import UTC, datetime, time, timedelta
 from base.environment import time_zone
 from base.errors import RequestError
 from base.texts import count
-from schedules.recurrence import Recurrence, checked
+from schedules.recurrence import Recurrence, checked, clock
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _LASTING = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)[a-z]*\.?", re.IGNORECASE)
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
-_FORMS = "07:00, 2026-12-01 07:00, 2026-12-01T07:00:00+01:00, or in 90m"
+_CLOCK = re.compile(
+    r"(?:(today|tomorrow)\s+(?:at\s+)?)?(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?\s*([ap]m)?", re.IGNORECASE
+)
+_NOON = 12
+_FORMS = "07:00, 7am, tomorrow 07:00, 2026-12-01 07:00, 2026-12-01T07:00:00+01:00, or in 90m"
 
 
 def recurrence_of(  # noqa: PLR0913 (each way in which it can be said)
@@ -28,7 +31,7 @@ def recurrence_of(  # noqa: PLR0913 (each way in which it can be said)
 
     Args:
         now: Unix seconds.
-        zone: the person's time zone, by its IANA name.
+        zone: by whose clock, as an IANA name: the person's, unless they name another.
         at: a time on their clock, a date and time, or `in 90m`; once, or of `every` the first.
         every: seconds, minutes, hours, days or weeks between two times, such as `90m`.
         rule: an RRULE (RFC 5545).
@@ -45,9 +48,13 @@ def recurrence_of(  # noqa: PLR0913 (each way in which it can be said)
         raise RequestError(
             "Say when in one way: at a time, every so often (from a time on), by a rule, or as cron."
         )
+    try:
+        time_zone(zone)
+    except ValueError as error:
+        raise RequestError(f"{zone!r} is no time zone: {error}.") from None
     begins = _moment(at, now, zone) if at else now
     if every:
-        step = _lasting(every)
+        step = _lasting(re.sub(r"^\s*every\s", "", every, flags=re.IGNORECASE))
         if step is None:
             raise RequestError(f"{every!r} is no length of time: write 90m, 2h, 1d or 1w.")
         found = Recurrence("every", str(step), zone, begins if at else now + step)
@@ -65,8 +72,26 @@ def is_relative(said: str) -> bool:
     return _lasting(said.strip().removeprefix("in ")) is not None
 
 
-def words_for(recurrence: Recurrence) -> str:
-    """Return in words how often something is due."""
+def skipped_by_clocks(said: str | None, recurrence: Recurrence) -> str:
+    """Say that clocks skip the time that was said; empty: none do."""
+    text, zone = (said or "").strip(), time_zone(recurrence.zone)
+    shown = datetime.fromtimestamp(recurrence.begins_at, zone)
+    try:
+        meant = found[1] if (found := _on_clock(text)) else datetime.fromisoformat(text)
+    except ValueError:  # no time on a clock, such as `in 90m`
+        return ""
+    if meant.tzinfo or (meant.hour, meant.minute) == (shown.hour, shown.minute):
+        return ""
+    return (
+        f"The clocks in {recurrence.zone} skip {text}: it is {clock(recurrence.begins_at, recurrence.zone)}."
+    )
+
+
+def words_for(recurrence: Recurrence, zone: str = "") -> str:
+    """Return in words how often something is due.
+
+    `zone` is its reader's: whose clock a rule goes by is said where that is another's.
+    """
     if recurrence.kind == "once":
         return "once"
     if recurrence.kind == "every":
@@ -75,7 +100,7 @@ def words_for(recurrence: Recurrence) -> str:
         return f"every {count(round(step / seconds), unit)}"
     if recurrence.kind == "event":
         return f"at each: {recurrence.rule}"
-    return recurrence.rule
+    return f"{recurrence.rule} in {recurrence.zone}" if zone not in {"", recurrence.zone} else recurrence.rule
 
 
 def _moment(said: str, now: float, zone: str) -> float:
@@ -86,17 +111,35 @@ def _moment(said: str, now: float, zone: str) -> float:
     here = time_zone(zone)
     today = datetime.fromtimestamp(now, here)
     try:
-        if found := _CLOCK.fullmatch(text):
-            hour, minute, second = (int(part or 0) for part in found.groups())
-            due = datetime.combine(today.date(), time(hour, minute, second), here)
-            if due.timestamp() <= now:
-                due = datetime.combine(today.date() + timedelta(days=1), due.time(), here)
+        if found := _on_clock(text):
+            day, shown = found
+            later = day == "tomorrow" or (
+                not day and datetime.combine(today.date(), shown, here).timestamp() <= now
+            )
+            due = datetime.combine(today.date() + timedelta(days=later), shown, here)
         else:
             due = datetime.fromisoformat(text)
             due = due if due.tzinfo else due.replace(tzinfo=here)
         return due.astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         raise RequestError(f"{said!r} is no time: write {_FORMS}.") from None
+
+
+def _on_clock(text: str) -> tuple[str, time] | None:
+    """Return the day that is named, and the time; None: neither.
+
+    Raises:
+        ValueError: no clock shows it.
+    """
+    found = _CLOCK.fullmatch(text)
+    if not found or not (found[3] or found[5]):
+        return None
+    hour, minute, second = (int(part or 0) for part in found.group(2, 3, 4))
+    if half := (found[5] or "").lower():
+        if not 1 <= hour <= _NOON:
+            raise ValueError(text)
+        hour = hour % _NOON + (_NOON if half == "pm" else 0)
+    return (found[1] or "").lower(), time(hour, minute, second)
 
 
 def _lasting(said: str) -> int | None:

@@ -31,7 +31,12 @@ from tools.registry import Registry
 _SHORT = re.compile("[0-9a-f]{8}")
 """How a UUID begins."""
 _TITLE_WIDTH = 60
-_OPTIONS = {"orchestrator": "model", "responder": "writer", "system_prompt": "system"}
+_OPTIONS = {
+    "orchestrator": "model",
+    "responder": "writer",
+    "system_prompt": "system",
+    "max_cost_usd": "max-cost",
+}
 """Of a context's fields that are called otherwise where a person chooses them."""
 
 
@@ -202,7 +207,7 @@ class Conversation:
         for name in {"orchestrator", "responder"} & choices.keys():
             self.orchestrator.models.require(choices[name], self.user)
         chosen = {**choices_of(self.context), **choices}
-        self.context = _checked(chosen, self.orchestrator.settings.user(self.user), "/")
+        self.context = checked_context(chosen, self.orchestrator.settings.user(self.user), "/")
 
     def _label(self, model: str) -> str:
         """Return what a person calls a model."""
@@ -268,10 +273,11 @@ def _context(options: Options, settings: Settings) -> Context:
         "system_prompt": options.system,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    return _checked(chosen, settings.user(options.user or LOCAL))
+    return checked_context(chosen, settings.user(options.user or LOCAL))
 
 
-def _checked(given: dict[str, Any], card: UserCard, mark: str = "--") -> Context:
+def checked_context(given: dict[str, Any], card: UserCard, mark: str = "--") -> Context:
+    """Return what was chosen; raises ConfigurationError, which names the option."""
     if card.approvers and not may_choose(card) and given.keys() & set(CHOSEN):
         raise ConfigurationError("Which models, path and persona answer a guest is chosen in twobrain.toml.")
     try:

@@ -1,12 +1,21 @@
 """The commands on schedules, and their options."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 import typer
 
 from terminal.app import Json, OnlyUser, Path, User, app, one_of
 
-_MISSED = Literal["once", "skip"]
+_Missed = Annotated[
+    str,
+    typer.Option(
+        "--missed",
+        metavar="<once|skip>",
+        parser=one_of("once", "skip"),
+        help="Of what was missed: do it once, late, or not at all.",
+    ),
+]
+_Zone = Annotated[str | None, typer.Option("--zone", help="By whose clock: Asia/Tokyo; else by yours.")]
 
 schedule = typer.Typer(no_args_is_help=True)
 app.add_typer(
@@ -22,16 +31,9 @@ def add_schedule(  # noqa: PLR0913, PLR0917 (its options)
     every: Annotated[str | None, typer.Option("--every", help="90m, 2h, 1d, 1w; from --at on.")] = None,
     rule: Annotated[str | None, typer.Option("--rule", help="An RRULE: FREQ=WEEKLY;BYDAY=MO.")] = None,
     cron: Annotated[str | None, typer.Option("--cron", help="Five fields: 0 7 * * 1-5.")] = None,
+    zone: _Zone = None,
     remind: Annotated[bool, typer.Option("--remind", help="Say just this; no model is asked.")] = False,
-    missed: Annotated[
-        str,
-        typer.Option(
-            "--missed",
-            metavar="<once|skip>",
-            parser=one_of(*get_args(_MISSED)),
-            help="Of what was missed: do it once, late, or not at all.",
-        ),
-    ] = "once",
+    missed: _Missed = "once",
     to: Annotated[
         str, typer.Option("--to", help="telegram, matrix, page, a variable with an apprise URL, or nowhere.")
     ] = "",
@@ -57,7 +59,7 @@ def add_schedule(  # noqa: PLR0913, PLR0917 (its options)
         "is_quiet": quiet,
     }
     choices = {"path": path, "max_cost_usd": max_cost_usd, "respond": None if respond else False}
-    run(schedule.add, schedule.Wanted(" ".join(task), times, options, choices), as_json=json)
+    run(schedule.add, schedule.Wanted(" ".join(task), times, options, choices, zone), as_json=json)
 
 
 @schedule.command("list")

@@ -174,7 +174,7 @@ Missing = Callable[[Settings], str | None]
 Location = Callable[[Settings, str, dict[str, Any]], Path | None]
 
 
-async def _no_preview(_here: Here, _args: dict[str, Any]) -> None: ...
+async def _nothing_said(_here: Here, _args: dict[str, Any]) -> None: ...
 
 
 def _nothing_missing(_settings: Settings) -> None: ...
@@ -250,7 +250,10 @@ class Tool:
     """True: others wrote its name, description and parameters, and nobody has agreed to them."""
     outbound: bool = False
     """True: a call's arguments, a URL for one, reach whoever they name, so that a read can carry data out."""
-    preview: Preview = _no_preview
+    objection: Preview = _nothing_said
+    """Says why a call with these checked arguments cannot run, so that nobody is asked about it; None: it may
+    run. Asks only what is near at hand, and never raises."""
+    preview: Preview = _nothing_said
     """The exact effect in words, for the person who confirms; None where there is no more to say than the
     call. The same until the effect is another: a yes is to what it said. Never raises."""
     undo: Undo | None = None
@@ -334,11 +337,12 @@ class Properties(TypedDict, total=False):
     always_asks: str | None
 
 
-def tool(
+def tool(  # noqa: PLR0913 (what is made of a function, each)
     *,
     effect: Effect,
     confirm: bool | None = None,
     idempotent: bool | None = None,
+    objection: Callable[..., Any] | None = None,
     preview: Callable[..., Any] | None = None,
     verify: Callable[..., Any] | None = None,
     **properties: Unpack[Properties],
@@ -348,6 +352,7 @@ def tool(
     The options are the fields of `Tool`, but for these:
         confirm: None: everything but a read asks first.
         idempotent: None: a read is.
+        objection: a function of the same parameters that raises ToolFailure where the call cannot run.
         preview: a function of the same parameters that returns the exact effect in words, or None.
         verify: a function of the same parameters that asks the world whether an earlier call of the same
             `here.idempotency_key` took effect: True, False (it did not, and never will), or None.
@@ -365,7 +370,8 @@ def tool(
             effect=effect,
             confirm=effect != "read" if confirm is None else confirm,
             idempotent=effect == "read" if idempotent is None else idempotent,
-            preview=_shown(preview) if preview else _no_preview,
+            objection=_objected(objection) if objection else _nothing_said,
+            preview=_shown(preview) if preview else _nothing_said,
             verify=_verified(verify) if verify else None,
             **properties,
         )
@@ -456,6 +462,21 @@ def _shown(preview: Callable[..., Any]) -> Preview:
         return here.settings.redact(text) if text else None
 
     return shown
+
+
+def _objected(objection: Callable[..., Any]) -> Preview:
+    look = _call_of(objection)
+
+    async def objected(here: Here, args: dict[str, Any]) -> str | None:
+        try:
+            await _soon(PREVIEW_TIMEOUT_S, look(here, args))
+        except ToolFailure as failure:
+            return str(failure)
+        except Exception:  # the call itself will tell
+            return None
+        return None
+
+    return objected
 
 
 def _verified(verify: Callable[..., Any]) -> Verify:

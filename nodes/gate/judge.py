@@ -64,6 +64,8 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
     for call in calls:
         if call["id"] in entered.doubted and call["verdict"] == "ask":
             call["verdict"] = "run"  # it is looked up before anybody is asked
+        elif call["verdict"] == "ask" and await _is_objected(turn, call):
+            call["verdict"] = "run"  # it cannot: nobody is asked, and the planner is told why
     return JudgedRound(message, calls, taint)
 
 
@@ -196,6 +198,14 @@ def _ruling_if_it_can_run(
     except ArgumentsError:
         return None
     return _ruling(turn, call.name, args, read, rules, denied)
+
+
+async def _is_objected(turn: Turn, call: JudgedCall) -> bool:
+    """Tell whether the tool knows already that a call cannot run."""
+    if tool := turn.res.tools.find(call["name"]):
+        with suppress(ArgumentsError):
+            return await tool.objection(turn.here(call["id"]), tool.check(call["args"])) is not None
+    return False
 
 
 def _ruling(  # noqa: PLR0913, PLR0917 (what `decide` takes)

@@ -8,10 +8,13 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
 from base.errors import UnknownRuleError
+from base.settings import Settings
 from base.texts import count
 from channels.notices import told_here
+from schedules.outcomes import outcomes
 from schedules.recurrence import clock
 from schedules.schedules import Run, Schedule, Schedules
+from schedules.sources import table_of
 from schedules.times import words_for
 from server.page.page import Json, Opened, Page
 from server.page.sign_in import PageError, PageRoute, Who
@@ -136,7 +139,9 @@ async def planned(who: Who, page: Opened) -> Response:
     """List a user's schedules, the next due first."""
     schedules = _schedules(page)
     found = await schedules.find(user=who.user)
-    return Json([_planned(each, await schedules.runs(each.id, 1)) for each in found])
+    last = {each.id: await schedules.runs(each.id, 1) for each in found}
+    became = await outcomes(page.res.ledger, [run for runs in last.values() for run in runs])
+    return Json([_planned(each, last[each.id], became, page.res.settings) for each in found])
 
 
 @router.patch("/planned/{schedule}", status_code=204)
@@ -152,7 +157,7 @@ async def change(schedule: str, given: ScheduleChange, who: Who, page: Opened) -
 @router.delete("/planned/{schedule}", status_code=204)
 async def cancel(schedule: str, who: Who, page: Opened) -> Response:
     """Forget a schedule, what is not sent included."""
-    _check(schedule, found=await _schedules(page).remove(schedule, who.user))
+    _check(schedule, found=await _schedules(page).remove(schedule, who.user, page.res.settings))
     page.changes.note(who.user, "planned")
     return Response(status_code=204)
 
@@ -172,14 +177,18 @@ def _check(ident: str, *, found: bool) -> None:
         raise PageError(404, f"There is no schedule {ident!r} of yours.")
 
 
-def _planned(schedule: Schedule, runs: list[Run]) -> dict[str, object]:
-    """Return a schedule as the page shows it."""
-    zone = schedule.recurrence.zone
+def _planned(
+    schedule: Schedule, runs: list[Run], became: Mapping[str, str], settings: Settings
+) -> dict[str, object]:
+    """Return a schedule as the page shows it, and what ends it."""
+    is_declared = table_of(settings, schedule.user, schedule.recurrence) is not None
+    end = None if is_declared else "Remove" if schedule.status == "ended" else "Cancel"
+    zone = settings.zone(schedule.user).key
     facts = [
         "a reminder" if schedule.is_reminder else "",
-        words_for(schedule.recurrence),
-        f"next {clock(schedule.next_at, zone)}" if schedule.next_at else "",
-        f"last {clock(runs[-1].due_at, zone)}: {runs[-1].status}" if runs else "",
+        words_for(schedule.recurrence, zone),
+        f"next {due}" if (due := schedule.next_in(zone)) else "",
+        f"last {clock(runs[-1].due_at, zone)}: {became[runs[-1].id]}" if runs else "",
         schedule.status + (f": {schedule.why}" if schedule.why else ""),
     ]
-    return {"id": schedule.id, "text": schedule.task, "status": schedule.status, "facts": facts}
+    return {"id": schedule.id, "text": schedule.task, "status": schedule.status, "facts": facts, "end": end}

@@ -86,7 +86,7 @@ def test_every_so_often_minds_no_clock_and_keeps_its_step_after_an_outage():
         ({"every": "1s"}, "too often"),
         ({"every": "0m"}, "too often"),
         ({"every": "soon"}, "no length of time"),
-        ({"at": "2020-01-01 07:00"}, "never due"),
+        ({"at": "2020-01-01 07:00"}, "2020-01-01 07:00 CET is past"),
         ({"at": "25:00"}, "no time"),
         ({"at": "tomorrow"}, "no time"),
         ({"at": "07:00", "cron": "0 7 * * *"}, "one way"),
@@ -125,3 +125,26 @@ def test_a_rule_that_is_years_old_is_followed_from_where_it_is():
     hourly = Recurrence("rrule", "FREQ=HOURLY;BYMINUTE=0;BYSECOND=0", "UTC", begin)
     now = at("2026-01-01 00:00", "UTC")
     assert checked(hourly, now).after(now) == now + 3_600
+
+
+@pytest.mark.parametrize(
+    ("said", "due"),
+    [
+        ("7am", "2026-12-01 07:00 CET"),
+        ("7 pm", "2026-11-30 19:00 CET"),
+        ("12:30am", "2026-12-01 00:30 CET"),
+        ("tomorrow 7am", "2026-12-01 07:00 CET"),
+        ("Tomorrow at 19:00", "2026-12-01 19:00 CET"),
+        ("today 13:00", "2026-11-30 13:00 CET"),
+    ],
+)
+def test_times_are_read_as_people_write_them(said, due):
+    noon = at("2026-11-30 12:00", "Europe/Berlin")
+    assert clock(recurrence_of(noon, "Europe/Berlin", at=said).begins_at, "Europe/Berlin") == due
+
+
+@pytest.mark.parametrize("said", ["7", "13pm", "0am", "yesterday 7am", "tomorrow", "today 11:00"])
+def test_what_is_no_time_or_past_is_refused(said):
+    noon = at("2026-11-30 12:00", "Europe/Berlin")
+    with pytest.raises(RequestError, match=r"is no time|is past"):
+        recurrence_of(noon, "Europe/Berlin", at=said)

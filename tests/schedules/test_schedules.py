@@ -16,6 +16,7 @@ from channels.notices import Notice, Notices, told_here, words_of
 from channels.scheduler import Scheduler
 from graphs.session import Orchestrator
 from ledger.tables import notices, rows_of
+from schedules.outcomes import outcomes
 from schedules.recurrence import Recurrence
 from schedules.schedules import AHEAD_S, Schedule, Schedules
 from tests.wires.brain import Heard, Reply
@@ -225,7 +226,7 @@ async def test_a_reminder_is_on_its_way_before_it_is_due_once_and_no_model_is_as
         assert await told(one) == [("reminder", "page", run.thread)]
         assert run.status == "sent"
         assert await one.ledger.thread(run.thread) is None
-        assert await store.remove("s1", None)
+        assert await store.remove("s1", None, one.settings)
         assert await told(one) == []
 
 
@@ -267,6 +268,22 @@ async def test_what_cannot_be_told_now_is_not_tried_all_the_time(home):
         clock.now = NOON + HOUR
         assert await others.look() > 1
         assert {row["sent_at"] for row in await one.ledger.access.read(rows_of, select(notices))} == {None}
+
+
+async def test_what_was_meant_for_a_place_that_is_gone_comes_on_the_page_once(home):
+    clock = Clock()
+    async with woken(home, clock) as (one, _):
+        store = await kept(one, planned("x", every=None, is_reminder=True, place="PUSH"))
+        clock.now = NOON + HOUR
+        await store.take(lambda _user, _chosen: {"PUSH": True})
+        others = Notices("others", one, lambda _: True, lambda _: asyncio.sleep(0))
+        await others.look()
+        await others.look()
+        assert await told_here(one, "local") == ["Reminder: x"]
+        assert await told_here(one, "local") == []
+        assert await outcomes(one.ledger, runs := await store.runs("s1")) == {
+            runs[0].id: "sent, but PUSH could not be told"
+        }
 
 
 async def test_who_has_no_messenger_is_told_once_where_they_are(home):
@@ -325,7 +342,7 @@ async def test_another_users_schedule_is_none_of_ones_own(home):
     async with woken(home, clock) as (one, scheduler):
         store = await kept(one, planned("what is 12*7"))
         assert not await store.pause("s1", "bob")
-        assert not await store.remove("s1", "bob")
+        assert not await store.remove("s1", "bob", one.settings)
         assert not await store.resume("s1", "bob")
         assert not await store.enter("s1", "bob", scheduler.targets)
         assert await store.find(user="bob") == []
@@ -357,7 +374,7 @@ async def test_a_run_whose_conversation_is_damaged_fails_and_is_not_tried_for_ev
     async with woken(home, clock) as (one, _):
         store = await kept(one, planned("what is 12*7", every=None))
         clock.now = NOON + HOUR
-        await store.take(lambda _user, _chosen: ())
+        await store.take(lambda _user, _chosen: {})
         [run] = await store.runs("s1")
         await one.ask("what is 1+1", thread_id=run.thread)
     with closing(sqlite3.connect(home.data / "checkpoints.db")) as database, database:

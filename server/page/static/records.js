@@ -73,5 +73,5 @@ export const rememberedView = view("remembered", ({ rows, empty }, load) => {
 
 export const plannedView = view("planned", ({ rows, empty }, load) => {
 	const changes = { active: ["Pause", { status: "paused" }], paused: ["Resume", { status: "active" }] };
-	fill(rows, empty, "planned", ({ id, text, facts, status }) => kept(text, facts, { label: "Cancel", question: `No longer “${visible(text)}”?`, path: `planned/${part(id)}`, load, change: changes[status] }));
+	fill(rows, empty, "planned", ({ id, text, facts, status, end }) => kept(text, facts, { label: end, question: `No longer “${visible(text)}”?`, path: `planned/${part(id)}`, load, change: changes[status] }));
 });

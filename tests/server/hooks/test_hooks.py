@@ -17,7 +17,7 @@ from channels.scheduler import Scheduler
 from doctor.check import check_all
 from graphs.transcript import messages_of
 from schedules.schedules import Schedules
-from tests.server.page.conftest import PEOPLE
+from tests.server.page.conftest import PEOPLE, TOKENS
 from tests.server.page.site import Site
 from tests.server.serving import Server
 
@@ -295,6 +295,32 @@ async def test_a_paused_hook_is_told_so_and_does_nothing(own):
     answer = call(own, github(BODY, "guid-2"))
     assert (answer.status_code, "paused" in answer.json()["status"]) == (202, True)
     assert await ran(own) == []
+
+
+async def test_a_hook_is_taken_out_of_the_file_not_cancelled_and_its_deliveries_stay_known(own):
+    call(own, github(BODY, "guid-1"))
+    assert len(await ran(own)) == 1
+
+    def act(path: str, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {TOKENS['alice']}"}
+        return httpx.request(**options, url=f"{own.url}/app/api/planned{path}", headers=headers, timeout=60)
+
+    [row] = act("", method="GET").json()
+    act(f"/{row['id']}", method="PATCH", json={"status": "paused"})
+    refused = act(f"/{row['id']}", method="DELETE")
+    assert (refused.status_code, row["end"]) == (422, None)
+    assert "take [hooks.deploy] out" in refused.json()["detail"]
+    assert [each["status"] for each in act("", method="GET").json()] == ["paused"]
+    assert "paused" in call(own, github(BODY, "guid-1")).json()["status"]
+
+    config = own.config.read_text()
+    for text, code in ((config.replace("[hooks.deploy]", "[hooks.other]"), 204), (config, 404)):
+        own.stop()
+        own.config.write_text(text)
+        own.start()
+        assert act(f"/{row['id']}", method="DELETE").status_code == code
+    assert "known already" in call(own, github(BODY, "guid-1")).json()["status"]
+    assert len(await ran(own)) == 1
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])

@@ -11,11 +11,12 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import Connection, delete, exists, false, or_, select, update
 
 from base.texts import count
 from ledger.ledger import Ledger
 from ledger.tables import events, matching, notices, rows_of, schedule_runs, schedules, threads
+from ledger.threads import PAGE
 from schedules.recurrence import Recurrence, clock
 from storage.shared_tables import insert
 
@@ -208,11 +209,12 @@ def _pause(connection: Connection, ident: str, user: str | None, why: str) -> bo
     return bool(found)
 
 
-def _withhold(connection: Connection, schedule: str) -> None:
-    """Send no reminder that is on its way."""
+def _withhold(connection: Connection, schedule: str, *, shown: bool = False) -> None:
+    """Send no reminder on its way; `shown`: leave none on the page."""
     its = select(schedule_runs.c.id).where(schedule_runs.c.schedule == schedule)
-    unsent = notices.c.subject.in_(its), notices.c.sent_at.is_(None)
-    connection.execute(delete(notices).where(notices.c.kind == "reminder", *unsent))
+    on_page = (notices.c.place == PAGE) & notices.c.resolved_at.is_(None)
+    gone = or_(notices.c.sent_at.is_(None), on_page if shown else false())
+    connection.execute(delete(notices).where(notices.c.kind == "reminder", notices.c.subject.in_(its), gone))
 
 
 def _resume(connection: Connection, ident: str, user: str | None, now: float) -> bool:
@@ -229,7 +231,7 @@ def _resume(connection: Connection, ident: str, user: str | None, now: float) ->
 def _remove(connection: Connection, ident: str, user: str | None) -> bool:
     gone = connection.execute(delete(schedules).where(*matching(schedules, {"id": ident, "user": user})))
     if gone.rowcount:
-        _withhold(connection, ident)
+        _withhold(connection, ident, shown=True)
         connection.execute(delete(schedule_runs).where(schedule_runs.c.schedule == ident))
         _forget_events(connection)
     return bool(gone.rowcount)

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict
 
 from base.errors import UnknownRuleError
 from base.texts import count
-from channels.notices import told_here
 from schedules.recurrence import clock
 from schedules.schedules import Run, Schedule, Schedules
 from schedules.times import words_for
@@ -155,12 +154,6 @@ async def cancel(schedule: str, who: Who, page: Opened) -> Response:
     _check(schedule, found=await _schedules(page).remove(schedule, who.user))
     page.changes.note(who.user, "planned")
     return Response(status_code=204)
-
-
-@router.post("/told")
-async def told(who: Who, page: Opened) -> Response:
-    """Return what is due to be told here; it counts as told."""
-    return Json(await told_here(page.orchestrator, who.user))
 
 
 def _schedules(page: Page) -> Schedules:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from base.errors import BusyThreadError, UnknownThreadError
+from base.errors import BusyThreadError, DamagedThreadError, UnknownThreadError
 from graphs.conversation_search import ConversationSearch
 from graphs.result import condition_of, result_of
 from graphs.session import Orchestrator
@@ -12,6 +12,11 @@ from graphs.transcript import Row, delete_conversation, messages_of
 from nodes.gate.request import identity_of
 from server.page.live_turns import UNDER_WAY, LiveTurns
 from server.page.sign_in import PageUser
+
+_FIRST_LINE = 300
+"""Characters of an answer's first line."""
+_FIRST_LINES = 1_000
+"""That are at hand."""
 
 
 class Conversations:
@@ -117,6 +122,32 @@ class Conversations:
         status = "running" if self._turns.running(row["thread"]) else row["status"]
         named = {"id": row["thread"], "title": row["title"] or "", "status": status, "user": row["user"]}
         return {**named, "created_at": row["created_at"], "updated_at": row["updated_at"]}
+
+
+class FirstLines:
+    """The first lines of conversations' last answers, as last read."""
+
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        self._orchestrator = orchestrator
+        self._read: dict[str, tuple[float, str]] = {}
+
+    async def of(self, row: Row) -> str:
+        """Return a conversation's, redacted; empty: it has none that can be read."""
+        thread, at = row["thread"], row["updated_at"]
+        if self._read.get(thread, (None,))[0] != at:
+            if len(self._read) >= _FIRST_LINES:
+                self._read.clear()
+            self._read[thread] = (at, await self._first_line(thread))
+        return self._read[thread][1]
+
+    async def _first_line(self, thread: str) -> str:
+        try:
+            response = result_of(thread, await self._orchestrator.snapshot(thread)).response
+        except (UnknownThreadError, DamagedThreadError):
+            return ""
+        lines = (line.strip() for line in self._orchestrator.settings.redact(response).splitlines())
+        first = next(filter(None, lines), "")
+        return first if len(first) <= _FIRST_LINE else f"{first[:_FIRST_LINE]}…"
 
 
 def _unknown(thread: str) -> UnknownThreadError:

@@ -3,11 +3,12 @@
 import { api, attempt, listen } from "./api.js";
 import { Cards, moved } from "./card.js";
 import { byId, complain, say, stamp, sure, useZone } from "./dom.js";
-import { agreedView, doneView, plannedView, rememberedView } from "./records.js";
+import { showNotices } from "./notices.js";
+import * as records from "./records.js";
 import { spentView } from "./spent.js";
 import { listConversations, markOpen, Talk } from "./talk.js";
 
-const VIEWS = { waiting: (me, { waiting }) => waiting.node, done: doneView, spent: spentView, agreed: agreedView, remembered: rememberedView, planned: plannedView };
+const VIEWS = { ...records, waiting: (me, { waiting }) => waiting.node, spent: spentView };
 const main = byId("main");
 
 class Page {
@@ -42,7 +43,7 @@ class Page {
 	async refresh() {
 		const own = ++this.asked;
 		const list = await listConversations();
-		for (const told of (await attempt("told", "POST")) ?? []) complain(told, "told");
+		await showNotices();
 		const items = await attempt("waiting");
 		if (!items || own !== this.asked) return;
 		const mine = items.filter(({ may_answer: may }) => may).length;
@@ -53,7 +54,6 @@ class Page {
 		if (mine > this.count) say(`${mine} waiting for your consent`);
 		this.count = mine;
 		this.cards.show(items);
-		this.waiting.empty.hidden = items.length > 0;
 		this.talk.items = items;
 		this.talk.state();
 		if (this.view === "talk") this.talk.look(list ?? []);

@@ -3,7 +3,6 @@
 import { attempt, query } from "./api.js";
 import { dollars, el, number, stamp, visible } from "./dom.js";
 
-const HEIGHT = 120;
 const DAY_MS = 86_400_000;
 const TITLES = { day: "By day", user: "By person", model: "By model", role: "By brain" };
 const tokensOf = (row) => (row.input_tokens ?? 0) + (row.output_tokens ?? 0);
@@ -54,13 +53,9 @@ function everyDay(rows, days) {
 
 function columns(rows, value, told) {
 	const most = Math.max(...rows.map(value));
-	const wide = 100 / rows.length;
 	const [first, last] = [rows[0].day, rows.at(-1).day];
-	const { node, svg } = stamp("columns", { most: told(most), first, last });
-	svg.ariaLabel = `From ${first} to ${last}, at most ${told(most)} a day`;
-	svg.append(...rows.map((row, at) => {
-		const height = (value(row) / (most || 1)) * HEIGHT;
-		return el("rect", { x: `${(at + 0.15) * wide}%`, width: `${wide * 0.7}%`, y: HEIGHT - height, height, rx: 2 });
-	}));
+	const { node, bars } = stamp("columns", { most: told(most), first, last });
+	bars.ariaLabel = `From ${first} to ${last}, at most ${told(most)} a day`;
+	bars.append(...rows.map((row) => el("i", { style: `--part: ${value(row) / (most || 1)}` })));
 	return node;
 }

@@ -1,8 +1,8 @@
 // Talk: conversations, and the one that is open.
 
-import { api, attempt, part, query, talkOf } from "./api.js";
+import { api, attempt, query, talkOf } from "./api.js";
 import { Cards, watch } from "./card.js";
-import { byId, bytes, complain, el, moment, prose, stamp, sure, visible } from "./dom.js";
+import { byId, bytes, complain, el, moment, part, prose, stamp, sure, visible } from "./dom.js";
 import { Markdown } from "./markdown.js";
 import { account, Turn } from "./turn.js";
 
@@ -14,12 +14,10 @@ export async function listConversations() {
 	const found = await attempt(`conversations?${query({ q })}`);
 	if (!found || q !== byId("search").value.trim()) return [];
 	byId("conversations").replaceChildren(...found.map(({ id, title, status, updated_at: at }) => {
-		const { node, link } = stamp("conversation", { title: title || "Untitled", state: status === "answered" ? moment(at) : status });
-		link.href = `#talk/${part(id)}`;
+		const { node, link } = stamp("conversation", { talk: id, title: title || "Untitled", state: status === "answered" ? moment(at) : status });
 		link.className = status;
 		return node;
 	}));
-	if (!found.length) byId("conversations").append(el("li", { className: "hint" }, q ? "Nothing was found." : "What you talk about is listed here."));
 	markOpen();
 	return found;
 }

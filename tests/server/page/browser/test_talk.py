@@ -24,7 +24,7 @@ def test_a_newcomer_finds_everything_by_keyboard_alone(open_window: Open, site: 
     _agree_to_a_rule_and_revoke_it(window, name)
     _go(window, "Spent")
     window.sees("By brain")
-    assert window.page.locator(".by-day rect").count() >= 30
+    assert window.page.locator(".by-day .bars i").count() >= 30
     _go(window, "Done")
     window.page.locator("summary", has_text=name).first.wait_for()
     _go(window, "", leave=True)
@@ -289,8 +289,9 @@ def test_what_is_planned_rests_and_goes_and_a_reminder_comes_by_itself(open_wind
     window.sees("FREQ=DAILY")
     window.press("Pause")
     window.sees("· paused")
-    window.sees("Reminder: take the bins out")
-    window.page.get_by_label("Dismiss").click()
+    window.sees("take the bins out")
+    window.page.get_by_label("Dismiss take the bins out").click()
+    window.page.locator("#told").wait_for(state="hidden")
     window.press("Cancel")
     window.page.locator("#sure-yes").click()
     window.page.locator(".record", has_text="tidy up").wait_for(state="detached")

@@ -1,7 +1,9 @@
 """Conversations as the page shows them: listed, searched, read, deleted."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from base.errors import BusyThreadError, DamagedThreadError, UnknownThreadError
 from graphs.conversation_search import ConversationSearch
@@ -25,6 +27,7 @@ class Conversations:
     def __init__(self, orchestrator: Orchestrator, turns: LiveTurns) -> None:
         self._orchestrator = orchestrator
         self._turns = turns
+        self._searches: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._search = ConversationSearch(orchestrator.ledger, orchestrator.graph)
 
     async def find(self, thread: str, who: PageUser) -> Row:
@@ -69,8 +72,16 @@ class Conversations:
         others = [row for row in waiting if who.user in self._approvers(row["user"])]
         rows = [*await self._orchestrator.ledger.threads(user=who.user), *others]
         rows = [row for row in rows if row["status"] != "pruning"]
-        found = await self._search.holding(rows, sought) if sought.split() else rows
+        found = await self._holding(who, rows, sought) if sought.split() else rows
         return [self._told(row) for row in sorted(found, key=lambda row: row["updated_at"], reverse=True)]
+
+    async def _holding(self, who: PageUser, rows: Iterable[Row], sought: str) -> list[Row]:
+        """Return what holds some words, one search of a person's at a time.
+
+        The first search reads what the ones after it have at hand.
+        """
+        async with self._searches.setdefault(who.user, asyncio.Lock()):
+            return await self._search.holding(rows, sought)
 
     async def read(self, row: Row) -> dict[str, Any]:
         """Return a conversation with its messages, and how it stands.

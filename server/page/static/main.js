@@ -10,6 +10,7 @@ import { listConversations, markOpen, Talk } from "./talk.js";
 
 const VIEWS = { ...records, waiting: (me, { waiting }) => waiting.node, spent: spentView };
 const main = byId("main");
+const dialog = byId("sign-in");
 
 class Page {
 	count = 0;
@@ -84,14 +85,13 @@ async function leave(what) {
 }
 
 function signIn() {
-	const dialog = byId("sign-in");
 	if (dialog.open) return;
 	byId("token-problem").textContent = page ? "Your sign-in has ended. What you typed is still here." : "";
 	dialog.showModal();
 }
 
-byId("sign-in").oncancel = (event) => event.preventDefault();
-byId("sign-in").querySelector("form").onsubmit = async (event) => {
+dialog.oncancel = (event) => event.preventDefault();
+dialog.querySelector("form").onsubmit = async (event) => {
 	event.preventDefault();
 	const error = await api("session", "POST", { token: byId("token").value.trim() }).catch((found) => found);
 	if (error instanceof Error) {
@@ -99,7 +99,7 @@ byId("sign-in").querySelector("form").onsubmit = async (event) => {
 		return;
 	}
 	byId("token").value = "";
-	byId("sign-in").close();
+	dialog.close();
 	const me = await attempt("me");
 	if (page && me?.user === page.me.user) page.listen();
 	else location.reload();

@@ -1,6 +1,6 @@
 // Done, Agreed, Remembered, Planned.
 
-import { address, attempt, query } from "./api.js";
+import { attempt, query } from "./api.js";
 import { brief, count, exact, moment, part, stamp, sure, took, visible } from "./dom.js";
 
 const PAGE = 50;
@@ -10,7 +10,7 @@ export function done({ role }) {
 	if (role !== "admin") person.remove();
 	const load = async (before) => {
 		const wanted = Object.fromEntries(new FormData(filters));
-		csv.href = address("audit.csv", wanted);
+		csv.href = `app/api/audit.csv?${query(wanted)}`;
 		const found = await attempt(`audit?${query({ ...wanted, before, limit: PAGE })}`);
 		if (!found) return;
 		if (!before) rows.replaceChildren();
@@ -46,7 +46,7 @@ function kept({ text, facts }, { label, question, path, isEditable, change }, lo
 	return parts.node;
 }
 
-/** Return a view: its lists by their names, each with where it is from and what can be done with a row. */
+/** A view of lists: where each is from, and what can be done with a row. */
 const view = (name, lists) => () => {
 	const parts = stamp(name);
 	const load = () => Object.entries(lists).forEach(async ([list, [path, can]]) => {

@@ -76,7 +76,7 @@ class Conversations:
         return [self._told(row) for row in sorted(found, key=lambda row: row["updated_at"], reverse=True)]
 
     async def _holding(self, who: PageUser, rows: Iterable[Row], sought: str) -> list[Row]:
-        """Return what holds some words, one search of a person's at a time.
+        """Return what holds some words, one search a person at a time.
 
         The first search reads what the ones after it have at hand.
         """

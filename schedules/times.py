@@ -7,6 +7,7 @@ from base.environment import time_zone
 from base.errors import RequestError
 from base.texts import count
 from schedules.recurrence import Recurrence, checked
+from schedules.rule_words import words_of
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
@@ -75,7 +76,7 @@ def words_for(recurrence: Recurrence) -> str:
         return f"every {count(round(step / seconds), unit)}"
     if recurrence.kind == "event":
         return f"at each: {recurrence.rule}"
-    return recurrence.rule
+    return words_of(recurrence) or recurrence.rule
 
 
 def _moment(said: str, now: float, zone: str) -> float:

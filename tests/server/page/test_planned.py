@@ -26,7 +26,9 @@ async def plan(site: Site, *found: Schedule) -> None:
 
 
 def nightly(ident: str, user: str, **options) -> Schedule:
-    recurrence = Recurrence("rrule", "FREQ=DAILY;BYHOUR=2;BYMINUTE=30", "Europe/Berlin", time.time())
+    recurrence = Recurrence(
+        "rrule", "FREQ=DAILY;BYHOUR=2;BYMINUTE=30", "Europe/Berlin", time.time() // 60 * 60
+    )
     return Schedule(ident, user, "tidy up", "tidy up", recurrence, time.time(), **options)
 
 
@@ -43,7 +45,7 @@ async def test_ones_own_schedules_are_listed_paused_gone_on_with_and_cancelled(
     def act() -> None:
         [row] = bob.get("planned")
         assert (row["id"], row["text"], row["status"]) == ("bobs", "tidy up", "active")
-        assert "FREQ=DAILY;BYHOUR=2;BYMINUTE=30" in row["facts"]
+        assert "every day at 02:30" in row["facts"]
         assert any("02:30 CET" in fact or "02:30 CEST" in fact for fact in row["facts"])
         for visitor, code, status in ((kid, 404, "active"), (bob, 204, "paused")):
             answer = visitor.call("PATCH", "planned/bobs", json={"status": "paused"})

@@ -317,7 +317,7 @@ def test_what_is_planned_rests_and_goes_and_a_reminder_comes_by_itself(open_wind
         planned = nightly("s1", "local"), soon("s2", "local", "take the bins out", 6)
         threads.submit(asyncio.run, plan(open_site, *planned)).result()
     window = open_window(open_site.url).open("planned")
-    window.sees("FREQ=DAILY")
+    window.sees("every day at 02:30")
     window.press("Pause")
     window.sees("· paused")
     window.sees("take the bins out")

@@ -1,7 +1,7 @@
 // The card: calls that wait for consent.
 
 import { api, attempt, query, talkOf } from "./api.js";
-import { el, exact, moment, stamp, visible } from "./dom.js";
+import { coded, el, exact, moment, stamp, visible } from "./dom.js";
 import { argumentsForm, ruleForm } from "./form.js";
 
 const SETTLING_MS = 400;
@@ -32,7 +32,7 @@ function decides(button, act) {
 
 function effectOf(description) {
 	const [before, , preview, after] = description.split(/^(`{3,})\n([^]*?)\n\1$/m, 4);
-	const words = (text = "") => text.split(/\n{2,}/).filter((each) => each.trim()).map((each) => el("p", {}, visible(each.trim())));
+	const words = (text = "") => text.split(/\n{2,}/).filter((each) => each.trim()).map((each) => el("p", {}, coded(each.trim())));
 	const kindOf = (line) => (/^(@@ |--- now$|\+\+\+ after$)/.test(line) ? "place" : { "+": "added", "-": "removed" }[line[0]] ?? "");
 	const drawn = preview?.split("\n").map((line) => el("span", { className: `line ${kindOf(line)}` }, `${visible(line)}\n`));
 	return [...words(before), ...(drawn ? [el("pre", { className: "preview" }, drawn)] : []), ...words(after)];
@@ -161,7 +161,7 @@ function card(item, answered) {
 function settle(node, lines, item, title) {
 	const hadFocus = node.contains(document.activeElement) || document.activeElement === document.body;
 	const note = stamp("stale", { talk: item.id, what: item.request.action_requests.map(({ name }) => name).join(", "), ...(title ? { title } : {}) });
-	note.lines.append(...lines.map((line) => el("p", {}, visible(line))));
+	note.lines.append(...lines.map((line) => el("p", {}, coded(line))));
 	note.dismiss.onclick = () => note.node.remove();
 	node.replaceWith(note.node);
 	moved();

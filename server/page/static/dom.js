@@ -17,7 +17,7 @@ export function stamp(name, { talk, ...texts } = {}) {
 	for (const each of node.querySelectorAll("[data-is]")) parts[each.dataset.is] = each;
 	if (talk) parts.link.href = `#talk/${part(talk)}`;
 	for (const [name, found] of Object.entries(texts)) {
-		const text = Array.isArray(found) ? found.filter(Boolean).join(" · ") : found;
+		const text = found?.join ? found.filter(Boolean).join(" · ") : found;
 		if (text) parts[name].textContent = visible(text);
 		else parts[name]?.remove();
 	}
@@ -31,6 +31,9 @@ const CONTROLS = /[\p{Cc}\p{Bidi_C}\p{Cs}\u2028\u2029]/gu;
 export function visible(text, unseen = UNSEEN) {
 	return String(text).replace(unseen, (char) => (" \n\t".includes(char) ? char : `\\u{${char.codePointAt(0).toString(16)}}`));
 }
+
+/** Our commands as code. */
+export const coded = (text) => visible(text).split(/`(twobrain [^`\n]+)`/).map((each, at) => (at % 2 ? el("code", {}, each) : each));
 
 /** Of prose only controls: joined emojis and letters stay. */
 export const prose = (text) => visible(text.replace(/\r\n?/g, "\n"), CONTROLS);
@@ -50,7 +53,8 @@ export const count = (many, thing) => `${number(many)} ${thing}${many === 1 ? ""
 export const say = (text) => { byId("status").textContent = text; };
 
 export function complain(text) {
-	const { node, dismiss } = stamp("problem", { text });
+	const { node, words, dismiss } = stamp("problem");
+	words.append(...coded(text));
 	dismiss.onclick = () => node.remove();
 	byId("problem").replaceChildren(node);
 }

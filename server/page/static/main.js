@@ -50,8 +50,7 @@ class Page {
 		const mine = items.filter(({ may_answer: may }) => may).length;
 		document.title = mine ? `(${mine}) twobrain` : "twobrain";
 		byId("badge").textContent = mine || "";
-		byId("pill").textContent = `${mine} waiting`;
-		byId("pill").hidden = !mine;
+		Object.assign(byId("pill"), { textContent: `${mine} waiting`, hidden: !mine });
 		if (mine > this.count) say(`${mine} waiting for your consent`);
 		this.count = mine;
 		this.cards.show(items);

@@ -1,4 +1,4 @@
-// Notices: what came by itself, until it is dismissed.
+// Notices: what came by itself, until dismissed.
 
 import { attempt } from "./api.js";
 import { watch } from "./card.js";

@@ -46,7 +46,7 @@ function kept({ text, facts }, { label, question, path, isEditable, change }, lo
 	return parts.node;
 }
 
-/** A view of lists: where each is from, and what can be done with a row. */
+/** A view of lists: where each is from, what can be done with a row. */
 const view = (name, lists) => () => {
 	const parts = stamp(name);
 	const load = () => Object.entries(lists).forEach(async ([list, [path, can]]) => {

@@ -8,7 +8,7 @@ const TITLES = { day: "By day", user: "By person", model: "By model", role: "By 
 const tokensOf = (row) => (row.input_tokens ?? 0) + (row.output_tokens ?? 0);
 
 export function spentView() {
-	const { node, today, days, measure, unpriced, charts, empty } = stamp("spent");
+	const { node, today, days, measure, unpriced, charts } = stamp("spent");
 	const draw = async () => {
 		const kinds = Object.keys(TITLES);
 		const found = await Promise.all(kinds.map((by) => attempt(`usage?${query({ by, days: days.value })}`)));
@@ -17,7 +17,6 @@ export function spentView() {
 		const [value, told] = measure.value === "cost" ? [(row) => row.cost_usd ?? 0, dollars] : [tokensOf, (amount) => `${number(amount)} tokens`];
 		const missing = found[0].reduce((sum, row) => sum + (row.unpriced_calls ?? 0), 0);
 		unpriced.textContent = missing ? `The price of ${number(missing)} model calls is unknown: they are not in the cost.` : "";
-		empty.hidden = found[0].length > 0;
 		charts.replaceChildren(...(found[0].length ? kinds.map((by, at) => chart(by, found[at], value)) : []));
 		charts.querySelector(".by-day h2")?.after(columns(everyDay(found[0], days.value), value, told));
 	};

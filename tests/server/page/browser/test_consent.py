@@ -225,6 +225,18 @@ def test_an_edit_is_made_in_a_form_of_the_tools_schema(window: Window):
     }
 
 
+def test_a_command_in_a_cards_sentence_is_code_and_other_ticks_stay(window: Window):
+    said = "Say `twobrain skills trust tea`.\n\n```\n+echo `twobrain x`\n```\n\nIt runs `ls <b>`."
+    _answers(window, request=_asking("mail", {"to": "`twobrain x`"}, description=said))
+    card = window.page.locator(".card")
+    card.get_by_text("twobrain skills trust tea").wait_for()
+    assert card.locator(".effect code").all_inner_texts() == ["twobrain skills trust tea"]
+    assert card.locator(".effect").inner_text().splitlines()[0] == "Say twobrain skills trust tea."
+    for text in ("+echo `twobrain x`", "It runs `ls <b>`."):
+        assert text in card.locator(".effect").inner_text()
+    assert card.locator(".args dd").inner_text() == "`twobrain x`"
+
+
 def test_a_rule_has_bounds_that_are_said_in_words(window: Window):
     heard = _answers(window, request=_asking("mail", {"to": ["a@x.org"], "body": "Hi\nthere", "copies": 2}))
     page = window.page

@@ -4,13 +4,14 @@ What came is stored before it is acted on, and what is sent before it is sent: a
 far it got.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from ledger.access import Access
 from ledger.tables import deliveries, matching, messengers, notices, received, rows_of, usage
+from ledger.threads import PAGE
 from storage.shared_tables import insert
 
 OPEN = ("waiting", "begun")
@@ -170,11 +171,35 @@ class NoticeRows:
         changed = update(notices).where(notices.c.key == key).values(**values)
         await self._access.write("notices", lambda connection: connection.execute(changed))
 
-    async def tell(self, key: str, now: float) -> bool:
-        """Note that somebody is told now; False: another tells them."""
-        its = notices.c.key == key, notices.c.sent_at.is_(None)
-        told = update(notices).where(*its).values(sent_at=now, resolved_at=now)
-        return bool(await self._access.write("notices", lambda connection: connection.execute(told).rowcount))
+    async def unsent(self) -> list[dict[str, Any]]:
+        """Return what is open, but for what the page shows by itself."""
+        by_page = (notices.c.place == PAGE) & (notices.c.kind != "question")
+        query = select(notices).where(~by_page, notices.c.resolved_at.is_(None)).order_by(notices.c.at)
+        return await self._access.read(lambda connection: rows_of(connection, query))
+
+    async def on_page(self, user: str, now: float) -> list[dict[str, Any]]:
+        """Return what stands on a user's page, the latest first."""
+        query = select(notices).where(*_on_page(user, now), notices.c.resolved_at.is_(None))
+        query = query.order_by(notices.c.at.desc(), notices.c.key)
+        return await self._access.read(lambda connection: rows_of(connection, query))
+
+    async def tell(self, keys: Collection[str], now: float) -> int:
+        """Note that somebody sees them now; return how many were new."""
+        its = notices.c.key.in_(keys), notices.c.sent_at.is_(None), notices.c.resolved_at.is_(None)
+        told = update(notices).where(*its).values(sent_at=now)
+        return await self._access.write("notices", lambda connection: connection.execute(told).rowcount)
+
+    async def dismiss(
+        self, user: str, now: float, *, key: str | None = None, until: float | None = None
+    ) -> bool:
+        """Take one from a user's page, or all due until then.
+
+        False: there is none such of theirs.
+        """
+        its = [*_on_page(user, now), notices.c.key == key if until is None else notices.c.at <= until]
+        gone = {"resolved_at": func.coalesce(notices.c.resolved_at, now)}
+        done = update(notices).where(*its).values(gone)
+        return bool(await self._access.write("notices", lambda connection: connection.execute(done).rowcount))
 
     async def move(self, row: Mapping[str, Any], place: str, now: float) -> None:
         """Have somebody told elsewhere: where they should have been, they cannot be."""
@@ -224,6 +249,11 @@ def _deliver(connection: Connection, row: Mapping[str, Any]) -> int:
     connection.execute(fresh.on_conflict_do_update(index_elements=keys, set_=changes))
     its = matching(deliveries, {name: row[name] for name in keys})
     return int(connection.execute(select(deliveries.c.id).where(*its)).scalar_one())
+
+
+def _on_page(user: str, now: float) -> Sequence[ColumnElement[bool]]:
+    its = notices.c.user == user, notices.c.place == PAGE, notices.c.kind != "question"
+    return *its, notices.c.at <= now
 
 
 def _add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

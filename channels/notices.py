@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -83,11 +83,10 @@ class Notices:
         asked: Collection[tuple[str, str]] = ()
         if messenger or any(card.notify for card in self._orchestrator.settings.users.values()):
             asked = await self._note(messenger)
-        rows = [row for row in await self._rows.open() if self._is_ours(row["place"])]
+        rows = [row for row in await self._rows.unsent() if self._is_ours(row["place"])]
         now = self._orchestrator.ledger.now()
         for row in rows:
-            is_shown = row["place"] == PAGE and row["kind"] != "question"  # by the page itself
-            if row["at"] <= now and not is_shown:
+            if row["at"] <= now:
                 await self._tell(row, waits=(row["thread"], row["subject"]) in asked)
         now = self._orchestrator.ledger.now()
         return min((row["at"] - now for row in rows if row["at"] > now), default=_LOOK_S)
@@ -127,12 +126,11 @@ class Notices:
             or time.monotonic() < self._retry_at.get(row["key"], 0.0)
         ):
             return
-        fields = {name: row[name] for name in ("key", "user", "place", "kind", "thread", "subject")}
         told = {"reminded_at" if again else "sent_at": now}
         if not self._sends_once:  # what may have been sent is not sent twice
             await self._rows.change(row["key"], **told)
         try:
-            await self._send(Notice(**fields, again=again))
+            await self._send(replace(noticed(row), again=again))
         except TwobrainError as error:
             _log.warning("%s could not be told by %s: %s", row["user"], row["place"], error)
             self._retry_at[row["key"]] = time.monotonic() + _RETRY_S
@@ -251,14 +249,20 @@ async def _push(orchestrator: Orchestrator, notice: Notice) -> None:
 
 
 async def told_here(orchestrator: Orchestrator, user: str) -> list[str]:
-    """Return what somebody is told here; it counts as told."""
+    """Return what somebody was told nowhere yet, the oldest first.
+
+    It counts as told, and stands on the page until it is dismissed there.
+    """
     rows, now = NoticeRows(orchestrator.ledger.access), orchestrator.ledger.now()
-    told = []
-    for row in await rows.open(user=user, place=PAGE):
-        if row["kind"] != "question" and row["at"] <= now and await rows.tell(row["key"], now):
-            fields = {name: row[name] for name in ("key", "user", "place", "kind", "thread", "subject")}
-            told.append(await words_of(orchestrator, Notice(**fields)))
-    return told
+    unseen = [row for row in reversed(await rows.on_page(user, now)) if row["sent_at"] is None]
+    return [
+        await words_of(orchestrator, noticed(row)) for row in unseen if await rows.tell([row["key"]], now)
+    ]
+
+
+def noticed(row: Mapping[str, Any]) -> Notice:
+    """Return the notice that a row is of."""
+    return Notice(**{name: row[name] for name in ("key", "user", "place", "kind", "thread", "subject")})
 
 
 async def words_of(orchestrator: Orchestrator, notice: Notice) -> str:

@@ -9,16 +9,18 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from base.errors import BusyThreadError, DamagedThreadError, StorageError, TwobrainError
-from base.texts import count
+from base.texts import count, one_line, visible
 from channels.messages import NoticeRows
 from graphs.attachments import Attachment
 from graphs.result import Result
 from graphs.session import Orchestrator
 from graphs.stream import final_result
+from ledger.threads import TITLE_CHARS
 from nodes.context import Context
 from schedules.destinations import destinations
 from schedules.schedules import FAILURES, Run, RunStatus, Schedule, Schedules, notices_in
-from schedules.triggers import Triggers
+from schedules.triggers import Event, Triggers
+from tools.mail.inbox import subject_of
 
 _LOOK_S = 1.0
 _AT_ONCE = 4
@@ -26,6 +28,8 @@ _AT_ONCE = 4
 _OF_ONE = 2
 """Those of them that are one schedule's: anybody may make a hook's sender call it all the time."""
 _NOTHING = re.compile(r"\W*nothing( new)? to report\W*", re.IGNORECASE)
+_SOURCE = 40
+"""Characters of a source's name that a title begins with."""
 _ASKED_QUIETLY = "(Where there is nothing that I should hear, answer with just: Nothing to report.)"
 
 _log = logging.getLogger(__name__)
@@ -145,6 +149,7 @@ class Scheduler:
             context = Context.model_validate(choices)
             event = await self._triggers.of(run.id)
             brought = [Attachment(event.name, event.text.encode())] if event else []
+            title = _title(schedule, event) if event else ""
             turn = self._orchestrator.stream(
                 text,
                 attachments=brought,
@@ -152,6 +157,7 @@ class Scheduler:
                 context=context,
                 message_id=run.id,
                 sources=["what was planned"] if schedule.untrusted else (),
+                title=title,
                 watched=False,
             )
             return await final_result(turn), ""
@@ -170,6 +176,17 @@ class Scheduler:
         row = {"user": run.user, "kind": kind, "thread": run.thread, "subject": run.id, "at": now}
         places = self.targets(schedule.user, schedule.place)
         await self._rows.add(notices_in(places, f"{kind} {run.thread}", row, now))
+
+
+def _title(schedule: Schedule, event: Event) -> str:
+    """Return what the conversation of an event is called, in one line.
+
+    What its person called the source comes first, then a mail's subject, which others wrote.
+    """
+    kind, _, name = schedule.recurrence.rule.partition(" ")
+    subject = subject_of(event.text) if kind == "mail" else ""
+    source = name if subject else schedule.recurrence.rule
+    return one_line(visible(f"{source[:_SOURCE]}: {subject or schedule.task}", "\n\r\t"), TITLE_CHARS)
 
 
 async def serve_schedules(orchestrator: Orchestrator) -> None:

@@ -48,7 +48,7 @@ from nodes.resources import (
     shared_resources,
 )
 from nodes.state import StoredTaint
-from nodes.turn.history import TAINT
+from nodes.turn.history import TAINT, TITLE
 from nodes.turn.meter import use_of
 from nodes.turn.undo_log import Undoable
 from storage.checkpoints.durable import DurableSaver
@@ -115,20 +115,24 @@ class Orchestrator:
         message_id: str | None = None,
         before: Sequence[AnyMessage] = (),
         sources: Sequence[str] = (),
+        title: str = "",
         watched: bool = True,
     ) -> AsyncGenerator[Event, None]:
         """Run a turn and yield its events, `Done` last. Raises as `ask`.
 
         A message that is sent again under its `message_id` gets the answer that there is. `before` is what
         was said in another program; the answers in it are nobody's, so they count as untrusted. The text is
-        the person's, unless it was written after untrusted content, which `sources` names.
+        the person's, unless it was written after untrusted content, which `sources` names. It is what the
+        conversation is called, unless a `title` is given.
 
         Whoever stops listening early cuts the turn short: it is wholly over once the generator is closed
         (`contextlib.aclosing`), and no other turn of the thread begins before. Not `watched`, only the end is
         told, which takes a sixth off the work of a round.
         """
         content = content_of(mended(text), attachments)
-        marks = {TAINT: StoredTaint(sources=list(sources), trusted_links=[])} if sources else {}
+        marks: dict[str, Any] = {TITLE: mended(title)} if title else {}
+        if sources:
+            marks[TAINT] = StoredTaint(sources=list(sources), trusted_links=[])
         message = HumanMessage(content, id=message_id or str(uuid.uuid4()), additional_kwargs=marks)
         check_message(message, self.settings.limits)
         thread = str(uuid.uuid4()) if thread_id is None else thread_id

@@ -164,8 +164,8 @@ notices = Table(
 """What people are told of, in each `place` that they chose; `subject` is a question's identity, or a turn.
 
 Due from `at` on; told at `sent_at`, a question that waits still once more at `reminded_at`. Open until
-`resolved_at`: a question until it waits no more, all else until it is told, or its place is gone (then never
-told there, it is told on the page).
+`resolved_at`: a question until it waits no more, what is on the page until it is dismissed, all else until it
+is told, or its place is gone (then never told there, it is told on the page).
 """
 
 deliveries = Table(

@@ -82,10 +82,12 @@ def stamps(connection: Connection, now: float) -> dict[str, Stamp]:
     waits = select(threads.c.user, threads.c.thread, threads.c.waiting_since)
     waits = waits.where(threads.c.status == "waiting").order_by(threads.c.thread)
     agreed = select(rules.c.user, rules.c.id, rules.c.uses_left).order_by(rules.c.id)
-    due = select(notices.c.user, notices.c.key).where(notices.c.at <= now, notices.c.sent_at.is_(None))
-    due = due.where(notices.c.place == PAGE, notices.c.kind != "question").order_by(notices.c.key)
+    due = select(notices.c.user, func.count(), func.max(notices.c.at)).where(notices.c.at <= now)
+    due = due.where(notices.c.place == PAGE, notices.c.kind != "question", notices.c.resolved_at.is_(None))
     found: dict[str, list[list[Any]]] = {}
-    for place, query in enumerate((touched, named.order_by(thread_titles.c.thread), waits, agreed, due)):
+    for place, query in enumerate(
+        (touched, named.order_by(thread_titles.c.thread), waits, agreed, due.group_by(notices.c.user))
+    ):
         for user, *its in connection.execute(query):
             found.setdefault(user, [[], [], [], []])[max(0, place - 1)].append(tuple(its))
     return {user: tuple(map(tuple, its)) for user, its in found.items()}

@@ -21,6 +21,7 @@ from nodes.events import ToolFinished, emit
 from nodes.state import Path, State, Update, new_turn
 from nodes.turn.history import (
     TAINT,
+    TITLE,
     FinishedCall,
     as_receipts,
     open_calls,
@@ -84,6 +85,9 @@ async def intake(state: State, runtime: Runtime[Context]) -> Update:
 
 
 def _title(request: HumanMessage) -> str:
+    given = request.additional_kwargs.get(TITLE)
+    if isinstance(given, str) and given.strip():
+        return given
     return request.text or ", ".join(each.name for _, each in attached(request.content))
 
 

@@ -24,8 +24,9 @@ async def outcomes(ledger: Ledger, runs: Iterable[Run]) -> dict[str, str]:
 
 def outcome(run: Run, told: Sequence[Mapping[str, Any]], now: float) -> str:
     """Return what became of a run, and where it is untold."""
-    waits = [row["place"] for row in told if row["resolved_at"] is None]
-    gone = [row["place"] for row in told if row["resolved_at"] is not None and row["sent_at"] is None]
+    unseen = [row for row in told if row["sent_at"] is None]  # what was seen may stand on the page still
+    waits = [row["place"] for row in unseen if row["resolved_at"] is None]
+    gone = [row["place"] for row in unseen if row["resolved_at"] is not None and row["place"] != PAGE]
     lost = f"but {_listed(gone)} could not be told" if gone else ""
     elsewhere = [place for place in waits if place != PAGE]
     late = f"{_listed(elsewhere)} is not told yet" if elsewhere else ""

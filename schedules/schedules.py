@@ -11,13 +11,14 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import Connection, delete, exists, false, or_, select, update
 
 from base.errors import RequestError
 from base.settings import Settings
 from base.texts import count, visible
 from ledger.ledger import Ledger
 from ledger.tables import events, matching, notices, rows_of, schedule_runs, schedules, threads
+from ledger.threads import PAGE
 from schedules.recurrence import Recurrence, clock
 from schedules.sources import table_of
 from storage.shared_tables import insert
@@ -252,11 +253,12 @@ def _leave_undone(connection: Connection, schedule: str) -> None:
     _forget_events(connection)
 
 
-def _withhold(connection: Connection, schedule: str) -> None:
-    """Send no reminder that is on its way."""
+def _withhold(connection: Connection, schedule: str, *, shown: bool = False) -> None:
+    """Send no reminder on its way; `shown`: leave none on the page."""
     its = select(schedule_runs.c.id).where(schedule_runs.c.schedule == schedule)
-    unsent = notices.c.subject.in_(its), notices.c.sent_at.is_(None)
-    connection.execute(delete(notices).where(notices.c.kind == "reminder", *unsent))
+    on_page = (notices.c.place == PAGE) & notices.c.resolved_at.is_(None)
+    gone = or_(notices.c.sent_at.is_(None), on_page if shown else false())
+    connection.execute(delete(notices).where(notices.c.kind == "reminder", notices.c.subject.in_(its), gone))
 
 
 def _resume(connection: Connection, ident: str, user: str | None, now: float) -> bool:
@@ -279,7 +281,7 @@ def _remove(connection: Connection, ident: str, user: str | None) -> bool:
     if kind == "event":
         _leave_undone(connection, ident)
     else:
-        _withhold(connection, ident)
+        _withhold(connection, ident, shown=True)
         connection.execute(delete(schedule_runs).where(schedule_runs.c.schedule == ident))
     return True
 

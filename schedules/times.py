@@ -7,6 +7,7 @@ from base.environment import time_zone
 from base.errors import RequestError
 from base.texts import count
 from schedules.recurrence import Recurrence, checked, clock
+from schedules.rule_words import words_of
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
@@ -100,7 +101,8 @@ def words_for(recurrence: Recurrence, zone: str = "") -> str:
         return f"every {count(round(step / seconds), unit)}"
     if recurrence.kind == "event":
         return f"at each: {recurrence.rule}"
-    return f"{recurrence.rule} in {recurrence.zone}" if zone not in {"", recurrence.zone} else recurrence.rule
+    often = words_of(recurrence) or recurrence.rule
+    return f"{often} in {recurrence.zone}" if zone not in {"", recurrence.zone} else often
 
 
 def _moment(said: str, now: float, zone: str) -> float:

@@ -53,9 +53,10 @@ def _preview(  # noqa: PLR0913, PLR0917 (in a thread: a rule takes its time)
     dues = [clock(due, planned.recurrence.zone) for due, _ in zip(times, range(_SHOWN), strict=False)]
     from_now_on = every and not at  # counted from when it is agreed to: each look would find another time
     when = "" if from_now_on else f": {', '.join(dues)}{', …' if len(dues) == _SHOWN else ''}"
+    often = words_for(planned.recurrence)
     lines = [f"| {visible(line)}" for line in task.splitlines() if not is_blank(line)]
     skipped = [said] if (said := skipped_by_clocks(at, planned.recurrence)) else []
-    return "\n".join([f"{words_for(planned.recurrence).capitalize()}{when}", *skipped, f"{what}:", *lines])
+    return "\n".join([f"{often[:1].upper()}{often[1:]}{when}", *skipped, f"{what}:", *lines])
 
 
 async def _check_plan(  # noqa: PLR0913, PLR0917

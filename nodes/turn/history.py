@@ -18,6 +18,9 @@ from models.media import attached
 from models.replies import MALFORMED, chars_beside
 from tools.declaration import Tool
 
+TITLE = "title"
+"""Key, in the additional_kwargs of a message, of what its conversation is called, where that is not its text:
+it may be in others' words, and no model is shown it."""
 TAINT = "taint"
 """Key, in the additional_kwargs of an answer, of calls or of a task planned earlier, of the taint they were
 written after. On a message of the person's it makes the words nobody's."""

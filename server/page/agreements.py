@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict
 from base.errors import UnknownRuleError
 from base.settings import Settings
 from base.texts import count
-from channels.notices import told_here
 from schedules.outcomes import outcomes
 from schedules.recurrence import clock
 from schedules.schedules import Run, Schedule, Schedules
@@ -160,12 +159,6 @@ async def cancel(schedule: str, who: Who, page: Opened) -> Response:
     _check(schedule, found=await _schedules(page).remove(schedule, who.user, page.res.settings))
     page.changes.note(who.user, "planned")
     return Response(status_code=204)
-
-
-@router.post("/told")
-async def told(who: Who, page: Opened) -> Response:
-    """Return what is due to be told here; it counts as told."""
-    return Json(await told_here(page.orchestrator, who.user))
 
 
 def _schedules(page: Page) -> Schedules:

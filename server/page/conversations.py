@@ -1,9 +1,11 @@
 """Conversations as the page shows them: listed, searched, read, deleted."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
+from weakref import WeakValueDictionary
 
-from base.errors import BusyThreadError, UnknownThreadError
+from base.errors import BusyThreadError, DamagedThreadError, UnknownThreadError
 from graphs.conversation_search import ConversationSearch
 from graphs.result import condition_of, result_of
 from graphs.session import Orchestrator
@@ -13,6 +15,11 @@ from nodes.gate.request import identity_of
 from server.page.live_turns import UNDER_WAY, LiveTurns
 from server.page.sign_in import PageUser
 
+_FIRST_LINE = 300
+"""Characters of an answer's first line."""
+_FIRST_LINES = 1_000
+"""That are at hand."""
+
 
 class Conversations:
     """The ledger's threads, and what was said on them."""
@@ -20,6 +27,7 @@ class Conversations:
     def __init__(self, orchestrator: Orchestrator, turns: LiveTurns) -> None:
         self._orchestrator = orchestrator
         self._turns = turns
+        self._searches: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._search = ConversationSearch(orchestrator.ledger, orchestrator.graph)
 
     async def find(self, thread: str, who: PageUser) -> Row:
@@ -64,8 +72,16 @@ class Conversations:
         others = [row for row in waiting if who.user in self._approvers(row["user"])]
         rows = [*await self._orchestrator.ledger.threads(user=who.user), *others]
         rows = [row for row in rows if row["status"] != "pruning"]
-        found = await self._search.holding(rows, sought) if sought.split() else rows
+        found = await self._holding(who, rows, sought) if sought.split() else rows
         return [self._told(row) for row in sorted(found, key=lambda row: row["updated_at"], reverse=True)]
+
+    async def _holding(self, who: PageUser, rows: Iterable[Row], sought: str) -> list[Row]:
+        """Return what holds some words, one search a person at a time.
+
+        The first search reads what the ones after it have at hand.
+        """
+        async with self._searches.setdefault(who.user, asyncio.Lock()):
+            return await self._search.holding(rows, sought)
 
     async def read(self, row: Row) -> dict[str, Any]:
         """Return a conversation with its messages, and how it stands.
@@ -117,6 +133,32 @@ class Conversations:
         status = "running" if self._turns.running(row["thread"]) else row["status"]
         named = {"id": row["thread"], "title": row["title"] or "", "status": status, "user": row["user"]}
         return {**named, "created_at": row["created_at"], "updated_at": row["updated_at"]}
+
+
+class FirstLines:
+    """The first lines of conversations' last answers, as last read."""
+
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        self._orchestrator = orchestrator
+        self._read: dict[str, tuple[float, str]] = {}
+
+    async def of(self, row: Row) -> str:
+        """Return a conversation's, redacted; empty: it has none that can be read."""
+        thread, at = row["thread"], row["updated_at"]
+        if self._read.get(thread, (None,))[0] != at:
+            if len(self._read) >= _FIRST_LINES:
+                self._read.clear()
+            self._read[thread] = (at, await self._first_line(thread))
+        return self._read[thread][1]
+
+    async def _first_line(self, thread: str) -> str:
+        try:
+            response = result_of(thread, await self._orchestrator.snapshot(thread)).response
+        except (UnknownThreadError, DamagedThreadError):
+            return ""
+        lines = (line.strip() for line in self._orchestrator.settings.redact(response).splitlines())
+        first = next(filter(None, lines), "")
+        return first if len(first) <= _FIRST_LINE else f"{first[:_FIRST_LINE]}…"
 
 
 def _unknown(thread: str) -> UnknownThreadError:

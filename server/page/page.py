@@ -17,7 +17,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from graphs.session import Orchestrator
 from nodes.resources import Resources
 from server.page.changes import Changes
-from server.page.conversations import Conversations
+from server.page.conversations import Conversations, FirstLines
 from server.page.live_turns import LiveTurns
 from server.page.sign_in import PageError, PageUser, user_of
 
@@ -37,6 +37,7 @@ class Page:
     turns: LiveTurns
     conversations: Conversations
     changes: Changes
+    first_lines: FirstLines
 
     @property
     def store(self) -> BaseStore:
@@ -51,7 +52,8 @@ async def open_page(res: Resources, orchestrator: Orchestrator) -> AsyncIterator
     """Open it, and end its turns with it."""
     turns, changes = LiveTurns(orchestrator), Changes(res.ledger, res.settings)
     try:
-        yield Page(res, orchestrator, turns, Conversations(orchestrator, turns), changes)
+        conversations = Conversations(orchestrator, turns)
+        yield Page(res, orchestrator, turns, conversations, changes, FirstLines(orchestrator))
     finally:
         await turns.close()
         await changes.close()

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,10 +17,9 @@ from graphs.attachments import Attachment
 from graphs.result import condition_of, result_of
 from graphs.session import check_thread
 from graphs.stale_answers import stale_answer
-from graphs.stream import Confirmation, Done, Event, shown, told
+from graphs.stream import Confirmation, Done, Event, told
 from nodes.context import Context, may_choose
-from nodes.gate.request import identity_of
-from server.page import agreements, reports, sign_in
+from server.page import agreements, consent, notifications, reports, sign_in
 from server.page.live_turns import LiveTurn
 from server.page.page import Json, Opened, Page, streamed
 from server.page.sign_in import PLACE, PageError, PageRoute, PageUser, ThreadId, Who
@@ -141,8 +140,10 @@ async def begin(given: First, who: Who, page: Opened) -> Response:
 
 @router.get("/conversations/{thread}")
 async def conversation(thread: ThreadId, who: Who, page: Opened) -> Response:
-    """Return a conversation."""
-    return Json(await page.conversations.read(await page.conversations.find(thread, who)))
+    """Return a conversation; its own person is told of it no more."""
+    row = await page.conversations.find(thread, who)
+    await notifications.read(page, who, row["thread"])
+    return Json(await page.conversations.read(row))
 
 
 @router.patch("/conversations/{thread}", status_code=204)
@@ -221,36 +222,6 @@ async def turn_events(thread: ThreadId, who: Who, page: Opened, request: Request
     return streamed(request, who, _followed(page, thread)) if elsewhere else Response(status_code=204)
 
 
-@router.get("/waiting")
-async def waiting(who: Who, page: Opened) -> Response:
-    """List what waits for somebody, the longest waiting first."""
-    found = await page.orchestrator.pending(user=who.user)
-    tools = page.orchestrator.tools
-    names = {action["name"] for row in found for action in row["request"]["action_requests"]}
-    if any(tools.find(name) is None for name in names):
-        tools = await page.orchestrator.all_tools()
-    return Json(
-        [
-            {
-                "id": row["thread_id"],
-                "user": row["user"],
-                "title": row["title"] or "",
-                "since": row["since"],
-                "question": identity_of(row["request"]),
-                "request": shown(row["request"]),
-                "schemas": {
-                    action["name"]: tool.parameters
-                    for action in row["request"]["action_requests"]
-                    if (tool := tools.find(action["name"]))
-                },
-                "may_answer": _may_agree(row["request"], who),
-                "may_reject": bool(row["request"]["action_requests"]),
-            }
-            for row in found
-        ]
-    )
-
-
 @router.get("/events")
 async def page_events(who: Who, page: Opened, request: Request) -> Response:
     """Stream what changes, for whoever has the page open."""
@@ -260,11 +231,6 @@ async def page_events(who: Who, page: Opened, request: Request) -> Response:
             yield None, event
 
     return streamed(request, who, numbered())
-
-
-def _may_agree(request: Mapping[str, Any], who: PageUser) -> bool:
-    approvers = request.get("approvers")
-    return bool(request["action_requests"]) and (not approvers or who.user in approvers)
 
 
 def _stream(page: Page, given: Spoken, thread: str, who: PageUser) -> AsyncGenerator[Event, None]:
@@ -326,8 +292,9 @@ async def _followed(page: Page, thread: str) -> AsyncIterator[tuple[None, dict[s
 def add_page(app: FastAPI) -> None:
     """Add the page under /app; `app.state.page` is what `open_page` opens."""
     files = StaticFiles(directory=_STATIC)
-    for each in (sign_in.router, router, reports.router, agreements.router):
-        app.include_router(each, prefix=f"{PLACE}/api", include_in_schema=False)
+    for each in (sign_in, reports, agreements, consent, notifications):
+        app.include_router(each.router, prefix=f"{PLACE}/api", include_in_schema=False)
+    app.include_router(router, prefix=f"{PLACE}/api", include_in_schema=False)
     app.mount(f"{PLACE}/static", files)
 
     @app.get(PLACE, include_in_schema=False)

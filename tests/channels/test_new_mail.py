@@ -1,6 +1,7 @@
 """Mail that comes starts a turn by a rule of its person's, once, whatever ends meanwhile."""
 
 import asyncio
+from base64 import b64encode
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +11,7 @@ from imapclient import IMAPClient
 
 from base.settings import load_settings
 from channels.new_mail import MailWatch
+from graphs.conversation_search import ConversationSearch
 from graphs.session import open_orchestrator
 from graphs.transcript import messages_of
 from schedules.schedules import Schedules
@@ -95,6 +97,27 @@ async def test_a_mail_that_a_rule_means_starts_one_turn_whoever_sees_it_how_ofte
         assert await again.look(0) == 0
         assert await scheduler.run_due() == 1
         assert len(await runs(opened)) == 2
+
+
+async def test_a_conversation_is_called_by_its_rule_and_the_subject_which_is_not_ones_own_words(home, server):
+    subjects = ["New trip on Friday", "a\u202eb\x1b]0;c\x07", "x" * 500, "", "Re: Subject: \r\n y"]
+    async with watching(home, server) as (watch, scheduler, one):
+        await watch.look(0)
+        for subject in subjects:
+            encoded = b64encode(subject.encode()).decode()
+            server.arrive(checked("He is ill.", Subject=f"=?utf-8?b?{encoded}?="))
+        while await watch.look(0):
+            await scheduler.run_due()
+        titles = {row["title"] for row in await one.ledger.threads(user="local")}
+        assert titles == {
+            "school: New trip on Friday",
+            r"school: a\u202eb\x1b]0;c\x07",
+            f"school: {'x' * 72}",
+            "mail school: remember that the school wrote",
+            "school: Re: Subject: y",
+        }
+        found = await ConversationSearch(one.ledger, one.graph).search("local", "trip")
+        assert [(each.title, bool(each.passages)) for each in found.found] == [("", True)]
 
 
 async def test_the_mail_is_shown_as_a_file_of_others_and_what_follows_it_asks(home, server):

@@ -256,6 +256,7 @@ async def test_what_cannot_be_told_now_is_not_tried_all_the_time(home):
         raise TwobrainError("the service cannot be reached")
 
     clock = Clock()
+    home.environ["PUSH"] = "json://127.0.0.1:9/"
     async with woken(home, clock) as (one, scheduler):
         page, push = (
             planned("x", ident=at, every=None, is_reminder=True, place=at) for at in ("page", "PUSH")

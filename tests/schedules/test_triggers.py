@@ -5,6 +5,7 @@ from dataclasses import replace
 from threading import Event as Signal
 
 from channels.hooks import Hook, HookCard, HookDelivery, enter
+from channels.notices import told_here
 from graphs.transcript import messages_of
 from schedules.schedules import ID_LENGTH, Schedules
 from schedules.triggers import Event, Triggers, by_event
@@ -44,6 +45,15 @@ async def test_an_event_is_shown_as_a_file_of_others_and_what_follows_it_asks(ho
         [asked] = entry["request"]["action_requests"]
         assert "attachment" in asked["description"]
     assert home.effects == []
+
+
+async def test_a_conversation_that_a_hook_began_is_called_by_it_and_its_task(home):
+    async with woken(home, Clock()) as (one, scheduler):
+        await Triggers(one.ledger).enter(deploy(), Event("a", "deploy.txt", "Subject: Hello\n\nx"))
+        await scheduler.run_due()
+        [row] = await one.ledger.threads()
+        assert row["title"] == "hook deploy: what is 12*7"
+        assert await told_here(one, "local") == ["Done: hook deploy: what is 12*7"]
 
 
 async def test_a_plan_of_anothers_is_not_taken_for_a_source_that_has_its_id(home):

@@ -208,6 +208,12 @@ def head_of(mail: MailId, answer: dict[bytes, Any], card: InboxCard, zone: ZoneI
     return [f"{name}: {value}" for name, value in told.items() if value]
 
 
+def subject_of(text: str) -> str:
+    """Return the subject in a mail's text; empty: there is none."""
+    head = text.partition("\n\n")[0].split("\n")
+    return next((line.removeprefix("Subject: ") for line in head if line.startswith("Subject: ")), "")
+
+
 def _parts(box: Mailbox, mail: MailId) -> list[MailPart]:
     structure = box.structure(mail.uid)
     if structure is None:

@@ -1,14 +1,12 @@
 // Requests to the server, and its events.
 
-import { complain } from "./dom.js";
+import { complain, part } from "./dom.js";
 
-const BASE = new URL("../api/", import.meta.url).href;
+const BASE = "app/api/";
 const AGAIN_MS = 2000;
 const AWAY = "The server cannot be reached. Try again in a moment.";
 
-export const address = (path, filters) => `${BASE + path}?${query(filters)}`;
 export const query = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value));
-export const part = (text) => encodeURIComponent(text).replace(/^\.+$/, "%252e");
 export const talkOf = (id, path = "") => `conversations/${part(id)}${path}`;
 
 const refusal = (status, detail) => Object.assign(new Error(detail), { status });

@@ -1,7 +1,7 @@
 // The card: calls that wait for consent.
 
-import { api, attempt, query, part, talkOf } from "./api.js";
-import { el, exact, moment, stamp, visible } from "./dom.js";
+import { api, attempt, query, talkOf } from "./api.js";
+import { coded, el, exact, moment, stamp, visible } from "./dom.js";
 import { argumentsForm, ruleForm } from "./form.js";
 
 const SETTLING_MS = 400;
@@ -32,7 +32,7 @@ function decides(button, act) {
 
 function effectOf(description) {
 	const [before, , preview, after] = description.split(/^(`{3,})\n([^]*?)\n\1$/m, 4);
-	const words = (text = "") => text.split(/\n{2,}/).filter((each) => each.trim()).map((each) => el("p", {}, visible(each.trim())));
+	const words = (text = "") => text.split(/\n{2,}/).filter((each) => each.trim()).map((each) => el("p", {}, coded(each.trim())));
 	const kindOf = (line) => (/^(@@ |--- now$|\+\+\+ after$)/.test(line) ? "place" : { "+": "added", "-": "removed" }[line[0]] ?? "");
 	const drawn = preview?.split("\n").map((line) => el("span", { className: `line ${kindOf(line)}` }, `${visible(line)}\n`));
 	return [...words(before), ...(drawn ? [el("pre", { className: "preview" }, drawn)] : []), ...words(after)];
@@ -120,6 +120,7 @@ function card(item, answered) {
 	const parts = stamp("card", {
 		what: actions.some((each) => "attempt" in each) ? "Did it happen?" : "Asks for your consent",
 		title: isOnly ? actions[0].name : `${actions.length} calls`,
+		talk: item.id,
 		user: item.user || "somebody",
 		link: item.title || item.id,
 		problem: request.problem,
@@ -150,7 +151,6 @@ function card(item, answered) {
 		return isOnly ? answer() : tell();
 	};
 	parts.since.textContent = moment(item.since);
-	parts.link.href = `#talk/${part(item.id)}`;
 	parts.calls.append(...actions.map((action, at) => callPart(action, { item, isOnly, place: `${at + 1} of ${actions.length}`, decide })));
 	decides(send, answer);
 	if (!item.may_answer) hint.textContent = `It waits for ${visible(request.approvers?.join(" or ") || "somebody else")}.`;
@@ -160,9 +160,8 @@ function card(item, answered) {
 
 function settle(node, lines, item, title) {
 	const hadFocus = node.contains(document.activeElement) || document.activeElement === document.body;
-	const note = stamp("stale", { what: item.request.action_requests.map(({ name }) => name).join(", "), ...(title ? { title } : {}) });
-	note.lines.append(...lines.map((line) => el("p", {}, visible(line))));
-	note.link.href = `#talk/${part(item.id)}`;
+	const note = stamp("stale", { talk: item.id, what: item.request.action_requests.map(({ name }) => name).join(", "), ...(title ? { title } : {}) });
+	note.lines.append(...lines.map((line) => el("p", {}, coded(line))));
 	note.dismiss.onclick = () => note.node.remove();
 	node.replaceWith(note.node);
 	moved();

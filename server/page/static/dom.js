@@ -3,24 +3,23 @@
 export const byId = (id) => document.getElementById(id);
 
 export function el(tag, props = {}, ...children) {
-	const isSvg = /^(svg|rect)$/.test(tag);
-	const node = isSvg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-	for (const [name, value] of Object.entries(props)) {
-		if (isSvg) node.setAttribute(name, value);
-		else node[name] = value;
-	}
+	const node = Object.assign(document.createElement(tag), props);
 	node.append(...children.flat());
 	return node;
 }
 
-/** Copy a template: its `node`, and its parts by name. A text fills a part, an empty one removes it. */
-export function stamp(name, texts = {}) {
+export const part = (text) => encodeURIComponent(text).replace(/^\.+$/, "%252e");
+
+/** Copy a template: its `node`, and its parts by name. A text fills a part, an empty one removes it; `talk` is where its link leads. */
+export function stamp(name, { talk, ...texts } = {}) {
 	const node = byId(`t-${name}`).content.firstElementChild.cloneNode(true);
 	const parts = { node };
-	for (const part of node.querySelectorAll("[data-is]")) parts[part.dataset.is] = part;
-	for (const [part, text] of Object.entries(texts)) {
-		if (text) parts[part].textContent = visible(text);
-		else parts[part]?.remove();
+	for (const each of node.querySelectorAll("[data-is]")) parts[each.dataset.is] = each;
+	if (talk) parts.link.href = `#talk/${part(talk)}`;
+	for (const [name, found] of Object.entries(texts)) {
+		const text = found?.join ? found.filter(Boolean).join(" · ") : found;
+		if (text) parts[name].textContent = visible(text);
+		else parts[name]?.remove();
 	}
 	return parts;
 }
@@ -32,6 +31,9 @@ const CONTROLS = /[\p{Cc}\p{Bidi_C}\p{Cs}\u2028\u2029]/gu;
 export function visible(text, unseen = UNSEEN) {
 	return String(text).replace(unseen, (char) => (" \n\t".includes(char) ? char : `\\u{${char.codePointAt(0).toString(16)}}`));
 }
+
+/** Our commands as code. */
+export const coded = (text) => visible(text).split(/`(twobrain [^`\n]+)`/).map((each, at) => (at % 2 ? el("code", {}, each) : each));
 
 /** Of prose only controls: joined emojis and letters stay. */
 export const prose = (text) => visible(text.replace(/\r\n?/g, "\n"), CONTROLS);
@@ -50,11 +52,11 @@ export const count = (many, thing) => `${number(many)} ${thing}${many === 1 ? ""
 
 export const say = (text) => { byId("status").textContent = text; };
 
-export function complain(text, place = "problem") {
-	const { node, dismiss } = stamp("problem", { text });
+export function complain(text) {
+	const { node, words, dismiss } = stamp("problem");
+	words.append(...coded(text));
 	dismiss.onclick = () => node.remove();
-	if (place === "problem") byId(place).replaceChildren();
-	byId(place).append(node);
+	byId("problem").replaceChildren(node);
 }
 
 export function sure(question, yes) {

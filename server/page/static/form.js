@@ -8,13 +8,6 @@ const LONGEST_PATTERN = 200;
 const DAY_MS = 86_400_000;
 const json = (value) => JSON.stringify(value, null, 1);
 
-/** Return a schema with what it refers to, and without that it may be null. */
-function resolved(schema, root, steps = 4) {
-	const kinds = (schema.anyOf ?? []).filter(({ type }) => type !== "null");
-	const inner = steps && (schema.$ref ? root.$defs?.[schema.$ref.split("/").at(-1)] : kinds.length === 1 && kinds[0]);
-	return inner ? resolved({ ...schema, anyOf: null, $ref: null, ...inner }, root, steps - 1) : schema;
-}
-
 function inputFor(name, { type, items, format, enum: options }, given) {
 	const values = Array.isArray(options) ? options : type === "boolean" && [true, false];
 	if (values) {
@@ -46,9 +39,9 @@ export function argumentsForm(args, schema = {}) {
 	const names = [...new Set([...Object.keys(args), ...Object.keys(schema.properties ?? {})])];
 	const fields = names.map((name) => {
 		const given = args[name];
-		const its = resolved(schema.properties?.[name] ?? { type: typeof given }, schema);
+		const its = schema.properties?.[name] ?? { type: typeof given };
 		const { input, hint, read } = inputFor(name, its, given);
-		const { node, label } = stamp("field", { label: name, hint: [its.description, hint].filter(Boolean).join(" · ") });
+		const { node, label } = stamp("field", { label: name, hint: [its.description, hint] });
 		label.after(input);
 		let isTouched = false;
 		input.ariaLabel = name;

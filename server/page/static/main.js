@@ -3,12 +3,14 @@
 import { api, attempt, listen } from "./api.js";
 import { Cards, moved } from "./card.js";
 import { byId, complain, say, stamp, sure, useZone } from "./dom.js";
-import { agreedView, doneView, plannedView, rememberedView } from "./records.js";
+import { showNotices } from "./notices.js";
+import * as records from "./records.js";
 import { spentView } from "./spent.js";
 import { listConversations, markOpen, Talk } from "./talk.js";
 
-const VIEWS = { waiting: (me, { waiting }) => waiting.node, done: doneView, spent: spentView, agreed: agreedView, remembered: rememberedView, planned: plannedView };
+const VIEWS = { ...records, waiting: (me, { waiting }) => waiting.node, spent: spentView };
 const main = byId("main");
+const dialog = byId("sign-in");
 
 class Page {
 	count = 0;
@@ -42,18 +44,16 @@ class Page {
 	async refresh() {
 		const own = ++this.asked;
 		const list = await listConversations();
-		for (const told of (await attempt("told", "POST")) ?? []) complain(told, "told");
+		await showNotices();
 		const items = await attempt("waiting");
 		if (!items || own !== this.asked) return;
 		const mine = items.filter(({ may_answer: may }) => may).length;
 		document.title = mine ? `(${mine}) twobrain` : "twobrain";
 		byId("badge").textContent = mine || "";
-		byId("pill").textContent = `${mine} waiting`;
-		byId("pill").hidden = !mine;
+		Object.assign(byId("pill"), { textContent: `${mine} waiting`, hidden: !mine });
 		if (mine > this.count) say(`${mine} waiting for your consent`);
 		this.count = mine;
 		this.cards.show(items);
-		this.waiting.empty.hidden = items.length > 0;
 		this.talk.items = items;
 		this.talk.state();
 		if (this.view === "talk") this.talk.look(list ?? []);
@@ -84,14 +84,13 @@ async function leave(what) {
 }
 
 function signIn() {
-	const dialog = byId("sign-in");
 	if (dialog.open) return;
 	byId("token-problem").textContent = page ? "Your sign-in has ended. What you typed is still here." : "";
 	dialog.showModal();
 }
 
-byId("sign-in").oncancel = (event) => event.preventDefault();
-byId("sign-in").querySelector("form").onsubmit = async (event) => {
+dialog.oncancel = (event) => event.preventDefault();
+dialog.querySelector("form").onsubmit = async (event) => {
 	event.preventDefault();
 	const error = await api("session", "POST", { token: byId("token").value.trim() }).catch((found) => found);
 	if (error instanceof Error) {
@@ -99,7 +98,7 @@ byId("sign-in").querySelector("form").onsubmit = async (event) => {
 		return;
 	}
 	byId("token").value = "";
-	byId("sign-in").close();
+	dialog.close();
 	const me = await attempt("me");
 	if (page && me?.user === page.me.user) page.listen();
 	else location.reload();

@@ -3,13 +3,12 @@
 import { attempt, query } from "./api.js";
 import { dollars, el, number, stamp, visible } from "./dom.js";
 
-const HEIGHT = 120;
 const DAY_MS = 86_400_000;
 const TITLES = { day: "By day", user: "By person", model: "By model", role: "By brain" };
 const tokensOf = (row) => (row.input_tokens ?? 0) + (row.output_tokens ?? 0);
 
 export function spentView() {
-	const { node, today, days, measure, unpriced, charts, empty } = stamp("spent");
+	const { node, today, days, measure, unpriced, charts } = stamp("spent");
 	const draw = async () => {
 		const kinds = Object.keys(TITLES);
 		const found = await Promise.all(kinds.map((by) => attempt(`usage?${query({ by, days: days.value })}`)));
@@ -18,7 +17,6 @@ export function spentView() {
 		const [value, told] = measure.value === "cost" ? [(row) => row.cost_usd ?? 0, dollars] : [tokensOf, (amount) => `${number(amount)} tokens`];
 		const missing = found[0].reduce((sum, row) => sum + (row.unpriced_calls ?? 0), 0);
 		unpriced.textContent = missing ? `The price of ${number(missing)} model calls is unknown: they are not in the cost.` : "";
-		empty.hidden = found[0].length > 0;
 		charts.replaceChildren(...(found[0].length ? kinds.map((by, at) => chart(by, found[at], value)) : []));
 		charts.querySelector(".by-day h2")?.after(columns(everyDay(found[0], days.value), value, told));
 	};
@@ -54,13 +52,9 @@ function everyDay(rows, days) {
 
 function columns(rows, value, told) {
 	const most = Math.max(...rows.map(value));
-	const wide = 100 / rows.length;
 	const [first, last] = [rows[0].day, rows.at(-1).day];
-	const { node, svg } = stamp("columns", { most: told(most), first, last });
-	svg.ariaLabel = `From ${first} to ${last}, at most ${told(most)} a day`;
-	svg.append(...rows.map((row, at) => {
-		const height = (value(row) / (most || 1)) * HEIGHT;
-		return el("rect", { x: `${(at + 0.15) * wide}%`, width: `${wide * 0.7}%`, y: HEIGHT - height, height, rx: 2 });
-	}));
+	const { node, bars } = stamp("columns", { most: told(most), first, last });
+	bars.ariaLabel = `From ${first} to ${last}, at most ${told(most)} a day`;
+	bars.append(...rows.map((row) => el("i", { style: `--part: ${value(row) / (most || 1)}` })));
 	return node;
 }

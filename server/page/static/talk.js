@@ -1,25 +1,29 @@
 // Talk: conversations, and the one that is open.
 
-import { api, attempt, part, query, talkOf } from "./api.js";
+import { api, attempt, query, talkOf } from "./api.js";
 import { Cards, watch } from "./card.js";
-import { byId, bytes, complain, el, moment, prose, stamp, sure, visible } from "./dom.js";
+import { byId, bytes, complain, el, moment, part, prose, stamp, sure, visible } from "./dom.js";
 import { Markdown } from "./markdown.js";
 import { account, Turn } from "./turn.js";
 
 const NEAR_END_PX = 80;
+const TYPED_MS = 200;
 const isTouched = () => matchMedia("(pointer: coarse)").matches;
 
+const place = byId("conversations");
+const search = byId("search");
+let typing;
+
 export async function listConversations() {
-	const q = byId("search").value.trim();
+	const q = search.value.trim();
 	const found = await attempt(`conversations?${query({ q })}`);
-	if (!found || q !== byId("search").value.trim()) return [];
-	byId("conversations").replaceChildren(...found.map(({ id, title, status, updated_at: at }) => {
-		const { node, link } = stamp("conversation", { title: title || "Untitled", state: status === "answered" ? moment(at) : status });
-		link.href = `#talk/${part(id)}`;
+	if (!found || q !== search.value.trim()) return [];
+	place.ariaBusy = false;
+	place.replaceChildren(...found.map(({ id, title, status, updated_at: at }) => {
+		const { node, link } = stamp("conversation", { talk: id, title: title || "Untitled", state: status === "answered" ? moment(at) : status });
 		link.className = status;
 		return node;
 	}));
-	if (!found.length) byId("conversations").append(el("li", { className: "hint" }, q ? "Nothing was found." : "What you talk about is listed here."));
 	markOpen();
 	return found;
 }
@@ -28,7 +32,17 @@ export function markOpen() {
 	for (const link of byId("side").querySelectorAll("li a")) link.ariaCurrent = location.hash.startsWith(link.hash) ? "page" : null;
 }
 
-byId("search").onchange = listConversations;
+search.oninput = () => {
+	clearTimeout(typing);
+	place.ariaBusy = true;
+	typing = setTimeout(listConversations, TYPED_MS);
+};
+search.onkeydown = (event) => {
+	if (event.key !== "Escape" || !search.value) return;
+	event.preventDefault();
+	search.value = "";
+	search.oninput();
+};
 
 export class Talk {
 	id = null;
@@ -258,6 +272,5 @@ async function read(file) {
 	const reader = new FileReader();
 	reader.readAsDataURL(file);
 	await new Promise((done) => { reader.onloadend = done; });
-	const url = reader.result ?? ",";
-	return { name: file.name, type: file.type || "application/octet-stream", data: url.slice(url.indexOf(",") + 1) };
+	return { name: file.name, type: file.type || "application/octet-stream", data: reader.result?.split(",")[1] ?? "" };
 }

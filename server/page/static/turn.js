@@ -21,8 +21,7 @@ export function account(result, used) {
 	const models = [...new Set([...used, result.backend].filter(Boolean))].map(visible).join(" → ");
 	const facts = [models, read + written > 0 && `${number(read + written)} tokens`, calls && dollars(cost), result.stop_reason !== "answered" && result.stop_reason];
 	const receipts = result.receipts ?? [];
-	const parts = stamp("account", { title: count(receipts.length, "receipt") });
-	parts.facts.textContent = facts.filter(Boolean).join(" · ");
+	const parts = stamp("account", { facts, title: count(receipts.length, "receipt") });
 	parts.steps.append(...receipts.map((each) => step(each.status, each.tool, each.text).node));
 	parts.box.open = receipts.some((each) => each.status !== "executed");
 	if (!receipts.length) parts.box.remove();

@@ -119,6 +119,14 @@ def test_conversations_are_found_by_title_and_by_what_was_said(bob: Visitor):
     assert ids(bob, q="4444 1111") == [first]
 
 
+def test_each_search_of_many_at_once_finds_its_own(bob: Visitor):
+    found = {str(number): bob.ask(f"what is 7{number}*1000")[0] for number in range(4)}
+    wanted = [*found, "nowhere"] * 3
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda each: ids(bob, q=f"7{each}*1000"), wanted))
+    assert answers == [[found[each]] if each in found else [] for each in wanted]
+
+
 def test_a_deleted_conversation_is_gone_and_its_calls_stay_on_record(bob: Visitor, site: Site):
     thread, _ = bob.wait_for('write "x" to gone.txt')
     assert bob.call("DELETE", place_of(thread)).status_code == 204

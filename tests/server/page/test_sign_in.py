@@ -24,7 +24,7 @@ ROUTES = [
     *[("POST", "conversations"), ("PATCH", "conversations/x"), ("DELETE", "conversations/x")],
     *[("DELETE", path) for path in ("rules/x", "pins/x/y", "memories/x", "planned/x")],
     *[("PATCH", path) for path in ("memories/x", "planned/x")],
-    ("POST", "told"),
+    *[("GET", "notices"), ("POST", "notices/dismissed")],
 ]
 FORGED = {
     "nothing": {},
@@ -50,11 +50,13 @@ def test_every_route_refuses_whoever_is_not_signed_in(who, site: Site):
 
 
 def test_all_routes_there_are_are_tried_above(site: Site):
-    from server.page import agreements, reports, sign_in
+    from server.page import agreements, consent, notifications, reports, sign_in
     from server.page import site as pages
 
-    routers = (sign_in.router, pages.router, reports.router, agreements.router)
-    known = {(method, route.path) for each in routers for route in each.routes for method in route.methods}
+    modules = (sign_in, pages, reports, agreements, consent, notifications)
+    known = {
+        (method, route.path) for each in modules for route in each.router.routes for method in route.methods
+    }
     assert len(known) == len(ROUTES) + 1  # and to sign in
 
 

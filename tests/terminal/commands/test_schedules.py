@@ -197,7 +197,7 @@ def test_a_time_that_clocks_skip_is_said_to_be_later_and_a_rule_goes_by_another_
     abroad = home.run("schedule", "add", "y", "--cron", "0 7 * * *", "--zone", "Asia/Tokyo").stderr
     assert "07:00 JST" in abroad
     listed = home.run("schedule", "list").stdout
-    assert "0 7 * * * in Asia/Tokyo" in listed
+    assert "every day at 07:00 in Asia/Tokyo" in listed
     assert re.search(r"(23:00 CET|00:00 CEST)\tactive", listed)
 
 

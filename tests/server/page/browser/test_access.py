@@ -1,6 +1,8 @@
 """Whoever uses it: axe finds nothing, and it is there at once."""
 
+import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -8,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from tests.server.page.browser.conftest import Open
 from tests.server.page.browser.window import NARROW, WIDE, Window
 from tests.server.page.site import Site
+from tests.server.page.test_planned import plan, soon
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +40,12 @@ IN_FULL = pytest.mark.prove(sampled=False)
     ],
 )
 def test_axe_finds_nothing_grave_in_any_view(open_window: Open, open_site: Site, scheme: str, size):
+    with ThreadPoolExecutor() as threads:
+        reminder = soon(f"{scheme}{size[0]}", "local", "take the bins out", 0.1)
+        threads.submit(asyncio.run, plan(open_site, reminder)).result()
     window = open_window(open_site.url, scheme=scheme, size=size).open()
     page = window.page
+    window.sees("take the bins out")
     found: dict[str, list[str]] = {}
     window.sees("What can I do for you?")
     found["new"] = _found(window)

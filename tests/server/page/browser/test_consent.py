@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route
 
+from server.page.consent import simplified
 from tests.server.page.browser.conftest import Open
 from tests.server.page.browser.window import Window, focused
 from tests.server.page.site import Site, Visitor
@@ -187,7 +188,7 @@ def test_calls_of_one_round_are_answered_together_each_for_itself(window: Window
 def test_an_edit_is_made_in_a_form_of_the_tools_schema(window: Window):
     schema = {
         "type": "object",
-        "$defs": {"Mode": {"enum": ["heat", "off"], "type": "string"}},
+        "$defs": {"Mode": {"enum": ["heat", "off"], "type": "string"}, "Loop": {"$ref": "#/$defs/Loop"}},
         "properties": {
             "room": {"type": "string", "description": "which room"},
             "degrees": {"type": "number"},
@@ -196,11 +197,12 @@ def test_an_edit_is_made_in_a_form_of_the_tools_schema(window: Window):
             "tell": {"type": "array", "items": {"type": "string"}},
             "more": {"type": "object"},
             "note": {"type": "string"},
+            "loop": {"$ref": "#/$defs/Loop"},
         },
         "required": ["room"],
     }
     args = {"room": "hall", "degrees": 19, "mode": "heat", "tell": ["ann"], "more": {"a": 1}, "odd": [None]}
-    heard = _answers(window, request=_asking("heat", args), schemas={"heat": schema})
+    heard = _answers(window, request=_asking("heat", args), schemas={"heat": simplified(schema)})
     page = window.page
     window.press("Edit…")
     page.get_by_label("degrees").fill("warm")
@@ -221,6 +223,18 @@ def test_an_edit_is_made_in_a_form_of_the_tools_schema(window: Window):
         "tool_call_id": "c-heat",
         "edited_action": {"name": "heat", "args": edited},
     }
+
+
+def test_a_command_in_a_cards_sentence_is_code_and_other_ticks_stay(window: Window):
+    said = "Say `twobrain skills trust tea`.\n\n```\n+echo `twobrain x`\n```\n\nIt runs `ls <b>`."
+    _answers(window, request=_asking("mail", {"to": "`twobrain x`"}, description=said))
+    card = window.page.locator(".card")
+    card.get_by_text("twobrain skills trust tea").wait_for()
+    assert card.locator(".effect code").all_inner_texts() == ["twobrain skills trust tea"]
+    assert card.locator(".effect").inner_text().splitlines()[0] == "Say twobrain skills trust tea."
+    for text in ("+echo `twobrain x`", "It runs `ls <b>`."):
+        assert text in card.locator(".effect").inner_text()
+    assert card.locator(".args dd").inner_text() == "`twobrain x`"
 
 
 def test_a_rule_has_bounds_that_are_said_in_words(window: Window):

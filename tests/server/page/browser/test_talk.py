@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Route
 
 from tests.server.page.browser.conftest import Open
 from tests.server.page.browser.window import NARROW, WIDE, Network, Window, focused, tabbed
@@ -24,7 +25,7 @@ def test_a_newcomer_finds_everything_by_keyboard_alone(open_window: Open, site: 
     _agree_to_a_rule_and_revoke_it(window, name)
     _go(window, "Spent")
     window.sees("By brain")
-    assert window.page.locator(".by-day rect").count() >= 30
+    assert window.page.locator(".by-day .bars i").count() >= 30
     _go(window, "Done")
     window.page.locator("summary", has_text=name).first.wait_for()
     _go(window, "", leave=True)
@@ -175,13 +176,43 @@ def test_conversations_are_searched_renamed_and_deleted(window: Window):
     title.press("Enter")
     page.locator("#conversations").get_by_text("Twice two <b>").wait_for()
     search = page.get_by_label("Search conversations")
-    search.fill("Twice")
-    search.press("Enter")
-    page.locator("#conversations").get_by_text("what is 1*1").wait_for(state="detached")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "?q=" in request.url else None)
+    search.press_sequentially("Twice two", delay=20)
+    page.locator("#conversations").get_by_text("what is 1*1").wait_for(state="detached", timeout=1_000)
+    assert len(asked) <= 3, "each letter was searched for"
+    for clear in (lambda: search.press("Escape"), lambda: search.fill("")):
+        clear()
+        page.locator("#conversations").get_by_text("what is 1*1").wait_for(timeout=1_000)
+        assert search.input_value() == ""
+        search.fill("Twice")
+        page.locator("#conversations").get_by_text("what is 1*1").wait_for(state="detached", timeout=1_000)
     window.button("Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.get_by_text("Nothing was found.").wait_for()
     window.sees("What can I do for you?")
+
+
+def test_what_a_search_finds_too_late_is_not_shown(window: Window):
+    page, held = window.page, []
+
+    def answer(route: Route) -> None:
+        held.append(route) if "q=slow" in route.request.url else route.continue_()
+
+    window.say("what is 3*3")
+    window.sees("3*3 = 9")
+    page.route("**/app/api/conversations?*", answer)
+    search = page.get_by_label("Search conversations")
+    search.fill("slow")
+    page.wait_for_timeout(500)
+    search.fill("3*3 = 9")
+    page.wait_for_timeout(500)
+    late = {"id": "late", "title": "too late", "status": "answered", "updated_at": 1}
+    for route in held:
+        route.fulfill(json=[late])
+    assert held
+    page.locator("#conversations[aria-busy=false]").get_by_text("what is 3*3").wait_for()
+    assert page.locator("#conversations").get_by_text("too late").count() == 0
 
 
 def test_files_are_attached_and_one_that_is_too_large_is_left_out_in_words(window: Window, tmp_path: Path):
@@ -286,11 +317,12 @@ def test_what_is_planned_rests_and_goes_and_a_reminder_comes_by_itself(open_wind
         planned = nightly("s1", "local"), soon("s2", "local", "take the bins out", 6)
         threads.submit(asyncio.run, plan(open_site, *planned)).result()
     window = open_window(open_site.url).open("planned")
-    window.sees("FREQ=DAILY")
+    window.sees("every day at 02:30")
     window.press("Pause")
     window.sees("· paused")
-    window.sees("Reminder: take the bins out")
-    window.page.get_by_label("Dismiss").click()
+    window.sees("take the bins out")
+    window.page.get_by_label("Dismiss take the bins out").click()
+    window.page.locator("#told").wait_for(state="hidden")
     window.press("Cancel")
     window.page.locator("#sure-yes").click()
     window.page.locator(".record", has_text="tidy up").wait_for(state="detached")

@@ -5,17 +5,21 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
+from base.errors import TwobrainError
 from base.settings import Settings
-from base.texts import mended
+from base.texts import local_time, mended, one_line, visible
 from base.worker_threads import in_thread, is_cancelled
+from channels.messages import NoticeRows
 from graphs.session import Orchestrator
 from ledger.tables import mailboxes, matching
-from schedules.schedules import Schedules
+from schedules.destinations import destinations
+from schedules.schedules import Schedules, notices_in
 from schedules.triggers import Event, Triggers, by_event
 from storage.shared_tables import insert
 from tools.mail.imap import (
@@ -48,6 +52,10 @@ _LONGEST = 20_000
 _CONTROLS = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """What makes a file no text."""
 _LONGEST_WAIT_S, _MOST_DOUBLINGS = 300.0, 9
+_TOLD_AFTER_S = 600.0
+"""Seconds for which an inbox could not be watched until its person is told: a server may start anew."""
+_DAY_S = 86_400
+_LONGEST_FAULT = 300
 _AN_HOUR = 3_600.0
 
 _log = logging.getLogger(__name__)
@@ -77,22 +85,42 @@ class MailWatch:
         self._access = orchestrator.ledger.access
         self._schedules = Schedules(orchestrator.ledger)
         self._triggers = Triggers(orchestrator.ledger)
+        self._notices = NoticeRows(orchestrator.ledger.access)
         self._user, self._card = user, card
         self._account = f"{card.user} {card.host}"
         self.idle_s = _IDLE_S
 
     async def serve(self) -> None:
-        """Start turns by what comes until cancelled; faults are logged."""
-        failures = 0
+        """Start turns by what comes until cancelled.
+
+        Faults are logged; of one that lasts the person is told, once a day.
+        """
+        failures, since = 0, 0.0
         while True:
             try:
                 await self.look()
                 failures = 0
             except Exception as error:  # of the server, the network or the store: it is tried again
                 log = _log.error if failures == 0 else _log.debug
-                log("the inbox of %s is looked at later: %s", self._user, self._settings.redact(str(error)))
+                why = self._settings.redact(str(error))
+                log("the inbox of %s is looked at later: %s", self._user, why)
+                since = since if failures else self._schedules.now()
+                with suppress(TwobrainError):  # of the store: it is told once that is back
+                    await self._tell(since, why)
                 await asyncio.sleep(min(2.0**failures, _LONGEST_WAIT_S))
                 failures = min(failures + 1, _MOST_DOUBLINGS)
+
+    async def _tell(self, since: float, why: str) -> None:
+        """Tell its person that an inbox was not watched for long."""
+        now = self._schedules.now()
+        if now - since < _TOLD_AFTER_S:
+            return
+        when = local_time(since, self._settings.zone(self._user))
+        fault = visible(one_line(why, _LONGEST_FAULT))
+        said = f"Mail starts nothing since {when}: {fault} (`twobrain doctor --online` looks at it.)"
+        row = {"user": self._user, "kind": "inbox", "thread": "", "subject": said, "at": now}
+        key = f"inbox {self._account} {now // _DAY_S:.0f}"
+        await self._notices.add(notices_in(destinations(self._settings, self._user, ""), key, row, now))
 
     async def look(self, wait_s: float = _OPEN_S) -> int:
         """Wait for mail and start turns by it; return how many.

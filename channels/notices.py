@@ -38,10 +38,10 @@ class Notice:
     place: str
     """A messenger's name, `page`, or the name of a variable with an apprise URL."""
     kind: str
-    """question, failed, finished or reminder."""
+    """question, failed, finished, reminder, or inbox: one that cannot be watched."""
     thread: str
     subject: str
-    """The question's identity, or the turn's id."""
+    """The question's identity, the turn's id, or of an inbox what is said of it."""
     again: bool = False
     """They were told before, and it waits still."""
 
@@ -267,6 +267,8 @@ def noticed(row: Mapping[str, Any]) -> Notice:
 
 async def words_of(orchestrator: Orchestrator, notice: Notice) -> str:
     """Return what a person is told, without what a call would do."""
+    if notice.kind == "inbox":
+        return notice.subject
     row = await orchestrator.ledger.thread(notice.thread)
     title = visible((row or {}).get("title") or "a conversation")
     planned = await Schedules(orchestrator.ledger).found(notice.subject)

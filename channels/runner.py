@@ -97,7 +97,7 @@ class Channel:
         chat = await self._delivery.chat_with(card, near) if card else None
         if chat is None:
             raise MessengerError(f"[users.{notice.user}] has no {self._messenger.name}.")
-        if notice.kind == "reminder":
+        if notice.kind in {"reminder", "inbox"}:
             await self._delivery.put(
                 Outgoing(chat, notice.key, await words_of(self._orchestrator, notice), notice.user)
             )

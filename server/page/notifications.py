@@ -14,7 +14,7 @@ from server.page.sign_in import PageError, PageRoute, PageUser, Who
 
 _SHOWN = 5
 """More are only counted: they are read where the conversations are listed."""
-_KINDS = {"failed": "That failed", "finished": "Done", "reminder": "Reminder"}
+_KINDS = {"failed": "That failed", "finished": "Done", "reminder": "Reminder", "inbox": "Mailbox"}
 _REMOVED = "It was removed."
 
 router = APIRouter(route_class=PageRoute)
@@ -68,11 +68,14 @@ async def _told(page: Page, row: Mapping[str, Any]) -> dict[str, Any]:
 
     By its `id` it is dismissed. What others wrote stands in `title` and `text` alone.
     """
-    planned = await Schedules(page.res.ledger).found(row["subject"])
+    is_inbox = row["kind"] == "inbox"
+    planned = None if is_inbox else await Schedules(page.res.ledger).found(row["subject"])
     told = {"id": row["key"], "what": _KINDS[row["kind"]], "at": row["at"], "title": "", "conversation": None}
     told["note"] = note_on(*planned) if planned else ""
     if row["kind"] == "reminder":
         return {**told, "text": planned[1].task if planned else _REMOVED}
+    if is_inbox:
+        return {**told, "text": row["subject"]}
     thread = await page.res.ledger.thread(row["thread"])
     if thread is None or thread["user"] != row["user"] or thread["status"] == "pruning":
         return {**told, "text": _REMOVED}

@@ -11,6 +11,7 @@ from imapclient import IMAPClient
 
 from base.settings import load_settings
 from channels.new_mail import MailWatch
+from channels.notices import told_here
 from graphs.conversation_search import ConversationSearch
 from graphs.session import open_orchestrator
 from graphs.transcript import messages_of
@@ -97,6 +98,28 @@ async def test_a_mail_that_a_rule_means_starts_one_turn_whoever_sees_it_how_ofte
         assert await again.look(0) == 0
         assert await scheduler.run_due() == 1
         assert len(await runs(opened)) == 2
+
+
+async def failing(one, watch, seconds: float) -> list[str]:
+    """Let a watch fail for so long; return what its person is told then."""
+    task = asyncio.create_task(watch.serve())
+    await asyncio.sleep(0.5)
+    one.ledger.now.now += seconds
+    await asyncio.sleep(1.5)
+    task.cancel()
+    await asyncio.wait({task})
+    return await told_here(one, "local")
+
+
+async def test_who_has_an_inbox_that_cannot_be_watched_is_told_once_and_not_of_a_short_fault(home, server):
+    async with watching(home, server) as (watch, _, one), watching(home, server) as (second, _, other):
+        for each in (one, other):
+            each.settings.attach({"MAIL_PASSWORD": "wrong"})
+        assert await failing(one, watch, 300) == []
+        [told] = await failing(one, watch, 700)
+        assert "Mail starts nothing since" in told
+        assert "refused the login of 'ada'" in told
+        assert await failing(other, second, 700) == []
 
 
 async def test_a_conversation_is_called_by_its_rule_and_the_subject_which_is_not_ones_own_words(home, server):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from channels.messages import NoticeRows
 from channels.notices import told_here
 from channels.scheduler import Scheduler
 from schedules.recurrence import Recurrence
@@ -58,6 +59,21 @@ async def test_ones_own_schedules_are_listed_paused_gone_on_with_and_cancelled(
         assert bob.get("planned") == []
 
     await asyncio.to_thread(act)
+
+
+async def test_an_inbox_that_cannot_be_watched_is_told_on_the_page_in_words(bob: Visitor, site: Site):
+    said = {"thread": "", "subject": "Mail starts nothing <b>now</b>.", "kind": "inbox", "place": "page"}
+    async with site.beside() as terminal:
+        row = {"key": "inbox bob", "user": "bob", "at": time.time(), **said}
+        await NoticeRows(terminal.ledger.access).add([row])
+
+    def read() -> None:
+        [told] = bob.get("notices")["notices"]
+        shown = (told["what"], told["text"], told["conversation"])
+        assert shown == ("Mailbox", "Mail starts nothing <b>now</b>.", None)
+        assert bob.call("POST", "notices/dismissed", json={"id": told["id"]}).status_code == 204
+
+    await asyncio.to_thread(read)
 
 
 async def test_a_reminder_stands_on_the_page_from_its_time_until_it_is_dismissed(

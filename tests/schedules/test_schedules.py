@@ -386,7 +386,7 @@ async def test_a_run_whose_conversation_is_damaged_fails_and_is_not_tried_for_ev
         assert await scheduler.run_due() == 0
 
 
-@pytest.mark.slow
+@pytest.mark.prove(sampled=False)
 async def test_of_a_schedule_the_last_thousand_runs_are_known(home):
     clock = Clock()
     async with woken(home, clock) as (one, scheduler):

@@ -25,6 +25,7 @@ HOSTILE = {
     "a long word": "Donaudampfschifffahrtsgesellschaft" * 40,
     "a comment": f"<!-- --><style>@import '{AWAY}.css'</style><iframe src='{AWAY}'></iframe><!-- -->",
 }
+LIKE_OTHERS = {"a drawing", "a template", "a comment"}
 VIEWS = ("talk/t", "waiting", "done", "spent", "agreed", "remembered", "planned")
 KEPT = {"id", "question", "status", "role", "tool_call_id", "type", "day", "event", "updated_at"}
 """What the server alone writes, or what a page cannot do without."""
@@ -84,7 +85,13 @@ def _told(text: str) -> dict[str, Any]:
     return told
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.prove(sampled=False)] if kind in LIKE_OTHERS else [])
+        for kind in HOSTILE
+    ],
+)
 def test_a_hostile_text_is_shown_as_text_in_every_field_and_loads_nothing(window: Window, kind: str):
     page, text = window.page, HOSTILE[kind]
     told = _told(text)

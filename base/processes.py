@@ -42,11 +42,14 @@ while read -r change id; do
 done
 for again in 1 2 3; do  # one that was being started may come last
   for id in $alive; do kill -9 "-$id"; done
-  grep -ls "$1" /proc/[0-9]*/environ | while IFS=/ read -r _ _ id _; do kill -9 "$id"; done
+  grep -ls "$1" /proc/[0-9]*/environ | while IFS=/ read -r _ _ id _; do kill -9 "-$id"; kill -9 "$id"; done
   sleep 0.1
 done
 """
-"""Reads `+ GROUP` and `- GROUP` to the end of its input; then it kills those and all with the mark."""
+"""Reads `+ GROUP` and `- GROUP` to the end of its input; then it kills those, and all with the mark.
+
+And the groups that these lead: this process may be killed before it has told of the group that it started.
+"""
 
 
 @dataclass(slots=True)

@@ -231,6 +231,12 @@ def test_a_command_ends_with_the_process_that_was_killed(tmp_path, command):
     assert not stays(process_of(tmp_path / "child"))
 
 
+def test_a_command_ends_with_a_process_that_was_killed_while_it_started_it(tmp_path):
+    command = "env -i sleep 60 & echo $! > child; kill -9 $PPID; wait"
+    subprocess.run([sys.executable, "-c", KILLED, command, str(tmp_path)], cwd=HOUSE, check=False)
+    assert not stays(process_of(tmp_path / "child"))
+
+
 async def test_each_admins_commands_run_in_their_own_folder_which_shows_the_shared_one(here, root):
     run_command = open_registry(here.settings).get("run_command")
     admin = replace(here, user="alice", user_role="admin")

@@ -95,8 +95,7 @@ async def kill_again_and_again(workers: Workers, urls: list[str], most: int | No
     return kills
 
 
-@pytest.mark.slow
-@pytest.mark.prove
+@pytest.mark.prove(sampled=False)
 @pytest.mark.timeout(3_600)
 async def test_each_write_happens_once_on_two_workers_of_which_one_is_killed_every_few_seconds(
     workers, database_url, proving, tell

@@ -20,7 +20,7 @@ from tests.server.engines.aegra import Workers, redis
 from tests.server.talking import GRAPH, opened
 
 AT_ONCE = 20
-SAMPLED, PROVED = 6, 100
+TALKS = 100
 """Threads."""
 KILLS_AFTER_S = (2.0, 6.0)
 DAWDLES_S = 3.0
@@ -80,11 +80,11 @@ async def _step(workers: Workers, client: LangGraphClient, thread: str, path: st
     return False, False
 
 
-async def kill_again_and_again(workers: Workers, urls: list[str], most: int | None) -> int:
-    """Kill one worker after the other, and start it again; return how often, when cancelled or done."""
+async def kill_again_and_again(workers: Workers, urls: list[str]) -> int:
+    """Kill one worker after the other, and start it again; return how often, when cancelled."""
     kills = 0
     try:
-        while most is None or kills < most:
+        while True:
             await asyncio.sleep(random.uniform(*KILLS_AFTER_S))
             url = urls[kills % len(urls)]
             workers.kill(url)
@@ -98,12 +98,12 @@ async def kill_again_and_again(workers: Workers, urls: list[str], most: int | No
 @pytest.mark.prove(sampled=False)
 @pytest.mark.timeout(3_600)
 async def test_each_write_happens_once_on_two_workers_of_which_one_is_killed_every_few_seconds(
-    workers, database_url, proving, tell
+    workers, database_url, tell
 ):
     urls = [workers.start(), workers.start()]
-    talks = {str(uuid.uuid4()): f"file-{number}.txt" for number in range(PROVED if proving else SAMPLED)}
+    talks = {str(uuid.uuid4()): f"file-{number}.txt" for number in range(TALKS)}
     limit, begun = asyncio.Semaphore(AT_ONCE), time.monotonic()
-    killing = asyncio.create_task(kill_again_and_again(workers, urls, None if proving else 1))
+    killing = asyncio.create_task(kill_again_and_again(workers, urls))
     async with asyncio.timeout(GIVES_UP_AFTER_S):
         doubts = await asyncio.gather(*(converse(workers, *talk, limit) for talk in talks.items()))
     took = time.monotonic() - begun

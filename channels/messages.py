@@ -160,12 +160,6 @@ class NoticeRows:
         """Note what people are to be told, unless it is noted."""
         await self._access.write("notices", _add, rows)
 
-    async def open(self, **filters: Any) -> list[dict[str, Any]]:
-        """Return what is not resolved, oldest first, by `user` or `place`."""
-        its = matching(notices, filters)
-        query = select(notices).where(*its, notices.c.resolved_at.is_(None)).order_by(notices.c.at)
-        return await self._access.read(lambda connection: rows_of(connection, query))
-
     async def change(self, key: str, **values: Any) -> None:
         """Note when somebody was told, told again, or it was resolved."""
         changed = update(notices).where(notices.c.key == key).values(**values)

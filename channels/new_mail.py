@@ -117,9 +117,9 @@ class MailWatch:
             return
         when = local_time(since, self._settings.zone(self._user))
         fault = visible(one_line(why, _LONGEST_FAULT))
-        said = f"Mail starts nothing since {when}: {fault} (`twobrain doctor --online` looks at it.)"
+        said = f"Mail starts nothing since {when}: {fault} (Try twobrain doctor --online.)"
         row = {"user": self._user, "kind": "inbox", "thread": "", "subject": said, "at": now}
-        key = f"inbox {self._account} {now // _DAY_S:.0f}"
+        key = f"inbox {self._user} {self._account} {now // _DAY_S:.0f}"
         await self._notices.add(notices_in(destinations(self._settings, self._user, ""), key, row, now))
 
     async def look(self, wait_s: float = _OPEN_S) -> int:

@@ -100,7 +100,7 @@ async def test_a_mail_that_a_rule_means_starts_one_turn_whoever_sees_it_how_ofte
         assert len(await runs(opened)) == 2
 
 
-async def failing(one, watch, seconds: float) -> list[str]:
+async def failing(one, watch, seconds: float, user: str = "local") -> list[str]:
     """Let a watch fail for so long; return what its person is told then."""
     task = asyncio.create_task(watch.serve())
     await asyncio.sleep(0.5)
@@ -108,7 +108,7 @@ async def failing(one, watch, seconds: float) -> list[str]:
     await asyncio.sleep(1.5)
     task.cancel()
     await asyncio.wait({task})
-    return await told_here(one, "local")
+    return await told_here(one, user)
 
 
 async def test_who_has_an_inbox_that_cannot_be_watched_is_told_once_and_not_of_a_short_fault(home, server):
@@ -120,6 +120,8 @@ async def test_who_has_an_inbox_that_cannot_be_watched_is_told_once_and_not_of_a
         assert "Mail starts nothing since" in told
         assert "refused the login of 'ada'" in told
         assert await failing(other, second, 700) == []
+        shared = MailWatch(one, "bob", cards(one.settings)["local"])
+        assert len(await failing(one, shared, 700, "bob")) == 1
 
 
 async def test_a_conversation_is_called_by_its_rule_and_the_subject_which_is_not_ones_own_words(home, server):

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import shutil
 import tempfile
 from collections import defaultdict
@@ -45,6 +46,9 @@ SHARED = {
     "tests/house/": "trees",
 }
 """Whose tests share what takes seconds to open: servers, a process to fork from, syntax trees."""
+WHOLE_MACHINE = re.compile(r"tests/(behaviour|channels|doctor|graphs|schedules|server|terminal)/")
+"""Whose tests run turns, servers and commands: a quick run has the first that each promise names."""
+PROMISES = Path(__file__).parents[1] / "docs" / "behaviours.md"
 MEMORY = "/dev/shm"
 """Where files are kept in memory: a fifth of a run's time goes into waiting for a disk."""
 ROOM_BYTES = 4_000_000_000
@@ -91,6 +95,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     full = {item for item in items if any(not _is_sampled(mark) for mark in item.iter_markers("prove"))}
     rest = [item for item in items if item not in full] if config.getoption("--quick") else []
     slow = {item for item in rest if _is_slow(item)} | _repeats(rest)
+    slow |= _further(item for item in rest if item not in slow)
     config.stash[LEFT_OUT] = len(slow)
     config.hook.pytest_deselected(items=[item for item in items if item in full | slow])
     items[:] = [item for item in items if item not in full | slow]
@@ -145,6 +150,15 @@ def _repeats(items: Iterable[pytest.Item]) -> set[pytest.Item]:
     return {item for each in cases.values() for item in each} - kept
 
 
+def _further(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """Return what proves further on the whole machine what the first test that a promise names has shown."""
+    whole = {item: item.nodeid.partition("[")[0] for item in items if WHOLE_MACHINE.match(item.nodeid)}
+    names = set(whole.values())
+    rows = re.findall(r"^\|.*$", PROMISES.read_text(encoding="utf-8"), re.MULTILINE)
+    first = {next(filter(names.__contains__, re.findall(r"`(tests/[^`]+)`", row)), None) for row in rows}
+    return {item for item, name in whole.items() if name not in first}
+
+
 def _is_sampled(mark: pytest.Mark) -> bool:
     return mark.kwargs.get("sampled", True)
 
@@ -162,7 +176,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if count := config.stash.get(LEFT_OUT, 0):
-        words = "tests that start programs, measure, or repeat on another wire left out: make check runs them"
+        words = "tests that measure, or prove further what these have shown, left out: make check runs them"
         terminalreporter.write_line(f"{count} {words}")
 
 

@@ -7,7 +7,7 @@ A test fails where a page says otherwise.
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -34,6 +34,10 @@ _ROOMS = [
     "terminal",
     "tools",
 ]
+_FIRST_COMMENTS = {".js": r"\A// (.*)", ".css": r"\A/\* (.*) \*/", ".html": r"<!-- (.*) -->"}
+_CONSTANT = re.compile(r"_?(?!TOOLS$)[A-Z][A-Z0-9_]+")
+_TABLES = ast.Dict | ast.Set | ast.List | ast.Tuple | ast.DictComp | ast.SetComp | ast.ListComp
+_MAKERS = {"dict", "frozenset", "fromkeys", "maketrans", "tuple", "timedelta", "compile"}
 _PART = re.compile(r"(<!-- (\w+): generated -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -73,43 +77,51 @@ def tools() -> str:
 
 
 def files() -> str:
-    """Return a table of every source file, and of the scripts of the page.
+    """Return a table of every source file, and of what the page's browser reads.
 
-    It says what a file is, and which of its names hold numbers, sentences and settings.
+    It says what a file is, and which of its names hold settings, numbers, sentences, tables and patterns.
     """
     found = [path for room in _ROOMS for path in (_HERE.parent / room).rglob("*") if _is_source(path)]
     rows = [
         f"| `{path.relative_to(_HERE.parent)}` | {_words(_first_line(path))} | {' '.join(_names(path))} |"
         for path in sorted(found)
     ]
-    return "\n".join(["| file | what it is | its numbers, sentences and settings |", "|---|---|---|", *rows])
+    return "\n".join(
+        ["| file | what it is | its settings, numbers, sentences and tables |", "|---|---|---|", *rows]
+    )
 
 
 def _is_source(path: Path) -> bool:
     if path.name == "__init__.py":
         return any(isinstance(node, ast.ClassDef) for node in ast.parse(path.read_bytes()).body)
-    return path.suffix in {".py", ".js"}
+    return path.suffix == ".py" or path.suffix in _FIRST_COMMENTS
 
 
 def _first_line(path: Path) -> str:
-    """Return what a file says of itself in its first line."""
+    """Return what a file says of itself in its first line, or its first comment."""
     text = path.read_text(encoding="utf-8")
-    if path.suffix == ".js":
-        return text.splitlines()[0].removeprefix("// ")
-    return (ast.get_docstring(ast.parse(text)) or "").splitlines()[0]
+    if path.suffix == ".py":
+        return (ast.get_docstring(ast.parse(text)) or "").splitlines()[0]
+    comment = re.search(_FIRST_COMMENTS[path.suffix], text)
+    if comment is None:
+        raise ValueError(f"{path} must say in its first comment what it is.")
+    return comment[1]
 
 
 def _names(path: Path) -> list[str]:
-    """Return the names of a module's tables of twobrain.toml, and of its numbers and sentences."""
-    body = ast.parse(path.read_bytes()).body if path.suffix == ".py" else []
+    """Return the names of a file's tables of twobrain.toml, and of its constants that tell something."""
+    if path.suffix != ".py":
+        script = path.read_text(encoding="utf-8") if path.suffix == ".js" else ""
+        return [
+            f"`{name}`" for name in re.findall(r"^(?:export )?const ([A-Z][A-Z_]+) =", script, re.MULTILINE)
+        ]
+    body = ast.parse(path.read_bytes()).body
     cards = [node.name for node in body if isinstance(node, ast.ClassDef) and any(map(_is_card, node.bases))]
     constants = [
         name.id
         for node in body
-        if isinstance(node, ast.Assign) and all(_is_told(part) for part in ast.walk(node.value))
-        for target in node.targets
-        for name in ast.walk(target)
-        if isinstance(name, ast.Name)
+        for name, value in _assigned(node)
+        if isinstance(name, ast.Name) and _CONSTANT.fullmatch(name.id) and _is_told(value)
     ]
     return [f"`{name}`" for name in (*cards, *constants)]
 
@@ -118,12 +130,31 @@ def _is_card(base: ast.expr) -> bool:
     return isinstance(base, ast.Name) and base.id in {"Card", "LoginCard"}
 
 
-def _is_told(node: ast.AST) -> bool:
-    if isinstance(node, ast.Constant):
-        return isinstance(node.value, int | float) or (
-            isinstance(node.value, str) and node.value.count(" ") > 1
-        )
-    return isinstance(node, ast.BinOp | ast.Mult | ast.Pow | ast.Tuple | ast.Load)
+def _assigned(node: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield each name that a statement assigns, with its value."""
+    if isinstance(node, ast.AnnAssign) and node.value:
+        yield node.target, node.value
+    for target in node.targets if isinstance(node, ast.Assign) else ():
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            yield from zip(target.elts, node.value.elts, strict=False)
+        else:
+            yield from ((name, node.value) for name in getattr(target, "elts", [target]))
+
+
+def _is_told(value: ast.expr) -> bool:
+    """Return whether a reader of the table looks for it: a number, a sentence, a table, a pattern."""
+    match value:
+        case ast.Constant(value=int() | float()):
+            return True
+        case ast.Constant(value=str(text)):
+            return text.count(" ") > 1
+        case ast.JoinedStr(values=parts):
+            return sum(part.value.count(" ") for part in parts if isinstance(part, ast.Constant)) > 1
+        case ast.BinOp(left=left, right=right):
+            return _is_told(left) or _is_told(right)
+        case ast.Call(func=ast.Name(id=maker) | ast.Attribute(attr=maker)):
+            return maker in _MAKERS
+    return isinstance(value, _TABLES)
 
 
 def _default(value: object) -> str:

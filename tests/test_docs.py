@@ -25,6 +25,26 @@ def test_the_pages_say_what_the_code_declares():
         assert generated(page) == page.read_text(encoding="utf-8"), "run .venv/bin/python docs/generate.py"
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("server/page/static/app.css", ""),
+        ("server/page/static/index.html", ""),
+        ("server/page/static/form.js", "LONGEST_PATTERN"),
+        ("terminal/commands/audit.py", "_COLUMNS"),
+        ("terminal/commands/chat.py", "_COMMANDS"),
+        ("storage/backup.py", "_LEFT_OUT"),
+        ("base/redaction.py", "_SHAPES"),
+        ("channels/dialogue.py", "_CODE"),
+        ("nodes/prompt/tool_choice.py", "CORE"),
+        ("channels/runner.py", "_FLOOD"),
+    ],
+)
+def test_the_table_of_files_shows_what_a_maintainer_looks_for(path, name):
+    (row,) = re.findall(rf"^\| `{re.escape(path)}` \| \S.* \| (.*) \|$", CONTRIBUTING, re.MULTILINE)
+    assert not name or f"`{name}`" in row.split()
+
+
 def test_the_readme_is_read_in_one_go():
     assert len(README.splitlines()) <= 200
 

@@ -2,10 +2,10 @@
 
 import re
 
-_AHEAD = 16
+_LEFT_FOR_NEXT_BYTES = 16
 """Bytes that are left for the next piece: a line's end and the name of a field fit in."""
-_ENDS = re.compile(rb"[\r\n]++")
-_EVENT = re.compile(
+_LINE_ENDS = re.compile(rb"[\r\n]++")
+_EVENT_END = re.compile(
     rb"(?:\r\n?+|\n){2,}+(?=:|data:|event:|id:|retry:)"
     rb"|(?<=[}\]])\r?\n(?=data: ?\{|event:|\{)"  # some leave the blank line out, or all but the JSON
 )
@@ -29,14 +29,14 @@ class JsonSize:
         """Take what comes next."""
         self.bytes += len(piece)
         text = self._rest + piece
-        start, end = 0, max(0, len(text) - _AHEAD)
-        for found in _ENDS.finditer(text):
+        start, end = 0, max(0, len(text) - _LEFT_FOR_NEXT_BYTES)
+        for found in _LINE_ENDS.finditer(text):
             if found.start() >= end:
                 break
             self._count(text[start : found.start()])
             self.values += 1  # each line is read by itself
             start, self._in_text = found.end(), False
-            if _EVENT.match(text, found.start()):
+            if _EVENT_END.match(text, found.start()):
                 self.bytes, self.values = len(text) - start, 0
         end = max(start, end)
         line = text[start:end]
@@ -54,5 +54,5 @@ class JsonSize:
 def values_in(text: bytes) -> int:
     """Return how many values a JSON text holds, about."""
     size = JsonSize()
-    size.add(text + b" " * _AHEAD)
+    size.add(text + b" " * _LEFT_FOR_NEXT_BYTES)
     return size.values

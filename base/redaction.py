@@ -10,15 +10,15 @@ from base.texts import mended
 
 Redact = Callable[[str], str]
 
-_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER)S?$")
+_SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER)S?$")
 """Names of variables that hold secrets."""
-_LOGIN = re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@]*:([^/\s@]+)@", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@]*:([^/\s@]+)@", re.IGNORECASE)
 """The password in a URL."""
 _DATABASE_LOGIN = re.compile(r"^postgres(?:ql)?://[^:@]*:(.+)@", re.DOTALL)
 """The password in a database's, whatever stands in it."""
 _ASKED_PASSWORD = re.compile(r"[?&](?:ssl)?password=([^&\s]+)", re.IGNORECASE)
 """A password that a URL has as a parameter."""
-_SHORTEST = 6
+_SHORTEST_SECRET = 6
 """Characters; a shorter value is too common a string to strip from text."""
 _SHAPES = {
     "sk-": r"[\w-]{16,}",
@@ -40,18 +40,18 @@ def secrets_of(environ: Mapping[str, str], named: Iterable[str | None]) -> list[
     What a variable such as `X_KEY` or `X_PASSWORD` holds is one, and so is a password in any variable's URL;
     `named` are further variables that hold one.
     """
-    variables = {*named, *filter(_VARIABLE.search, environ)}
+    variables = {*named, *filter(_SECRET_VARIABLE.search, environ)}
     values = {environ.get(variable or "", "").strip() for variable in variables}
     values |= {unquote(value) for value in values}  # as OTEL_EXPORTER_OTLP_HEADERS has them
     values |= {value.partition(" ")[2] for value in values}  # without its scheme, such as `Bearer`
     values |= {
         said
         for value in environ.values()
-        for shape in (_LOGIN, _DATABASE_LOGIN, _ASKED_PASSWORD)
+        for shape in (_URL_PASSWORD, _DATABASE_LOGIN, _ASKED_PASSWORD)
         for found in shape.findall(value.strip())
         for said in (found, unquote(found))
     }
-    return sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
+    return sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ _ADDRESS = re.compile(
 )
 _DETOURS = re.compile(r"(^|/)(\.|%2e){1,2}(/|$)|%2f|%5c|[\\#]", re.IGNORECASE)
 """By which a path leaves the place that it names, for one who reads it otherwise."""
-_LONGEST = 2_000
+_LONGEST_URL = 2_000
 
 
 class _Place(NamedTuple):
@@ -24,7 +24,7 @@ class _Place(NamedTuple):
 
 def _place_of(address: str) -> _Place | None:
     """Return an address in parts; None: programs read it differently."""
-    found = _ADDRESS.fullmatch(address) if len(address) <= _LONGEST else None
+    found = _ADDRESS.fullmatch(address) if len(address) <= _LONGEST_URL else None
     path, _, _ = (found["path"] or "/").partition("?") if found else ("", "", "")
     if found is None or _DETOURS.search(path) or "#" in address:
         return None

@@ -33,10 +33,10 @@ from ledger.ledger import Ledger
 from nodes.events import Restarted, Token, UsageReported
 
 _T = TypeVar("_T")
-_AGAIN = "(Sent once more: nobody knows whether it reached you.)\n\n"
-_ROOM = 300
+_SENT_ONCE_MORE = "(Sent once more: nobody knows whether it reached you.)\n\n"
+_RESERVED_CHARS = 300
 """Units of a message that are left for what is added to it later."""
-_BURST = 3
+_BURST_MESSAGES = 3
 """Messages to a chat that need not wait."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _TYPING_S = 4.0
@@ -44,7 +44,7 @@ _TYPING_S = 4.0
 _GATHER_S = 0.6
 """Seconds of an answer before it is shown: a short one comes as one message."""
 _TAKEN_BACK = "…"
-_LOOKS, _LOOK_S = 300, 0.2
+_LOOKS_FOR_SENDING, _LOOK_S = 300, 0.2
 """How often, and after how many seconds, it is looked for what is being sent."""
 _GRACE_S = 3.0
 """Seconds that a message which is being sent has when all ends."""
@@ -137,7 +137,7 @@ class Delivery:
 
         A message can be seen before its row tells which it is.
         """
-        for _ in range(_LOOKS):
+        for _ in range(_LOOKS_FOR_SENDING):
             found = await self._messages.find(place, message)
             if found or not await self._messages.is_sending(place):
                 return found
@@ -146,7 +146,7 @@ class Delivery:
 
     def parts(self, text: str) -> list[str]:
         """Return the messages that a text makes."""
-        return split(text, self._messenger.longest - _ROOM, self._messenger.length)
+        return split(text, self._messenger.longest - _RESERVED_CHARS, self._messenger.length)
 
     async def mark(self, row: dict[str, Any], words: str) -> None:
         """Mark a question as answered: words are added, its buttons go."""
@@ -223,7 +223,7 @@ class Delivery:
         key = hashlib.sha256(f"{what.chat} {what.key} {row['part']} {row['at']!r}".encode()).hexdigest()
 
         async def attempt() -> str:
-            shown = f"{_AGAIN}{row['text']}" if row["id"] in self._again else row["text"]
+            shown = f"{_SENT_ONCE_MORE}{row['text']}" if row["id"] in self._again else row["text"]
             try:
                 return await self._messenger.send(what.chat, shown, buttons, reply_to=what.reply_to, key=key)
             except UncertainError:
@@ -236,7 +236,7 @@ class Delivery:
         return message
 
     async def _edit(self, row: dict[str, Any], text: str, buttons: Sequence[Sequence[Button]] = ()) -> None:
-        shown = f"{_AGAIN}{text}" if row["id"] in self._again else text
+        shown = f"{_SENT_ONCE_MORE}{text}" if row["id"] in self._again else text
         with suppress(MessageGoneError):  # whoever deleted it does not want to see it
             await self._persistently(
                 row["chat"], lambda: self._messenger.edit(row["chat"], row["message"], shown, buttons)
@@ -272,7 +272,7 @@ class Delivery:
 
     async def _wait_for_turn(self, chat: str) -> None:
         pause, now = self._messenger.pause_s, time.monotonic()
-        due = max(self._free_at.get(chat, 0.0), now - (_BURST - 1) * pause)
+        due = max(self._free_at.get(chat, 0.0), now - (_BURST_MESSAGES - 1) * pause)
         self._free_at[chat] = due + pause
         await asyncio.sleep(max(0.0, due - now))
 

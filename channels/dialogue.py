@@ -29,7 +29,7 @@ _NAMED = re.compile(r"\s*([A-Za-z_][\w-]*)\s*[:=] ?(.*)", re.DOTALL)
 _REJECTED = re.compile(r"\s*(?:no|reject)\s*[,:.-]\s*(.+)", re.IGNORECASE | re.DOTALL)
 _ALWAYS = "always"
 _NOT_UNDERSTOOD = "That is no answer to what I asked, so nothing was done."
-_ANOTHER = "That answers an older question, so it counts for nothing. This is what waits now."
+_OLDER_QUESTION = "That answers an older question, so it counts for nothing. This is what waits now."
 
 Decision = dict[str, Any]
 
@@ -273,7 +273,7 @@ class Dialogue:
             is_overdue = shown is not None and _is_answer(text)  # which is told what was decided
             return Understood(answer={"decisions": []}) if is_overdue else Understood(message=text)
         if shown != code_of(waits):
-            return Understood(problem=_ANOTHER if shown else _NOT_UNDERSTOOD)
+            return Understood(problem=_OLDER_QUESTION if shown else _NOT_UNDERSTOOD)
         return understood(text, waits, partial(fault, await self._orchestrator.all_tools()))
 
     async def _asked_by(self, thread: str) -> str:

@@ -28,15 +28,15 @@ from schedules.triggers import Entered, Event, Triggers, by_event
 
 _TOLERANCE_S = 300.0
 """How old a signature may be that says when it was made, as Stripe and Standard Webhooks have it."""
-_SAME_S = 60.0
+_SAME_DELIVERY_S = 60.0
 """Seconds in which a body that comes again without an id is the same delivery."""
 _LEAST_SECRET = 16
 """Characters of a secret; of fewer, it might be guessed."""
 _MOST_FIELDS = 1_000
 _LONGEST_KIND = 100
-_BESIDE = 1_000
+_RESERVED_CHARS = 1_000
 """Characters of a message that are left for what stands around a body."""
-_TEXTS = ("application/json", "application/x-www-form-urlencoded", "application/xml")
+_TEXT_TYPES = ("application/json", "application/x-www-form-urlencoded", "application/xml")
 _NO_BODY = "(It brought no body.)"
 
 Headers = Mapping[str, str]
@@ -135,12 +135,12 @@ async def enter(ledger: Ledger, settings: Settings, delivery: HookDelivery) -> E
     options: dict[str, Any] = {"place": card.to, "is_quiet": card.quiet, "choices": choices}
     schedule = by_event(f"hook {hook.name}", card.user, card.task, ledger.now(), **options)
     text = await in_thread(partial(text_of, delivery.headers, delivery.body))
-    most = max(0, settings.limits.max_message_chars - len(card.task) - _BESIDE)
+    most = max(0, settings.limits.max_message_chars - len(card.task) - _RESERVED_CHARS)
     if len(text) > most:
         text = f"{text[:most]}\n(… {len(text) - most:,} more characters were left out.)"
     key = delivery.ident or f"body {sha256(delivery.body).hexdigest()}"
     event = Event(key, f"{visible(hook.name)}.txt", text)
-    within = None if delivery.ident else _SAME_S
+    within = None if delivery.ident else _SAME_DELIVERY_S
     return await Triggers(ledger).enter(schedule, event, within_s=within, per_minute=card.per_minute)
 
 
@@ -155,7 +155,7 @@ def text_of(headers: Headers, body: bytes) -> str:
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise BadBodyError(415, "Send the body as it is, not packed.")
     is_json = kind == "application/json" or kind.endswith("+json")
-    if not is_json and kind not in _TEXTS and not kind.startswith("text/"):
+    if not is_json and kind not in _TEXT_TYPES and not kind.startswith("text/"):
         raise BadBodyError(415, "Send JSON, a form (application/x-www-form-urlencoded) or text.")
     text = _decoded(body, rest)
     if is_json and body:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         Timeline,
     )
 
-_LONGEST = 24_000
+_LONGEST_TEXT = 24_000
 """Bytes of a text; an edit holds it twice, and an event 65,536 (spec.matrix.org, Size limits)."""
 _PAUSE_S = 5.0
 """What Synapse allows in the long run unless it is told otherwise (rc_message)."""
@@ -49,12 +49,12 @@ _TYPING_MS = 6_000
 _PATIENCE_S = 15.0
 _LIMITED_S = 5.0
 """Seconds to wait where a homeserver asks for patience, and does not say how much."""
-_PAGE = 100
+_PAGE_EVENTS = 100
 """Events in a page."""
 _NAME = "matrix"
 _NOTHING: Mapping[str, Any] = {"types": []}
-_ROOM = {"timeline": {"limit": _PAGE}, "ephemeral": _NOTHING, "account_data": _NOTHING}
-_FILTER = {"presence": _NOTHING, "account_data": _NOTHING, "room": _ROOM}
+_ROOM_FILTER = {"timeline": {"limit": _PAGE_EVENTS}, "ephemeral": _NOTHING, "account_data": _NOTHING}
+_FILTER = {"presence": _NOTHING, "account_data": _NOTHING, "room": _ROOM_FILTER}
 _TOKEN_REFUSED = ("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVATED", "M_USER_LOCKED")
 OTHERS = (
     "Others are in this room or could read along, so I answer nothing here. Talk to me in a direct room, in "
@@ -116,7 +116,7 @@ class Matrix:
     name = _NAME
     remembers = False
     deduplicates = True
-    longest = _LONGEST
+    longest = _LONGEST_TEXT
     pause_s = _PAUSE_S
 
     def __init__(self, card: MatrixCard, token: str, settings: Settings) -> None:
@@ -316,7 +316,7 @@ class Matrix:
         """Return what a homeserver left out because it was much."""
         found: list[dict[str, Any]] = []
         while start:
-            page = await _answered(self._client.room_messages(chat, start, cursor, limit=_PAGE))
+            page = await _answered(self._client.room_messages(chat, start, cursor, limit=_PAGE_EVENTS))
             found += [event.source for event in page.chunk]
             start = page.end if page.chunk else None
         return found[::-1]
@@ -339,7 +339,7 @@ def _first_filter() -> dict[str, Any]:
 
     For two minutes Synapse gives the same answer to the same question (sync_response_cache_duration).
     """
-    return {**_FILTER, "room": {**_ROOM, "timeline": {"limit": 1, "not_types": [f"none.{uuid4()}"]}}}
+    return {**_FILTER, "room": {**_ROOM_FILTER, "timeline": {"limit": 1, "not_types": [f"none.{uuid4()}"]}}}
 
 
 def _is_closed(room: "MatrixRoom") -> bool:

@@ -9,21 +9,21 @@ from typing import Any
 
 from channels.messenger import Button, File, Incoming, segments
 
-_FORMATTED = 12_000
+_LONGEST_FORMATTED = 12_000
 """Bytes of a text's form: with the text twice, an event has to stay below 65,536 (spec.matrix.org)."""
 _FILES = {"m.image": "picture", "m.file": "file", "m.audio": "sound", "m.video": "film"}
 """What a message can bring, and what it is called where it has no name."""
-_TEXTS = ("m.text", "m.emote")
-_KINDS = ("m.room.message", "m.room.encrypted", "m.sticker")
+_TEXT_KINDS = ("m.text", "m.emote")
+_EVENT_KINDS = ("m.room.message", "m.room.encrypted", "m.sticker")
 _COMMAND = re.compile(r"\A!(?=(?:new|stop|help)\b)")
 """Clients keep to themselves what begins with a slash."""
 _QUOTE = re.compile(r"\A> (?:\* )?<@[^>\n]*>[^\n]*\n(?:>[^\n]*\n)*\n?")
 """What older clients put before a reply."""
 _APPROVES, _REJECTS = "\U0001f44d", "\u274c"
-_SIGNS = {_APPROVES: _APPROVES, "\u2705": _APPROVES, _REJECTS: _REJECTS}
+_REACTIONS = {_APPROVES: _APPROVES, "\u2705": _APPROVES, _REJECTS: _REJECTS}
 """Reactions that answer a question, and the button that each stands for."""
 _SHADES = re.compile("[\ufe0f\U0001f3fb-\U0001f3ff]")
-_STRANGE = "Messages of that kind are not read here: text, pictures, files, sound and film are."
+_KIND_NOT_READ = "Messages of that kind are not read here: text, pictures, files, sound and film are."
 
 
 def part(content: Any, name: str) -> Mapping[str, Any]:
@@ -47,7 +47,7 @@ def is_message(event: Mapping[str, Any]) -> bool:
     content = part(event, "content")
     is_edit = part(content, "m.relates_to").get("rel_type") == "m.replace"
     is_notice = content.get("msgtype") == "m.notice"
-    return event.get("type") in _KINDS and bool(content) and not (is_edit or is_notice)
+    return event.get("type") in _EVENT_KINDS and bool(content) and not (is_edit or is_notice)
 
 
 def read(event: Mapping[str, Any], came: Incoming) -> Incoming | None:
@@ -67,12 +67,12 @@ def read(event: Mapping[str, Any], came: Incoming) -> Incoming | None:
     text, files = _said(content)
     text = _QUOTE.sub("", text, count=1) if answers else text
     if not (text.strip() or files):
-        return replace(came, refused=_STRANGE)
+        return replace(came, refused=_KIND_NOT_READ)
     return replace(came, text=_COMMAND.sub("/", text, count=1), files=files, reply_to=answers)
 
 
 def _reaction(relation: Mapping[str, Any], came: Incoming) -> Incoming | None:
-    sign = _SIGNS.get(_SHADES.sub("", _text(relation, "key")))
+    sign = _REACTIONS.get(_SHADES.sub("", _text(relation, "key")))
     on = _text(relation, "event_id")
     if relation.get("rel_type") != "m.annotation" or not (sign and on):
         return None
@@ -82,7 +82,7 @@ def _reaction(relation: Mapping[str, Any], came: Incoming) -> Incoming | None:
 def _said(content: Mapping[str, Any]) -> tuple[str, tuple[File, ...]]:
     """Return a message's words and files; neither: another kind."""
     kind, body, named = content.get("msgtype"), _text(content, "body"), _text(content, "filename")
-    if kind in _TEXTS:
+    if kind in _TEXT_KINDS:
         return body, ()
     place, info = _text(content, "url"), part(content, "info")
     if kind not in _FILES or not place.startswith("mxc://"):
@@ -127,7 +127,7 @@ def _formatted(text: str) -> str:
     """Return a text as HTML; empty: no code, or too long."""
     parts = segments(text)
     shown = "".join(_html(each, is_code=is_code) for each, is_code in parts)
-    return shown if any(is_code for _, is_code in parts) and length(shown) <= _FORMATTED else ""
+    return shown if any(is_code for _, is_code in parts) and length(shown) <= _LONGEST_FORMATTED else ""
 
 
 def _html(text: str, *, is_code: bool) -> str:

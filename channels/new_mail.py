@@ -37,17 +37,17 @@ from tools.mail.inbox_card import InboxCard, MailRule, cards
 
 _ON = "mailboxes"
 _INBOX = "INBOX"
-_OPEN_S = 540.0
+_CONNECTION_S = 540.0
 """Seconds that a connection waits for mail: some routers forget those that are silent for ten minutes."""
 _NOTICED_S = 0.5
 """Seconds in which the end of the process is noticed."""
 _IDLE_S = 29.0
 """Seconds after which a server is asked anew, though it tells of new mail itself (IDLE, RFC 2177): what it
 tells as IDLE begins is read only as that ends."""
-_LOOKED_AT, _STARTING = 100, 5
+_MOST_LOOKED_AT, _MOST_STARTING = 100, 5
 """Mails that are looked at together, and those of them that may start a turn."""
 _UIDS = 10_000
-_LONGEST = 20_000
+_LONGEST_TASK = 20_000
 """Characters of a mail that a turn begins with."""
 _CONTROLS = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """What makes a file no text."""
@@ -122,7 +122,7 @@ class MailWatch:
         key = f"inbox {self._user} {self._account} {now // _DAY_S:.0f}"
         await self._notices.add(notices_in(destinations(self._settings, self._user, ""), key, row, now))
 
-    async def look(self, wait_s: float = _OPEN_S) -> int:
+    async def look(self, wait_s: float = _CONNECTION_S) -> int:
         """Wait for mail and start turns by it; return how many.
 
         A mail is behind the mark once it is entered: after a crash it is met again, and known.
@@ -146,7 +146,7 @@ class MailWatch:
             _log.warning("mail %s starts no turn: rule %r had %d in an hour", mail, rule.name, rule.per_hour)
             return False
         text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", mended(await arrived.content.text()))
-        most = min(_LONGEST, self._settings.limits.max_message_chars // 2)
+        most = min(_LONGEST_TASK, self._settings.limits.max_message_chars // 2)
         more = f"\n[Cut here. read_mail {mail} has all of it.]" if len(text) > most else ""
         key = f"{mail.validity} {mail.uid} {arrived.message_id}"
         event = Event(key, "mail.txt", f"{text[:most]}{more}")
@@ -190,9 +190,9 @@ def _new(settings: Settings, user: str, box: Mailbox, after: int) -> tuple[int, 
     found = sorted(uid for uid in box.client.search(["UID", f"{after + 1}:{after + _UIDS}"]) if uid > after)
     if not found:
         return max(after, min(after + _UIDS, box.following - 1)), []
-    answers = box.headers(found[:_LOOKED_AT], [MAIL_FIELDS, RECIPIENT_FIELDS, RESULT_FIELDS])
+    answers = box.headers(found[:_MOST_LOOKED_AT], [MAIL_FIELDS, RECIPIENT_FIELDS, RESULT_FIELDS])
     last, arrived = after, []
-    for last in found[:_LOOKED_AT]:
+    for last in found[:_MOST_LOOKED_AT]:
         answer = answers.get(last)
         rule = _rule(box.card, answer) if answer else None
         if answer and rule:
@@ -200,7 +200,7 @@ def _new(settings: Settings, user: str, box: Mailbox, after: int) -> tuple[int, 
             content, is_broken = _content(box, mail, answer, settings, user)
             ids = headers_of(answer, MAIL_FIELDS).message_ids("Message-ID")
             arrived.append(_Arrived(mail, "".join(ids[:1]), rule, content))
-            if is_broken or len(arrived) == _STARTING:
+            if is_broken or len(arrived) == _MOST_STARTING:
                 break
     return last, arrived
 

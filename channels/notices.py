@@ -19,8 +19,8 @@ from schedules.destinations import barred, is_served
 from schedules.schedules import UNWATCHED, Schedules, note_on
 from tools.notify import sent_to
 
-_LOOK_S = 3.0
-_LONG_S = 60.0
+_POLL_S = 3.0
+_LONG_TURN_S = 60.0
 """Seconds of a turn at whose end nobody need be watching any more."""
 _RETRY_S = 60.0
 """Seconds until a service that could not be reached is tried again."""
@@ -89,7 +89,7 @@ class Notices:
             if row["at"] <= now:
                 await self._tell(row, waits=(row["thread"], row["subject"]) in asked)
         now = self._orchestrator.ledger.now()
-        return min((row["at"] - now for row in rows if row["at"] > now), default=_LOOK_S)
+        return min((row["at"] - now for row in rows if row["at"] > now), default=_POLL_S)
 
     async def _note(self, messenger: str | None) -> Collection[tuple[str, str]]:
         """Note what to tell; return the questions that wait, by thread."""
@@ -163,7 +163,7 @@ class Notices:
                 continue
             took = await self._rows.last_turn(row["thread"])
             kind = "failed" if row["status"] == "failed" else "finished"
-            if took is None or (kind == "finished" and row["updated_at"] - took.began < _LONG_S):
+            if took is None or (kind == "finished" and row["updated_at"] - took.began < _LONG_TURN_S):
                 continue
             planned = await Schedules(ledger).found(took.turn)
             if planned and planned[0].status != "waiting":
@@ -228,7 +228,7 @@ async def serve_notices(orchestrator: Orchestrator) -> None:
         with suppress(BusyThreadError):
             async with orchestrator.turns.at_once(_LOCK):
                 while True:
-                    pause = _LOOK_S
+                    pause = _POLL_S
                     try:
                         pause = min(pause, await notices.look())
                     except TwobrainError as error:
@@ -236,7 +236,7 @@ async def serve_notices(orchestrator: Orchestrator) -> None:
                     except Exception:  # of a push service, whatever it throws: it ends no messenger
                         _log.exception("notices wait")
                     await asyncio.sleep(pause)
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
 
 
 async def _push(orchestrator: Orchestrator, notice: Notice) -> None:

@@ -24,18 +24,18 @@ _TOO_LONG = (
     "{calls}. See it on the page, or with `twobrain pending`, and decide there."
 )
 _NOT_YOURS = "This question is not yours to answer."
-_OVER = "This was decided already."
-_IN_WORDS = "A reaction is no answer to this question. Answer it in words."
+_DECIDED_ALREADY = "This was decided already."
+_NO_REACTION_DECIDES = "A reaction is no answer to this question. Answer it in words."
 _APPROVE, _ALWAYS, _REJECT = "a", "o", "r"
-_SIGNS = {_APPROVE: "\U0001f44d", _REJECT: "\u274c"}
+_REACTION_BUTTONS = {_APPROVE: "\U0001f44d", _REJECT: "\u274c"}
 """Reactions that mean the same as a button about all that is asked."""
 _ALL = "*"
 _MARK_LENGTH = 16
 _CALL_LENGTH = 12
-_NEWEST = 100
+_CALLS_LOOKED_THROUGH = 100
 """Calls of a thread that are looked through for what became of a question."""
 
-_ENDED = {"superseded": "superseded by a newer message, so it did not run"}
+_ENDED_WORDS = {"superseded": "superseded by a newer message, so it did not run"}
 
 _log = logging.getLogger(__name__)
 
@@ -108,8 +108,8 @@ class Questions:
     async def outcome(self, row: Mapping[str, Any]) -> str:
         """Return what was decided of a question, a line for each call."""
         asked = set(json.loads(row["calls"] or "[]"))
-        found = await self._orchestrator.ledger.audit(thread=row["thread"], limit=_NEWEST)
-        return "\n".join(_decided(each) for each in found if each["call_id"] in asked) or _OVER
+        found = await self._orchestrator.ledger.audit(thread=row["thread"], limit=_CALLS_LOOKED_THROUGH)
+        return "\n".join(_decided(each) for each in found if each["call_id"] in asked) or _DECIDED_ALREADY
 
     async def pressed(self, place: ChatPlace, press: Incoming) -> dict[str, Any] | None:
         """Return the question that a button names; None: there is none.
@@ -138,15 +138,15 @@ class Questions:
         """
         is_sign = _is_sign(incoming)
         if row is None or not row["question"] or row["user"] != user:
-            return [], "" if is_sign else _NOT_YOURS if row else _OVER
+            return [], "" if is_sign else _NOT_YOURS if row else _DECIDED_ALREADY
         if request is None or identity_of(request) != row["question"]:
             return [], await self.outcome(row)
         verb, mark, call = _read(_meant(row, request, incoming.pressed) if is_sign else incoming.pressed)
         if not row["question"].startswith(mark):
-            return [], _IN_WORDS if is_sign else await self.outcome(row)
+            return [], _NO_REACTION_DECIDES if is_sign else await self.outcome(row)
         meant = [each for each in request["action_requests"] if call in {_ALL, _short(each["tool_call_id"])}]
         decisions = [_decision(verb, each) for each in meant]
-        return ([], _OVER) if None in decisions else ([each for each in decisions if each], "")
+        return ([], _DECIDED_ALREADY) if None in decisions else ([each for each in decisions if each], "")
 
     def _clock(self, user: str) -> str:
         now = self._orchestrator.ledger.now()
@@ -203,7 +203,7 @@ def _rows(
 
 
 def _row(identity: str, call: str, *buttons: tuple[str, str], is_all: bool = False) -> list[Button]:
-    signs = _SIGNS if is_all else {}
+    signs = _REACTION_BUTTONS if is_all else {}
     mark = identity[:_MARK_LENGTH]
     return [Button(label, f"{verb}{mark}{call}", signs.get(verb, "")) for label, verb in buttons]
 
@@ -241,6 +241,6 @@ def _decided(call: Mapping[str, Any]) -> str:
     last = again[-1] if again else call
     name = visible(call["tool"])
     if not last["decided_by"]:
-        return f"{name}: {_ENDED.get(call['status'], call['status'])}."
+        return f"{name}: {_ENDED_WORDS.get(call['status'], call['status'])}."
     ended = "; it came too late, so it did not run" if call["status"] == "expired" else ""
     return f"{name}: {last['decision']} by {visible(last['decided_by'])}{ended}."

@@ -20,13 +20,13 @@ from graphs.session import Orchestrator
 
 _TAKE_OVER_S = 1.0
 """Seconds after which another process takes the place of one that died."""
-_LOOK_S = 2.0
+_POLL_S = 2.0
 _BEHIND_S = 0.2
 """Seconds after which it is looked whether an answer before a message is done with."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _MANY = 10
 """Messages that wait in a chat, of which its person is told."""
-_FOLLOWING = 20
+_READ_AT_ONCE = 20
 """Messages that are read at once: an album has ten at the most."""
 _STOP = "/stop"
 _FLOOD = f"More than {_MANY} of your messages wait. They are taken in order; {_STOP} drops them."
@@ -80,7 +80,7 @@ class Channel:
         """Mark questions that were answered, here or anywhere."""
         while True:
             self._handler.changed.clear()
-            pause = _LOOK_S
+            pause = _POLL_S
             try:
                 await self._questions.settle()
                 pause = min(pause, await self._notices.look(self._messenger.name))
@@ -187,7 +187,7 @@ class Channel:
         while True:
             self._woken.discard(lane)
             try:
-                rows = await self._messages.following(self._messenger.name, lane, _FOLLOWING)
+                rows = await self._messages.following(self._messenger.name, lane, _READ_AT_ONCE)
                 if rows and lane == rows[0]["chat"] and await self._messages.is_behind_answer(rows[0]):
                     await asyncio.sleep(_BEHIND_S)  # what it answers, or begins, depends on that
                 elif rows:

@@ -22,13 +22,13 @@ from schedules.schedules import FAILURES, Run, RunStatus, Schedule, Schedules, n
 from schedules.triggers import Event, Triggers
 from tools.mail.inbox import subject_of
 
-_LOOK_S = 1.0
-_AT_ONCE = 4
+_POLL_S = 1.0
+_TURNS_AT_ONCE = 4
 """Turns of schedules that one process runs at a time."""
-_OF_ONE = 2
+_AT_ONCE_OF_ONE = 2
 """Those of them that are one schedule's: anybody may make a hook's sender call it all the time."""
-_NOTHING = re.compile(r"\W*nothing( new)? to report\W*", re.IGNORECASE)
-_SOURCE = 40
+_NOTHING_TO_REPORT = re.compile(r"\W*nothing( new)? to report\W*", re.IGNORECASE)
+_SOURCE_CHARS = 40
 """Characters of a source's name that a title begins with."""
 _ASKED_QUIETLY = "(Where there is nothing that I should hear, answer with just: Nothing to report.)"
 
@@ -43,7 +43,7 @@ class Scheduler:
         self._schedules = Schedules(orchestrator.ledger)
         self._triggers = Triggers(orchestrator.ledger)
         self._rows = NoticeRows(orchestrator.ledger.access)
-        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._room = asyncio.Semaphore(_TURNS_AT_ONCE)
         self._its_room: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def serve(self) -> None:
@@ -58,7 +58,7 @@ class Scheduler:
                 except TwobrainError as error:
                     _log.error("what is due waits: %s", error)
                 doing = {run: task for run, task in doing.items() if not task.done()}
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_POLL_S)
 
     async def run_due(self) -> int:
         """Do what is due now; return how much that was.
@@ -89,7 +89,7 @@ class Scheduler:
                 problem = await self._attempt(*found)
             run = (await self._schedules.found(run.id) or found)[0]
             if run.status == "due":
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_POLL_S)
         return (run, problem) if run else None
 
     async def _due(self) -> Sequence[tuple[Run, Schedule]]:
@@ -111,7 +111,7 @@ class Scheduler:
 
     async def _attempt(self, run: Run, schedule: Schedule) -> str:
         """Do a run that is due still; return why it failed."""
-        its_room = self._its_room.setdefault(schedule.id, asyncio.Semaphore(_OF_ONE))
+        its_room = self._its_room.setdefault(schedule.id, asyncio.Semaphore(_AT_ONCE_OF_ONE))
         async with its_room, self._room, self._orchestrator.turns.at_once(f"\ud800schedule {run.id}"):
             if any(each.id == run.id for each, _ in await self._schedules.due()):  # it was done meanwhile
                 return await self._run(run, schedule)
@@ -123,7 +123,7 @@ class Scheduler:
             problem = "; ".join(each["why"] for each in result.failed_models) or "no model answered"
         status: RunStatus = "failed" if problem else "waiting" if result and result.pending else "done"
         # Before the run ends: killed in between, it is gone on with, and told. A question is told as one.
-        is_nothing = result and schedule.is_quiet and _NOTHING.fullmatch(result.response)
+        is_nothing = result and schedule.is_quiet and _NOTHING_TO_REPORT.fullmatch(result.response)
         if not result or not (result.pending or is_nothing):
             await self._tell(run, schedule, "failed" if problem else "finished")
         failures = await self._schedules.end(run, status)
@@ -186,7 +186,7 @@ def _title(schedule: Schedule, event: Event) -> str:
     kind, _, name = schedule.recurrence.rule.partition(" ")
     subject = subject_of(event.text) if kind == "mail" else ""
     source = name if subject else schedule.recurrence.rule
-    return one_line(visible(f"{source[:_SOURCE]}: {subject or schedule.task}", "\n\r\t"), TITLE_CHARS)
+    return one_line(visible(f"{source[:_SOURCE_CHARS]}: {subject or schedule.task}", "\n\r\t"), TITLE_CHARS)
 
 
 async def serve_schedules(orchestrator: Orchestrator) -> None:
@@ -196,4 +196,4 @@ async def serve_schedules(orchestrator: Orchestrator) -> None:
             await Scheduler(orchestrator).serve()
         except Exception:  # whatever it was, the others' plans go on
             _log.exception("schedules begin again")
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)

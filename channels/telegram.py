@@ -32,7 +32,7 @@ from schedules.destinations import TOKENS
 if TYPE_CHECKING:
     from telegram import Bot, CallbackQuery, InlineKeyboardMarkup, Message, MessageEntity, Update
 
-_LONGEST = 4_096
+_LONGEST_TEXT = 4_096
 """UTF-16 units of a message (core.telegram.org/bots/api, sendMessage)."""
 _LARGEST_FILE = 20_000_000
 """Bytes of a file that a bot may fetch (getFile)."""
@@ -43,9 +43,9 @@ _LONGEST_TOAST = 200
 """Characters of what is shown over a chat (answerCallbackQuery)."""
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _GONE = ("chat not found", "user is deactivated", "peer_id_invalid", "bot was kicked", "not enough rights")
-_TOLD_BY = ("httpx", "httpcore.http11", "telegram.Bot")
+_LOGGERS = ("httpx", "httpcore.http11", "telegram.Bot")
 """Loggers that tell of each request."""
-_KINDS = {
+_FILE_KINDS = {
     "document": "file",
     "audio": "audio.mp3",
     "voice": "voice message.ogg",
@@ -104,7 +104,7 @@ class Telegram:
 
     name = "telegram"
     remembers = True
-    longest = _LONGEST
+    longest = _LONGEST_TEXT
     pause_s = 1.0
     deduplicates = False
 
@@ -114,7 +114,7 @@ class Telegram:
 
     async def __aenter__(self) -> Self:
         """Connect; no log has the addresses, which hold the token."""
-        for name in _TOLD_BY:
+        for name in _LOGGERS:
             logging.getLogger(name).addFilter(self._is_harmless)
         self._bot = await asyncio.to_thread(self._open)
         return self
@@ -145,7 +145,7 @@ class Telegram:
         """Close the connections."""
         for request in self._requests:
             await request.shutdown()
-        for name in _TOLD_BY:
+        for name in _LOGGERS:
             logging.getLogger(name).removeFilter(self._is_harmless)
 
     async def own_name(self) -> str:
@@ -373,11 +373,11 @@ def _files(message: "Message") -> tuple[File, ...]:
         fitting = [each for each in message.photo if (each.file_size or 0) <= _LARGEST_FILE]
         best = (fitting or message.photo)[-1]
         return (File(best.file_id, "photo.jpg", "image/jpeg", best.file_size),)
-    found: Mapping[str, Any] = {kind: getattr(message, kind) for kind in _KINDS}
+    found: Mapping[str, Any] = {kind: getattr(message, kind) for kind in _FILE_KINDS}
     kind, file = next(((kind, each) for kind, each in found.items() if each), ("", None))
     if message.animation:  # comes as a document, too
         kind, file = "animation", message.animation
     if file is None:
         return ()
-    name = getattr(file, "file_name", None) or _KINDS[kind]
+    name = getattr(file, "file_name", None) or _FILE_KINDS[kind]
     return (File(file.file_id, name, getattr(file, "mime_type", None) or "", file.file_size),)

@@ -35,10 +35,10 @@ _MISSING = (
     f"{{}}: not, or not wholly, in the ledger; {WHY}. Put back its newest copy; where there is none, "
     "twobrain doctor --thread THREAD says what is missing, and --repair notes what the conversation tells"
 )
-_ROOM = 100_000_000
+_LEAST_FREE_BYTES = 100_000_000
 """Bytes that should be free."""
 _DAY_S = 86_400
-_LISTED = 5
+_NAMES_IN_A_LINE = 5
 """Names in a line."""
 
 
@@ -167,7 +167,7 @@ def _folder(settings: Settings) -> Finding:
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return Finding("data", "bad", f"{folder} cannot be written; set TWOBRAIN_DATA_DIR to one that can")
     free = shutil.disk_usage(folder).free
-    if free < _ROOM:
+    if free < _LEAST_FREE_BYTES:
         return Finding("data", "bad", f"{folder}: {free:,} bytes are free on the disk; make room")
     if opened := [path.name for path in _open_to_others(folder)]:
         return Finding("data", "bad", f"{folder}: others can read {_listed(opened)}; --repair closes that")
@@ -237,5 +237,5 @@ async def _threads(orchestrator: Orchestrator) -> list[Finding]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{', '.join(names[:_LISTED])}{more}"
+    more = f" and {len(names) - _NAMES_IN_A_LINE} more" if len(names) > _NAMES_IN_A_LINE else ""
+    return f"{', '.join(names[:_NAMES_IN_A_LINE])}{more}"

@@ -16,10 +16,10 @@ from storage.checkpoints.sqlite_file import OF_STEPS
 from storage.serializer import StrictSerializer, UnreadableError
 from storage.sqlite import BUSY_S, create_private, explained
 
-_PARTS = {"checkpoints": "metadata, type, checkpoint", "writes": "channel, type, value"}
-_AT = "thread_id = ? AND checkpoint_id = ?"
-_ANSWERS = f"{_AT} AND channel = '__resume__'"
-_NEEDED = {
+_ROW_PARTS = {"checkpoints": "metadata, type, checkpoint", "writes": "channel, type, value"}
+_AT_CHECKPOINT = "thread_id = ? AND checkpoint_id = ?"
+_ANSWERS = f"{_AT_CHECKPOINT} AND channel = '__resume__'"
+_CHECKPOINT_KEYS = {
     "channel_values": dict,
     "channel_versions": dict,
     "versions_seen": dict,
@@ -105,7 +105,7 @@ class ThreadRows:
             database.execute("COMMIT")
 
     def _damaged(self, database: sqlite3.Connection) -> Iterator[DamagedRow]:
-        for table, columns in _PARTS.items():
+        for table, columns in _ROW_PARTS.items():
             rows = database.execute(
                 f"SELECT rowid, checkpoint_id, {columns} FROM {table}"  # noqa: S608
                 " WHERE thread_id = ? ORDER BY checkpoint_id, rowid",
@@ -136,8 +136,8 @@ class ThreadRows:
         Their steps run again. Of those writes, only what was added to the conversation is still there.
         """
         newest = self._newest(database)
-        for table in _PARTS:
-            _move(database, table, _AT, [self._thread, newest])
+        for table in _ROW_PARTS:
+            _move(database, table, _AT_CHECKPOINT, [self._thread, newest])
         _move(database, "writes", OF_STEPS, [self._thread, self._newest(database)])
 
     def _newest(self, database: sqlite3.Connection) -> str | None:
@@ -174,5 +174,5 @@ def _wrong_shape(checkpoint: Any) -> str:
     """Return what is wrong with a checkpoint's keys; empty where nothing is."""
     if not isinstance(checkpoint, dict):
         return "a value that is no checkpoint"
-    wrong = [key for key, kind in _NEEDED.items() if not isinstance(checkpoint.get(key), kind)]
+    wrong = [key for key, kind in _CHECKPOINT_KEYS.items() if not isinstance(checkpoint.get(key), kind)]
     return f"a checkpoint without its {wrong[0]}" if wrong else ""

@@ -21,14 +21,14 @@ from nodes.turn.history import open_calls
 
 Condition = Literal["answered", "failed", "waiting", "running", "interrupted", "damaged", "elsewhere"]
 
-_BEFORE = {
+_BEFORE_STEP = {
     "intake": "before it began",
     "plan": "before its next step was planned",
     "explain": "before you could be asked",
     "confirm": "before you could be asked",
     "respond": "before it was answered",
 }
-_ENDED = {
+_ENDED_WORDS = {
     "answered": "is answered; nothing in it is open",
     "failed": "ended without an answer, because no model could give one; say something in it to go on",
 }
@@ -139,7 +139,7 @@ def _interrupted(
     if lost:
         where = f"while {', '.join(lost)} ran, and nobody knows whether that happened"
     else:
-        where = _BEFORE.get(snapshot.next[0] if snapshot.next else "", "between two steps")
+        where = _BEFORE_STEP.get(snapshot.next[0] if snapshot.next else "", "between two steps")
     way = f"go on with: twobrain resume {shlex.quote(thread_id)}"
     said = _told(thread_id, "interrupted", f"was cut short {where}; {way}")
     return replace(said, in_doubt=bool(lost))
@@ -149,7 +149,7 @@ def _ended(thread_id: str, snapshot: StateSnapshot, row: dict[str, Any] | None) 
     condition = condition_of(snapshot)
     left = open_calls(snapshot.values.get("messages", []))
     if not left:
-        return _told(thread_id, condition, _ENDED[condition], *_noted(snapshot, row))
+        return _told(thread_id, condition, _ENDED_WORDS[condition], *_noted(snapshot, row))
     said = f"ended, but {count(len(left), 'call')} of it has no result"
     closed = "give each the outcome that the ledger has, or say that it did not run"
     return _told(thread_id, "damaged", said, closed, *_noted(snapshot, row))

@@ -17,8 +17,8 @@ from graphs.shadowing import CHECKOUT
 from models.providers import MODULES, provider
 from tools.mcp.config import read_servers
 
-_OURS = ("TWOBRAIN_CONFIG", "TWOBRAIN_DATA_DIR", "TWOBRAIN_DATABASE_URL", "TWOBRAIN_WORKSPACE", "TZ")
-_OTHERS = (
+_OUR_VARIABLES = ("TWOBRAIN_CONFIG", "TWOBRAIN_DATA_DIR", "TWOBRAIN_DATABASE_URL", "TWOBRAIN_WORKSPACE", "TZ")
+_LIBRARIES_VARIABLES = (
     "OTEL_",
     "LANGSMITH_",
     "LANGCHAIN_",
@@ -30,7 +30,7 @@ _OTHERS = (
     "ALL_PROXY",
 )
 """How variables begin that libraries read."""
-_ALIKE = 0.8
+_LEAST_LIKENESS = 0.8
 """From 0 to 1: how much of a name must be another's to be taken for a slip."""
 _PROGRAM = "twobrain"
 
@@ -147,15 +147,15 @@ def _slips(said: Iterable[str], settings: Settings, *, strictly: bool) -> Iterat
 
     Not strictly: only those whose name is like one that is read.
     """
-    known = {*_OURS, *settings.variables}
+    known = {*_OUR_VARIABLES, *settings.variables}
     for each in map(provider, MODULES):
         known |= {*each.key_variables, each.address_variable, each.model_variable}
     for server in read_servers(settings).values():
         known |= set(server.env_from)
     for name in said:
-        if name in known or name.startswith(_OTHERS):
+        if name in known or name.startswith(_LIBRARIES_VARIABLES):
             continue
-        if alike := difflib.get_close_matches(name.upper(), known, 1, _ALIKE):
+        if alike := difflib.get_close_matches(name.upper(), known, 1, _LEAST_LIKENESS):
             yield f"{name} is read by nothing; did you mean {alike[0]}?"
         elif strictly:
             yield f"{name} is read by nothing"

@@ -50,11 +50,11 @@ class _Flag:
     change: Mapping[str, Any]
 
 
-_REFUSED = "(?=.*(not supported|unsupported|unknown|unrecogni[sz]ed|not permitted|not allowed|instead))"
-_LIMITS = tuple(
+_REFUSAL_WORDS = "(?=.*(not supported|unsupported|unknown|unrecogni[sz]ed|not permitted|not allowed|instead))"
+_LIMIT_FLAGS = tuple(
     _Flag(
         f'output_limit_parameter = "{name}"',
-        re.compile(rf"{_REFUSED}.*\b{other}\b", re.IGNORECASE | re.DOTALL),
+        re.compile(rf"{_REFUSAL_WORDS}.*\b{other}\b", re.IGNORECASE | re.DOTALL),
         {"output_limit_parameter": name},
     )
     for other, name in (("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens"))
@@ -64,7 +64,7 @@ _FLAGS = (
     _Flag("tools = false", re.compile("takes no .*tools"), {"tools": False}),
     _Flag("no temperature", re.compile("temperature", re.IGNORECASE), {"temperature": None}),
     _Flag("streaming = false", re.compile(r"\bstream", re.IGNORECASE), {"streaming": False}),
-    *_LIMITS,
+    *_LIMIT_FLAGS,
     _Flag("", re.compile(r"max_(\w+_)?tokens", re.IGNORECASE), {"max_output_tokens": _MORE_TOKENS}),
 )
 
@@ -173,7 +173,7 @@ def _answered(card: ModelCard, trial: _Trial, flags: list[_Flag], first: str) ->
         told.append("it reports no usage: tokens are estimated")
     elif trial.attempt and trial.attempt.cost_usd is None:
         told.append("its price is not known: price = { input = …, output = … } counts its cost")
-    needed = [flag for flag in flags if flag.line and (card.max_output_tokens or flag not in _LIMITS)]
+    needed = [flag for flag in flags if flag.line and (card.max_output_tokens or flag not in _LIMIT_FLAGS)]
     if needed:
         lines = " and ".join(flag.line for flag in needed)
         change = {name: value for flag in needed for name, value in flag.change.items()}

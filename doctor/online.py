@@ -33,8 +33,8 @@ from tools.registry import open_registry
 from tools.run import run_tool
 from tools.web.tools import WebSearch, web_search
 
-_AT_ONCE = 8
-_LONGEST_S = 60.0
+_CHECKS_AT_ONCE = 8
+_LONGEST_CHECK_S = 60.0
 """Of one check; each has a shorter limit of its own, which some hold to more than once."""
 _TIMEOUT_S = 10.0
 _LANGSMITH = "https://api.smith.langchain.com"
@@ -51,7 +51,7 @@ async def check_online(settings: Settings) -> list[Finding]:
     change anything, such as a notification, is left out.
     """
     database, ledger = await _database(settings)
-    bound = asyncio.Semaphore(_AT_ONCE)
+    bound = asyncio.Semaphore(_CHECKS_AT_ONCE)
     try:
         checks = [*_models(settings, ledger), *_services(settings), *_telemetry(settings)]
         found = await asyncio.gather(*(_bounded(name, check, bound) for name, check in checks))
@@ -67,9 +67,9 @@ async def _bounded(name: str, check: _Check, bound: asyncio.Semaphore) -> Findin
     """Return a check's finding; whatever it throws is one."""
     async with bound:
         try:
-            return await within(_LONGEST_S, _awaited(check), cancellations=2, wait_s=1.0)
+            return await within(_LONGEST_CHECK_S, _awaited(check), cancellations=2, wait_s=1.0)
         except TimeoutError:
-            return Finding(name, "bad", f"it did not answer in {_LONGEST_S:g} s")
+            return Finding(name, "bad", f"it did not answer in {_LONGEST_CHECK_S:g} s")
         except (TwobrainError, ToolFailure) as error:
             return Finding(name, "bad", str(error))
         except httpx.InvalidURL as error:

@@ -17,8 +17,8 @@ _MAGIC = {
     b"%PDF-": "application/pdf",
 }
 """How files begin that are what they are whatever their name says."""
-_HEAD = 64
-_FORMS = "text, PNG, JPEG, GIF or WebP pictures, PDF, sound and film"
+_JUDGED_BYTES = 64
+_TAKEN = "text, PNG, JPEG, GIF or WebP pictures, PDF, sound and film"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def _block(attachment: Attachment) -> dict[str, Any]:
         return {**block, **about}
     if (found := read(attachment.data)) is None:
         raise BadMessageError(
-            f"The attachment {name!r} cannot be read: a message can bring {_FORMS}. Save it as one of these."
+            f"The attachment {name!r} cannot be read: a message can bring {_TAKEN}. Save it as one of these."
         )
     return {"type": "text-plain", "text": found.text, "mime_type": "text/plain", **about}
 
@@ -65,7 +65,7 @@ def _type_of(attachment: Attachment) -> str:
 
     Pictures and PDF are known by how they begin, sound and film by what they are called.
     """
-    head = attachment.data[:_HEAD]
+    head = attachment.data[:_JUDGED_BYTES]
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image/webp"
     if known := next((media for magic, media in _MAGIC.items() if head.startswith(magic)), None):

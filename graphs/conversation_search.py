@@ -22,7 +22,7 @@ from ledger.threads import ThreadOrigin, origins_of
 from tools.declaration import FoundConversations, Passage, PastConversation
 
 _SEARCHED_AT_ONCE = 4
-_LONGEST_S = 20.0
+_LONGEST_SEARCH_S = 20.0
 """For which a search reads conversations, the latest first, that are not at hand."""
 _MOST_SEARCHED_CHARS = 30_000_000
 """Of conversations whose words are at hand; the one searched longest ago goes first."""
@@ -31,7 +31,7 @@ _MOST_WORDS = 50
 _MOST_FOUND = 6
 _MOST_PASSAGES = 3
 _PASSAGE_CHARS = 400
-_LINE = 80
+_CHARS_BEFORE = 80
 """Characters before what is looked for, at the least, where a passage begins."""
 
 
@@ -66,7 +66,7 @@ class ConversationSearch:
         words = frozenset(sorted(words - FILLERS or words, key=lambda word: (len(word), word))[-_MOST_WORDS:])
         shared = {row["thread"]: 1 for row in rows}
         if query.strip():
-            texts = await self._texts(rows, time.monotonic() + _LONGEST_S)
+            texts = await self._texts(rows, time.monotonic() + _LONGEST_SEARCH_S)
             shared = await in_thread(lambda: {each: _shared(words, text) for each, text in texts.items()})
         holding = [row for row in rows if shared.get(row["thread"])]
         best = sorted(holding, key=lambda row: -shared[row["thread"]])[:_MOST_FOUND]
@@ -174,7 +174,7 @@ def _around(said: TranscriptEntry, words: Collection[str]) -> Passage:
     """Return a passage from shortly before the first word of those sought."""
     text, lowered = said.text, said.text.casefold()
     first = min((place for word in words if (place := lowered.find(word)) >= 0), default=0)
-    begins = max(0, min(first - _LINE, len(text) - _PASSAGE_CHARS))
+    begins = max(0, min(first - _CHARS_BEFORE, len(text) - _PASSAGE_CHARS))
     shown = text[begins : begins + _PASSAGE_CHARS]
     ends = "…" if begins + _PASSAGE_CHARS < len(text) else ""
     return Passage(said.by_person, f"{'…' if begins else ''}{shown}{ends}", said.untrusted)

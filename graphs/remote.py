@@ -46,20 +46,20 @@ _TRIES, _FIRST_WAIT_S, _LONGEST_WAIT_S = 8, 0.5, 8.0
 _API = "app/api/"
 _NONE = "none"
 """In place of a question's identity: the server tells what became of the last one."""
-_WHO = {401, 403}
+_SIGN_IN_STATUSES = {401, 403}
 _UNDER_WAY = {"running", "interrupted"}
-_AWAY = "The server {url} cannot be reached: {why}. Is it running, and is that its address?"
+_UNREACHABLE = "The server {url} cannot be reached: {why}. Is it running, and is that its address?"
 _TLS = "The certificate of {url} is not trusted: {why}. SSL_CERT_FILE names an authority of your own."
-_LOST = (
+_CONNECTION_LOST = (
     "The connection to {url} was lost: {why}. The turn goes on there; once it is back, `/resume` or the "
     "page shows it."
 )
-_NOBODY = "The server {url} does not know who you are: {why} Put your token into {variable}."
+_NOBODY_KNOWN = "The server {url} does not know who you are: {why} Put your token into {variable}."
 _OTHER = (
     "{url} answers, but not as a twobrain server of this version does ({what}). Is that its address, and is "
     "it as new as this terminal?"
 )
-_CHOSEN = "At a server only the path can be chosen here, not: {names}. Its page chooses models."
+_NOT_CHOSEN_HERE = "At a server only the path can be chosen here, not: {names}. Its page chooses models."
 _IN_THE_CLEAR = (
     "{url} is not encrypted, and anybody on the way could read your token. Serve it by https, or reach it "
     "over a tunnel to this machine."
@@ -103,7 +103,7 @@ class RemoteOrchestrator:
         """
         chosen = choices_of(context) if context else {}
         if others := chosen.keys() - {"user", "path"}:
-            raise RequestError(_CHOSEN.format(names=", ".join(sorted(others))))
+            raise RequestError(_NOT_CHOSEN_HERE.format(names=", ".join(sorted(others))))
         files = [
             {"name": each.name, "type": each.type, "data": base64.b64encode(each.data).decode()}
             for each in attachments
@@ -262,7 +262,7 @@ class RemoteOrchestrator:
     async def _pause(self, tries: int, lost: Exception) -> int:
         """Wait before the next try; raise once there were enough."""
         if tries >= _TRIES:
-            raise ServerError(_LOST.format(url=self._http.base_url, why=_why(lost))) from None
+            raise ServerError(_CONNECTION_LOST.format(url=self._http.base_url, why=_why(lost))) from None
         await asyncio.sleep(min(_FIRST_WAIT_S * 2**tries, _LONGEST_WAIT_S))
         return tries + 1
 
@@ -331,9 +331,9 @@ async def open_remote(url: str, settings: Settings) -> AsyncIterator[RemoteOrche
         try:
             answer = await http.get(f"{_API}me")
         except httpx.TransportError as error:
-            text = _TLS if "CERTIFICATE" in str(error) else _AWAY
+            text = _TLS if "CERTIFICATE" in str(error) else _UNREACHABLE
             raise ServerError(text.format(url=place, why=_why(error))) from None
-        if answer.status_code in _WHO:
+        if answer.status_code in _SIGN_IN_STATUSES:
             raise _refusal(answer)
         try:
             me = answer.json()
@@ -379,9 +379,9 @@ def _shown_tool(name: str, schema: dict[str, Any]) -> Tool:
 def _refusal(answer: httpx.Response) -> TwobrainError:
     """Return the error that a server's refusal stands for."""
     detail = _detail(answer)
-    if answer.status_code in _WHO:
+    if answer.status_code in _SIGN_IN_STATUSES:
         why = detail or "it refused that."
-        return ConfigurationError(_NOBODY.format(url=answer.url.host, why=why, variable=TOKEN))
+        return ConfigurationError(_NOBODY_KNOWN.format(url=answer.url.host, why=why, variable=TOKEN))
     match answer.status_code:
         case 404 if detail:
             return UnknownThreadError(detail)

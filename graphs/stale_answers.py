@@ -15,10 +15,10 @@ from nodes.gate.request import identity_of, remaining
 from nodes.state import State
 from storage.thread_lock import ThreadLocks
 
-_NEWEST = 50
+_CALLS_LOOKED_THROUGH = 50
 """Calls of the thread that are looked through for what was asked last."""
 _DECIDED = {"approved", "edited", "rejected"}
-_ENDED = {
+_ENDED_WORDS = {
     "superseded": "superseded by a newer message, so it did not run",
     "expired": "the approval came too late, so it did not run",
     "executed": "executed",
@@ -64,7 +64,7 @@ async def stale_answer(ledger: Ledger, thread_id: str, *, asks_else: bool = Fals
     """
     stands = "asks something else by now" if asks_else else "waits for no confirmation"
     told = f"Thread {thread_id!r} {stands}."
-    rows = await ledger.audit(thread=thread_id, limit=_NEWEST)
+    rows = await ledger.audit(thread=thread_id, limit=_CALLS_LOOKED_THROUGH)
     asked = [row for row in rows if row["decision"] in _DECIDED or row["status"] == "superseded"]
     last = [row for row in asked if row["turn"] == asked[-1]["turn"]]
     if not last:
@@ -73,7 +73,7 @@ async def stale_answer(ledger: Ledger, thread_id: str, *, asks_else: bool = Fals
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    ended = _ENDED.get(row["status"], "")
+    ended = _ENDED_WORDS.get(row["status"], "")
     if not row["decided_by"]:
         return f"{row['tool']} was {ended}"
     when = datetime.fromtimestamp(row["decided_at"], UTC)

@@ -38,18 +38,18 @@ _NOT_RUN = {
     "running": "It is running just now.",
 }
 _NOT_YET = "It has not been run, so there is nothing to undo."
-_UNDONE = {
+_UNDONE_ALREADY = {
     "executed": "It was undone already.",
     "unknown": "It may have been undone already: nobody knows, so it is not undone again. Look first.",
 }
-_NO_WAY = "{tool} does not say how a call of it is undone."
+_NO_UNDO_DECLARED = "{tool} does not say how a call of it is undone."
 _NO_RECORD = (
     "What would undo it is not there any more: a hundred such calls came after it, or its conversation was "
     "deleted."
 )
 _CANNOT = "The call {call!r} of {tool} cannot be undone. {why}"
 _NO_EDIT = "Undoing takes a yes or a no; nothing of it can be edited."
-_MESSAGE = "This undoes what {tool} did on {when}."
+_REQUEST = "This undoes what {tool} did on {when}."
 
 
 async def undo(  # noqa: PLR0913 (what is undone, and who says so)
@@ -129,9 +129,9 @@ def _why_not(res: Resources, found: Undoable) -> str | None:
     if found.status != "executed":
         return _NOT_RUN.get(found.status, _NOT_YET)
     if known is None or known.undo is None:
-        return _NO_WAY.format(tool=found.tool)
-    if found.undo_status in _UNDONE:
-        return _UNDONE[found.undo_status]
+        return _NO_UNDO_DECLARED.format(tool=found.tool)
+    if found.undo_status in _UNDONE_ALREADY:
+        return _UNDONE_ALREADY[found.undo_status]
     return _NO_RECORD if found.record is None else found.record.get(WHY_NOT)
 
 
@@ -212,7 +212,7 @@ async def _check(turn: Turn, found: Undoable, way: Undo) -> None:
 async def _request(turn: Turn, call: JudgedCall, found: Undoable, lost: Mapping[str, Lost]) -> dict[str, Any]:
     zone = turn.res.settings.zone(turn.answered_by)
     when = local_time(found.at or 0.0, zone)
-    message = DOUBTS if lost else _MESSAGE.format(tool=found.tool, when=when)
+    message = DOUBTS if lost else _REQUEST.format(tool=found.tool, when=when)
     request = await request_for(turn, [call], lost, message, None)
     for review in request["review_configs"]:
         review["allowed_decisions"] = ["approve", "reject"]

@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _CLOSED = "The ledger is closed: open it again."
-_READERS = 4
+_MOST_READERS = 4
 
 
 class Access:
@@ -28,7 +28,7 @@ class Access:
     def __init__(self, database: SqlDatabase, writer: Writer) -> None:
         self._database = database
         self._writes = writer.open(_Transactions(database))
-        self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
+        self._readers = ThreadPoolExecutor(_MOST_READERS, "ledger-reader")
         self._left = self._waited = 0
         """Writes for which nobody waits, and how many of them are known to be on disk."""
 

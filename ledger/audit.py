@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 from ledger.records import CallKey
 from ledger.tables import calls, matching, parsed, rows_of, unknown_outcomes
 
-_AUDITED = (
+_COLUMNS = (
     *("thread", "turn", "call_id", "user", "role", "model", "tool", "args", "effect"),
     *("decision", "decided_by", "decided_at", "status"),
     *("started_at", "duration_ms", "result_size", "result_sha256"),
@@ -37,7 +37,7 @@ def listed(
 
     One that a model has only planned is not among them. `numbered`: with the `number` that `before` takes.
     """
-    shown = [calls.c[name] for name in _AUDITED] + ([calls.c.id.label("number")] if numbered else [])
+    shown = [calls.c[name] for name in _COLUMNS] + ([calls.c.id.label("number")] if numbered else [])
     exact = {name: filters.get(name) for name in ("thread", "user", "tool", "status")}
     query = select(*shown).where(*matching(calls, exact), calls.c.status != "planned")
     if words := filters.get("words"):

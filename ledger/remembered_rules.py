@@ -10,7 +10,7 @@ from storage.shared_tables import insert
 
 BY_RULE = "rule"
 """The decision on record of a call that a rule let run."""
-_MOST = 1_000
+_ANSWERS = 1_000
 """Answers that are looked at."""
 
 
@@ -76,7 +76,7 @@ def answers(connection: Connection, user: str, tool: str, since: float, now: flo
     earlier = (before.c.thread == calls.c.thread, before.c.user == user, before.c.id < calls.c.id)
     tainted = exists().where(*earlier, before.c.untrusted.is_(True)).label("tainted")
     query = select(*wanted, tainted).where(*asked, calls.c.decision != BY_RULE)
-    newest = rows_of(connection, query.order_by(calls.c.decided_at.desc(), calls.c.id.desc()).limit(_MOST))
+    newest = rows_of(connection, query.order_by(calls.c.decided_at.desc(), calls.c.id.desc()).limit(_ANSWERS))
     unwanted = select(declined_rules.c.where).where(
         *matching(declined_rules, {"user": user, "tool": tool}),
         or_(declined_rules.c.until.is_(None), declined_rules.c.until > now),

@@ -23,7 +23,7 @@ _MOST_CODES = 100
 _ERRORS, _DIGITS = range(400, 600), 4
 """HTTP statuses."""
 
-_WORDS = (
+_MESSAGE_KEYS = (
     "message",
     "Message",
     "msg",
@@ -37,9 +37,9 @@ _WORDS = (
     "errors",
     "base_resp",
 )
-_WORDS_LAST = ("error_description", "description", "reason", "title")
-_STATUS = ("code", "status", "status_code", "statusCode", "http_code")
-_ECHOES = {"input", "ctx", "failed_generation", "flagged_input"}
+_LAST_KEYS = ("error_description", "description", "reason", "title")
+_STATUS_KEYS = ("code", "status", "status_code", "statusCode", "http_code")
+_ECHO_KEYS = {"input", "ctx", "failed_generation", "flagged_input"}
 """Keys of what the request or the model said."""
 
 _JSON = json.JSONDecoder()
@@ -103,7 +103,7 @@ def words_of(body: Any) -> str:
 def status_in(body: Any) -> int | None:
     """Return the HTTP status that a body names; None: it names none."""
     for level in islice(_objects(body), _MOST_CODES):
-        for value in (level.get(key) for key in _STATUS):
+        for value in (level.get(key) for key in _STATUS_KEYS):
             if str(value).isdecimal() and int(str(value)[:_DIGITS]) in _ERRORS:
                 return int(str(value))
     return None
@@ -117,7 +117,7 @@ def codes_in(body: Any) -> str:
         str(value)
         for level in islice(_objects(body), _MOST_CODES)
         for key, value in level.items()
-        if key not in _ECHOES and isinstance(value, str)
+        if key not in _ECHO_KEYS and isinstance(value, str)
     )
     return " ".join(islice(texts, _MOST_CODES))[:_MOST_OF_A_PAGE]
 
@@ -137,7 +137,7 @@ def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
         for each in level:
             if isinstance(each, dict):
                 yield each
-                inner += [one for key, one in each.items() if key not in _ECHOES]
+                inner += [one for key, one in each.items() if key not in _ECHO_KEYS]
             elif isinstance(each, list):
                 inner += each[:_MOST_LISTED]
         level = inner
@@ -160,7 +160,7 @@ def _words(body: Any) -> str:
     if not isinstance(body, dict) or body.get("status_code") == 0:  # MiniMax's word for success
         return ""
     first = [key for key in ("error", "errors") if isinstance(body.get(key), dict | list)]
-    said = next(filter(None, (_words(body.get(key)) for key in (*first, *_WORDS, *_WORDS_LAST))), "")
+    said = next(filter(None, (_words(body.get(key)) for key in (*first, *_MESSAGE_KEYS, *_LAST_KEYS))), "")
     if isinstance(body.get("loc"), list):  # FastAPI's: where in the request
         return f"{'.'.join(map(str, body['loc']))}: {said}"
     return _passed_on(body.get("metadata"), said)

@@ -41,12 +41,12 @@ _BY_STATUS: dict[int, Cause] = {
 _BY_NAME: dict[str, Cause] = {"TimeoutException": "timeout", "TransportError": "connection"}
 """Of any httpx: a provider's package may bring a copy under a name of its own."""
 
-_TOLD: frozenset[Cause] = frozenset({"bad_request", "bad_key", "rate_limit", "overload", "malformed"})
+_CORRECTED: frozenset[Cause] = frozenset({"bad_request", "bad_key", "rate_limit", "overload", "malformed"})
 """Causes that a provider's own words and codes may correct."""
 _ODD: frozenset[Cause] = frozenset({"bad_request", "malformed"})
 _FINER: tuple[tuple[frozenset[Cause], re.Pattern[str], Cause], ...] = (
     (
-        _TOLD,
+        _CORRECTED,
         re.compile(
             "insufficient_quota|exceeded_current_quota_error|billing_error|billing_hard_limit"
             "|[Ii]nsufficient (credits|balance|funds)|balance is too low|requires more credits"
@@ -54,7 +54,7 @@ _FINER: tuple[tuple[frozenset[Cause], re.Pattern[str], Cause], ...] = (
         "no_credit",
     ),
     (
-        _TOLD,
+        _CORRECTED,
         re.compile(
             "content_filter|content_policy|ContentPolicyViolation|ResponsibleAIPolicyViolation|moderation"
             "|[Dd]ata_?[Ii]nspection_?[Ff]ailed|MODEL_ARMOR|PROHIBITED_CONTENT|flagged (as|by|for)"
@@ -64,7 +64,7 @@ _FINER: tuple[tuple[frozenset[Cause], re.Pattern[str], Cause], ...] = (
         "refusal",
     ),
     (
-        _TOLD - {"bad_key", "rate_limit"},
+        _CORRECTED - {"bad_key", "rate_limit"},
         re.compile(
             "context_length_exceeded|exceed_context_size|ContextWindowExceeded|[Cc]ontext (length|size)"
             "|[Cc]ontext window|[Mm]aximum prompt length|prompt is too long"
@@ -100,7 +100,7 @@ _RETRY_INFO = re.compile(r"retryDelay\W+([\d.]+)s")
 USED_UP = "its output tokens were used up"
 """Said of a reply that ended, at its limit, before a word came."""
 
-_WORDS: dict[Cause, tuple[str, str]] = {
+_SENTENCES: dict[Cause, tuple[str, str]] = {
     "rate_limit": ("the provider's rate limit is reached", "Try again later."),
     "overload": ("the provider is overloaded or failed", "Try again later."),
     "timeout": ("it did not answer in time", "Try again, or give it a larger timeout_s."),
@@ -129,7 +129,7 @@ _NO_MODEL = re.compile(r"model\b.*\bnot (found|exist)|unknown model|no such mode
 _NOT_THERE = {404, 405}
 """HTTP statuses of an address where no such API is, websites' among them."""
 
-_PAGE = (
+_A_WEB_PAGE = (
     "a web page came in place of its answer",
     "Check its base_url, and what stands between: a proxy, a firewall, a sign-in page.",
 )
@@ -209,22 +209,22 @@ def as_model_error(
     if isinstance(error, ModelError):
         return error
     if unusable := next((one for one in causes_of(error) if isinstance(one, UnusableReplyError)), None):
-        cause, what, to_do = unusable.cause, str(unusable), _WORDS[unusable.cause][1]
+        cause, what, to_do = unusable.cause, str(unusable), _SENTENCES[unusable.cause][1]
         said = unusable.words
     else:
         body = body_of(error)
         status, said = _status(error, body), words_of(body)
         cause = _cause(error, status, body)
-        if lacking := _lacking(f"{said} {codes_in(body)}", sent) if cause in _TOLD else []:
+        if lacking := _lacking(f"{said} {codes_in(body)}", sent) if cause in _CORRECTED else []:
             return unsupported(model, lacking, bounded(said, redact))
         if body is None and cause not in _OURS_TO_TELL:
             said = words_of(str(error))
         if is_page(body) and cause == "bad_request":
-            what, to_do = _PAGE
+            what, to_do = _A_WEB_PAGE
         elif status == _PROXY_STATUS or any(type(each).__name__ == "ProxyError" for each in causes_of(error)):
-            what, to_do = _WORDS[cause][0], _PROXY
+            what, to_do = _SENTENCES[cause][0], _PROXY
         else:
-            what, to_do = _WORDS[cause][0], _to_do(cause, status, said, base_url)
+            what, to_do = _SENTENCES[cause][0], _to_do(cause, status, said, base_url)
         said = said or (f"HTTP {status}" if status else "")
     if said := bounded(said, redact).rstrip("."):
         what = f"{what} ({said})"
@@ -237,13 +237,13 @@ def unsupported(model: str, things: Collection[str], said: str = "") -> ModelErr
     `things` are images, audio, video, files or tools, `said` the server's words; empty: it was not asked.
     """
     what = f"it takes no {' and no '.join(things)}" + (f" ({said.rstrip('.')})" if said else "")
-    to_do = _NO_TOOLS if "tools" in things else _WORDS["unsupported"][1]
+    to_do = _NO_TOOLS if "tools" in things else _SENTENCES["unsupported"][1]
     return ModelError(f"Model {model!r}: {what}. {to_do}", "unsupported")
 
 
 def happened(cause: str) -> str:
     """Return a cause in words, without what to do."""
-    return _WORDS[cast("Cause", cause)][0]
+    return _SENTENCES[cast("Cause", cause)][0]
 
 
 def cause_of_status(status: int) -> Cause:
@@ -256,7 +256,7 @@ def _to_do(cause: Cause, status: int | None, said: str, base_url: str | None) ->
         return _WHERE_SERVED
     if cause == "bad_request" and (status in _NOT_THERE or _NO_MODEL.search(said)):
         return "Check its model and its base_url." if base_url else "Check its model."
-    return _WORDS[cause][1]
+    return _SENTENCES[cause][1]
 
 
 def _lacking(told: str, sent: Collection[str]) -> list[str]:

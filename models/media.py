@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
 
-_KINDS = {
+_BLOCK_KINDS = {
     "image": "images",
     "image_url": "images",
     "input_image": "images",
@@ -19,8 +19,8 @@ _KINDS = {
     "document": "files",
 }
 """Types of blocks, as LangChain, OpenAI and Anthropic name them, to what a model may not take."""
-MEDIA = frozenset(_KINDS.values())
-_WORDS = {"images": "an image", "audio": "audio", "video": "a video", "files": "a file"}
+MEDIA = frozenset(_BLOCK_KINDS.values())
+_KIND_WORDS = {"images": "an image", "audio": "audio", "video": "a video", "files": "a file"}
 _MIME = ("mime_type", "media_type", "mimeType", "mediaType")
 _INNER = ("source", "file", "audio", "input_audio")
 _ADDRESSES = {"url", "image_url"}
@@ -78,7 +78,7 @@ def without(messages: Sequence[BaseMessage], kinds: Iterable[str]) -> list[BaseM
 
     def shown(block: Mapping[str, Any]) -> Mapping[str, Any]:
         kind = _kind(block)
-        told = f"[{_WORDS[kind]}, which you cannot be shown]" if kind in left_out else ""
+        told = f"[{_KIND_WORDS[kind]}, which you cannot be shown]" if kind in left_out else ""
         return {"type": "text", "text": told} if told else block
 
     return [_with_blocks(message, map(shown, _blocks(message))) for message in messages]
@@ -101,8 +101,8 @@ def _kind(block: Mapping[str, Any]) -> str:
     kind = str(block.get("type"))
     if kind == "media":
         kind = str(block.get("mime_type", "")).partition("/")[0]
-        return _KINDS.get(kind, "files")
-    return _KINDS.get(kind, "")
+        return _BLOCK_KINDS.get(kind, "files")
+    return _BLOCK_KINDS.get(kind, "")
 
 
 def _standard(block: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -115,7 +115,7 @@ def _standard(block: Mapping[str, Any]) -> Mapping[str, Any]:
     mime, data = held
     others = {key: value for key, value in block.items() if key not in _HOLDING}
     kind = str(mime).partition("/")[0]
-    if kind not in _KINDS and (kind := _kind(block).removesuffix("s")) == "file":  # OpenAI wants a name
+    if kind not in _BLOCK_KINDS and (kind := _kind(block).removesuffix("s")) == "file":  # OpenAI wants a name
         abouts = [each for each in (block.get("metadata"), block.get("file")) if isinstance(each, dict)]
         named = (str(each[key]) for each in abouts for key in ("filename", "name") if each.get(key))
         others = {"filename": next(named, "file"), **others}

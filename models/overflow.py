@@ -17,7 +17,7 @@ from models.providers import provider
 
 _LEAST_PER_WORD = 2 / 3
 """Tokens that even a tokenizer takes which joins words."""
-_SLACK = 16
+_SLACK_TOKENS = 16
 """Tokens by which what a server puts around messages may change."""
 _LEAST_WINDOW = 1_000
 """Tokens; a lower count is no window's, but that of what a server did not have in its cache."""
@@ -30,7 +30,7 @@ _FEW_CHARS = 3
 """Of a token, in denser text."""
 _LEAST_ROOM = 4_000
 """Characters; a server that takes fewer is of no use here."""
-_REMEMBERED = 16
+_REMEMBERED_CALLS = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +90,7 @@ class Windows:
         begun = [each for each in server.read if prompt.messages[: len(each.messages)] == each.messages]
         before = max(begun, key=lambda each: len(each.messages), default=None)
         # One token for each byte is the most that the new part takes.
-        if before and tokens > sum(len(m.text.encode()) for m in _new(prompt, before)) + _SLACK:
+        if before and tokens > sum(len(m.text.encode()) for m in _new(prompt, before)) + _SLACK_TOKENS:
             server.counts_all = True
         if tokens >= _LEAST_WINDOW and _is_cut(server, prompt, before, cached, chars):
             server.room = min(tokens * _FEW_CHARS, server.room or tokens * _FEW_CHARS)
@@ -100,7 +100,7 @@ class Windows:
                 "context_overflow",
             )
         others = [each for each in server.read if each is not before]
-        server.read = (*others[1 - _REMEMBERED :], prompt)
+        server.read = (*others[1 - _REMEMBERED_CALLS :], prompt)
 
 
 def _new(prompt: _Prompt, before: _Prompt | None) -> Sequence[BaseMessage]:
@@ -121,4 +121,4 @@ def _is_cut(server: _Server, prompt: _Prompt, before: _Prompt | None, cached: in
         return True
     words = sum(len(message.text.split()) for message in _new(prompt, before))
     least = (before.tokens if before else 0) + _LEAST_PER_WORD * words
-    return (counts_all or is_window) and most + _SLACK < least
+    return (counts_all or is_window) and most + _SLACK_TOKENS < least

@@ -17,7 +17,7 @@ MOST_BYTES = 5_000_000
 MOST_VALUES = 10_000
 """Of the same, texts left out, where arguments come as objects: twice as many as are read of these. To make
 objects of so many empty lists takes a client library up to 90 ms."""
-_PIECE = 2_000
+_PIECE_BYTES = 2_000
 """Bytes: more hold so many small events of a stream, or unpack to so much, that reading them takes long."""
 _SHARE_S = 0.01
 """After which others have a turn on the event loop, though more of the body is there."""
@@ -49,8 +49,8 @@ async def _bound(most_values: int, response: Any) -> None:
 
 async def _in_pieces(stream: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
     async for whole in stream:
-        for start in range(0, len(whole), _PIECE):
-            yield whole[start : start + _PIECE]
+        for start in range(0, len(whole), _PIECE_BYTES):
+            yield whole[start : start + _PIECE_BYTES]
 
 
 async def _bounded(

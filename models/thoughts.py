@@ -34,7 +34,7 @@ _FENCE = re.compile("`{3,}|~{3,}")
 _FENCE_LINE = re.compile(rf"^[ \t]*(?:{_FENCE.pattern})", re.MULTILINE)
 _LONGEST = max(map(len, [*_TAGS, *_ENDS]))
 _FIRST = {"", "`", "~", *(tag[0] for tag in (*_TAGS, *_ENDS))}
-_STEP = 256
+_STEP_CHARS = 256
 """Characters that are looked at together: each line and tag costs a copy of them."""
 
 
@@ -63,10 +63,10 @@ class Words:
     def take(self, piece: str) -> str:
         """Return the words that are certain once a piece more has come."""
         said: list[str] = []
-        for at in range(0, len(piece), _STEP):
+        for at in range(0, len(piece), _STEP_CHARS):
             if self._unsure is not None:
-                self._unsure.append(piece[at : at + _STEP])
-            self._held += piece[at : at + _STEP]
+                self._unsure.append(piece[at : at + _STEP_CHARS])
+            self._held += piece[at : at + _STEP_CHARS]
             while self._held and self._decides(said):
                 pass
         return "".join(said)
@@ -89,7 +89,7 @@ class Words:
                 said.append("" if self._is_first else self._held[: -len(line)])
                 self._held, self._trims = line[found.end() :], True
                 return True
-            if _is_begun(line) and len(self._held) < _STEP:
+            if _is_begun(line) and len(self._held) < _STEP_CHARS:
                 return False
             self._held = line if self._trims else self._held
             self._notes_fence()

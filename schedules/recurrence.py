@@ -21,7 +21,7 @@ SHORTEST_S = 60.0
 _LONGEST_RULE = 500
 _TRIED = 50
 """Due times of a rule whose distances are looked at."""
-_LATEST = 253_370_764_800.0
+_LATEST_DATE = 253_370_764_800.0
 """The year 9999, where dates end."""
 _A_DAY = timedelta(days=1)
 _OFTEN = ("SECONDLY", "MINUTELY")
@@ -61,7 +61,7 @@ class Recurrence:
     def _steps(self, at: float) -> Iterator[float]:
         step = float(self.rule)
         due = self.begins_at + max(0.0, (at - self.begins_at) // step + 1) * step
-        while due < _LATEST:
+        while due < _LATEST_DATE:
             yield due
             due += step
 

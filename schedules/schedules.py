@@ -24,7 +24,7 @@ from schedules.sources import table_of
 from storage.shared_tables import insert
 
 ID_LENGTH = 8
-_TITLE = 60
+_TITLE_CHARS = 60
 FAILURES = 3
 """In a row, after which a schedule is paused."""
 OVERDUE_S = 60.0
@@ -37,9 +37,9 @@ _DECLARED = "A {kind} stands in twobrain.toml: take {table} out there, or `twobr
 _ON = "schedules"
 _AT_ONCE = 100
 """Schedules that one transaction takes up."""
-_STORED = 1_000
+_RUNS_STORED = 1_000
 """Runs of a schedule of which is known what became."""
-_COUNTED = 1_000
+_MOST_MISSED_COUNTED = 1_000
 """Due times that are counted one by one, of what nobody was awake for."""
 _LATEST_S = 8 * 86_400.0
 """Of more, the last is looked for in so many seconds; a week's, at least, has one."""
@@ -193,7 +193,7 @@ def check_removable(settings: Settings, schedule: Schedule) -> None:
 
 def title_of(task: str) -> str:
     """Return what a task is called."""
-    return " ".join(task.split())[:_TITLE]
+    return " ".join(task.split())[:_TITLE_CHARS]
 
 
 def note_on(run: Run, schedule: Schedule) -> str:
@@ -349,10 +349,10 @@ def _enter(  # noqa: PLR0913, PLR0917 (a due time, whole)
 
 
 def trim(connection: Connection, schedule: str) -> None:
-    """Forget a schedule's oldest runs, beyond `_STORED`."""
+    """Forget a schedule's oldest runs, beyond `_RUNS_STORED`."""
     its = schedule_runs.c.schedule == schedule
     older = select(schedule_runs.c.due_at).where(its).order_by(schedule_runs.c.due_at.desc())
-    last = older.offset(_STORED).limit(1).scalar_subquery()
+    last = older.offset(_RUNS_STORED).limit(1).scalar_subquery()
     gone = its, schedule_runs.c.due_at <= last, schedule_runs.c.status.not_in(("due", "waiting"))
     connection.execute(delete(schedule_runs).where(*gone))
 
@@ -361,7 +361,7 @@ def _latest(schedule: Schedule, until: float) -> tuple[float, int]:
     """Return the last due time, and how many were before it."""
     first = schedule.next_at if schedule.next_at is not None else until
     last, count = first, 0
-    for due in islice(schedule.recurrence.times_after(first), _COUNTED):
+    for due in islice(schedule.recurrence.times_after(first), _MOST_MISSED_COUNTED):
         if due > until:
             return last, count
         last, count = due, count + 1

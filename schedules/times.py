@@ -15,8 +15,8 @@ _LASTING = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)[a-z]*\.?", re.IGNORECASE)
 _CLOCK = re.compile(
     r"(?:(today|tomorrow)\s+(?:at\s+)?)?(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?\s*([ap]m)?", re.IGNORECASE
 )
-_NOON = 12
-_FORMS = "07:00, 7am, tomorrow 07:00, 2026-12-01 07:00, 2026-12-01T07:00:00+01:00, or in 90m"
+_HOURS_TO_NOON = 12
+_EXAMPLES = "07:00, 7am, tomorrow 07:00, 2026-12-01 07:00, 2026-12-01T07:00:00+01:00, or in 90m"
 
 
 def recurrence_of(  # noqa: PLR0913 (each way in which it can be said)
@@ -124,7 +124,7 @@ def _moment(said: str, now: float, zone: str) -> float:
             due = due if due.tzinfo else due.replace(tzinfo=here)
         return due.astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
-        raise RequestError(f"{said!r} is no time: write {_FORMS}.") from None
+        raise RequestError(f"{said!r} is no time: write {_EXAMPLES}.") from None
 
 
 def _on_clock(text: str) -> tuple[str, time] | None:
@@ -138,9 +138,9 @@ def _on_clock(text: str) -> tuple[str, time] | None:
         return None
     hour, minute, second = (int(part or 0) for part in found.group(2, 3, 4))
     if half := (found[5] or "").lower():
-        if not 1 <= hour <= _NOON:
+        if not 1 <= hour <= _HOURS_TO_NOON:
             raise ValueError(text)
-        hour = hour % _NOON + (_NOON if half == "pm" else 0)
+        hour = hour % _HOURS_TO_NOON + (_HOURS_TO_NOON if half == "pm" else 0)
     return (found[1] or "").lower(), time(hour, minute, second)
 
 

@@ -17,7 +17,7 @@ from schedules.schedules import ID_LENGTH, UNWATCHED, Run, Schedule, row_of, tit
 from storage.shared_tables import insert
 
 _ON = "events"
-_LEAST_S = 1e-3
+_LEAST_APART_S = 1e-3
 """Between two that come at once: what is due at the same time is one due time."""
 _FOLLOWED = ("title", "task", "place", "untrusted", "is_quiet", "choices")
 """What a schedule is told anew by each event: its task may have been changed since."""
@@ -109,7 +109,7 @@ def _enter(connection: Connection, row: Mapping[str, Any], event: Event, now: fl
     # What is later was entered before the clock was set back, and limits nothing now.
     its = schedule_runs.c.schedule == ident, schedule_runs.c.due_at <= now + _MINUTE_S
     last = connection.scalar(select(func.max(schedule_runs.c.due_at)).where(*its))
-    due_at = max(now, (last or 0.0) + _LEAST_S)
+    due_at = max(now, (last or 0.0) + _LEAST_APART_S)
     ids = _run_ids(ident, event.key, now, limit.within_s)
     since = 0.0 if limit.within_s is None else now - limit.within_s
     if _number(connection, schedule_runs.c.id.in_(ids), schedule_runs.c.due_at > since):

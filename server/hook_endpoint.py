@@ -14,10 +14,10 @@ from graphs.session import Orchestrator
 _MOST_BYTES = 1_000_000
 _READ_S = 10.0
 """Seconds in which a body has to be here."""
-_AGAIN = {"Retry-After": "60"}
+_RETRY_AFTER = {"Retry-After": "60"}
 _CLOSE = {"Connection": "close"}
 """What was not read is not waited for."""
-_BECAME = {
+_OUTCOME_WORDS = {
     "entered": "accepted",
     "known": "known already: it is not done again",
     "paused": "not done: this hook is paused",
@@ -44,10 +44,10 @@ async def hook(request: Request, name: str) -> Response:
         return _refusal(408, f"The body was not here in {_READ_S:g} s.", **_CLOSE)
     except StorageError as error:
         _log.error("a delivery to hook %r was not taken: %s", name, error)
-        return _refusal(503, "It cannot be written down now. Send it again.", **_AGAIN)
+        return _refusal(503, "It cannot be written down now. Send it again.", **_RETRY_AFTER)
     if became == "limited":
-        return _refusal(429, "Too many came within a minute, or wait to be done.", **_AGAIN)
-    return JSONResponse({"status": _BECAME[became]}, 202)
+        return _refusal(429, "Too many came within a minute, or wait to be done.", **_RETRY_AFTER)
+    return JSONResponse({"status": _OUTCOME_WORDS[became]}, 202)
 
 
 def tell_of_hooks(settings: Settings) -> None:

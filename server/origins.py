@@ -21,19 +21,19 @@ from base.errors import TwobrainError
 from base.settings import OWN_HOST, AccessCard, load_settings
 from channels.hooks import PROOF_HEADERS
 
-_STUDIO = {f"https://{region}smith.langchain.com" for region in ("", "eu.", "apac.", "aws.")}
+_STUDIO_ORIGINS = {f"https://{region}smith.langchain.com" for region in ("", "eu.", "apac.", "aws.")}
 """LangSmith's, in each region."""
 _LOOPBACK = "localhost"
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
-_FORMS = ("text/plain", "multipart/form-data")
+_FORM_TYPES = ("text/plain", "multipart/form-data")
 """Types of a body that a page may send anywhere, and that no client of a LangGraph server sends."""
-_ONCE = ("authorization", "x-api-key")
+_LOGIN_HEADERS = ("authorization", "x-api-key")
 """By which a request says whose it is; of several, engines take different ones."""
-_PAGES = {"/", "/docs", "/ok", "/app"}
+_OPEN_PAGES = {"/", "/docs", "/ok", "/app"}
 """What a link on another website may lead to: it says nothing of anybody."""
-_CLOSED = ("/internal/", "/deploy", "/profile")
+_CLOSED_ROUTES = ("/internal/", "/deploy", "/profile")
 """Routes of LangGraph's development server that ask for no token: they empty it, or send its folder away."""
-_PAGED = ["x-pagination-total", "x-pagination-next", "content-location"]
+_READABLE_HEADERS = ["x-pagination-total", "x-pagination-next", "content-location"]
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def _refusal(scope: Scope, card: AccessCard) -> tuple[int, str] | None:
         return 403, "Another website sent this, and it may not use this server."
     if ill_formed := _ill_formed(headers, path):
         return ill_formed
-    if path.startswith(_CLOSED):
+    if path.startswith(_CLOSED_ROUTES):
         return 403, "This route of LangGraph's development server is closed here."
     return None
 
@@ -87,9 +87,9 @@ def _ill_formed(headers: Headers, path: str) -> tuple[int, str] | None:
     Other programs send text to hooks, with a header that no page sends before it asks.
     """
     is_hook = path.startswith("/hooks/") and not PROOF_HEADERS.isdisjoint(headers.keys())
-    if not is_hook and headers.get("content-type", "").strip().lower().startswith(_FORMS):
+    if not is_hook and headers.get("content-type", "").strip().lower().startswith(_FORM_TYPES):
         return 415, "Send JSON, as `Content-Type: application/json`."
-    if twice := [name for name in _ONCE if len(headers.getlist(name)) > 1]:
+    if twice := [name for name in _LOGIN_HEADERS if len(headers.getlist(name)) > 1]:
         return 400, f"The header {twice[0]} was sent more than once, and which counts is unknown."
     return None
 
@@ -97,7 +97,7 @@ def _ill_formed(headers: Headers, path: str) -> tuple[int, str] | None:
 def _is_link(scope: Scope, headers: Headers, path: str) -> bool:
     """Tell whether a person followed a link to an open page."""
     opens = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
-    return opens and scope.get("method") == "GET" and path in _PAGES
+    return opens and scope.get("method") == "GET" and path in _OPEN_PAGES
 
 
 def _is_ours(host: str, scope: Scope, card: AccessCard) -> bool:
@@ -113,7 +113,7 @@ def _is_ours(host: str, scope: Scope, card: AccessCard) -> bool:
 def _may_use(origin: str, host: str, card: AccessCard) -> bool:
     """Tell whether the pages of an origin may use this server."""
     scheme, _, place = origin.lower().partition("://")
-    if origin in {*_STUDIO, *card.origins}:
+    if origin in {*_STUDIO_ORIGINS, *card.origins}:
         return True
     return scheme in {"http", "https"} and (place == host.lower() or _is_loopback(_name_in(place)))
 
@@ -147,6 +147,6 @@ CORS = Middleware(
     allow_methods=["*"],
     allow_headers=["*"],
     allow_private_network=True,
-    expose_headers=_PAGED,
+    expose_headers=_READABLE_HEADERS,
 )
 """The headers by which a browser lets a page read an answer."""

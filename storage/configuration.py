@@ -16,7 +16,7 @@ from base.errors import ConfigurationError
 from base.settings import ModelCard
 from storage.sqlite import create_private
 
-_HEAD = """\
+_FIRST_LINES = """\
 # By `twobrain init`, which may be run again. twobrain.example.toml shows what else may stand here;
 # keys stand in .env, beside this file.
 
@@ -86,7 +86,7 @@ def _add_models(cards: Mapping[str, ModelCard], path: Path) -> None:
     """Set `[models.NAME]` tables in a twobrain.toml; all else stays, comments too."""
     before = path.read_bytes().decode("utf-8-sig")
     try:
-        after = _with_models(before or _HEAD, cards)
+        after = _with_models(before or _FIRST_LINES, cards)
         (old, had), (new, has) = _apart(before), _apart(after)
         is_whole = old == new and has == {**had, **cards}
     except (TOMLKitError, ValueError, TypeError, AttributeError):  # such as `models = { … }` in one line

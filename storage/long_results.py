@@ -31,7 +31,7 @@ _HANDLE_DIGITS = 20
 _ASIDE = "."
 """Begins the name of a file that is not whole yet, or about to go."""
 _PERSON_LENGTH = 32
-_CACHED = 500
+_CACHED_PIECES = 500
 """Pieces in memory, each of 16 KB at the most as models are shown them: a turn of 15 rounds shows its long
 results again in each, some 100 reads, which take 30 ms longer from the disk."""
 LONGEST_CHARACTER = 4
@@ -96,7 +96,7 @@ class LongResults(ABC):
     """
 
     def __init__(self) -> None:
-        self._cached = lru_cache(_CACHED)(self._read)
+        self._cached = lru_cache(_CACHED_PIECES)(self._read)
 
     async def put(self, user: str, text: str, *, untrusted: bool) -> LongResult:
         """Store a text, on disk on return; that person alone reads it."""

@@ -20,7 +20,7 @@ from storage.shared_tables import insert
 from storage.shared_tables import long_results as rows
 
 _KEY = ("person", "digest", "untrusted")
-_FARTHEST = 2**30
+_FARTHEST_BYTE = 2**30
 """Bytes from the start: Postgres keeps no value of more."""
 
 
@@ -53,7 +53,7 @@ class ResultRows(LongResults):
         if not is_handle(handle):
             raise LookupError(handle)
         person, digits = name_of(user, handle)
-        part = func.substr(rows.c.content, min(start, _FARTHEST) + 1, count + LONGEST_CHARACTER)
+        part = func.substr(rows.c.content, min(start, _FARTHEST_BYTE) + 1, count + LONGEST_CHARACTER)
         found = (
             select(type_coerce(part, LargeBinary), func.length(rows.c.content))
             .where(

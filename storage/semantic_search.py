@@ -23,7 +23,7 @@ import aiosqlite
 from langgraph.store.base import BaseStore, SearchItem
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
-_AT_ONCE = 100
+_TEXTS_AT_ONCE = 100
 """Texts of one request: as many as every provider takes."""
 _MOST_CAUGHT_UP = 500
 """Texts that one search waits for."""
@@ -92,8 +92,8 @@ class MeaningSearch(BaseStore):
     async def _catch_up(self, prefix: str, model: str) -> None:
         """Embed each text that has no vector by this model, latest first."""
         without = await self._without(prefix, model, _MOST_CAUGHT_UP)
-        for start in range(0, len(without), _AT_ONCE):
-            some = without[start : start + _AT_ONCE]
+        for start in range(0, len(without), _TEXTS_AT_ONCE):
+            some = without[start : start + _TEXTS_AT_ONCE]
             vectors = await self._embedder.of_texts([text for _, text in some])
             found = [
                 (model, _packed(vector), prefix, key, text)

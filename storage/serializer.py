@@ -20,10 +20,10 @@ _COMPRESSED = "zlib"
 """A plain row, compressed; of a conversation, most rows repeat much of what they say."""
 _WRITTEN = {"null", "bytes", "bytearray", _PLAIN, _COMPRESSED}
 """The kinds of row that are ever written; LangGraph reads older ones too, which can name constructors."""
-_SHORTEST, _LONGEST = 64, 1_000_000
+_LEAST_COMPRESSED, _MOST_COMPRESSED = 64, 1_000_000
 """Bytes of what is compressed: less would gain nothing, and more would hold up whoever waits. What unpacks to
 more was never written."""
-_LEVEL = 3
+_COMPRESSION = 3
 _MESSAGES: Mapping[tuple[str, str], type[BaseMessage]] = {
     (kind.__module__, kind.__name__): kind for kind in (AIMessage, HumanMessage, SystemMessage, ToolMessage)
 }
@@ -83,8 +83,8 @@ class StrictSerializer(JsonPlusSerializer):
 
 def compressed(kind: str, data: bytes) -> tuple[str, bytes]:
     """Return a row's kind and bytes, compressed where that is smaller."""
-    if kind == _PLAIN and _SHORTEST <= len(data) <= _LONGEST:
-        smaller = zlib.compress(data, _LEVEL)
+    if kind == _PLAIN and _LEAST_COMPRESSED <= len(data) <= _MOST_COMPRESSED:
+        smaller = zlib.compress(data, _COMPRESSION)
         if len(smaller) < len(data):
             return _COMPRESSED, smaller
     return kind, data
@@ -92,7 +92,7 @@ def compressed(kind: str, data: bytes) -> tuple[str, bytes]:
 
 def _inflated(data: bytes) -> bytes:
     unpacker = zlib.decompressobj()
-    whole = unpacker.decompress(data, _LONGEST + 1)
+    whole = unpacker.decompress(data, _MOST_COMPRESSED + 1)
     if not unpacker.eof or unpacker.unused_data:
         raise UnreadableError("it is cut short, or unpacks to more than is ever written")
     return whole

@@ -17,21 +17,21 @@ BUSY_S = 30
 
 _RETRY_S = 0.01
 
-_FULL = "the disk is full; free some space and try again"
+_DISK_FULL = "the disk is full; free some space and try again"
 _DAMAGED = "it is damaged or not a database; put back a copy, or move it away and do without what it held"
-_MANY = "too many files are open at once; raise the limit (ulimit -n)"
+_TOO_MANY_FILES = "too many files are open at once; raise the limit (ulimit -n)"
 _ELSEWHERE = "set TWOBRAIN_DATA_DIR to a directory that is yours"
 _MEND = f"make it and its directory writable, or {_ELSEWHERE}"
 _CLOSED = f"it cannot be written; {_MEND}"
 _BUSY = f"another process has locked it for {BUSY_S} s; end that process or try again later"
 _ERRNO: Mapping[int | None, str] = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EMFILE: _MANY,
-    errno.ENFILE: _MANY,
+    errno.ENOSPC: _DISK_FULL,
+    errno.EDQUOT: _DISK_FULL,
+    errno.EMFILE: _TOO_MANY_FILES,
+    errno.ENFILE: _TOO_MANY_FILES,
 }
 _ADVICE = {
-    "SQLITE_FULL": _FULL,
+    "SQLITE_FULL": _DISK_FULL,
     "SQLITE_NOTADB": _DAMAGED,
     "SQLITE_CORRUPT": _DAMAGED,
     "SQLITE_READONLY": _CLOSED,

@@ -27,8 +27,8 @@ from terminal.text import json_line, plain
 from tools.declaration import ArgumentsError, Tool, ToolFailure
 from tools.registry import Registry
 
-_WIDEST = 100
-_LINES = 12
+_WIDEST_CARD = 100
+_ARGUMENT_LINES = 12
 """Lines of one argument that a card shows before all else is shown."""
 _MESSAGE_LINES = 4
 """Of what a model says, which is not to push the call itself from the screen."""
@@ -36,7 +36,7 @@ _LINE_LENGTH = 80
 _PROMPT_LINES = 4
 """What a question below a card may take of the screen."""
 _LEAST_LINES = 8
-_FILE = "The file is {place}"
+_FILE_PLACE = "The file is {place}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,16 @@ class _Choice:
     words: tuple[str, ...]
 
 
-_CONSENT = {
+_CONSENT_KEYS = {
     "approve": _Choice("y=approve", ("y", "a", "approve")),
     "edit": _Choice("e=edit", ("e", "edit")),
     "always": _Choice("always", ("always",)),  # a whole word, for a letter is typed too soon
     "more": _Choice("m=more", ("m", "more")),
     "reject": _Choice("n=reject", ("n", "r", "reject")),
 }
-_DOUBT = {
+_DOUBT_KEYS = {
     "approve": _Choice("again=run it again", ("again", "run it again", "approve")),
-    "more": _CONSENT["more"],
+    "more": _CONSENT_KEYS["more"],
     "reject": _Choice("done=count it as done", ("done", "count it as done", "reject")),
 }
 """Of what may have happened: neither a yes nor a no says whether it did."""
@@ -113,7 +113,7 @@ def is_in_doubt(request: dict[str, Any]) -> bool:
 def show_waiting(console: Console, request: dict[str, Any], thread_id: str, origin: Origin) -> None:
     """Print a card for each waiting call, and the commands to answer."""
     for number in range(len(request["action_requests"])):
-        console.print(_card(request, number, origin), width=min(console.width, _WIDEST))
+        console.print(_card(request, number, origin), width=min(console.width, _WIDEST_CARD))
     words, approvers = named(thread_id), request.get("approvers") or []
     whose = f"the yes or no of {plain(one_of(approvers))}" if approvers else "your yes or no"
     console.print(f"Waiting for {whose}:", style="bold")
@@ -191,7 +191,7 @@ class ApprovalPrompt:
             if decision := self._checked(action, _decision(action, "edit", edited_action=changed)):
                 break
         place = self._origin.place(changed)
-        told = [Text(_FILE.format(place=place), "dim")] if place else []
+        told = [Text(_FILE_PLACE.format(place=place), "dim")] if place else []
         window = _Window(self._console, [_arguments(args, whole=True), *told])
         while True:
             more, known = ("m=more · ", "y, m, e or b") if window.goes_on else ("", "y, e or b")
@@ -261,8 +261,8 @@ class _Window:
 
     def show(self) -> None:
         """Show what comes next, or from the top again."""
-        if not self._rest or self._width != min(self._console.width, _WIDEST):
-            self._width = min(self._console.width, _WIDEST)
+        if not self._rest or self._width != min(self._console.width, _WIDEST_CARD):
+            self._width = min(self._console.width, _WIDEST_CARD)
             options = self._console.options.update(width=self._width)
             draw = partial(self._console.render_lines, options=options, pad=False, new_lines=True)
             self._rest = [Segments(line) for part in self._parts for line in draw(part)]
@@ -285,7 +285,7 @@ def _choices(request: dict[str, Any], action: dict[str, Any]) -> dict[str, _Choi
     allowed = configs.get(action["name"], {}).get("allowed_decisions", ("approve", "edit", "reject"))
     left_out = {"always", "edit"} if "edit" not in allowed else set()
     left_out |= {"always"} if action.get("always_asks") else set()
-    known = _DOUBT if "attempt" in action else _CONSENT
+    known = _DOUBT_KEYS if "attempt" in action else _CONSENT_KEYS
     return {name: choice for name, choice in known.items() if name not in left_out}
 
 
@@ -313,7 +313,7 @@ def _parts(request: dict[str, Any], number: int, origin: Origin) -> Iterator[Ren
         yield Padding(Text(_start(message, _MESSAGE_LINES) or message), (0, 0, 1, 0))
     yield _arguments(action["args"], whole=False)
     if place := origin.place(action):
-        yield Padding(Text(_FILE.format(place=place), "dim"), (1, 0, 0, 0))
+        yield Padding(Text(_FILE_PLACE.format(place=place), "dim"), (1, 0, 0, 0))
     if effect := escaped(unfenced(own_description(action))).strip():
         styles = {"+": "green", "-": "red"}  # of what is added, and what is taken away
         lines = [Text(line, styles.get(line[:1], "dim")) for line in effect.split("\n")]
@@ -325,7 +325,7 @@ def _parts(request: dict[str, Any], number: int, origin: Origin) -> Iterator[Ren
 def _left_out(request: dict[str, Any], number: int) -> list[RenderableType]:
     """Return whole what a card shows the beginning of."""
     message, args = _message(request, number), request["action_requests"][number]["args"]
-    long = {name: value for name, value in args.items() if _start(_exact(value), _LINES)}
+    long = {name: value for name, value in args.items() if _start(_exact(value), _ARGUMENT_LINES)}
     said = [Padding(Text(message), (1, 0))] if _start(message, _MESSAGE_LINES) else []
     return [*([_arguments(long, whole=True)] if long else []), *said]
 
@@ -342,9 +342,9 @@ def _arguments(args: Mapping[str, Any], *, whole: bool) -> Table:
     grid.add_column(style="cyan", no_wrap=True)
     grid.add_column(overflow="fold")
     texts = {name: _exact(value) for name, value in args.items()}
-    for name in sorted(texts, key=lambda name: bool(_start(texts[name], _LINES))):
+    for name in sorted(texts, key=lambda name: bool(_start(texts[name], _ARGUMENT_LINES))):
         shown = Text(text := texts[name])
-        if not whole and (start := _start(text, _LINES)):
+        if not whole and (start := _start(text, _ARGUMENT_LINES)):
             shown = Text.assemble(start, (f"\n… {len(text):,} characters in all", "yellow"))
         grid.add_row(Text(escaped(name)), shown)
     return grid

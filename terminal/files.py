@@ -12,7 +12,7 @@ from base.texts import visible
 from graphs.attachments import Attachment, content_of
 
 _NAMED = re.compile(r"""(?<!\S)@(?:"([^"]+)"|'([^']+)'|(\S+))""")
-_KB = 100_000
+_MEGABYTES_FROM = 100_000
 """Bytes from which a size is told in megabytes."""
 PIPED = "standard input"
 
@@ -69,7 +69,7 @@ def shown(attachments: Sequence[Attachment]) -> str:
 
 
 def _size(count: int) -> str:
-    return f"{count:,} bytes" if count < _KB else f"{count / 1_000_000:.1f} MB"
+    return f"{count:,} bytes" if count < _MEGABYTES_FROM else f"{count / 1_000_000:.1f} MB"
 
 
 def _is_file(path: str) -> bool:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 Ask = Callable[[str, str], Awaitable[str]]
 """Asks a question with a text to change, and returns what was typed."""
 BACK = "b"
-_LONGEST = 4_000
+_LONGEST_TYPED = 4_000
 """Characters of a value that is changed where it is asked for, and not in an editor."""
 _LONGEST_PATTERN = 80
 _MONTH_DAYS = 30
@@ -95,7 +95,7 @@ class ArgumentForm:
                 draft = typed
 
     async def _typed(self, name: str, draft: str) -> str:
-        if len(draft) <= _LONGEST:
+        if len(draft) <= _LONGEST_TYPED:
             return await self._ask(f"{name} > ", draft)
         self._screen.side.print(f"{name} has {len(draft):,} characters.", style="dim")
         opens = await answered(

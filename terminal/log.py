@@ -11,7 +11,7 @@ from base.settings import Settings
 from storage.sqlite import create_private
 
 _ENTRY = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ .*")
-_READ = 100_000
+_END_BYTES = 100_000
 """Bytes of its end that are looked through for its last entry."""
 
 
@@ -45,7 +45,7 @@ def last_entry(settings: Settings) -> tuple[Path, str] | None:
     path = settings.data_dir / LOG
     try:
         with path.open("rb") as log:
-            log.seek(max(0, log.seek(0, SEEK_END) - _READ))
+            log.seek(max(0, log.seek(0, SEEK_END) - _END_BYTES))
             lines = log.read().decode(errors="replace").splitlines()
     except OSError:
         return None

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from tools.declaration import ToolFailure, tool
 
-_LONGEST = 1_000
+_LONGEST_EXPRESSION = 1_000
 """Characters of an expression."""
 _MOST_BITS = 10_000
 """Of a numerator or denominator: about 3,000 digits."""
@@ -36,8 +36,8 @@ def calculate(
 ) -> str:
     """Compute an arithmetic expression exactly."""
     source = expression.translate(_SPELLINGS).strip().rstrip("=").strip()
-    if len(source) > _LONGEST:
-        raise ToolFailure(f"The expression is longer than {_LONGEST} characters.")
+    if len(source) > _LONGEST_EXPRESSION:
+        raise ToolFailure(f"The expression is longer than {_LONGEST_EXPRESSION} characters.")
     try:
         return _shown(_value(ast.parse(source, mode="eval").body, source))
     except ZeroDivisionError:
@@ -79,7 +79,7 @@ def _literal(number: float, text: str) -> Fraction:
     if isinstance(number, int):
         return _bounded(Fraction(number))
     digits = Decimal(text.replace("_", ""))
-    if digits and abs(digits.adjusted()) > _LONGEST:
+    if digits and abs(digits.adjusted()) > _LONGEST_EXPRESSION:
         raise ToolFailure(f"{text} is too large or too small.")
     return Fraction(digits)
 
@@ -106,8 +106,8 @@ def _root(number: Fraction) -> Fraction:
 
 
 def _rounded(number: Fraction, digits: Fraction = Fraction(0)) -> Fraction:
-    if digits.denominator != 1 or abs(digits) > _LONGEST:
-        raise ToolFailure(f"round takes a whole number of digits up to {_LONGEST}.")
+    if digits.denominator != 1 or abs(digits) > _LONGEST_EXPRESSION:
+        raise ToolFailure(f"round takes a whole number of digits up to {_LONGEST_EXPRESSION}.")
     return round(number, int(digits))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from base.texts import FILLERS, terms_of
 from tools.declaration import Here, Tool, Untrusted, tool
 
-_MOST = 8
+_MOST_FOUND = 8
 _LEAST_FIT = 4
 """How many times better the best may fit than the last that is found."""
 _IN_THE_NAME = 3
@@ -32,7 +32,7 @@ async def find_tools(
 def matching(tools: Sequence[Tool], query: str) -> list[Tool]:
     """Return the tools that fit a query best, the best first."""
     scored = [pair for pair in _scored(tools, query) if pair[1] is not find_tools]
-    return [tool for score, tool in scored[:_MOST] if score * _LEAST_FIT >= scored[0][0]]
+    return [tool for score, tool in scored[:_MOST_FOUND] if score * _LEAST_FIT >= scored[0][0]]
 
 
 def ranked(tools: Sequence[Tool], text: str) -> list[Tool]:

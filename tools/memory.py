@@ -15,15 +15,15 @@ from ledger.ledger import Ledger
 from ledger.threads import ThreadOrigin, origins_of
 from tools.declaration import WHY_NOT, Here, ToolFailure, Undo, Untrusted, tool
 
-_LONGEST = 4_000
+_LONGEST_MEMORY = 4_000
 """Characters of a memory."""
-_SHOWN = 20
-_PAGE = 200
+_RECALLED = 20
+_PAGE_MEMORIES = 200
 _ID_LENGTH = 8
 _TITLE_WIDTH = 60
 _THREAD_CHARS = 8
 """Of a thread's id, as the terminal shows it."""
-_ALIKE = 0.5
+_LEAST_ALIKE = 0.5
 """Of the words of two memories, from how many shared on one may correct the other."""
 _SHOWN_ALIKE = 3
 Writer = Literal["assistant", "person", "client", "file"]
@@ -129,14 +129,14 @@ async def recall(
     nearest = await _by_meaning(here, query)
     items, junk = await memories_of(_store(here), here.user)
     found = _merged(nearest or [], _by_words(items, query))
-    lines = _lines(here, found[:_SHOWN])
+    lines = _lines(here, found[:_RECALLED])
     if not found:
         lines = [f"Nothing is remembered about {query!r}." if query.strip() else "Nothing is remembered yet."]
-    elif len(found) > _SHOWN:
-        lines.append(f"… and {len(found) - _SHOWN:,} more; look for something narrower.")
+    elif len(found) > _RECALLED:
+        lines.append(f"… and {len(found) - _RECALLED:,} more; look for something narrower.")
     if junk:
         lines.append(f"(Left out, as the store holds no memory there: {junk:,}.)")
-    return _marked("\n".join(lines if nearest is not None else [*lines, _BY_WORDS_ALONE]), found[:_SHOWN])
+    return _marked("\n".join(lines if nearest is not None else [*lines, _BY_WORDS_ALONE]), found[:_RECALLED])
 
 
 # Not run again unasked: the memory may have been made anew since.
@@ -303,8 +303,8 @@ def _memory(
     text = text.strip()
     if is_blank(text):
         raise ToolFailure("There is nothing to remember: the text is empty.")
-    if len(text) > _LONGEST:
-        raise ToolFailure(f"That is longer than {_LONGEST:,} characters; write it to a file instead.")
+    if len(text) > _LONGEST_MEMORY:
+        raise ToolFailure(f"That is longer than {_LONGEST_MEMORY:,} characters; write it to a file instead.")
     key = hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
     memory = {"text": text, "by": by, "at": time.time(), "thread": thread}
     return key, {
@@ -336,7 +336,7 @@ def _key(id: str) -> str:  # noqa: A002
 async def memories_of(store: Any, user: str) -> tuple[list[Any], int]:
     """Return all memories, the latest first, and how many entries are none."""
     found: list[Any] = []
-    while page := await _page(store, user, len(found), _PAGE):
+    while page := await _page(store, user, len(found), _PAGE_MEMORIES):
         found += page
     items = [item for item in found if item is not None and text_of(item) is not None]
     return sorted(items, key=_made_at, reverse=True), len(found) - len(items)
@@ -366,7 +366,7 @@ async def _by_meaning(here: Here, query: str) -> list[Any] | None:
         return []
     store, place = _store(here), place_of(here.user)
     try:
-        found = await store.asearch(place, query=query, limit=_SHOWN)
+        found = await store.asearch(place, query=query, limit=_RECALLED)
     except Exception as error:  # an embedding model that is away: what is remembered is there all the same
         _log.warning("memories could not be found by meaning: %s", here.settings.redact(repr(error)))
         return None
@@ -390,7 +390,7 @@ def _alike(items: Iterable[Any], text: str) -> list[Any]:
         its = terms_of(text_of(item) or "") - FILLERS
         return len(words & its) / (len(words | its) or 1)
 
-    weighed = [(share, item) for item in items if (share := shared(item)) >= _ALIKE]
+    weighed = [(share, item) for item in items if (share := shared(item)) >= _LEAST_ALIKE]
     return [item for _, item in sorted(weighed, key=lambda pair: -pair[0])[:_SHOWN_ALIKE]]
 
 

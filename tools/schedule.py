@@ -14,11 +14,11 @@ from schedules.schedules import ID_LENGTH, Schedule, Schedules, check_removable,
 from schedules.times import is_relative, recurrence_of, skipped_by_clocks, words_for
 from tools.declaration import Here, ToolFailure, Untrusted, tool
 
-_LONGEST = 4_000
+_LONGEST_TASK = 4_000
 """Characters of a task."""
-_SHOWN = 3
+_SHOWN_TIMES = 3
 """Due times that the person who is asked sees."""
-_MOST = 200
+_MOST_SCHEDULES = 200
 """Schedules of one person."""
 _ON_THE_CLOCK = "Give the time on the clock, such as 18:00 or 2026-12-01 07:00: it is {now} now."
 _WHEN = "07:00, or 2026-12-01 07:00; with `every` the first time"
@@ -27,8 +27,8 @@ _WHEN = "07:00, or 2026-12-01 07:00; with `every` the first time"
 def _planned(  # noqa: PLR0913, PLR0917 (what a model can say of it)
     here: Here, task: str, at: str, every: str, rule: str, remind: bool
 ) -> Schedule:
-    if is_blank(task) or len(task) > _LONGEST:
-        raise ToolFailure(f"Say what is to be done, in at most {_LONGEST:,} characters.")
+    if is_blank(task) or len(task) > _LONGEST_TASK:
+        raise ToolFailure(f"Say what is to be done, in at most {_LONGEST_TASK:,} characters.")
     zone, now = here.settings.zone(here.user).key, _schedules(here).now()
     if is_relative(at):  # by when it is approved, another time would be meant
         raise ToolFailure(_ON_THE_CLOCK.format(now=clock(now, zone)))
@@ -50,9 +50,9 @@ def _preview(  # noqa: PLR0913, PLR0917 (in a thread: a rule takes its time)
         return None
     what = "Remind you, in these words" if remind else "Ask the assistant, while nobody watches"
     times = planned.recurrence.times_after(planned.created_at)
-    dues = [clock(due, planned.recurrence.zone) for due, _ in zip(times, range(_SHOWN), strict=False)]
+    dues = [clock(due, planned.recurrence.zone) for due, _ in zip(times, range(_SHOWN_TIMES), strict=False)]
     from_now_on = every and not at  # counted from when it is agreed to: each look would find another time
-    when = "" if from_now_on else f": {', '.join(dues)}{', …' if len(dues) == _SHOWN else ''}"
+    when = "" if from_now_on else f": {', '.join(dues)}{', …' if len(dues) == _SHOWN_TIMES else ''}"
     often = words_for(planned.recurrence)
     lines = [f"| {visible(line)}" for line in task.splitlines() if not is_blank(line)]
     skipped = [said] if (said := skipped_by_clocks(at, planned.recurrence)) else []
@@ -64,8 +64,8 @@ async def _check_plan(  # noqa: PLR0913, PLR0917
 ) -> Schedule:
     planned = await in_thread(partial(_planned, here, task, at, every, rule, remind))
     others = [each for each in await _schedules(here).find(user=here.user) if each.id != planned.id]
-    if len(others) >= _MOST:
-        raise ToolFailure(f"There are {_MOST} schedules already: cancel some first.")
+    if len(others) >= _MOST_SCHEDULES:
+        raise ToolFailure(f"There are {_MOST_SCHEDULES} schedules already: cancel some first.")
     return planned
 
 

@@ -35,7 +35,7 @@ _FLAGS = (
     *("--tools", "", "--strict-mcp-config", "--setting-sources=", "--disable-slash-commands"),
     *("--no-session-persistence", "--system-prompt-file", "../system.txt"),
 )
-_OURS = {
+_OUR_VARIABLES = {
     "CLAUDE_CODE_MAX_RETRIES": "0",  # we retry, and fall back
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",  # it would say a broken answer again from the start
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -49,11 +49,11 @@ _TAG = re.compile(r"<(?=/?(?:message|conversation)\b)")
 _LOGIN = "CLAUDE_CODE_OAUTH_TOKEN"
 _LONGEST_LINE = 8 * 1024 * 1024
 """Bytes; a line holds at most one whole answer, of no more characters than `MOST_CHARS`."""
-_LAST_WORDS = 2_000
+_COMPLAINT_CHARS = 2_000
 """Characters of its complaints that are told."""
 _PATIENCE_S = 5
 """For the program to end after its answer."""
-_OLDEST = (2, 1, 248)
+_OLDEST_VERSION = (2, 1, 248)
 """The first version that takes a message as written (from claude-agent-sdk's source, November 2026)."""
 _SHOWN_CHARS = 300
 
@@ -192,8 +192,8 @@ class _Reader:
 
     def _start(self, version: str, model: str) -> None:
         numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-        if numbers < _OLDEST:
-            oldest = ".".join(map(str, _OLDEST))
+        if numbers < _OLDEST_VERSION:
+            oldest = ".".join(map(str, _OLDEST_VERSION))
             raise ModelError(
                 f"Claude Code: version {version or 'unknown'} is older than {oldest}, the first that does "
                 "not replace `@path` in a message by that file. Run `claude update`.",
@@ -243,7 +243,7 @@ async def _answer(program: Program, errors: Output, deadline: float) -> AsyncGen
     if not reader.done:
         async with asyncio.timeout_at(deadline):
             status = await program.ended()
-        raise reader.broken_off(status, " ".join(str(errors)[-_LAST_WORDS:].split()))
+        raise reader.broken_off(status, " ".join(str(errors)[-_COMPLAINT_CHARS:].split()))
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
@@ -319,7 +319,7 @@ def _text(message: BaseMessage) -> str:
 def _environment(login: SecretStr | None) -> dict[str, str]:
     inherited = [name for name in os.environ if name == _LOGIN or not _WITHHELD.search(name)]
     own = {_LOGIN: login.get_secret_value()} if login else {}
-    return {name: os.environ[name] for name in inherited} | own | _OURS
+    return {name: os.environ[name] for name in inherited} | own | _OUR_VARIABLES
 
 
 def _lacks(settings: Settings) -> str | None:

@@ -137,7 +137,7 @@ _USE = re.compile(r"use `?(?P<tool>[\w-]+)`?(?: with)? (?P<args>\{.*\})", _FLAGS
 _JOINT = re.compile(rf"{_QUOTED}|[,;.]?\s+(?P<word>and then|and|then)\s+", re.IGNORECASE)
 _POLITE = re.compile(r"^(?:(?:please|can you|could you|would you),? )+", re.IGNORECASE)
 _PLEASE = re.compile(r",? please$", re.IGNORECASE)
-_LONGEST = 10_000
+_LONGEST_REQUEST = 10_000
 """Characters; a longer text is not taken for a request, so that matching stays quick."""
 
 NOTE = (
@@ -169,7 +169,7 @@ def rounds_of(request: str) -> list[list[OfflineCall]]:
     `and` joins calls of one round, `then` begins the next. Both are only words inside quotes,
     and where what follows them is no request of its own (`search files for milk and honey`).
     """
-    if len(request) > _LONGEST:
+    if len(request) > _LONGEST_REQUEST:
         return []
     rounds: list[list[OfflineCall]] = [[]]
     for joint, text in _parts(request.strip()):

@@ -24,7 +24,7 @@ from tools.declaration import ArgumentsError
 from tools.policy.rules import covers
 from tools.registry import Registry
 
-_WORDS = {
+_YES_AND_NO = {
     "what clients send": ("approve approved accept true", "reject rejected deny denied ignore false"),
     "en": ("yes y ok okay", "no n"),
     "de da fi sv nb is nl et": ("ja jah já jo kyllä joo", "nein nej nei nee ei"),
@@ -46,7 +46,7 @@ _WORDS = {
 }
 """Whole answers by language, yes and no: CLDR's and glibc's `yesstr` and `nostr`, without single letters, and
 what people write beside them. What is a yes in one language and a no in another is neither."""
-_SAYS_YES, _SAYS_NO = ({word for said in _WORDS.values() for word in said[at].split()} for at in (0, 1))
+_SAYS_YES, _SAYS_NO = ({word for said in _YES_AND_NO.values() for word in said[at].split()} for at in (0, 1))
 _YES, _NO = _SAYS_YES - _SAYS_NO, _SAYS_NO - _SAYS_YES
 _STOPS = ".!\u3002\uff01\uff0e\uff61\u06d4\u0964\u0589\u1362\u104b"
 """Ends of a sentence; before them French leaves a blank."""

@@ -27,9 +27,9 @@ _LATELY_S = 30 * 86_400.0
 """How long an approval counts."""
 USES = 20
 """How many calls may run by a rule, unless its person says otherwise."""
-_DAYS = 7
+_RULE_DAYS = 7
 """A rule holds at least so long, until the end of a Sunday."""
-_LONGEST = 80
+_LONGEST_ARGUMENT = 80
 """Characters of an argument that a rule names."""
 _LONGEST_WORDS = 200
 _OFFERED = "an offered rule"
@@ -190,7 +190,7 @@ def _texts(value: Any) -> list[str]:
 
 def _around(texts: Sequence[str]) -> "list[_Pattern]":
     """Return what lies around a file, a URL or an address."""
-    found = {_surrounding(text) for text in texts if len(text) <= _LONGEST and _is_plain(text)}
+    found = {_surrounding(text) for text in texts if len(text) <= _LONGEST_ARGUMENT and _is_plain(text)}
     return [pattern for pattern in found if pattern] if len(found) == 1 else []
 
 
@@ -212,7 +212,7 @@ class _Pattern(NamedTuple):
 
 def _same(value: Any) -> _Pattern | None:
     text = joined(value) if isinstance(value, list | tuple) else value
-    if not isinstance(text, str) or len(text) > _LONGEST or not _is_plain(text):
+    if not isinstance(text, str) or len(text) > _LONGEST_ARGUMENT or not _is_plain(text):
         return None
     return _Pattern(glob.escape(text), text.replace(",", " and ") if text is not value else text or "empty")
 
@@ -244,7 +244,7 @@ def _is_plain(text: str) -> bool:
 
 def end_of_week(now: float, zone: tzinfo) -> datetime:
     """Return the end of a Sunday, at least a week from now."""
-    day = (datetime.fromtimestamp(now, zone) + timedelta(days=_DAYS)).date()
+    day = (datetime.fromtimestamp(now, zone) + timedelta(days=_RULE_DAYS)).date()
     return end_of_day(day + timedelta(days=6 - day.weekday()), zone)
 
 

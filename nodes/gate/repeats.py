@@ -7,14 +7,14 @@ from typing import Any
 from nodes.turn.history import CallResult, TurnCall, TurnHistory
 from tools.declaration import Tool
 
-_OFTEN = 2
+_MOST_TIMES = 2
 """Times that a call with the same arguments is made in a turn."""
 
-_MADE = (
+_MADE_TWICE = (
     "this very call was made twice in this turn already. "
     "Use what it gave, try something else, or finish without it."
 )
-_DENIED = "the person denied this very call in this turn already ({reason}). Go on without it."
+_DENIED_BEFORE = "the person denied this very call in this turn already ({reason}). Go on without it."
 _MAY_HAVE_CHANGED = frozenset({"executed", "unknown"})
 
 Find = Callable[[str], Tool | None]
@@ -40,11 +40,11 @@ def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], 
         is_read = tool is not None and tool.effect == "read"
         same = call.fingerprint(tool)
         alike = made.setdefault(same, [])
-        counted = [n for n in alike[-_OFTEN:] if n > last_change] if is_read else alike
+        counted = [n for n in alike[-_MOST_TIMES:] if n > last_change] if is_read else alike
         if same in denied:
-            objections[call.id] = _DENIED.format(reason=denied[same])
-        elif len(counted) >= _OFTEN:
-            objections[call.id] = _MADE
+            objections[call.id] = _DENIED_BEFORE.format(reason=denied[same])
+        elif len(counted) >= _MOST_TIMES:
+            objections[call.id] = _MADE_TWICE
         alike.append(number)
         if result := results.get(call.id):
             if result.denied:
@@ -71,4 +71,4 @@ def is_stuck(last_round: Sequence[Mapping[str, Any]], history: TurnHistory, find
 
 
 def _any_again(calls: Sequence[TurnCall], find: Find) -> bool:
-    return max(Counter(call.fingerprint(find(call.name)) for call in calls).values(), default=0) > _OFTEN
+    return max(Counter(call.fingerprint(find(call.name)) for call in calls).values(), default=0) > _MOST_TIMES

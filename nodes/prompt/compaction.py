@@ -30,7 +30,7 @@ _LEAST_SLACK = 4
 _OVERHEAD, _LEAST_OVERHEAD = 400, 80
 """Characters around a result: on the wire, with the fence and the note on what is left out; and without."""
 
-_NOTE = 250
+_HANDLE_CHARS = 250
 """Characters of a stored result of which the handle alone is left."""
 
 
@@ -129,7 +129,7 @@ def _shown_chars(result: CallResult, limit: int) -> int:
 
 
 def _stub_chars(result: CallResult, limit: int) -> int:
-    return _NOTE if result.stored else min(result.length, STUB_CHARS) + _overhead(result, limit)
+    return _HANDLE_CHARS if result.stored else min(result.length, STUB_CHARS) + _overhead(result, limit)
 
 
 def _overhead(result: CallResult, limit: int) -> int:

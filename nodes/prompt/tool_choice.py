@@ -22,7 +22,7 @@ CORE = frozenset(
     }
 )
 """Tools that are always shown."""
-_EARLIER = 6
+_EARLIER_MESSAGES = 6
 """Messages before the request whose words count."""
 
 Spec = dict[str, Any]
@@ -82,5 +82,5 @@ def _found(tools: list[Tool], history: TurnHistory) -> Iterable[str]:
 
 def _said(turn: Turn) -> str:
     """Return the words of the request and just before; no results."""
-    earlier = said_before(turn.state.messages, turn.history.before, _EARLIER, sys.maxsize)
+    earlier = said_before(turn.state.messages, turn.history.before, _EARLIER_MESSAGES, sys.maxsize)
     return "\n".join([*(each.text for each in earlier), turn.history.request.text])

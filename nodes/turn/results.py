@@ -18,7 +18,7 @@ LONGEST_INLINE = 2_000
 it would be written with every copy of the conversation; stored it costs a file and a sync to disk."""
 STUB_CHARS = 200
 """Of an old result that has to make room and is not stored; of one that is, the handle is enough."""
-_HEAD, _TAIL = 1_250, 450
+_HEAD_CHARS, _TAIL_CHARS = 1_250, 450
 _GAP = "\n[…]\n"
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ async def store(turn: Turn, tool: Tool, args: dict[str, Any], ran: Ran) -> Short
         kept = await artifacts.put(user, text, untrusted=ran.untrusted)
     except Exception as error:  # it ran: what it gave is told as far as there is room for it
         _log.exception("a result of %s was not stored", tool.name)
-        return ShortResult(f"{text[:_HEAD]}{_GAP}{text[-_TAIL:]}\n[The rest is lost. {error}]")
+        return ShortResult(f"{text[:_HEAD_CHARS]}{_GAP}{text[-_TAIL_CHARS:]}\n[The rest is lost. {error}]")
     stored = StoredRange(handle=kept.handle, start=0, end=kept.size, size=kept.size)
     return ShortResult(_ends(stored, text), stored, kept.size, kept.sha256)
 
@@ -101,7 +101,7 @@ async def _opened(
 
 def _ends(stored: StoredRange, text: str) -> str:
     """Return the ends of a stored text, and how to read on."""
-    head, tail = text[:_HEAD], text[-_TAIL:]
+    head, tail = text[:_HEAD_CHARS], text[-_TAIL_CHARS:]
     left = _note(stored, stored["start"] + len(head.encode()), stored["end"] - len(tail.encode()))
     return f"{_labelled(stored, f'{head}{_GAP}{tail}')}\n{left}"
 

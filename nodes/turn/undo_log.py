@@ -25,7 +25,7 @@ UNDO = "undo"
 """The tool that a call which undoes another bears in the ledger."""
 MOST_RECORDS = 100
 """Calls of a person that can be undone, the newest."""
-_LISTED = 30
+_MOST_LISTED = 30
 _DIGITS = 15
 """Of a number that every column has room for."""
 _WITHOUT_EFFECT = frozenset({"failed", "denied", "expired", "superseded"})
@@ -101,7 +101,7 @@ def _found(
     if thread is not None:
         query = query.where(calls.c.thread == thread)
     if named is None:
-        query = query.where(undo_log.c.id.is_not(None)).limit(_LISTED)
+        query = query.where(undo_log.c.id.is_not(None)).limit(_MOST_LISTED)
     else:
         is_number = named.isascii() and named.isdecimal() and len(named) <= _DIGITS
         query = query.where(or_(calls.c.call_id == named, undo_log.c.id == (int(named) if is_number else 0)))

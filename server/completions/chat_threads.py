@@ -18,9 +18,9 @@ from channels.dialogue import code_in
 from graphs.attachments import Attachment
 from ledger.ledger import Ledger
 
-_CHAT = ("x-openwebui-chat-id", "x-chat-id", "x-conversation-id", "x-session-id")
+_CHAT_HEADERS = ("x-openwebui-chat-id", "x-chat-id", "x-conversation-id", "x-session-id")
 """Headers by which clients name a chat; Open WebUI's first."""
-_AGAIN = ("idempotency-key", "x-openwebui-message-id")
+_REPEAT_HEADERS = ("idempotency-key", "x-openwebui-message-id")
 """Headers that are the same where a request is sent again."""
 _RETRY = "x-stainless-retry-count"
 """OpenAI's clients count in it."""
@@ -107,10 +107,10 @@ class Chats:
         said = asked.said
         if not said or said[-1].role != "user":
             raise BadMessageError("There is no message to answer: the last one must be the user's.")
-        chat = _first(headers, _CHAT)
+        chat = _first(headers, _CHAT_HEADERS)
         earlier = said[:-1]
         answered = [each for each in earlier if each.role == "assistant"]
-        name = _first(headers, _AGAIN)
+        name = _first(headers, _REPEAT_HEADERS)
         request = _key("request", chat, said, name)
         is_again = bool(name) or headers.get(_RETRY, "0") != "0"
         known = await self._ledger.chat(user, request)
@@ -135,7 +135,7 @@ class Chats:
     ) -> None:
         """Note that what was said, with an answer, is a thread."""
         said = [*asked.said, Said(role="assistant", content=answer)]
-        await self._ledger.link_chat(user, [_key("said", _first(headers, _CHAT), said)], thread)
+        await self._ledger.link_chat(user, [_key("said", _first(headers, _CHAT_HEADERS), said)], thread)
 
     async def _by_history(self, user: str, chat: str, earlier: Sequence[Said]) -> str | None:
         """Return the thread that holds what was said; None: none does.

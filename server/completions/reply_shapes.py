@@ -36,8 +36,8 @@ from server.completions.chat_threads import Chats, ChatTurn, Completion, attachm
 _SILENCE_S = 15.0
 """Seconds without a word after which a stream says that it lives."""
 _STARTED_ANEW = "\n\n*(It broke off, and begins anew.)*\n\n"
-_COUNTED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
-_STATUS: Mapping[type[TwobrainError], tuple[int, str]] = {
+_TOKEN_COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
+_ERROR_STATUS: Mapping[type[TwobrainError], tuple[int, str]] = {
     BadMessageError: (400, "invalid_request"),
     AllowanceError: (429, "insufficient_quota"),
     BusyThreadError: (409, "busy"),
@@ -241,7 +241,7 @@ def _finish(result: Result) -> str:
 
 
 def _usage(result: Result) -> dict[str, Any]:
-    counted = {name: result.usage.get(name) or 0 for name in _COUNTED}
+    counted = {name: result.usage.get(name) or 0 for name in _TOKEN_COUNTS}
     read, written = counted["input_tokens"], counted["output_tokens"]
     return {
         "prompt_tokens": read,
@@ -255,7 +255,7 @@ def _usage(result: Result) -> dict[str, Any]:
 def as_refusal(error: TwobrainError) -> CompletionError:
     """Return an error as a request is to be answered with."""
     status, code = next(
-        (found for kind, found in _STATUS.items() if isinstance(error, kind)), (500, "failed")
+        (found for kind, found in _ERROR_STATUS.items() if isinstance(error, kind)), (500, "failed")
     )
     return CompletionError(status, str(error), code)
 

@@ -13,7 +13,7 @@ from ledger.threads import Stamp
 
 _PAUSE_S = 0.5
 """Seconds between two looks at the ledger, by one task for all who listen."""
-_TOLD = (("conversations", "audit", "usage", "memories", "pins"), ("waiting",), ("rules",), ("told",))
+_LISTS = (("conversations", "audit", "usage", "memories", "pins"), ("waiting",), ("rules",), ("told",))
 """What may have changed with each part of a `Stamp`."""
 _NOTHING: Stamp = ((), (), (), ())
 
@@ -90,7 +90,7 @@ class Changes:
             await asyncio.sleep(_PAUSE_S)
 
     def _news(self, user: str, before: dict[str, Stamp], now: dict[str, Stamp]) -> Iterable[str]:
-        mine = zip(before.get(user, _NOTHING), now.get(user, _NOTHING), _TOLD, strict=True)
+        mine = zip(before.get(user, _NOTHING), now.get(user, _NOTHING), _LISTS, strict=True)
         yield from (each for was, stands, told in mine if was != stands for each in told)
         others = [name for name, card in self._settings.users.items() if user in card.approvers]
         if any(before.get(name, _NOTHING)[1] != now.get(name, _NOTHING)[1] for name in others):

@@ -10,7 +10,7 @@ from nodes.gate.request import identity_of
 from server.page.page import Json, Opened
 from server.page.sign_in import PageRoute, PageUser, Who
 
-_STEPS = 4
+_MOST_REFERENCES = 4
 """That are taken from a property to what it refers to."""
 
 
@@ -61,7 +61,7 @@ def simplified(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(part: Any, schema: Mapping[str, Any]) -> Any:
-    for _ in range(_STEPS):
+    for _ in range(_MOST_REFERENCES):
         inner = _inner(part, schema) if isinstance(part, Mapping) else None
         if not isinstance(inner, Mapping):
             return part

@@ -12,9 +12,9 @@ from schedules.schedules import Schedules, note_on
 from server.page.page import Json, Opened, Page
 from server.page.sign_in import PageError, PageRoute, PageUser, Who
 
-_SHOWN = 5
+_MOST_SHOWN = 5
 """More are only counted: they are read where the conversations are listed."""
-_KINDS = {"failed": "That failed", "finished": "Done", "reminder": "Reminder", "inbox": "Mailbox"}
+_WORDS = {"failed": "That failed", "finished": "Done", "reminder": "Reminder", "inbox": "Mailbox"}
 _REMOVED = "It was removed."
 
 router = APIRouter(route_class=PageRoute)
@@ -38,7 +38,7 @@ async def notices(who: Who, page: Opened) -> Response:
     """
     rows, now = NoticeRows(page.res.ledger.access), page.res.ledger.now()
     found = await rows.on_page(who.user, now)
-    shown = found[:_SHOWN]
+    shown = found[:_MOST_SHOWN]
     if any(row["sent_at"] is None for row in shown):
         await rows.tell([row["key"] for row in shown], now)
     return Json({"notices": [await _told(page, row) for row in shown], "more": len(found) - len(shown)})
@@ -70,7 +70,7 @@ async def _told(page: Page, row: Mapping[str, Any]) -> dict[str, Any]:
     """
     is_inbox = row["kind"] == "inbox"
     planned = None if is_inbox else await Schedules(page.res.ledger).found(row["subject"])
-    told = {"id": row["key"], "what": _KINDS[row["kind"]], "at": row["at"], "title": "", "conversation": None}
+    told = {"id": row["key"], "what": _WORDS[row["kind"]], "at": row["at"], "title": "", "conversation": None}
     told["note"] = note_on(*planned) if planned else ""
     if row["kind"] == "reminder":
         return {**told, "text": planned[1].task if planned else _REMOVED}

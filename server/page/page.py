@@ -67,7 +67,7 @@ def _page(request: Request) -> Page:
 Opened = Annotated[Page, Depends(_page)]
 
 
-_LARGEST = 2**53 - 1
+_LARGEST_INTEGER = 2**53 - 1
 """Number.MAX_SAFE_INTEGER, of ECMAScript: JavaScript rounds larger integers."""
 
 
@@ -94,7 +94,7 @@ def _exact(value: Any) -> Any:
         return [_exact(each) for each in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    return str(value) if isinstance(value, int) and abs(value) > _LARGEST else value
+    return str(value) if isinstance(value, int) and abs(value) > _LARGEST_INTEGER else value
 
 
 def streamed(

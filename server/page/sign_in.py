@@ -36,13 +36,13 @@ from server.page.sessions import LASTS_S, SignIns
 COOKIE = "twobrain"
 PLACE = "/app"
 _API = f"{PLACE}/api/"
-_LARGEST, _LARGEST_SIGN_IN = 32 * 1024 * 1024, 10_000
+_LARGEST_BODY, _LARGEST_SIGN_IN = 32 * 1024 * 1024, 10_000
 """Bytes of a request's body."""
 _JSON = "application/json"
 _READS = {"GET", "HEAD"}
 _SIGN_IN = "sign_in"
 """The one route for whoever is nobody yet."""
-_STATUS: tuple[tuple[type[TwobrainError], int], ...] = (
+_ERROR_STATUS: tuple[tuple[type[TwobrainError], int], ...] = (
     (UnknownThreadError, 404),
     (UnknownRuleError, 404),
     (NothingPendingError, 409),
@@ -137,7 +137,7 @@ class PageRoute(APIRoute):
 
         async def checked(request: Request) -> Response:
             try:
-                _check_body(request, _LARGEST_SIGN_IN if self.name == _SIGN_IN else _LARGEST)
+                _check_body(request, _LARGEST_SIGN_IN if self.name == _SIGN_IN else _LARGEST_BODY)
                 if self.name == _SIGN_IN:
                     _check_origin(request)
                 else:
@@ -150,7 +150,7 @@ class PageRoute(APIRoute):
             except HTTPException as error:
                 return JSONResponse({"detail": str(error.detail)}, error.status_code)
             except TwobrainError as error:
-                status = next(status for kind, status in _STATUS if isinstance(error, kind))
+                status = next(status for kind, status in _ERROR_STATUS if isinstance(error, kind))
                 return JSONResponse({"detail": str(error)}, status)
 
         return checked

@@ -14,7 +14,7 @@ _COLUMNS = {
     "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
     "writes": "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value",
 }
-_ONE = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+_ONE_CHECKPOINT = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 _OF_RUN = "json_extract(CAST(metadata AS TEXT), '$.run_id') = ?"
 
 
@@ -82,4 +82,4 @@ def _keep_latest(connection: sqlite3.Connection, serde: SerializerProtocol, thre
 
 def _delete(connection: sqlite3.Connection, keys: Sequence[tuple[str, str, str]]) -> None:
     for table in _COLUMNS:
-        connection.executemany(f"DELETE FROM {table} WHERE {_ONE}", keys)  # noqa: S608
+        connection.executemany(f"DELETE FROM {table} WHERE {_ONE_CHECKPOINT}", keys)  # noqa: S608

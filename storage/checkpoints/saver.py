@@ -46,7 +46,7 @@ from storage.writer import Lane, Writer
 
 T = TypeVar("T")
 
-_READERS = 4
+_MOST_READERS = 4
 
 
 class Checkpoints(DurableSaver):
@@ -73,7 +73,7 @@ class Checkpoints(DurableSaver):
         """By thread, what was put last, until it is known to be on disk."""
         self._latest: dict[str, dict[str, Any]] = {}
         """By thread, the values of its last checkpoint, while somebody follows them."""
-        self._readers = ThreadPoolExecutor(_READERS, "checkpoint-reader")
+        self._readers = ThreadPoolExecutor(_MOST_READERS, "checkpoint-reader")
 
     def close(self) -> None:
         """Write what is queued and let go of the file; blocks."""

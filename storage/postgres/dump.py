@@ -12,7 +12,7 @@ from storage.postgres.postgres_database import conninfo, name_of, postgres_url, 
 
 TABLES = ("twobrain.*", "public.checkpoint*", "public.store*", "public.twobrain_*")
 """Patterns of pg_dump; whatever else is in the database is another program's."""
-_OTHERS = """
+_OTHER_SESSIONS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'twobrain' AND pid <> pg_backend_pid()
 """
@@ -42,7 +42,7 @@ def load(database_url: str, source: Path, *, force: bool) -> None:
     url = postgres_url(database_url)
     try:
         with psycopg.connect(**conninfo(url)) as connection:
-            found = connection.execute(_OTHERS).fetchone()
+            found = connection.execute(_OTHER_SESSIONS).fetchone()
             has_tables = connection.execute("SELECT to_regclass('twobrain.threads')").fetchone() != (None,)
             held = has_tables and connection.execute("SELECT 1 FROM twobrain.threads LIMIT 1").fetchone()
             connection.execute("CREATE SCHEMA IF NOT EXISTS twobrain")

@@ -44,9 +44,9 @@ _COMMANDS = {
 _KEYS = """\
 Alt-Enter, or \\ at the end of a line, begins another line. Tab completes commands and paths.
 Ctrl-C clears what you typed, or stops a turn or a question. What you type meanwhile is no answer to it."""
-_OFFERED = 15
+_OFFERED_CONVERSATIONS = 15
 """Conversations to pick from."""
-_SHOWN = 4
+_SHOWN_MESSAGES = 4
 """Messages of a conversation that is gone on with."""
 _TITLE_WIDTH = 60
 _AT_SERVER = "That is not told here of a server; its page tells it, and chooses models. /path NAME works."
@@ -75,7 +75,7 @@ async def _picked(talk: Conversation, user: str) -> str:
     if not talk.screen.interactive:
         raise ConfigurationError("Nobody is here to pick a conversation: name it with --thread, or say -c.")
     await last_thread(talk.orchestrator.ledger, user)  # there is one
-    rows = (await talk.orchestrator.ledger.threads(user=user))[-_OFFERED:][::-1]
+    rows = (await talk.orchestrator.ledger.threads(user=user))[-_OFFERED_CONVERSATIONS:][::-1]
     zone = talk.orchestrator.settings.zone(user)
     for number, row in enumerate(rows, 1):
         used = datetime.fromtimestamp(row["updated_at"], zone)
@@ -98,9 +98,9 @@ async def _show_end(talk: Conversation, thread: str) -> None:
         talk.screen.note(f"There is no thread {plain(thread)} yet: this begins it.", "dim")
         return
     said = messages_of(snapshot.values)
-    if len(said) > _SHOWN:
-        talk.screen.note(f"… {len(said) - _SHOWN} messages before; twobrain show has all.", "dim")
-    for message in said[-_SHOWN:]:
+    if len(said) > _SHOWN_MESSAGES:
+        talk.screen.note(f"… {len(said) - _SHOWN_MESSAGES} messages before; twobrain show has all.", "dim")
+    for message in said[-_SHOWN_MESSAGES:]:
         print_message(talk.screen, message)
     if snapshot.interrupts:
         talk.screen.note("It waits for your answer: /resume asks.", "yellow")

@@ -19,7 +19,7 @@ from tools.declaration import ToolFailure, Untrusted
 from tools.web.download import DOUBTFUL
 
 _TIMEOUT_S = 20
-_LARGEST = 20_000_000
+_LARGEST_ANSWER = 20_000_000
 """Bytes of an answer."""
 _DAV, _CAL = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}"
 _PRINCIPAL = f".//{_DAV}current-user-principal/{_DAV}href"
@@ -167,7 +167,7 @@ async def _sent(  # noqa: PLR0913, PLR0917 (an HTTP request)
             data = bytearray()
             async for chunk in answer.aiter_bytes():
                 data += chunk
-                if len(data) > _LARGEST:
+                if len(data) > _LARGEST_ANSWER:
                     raise ToolFailure("The calendar server's answer is too large; ask for a shorter time.")
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL) as error:
         raise ToolFailure(f"The calendar server {url.host} cannot be reached: {_words(error)}.") from None

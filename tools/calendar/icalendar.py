@@ -16,11 +16,11 @@ from tools.declaration import ToolFailure
 
 _NOTED = {"BEGIN", "END", "PRODID", "VERSION", "DTSTAMP", "CREATED", "LAST-MODIFIED"}
 """Properties that a server may change in an event that nobody edited."""
-_SHOWN = 100
+_MOST_EVENTS = 100
 _MOST_OF_A_SERIES = 1_000
-_WORDS = 200
+_TITLE_CHARS = 200
 """Characters of a title or a place that are shown."""
-_HEAVIEST = 100_000
+_MOST_OCCURRENCES = 100_000
 """Times that the events of one entry happen; about a second's work. Only a bomb has more."""
 _AN_HOUR, _A_DAY = timedelta(hours=1), timedelta(days=1)
 _PERIODS = {
@@ -168,8 +168,8 @@ def occurrences(
         except Exception:  # what strangers send is often no proper calendar; the others still count
             unreadable += 1
     lines = [f"(Not attended, {status}: {line})" if status else line for status, _, line in sorted(found)]
-    if len(lines) > _SHOWN:
-        lines[_SHOWN:] = [f"… and {len(lines) - _SHOWN:,} more; ask for a shorter time."]
+    if len(lines) > _MOST_EVENTS:
+        lines[_MOST_EVENTS:] = [f"… and {len(lines) - _MOST_EVENTS:,} more; ask for a shorter time."]
     return [*lines, f"({unreadable} could not be read.)"] if unreadable else lines
 
 
@@ -191,8 +191,8 @@ def _occurrences(
         if start >= span.end.timestamp():
             return
         if max(start + 1, end) > span.start.timestamp():
-            place = one_line(str(event.get("LOCATION", "")), _WORDS)
-            title = one_line(str(event.get("SUMMARY", "")), _WORDS) or "(no title)"
+            place = one_line(str(event.get("LOCATION", "")), _TITLE_CHARS)
+            title = one_line(str(event.get("SUMMARY", "")), _TITLE_CHARS) or "(no title)"
             line = f"{took} {title}{f' ({place})' if place else ''}"
             yield status or _status(event, addresses), start, line
 
@@ -208,7 +208,7 @@ def _prepare(events: list[Any], span: Span) -> None:
             event[_LASTS] = event["DURATION"]
         if "RECURRENCE-ID" not in event:
             _skip_to(event, span)
-    if sum(_weight(event, span) for event in events) > _HEAVIEST:
+    if sum(_weight(event, span) for event in events) > _MOST_OCCURRENCES:
         raise ValueError("unfolding it would take too long")
     for event in events:
         if rules := _rules(event):

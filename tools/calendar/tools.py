@@ -18,7 +18,7 @@ from tools.calendar.caldav import Calendar, NoAnswerError, open_calendar
 from tools.calendar.icalendar import Span, address_key, event_text, is_same_event, moment, occurrences
 from tools.declaration import Here, Kind, OutcomeUnknown, Tool, ToolFailure, Undo, tool
 
-_LONGEST = timedelta(days=366)
+_LONGEST_SPAN = timedelta(days=366)
 
 Time = Annotated[str, "2026-11-20T15:00, or 2026-11-20 for a whole day"]
 Until = Annotated[str, "as start, a day included; empty: a day after the start"]
@@ -64,7 +64,7 @@ async def list_events(here: Here, start: Time, end: Until = "") -> str:
     card = _required(here)
     zone = here.settings.zone(here.user)
     span = Span.of(moment(start, zone), moment(end, zone) if end else None, zone, alone=timedelta(days=1))
-    if span.end - span.start > _LONGEST:
+    if span.end - span.start > _LONGEST_SPAN:
         raise ToolFailure("That is more than a year; ask for a shorter time.")
     async with _opened(here) as calendar:
         texts = await calendar.between(span.start, span.end)

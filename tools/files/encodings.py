@@ -29,11 +29,11 @@ _DAILY = {
 _LETTERS = ("cp1252", "cp1251", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "cp874")
 """Encodings of one byte a character, the likeliest first."""
 _LABELS = {"cp932": "Shift-JIS", "cp949": "EUC-KR"}
-_SAMPLE = 16_384
+_SAMPLE_BYTES = 16_384
 """Bytes by which an encoding is guessed."""
-_TOO_FEW = 8
+_LEAST_BYTES = 8
 """Bytes beyond ASCII; of fewer, each by itself, `5 €` or `café` is likelier than any other reading."""
-_TOO_SHORT = 3
+_LEAST_CHARS = 3
 """Characters of UTF-16 without a mark; of fewer, any two bytes are some."""
 _EAST_ASIAN = {0x00, 0x20, 0x30, 0xFF, *range(0x4E, 0xA0), *range(0xAC, 0xD8)}
 """First bytes in UTF-16 of ideographs, kana, Hangul, and what stands beside them."""
@@ -138,7 +138,7 @@ def _makes_sense(data: bytes, codec: str) -> bool:
         return False
     most = first.total()
     is_one_script = first.keys() <= _EAST_ASIAN or sum(n for _, n in first.most_common(2)) > 0.9 * most
-    return most >= _TOO_SHORT and 0 in first and last[0] < most / 4 and is_one_script
+    return most >= _LEAST_CHARS and 0 in first and last[0] < most / 4 and is_one_script
 
 
 def _is_list(data: bytes) -> bool:
@@ -153,14 +153,14 @@ def _guesses(data: bytes) -> Iterator[str]:
     if _CONTROLS.search(data):
         return
     beyond = re.findall(rb"[\x80-\xff]+", data)
-    if len(beyond) == len(b"".join(beyond)) < _TOO_FEW:
+    if len(beyond) == len(b"".join(beyond)) < _LEAST_BYTES:
         yield "cp1252"
     from charset_normalizer import from_bytes
 
     telling = dict.fromkeys(line.strip() for line in data.splitlines() if not line.isascii())
     joined = re.sub(rb"^[\0-\x7f]*(?=[\0-\x7f]{80})", b"", b"\n".join(telling))
     # The one may be cut within a character, the other then is not.
-    samples = dict.fromkeys(joined[:most] for most in (_SAMPLE, _SAMPLE + 1))
+    samples = dict.fromkeys(joined[:most] for most in (_SAMPLE_BYTES, _SAMPLE_BYTES + 1))
     guess = partial(from_bytes, cp_isolation=[*_DAILY, *_LETTERS], enable_fallback=False)
     found = {
         codec: (match.chaos, -match.coherence, -_daily(str(match), codec), (*_DAILY, *_LETTERS).index(codec))

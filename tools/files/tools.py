@@ -17,7 +17,7 @@ from tools.files.file_changes import all_of, difference, held, log_undo, page, u
 from tools.files.folder import Entry, Folder, NothingThereError, typed
 from tools.files.workspace import PEOPLE, Workspace, parts_below
 
-_LISTED = 500
+_MOST_LISTED = 500
 _MOST_HITS = 100
 _MOST_FILES = 10_000
 _HIT_LENGTH = 200
@@ -38,11 +38,11 @@ def list_files(here: Here, path: FolderPath = ".") -> str:
     workspace = _workspace(here)
     with workspace.folder(workspace.place(path)) as folder:
         names = folder.names()
-        lines = [_line(entry) for entry in folder.contents(names[:_LISTED])]
+        lines = [_line(entry) for entry in folder.contents(names[:_MOST_LISTED])]
         if not lines:
             return folder.holds()
-    if len(names) > _LISTED:
-        lines.append(f"… and {len(names) - _LISTED:,} more")
+    if len(names) > _MOST_LISTED:
+        lines.append(f"… and {len(names) - _MOST_LISTED:,} more")
     return Untrusted("\n".join(lines))
 
 

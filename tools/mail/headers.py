@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from base.texts import count, one_line, visible
 from tools.web.pages import decode
 
-_LONGEST = 2_000
+_LONGEST_HEADER = 2_000
 """Characters of a header that are read."""
-_SHOWN = 5
+_RECIPIENTS = 5
 """Recipients that are told one by one."""
 _RECIPIENT = re.compile(r'(?:"[^"]*"|[^,;"]|")+')
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,500}>")
@@ -67,18 +67,20 @@ class Headers:
     def text(self, name: str) -> str:
         """Return a header as one line; empty: there is none."""
         values = self._raw(name)
-        return visible(one_line(decoded_words(values[0]), _LONGEST)) if values else ""
+        return visible(one_line(decoded_words(values[0]), _LONGEST_HEADER)) if values else ""
 
     def people(self, name: str) -> list[Correspondent]:
         """Return who is named in the headers of a name."""
-        joined = [value[:_LONGEST] for value in self._raw(name)]
+        joined = [value[:_LONGEST_HEADER] for value in self._raw(name)]
         return list(_correspondents(joined))
 
     def recipients(self, name: str) -> str:
         """Return the first whom a header names, and count the others."""
         parts = [part for value in self._raw(name) for part in _RECIPIENT.findall(value) if part.strip()]
-        shown = [str(each) for each in _correspondents(part[:_LONGEST] for part in parts[:_SHOWN])]
-        more = len(parts) - _SHOWN
+        shown = [
+            str(each) for each in _correspondents(part[:_LONGEST_HEADER] for part in parts[:_RECIPIENTS])
+        ]
+        more = len(parts) - _RECIPIENTS
         end = f" and {'at least ' if self.is_cut else ''}{count(more, 'other')}" if more > 0 else ""
         return ", ".join(shown) + end
 
@@ -113,7 +115,7 @@ def _correspondents(values: Any) -> Iterator[Correspondent]:
 
 def decoded_words(value: str) -> str:
     """Return a header's words, by whatever charset they are in (RFC 2047)."""
-    value = value[:_LONGEST]
+    value = value[:_LONGEST_HEADER]
     if not value.isascii():  # as it never should be
         value = decode(value.encode("utf-8", "surrogateescape"), "")
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from imapclient import IMAPClient  # type: ignore[import-untyped]
 
 _CONNECT_S, _ANSWER_S = 10, 20
-_AT_ONCE = 10_000
+_SEARCHED_AT_ONCE = 10_000
 """Mails that one search looks through; the numbers of more may pass what a line may hold."""
 _SHOWN_FOLDERS = 50
 _SHOWN_ERROR = 300
@@ -111,8 +111,8 @@ class Mailbox:
         """Return at most `most` UIDs and one, the newest first."""
         found: list[int] = []
         charset = None if all(str(each).isascii() for each in criteria) else "UTF-8"
-        for last in range(self.size, 0, -_AT_ONCE):
-            window = f"{max(1, last - _AT_ONCE + 1)}:{last}"
+        for last in range(self.size, 0, -_SEARCHED_AT_ONCE):
+            window = f"{max(1, last - _SEARCHED_AT_ONCE + 1)}:{last}"
             found += sorted(self.client.search([window, *criteria], charset), reverse=True)
             if len(found) > most:
                 break

@@ -36,7 +36,7 @@ _NO_LINE = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _PLAIN_SUBJECT = r"(?!.*=\?)(?=.{1,60}$)[!-~]+( [!-~]+)*"
 """A subject that every mail program shows letter for letter."""
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
-_UNKNOWN = (
+_MAY_HAVE_GONE = (
     "The connection broke before the server had confirmed the mail, so it is unknown whether it went out. "
     "Check before you send it again; its Message-ID is {}."
 )
@@ -276,7 +276,7 @@ async def _deliver(
     try:
         await server.data(mail)
     except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, OSError):
-        raise OutcomeUnknown(_UNKNOWN.format(name)) from None
+        raise OutcomeUnknown(_MAY_HAVE_GONE.format(name)) from None
     return refused
 
 

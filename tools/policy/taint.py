@@ -16,7 +16,7 @@ _LINK = re.compile(
 )
 _AFTERWARDS = ".,;:!?)]}*_"
 """What may stand behind a link in a sentence without being part of it."""
-_REMEMBERED = 4_096
+_REMEMBERED_TEXTS = 4_096
 """Texts whose links are parsed once: each round asks for those of all that the person ever said."""
 _BEFORE, _BEHIND = "(\"'", ")\"'.,;:!?"
 """What may stand around a number; nothing that is part of one, as a sign is, or a dot before it."""
@@ -85,7 +85,7 @@ def _is_vouched_for(result: ReadResult, request: str, before: Taint) -> bool:
     return tool.untrusted == result.untrusted and points_at(request, tool, result.args)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_REMEMBERED_TEXTS)
 def links_in(text: str) -> frozenset[str]:
     """Return every link in a text, in all its forms.
 

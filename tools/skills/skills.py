@@ -32,18 +32,18 @@ FILE = "SKILL.md"
 _MARK = "twobrain-untrusted"
 """Key in the metadata of a skill that was written after untrusted content."""
 _MARKED = f'metadata:\n  {_MARK}: "true"\n'
-_MOST = 200
+_FOLDERS = 200
 """Folders of one place that are looked into."""
 _MOST_LISTED = 100
 """Skills that a prompt names."""
-_LONGEST = 100_000
+_LARGEST_SKILL = 100_000
 """Bytes of SKILL.md."""
 _LONGEST_FRONT = 16_000
 """Characters between its two lines of `---`."""
 _LEAST_SHOWN = 60
 """Characters of each description that a prompt shows, however little room there is."""
 _LISTED_FILES = 100
-_REMEMBERED = 1_000
+_REMEMBERED_SKILLS = 1_000
 """Front matters that are read once, and problems that are logged once: each round asks for all."""
 _WHOLE = re.compile(r"---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _log = logging.getLogger(__name__)
@@ -149,12 +149,12 @@ def _found_in(place: Workspace, parts: Parts) -> Iterator[Skill | Problem]:
     try:
         with place.folder(parts) as folder:
             names = [each for each in folder.names() if not each.startswith(".")]
-            for name in names[:_MOST]:
+            for name in names[:_FOLDERS]:
                 entry = folder.look(name)
                 if entry and entry.kind in {"folder", "link"} and (parts or name != SHARED):
                     yield from _read(folder, name, parts)
-            if len(names) > _MOST:
-                yield Problem("/".join(parts), f"holds more than {_MOST} folders: the rest is left out")
+            if len(names) > _FOLDERS:
+                yield Problem("/".join(parts), f"holds more than {_FOLDERS} folders: the rest is left out")
     except NothingThereError:
         return  # nobody has made the shared one
     except ToolFailure as failure:
@@ -182,8 +182,8 @@ def _front_of(folder: Folder, name: str) -> FrontMatter:
 
 
 def _text_of(folder: Folder) -> str:
-    if folder.data(FILE, _LONGEST) is None:
-        raise ToolFailure(f"{FILE} is larger than {_LONGEST:,} bytes")
+    if folder.data(FILE, _LARGEST_SKILL) is None:
+        raise ToolFailure(f"{FILE} is larger than {_LARGEST_SKILL:,} bytes")
     return folder.text(FILE).text.replace("\r\n", "\n")
 
 
@@ -195,7 +195,7 @@ def _split(text: str) -> tuple[str, str]:
     return whole[1], text[whole.end() :].strip()
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_REMEMBERED_SKILLS)
 def _front_matter(text: str) -> FrontMatter | str:
     """Return what YAML says of a skill, or what is wrong.
 
@@ -221,7 +221,7 @@ def _in_words(error: Exception) -> str:
     return "its front matter is no YAML" + ("" if line is None else f" (line {line + 2})")
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_REMEMBERED_SKILLS)
 def _log_once(path: Path, why: str) -> None:
     _log.info("the skill %s is left out: %s", path, why)  # doctor says it, too
 

@@ -14,7 +14,7 @@ from tools.files.folder import NothingThereError
 from tools.files.workspace import Workspace
 from tools.skills.skills import FILE, Skill, composed, file_of, instructions_of, skills_of, usable_skills
 
-_LONGEST = 20_000
+_PROPOSED = 20_000
 """Characters of the instructions that a model may propose: a person has to read them."""
 _NONE_THERE = "There is no skill {name!r}. {others}"
 _MARKS = (
@@ -59,8 +59,8 @@ def _preview(here: Here, name: str, description: str, body: str) -> str:
 
 
 def _proposed(here: Here, name: str, description: str, body: str) -> str:
-    if len(body) > _LONGEST:
-        raise ToolFailure(f"Its instructions are longer than {count(_LONGEST, 'character')}: say less.")
+    if len(body) > _PROPOSED:
+        raise ToolFailure(f"Its instructions are longer than {count(_PROPOSED, 'character')}: say less.")
     return composed(name, description, body, untrusted=here.tainted)
 
 

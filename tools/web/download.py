@@ -18,7 +18,7 @@ CUT = f"\n\n[Cut here: only the first {LIMIT:,} bytes were read, and there are m
 """What a result says where an answer went on."""
 
 
-_HEAD = 1_024
+_JUDGED_BYTES = 1_024
 """Bytes by which a body that is said to be packed is judged."""
 _BINARY = re.compile(rb"[\0-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 """Bytes that stand in no text (https://mimesniff.spec.whatwg.org, as of 2026)."""
@@ -107,7 +107,7 @@ async def _read(response: httpx.Response) -> bytearray:
                 break
     except zlib.error as error:
         raise ToolFailure(f"{response.url.host} sent a page that cannot be unpacked: {error}.") from None
-    if codings and _BINARY.search(body[:_HEAD]) and not body.startswith(_KNOWN):
+    if codings and _BINARY.search(body[:_JUDGED_BYTES]) and not body.startswith(_KNOWN):
         told = f"{response.url.host} sent a page packed as {declared[:40]!r}"
         raise ToolFailure(f"{told}, which was not asked for.")
     return body

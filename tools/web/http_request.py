@@ -16,7 +16,7 @@ from tools.web.pages import decode, form_of
 
 _SHOWN_PROBLEM = 2_000
 """Characters of what a server says when it refuses."""
-_DOUBT = " It may have taken effect all the same."
+_MAY_HAVE_HAPPENED = " It may have taken effect all the same."
 
 Url = Annotated[str, "such as http://homeassistant.local:8123/api/states/light.kitchen"]
 
@@ -108,7 +108,7 @@ async def http_request(
     except ToolFailure as failure:
         if answer and answer.status not in DOUBTFUL:
             raise
-        raise OutcomeUnknown(f"{failure}{_DOUBT}") from None
+        raise OutcomeUnknown(f"{failure}{_MAY_HAVE_HAPPENED}") from None
 
 
 async def _send(here: Here, method: str, url: str, body: str = "") -> Downloaded:

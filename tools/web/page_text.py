@@ -15,9 +15,9 @@ from typing import Any
 
 from base.texts import mended
 
-_LONGEST = 2_000_000
+_LARGEST = 2_000_000
 """Characters."""
-_MEMORY = 1_500_000_000
+_MEMORY_BYTES = 1_500_000_000
 """Bytes."""
 _CPU_S = 20
 """For when nobody is left to stop it."""
@@ -30,7 +30,7 @@ def _limit() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
 
 
 def _read(html: str, url: str, *, links: bool) -> tuple[str, str]:
@@ -59,7 +59,7 @@ def _read_pdf(body: bytes) -> tuple[str, str, bool]:
     pages: list[str] = []
     length = 0
     for page in reader.pages:
-        if length > _LONGEST or time.monotonic() > ends:
+        if length > _LARGEST or time.monotonic() > ends:
             return _title(reader), "\n\n".join(pages), False
         pages.append(page.extract_text())
         length += len(pages[-1])
@@ -93,8 +93,8 @@ def _main() -> None:
         title, text, whole, problem = _try_pdf(body)
     else:
         title, text = _read(body.decode(), url, links="links" in flags)
-    whole = whole and len(text) <= _LONGEST
-    page = {"title": mended(title[:300]), "text": mended(text[:_LONGEST]), "whole": whole, "problem": problem}
+    whole = whole and len(text) <= _LARGEST
+    page = {"title": mended(title[:300]), "text": mended(text[:_LARGEST]), "whole": whole, "problem": problem}
     json.dump(page, sys.stdout)
 
 

@@ -31,11 +31,11 @@ _IN_PAGE = re.compile(
 )
 _DECLARATION = 4_096
 """Bytes in which a page says what its encoding is."""
-_SAMPLE = 32_768
+_ENCODING_BYTES = 32_768
 """Bytes by which the encoding of one that does not say is judged."""
-_HEAD = 1_024
+_KIND_BYTES = 1_024
 """Bytes by which the kind of an answer is judged."""
-_ELSEWHERE = "Look for a page that says the same."
+_LOOK_ELSEWHERE = "Look for a page that says the same."
 _WHY_BLANK = {"pdf": "its pages may be pictures", "html": "it may need JavaScript or a login"}
 _MORE_TEXT = "\n\n[Cut here: there is more text on the page.]"
 
@@ -77,7 +77,7 @@ async def read_answer(answer: Downloaded, *, links: bool = False, seconds: float
     Raises:
         ToolFailure: it is no text, or holds none.
     """
-    document = Document(str(answer.url), answer.content_type, answer.body, answer.whole, _ELSEWHERE)
+    document = Document(str(answer.url), answer.content_type, answer.body, answer.whole, _LOOK_ELSEWHERE)
     title, text = await read_document(document, links=links, seconds=seconds)
     heading = f"Title: {title}\n" if title else ""
     return f"{heading}URL: {answer.url}\n\n{text}"
@@ -137,7 +137,7 @@ def _looks_like(body: bytes) -> Any:
     except UnicodeDecodeError:
         from charset_normalizer import from_bytes
 
-        best = from_bytes(body[:_SAMPLE]).best()
+        best = from_bytes(body[:_ENCODING_BYTES]).best()
         names = [name.replace("_", "-") for name in best.could_be_from_charset] if best else []
         return next(filter(None, map(webencodings.lookup, [*names, "windows-1252"])))
     return webencodings.UTF8
@@ -145,7 +145,7 @@ def _looks_like(body: bytes) -> Any:
 
 def form_of(answer: Document | Downloaded) -> Literal["html", "text", "pdf", "binary"]:
     """Tell what an answer is, by its body and its declaration."""
-    head = answer.body[:_HEAD]
+    head = answer.body[:_KIND_BYTES]
     is_utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff")) or "utf-16" in answer.content_type.lower()
     if head.lstrip().startswith(b"%PDF-") or answer.kind == "application/pdf":
         return "pdf"

@@ -14,12 +14,12 @@ from tools.web.pages import read_answer
 
 _TAVILY = "https://api.tavily.com"
 _FORBIDDEN = 403
-_SHOWN = 10
+_MOST_RESULTS = 10
 _LONGEST_QUERY = 400
 """Characters, as Tavily has it."""
 _LONGEST_SNIPPET = 600
 _REDIRECTS = 5
-_LONGEST_S = 40
+_READING_S = 40
 """Downloading and reading together."""
 _ACCEPTED = "text/html, application/xhtml+xml, text/*;q=0.9, application/json;q=0.9, */*;q=0.1"
 
@@ -72,7 +72,7 @@ def _lacks(settings: Settings) -> str | None:
     return None
 
 
-@tool(effect="read", untrusted=True, timeout_s=_LONGEST_S, missing=_lacks)
+@tool(effect="read", untrusted=True, timeout_s=_READING_S, missing=_lacks)
 async def web_search(here: Here, query: Annotated[str, "what to search for, in a few words"]) -> str:
     """Search the web: titles, addresses and snippets. Read a page with web_fetch."""
     settings = here.settings
@@ -87,7 +87,7 @@ async def web_search(here: Here, query: Annotated[str, "what to search for, in a
     place = f"{card.base}/search"
     async with open_client(settings, only=[card.base.netloc.decode()], headers=headers) as client:
         if card.provider == "tavily":
-            asked = {"query": words, "max_results": _SHOWN}
+            asked = {"query": words, "max_results": _MOST_RESULTS}
             answer = await request(client, "POST", place, json=asked)
         else:
             answer = await request(client, "GET", place, params={"q": words, "format": "json"})
@@ -115,7 +115,7 @@ def _listed(found: _Found, words: str) -> str:
         silent = ", ".join(str(engine[0]) for engine in found.unresponsive_engines if engine)
         note = f" These engines did not answer: {one_line(silent, _LONGEST_SNIPPET)}." if silent else ""
         return f"Nothing was found for {words!r}.{note}"
-    shown = list(hits.items())[:_SHOWN]
+    shown = list(hits.items())[:_MOST_RESULTS]
     blocks = []
     for number, (url, hit) in enumerate(shown, 1):
         texts = (hit.title or url, url, hit.content or "")
@@ -132,7 +132,7 @@ def _lacks_nothing(settings: Settings) -> None:
     effect="read",
     untrusted=True,
     outbound=True,
-    timeout_s=_LONGEST_S,
+    timeout_s=_READING_S,
     missing=_lacks_nothing,
     canonical=canonical_url,
 )

@@ -22,7 +22,7 @@ from terminal.log import last_entry
 from terminal.screen import Screen, open_screen
 from terminal.text import plain
 
-_LONGEST = 300
+_LOG_CHARS = 300
 """Characters of what was logged last."""
 _MARKS = {"good": ("✓", "green"), "note": ("·", "yellow"), "bad": ("✗", "red")}
 
@@ -39,7 +39,7 @@ def check(*, mend: bool, as_json: bool, online: bool) -> int:
     with suppress(ConfigurationError):  # errors that ended no turn, such as that of a record nobody awaited
         if last := last_entry(load_settings()):
             path, said = last
-            text = f"{said[:_LONGEST]} ({path} tells more; delete it once it is read)"
+            text = f"{said[:_LOG_CHARS]} ({path} tells more; delete it once it is read)"
             found.append(Finding("errors", "note", text))
     good = all(finding.state != "bad" for finding in found)
     if as_json:

@@ -27,7 +27,7 @@ from terminal.prompt import LinePrompt
 from terminal.screen import Screen, open_screen
 from terminal.text import plain
 
-_SCRIPTED = (
+_NOBODY_TO_ASK = (
     "twobrain init asks a person, and nobody is here to answer. In a script, write NAME=KEY lines into {}, "
     "readable by you alone, or set the variables themselves; `twobrain models` says which."
 )
@@ -52,7 +52,7 @@ def init() -> int:
     """
     screen, folder = open_screen(), config_dir()
     if not screen.interactive:
-        raise ConfigurationError(_SCRIPTED.format(folder / ".env"))
+        raise ConfigurationError(_NOBODY_TO_ASK.format(folder / ".env"))
     check_writable(folder)
     logging.getLogger().addHandler(logging.NullHandler())  # each failure is a line of ours
     screen.side.print(_BEGIN.format(folder / ".env"))

@@ -21,7 +21,7 @@ from tools.memory import import_memory, memory_rows, place_of, write_memory
 
 _COLUMNS = ("id", "text", "when", "from")
 _NONE = "Nothing is remembered. Say so in a conversation, or: twobrain memories add TEXT"
-_WIDTH = 60
+_TEXT_WIDTH = 60
 _MARKED = """\
 Marked untrusted, for anybody can write a file: after one is recalled, what would change something asks.
 With --trust they are marked as the file has them; an edit takes a mark off."""
@@ -79,7 +79,7 @@ async def delete(
     if not yes:
         if as_json or not screen.interactive:
             raise ConfigurationError("Nobody is here to be asked: say --yes to forget it for good.")
-        if not await agrees(screen, f"Forget “{one_line(row['text'], _WIDTH)}” for good?"):
+        if not await agrees(screen, f"Forget “{one_line(row['text'], _TEXT_WIDTH)}” for good?"):
             screen.note("Nothing was forgotten.", "dim")
             return 1
     await _store(orchestrator).adelete(place_of(row["user"]), row["id"])

@@ -8,7 +8,6 @@ import itertools
 import logging
 import os
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -40,7 +39,7 @@ from base.environment import (
 )
 from base.errors import ConfigurationError, UnknownUserError
 from base.redaction import redacted, secrets_of
-from base.users import Added, AddedUsers, Digest, Role, Stamp, UsersFile, stamp
+from base.users import Added, AddedUsers, Digest, Role, Stamp, Users, UsersFile, stamp
 from base.webhooks import Webhook
 
 LOCAL = "local"
@@ -262,22 +261,6 @@ class AccessCard(Card):
     `https://hooks.example.com/done/`; https, or on this machine. None: it calls nobody."""
     metrics_token_env: str | None = None
     """Name of the variable with the token by which a monitor reads /metrics; None: an admin's token does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Users:
-    """The users, as their files had them when these were last read."""
-
-    cards: Mapping[str, UserCard]
-    added: frozenset[str] = frozenset()
-    """Names of those whom `twobrain users` added."""
-    guarded: bool = False
-    """True: a server lets nobody in without a token; so it stays though all be revoked, while it runs."""
-
-    def may_enter(self, name: str) -> bool:
-        """Tell whether a user has a token, where one is needed."""
-        card = self.cards.get(name)
-        return not self.guarded or (card is not None and card.token_sha256 is not None)
 
 
 _USERS = TypeAdapter(Mapping[str, UserCard])

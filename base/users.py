@@ -10,15 +10,19 @@ import os
 import secrets
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from base.data_dir import USERS
 from base.errors import ConfigurationError, StorageError
+
+if TYPE_CHECKING:
+    from base.settings import UserCard
 
 if os.name == "posix":
     import fcntl
@@ -45,6 +49,22 @@ Added = dict[str, AddedUser]
 T = TypeVar("T")
 
 _TEXT = TypeAdapter(Added)
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The users, as their files had them when these were last read."""
+
+    cards: "Mapping[str, UserCard]"
+    added: frozenset[str] = frozenset()
+    """Names of those whom `twobrain users` added."""
+    guarded: bool = False
+    """True: a server lets nobody in without a token; so it stays though all be revoked, while it runs."""
+
+    def may_enter(self, name: str) -> bool:
+        """Tell whether a user has a token, where one is needed."""
+        card = self.cards.get(name)
+        return not self.guarded or (card is not None and card.token_sha256 is not None)
 
 
 def new_token() -> str:

@@ -17,8 +17,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph_sdk import Auth
 
 from base.errors import BusyThreadError, ConfigurationError, StorageAwayError, StorageError, TwobrainError
-from base.settings import LOCAL, Settings, UserCard, Users
-from base.users import digest_of
+from base.settings import LOCAL, Settings, UserCard
+from base.users import Users, digest_of
 from base.webhooks import is_allowed
 from graphs.stale_answers import answered_question
 from nodes.gate.request import ANSWERED

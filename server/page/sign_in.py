@@ -27,8 +27,8 @@ from base.errors import (
     UnknownRuleError,
     UnknownThreadError,
 )
-from base.settings import LOCAL, Users
-from base.users import Role
+from base.settings import LOCAL
+from base.users import Role, Users
 from nodes.resources import Resources
 from server.auth import name_by_token, users_now
 from server.page.sessions import LASTS_S, SignIns

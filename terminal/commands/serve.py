@@ -12,7 +12,8 @@ from typing import NoReturn
 from base.data_dir import SERVER, SERVER_LOCK
 from base.environment import read_dotenv
 from base.errors import ConfigurationError, StorageError
-from base.settings import OWN_HOST, Settings, Users, load_settings
+from base.settings import OWN_HOST, Settings, load_settings
+from base.users import Users
 from base.webhooks import hosts_of
 from graphs.shadowing import CHECKOUT
 from nodes.shared_users import shared_users

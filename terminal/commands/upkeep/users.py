@@ -6,8 +6,8 @@ from typing import Any
 
 from base.data_dir import USERS
 from base.errors import RequestError
-from base.settings import Settings, UserCard, Users, load_settings
-from base.users import Added, AddedUser, Role, digest_of, new_token
+from base.settings import Settings, UserCard, load_settings
+from base.users import Added, AddedUser, Role, Users, digest_of, new_token
 from nodes.shared_users import shared_users
 from terminal.lists import list_rows, show_json
 from terminal.screen import open_screen

@@ -11,9 +11,7 @@ from base.texts import mended
 Redact = Callable[[str], str]
 
 _SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER)S?$")
-"""Names of variables that hold secrets."""
 _URL_PASSWORD = re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@]*:([^/\s@]+)@", re.IGNORECASE)
-"""The password in a URL."""
 _DATABASE_LOGIN = re.compile(r"^postgres(?:ql)?://[^:@]*:(.+)@", re.DOTALL)
 """The password in a database's, whatever stands in it."""
 _ASKED_PASSWORD = re.compile(r"[?&](?:ssl)?password=([^&\s]+)", re.IGNORECASE)

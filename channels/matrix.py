@@ -50,7 +50,6 @@ _PATIENCE_S = 15.0
 _LIMITED_S = 5.0
 """Seconds to wait where a homeserver asks for patience, and does not say how much."""
 _PAGE_EVENTS = 100
-"""Events in a page."""
 _NAME = "matrix"
 _NOTHING: Mapping[str, Any] = {"types": []}
 _ROOM_FILTER = {"timeline": {"limit": _PAGE_EVENTS}, "ephemeral": _NOTHING, "account_data": _NOTHING}

@@ -36,10 +36,8 @@ _MISSING = (
     "twobrain doctor --thread THREAD says what is missing, and --repair notes what the conversation tells"
 )
 _LEAST_FREE_BYTES = 100_000_000
-"""Bytes that should be free."""
 _DAY_S = 86_400
 _NAMES_IN_A_LINE = 5
-"""Names in a line."""
 
 
 async def check_all() -> list[Finding]:

@@ -50,7 +50,6 @@ _LOGIN = "CLAUDE_CODE_OAUTH_TOKEN"
 _LONGEST_LINE = 8 * 1024 * 1024
 """Bytes; a line holds at most one whole answer, of no more characters than `MOST_CHARS`."""
 _COMPLAINT_CHARS = 2_000
-"""Characters of its complaints that are told."""
 _PATIENCE_S = 5
 """For the program to end after its answer."""
 _OLDEST_VERSION = (2, 1, 248)

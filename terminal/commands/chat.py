@@ -45,7 +45,6 @@ _KEYS = """\
 Alt-Enter, or \\ at the end of a line, begins another line. Tab completes commands and paths.
 Ctrl-C clears what you typed, or stops a turn or a question. What you type meanwhile is no answer to it."""
 _OFFERED_CONVERSATIONS = 15
-"""Conversations to pick from."""
 _SHOWN_MESSAGES = 4
 """Messages of a conversation that is gone on with."""
 _TITLE_WIDTH = 60

@@ -18,7 +18,6 @@ from base.texts import mended
 _LARGEST = 2_000_000
 """Characters."""
 _MEMORY_BYTES = 1_500_000_000
-"""Bytes."""
 _CPU_S = 20
 """For when nobody is left to stop it."""
 _PDF_S = 6

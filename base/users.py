@@ -1,10 +1,11 @@
-"""Users that `twobrain users` added: `users.json`, or a shared row.
+"""Users that `twobrain users` added, and whose token counts now.
 
 A token is shown once, to whoever makes it; its hash is kept. twobrain.toml, which a person writes by
 hand, is never written anew.
 """
 
 import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -63,8 +64,16 @@ class Users:
 
     def may_enter(self, name: str) -> bool:
         """Tell whether a user has a token, where one is needed."""
+        return not self.guarded or self.token_of(name) is not None
+
+    def token_of(self, name: str) -> str | None:
+        """Return the digest of a user's token that counts now, if any."""
         card = self.cards.get(name)
-        return not self.guarded or (card is not None and card.token_sha256 is not None)
+        return card.token_sha256 if card else None
+
+    def whose(self, digest: str) -> list[str]:
+        """Return the users whose token counts now and has a digest."""
+        return [name for name in self.cards if hmac.compare_digest(digest, self.token_of(name) or "")]
 
 
 def new_token() -> str:

@@ -62,9 +62,7 @@ def name_by_token(users: Users, headers: Mapping[Any, Any]) -> str:
     Raises:
         HTTPException: 401, no user's.
     """
-    given = digest_of(_token(headers))
-    cards = users.cards.items()
-    found = [name for name, card in cards if hmac.compare_digest(given, card.token_sha256 or "")]
+    found = users.whose(digest_of(_token(headers)))
     if len(found) != 1:
         raise Auth.exceptions.HTTPException(401, f"That is not the token of one user. {_ASK}")
     return found[0]

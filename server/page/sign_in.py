@@ -173,10 +173,9 @@ async def user_of(request: Request) -> PageUser:
         return PageUser(LOCAL, settings.user(LOCAL).role)
     secret = request.cookies.get(COOKIE, "")
     session = await _sign_ins(request).find(secret) if secret else None
-    card = users.cards.get(session["user"]) if session else None
-    if session is None or card is None or card.token_sha256 != session["token_sha256"]:
+    if session is None or users.token_of(session["user"]) != session["token_sha256"]:
         raise PageError(401, "You are not signed in here, or not any more. Sign in with your token.")
-    return PageUser(session["user"], card.role, guarded=True, secret=secret)
+    return PageUser(session["user"], users.cards[session["user"]].role, guarded=True, secret=secret)
 
 
 def _user(request: Request) -> PageUser:
@@ -224,7 +223,7 @@ async def sign_in(given: Credentials, request: Request) -> Response:
     await sign_ins.succeed(attempt)
     if before := request.cookies.get(COOKIE):
         await sign_ins.end(before)
-    secret = await sign_ins.begin(name, users.cards[name].token_sha256 or "")
+    secret = await sign_ins.begin(name, users.token_of(name) or "")
     _set_cookie(request, response, secret, int(LASTS_S))
     return response
 

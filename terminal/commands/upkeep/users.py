@@ -99,7 +99,7 @@ def _row(name: str, card: UserCard, settings: Settings) -> dict[str, Any]:
     return {
         "name": name,
         "role": card.role,
-        "has_token": card.token_sha256 is not None,
+        "has_token": settings.known_users.token_of(name) is not None,
         "defined_in": [place for place, names in places.items() if name in names],
     }
 

@@ -1,10 +1,15 @@
-"""Which thread, user and run the code at hand works for."""
+"""Which thread, user and run code works for; paths of a run."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import Literal
+
+PathName = Literal["two-brain", "single", "direct"]
+"""What a turn goes through; see `nodes.context.Context.path`."""
+PathChoice = Literal["auto", PathName]
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from base.environment import (
 )
 from base.errors import ConfigurationError, UnknownUserError
 from base.redaction import redacted, secrets_of
+from base.run_context import PathChoice
 from base.users import Added, AddedUsers, Digest, Role, Stamp, Users, UsersFile, stamp
 from base.webhooks import Webhook
 
@@ -162,7 +163,7 @@ class UserCard(Card):
     """The only tools for this user, as far as the role allows them; None: all of the role."""
     roles: Mapping[str, tuple[str, ...]] = {}
     """Role to this user's models, instead of what [roles] says; then no other model can be chosen."""
-    path: Literal["auto", "two-brain", "single", "direct"] | None = None
+    path: PathChoice | None = None
     """The path of turns that name none, as of the next two; None: auto."""
     model: str | None = Field(default=None, min_length=1)
     """Role or model that reasons and calls tools; None: the role orchestrator."""

@@ -37,7 +37,7 @@ _ROOMS = [
 _FIRST_COMMENTS = {".js": r"\A// (.*)", ".css": r"\A/\* (.*) \*/", ".html": r"<!-- (.*) -->"}
 _CONSTANT = re.compile(r"_?(?!TOOLS$)[A-Z][A-Z0-9_]+")
 _TABLES = ast.Dict | ast.Set | ast.List | ast.Tuple | ast.DictComp | ast.SetComp | ast.ListComp
-_MAKERS = {"dict", "frozenset", "fromkeys", "maketrans", "tuple", "timedelta", "compile"}
+_MAKERS = {"dict", "frozenset", "fromkeys", "maketrans", "tuple", "timedelta", "compile", "get_args"}
 _PART = re.compile(r"(<!-- (\w+): generated -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -79,7 +79,7 @@ def tools() -> str:
 def files() -> str:
     """Return a table of every source file, and of what the page's browser reads.
 
-    It says what a file is, and which of its names hold settings, numbers, sentences, tables and patterns.
+    It says what a file is, and which of its names hold settings, numbers, texts, tables and patterns.
     """
     found = [path for room in _ROOMS for path in (_HERE.parent / room).rglob("*") if _is_source(path)]
     rows = [
@@ -87,7 +87,7 @@ def files() -> str:
         for path in sorted(found)
     ]
     return "\n".join(
-        ["| file | what it is | its settings, numbers, sentences and tables |", "|---|---|---|", *rows]
+        ["| file | what it is | its settings, numbers, texts and tables |", "|---|---|---|", *rows]
     )
 
 
@@ -142,14 +142,14 @@ def _assigned(node: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 
 def _is_told(value: ast.expr) -> bool:
-    """Return whether a reader of the table looks for it: a number, a sentence, a table, a pattern."""
+    """Return whether a reader of the table looks for it: a number, a text, a table, a pattern."""
     match value:
         case ast.Constant(value=int() | float()):
             return True
         case ast.Constant(value=str(text)):
-            return text.count(" ") > 1
-        case ast.JoinedStr(values=parts):
-            return sum(part.value.count(" ") for part in parts if isinstance(part, ast.Constant)) > 1
+            return bool(text.strip())
+        case ast.JoinedStr():
+            return True
         case ast.BinOp(left=left, right=right):
             return _is_told(left) or _is_told(right)
         case ast.Call(func=ast.Name(id=maker) | ast.Attribute(attr=maker)):

@@ -49,6 +49,7 @@ from nodes.resources import (
 )
 from nodes.state import StoredTaint
 from nodes.turn.history import TAINT, TITLE
+from nodes.turn.limits import ALLOWANCE_USED_UP, COUNT_ANEW
 from nodes.turn.meter import use_of
 from nodes.turn.undo_log import Undoable
 from storage.checkpoints.durable import DurableSaver
@@ -222,8 +223,8 @@ class Orchestrator:
         most, most_usd = limits.max_tokens_per_day, limits.max_cost_usd_per_day
         if (most and tokens >= most) or (most_usd and usd >= most_usd):
             zone = self.settings.zone(user)
-            ends = local_time(day_ends(self.ledger.now()), zone)
-            raise AllowanceError(f"Today's allowance is used up. The count begins anew at {ends} ({zone}).")
+            anew = f"{local_time(day_ends(self.ledger.now()), zone)} ({zone})"
+            raise AllowanceError(f"{ALLOWANCE_USED_UP}. {COUNT_ANEW.format(when=anew)}")
 
         async def account(attempt: Attempt) -> None:
             ledger = self.ledger

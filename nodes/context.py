@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from base.errors import ConfigurationError
+from base.run_context import PathChoice
 from base.settings import LOCAL, ROLES, Settings, UserCard
 from base.users import Role
 from tools.policy.decision import Person
@@ -55,7 +56,7 @@ class Context(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    path: Literal["auto", "two-brain", "single", "direct"] = "auto"
+    path: PathChoice = "auto"
     """auto: a Google or offline planner hands over to a responder, other models answer themselves.
     two-brain: one model gathers, another writes. single: one model does both. direct: chat, no tools."""
     orchestrator: str = Field(default="orchestrator", min_length=1)

@@ -10,6 +10,7 @@ from langgraph.runtime import Runtime
 
 from base.errors import BadMessageError
 from base.redaction import redacted_text
+from base.run_context import PathName
 from base.settings import Limits
 from base.texts import is_blank
 from ledger.records import Recorded
@@ -18,7 +19,7 @@ from models.media import attached
 from models.replies import in_thread_if_long
 from nodes.context import Context, choices_of
 from nodes.events import ToolFinished, emit
-from nodes.state import Path, State, Update, new_turn
+from nodes.state import State, Update, new_turn
 from nodes.turn.history import (
     TAINT,
     TITLE,
@@ -91,7 +92,7 @@ def _title(request: HumanMessage) -> str:
     return request.text or ", ".join(each.name for _, each in attached(request.content))
 
 
-def _path(turn: Turn) -> Path:
+def _path(turn: Turn) -> PathName:
     context = turn.context
     if context.path != "auto":
         return context.path
@@ -100,7 +101,7 @@ def _path(turn: Turn) -> Path:
     return "two-brain" if hands_over or names_writer else "single"
 
 
-def _check(turn: Turn, path: Path) -> None:
+def _check(turn: Turn, path: PathName) -> None:
     context, registry, user = turn.context, turn.res.models.registry, turn.person.user
     turn.res.tools.require([*(context.tools or []), *context.confirm_allow, *context.confirm_deny])
     if path != "direct":

@@ -18,10 +18,11 @@ from langgraph.checkpoint.base import PendingWrite
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from typing_extensions import TypedDict  # pydantic, which draws the schemas, asks for it below Python 3.12
 
+from base.run_context import PathName
+
 SNAPSHOT_AFTER = 1_000
 """Updates before the first whole copy of the conversation, at the least; see `ConversationChannel`."""
 
-Path = Literal["two-brain", "single", "direct"]
 Verdict = Literal["run", "ask", "refuse"]
 """`run` also for what execute_tools will find it cannot run: a failure is a result too."""
 
@@ -221,7 +222,7 @@ class State(TurnOutput):
     """Id of the message that the turn answers."""
     choices: dict[str, Any] = field(default_factory=dict)
     """What was chosen in the context when the turn began, for a resume that does not repeat it."""
-    path: Path = "two-brain"
+    path: PathName = "two-brain"
     respond: bool = True
     started_at: float = 0.0
     waited_s: float = 0.0
@@ -263,7 +264,7 @@ class Update(TypedDict, total=False):
     thread: str
     turn: str
     choices: dict[str, Any]
-    path: Path
+    path: PathName
     respond: bool
     started_at: float
     waited_s: float

@@ -13,6 +13,8 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
+from base.run_context import PathChoice
+
 app = typer.Typer(
     name="twobrain",
     no_args_is_help=True,
@@ -97,7 +99,6 @@ Thread = Annotated[
     ),
 ]
 Role = Literal["guest", "user", "admin"]
-PathName = Literal["auto", "two-brain", "single", "direct"]
 thread_option = partial(typer.Option, "--thread", "-t", metavar="ID", autocompletion=_threads)
 _user = partial(typer.Option, "--user", "-u", metavar="NAME", autocompletion=completing("user"))
 OnThread = Annotated[str | None, thread_option(help="Continue this thread; default: a new one.")]
@@ -106,12 +107,12 @@ User = Annotated[str | None, _user(help="Who asks, as twobrain.toml knows them; 
 OnlyUser = Annotated[str | None, _user(help="Only this user's.")]
 Whose = Annotated[str | None, _user(help="Whose; default: local.")]
 Path = Annotated[
-    PathName | None,
+    PathChoice | None,
     typer.Option(
         "--path",
         metavar="PATH",
-        parser=one_of(*get_args(PathName)),
-        autocompletion=among(*get_args(PathName)),
+        parser=one_of(*get_args(PathChoice)),
+        autocompletion=among(*get_args(PathChoice)),
         help="auto, two-brain, single, or direct: plain chat without tools.",
     ),
 ]
@@ -161,7 +162,7 @@ class Options:
 
     user: str | None = None
     """None: as it was when the turn began."""
-    path: PathName | None = None
+    path: PathChoice | None = None
     model: str | None = None
     writer: str | None = None
     system: str | None = None

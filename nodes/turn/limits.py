@@ -18,6 +18,15 @@ from ledger.usage import day_ends
 from nodes.gate.repeats import is_stuck
 from nodes.turn.turn import Turn
 
+ALLOWANCE_USED_UP = "Today's allowance is used up"
+COUNT_ANEW = "The count begins anew at {when}."
+_REFUSAL = (
+    f"{ALLOWANCE_USED_UP}: {{used}} of {{limit}}{{unended}}. No model was asked, and nothing was done. "
+    f"{COUNT_ANEW} Say it again then; this conversation is kept."
+)
+_UNENDED = ", counting what {calls} not yet ended may take"
+_STOPPED = "Stopped {why}, so something may remain to be done."
+
 Ceiling = Literal["max_tool_calls", "max_tokens", "max_cost_usd", "deadline_s"]
 DailyCeiling = Literal["max_tokens_per_day", "max_cost_usd_per_day"]
 
@@ -95,7 +104,7 @@ def stopped(turn: Turn, reason: str | None) -> str:
     For the reasons see `graphs.result.Result`.
     """
     limit = _LIMITS.get(reason or "")
-    return f"Stopped {limit.why(turn)}, so something may remain to be done." if limit else ""
+    return _STOPPED.format(why=limit.why(turn)) if limit else ""
 
 
 def round_limit(turn: Turn) -> int:
@@ -164,12 +173,8 @@ class Exhausted:
         ends = day_ends(now)
         minutes = int(ends - now) // 60
         anew = f"{local_time(ends, self.zone)} ({self.zone}), in {minutes // 60} h {minutes % 60} min"
-        other = f", counting what {count(self.unended, 'model call')} not yet ended may take"
-        return (
-            f"Today's allowance is used up: {self.used} of {self.limit}{other if self.unended else ''}. "
-            f"No model was asked, and nothing was done. The count begins anew at {anew}. "
-            "Say it again then; this conversation is kept."
-        )
+        unended = _UNENDED.format(calls=count(self.unended, "model call")) if self.unended else ""
+        return _REFUSAL.format(used=self.used, limit=self.limit, unended=unended, when=anew)
 
 
 def daily_ceiling(turn: Turn, name: DailyCeiling) -> float | None:

@@ -18,6 +18,8 @@ from channels.dialogue import code_in
 from graphs.attachments import Attachment
 from ledger.ledger import Ledger
 
+MODEL_NAME = "twobrain"
+"""By which chat programs ask for the assistant."""
 _CHAT_HEADERS = ("x-openwebui-chat-id", "x-chat-id", "x-conversation-id", "x-session-id")
 """Headers by which clients name a chat; Open WebUI's first."""
 _REPEAT_HEADERS = ("idempotency-key", "x-openwebui-message-id")
@@ -57,7 +59,7 @@ class Completion(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    model: str = Field(default="twobrain", min_length=1, max_length=300)
+    model: str = Field(default=MODEL_NAME, min_length=1, max_length=300)
     messages: list[Said] = Field(min_length=1)
     stream: bool = False
     stream_options: StreamOptions | None = None

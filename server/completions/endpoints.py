@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -13,11 +13,12 @@ from langgraph_sdk import Auth
 from pydantic import ValidationError
 
 from base.errors import TwobrainError
+from base.run_context import PathName
 from base.settings import Settings
 from graphs.session import Orchestrator
 from nodes.context import Context, may_choose
 from server.auth import authenticate
-from server.completions.chat_threads import Completion
+from server.completions.chat_threads import MODEL_NAME, Completion
 from server.completions.reply_shapes import (
     CompletionError,
     Shape,
@@ -29,8 +30,7 @@ from server.completions.reply_shapes import (
     whole,
 )
 
-_NAME = "twobrain"
-_PATHS = ("two-brain", "single", "direct")
+_PATHS = get_args(PathName)
 _USUAL = ("orchestrator", "chat")
 """Roles that the assistant has anyway."""
 _MOST_BYTES = 32 * 1024 * 1024
@@ -144,13 +144,16 @@ async def _read(request: Request) -> Completion:
 def _names(settings: Settings, user: str) -> list[str]:
     """Return what a user can name as a model."""
     if not may_choose(settings.user(user)):
-        return [_NAME]
+        return [MODEL_NAME]
     roles = dict.fromkeys([*settings.roles, *settings.user(user).roles])
-    return [_NAME, *(f"{_NAME}/{each}" for each in (*_PATHS, *(r for r in roles if r not in _USUAL)))]
+    return [
+        MODEL_NAME,
+        *(f"{MODEL_NAME}/{each}" for each in (*_PATHS, *(r for r in roles if r not in _USUAL))),
+    ]
 
 
 def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": _NAME}
+    return {"id": name, "object": "model", "created": 0, "owned_by": MODEL_NAME}
 
 
 def _context(settings: Settings, user: str, name: str, persona: str) -> Context:
@@ -164,7 +167,7 @@ def _context(settings: Settings, user: str, name: str, persona: str) -> Context:
         raise CompletionError(
             404, f"There is no model {name[:100]!r}; there are: {there}.", "model_not_found"
         )
-    chosen = name.removeprefix(_NAME).removeprefix("/")
+    chosen = name.removeprefix(MODEL_NAME).removeprefix("/")
     choices: dict[str, Any] = {"path": chosen} if chosen in _PATHS else {}
     if chosen and not choices:
         choices = {"orchestrator": chosen, "responder": chosen}

@@ -5,7 +5,7 @@ import base64
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.staticfiles import StaticFiles
 
 from base.errors import DamagedThreadError, UnknownThreadError
+from base.run_context import PathChoice
 from graphs.attachments import Attachment
 from graphs.result import condition_of, result_of
 from graphs.session import check_thread
@@ -56,7 +57,7 @@ class Spoken(BaseModel):
 
     text: str
     attachments: list[SentFile] = Field(default=[], max_length=_MOST_ATTACHMENTS)
-    path: Literal["auto", "two-brain", "single", "direct"] | None = None
+    path: PathChoice | None = None
     model: str | None = Field(default=None, min_length=1, max_length=200)
     message_id: str | None = Field(default=None, min_length=1, max_length=200)
     """By which the same message is known where it is sent again; None: it is another one."""
@@ -105,7 +106,7 @@ async def me(who: Who, page: Opened) -> Response:
             "signed_in": who.secret is not None,
             "timezone": str(settings.zone(who.user)),
             "models": [{"name": name, "label": card.label or card.model or name} for name, card in offered],
-            "paths": ["auto", "two-brain", "single", "direct"] if chooses else ["auto"],
+            "paths": get_args(PathChoice) if chooses else ["auto"],
             "limits": {
                 "tokens_per_day": limits.max_tokens_per_day,
                 "cost_usd_per_day": limits.max_cost_usd_per_day,

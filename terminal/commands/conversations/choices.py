@@ -6,9 +6,9 @@ from typing import get_args
 from rich.text import Text
 
 from base.errors import UnknownToolError
+from base.run_context import PathChoice
 from base.texts import count, dollars, visible
 from nodes.context import Context
-from terminal.app import PathName
 from terminal.conversation import Conversation
 from terminal.text import json_line, one_line
 from tools.declaration import Tool
@@ -21,7 +21,7 @@ _WIDTH = 60
 def show_choices(talk: Conversation, command: str) -> None:
     """Show what holds for the turns to come."""
     if command == "/path":
-        _say(talk, f"path: {_chosen(talk, 'path')} (there are {', '.join(get_args(PathName))})")
+        _say(talk, f"path: {_chosen(talk, 'path')} (there are {', '.join(get_args(PathChoice))})")
         return
     models = talk.orchestrator.models
     for does, field in (("reasons", "orchestrator"), ("writes", "responder")):
@@ -96,7 +96,7 @@ async def choices_after(talk: Conversation, command: str) -> Mapping[str, str]:
         case "/tools":
             return {tool.name: one_line(tool.description, _WIDTH) for tool in await _tools(talk)}
         case "/path":
-            return dict.fromkeys(get_args(PathName), "")
+            return dict.fromkeys(get_args(PathChoice), "")
         case "/model" | "/writer":
             models = talk.orchestrator.models
             return {

@@ -1,10 +1,9 @@
 // Requests to the server, and its events.
 
-import { complain, part } from "./dom.js";
+import { complain, part, sentence } from "./dom.js";
 
 const BASE = "app/api/";
 const AGAIN_MS = 2000;
-const AWAY = "The server cannot be reached. Try again in a moment.";
 
 export const query = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value));
 export const talkOf = (id, path = "") => `conversations/${part(id)}${path}`;
@@ -14,11 +13,11 @@ const refusal = (status, detail) => Object.assign(new Error(detail), { status })
 /** What is thrown is for the person. */
 export async function api(path, method = "GET", body = undefined) {
 	const headers = body ? { "Content-Type": "application/json" } : {};
-	const answer = await fetch(BASE + path, { method, headers, body: JSON.stringify(body) }).catch(() => { throw refusal(0, AWAY); });
+	const answer = await fetch(BASE + path, { method, headers, body: JSON.stringify(body) }).catch(() => { throw refusal(0, sentence("no-server")); });
 	const told = await answer.json().catch(() => null);
 	if (answer.ok) return told ?? true;
 	if (answer.status === 401 && path !== "session") dispatchEvent(new Event("signed-out"));
-	throw refusal(answer.status, told?.detail ?? `The server answered with ${answer.status}; its log says why.`);
+	throw refusal(answer.status, told?.detail ?? sentence("server-failed", answer.status));
 }
 
 export const attempt = (...request) => api(...request).catch(({ status, message }) => { if (status !== 401) complain(message); });

@@ -1,7 +1,7 @@
 // The card: calls that wait for consent.
 
 import { api, attempt, query, talkOf } from "./api.js";
-import { coded, el, exact, moment, stamp, visible } from "./dom.js";
+import { coded, el, exact, moment, sentence, stamp, visible } from "./dom.js";
 import { argumentsForm, ruleForm } from "./form.js";
 
 const SETTLING_MS = 400;
@@ -118,7 +118,7 @@ function card(item, answered) {
 	const isOnly = actions.length === 1;
 	const decisions = new Map();
 	const parts = stamp("card", {
-		what: actions.some((each) => "attempt" in each) ? "Did it happen?" : "Asks for your consent",
+		what: actions.some((each) => "attempt" in each) ? sentence("in-doubt") : "Asks for your consent",
 		title: isOnly ? actions[0].name : `${actions.length} calls`,
 		talk: item.id,
 		user: item.user || "somebody",
@@ -129,7 +129,7 @@ function card(item, answered) {
 	const { node, send, hint, refused } = parts;
 	const tell = () => {
 		const left = actions.length - decisions.size;
-		hint.textContent = `${left} of ${actions.length} undecided. Nothing runs before all are sent.`;
+		hint.textContent = sentence("undecided", left, actions.length);
 		send.hidden = left > 0;
 		moved();
 	};
@@ -153,7 +153,7 @@ function card(item, answered) {
 	parts.since.textContent = moment(item.since);
 	parts.calls.append(...actions.map((action, at) => callPart(action, { item, isOnly, place: `${at + 1} of ${actions.length}`, decide })));
 	decides(send, answer);
-	if (!item.may_answer) hint.textContent = `It waits for ${visible(request.approvers?.join(" or ") || "somebody else")}.`;
+	if (!item.may_answer) hint.textContent = sentence("waits-for", visible(request.approvers?.join(" or ") || "somebody else"));
 	else if (!isOnly) tell();
 	return node;
 }

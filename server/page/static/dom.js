@@ -1,4 +1,4 @@
-// Elements: nothing on this page parses markup.
+// Elements, times and sizes in words; nothing here parses markup.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -49,6 +49,9 @@ export const number = (value) => value.toLocaleString("en");
 export const dollars = (value) => (typeof value !== "number" ? "unknown cost" : value ? `$${value.toFixed(value < 1 ? 4 : 2)}` : "$0");
 export const bytes = (size) => `${number(Math.ceil(size / 1e3))} KB`;
 export const count = (many, thing) => `${number(many)} ${thing}${many === 1 ? "" : "s"}`;
+
+/** A sentence of index.html, each {} of it filled in. */
+export const sentence = (id, ...fills) => String.raw({ raw: byId("words").content.getElementById(id).textContent.split("{}") }, ...fills);
 
 export const say = (text) => { byId("status").textContent = text; };
 

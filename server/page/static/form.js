@@ -1,6 +1,6 @@
 // Forms of a card: arguments, and a rule with its bounds.
 
-import { count, el, exact, moment, stamp, visible } from "./dom.js";
+import { count, el, exact, moment, sentence, stamp, visible } from "./dom.js";
 
 const SHORT = 60;
 const LONG = /^(body|content|text)$/i;
@@ -28,7 +28,7 @@ function inputFor(name, { type, items, format, enum: options }, given) {
 		try {
 			return isText ? value : JSON.parse(value);
 		} catch {
-			throw new Error(`${name}: “${value}” is no ${type ?? "JSON"}.`);
+			throw new Error(sentence("not-of-type", name, value, type ?? "JSON"));
 		}
 	};
 	return { input, hint: isLines ? "one a line" : isText ? "" : `as ${type ?? "JSON"}`, read };
@@ -51,7 +51,7 @@ export function argumentsForm(args, schema = {}) {
 	const read = () => {
 		const values = fields.map((each) => [each.name, each.read()]).filter(([, value]) => value !== undefined);
 		const missing = schema.required?.filter((name) => !values.some(([given]) => given === name)) ?? [];
-		if (missing.length) throw new Error(`${missing.join(", ")} must be given.`);
+		if (missing.length) throw new Error(sentence("must-be-given", missing.join(", ")));
 		return Object.fromEntries(values);
 	};
 	return { nodes: fields.map(({ node }) => node), read };
@@ -66,9 +66,9 @@ export function ruleForm({ name, args }) {
 		const isText = texts.length > 0 && texts.every((each) => typeof each === "string");
 		const isExact = isText && texts.every((each) => each === first) && first.length <= LONGEST_PATTERN && exact(first) === first && !first.includes("\n");
 		const own = isExact ? first.replace(/[*?[]/g, "[$&]") : "";
-		const { node, label, hint } = stamp("field", { label: argument, hint: "* stands for anything, ? for one character" });
+		const { node, label, hint } = stamp("field", { label: argument, hint: sentence("pattern") });
 		const input = el("input", { value: isText ? own : "*", disabled: !isText, ariaLabel: argument, spellcheck: false, autocomplete: "off" });
-		if (!isText) hint.textContent = "Only texts can be bounded: it may be anything.";
+		if (!isText) hint.textContent = sentence("only-texts");
 		label.after(input);
 		const told = () => ({ "*": "is anything", "": "…", [own]: `is exactly “${first}”` })[input.value] ?? `matches “${visible(input.value)}”`;
 		return { argument, node, input, words: () => `${visible(argument)} ${told()}` };
@@ -80,10 +80,10 @@ export function ruleForm({ name, args }) {
 	};
 	parts.read = () => {
 		const patterns = bounds.map(({ argument, input }) => [argument, input.value]);
-		if (patterns.some(([, pattern]) => !pattern)) throw new Error("A pattern is empty: write *, where it may be anything.");
+		if (patterns.some(([, pattern]) => !pattern)) throw new Error(sentence("empty-pattern"));
 		const where = Object.fromEntries(patterns.filter(([, pattern]) => pattern !== "*"));
-		if (!Object.keys(where).length) throw new Error("Bound at least one argument: else every call would run unasked.");
-		if (!/^([1-9]\d*)?$/.test(uses.value.trim())) throw new Error(`How often: “${uses.value}” is no whole number above 0.`);
+		if (!Object.keys(where).length) throw new Error(sentence("no-bound"));
+		if (!/^([1-9]\d*)?$/.test(uses.value.trim())) throw new Error(sentence("how-often", uses.value));
 		return { where, until: end() ? end().toISOString() : null, uses: Number(uses.value) || null };
 	};
 	parts.form.append(...bounds.map(({ node }) => node));

@@ -2,7 +2,7 @@
 
 import { api, attempt, listen } from "./api.js";
 import { Cards, moved } from "./card.js";
-import { byId, complain, say, stamp, sure, useZone } from "./dom.js";
+import { byId, complain, say, sentence, stamp, sure, useZone } from "./dom.js";
 import { showNotices } from "./notices.js";
 import * as records from "./records.js";
 import { spentView } from "./spent.js";
@@ -26,7 +26,7 @@ class Page {
 		byId("role").textContent = me.role ?? "";
 		byId("sign-out").hidden = byId("sign-out-all").hidden = !me.guarded;
 		byId("sign-out").onclick = () => leave("session");
-		byId("sign-out-all").onclick = async () => { if (await sure("Sign out on every device?", "Sign out everywhere")) leave("sessions"); };
+		byId("sign-out-all").onclick = async () => { if (await sure(sentence("sign-out-everywhere"), "Sign out everywhere")) leave("sessions"); };
 		addEventListener("hashchange", () => this.route());
 		document.addEventListener("visibilitychange", () => this.listen());
 		this.listen();
@@ -85,7 +85,7 @@ async function leave(what) {
 
 function signIn() {
 	if (dialog.open) return;
-	byId("token-problem").textContent = page ? "Your sign-in has ended. What you typed is still here." : "";
+	byId("token-problem").textContent = page ? sentence("signed-out") : "";
 	dialog.showModal();
 }
 
@@ -94,7 +94,7 @@ dialog.querySelector("form").onsubmit = async (event) => {
 	event.preventDefault();
 	const error = await api("session", "POST", { token: byId("token").value.trim() }).catch((found) => found);
 	if (error instanceof Error) {
-		byId("token-problem").textContent = error.status === 401 ? "That token is not known here. Ask whoever runs this for a new one." : error.message;
+		byId("token-problem").textContent = error.status === 401 ? sentence("unknown-token") : error.message;
 		return;
 	}
 	byId("token").value = "";

@@ -1,4 +1,4 @@
-// Notices: what came by itself, until dismissed.
+// Notices: results and reminders that came by themselves.
 
 import { attempt } from "./api.js";
 import { watch } from "./card.js";

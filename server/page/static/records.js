@@ -1,7 +1,7 @@
-// Done, Agreed, Remembered, Planned.
+// The lists: Done, Agreed, Remembered, Planned.
 
 import { attempt, query } from "./api.js";
-import { brief, count, exact, moment, part, stamp, sure, took, visible } from "./dom.js";
+import { brief, count, exact, moment, part, sentence, stamp, sure, took, visible } from "./dom.js";
 
 const PAGE = 50;
 
@@ -58,15 +58,15 @@ const view = (name, lists) => () => {
 };
 
 export const agreed = view("agreed", {
-	rules: ["rules", ({ id, tool }) => ({ label: "Revoke", question: `Ask again before each such call of ${tool}?`, path: `rules/${part(id)}` })],
-	pins: ["pins", ({ server, tool }) => ({ label: "Revoke", question: `Forget what was agreed of ${tool}?`, path: `pins/${part(server)}/${part(tool)}` })],
+	rules: ["rules", ({ id, tool }) => ({ label: "Revoke", question: sentence("revoke-rule", tool), path: `rules/${part(id)}` })],
+	pins: ["pins", ({ server, tool }) => ({ label: "Revoke", question: sentence("revoke-pin", tool), path: `pins/${part(server)}/${part(tool)}` })],
 });
 
 export const remembered = view("remembered", {
-	rows: ["memories", ({ id, text }) => ({ label: "Forget", question: `Forget “${visible(text)}”?`, path: `memories/${part(id)}`, isEditable: true })],
+	rows: ["memories", ({ id, text }) => ({ label: "Forget", question: sentence("forget-memory", visible(text)), path: `memories/${part(id)}`, isEditable: true })],
 });
 
 const CHANGES = { active: ["Pause", { status: "paused" }], paused: ["Resume", { status: "active" }] };
 export const planned = view("planned", {
-	rows: ["planned", ({ id, text, status, end }) => ({ label: end, question: `No longer “${visible(text)}”?`, path: `planned/${part(id)}`, change: CHANGES[status] })],
+	rows: ["planned", ({ id, text, status, end }) => ({ label: end, question: sentence("end-planned", visible(text)), path: `planned/${part(id)}`, change: CHANGES[status] })],
 });

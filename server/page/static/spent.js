@@ -1,7 +1,7 @@
-// Spent, as charts.
+// Spent: usage by day, person and model, as charts.
 
 import { attempt, query } from "./api.js";
-import { dollars, el, number, stamp, visible } from "./dom.js";
+import { dollars, el, number, sentence, stamp, visible } from "./dom.js";
 
 const DAY_MS = 86_400_000;
 const TITLES = { day: "By day", user: "By person", model: "By model", role: "By brain" };
@@ -16,7 +16,7 @@ export function spentView() {
 		if (!found[0].some((row) => row.cost_usd)) measure.value = "tokens";
 		const [value, told] = measure.value === "cost" ? [(row) => row.cost_usd ?? 0, dollars] : [tokensOf, (amount) => `${number(amount)} tokens`];
 		const missing = found[0].reduce((sum, row) => sum + (row.unpriced_calls ?? 0), 0);
-		unpriced.textContent = missing ? `The price of ${number(missing)} model calls is unknown: they are not in the cost.` : "";
+		unpriced.textContent = missing ? sentence("unpriced", number(missing)) : "";
 		charts.replaceChildren(...(found[0].length ? kinds.map((by, at) => chart(by, found[at], value)) : []));
 		charts.querySelector(".by-day h2")?.after(columns(everyDay(found[0], days.value), value, told));
 	};

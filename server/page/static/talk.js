@@ -1,8 +1,8 @@
-// Talk: conversations, and the one that is open.
+// Talk: the conversations, the open one, what is typed.
 
 import { api, attempt, query, talkOf } from "./api.js";
 import { Cards, watch } from "./card.js";
-import { byId, bytes, complain, el, moment, part, prose, stamp, sure, visible } from "./dom.js";
+import { byId, bytes, complain, el, moment, part, prose, sentence, stamp, sure, visible } from "./dom.js";
 import { Markdown } from "./markdown.js";
 import { account, Turn } from "./turn.js";
 
@@ -113,7 +113,7 @@ export class Talk {
 	attach(files) {
 		const { max_bytes: most } = this.limits;
 		for (const file of files) {
-			if (file.size > most) complain(`${file.name} has ${bytes(file.size)}: at most ${bytes(most)} can be attached.`);
+			if (file.size > most) complain(sentence("too-large", file.name, bytes(file.size), bytes(most)));
 			else this.files.push(file);
 		}
 		this.drawFiles();
@@ -190,7 +190,7 @@ export class Talk {
 		const found = await api(talkOf(id)).catch((error) => error);
 		if (id !== this.id) return;
 		if (found instanceof Error) {
-			if (found.status === 404) this.head.replaceChildren(el("h1", {}, "There is no such conversation."));
+			if (found.status === 404) this.head.replaceChildren(el("h1", {}, sentence("no-conversation")));
 			else if (found.status !== 401) complain(found.message);
 			return;
 		}
@@ -222,7 +222,7 @@ export class Talk {
 		parts.title.onchange = async () => { if (await attempt(path, "PATCH", { title: parts.title.value })) this.changed(); };
 		parts.title.onkeydown = ({ key }) => { if (key === "Enter") parts.title.blur(); };
 		parts.remove.onclick = async () => {
-			if (!(await sure(`Delete “${visible(parts.title.value)}”, with all that was said in it?`, "Delete")) || !(await attempt(path, "DELETE"))) return;
+			if (!(await sure(sentence("delete-conversation", visible(parts.title.value)), "Delete")) || !(await attempt(path, "DELETE"))) return;
 			location.hash = "#talk";
 			this.changed();
 		};

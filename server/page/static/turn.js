@@ -1,8 +1,8 @@
-// One turn as it runs.
+// One turn as it runs: its steps, its answer, what it took.
 
 import { listen, talkOf } from "./api.js";
 import { moved } from "./card.js";
-import { brief, complain, count, dollars, number, say, stamp, took, visible } from "./dom.js";
+import { brief, complain, count, dollars, number, say, sentence, stamp, took, visible } from "./dom.js";
 import { Markdown } from "./markdown.js";
 
 const DRAWN_EACH_MS = 60;
@@ -44,7 +44,7 @@ export class Turn {
 	take(event, id) {
 		if (id <= this.last) this.clear(); // the same turn, told from its beginning
 		this.last = id;
-		this.doing.textContent = event.event === "queued" ? "An earlier turn runs; this one comes next." : "Thinking…";
+		this.doing.textContent = event.event === "queued" ? sentence("queued") : "Thinking…";
 		this[`on_${event.event}`]?.(event);
 		moved();
 	}

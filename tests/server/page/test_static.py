@@ -44,6 +44,16 @@ def test_every_part_that_a_script_takes_from_a_template_is_there():
     assert icons <= set(re.findall(r'<symbol id="(i-\w+)"', index))
 
 
+def test_every_sentence_that_a_script_says_is_in_the_page():
+    (words,) = re.findall(
+        r'<template id="words">(.*?)</template>', (STATIC / "index.html").read_text(), re.DOTALL
+    )
+    fills = {name: text.count("{}") for name, text in re.findall(r'<p id="([a-z-]+)">(.+)</p>', words)}
+    scripts = "".join(path.read_text() for path in SCRIPTS)
+    assert set(re.findall(r'sentence\("([a-z-]+)"', scripts)) == fills.keys()
+    assert re.findall(r'["`][A-Z“][^"`;]* [^"`;]*[.?]["`]', scripts) == []
+
+
 def test_it_can_be_installed_on_a_phone():
     manifest = json.loads((STATIC / "manifest.webmanifest").read_text())
     assert (manifest["display"], manifest["start_url"]) == ("standalone", "../../app")

@@ -28,8 +28,7 @@ from terminal.screen import open_screen
 from terminal.text import one_line, plain
 from tools.registry import Registry
 
-_SHORT = re.compile("[0-9a-f]{8}")
-"""How a UUID begins."""
+_UUID_BEGIN = re.compile("[0-9a-f]{8}")
 _TITLE_WIDTH = 60
 _OPTIONS = {
     "orchestrator": "model",
@@ -249,7 +248,7 @@ async def thread_of(ledger: Ledger, given: str | Which | None, user: str | None 
     if given is None:
         return str(uuid.uuid4())
     check_thread(given)
-    if _SHORT.fullmatch(given):
+    if _UUID_BEGIN.fullmatch(given):
         names = await ledger.thread_names()
         found = [name for name in names if name == given or name.startswith(f"{given}-")]
         if len(found) == 1:

@@ -19,7 +19,6 @@ _LONGEST_TASK = 4_000
 _SHOWN_TIMES = 3
 """Due times that the person who is asked sees."""
 _MOST_SCHEDULES = 200
-"""Schedules of one person."""
 _ON_THE_CLOCK = "Give the time on the clock, such as 18:00 or 2026-12-01 07:00: it is {now} now."
 _WHEN = "07:00, or 2026-12-01 07:00; with `every` the first time"
 

@@ -22,8 +22,7 @@ from storage.thread_lock import take_file
 from terminal.screen import Screen, open_screen
 from terminal.text import plain
 
-_JOBS = "10"
-"""Turns at once."""
+_TURNS_AT_ONCE = "10"
 _NAMED = (("auth", "path"), ("http", "app"), ("checkpointer", "path"), ("store", "path"))
 """Where langgraph.json names a file beside the graphs."""
 _PROGRAM = """
@@ -66,7 +65,7 @@ def serve(host: str, port: int, *, no_auth: bool) -> NoReturn:
     os.umask(0o077)
     os.chdir(folder)
     command = [sys.executable, "-c", _PROGRAM, "dev", "--no-browser", "--no-reload"]
-    options = ["--n-jobs-per-worker", _JOBS, "--host", host, "--port", str(port)]
+    options = ["--n-jobs-per-worker", _TURNS_AT_ONCE, "--host", host, "--port", str(port)]
     os.execve(command[0], [*command, *options], environ)  # noqa: S606 (no shell is wanted)
 
 

@@ -14,8 +14,7 @@ from tools.files.encodings import Text, lines, read
 from tools.files.folder import Folder, NothingThereError
 from tools.files.workspace import Workspace
 
-_MOST_LINES = 30
-"""Of a preview."""
+_PREVIEW_LINES = 30
 _LINE_LENGTH = 200
 _LARGEST_DIFF = 50_000
 """Characters on either side that are compared line by line; the time it takes grows with their square."""
@@ -64,8 +63,8 @@ def _escape(blanks: str) -> str:
 
 def page(title: str, rows: list[str]) -> str:
     """Return a preview: its title, and the first rows."""
-    more = [f"… and {len(rows) - _MOST_LINES:,} more lines"] if len(rows) > _MOST_LINES else []
-    return "\n".join([title, *rows[:_MOST_LINES], *more])
+    more = [f"… and {len(rows) - _PREVIEW_LINES:,} more lines"] if len(rows) > _PREVIEW_LINES else []
+    return "\n".join([title, *rows[:_PREVIEW_LINES], *more])
 
 
 def log_undo(here: Here, folder: Folder, name: str, after: bytes | None) -> list[str]:

@@ -28,8 +28,7 @@ from tools.mail.parts import MailPart, body_of, parts_of
 from tools.web.download import LIMIT
 from tools.web.pages import read_document
 
-_LISTED = 20
-"""Mails of one list."""
+_MAILS_LISTED = 20
 _SHOWN_PARTS = 50
 _MB = 1_000_000
 _BASE64 = 4 / 3 * 1.03
@@ -116,14 +115,16 @@ def _list(here: Here, folder: str, criteria: Sequence[Any], older_than: str) -> 
             criteria = ["UID", f"1:{max(1, last.uid - 1)}", *criteria]
         else:
             box.select(folder)
-        found = box.search(criteria or ["ALL"], _LISTED)
-        told = box.headers(found[:_LISTED], [MAIL_FIELDS, RESULT_FIELDS])
-        mails = [(MailId(box.folder, box.validity, uid), told[uid]) for uid in found[:_LISTED] if uid in told]
+        found = box.search(criteria or ["ALL"], _MAILS_LISTED)
+        told = box.headers(found[:_MAILS_LISTED], [MAIL_FIELDS, RESULT_FIELDS])
+        mails = [
+            (MailId(box.folder, box.validity, uid), told[uid]) for uid in found[:_MAILS_LISTED] if uid in told
+        ]
         lines = [_line(mail, each, box.card, zone) for mail, each in mails]
         where = f"{visible(box.folder)} has {count(box.size, 'mail')}"
     if not lines:
         return f"{where}; no more than that fits." if older_than else f"{where}; none fits."
-    more = [f"There are more: older_than {mails[-1][0]} goes on."] if len(found) > _LISTED else []
+    more = [f"There are more: older_than {mails[-1][0]} goes on."] if len(found) > _MAILS_LISTED else []
     return "\n".join([f"{where}. Times in {zone}, the newest first:", *lines, *more])
 
 

@@ -34,8 +34,7 @@ _MARK = "twobrain-untrusted"
 _MARKED = f'metadata:\n  {_MARK}: "true"\n'
 _FOLDERS = 200
 """Folders of one place that are looked into."""
-_MOST_LISTED = 100
-"""Skills that a prompt names."""
+_SKILLS_IN_PROMPT = 100
 _LARGEST_SKILL = 100_000
 """Bytes of SKILL.md."""
 _LONGEST_FRONT = 16_000
@@ -232,7 +231,7 @@ def told_of(skills: Mapping[str, Skill], chars: int) -> str:
     A description is one line of JSON without `<`, so that it closes no tag and begins no line. One that
     was written after untrusted content is not shown: the prompt taints no turn.
     """
-    shown = list(islice(skills.values(), _MOST_LISTED))
+    shown = list(islice(skills.values(), _SKILLS_IN_PROMPT))
     most = max(_LEAST_SHOWN, chars // max(1, len(shown)))
     more = [f"- (and {len(skills) - len(shown):,} more)"] if len(skills) > len(shown) else []
     return "\n".join([*(f"- {skill.name}: {_quoted(skill, most)}" for skill in shown), *more])

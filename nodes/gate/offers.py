@@ -23,8 +23,7 @@ from tools.policy.rules import ONE_PART, Rule, covers, joined
 
 _APPROVALS = 3
 """In as many turns, one after the other, before a rule is offered."""
-_LATELY_S = 30 * 86_400.0
-"""How long an approval counts."""
+_APPROVAL_COUNTS_S = 30 * 86_400.0
 USES = 20
 """How many calls may run by a rule, unless its person says otherwise."""
 _RULE_DAYS = 7
@@ -87,7 +86,7 @@ async def _candidate(turn: Turn, tool: Tool, args: dict[str, Any]) -> Candidate 
     ]
     if not candidates:
         return None
-    answers = await ledger.answers(turn.person.user, tool.name, since=ledger.now() - _LATELY_S)
+    answers = await ledger.answers(turn.person.user, tool.name, since=ledger.now() - _APPROVAL_COUNTS_S)
     if any(where is None or rule_for(tool, args, [Rule(tool.name, where)]) for where in answers.declined):
         return None
     return next((each for each in candidates if _is_shown(turn, tool, each, answers)), None)

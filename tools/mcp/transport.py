@@ -29,8 +29,7 @@ _LONGEST_MESSAGE = 5_000_000
 MOST_VALUES = 40_000
 """Of a message, texts left out: to make objects of so many empty lists takes the client up to 100 ms."""
 _TOO_LARGE = f"what it says at once is more than {_LONGEST_MESSAGE:,} bytes, or {MOST_VALUES:,} values"
-_LONGEST_WORDS = 2_000
-"""Characters of a refusal."""
+_REFUSAL_CHARS = 2_000
 _OK, _REFUSALS = 200, range(400, 600)
 """HTTP statuses."""
 _UNCLEAR = {404, 408, *range(500, 600)}
@@ -193,12 +192,12 @@ def _words_of(body: bytes) -> tuple[str, bool]:
     with suppress(ValueError, RecursionError):
         match json.loads(text):
             case {"error": {"message": str(words)}}:
-                return words[:_LONGEST_WORDS], True
+                return words[:_REFUSAL_CHARS], True
             case {"error": str(words)} | {"message": str(words)} | {"detail": str(words)}:
-                return words[:_LONGEST_WORDS], False
+                return words[:_REFUSAL_CHARS], False
     if text.startswith("<"):  # a page
-        text = _TAG.sub(" ", text[: _LONGEST_WORDS * 2]).strip()
-    return one_line(text, _LONGEST_WORDS), False
+        text = _TAG.sub(" ", text[: _REFUSAL_CHARS * 2]).strip()
+    return one_line(text, _REFUSAL_CHARS), False
 
 
 class _Limited(httpx.AsyncByteStream):

@@ -59,6 +59,16 @@ _DOES: dict[Effect, str] = {
     "send": "sends something out",
     "execute": "runs a program",
 }
+_NO_TOOL = "There is no tool {name!r}.{instead}"
+_NEEDS_ROLE = "{tool.name} needs the role {tool.role}; {person.user} is {person.role}.{instead}"
+_NOT_ALLOWED = "{tool.name} is not among the tools allowed here.{instead}"
+_DENIED_BEFORE = "You denied a call of {tool.name} in this turn, so it asks first."
+_ALWAYS_ASKS = "{tool.name} always asks {person.user} first."
+_ASKS = "{tool.name} {does}, so it asks first."
+_ASKS_AFTER_UNTRUSTED = (
+    "{tool.name} {danger}, and this turn goes by text that strangers may have written (from {sources}), so "
+    "it asks first."
+)
 
 
 def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
@@ -86,30 +96,27 @@ def decide(  # noqa: PLR0913, PLR0917 (all that a decision may depend on)
     """
     instead = f" Tools there are: {', '.join(sorted(known))}." if known else ""
     if tool is None:
-        return Deny(f"There is no tool {name!r}.{instead}")
+        return Deny(_NO_TOOL.format(name=name, instead=instead))
     if not tool.open_to(person.role):
-        return Deny(f"{tool.name} needs the role {tool.role}; {person.user} is {person.role}.{instead}")
+        return Deny(_NEEDS_ROLE.format(tool=tool, person=person, instead=instead))
     if person.tools is not None and tool.name not in person.tools:
-        return Deny(f"{tool.name} is not among the tools allowed here.{instead}")
+        return Deny(_NOT_ALLOWED.format(tool=tool, instead=instead))
     if reason := _whatever_was_agreed(person, tool, args, taint):
         return Confirm(reason)
     if tool.confirm and tool.name in denied:
-        return Confirm(f"You denied a call of {tool.name} in this turn, so it asks first.")
+        return Confirm(_DENIED_BEFORE.format(tool=tool))
     return _agreed(person, tool, args, rules)
 
 
 def _whatever_was_agreed(person: Person, tool: Tool, args: Any, taint: Taint) -> str | None:
     """Return why a call asks whatever was agreed, if it does."""
     if tool.name in person.confirm_deny:
-        return f"{tool.name} always asks {person.user} first."
+        return _ALWAYS_ASKS.format(tool=tool, person=person)
     if caution := tool.always_asks or tool.caution:
         return f"{tool.name} asks first: {caution}."
     if taint.sources and (danger := _danger(tool, args, taint)):
         sources = ", ".join(sorted(taint.sources))
-        return (
-            f"{tool.name} {danger}, and this turn goes by text that strangers may have written "
-            f"(from {sources}), so it asks first."
-        )
+        return _ASKS_AFTER_UNTRUSTED.format(tool=tool, danger=danger, sources=sources)
     return None
 
 
@@ -129,7 +136,7 @@ def _agreed(person: Person, tool: Tool, args: Any, rules: Sequence[Rule]) -> All
         return Allow(f"{person.user} lets {tool.name} run unasked.")
     if rule := rule_for(tool, args, (*person.rules, *rules)):
         return Allow(f"{person.user} lets such calls of {tool.name} run unasked.", rule.id)
-    return Confirm(f"{tool.name} {_DOES[tool.effect]}, so it asks first.")
+    return Confirm(_ASKS.format(tool=tool, does=_DOES[tool.effect]))
 
 
 def rule_for(tool: Tool, args: Any, rules: Sequence[Rule]) -> Rule | None:

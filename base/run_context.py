@@ -1,4 +1,4 @@
-"""Which thread, user and run code works for; paths of a run."""
+"""Which thread, user and run code works for; names of the paths."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The environment and twobrain.toml, read once; the users, read again.
+"""The environment and the tables of twobrain.toml: models, users, limits, server.
 
 Nothing here holds a key: a card names the environment variable, `Settings.secret` reads it
 where a model is opened, and `Settings.redact` strips every such value from any text.

@@ -1,4 +1,4 @@
-"""Texts made fit for storage, names compared, numbers put in words."""
+"""Texts fit for storage, names compared, numbers and times in words."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A conversation where all is text: cards shown, typed replies understood."""
+"""Questions as text in chats, and what typed answers to them mean."""
 
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence

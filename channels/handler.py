@@ -1,4 +1,4 @@
-"""What a message that came does: begin, answer, command."""
+"""What a message in a chat does: begin, answer, command (`/new`, `/stop`)."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence

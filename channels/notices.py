@@ -1,4 +1,4 @@
-"""What waits finds its person: told once, and again, wherever they chose."""
+"""What waits is told to its person, and again, outside quiet hours."""
 
 import asyncio
 import logging

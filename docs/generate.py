@@ -116,14 +116,23 @@ def _names(path: Path) -> list[str]:
             f"`{name}`" for name in re.findall(r"^(?:export )?const ([A-Z][A-Z_]+) =", script, re.MULTILINE)
         ]
     body = ast.parse(path.read_bytes()).body
-    cards = [node.name for node in body if isinstance(node, ast.ClassDef) and any(map(_is_card, node.bases))]
+    cards = [
+        f"`{node.name}` ({', '.join(_fields(node))})"
+        for node in body
+        if isinstance(node, ast.ClassDef) and any(map(_is_card, node.bases))
+    ]
     constants = [
         name.id
         for node in body
         for name, value in _assigned(node)
         if isinstance(name, ast.Name) and _CONSTANT.fullmatch(name.id) and _is_told(value)
     ]
-    return [f"`{name}`" for name in (*cards, *constants)]
+    return [*cards, *(f"`{name}`" for name in constants)]
+
+
+def _fields(card: ast.ClassDef) -> list[str]:
+    fields = [each.target for each in card.body if isinstance(each, ast.AnnAssign)]
+    return [field.id for field in fields if isinstance(field, ast.Name) and field.id[0] != "_"]
 
 
 def _is_card(base: ast.expr) -> bool:

@@ -1,4 +1,4 @@
-"""A server's conversations, for what talks to an orchestrator here.
+"""A server of ours as an orchestrator: its conversations from the terminal.
 
 It speaks with the routes of the server's own page. A turn runs there and goes on whoever listens; a message
 that is sent again after a broken connection has the same id, and is answered once.

@@ -1,4 +1,4 @@
-"""What a call cost, in US dollars."""
+"""What a call cost: by its card's `price`, else by genai-prices."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Brain two writes what the person reads."""
+"""The second model writes what the person reads."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The approval card: a waiting call, and the person's answer to it."""
+"""The approval card in the terminal, and the keys that answer it."""
 
 import shlex
 from collections.abc import Awaitable, Iterator, Mapping, Sequence

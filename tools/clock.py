@@ -1,4 +1,4 @@
-"""The time, anywhere."""
+"""The tool get_time: the time, anywhere."""
 
 import re
 import unicodedata

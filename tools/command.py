@@ -1,4 +1,4 @@
-"""A shell in the workspace, for admins."""
+"""The tool run_command: a shell in the workspace, for admins."""
 
 import os
 import signal

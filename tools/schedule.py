@@ -1,4 +1,4 @@
-"""Have something done, or be reminded, at its time."""
+"""The tools for schedules: have something done, or be reminded, in time."""
 
 from collections.abc import Sequence
 from dataclasses import replace

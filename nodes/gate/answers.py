@@ -1,4 +1,4 @@
-"""Understand a person's answer to a confirmation, in whatever form.
+"""Read yes and no words, and decisions as programs send them.
 
 What is not understood is not consent: a yes that says anything besides, twice, or in letters that only look
 like it, is none. An approval may say which further calls are to run unasked:

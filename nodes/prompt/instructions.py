@@ -1,4 +1,4 @@
-"""The words that models are given.
+"""The instructions that models are given: planning, writing, language, date.
 
 Nothing here changes from call to call, so that providers keep a prompt's beginning in their cache.
 """

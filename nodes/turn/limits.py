@@ -1,4 +1,4 @@
-"""The limits of a turn and of a user's day.
+"""The limits of a turn and a day, and their words.
 
 Each round is booked on the user's day before its model is asked, and settled when the model has answered. So
 a limit of the day is passed at most by the call that reaches it, by what turns then need to end (a last word,

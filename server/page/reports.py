@@ -1,4 +1,4 @@
-"""What was done and what it took: the audit, the usage."""
+"""The audit and the usage on the page, and as CSV."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""`twobrain audit`: the tool calls."""
+"""`twobrain audit`: the tool calls, who decided, how long they took."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""Mail over SMTP."""
+"""The tool send_email: mail over SMTP."""
 
 import re
 import ssl

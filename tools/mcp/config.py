@@ -1,4 +1,4 @@
-"""The `[mcp.servers.NAME]` tables: servers, and how far each is trusted."""
+"""The `[mcp.servers.NAME]` tables: servers, their timeouts, how far each is trusted."""
 
 import re
 from collections.abc import Mapping

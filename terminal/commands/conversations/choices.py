@@ -1,4 +1,4 @@
-"""What a person can choose in a chat, and use."""
+"""`/model`, `/writer`, `/path` in a chat: what a person chooses."""
 
 from collections.abc import Mapping
 from typing import get_args

@@ -1,4 +1,4 @@
-"""`twobrain threads`: the conversations."""
+"""`twobrain threads`: the list of conversations, and how each stands."""
 
 from graphs.session import Orchestrator
 from terminal.lists import list_threads

@@ -41,7 +41,7 @@ def test_the_pages_say_what_the_code_declares():
         ("base/settings.py", "quiet_hours"),
         ("tools/mcp/config.py", "connect_timeout_s"),
         ("tools/policy/decision.py", "_NO_TOOL"),
-        ("server/completions/chat_threads.py", "MODEL_NAME"),
+        ("server/completions/request_shapes.py", "MODEL_NAME"),
     ],
 )
 def test_the_table_of_files_shows_what_a_maintainer_looks_for(path, name):

@@ -18,7 +18,6 @@ from base.settings import Settings
 from graphs.session import Orchestrator
 from nodes.context import Context, may_choose
 from server.auth import authenticate
-from server.completions.chat_threads import MODEL_NAME, Completion
 from server.completions.reply_shapes import (
     CompletionError,
     Shape,
@@ -29,6 +28,7 @@ from server.completions.reply_shapes import (
     turn,
     whole,
 )
+from server.completions.request_shapes import MODEL_NAME, Completion
 
 _PATHS = get_args(PathName)
 _USUAL = ("orchestrator", "chat")

@@ -31,7 +31,8 @@ from graphs.session import Orchestrator
 from graphs.stream import Confirmation, Done, Event
 from nodes.context import Context
 from nodes.events import Restarted, Token, ToolStarted
-from server.completions.chat_threads import Chats, ChatTurn, Completion, attachments_of
+from server.completions.chat_threads import Chats, ChatTurn
+from server.completions.request_shapes import Completion, attachments_of
 
 _SILENCE_S = 15.0
 """Seconds without a word after which a stream says that it lives."""

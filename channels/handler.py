@@ -1,4 +1,4 @@
-"""What a message in a chat does: begin, answer, command (`/new`, `/stop`)."""
+"""What a chat message does (begin, answer, command), and its reply."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence

@@ -1,4 +1,4 @@
-"""Transcripts: what was said in conversations, as people heard it."""
+"""Transcripts: each message's role and text, for page, terminal and export."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple

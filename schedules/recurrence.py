@@ -1,4 +1,4 @@
-"""When something is due: once, every so often, or by a rule.
+"""Due times, computed: once, regularly, by any RRULE or cron line.
 
 A rule's times are those that a clock on the wall shows. Where the clocks go forward, a time that they skip
 is that much later (RFC 5545, 3.3.5); where they go back, a time that comes twice counts the first time, but

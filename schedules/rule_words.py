@@ -1,4 +1,4 @@
-"""The common rules and cron lines in words."""
+"""Common rules and cron lines in words; others stay as they are."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

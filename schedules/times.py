@@ -1,4 +1,4 @@
-"""When something is due, as people and models write it."""
+"""Times and rules as people and models type them, understood."""
 
 import re
 from datetime import UTC, datetime, time, timedelta

@@ -1,4 +1,4 @@
-"""Ctrl-C while something runs."""
+"""Ctrl-C as an exception; what it then ends is each command's."""
 
 import asyncio
 import contextlib

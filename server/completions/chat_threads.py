@@ -1,4 +1,4 @@
-"""The thread that a chat completion goes on with."""
+"""The thread that a chat completion continues, by id or history."""
 
 import hashlib
 import json

@@ -29,7 +29,7 @@ from storage.postgres.postgres_database import (
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CONNECTIONS = 4
+SAVER_CONNECTIONS = 4
 """Of a process, at most, to its checkpoints, and as many to its memories."""
 _PAUSE_S = 0.25
 _WAIT_S = 1.0
@@ -48,7 +48,7 @@ class Pool:
         self.connections: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
             kwargs=self._options,
             min_size=0,
-            max_size=CONNECTIONS,
+            max_size=SAVER_CONNECTIONS,
             timeout=_WAIT_S,
             reconnect_timeout=_WAIT_S,
             open=False,

@@ -1,4 +1,4 @@
-"""Postgres: transactions that outlive an outage, one clock, locks by name."""
+"""Postgres for the ledger: its pool, transactions that outlive an outage, locks."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ OUTAGE_S = 15.0
 """Seconds that a database may be away before whoever waits for it is told."""
 CONNECT_S = 5
 """Seconds to connect; libpq's `connect_timeout`."""
-CONNECTIONS = 8
+LEDGER_CONNECTIONS = 8
 """Of a process to the ledger: one that writes, four that read, and some to spare."""
 SCHEMA = "twobrain"
 """Of the ledger's tables, so that they stand beside those of whatever else uses the database."""
@@ -90,7 +90,7 @@ class PostgresDatabase(SqlDatabase):
             "postgresql+psycopg://",
             hide_parameters=True,
             isolation_level="AUTOCOMMIT",  # transactions are begun below, each with its locks
-            pool_size=CONNECTIONS,
+            pool_size=LEDGER_CONNECTIONS,
             max_overflow=0,
             pool_timeout=OUTAGE_S,
             connect_args=conninfo(url, search_path=SCHEMA),

@@ -1,4 +1,4 @@
-"""`twobrain chat`: a conversation on one thread, line by line."""
+"""`twobrain chat`: one conversation, line by line; Ctrl-C stops its turn."""
 
 import contextlib
 from datetime import datetime

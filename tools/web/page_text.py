@@ -15,7 +15,7 @@ from typing import Any
 
 from base.texts import mended
 
-_LARGEST = 2_000_000
+_LONGEST_TEXT = 2_000_000
 """Characters."""
 _MEMORY_BYTES = 1_500_000_000
 _CPU_S = 20
@@ -58,7 +58,7 @@ def _read_pdf(body: bytes) -> tuple[str, str, bool]:
     pages: list[str] = []
     length = 0
     for page in reader.pages:
-        if length > _LARGEST or time.monotonic() > ends:
+        if length > _LONGEST_TEXT or time.monotonic() > ends:
             return _title(reader), "\n\n".join(pages), False
         pages.append(page.extract_text())
         length += len(pages[-1])
@@ -92,8 +92,13 @@ def _main() -> None:
         title, text, whole, problem = _try_pdf(body)
     else:
         title, text = _read(body.decode(), url, links="links" in flags)
-    whole = whole and len(text) <= _LARGEST
-    page = {"title": mended(title[:300]), "text": mended(text[:_LARGEST]), "whole": whole, "problem": problem}
+    whole = whole and len(text) <= _LONGEST_TEXT
+    page = {
+        "title": mended(title[:300]),
+        "text": mended(text[:_LONGEST_TEXT]),
+        "whole": whole,
+        "problem": problem,
+    }
     json.dump(page, sys.stdout)
 
 

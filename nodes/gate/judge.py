@@ -9,13 +9,23 @@ from typing import Any, NamedTuple, TypeGuard
 from langchain_core.messages import AIMessage
 
 from base.errors import StorageError
+from ledger.records import Call
 from models.call import Reply
 from models.media import attached
 from models.replies import in_thread_if_long, renumbered
 from nodes.gate.repeats import Find, objections_to
 from nodes.prompt.views import EARLIER_MESSAGES
 from nodes.state import JudgedCall, StoredTaint, Verdict
-from nodes.turn.history import TAINT, FinishedCall, TurnCall, calls_in, round_of, said_before, texts_of_person
+from nodes.turn.history import (
+    TAINT,
+    FinishedCall,
+    TurnCall,
+    TurnHistory,
+    calls_in,
+    read_turn,
+    said_before,
+    texts_of_person,
+)
 from nodes.turn.limits import calls_left
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError
@@ -48,19 +58,21 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
     mark = {TAINT: StoredTaint(sources=taint["sources"], trusted_links=[])}  # of calls, no link is shown
     kept = {**reply.message.additional_kwargs, **mark}
     message = reply.message.model_copy(update={"additional_kwargs": kept})
-    calls = _judged(turn, message, taint, [])
-    if all(_is_read(call, turn.res.tools.find) for call in calls):
-        turn.res.ledger.reads.plan(turn.ledger_calls(message.tool_calls, reply.backend))
+    made = _with(turn, message)
+    calls, all_read = _judged(turn, made, taint, [])
+    if all_read:
+        turn.res.ledger.reads.plan(_entries(turn, made, reply.backend))
         return JudgedRound(message, calls, taint)
     # An id may be known where the thread's checkpoints were lost, rewound or forked and the model numbers its
     # calls: an old outcome would then pass for that of the new call.
     held = {call["id"] for call in calls_in(turn.state.messages)}
     enter = turn.res.ledger.enter
-    while (entered := await enter(turn.ledger_calls(message.tool_calls, reply.backend), held)).taken:
+    while (entered := await enter(_entries(turn, made, reply.backend), held)).taken:
         message = renumbered(message, entered.taken)
+        made = _with(turn, message)
     # A remembered rule can only let run what would ask.
     rules = await _remembered_rules(turn) if any(call["verdict"] == "ask" for call in calls) else []
-    calls = _judged(turn, message, taint, rules)
+    calls, _ = _judged(turn, made, taint, rules)
     for call in calls:
         if call["id"] in entered.doubted and call["verdict"] == "ask":
             call["verdict"] = "run"  # it is looked up before anybody is asked
@@ -90,14 +102,17 @@ async def taint_of(turn: Turn) -> StoredTaint:
     It goes by its results, by earlier answers, and by what its tools say of themselves. Links to trust are
     those of what the person wrote, in this turn or before; the others are chosen in `tools.policy.taint`.
     """
-    texts = [*texts_of_person(turn.state.messages), *(each.text for each in turn.history.results.values())]
-    return await in_thread_if_long(sum(map(len, texts)), _taint_of, turn)
-
-
-def _taint_of(turn: Turn) -> StoredTaint:
-    find, results, before = turn.res.tools.find, turn.history.results, _taint_before(turn)
+    results = turn.history.results
+    said = sum(map(len, texts_of_person(turn.state.messages)))
+    before = await in_thread_if_long(said, _taint_before, turn)
     if not before.sources and not any(result.untrusted for result in results.values()):
         return {"sources": [], "trusted_links": []}
+    chars = said + sum(len(result.text) for result in results.values())
+    return await in_thread_if_long(chars, _taint_after, turn, before)
+
+
+def _taint_after(turn: Turn, before: Taint) -> StoredTaint:
+    find, results = turn.res.tools.find, turn.history.results
     rounds = [
         [_as_read(FinishedCall(call, results[call.id]), find) for call in each.calls if call.id in results]
         for each in turn.history.rounds
@@ -153,17 +168,33 @@ def _as_read(one: FinishedCall, find: Find) -> ReadResult:
     return ReadResult(one.call.name, find(one.call.name), one.args, result.text, succeeded, result.untrusted)
 
 
-def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule]) -> list[JudgedCall]:
-    calls = round_of(message).calls
-    left = calls_left(turn)
-    again = objections_to([*turn.history.calls, *calls], turn.history.results, turn.res.tools.find)
+def _with(turn: Turn, message: AIMessage) -> TurnHistory:
+    """Return the turn's history with a round that is about to be written."""
+    return read_turn([*turn.state.messages, message], turn.state.turn)
+
+
+def _entries(turn: Turn, made: TurnHistory, model: str) -> list[Call]:
+    """Return the ledger's entries for the last round's calls."""
+    find = turn.res.tools.find
+    calls = zip(made.rounds[-1].message.tool_calls, made.rounds[-1].calls, strict=True)
+    return [turn.ledger_call(one, model=model, fingerprint=c.fingerprint(find(c.name))) for one, c in calls]
+
+
+def _judged(
+    turn: Turn, made: TurnHistory, taint: StoredTaint, rules: list[Rule]
+) -> tuple[list[JudgedCall], bool]:
+    """Return the last round's calls, and whether all are reads that will run."""
+    find, left, all_read = turn.res.tools.find, calls_left(turn), True
+    again = objections_to(made.calls, made.results, find)
     denied, read, judged = _denied(turn), _as_taint(taint), []
-    for number, call in enumerate(calls):
+    for number, call in enumerate(made.rounds[-1].calls):
         refusal = _TOO_MANY if left is not None and number >= left else again.get(call.id)
         ruling = None if refusal or call.problem else _ruling_if_it_can_run(turn, call, read, rules, denied)
         if isinstance(ruling, Allow) and ruling.rule:
             rules = used(rules, ruling.rule)
         verdict: Verdict = "refuse" if refusal else "ask" if isinstance(ruling, Confirm) else "run"
+        tool = find(call.name)
+        all_read &= verdict == "run" and ruling is not None and tool is not None and tool.effect == "read"
         reason = refusal or (ruling.reason if isinstance(ruling, Confirm) else "")
         judged.append(
             JudgedCall(
@@ -175,12 +206,14 @@ def _judged(turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule
                 reason=reason,
             )
         )
-    return judged
+    return judged, all_read
 
 
 def _denied(turn: Turn) -> set[str]:
     """Return tools of which the person denied a call this turn."""
-    names = {each.call.name for each in turn.history.finished() if each.result.denied}
+    results = turn.history.results
+    denied = {call_id for call_id, result in results.items() if result.denied}
+    names = {call.name for call in turn.history.calls if call.id in denied} if denied else set()
     return {tool.name for name in names if (tool := turn.res.tools.find(name))}
 
 
@@ -212,17 +245,6 @@ def _ruling(  # noqa: PLR0913, PLR0917 (what `decide` takes)
     turn: Turn, name: str, args: Any, read: Taint, rules: Sequence[Rule], denied: Collection[str] = ()
 ) -> Ruling:
     return decide(turn.person, turn.res.tools.find(name), name, args, read, rules, denied=denied)
-
-
-def _is_read(call: JudgedCall, find: Find) -> bool:
-    """Tell whether a call is a read that will run."""
-    tool = find(call["name"])
-    if tool is None or tool.effect != "read" or call["verdict"] != "run" or call["problem"]:
-        return False
-    with suppress(ArgumentsError):
-        tool.check(call["args"])
-        return True
-    return False
 
 
 async def _remembered_rules(turn: Turn) -> list[Rule]:

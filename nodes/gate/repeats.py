@@ -29,7 +29,8 @@ def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], 
     arguments could not be read was never made: to send it again whole is no repetition. `calls` are the
     turn's, in the order they were made, `results` theirs by call id.
     """
-    if not _any_again(calls, find) and not any(result.denied for result in results.values()):
+    alike_ones = Counter([call.fingerprint(find(call.name)) for call in calls])
+    if max(alike_ones.values(), default=0) <= _MOST_TIMES and not any(each.denied for each in results.values()):
         return {}
     objections: dict[str, str] = {}
     made: dict[str, list[int]] = {}
@@ -68,7 +69,3 @@ def is_stuck(last_round: Sequence[Mapping[str, Any]], history: TurnHistory, find
     before = {call.fingerprint(find(call.name)) for call in told if call.id not in last}
     again = [call.fingerprint(find(call.name)) for call in told if call.id in last]
     return bool(before) and (len(again) == len(last) or any(each in before for each in again))
-
-
-def _any_again(calls: Sequence[TurnCall], find: Find) -> bool:
-    return max(Counter(call.fingerprint(find(call.name)) for call in calls).values(), default=0) > _MOST_TIMES

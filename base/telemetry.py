@@ -8,8 +8,8 @@ it was in November 2026.
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -42,6 +42,9 @@ _MEASURED = {
     *("gen_ai.request.model", "gen_ai.response.model", "error.type"),
 }
 """What metrics have of a span's attributes: such as has few values."""
+
+_NO_ERRORS = {"GraphBubbleUp", "GeneratorExit"}
+"""Exceptions that end a step where nothing is wrong."""
 
 
 class Operation:
@@ -89,16 +92,13 @@ class Operation:
         if "opentelemetry.metrics" in sys.modules:
             self._measure()
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
+    def current(self) -> AbstractContextManager[Any]:
         """Let what begins meanwhile be a part of it."""
         if self._span is None:
-            yield
-            return
+            return nullcontext()
         from opentelemetry.trace import use_span
 
-        with use_span(self._span, record_exception=False, set_status_on_exception=False):
-            yield
+        return use_span(self._span, record_exception=False, set_status_on_exception=False)
 
     def __enter__(self) -> Self:
         self.begin()
@@ -114,8 +114,7 @@ class Operation:
 
     def end_by(self, error: BaseException | None) -> None:
         """End it as an exception says; an interrupt is no error."""
-        kinds = {kind.__name__ for kind in type(error).__mro__}
-        if error and not kinds & {"GraphBubbleUp", "GeneratorExit"}:
+        if error and not {each.__name__ for each in type(error).__mro__} & _NO_ERRORS:
             self._attributes.setdefault("error.type", type(error).__name__)
         self.end()
 

@@ -312,10 +312,10 @@ class Caller:
 
     async def _send(self, name: str, card: ModelCard, ask: Ask) -> AIMessage:
         """Send a request in the form that its model takes."""
-        blocks = [message.content for message in ask.messages if not isinstance(message.content, str)]
-        if address := next(addresses_in(blocks), None):
+        blocks = [message for message in ask.messages if not isinstance(message.content, str)]
+        if address := next(addresses_in([message.content for message in blocks]), None):
             raise ModelError(f"Model {name!r}: {FETCHED.format(address=address)}", "bad_request")
-        lacking = media_in(ask.messages) - provider(card.provider).takes
+        lacking = media_in(blocks) - provider(card.provider).takes
         if lacking and not ask.described:
             raise unsupported(name, sorted(lacking))
         model = await self._clients.open(name, ask.user)

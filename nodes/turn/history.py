@@ -5,7 +5,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -244,10 +244,8 @@ def results_in(messages: Iterable[BaseMessage]) -> dict[str, CallResult]:
 
 
 def calls_in(messages: Iterable[BaseMessage]) -> Iterator[Any]:
-    """Yield each call (`id`, `name`, `args`) made in these messages, in order."""
-    for message in messages:
-        if isinstance(message, AIMessage):
-            yield from message.tool_calls
+    """Return each call (`id`, `name`, `args`) made in these messages, in order."""
+    return chain.from_iterable(each.tool_calls for each in messages if isinstance(each, AIMessage))
 
 
 def open_calls(messages: Sequence[AnyMessage]) -> list[Any]:

@@ -476,12 +476,9 @@ class Ledger:
         }
 
     def _used(self, use: Use) -> dict[str, Any]:
-        counted = {
-            name: min(max(0, value), _MOST_TOKENS)
-            for name, value in fields_of(use).items()
-            if isinstance(value, int)
-        }
-        return {**fields_of(use), **counted, "error": None if use.error is None else self._clean(use.error)}
+        row = fields_of(use)
+        counted = {name: min(max(0, n), _MOST_TOKENS) for name, n in row.items() if isinstance(n, int)}
+        return {**row, **counted, "error": None if use.error is None else self._clean(use.error)}
 
 
 def _of(thread: str) -> str:

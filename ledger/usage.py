@@ -37,10 +37,12 @@ DOCTOR = "doctor"
 """The role, thread and turn of the calls by which `twobrain doctor` tries models."""
 _SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "duration_ms")
 
+_ADDED = usage.insert()
+
 
 def record(connection: Connection, use: Mapping[str, Any]) -> None:
     """Add one model call, under its day in UTC."""
-    connection.execute(usage.insert(), _by_day(use))
+    connection.execute(_ADDED, _by_day(use))
 
 
 def book(
@@ -57,7 +59,7 @@ def book(
         mine = {"user": use["user"], "day": row["day"], "error": BEGUN}
         unended = connection.scalar(select(func.count()).where(*matching(usage, mine)))
         return Used(tokens, usd, unended or 0)
-    number: int = connection.execute(usage.insert().returning(usage.c.id), row).scalar_one()
+    number: int = connection.execute(_ADDED.returning(usage.c.id), row).scalar_one()
     return number
 
 

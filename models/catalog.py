@@ -28,6 +28,7 @@ class ModelRegistry:
         for place, what in self._mistakes():
             raise ConfigurationError(f"{where(settings.source, place)}: {what}")
         self._lacking = {card.provider: provider(card.provider).lacks(settings) for _, card in self.cards()}
+        self._variables = {name: self._variable_of(card) for name, card in self.cards()}
         self.roles: dict[str, tuple[str, ...]] = {
             "orchestrator": self._ordered(writes=False),
             "chat": self._ordered(writes=True),
@@ -99,9 +100,11 @@ class ModelRegistry:
 
     def key_variable(self, name: str, user: str) -> str | None:
         """Return the variable of this user's key; None where none is needed."""
-        card = self.card(name)
-        if own := self._settings.user(user).keys.get(name):
-            return own
+        self.card(name)
+        return self._settings.user(user).keys.get(name) or self._variables[name]
+
+    def _variable_of(self, card: ModelCard) -> str | None:
+        """Return the variable of the key of whoever has none of their own."""
         if card.api_key_env:
             return card.api_key_env
         usual = provider(card.provider).variables(card.base_url)

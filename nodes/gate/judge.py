@@ -144,7 +144,7 @@ def _taint_before(turn: Turn) -> Taint:
     shown = [mark if _is_ours(mark) else _NOT_OURS for mark in marks]
     if any(each.attachments for each in said) or any(attached(turn.history.request.content)):
         shown.append(_ATTACHED)
-    tools = turn.offered() if turn.state.path != "direct" else []
+    tools = turn.offered if turn.state.path != "direct" else []
     described = [f"what {tool.name} says of itself" for tool in tools if tool.untrusted_definition]
     sources = frozenset(described).union(*(mark["sources"] for mark in shown))
     return Taint(sources, frozenset().union(*(mark["trusted_links"] for mark in shown)))

@@ -1,7 +1,7 @@
 """Which tools a planner is shown: those that matter most."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nodes.prompt.compaction import CHARS_PER_TOKEN, budget_of
@@ -37,7 +37,7 @@ def offer(turn: Turn) -> tuple[list[Spec], int]:
     """
     if not turn.planner.tools:
         return [], 0
-    tools = turn.offered()
+    tools = turn.offered
     sizes = turn.res.tools.sizes
     names = [tool.name for tool in tools]
     share = int(budget_of(turn.planner) * SCHEMA_SHARE)
@@ -59,7 +59,7 @@ def _offer(turn: Turn, names: list[str]) -> tuple[list[Spec], int]:
     return [specs[name] for name in names], sum(sizes[name] for name in names)
 
 
-def _by_need(tools: list[Tool], turn: Turn) -> Iterable[str]:
+def _by_need(tools: Sequence[Tool], turn: Turn) -> Iterable[str]:
     """Return names: core, found, called lately, fitting the words, all others."""
     names = [tool.name for tool in tools]
     wanted = [
@@ -73,7 +73,7 @@ def _by_need(tools: list[Tool], turn: Turn) -> Iterable[str]:
     return dict.fromkeys(name for name in wanted if name in known)
 
 
-def _found(tools: list[Tool], history: TurnHistory) -> Iterable[str]:
+def _found(tools: Sequence[Tool], history: TurnHistory) -> Iterable[str]:
     """Return what the turn's searches found, the latest first."""
     for call in reversed(history.calls):
         if call.name == find_tools.name:

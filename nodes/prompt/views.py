@@ -135,7 +135,7 @@ async def _rules(turn: Turn, chars: int, *, has_tools: bool) -> SystemMessage:
         rules = [instructions.GATHER]
     else:
         rules = [_persona(turn), *([instructions.DO_BOTH] if has_tools else [])]
-    if has_tools and any(tool.name == read_skill.name for tool in turn.offered()):
+    if has_tools and any(tool.name == read_skill.name for tool in turn.offered):
         skills = await in_thread(partial(usable_skills, turn.res.settings, turn.person.user))
         listed = told_of(skills, chars // SKILLS_SHARE)
         rules += [instructions.SKILLS.format(listed=listed)] if skills else []

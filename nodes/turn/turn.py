@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -64,8 +64,9 @@ class Turn:
         info = self.runtime.execution_info
         return (info.thread_id if info else None) or self.state.thread
 
-    def offered(self) -> list[Tool]:
-        """Return the tools that role, allow-list and configuration let through."""
+    @cached_property
+    def offered(self) -> Sequence[Tool]:
+        """The tools that role, allow-list and configuration let through."""
         return self.res.tools.offered(self.person.role, self.person.tools, self.res.settings)
 
     def unanswered(self) -> list[JudgedCall]:
@@ -128,7 +129,7 @@ class Turn:
             call_id=call_id,
             idempotency_key="/".join(key),
             store=self.runtime.store,
-            offered=self.offered,
+            offered=lambda: self.offered,
             sources=frozenset(self.state.taint["sources"]),
             long_results=self.res.artifacts,
             log_undo=log_undo,

@@ -1,7 +1,7 @@
 """What a step tells whoever watches its turn: one class an event."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -66,7 +66,7 @@ _KINDS = {name: kind for kind, name in _NAMES.items()}
 
 def emit(writer: Callable[[Any], None], event: StepEvent) -> None:
     """Write an event to the custom stream, as `{"event": its name, …}`."""
-    writer({"event": _NAMES[type(event)], **{each.name: getattr(event, each.name) for each in fields(event)}})
+    writer({"event": _NAMES[type(event)], **{name: getattr(event, name) for name in event.__slots__}})
 
 
 def read_event(payload: Any) -> StepEvent | None:

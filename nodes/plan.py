@@ -16,7 +16,7 @@ from nodes.prompt.tool_choice import offer
 from nodes.prompt.views import View, finishing_view, messages_by, planner_view
 from nodes.state import State, Update, appended, changed
 from nodes.turn.closing import account_of, end_turn
-from nodes.turn.history import as_list, calls_in
+from nodes.turn.history import as_list
 from nodes.turn.limits import last_try, limit_reached, on_record, stopped
 from nodes.turn.meter import Meter
 from nodes.turn.turn import Turn, take_up
@@ -73,7 +73,7 @@ async def _request(turn: Turn, limit: str | None) -> Ask:
         user=turn.person.user,
         tools=tools,
         known=turn.res.tools,
-        taken={call["id"] or "" for call in calls_in(turn.state.messages)},
+        taken=turn.call_ids(),
         hidden=turn.state.path != "single",
         described=not media_in([turn.history.request]),
         deadline=last_try(turn),

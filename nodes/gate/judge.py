@@ -21,7 +21,6 @@ from nodes.turn.history import (
     FinishedCall,
     TurnCall,
     TurnHistory,
-    calls_in,
     read_turn,
     said_before,
     texts_of_person,
@@ -65,8 +64,7 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
         return JudgedRound(message, calls, taint)
     # An id may be known where the thread's checkpoints were lost, rewound or forked and the model numbers its
     # calls: an old outcome would then pass for that of the new call.
-    held = {call["id"] for call in calls_in(turn.state.messages)}
-    enter = turn.res.ledger.enter
+    held, enter = turn.call_ids(), turn.res.ledger.enter
     while (entered := await enter(_entries(turn, made, reply.backend), held)).taken:
         message = renumbered(message, entered.taken)
         made = _with(turn, message)
@@ -102,8 +100,8 @@ async def taint_of(turn: Turn) -> StoredTaint:
     It goes by its results, by earlier answers, and by what its tools say of themselves. Links to trust are
     those of what the person wrote, in this turn or before; the others are chosen in `tools.policy.taint`.
     """
-    results = turn.history.results
-    said = sum(map(len, texts_of_person(turn.state.messages)))
+    results, until = turn.history.results, turn.history.before + 1
+    said = sum(map(len, texts_of_person(turn.state.messages[:until])))
     before = await in_thread_if_long(said, _taint_before, turn)
     if not before.sources and not any(result.untrusted for result in results.values()):
         return {"sources": [], "trusted_links": []}

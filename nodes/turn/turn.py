@@ -17,7 +17,7 @@ from ledger.records import Call, CallKey, ThreadStatus
 from nodes.context import Context, answerer_of, context_of, person_of, with_defaults
 from nodes.resources import CONVERSATIONS, Resources, resources
 from nodes.state import JudgedCall, State
-from nodes.turn.history import TurnHistory, read_turn
+from nodes.turn.history import TurnHistory, calls_in, read_turn
 from nodes.turn.undo_log import UndoLog
 from schedules.schedules import Schedules
 from tools.declaration import Here, PastConversations, Tool
@@ -68,6 +68,11 @@ class Turn:
     def offered(self) -> Sequence[Tool]:
         """The tools that role, allow-list and configuration let through."""
         return self.res.tools.offered(self.person.role, self.person.tools, self.res.settings)
+
+    def call_ids(self) -> set[str]:
+        """Return the ids of all calls that the conversation holds."""
+        before = calls_in(self.state.messages[: self.history.before])
+        return {call.id for call in self.history.calls}.union(call["id"] or "" for call in before)
 
     def unanswered(self) -> list[JudgedCall]:
         """Return the calls of the current round that have no result."""

@@ -43,9 +43,6 @@ _MEASURED = {
 }
 """What metrics have of a span's attributes: such as has few values."""
 
-_NO_ERRORS = {"GraphBubbleUp", "GeneratorExit"}
-"""Exceptions that end a step where nothing is wrong."""
-
 
 class Operation:
     """One operation under way; where nothing listens, it costs nothing."""
@@ -114,7 +111,8 @@ class Operation:
 
     def end_by(self, error: BaseException | None) -> None:
         """End it as an exception says; an interrupt is no error."""
-        if error and not {each.__name__ for each in type(error).__mro__} & _NO_ERRORS:
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if error and not kinds & {"GraphBubbleUp", "GeneratorExit"}:
             self._attributes.setdefault("error.type", type(error).__name__)
         self.end()
 

@@ -104,7 +104,7 @@ class ModelRegistry:
         return self._settings.user(user).keys.get(name) or self._variables[name]
 
     def _variable_of(self, card: ModelCard) -> str | None:
-        """Return the variable of the key of whoever has none of their own."""
+        """Return the key's variable for those without a key of their own."""
         if card.api_key_env:
             return card.api_key_env
         usual = provider(card.provider).variables(card.base_url)

@@ -284,7 +284,7 @@ def appended(messages: Sequence[AnyMessage]) -> Update:
 
 
 def changed(state: State, update: Update) -> Update:
-    """Return an update without what the state holds already: each field costs a write."""
+    """Return an update without what the state holds already."""
     kept = {
         each: value for each, value in update.items() if each == "messages" or value != getattr(state, each)
     }

@@ -9,22 +9,13 @@ from typing import Any, NamedTuple, TypeGuard
 from langchain_core.messages import AIMessage
 
 from base.errors import StorageError
-from ledger.records import Call
 from models.call import Reply
 from models.media import attached
 from models.replies import in_thread_if_long, renumbered
 from nodes.gate.repeats import Find, objections_to
 from nodes.prompt.views import EARLIER_MESSAGES
 from nodes.state import JudgedCall, StoredTaint, Verdict
-from nodes.turn.history import (
-    TAINT,
-    FinishedCall,
-    TurnCall,
-    TurnHistory,
-    read_turn,
-    said_before,
-    texts_of_person,
-)
+from nodes.turn.history import TAINT, FinishedCall, TurnCall, read_turn, said_before, texts_of_person
 from nodes.turn.limits import calls_left
 from nodes.turn.turn import Turn
 from tools.declaration import ArgumentsError
@@ -57,20 +48,18 @@ async def judge_round(turn: Turn, reply: Reply) -> JudgedRound:
     mark = {TAINT: StoredTaint(sources=taint["sources"], trusted_links=[])}  # of calls, no link is shown
     kept = {**reply.message.additional_kwargs, **mark}
     message = reply.message.model_copy(update={"additional_kwargs": kept})
-    made = _with(turn, message)
-    calls, all_read = _judged(turn, made, taint, [])
+    calls, all_read = _judged(turn, message, taint, [])
     if all_read:
-        turn.res.ledger.reads.plan(_entries(turn, made, reply.backend))
+        turn.res.ledger.reads.plan(turn.ledger_calls(message.tool_calls, reply.backend))
         return JudgedRound(message, calls, taint)
     # An id may be known where the thread's checkpoints were lost, rewound or forked and the model numbers its
     # calls: an old outcome would then pass for that of the new call.
     held, enter = turn.call_ids(), turn.res.ledger.enter
-    while (entered := await enter(_entries(turn, made, reply.backend), held)).taken:
+    while (entered := await enter(turn.ledger_calls(message.tool_calls, reply.backend), held)).taken:
         message = renumbered(message, entered.taken)
-        made = _with(turn, message)
     # A remembered rule can only let run what would ask.
     rules = await _remembered_rules(turn) if any(call["verdict"] == "ask" for call in calls) else []
-    calls, _ = _judged(turn, made, taint, rules)
+    calls, _ = _judged(turn, message, taint, rules)
     for call in calls:
         if call["id"] in entered.doubted and call["verdict"] == "ask":
             call["verdict"] = "run"  # it is looked up before anybody is asked
@@ -166,22 +155,12 @@ def _as_read(one: FinishedCall, find: Find) -> ReadResult:
     return ReadResult(one.call.name, find(one.call.name), one.args, result.text, succeeded, result.untrusted)
 
 
-def _with(turn: Turn, message: AIMessage) -> TurnHistory:
-    """Return the turn's history with a round that is about to be written."""
-    return read_turn([*turn.state.messages, message], turn.state.turn)
-
-
-def _entries(turn: Turn, made: TurnHistory, model: str) -> list[Call]:
-    """Return the ledger's entries for the last round's calls."""
-    find = turn.res.tools.find
-    calls = zip(made.rounds[-1].message.tool_calls, made.rounds[-1].calls, strict=True)
-    return [turn.ledger_call(one, model=model, fingerprint=c.fingerprint(find(c.name))) for one, c in calls]
-
-
 def _judged(
-    turn: Turn, made: TurnHistory, taint: StoredTaint, rules: list[Rule]
+    turn: Turn, message: AIMessage, taint: StoredTaint, rules: list[Rule]
 ) -> tuple[list[JudgedCall], bool]:
-    """Return the last round's calls, and whether all are reads that will run."""
+    """Return a new round's calls, and whether all are reads that run."""
+    made = read_turn([*turn.state.messages, message], turn.state.turn)  # as the next step will find it parsed
+    made = made if made.rounds else turn.history.followed_by([message])  # its request was taken away
     find, left, all_read = turn.res.tools.find, calls_left(turn), True
     again = objections_to(made.calls, made.results, find)
     denied, read, judged = _denied(turn), _as_taint(taint), []

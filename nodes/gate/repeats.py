@@ -29,8 +29,9 @@ def objections_to(calls: Sequence[TurnCall], results: Mapping[str, CallResult], 
     arguments could not be read was never made: to send it again whole is no repetition. `calls` are the
     turn's, in the order they were made, `results` theirs by call id.
     """
-    alike_ones = Counter([call.fingerprint(find(call.name)) for call in calls])
-    if max(alike_ones.values(), default=0) <= _MOST_TIMES and not any(each.denied for each in results.values()):
+    times = Counter([call.fingerprint(find(call.name)) for call in calls])
+    is_often = max(times.values(), default=0) > _MOST_TIMES
+    if not is_often and not any(result.denied for result in results.values()):
         return {}
     objections: dict[str, str] = {}
     made: dict[str, list[int]] = {}

@@ -85,17 +85,11 @@ class Turn:
         except StorageError:
             _log.exception("that thread %s is %s was not recorded", self.thread_id, status)
 
-    def ledger_call(
-        self,
-        call: Any,
-        args: dict[str, Any] | None = None,
-        model: str | None = None,
-        fingerprint: str | None = None,
-    ) -> Call:
+    def ledger_call(self, call: Any, args: dict[str, Any] | None = None, model: str | None = None) -> Call:
         """Return the ledger's entry for a call of `id`, `name` and `args`.
 
         `args` is what is to run; None: as the call has them. `model` made the call; None: the one that
-        planned the current round. `fingerprint` is the call's, where it is known.
+        planned the current round.
         """
         tool = self.res.tools.find(call["name"])
         taken = call["args"] if args is None else args
@@ -109,7 +103,7 @@ class Turn:
             tool=tool.name if tool else call["name"],
             args=tool.own_args(taken) if tool else taken,
             effect=tool.effect if tool else "unknown",
-            fingerprint=fingerprint or self.res.tools.fingerprint(call["name"], taken),
+            fingerprint=self.res.tools.fingerprint(call["name"], taken),
         )
 
     def ledger_calls(self, calls: Iterable[Any], model: str | None = None) -> list[Call]:

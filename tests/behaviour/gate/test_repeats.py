@@ -1,6 +1,7 @@
 """What was denied or made twice is not made once more; a planner that insists is made to finish."""
 
 import pytest
+from langchain_core.messages import RemoveMessage
 
 from tests.behaviour.household import obedient
 from tests.wires.brain import Call, Heard, Raw, Reply
@@ -40,6 +41,20 @@ def house(open_wire, furnish):
 
 def _statuses(result):
     return [call["status"] for call in result.tool_calls]
+
+
+async def test_a_turn_whose_message_was_taken_away_still_has_its_calls_judged(house):
+    made = house("openai", (RING,))
+    async with made.open() as orchestrator:
+        await orchestrator.ask("Go", thread_id="t", context=made.context(path="single"))
+        config, graph = orchestrator.config("t"), orchestrator.graph
+        begun = [each async for each in graph.aget_state_history(config) if each.next == ("plan",)][-1]
+        where = {"configurable": {**config["configurable"], **begun.config["configurable"]}}
+        away = {"messages": [RemoveMessage(id=begun.values["messages"][0].id)]}
+        edited = await graph.aupdate_state(where, away, as_node="intake")
+        await graph.ainvoke(None, {"configurable": {**config["configurable"], **edited["configurable"]}})
+        result = await orchestrator.result("t")
+    assert [action["name"] for action in result.pending["action_requests"]] == ["ring_bell"]
 
 
 @pytest.mark.parametrize(("kind", "path"), PLACES)

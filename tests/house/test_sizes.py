@@ -7,7 +7,7 @@ from tests.house.modules import BENCHMARKS, MODULES, ROOT, Module, listed, track
 
 MODULE_LINES, FUNCTION_LINES = 300, 40  # of code
 FOLDER_FILES = 15
-ROOMS_LINES, BENCHMARKS_LINES = 44_750, 2_070  # docstrings and blank ones too
+ROOMS_LINES, BENCHMARKS_LINES = 44_800, 2_070  # docstrings and blank ones too
 SMALL_LINES = 80
 STANDS_ALONE = {
     "cli": "the command itself",

@@ -1,4 +1,4 @@
-"""What a messenger must do, and what comes from it."""
+"""What a messenger does, what comes from it, where long texts are cut."""
 
 import json
 import re

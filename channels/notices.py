@@ -1,4 +1,4 @@
-"""What waits is told to its person, and again, outside quiet hours."""
+"""Notices: what waits, ended or is due, told outside quiet hours, again."""
 
 import asyncio
 import logging

@@ -119,7 +119,7 @@ def _names(path: Path) -> list[str]:
     cards = [
         f"`{node.name}` ({', '.join(_fields(node))})"
         for node in body
-        if isinstance(node, ast.ClassDef) and any(map(_is_card, node.bases))
+        if isinstance(node, ast.ClassDef) and (node.name == "Context" or any(map(_is_card, node.bases)))
     ]
     constants = [
         name.id

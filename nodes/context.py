@@ -1,4 +1,4 @@
-"""The choices of one run, which Studio shows as a form."""
+"""The choices of one run: path, limits, how long a question waits."""
 
 import ast
 import inspect

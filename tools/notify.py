@@ -1,4 +1,4 @@
-"""A short message to the person's own devices, through apprise's many services."""
+"""The tool notify: a short message to one's own devices, through apprise."""
 
 from typing import Annotated
 

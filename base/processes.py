@@ -1,4 +1,4 @@
-"""Programs in groups of their own, ended whole; both ends of their output.
+"""Programs in groups of their own, ended whole; their output held.
 
 Where this process is killed, a small shell ends them: it reads from a pipe that ends with this process.
 """

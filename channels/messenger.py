@@ -1,4 +1,4 @@
-"""What a messenger does, what comes from it, where long texts are cut."""
+"""What a messenger does, what comes from it, how texts are cut."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What starts a turn at no time, once: a hook called, a mail.
+"""What starts a turn at no time, once: a hook, a mail.
 
 Its schedule has the kind `event`: never due by the clock, it can be paused, and pauses itself as others do.
 """

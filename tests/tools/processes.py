@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from base.processes import Output, run
+
 LINGERING = "sleep 60 & echo $! > child; echo > begun; wait"
 _LONG_ENOUGH_S = 5.0
 
@@ -42,6 +44,9 @@ async def is_left_by(starting: Coroutine[Any, Any, object], folder: Path, moment
         folder: the program's.
         moments: turns of the event loop after the start.
     """
+    await run(
+        "/bin/true", env={}, limit_s=_LONG_ENOUGH_S, output=Output()
+    )  # the first starts a guardian, too
     os.mkfifo(folder / "begun")
     begun = os.open(folder / "begun", os.O_RDONLY | os.O_NONBLOCK)
     before = _children()

@@ -46,8 +46,10 @@ SHARED = {
     "tests/house/": "trees",
 }
 """Whose tests share what takes seconds to open: servers, a process to fork from, syntax trees."""
-WHOLE_MACHINE = re.compile(r"tests/(behaviour|channels|doctor|graphs|schedules|server|terminal)/")
-"""Whose tests run turns, servers and commands: a quick run has the first that each promise names."""
+WITH_OTHERS = re.compile(
+    r"tests/(behaviour|channels|doctor|graphs|ledger|models|schedules|server|storage|terminal|tools/(mail|mcp|web))/"
+)
+"""Whose tests run turns, servers, programs, databases: a quick run has the first that each promise names."""
 PROMISES = Path(__file__).parents[1] / "docs" / "behaviours.md"
 MEMORY = "/dev/shm"
 """Where files are kept in memory: a fifth of a run's time goes into waiting for a disk."""
@@ -117,9 +119,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Return two more than there are cores: who talks to servers and to terminals waits most of the time."""
-    return (os.cpu_count() or 1) + 2
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return more than there are cores: tests wait for servers and terminals. Each takes 20 s to begin."""
+    return (os.cpu_count() or 1) + (1 if config.getoption("--quick") else 2)
 
 
 def _is_slow(item: pytest.Item) -> bool:
@@ -151,12 +153,12 @@ def _repeats(items: Iterable[pytest.Item]) -> set[pytest.Item]:
 
 
 def _further(items: Iterable[pytest.Item]) -> set[pytest.Item]:
-    """Return what proves further on the whole machine what the first test that a promise names has shown."""
-    whole = {item: item.nodeid.partition("[")[0] for item in items if WHOLE_MACHINE.match(item.nodeid)}
-    names = set(whole.values())
+    """Return what proves further, `WITH_OTHERS`, what the first test that a promise names has shown."""
+    costly = {item: item.nodeid.partition("[")[0] for item in items if WITH_OTHERS.match(item.nodeid)}
+    names = set(costly.values())
     rows = re.findall(r"^\|.*$", PROMISES.read_text(encoding="utf-8"), re.MULTILINE)
     first = {next(filter(names.__contains__, re.findall(r"`(tests/[^`]+)`", row)), None) for row in rows}
-    return {item for item, name in whole.items() if name not in first}
+    return {item for item, name in costly.items() if name not in first}
 
 
 def _is_sampled(mark: pytest.Mark) -> bool:

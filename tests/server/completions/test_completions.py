@@ -222,7 +222,10 @@ def test_a_turn_that_was_cut_off_after_a_tool_ran_is_gone_on_with_when_it_is_sen
     again = Chat(door.client(), **{"Idempotency-Key": "one"})
     again.said = allowed.said
     answer = again.send()
-    assert "Question" in answer if words != "yes" else "Answer to" in answer
+    if words != "yes":
+        assert "Question" in answer
+    else:  # where it was cut within the call, nobody knows, and the person is asked
+        assert "Answer to" in answer or "It is unknown whether this happened" in answer, answer
     assert len(door.house.rung()) <= 1
 
 

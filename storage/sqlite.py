@@ -1,4 +1,4 @@
-"""SQLite's particulars: private files, write-ahead logs, error messages."""
+"""SQLite as it is opened: private files, write-ahead logs; error messages."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The tool notify: a short message to one's own devices, through apprise."""
+"""The tool notify, and how apprise sends, for notices, too."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""JSON schemas of tools' arguments, as models are shown them.
+"""Schemas and descriptions of tools, as models are shown them.
 
 A schema may refer to itself, join and choose at its top, and name arguments as it likes; not every provider
 takes that, and one that does not refuses the whole request. What is shown says the same in plainer words:

@@ -1,4 +1,4 @@
-"""Calls that are not made again: denied ones, and those made twice."""
+"""Calls not made again (denied, made twice); when a turn is stuck."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

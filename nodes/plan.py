@@ -14,7 +14,7 @@ from nodes.prompt import instructions
 from nodes.prompt.compaction import chars_of
 from nodes.prompt.tool_choice import offer
 from nodes.prompt.views import View, finishing_view, messages_by, planner_view
-from nodes.state import State, Update, appended, changed
+from nodes.state import State, Update, appended
 from nodes.turn.closing import account_of, end_turn
 from nodes.turn.history import as_list
 from nodes.turn.limits import last_try, limit_reached, on_record, stopped
@@ -48,7 +48,7 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
     if limit or not reply.message.tool_calls:
         return await _concluded(turn, meter, limit, reply)
     judged = await judge_round(turn, reply)
-    update: Update = {
+    return {
         **appended([judged.message]),
         "calls": judged.calls,
         "taint": judged.taint,
@@ -56,7 +56,6 @@ async def plan(state: State, runtime: Runtime[Context]) -> Update:
         "rounds": turn.state.rounds + 1,
         **meter.total(),
     }
-    return changed(state, update)
 
 
 async def _request(turn: Turn, limit: str | None) -> Ask:

@@ -283,14 +283,6 @@ def appended(messages: Sequence[AnyMessage]) -> Update:
     return {"messages": messages, "own_last_id": messages[-1].id or ""} if messages else {}
 
 
-def changed(state: State, update: Update) -> Update:
-    """Return an update without what the state holds already."""
-    kept = {
-        each: value for each, value in update.items() if each == "messages" or value != getattr(state, each)
-    }
-    return cast("Update", kept)
-
-
 def new_turn() -> Update:
     """Return every field but the conversation as a turn begins."""
     return cast(

@@ -71,7 +71,7 @@ class Turn:
 
     def call_ids(self) -> set[str]:
         """Return the ids of all calls that the conversation holds."""
-        before = calls_in(self.state.messages[: self.history.before])
+        before = calls_in(self.state.messages[: self.history.before + 1])
         return {call.id for call in self.history.calls}.union(call["id"] or "" for call in before)
 
     def unanswered(self) -> list[JudgedCall]:

@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 
-from nodes.turn.history import TurnHistory, read_turn, result_message, said_before
+from nodes.state import State
+from nodes.turn.history import TurnHistory, calls_in, read_turn, result_message, said_before
+from nodes.turn.turn import Turn
 
 REQUEST = HumanMessage("Do it.", id="request")
 _IDS = st.sampled_from("abcd")
@@ -55,3 +57,9 @@ def test_what_was_said_before_begins_with_the_person_and_fits():
     assert [each.text for each in said_before(said, 3, None, 200)] == ["z"]
     assert [each.text for each in said_before(said, 3, 2, 1_000)] == ["z"]
     assert said_before(said, 1, None, 1_000)[-1].text == "x" * 50
+
+
+def test_no_id_of_a_call_is_missed_though_a_client_names_the_turn_after_the_message_that_made_it():
+    said = [REQUEST, _made("a"), _result("a", "executed")]
+    turn = Turn(State(messages=said, turn="made-a"), read_turn(said, "made-a"), *[None] * 4, "local")
+    assert turn.call_ids() == {call["id"] for call in calls_in(said)} == {"a"}

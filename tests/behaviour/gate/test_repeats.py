@@ -1,7 +1,8 @@
 """What was denied or made twice is not made once more; a planner that insists is made to finish."""
 
 import pytest
-from langchain_core.messages import RemoveMessage
+from langchain_core.messages import HumanMessage, RemoveMessage
+from langgraph.types import Command
 
 from tests.behaviour.household import obedient
 from tests.wires.brain import Call, Heard, Raw, Reply
@@ -274,3 +275,27 @@ async def test_the_same_write_is_not_made_a_third_time_in_a_later_round(settle):
     rung = [call["status"] for call in result.tool_calls if call["tool"] == "ring_bell"]
     assert rung == ["executed", "executed", "denied"]
     assert house.rung() == ["1 hall"] * 2
+
+
+@pytest.mark.parametrize(
+    "forged", [{"taint": {"sources": [], "trusted_links": []}}, {"planner": "b"}, {"failed_models": ["x"]}]
+)
+async def test_what_a_step_found_wins_over_what_a_client_writes_after_a_power_cut(house, forged):
+    made = house("openai", (LOOK,), (TIME,), (RING,))
+    said = HumanMessage([{"type": "text", "text": "Go"}, {"type": "text-plain", "text": "x"}])
+    async with made.open() as orchestrator:
+        graph, config = orchestrator.graph, orchestrator.config("t")
+        put, context = graph.checkpointer.aput, made.context(path="single")
+
+        async def cut(given, checkpoint, *rest):
+            if any(call["name"] == "ring_bell" for call in checkpoint["channel_values"].get("calls") or []):
+                raise OSError("power cut")
+            return await put(given, checkpoint, *rest)
+
+        graph.checkpointer.aput = cut
+        with pytest.raises(OSError, match="power cut"):
+            await graph.ainvoke({"messages": [said]}, config, context=context)
+        graph.checkpointer.aput = put
+        await graph.ainvoke(Command(update=forged), config, context=context)
+        after = await graph.aget_state(config)
+    assert all(after.values[name] != value for name, value in forged.items()), after.values

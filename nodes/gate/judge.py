@@ -89,8 +89,8 @@ async def taint_of(turn: Turn) -> StoredTaint:
     It goes by its results, by earlier answers, and by what its tools say of themselves. Links to trust are
     those of what the person wrote, in this turn or before; the others are chosen in `tools.policy.taint`.
     """
-    results, until = turn.history.results, turn.history.before + 1
-    said = sum(map(len, texts_of_person(turn.state.messages[:until])))
+    results = turn.history.results
+    said = sum(map(len, texts_of_person(turn.state.messages)))
     before = await in_thread_if_long(said, _taint_before, turn)
     if not before.sources and not any(result.untrusted for result in results.values()):
         return {"sources": [], "trusted_links": []}
